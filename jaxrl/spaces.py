@@ -1,0 +1,116 @@
+"""Spaces of observations and actions: Discrete, MultiDiscrete, Box, and pytrees of them.
+
+A space is a leaf: it is not a pytree itself, so `jax.tree.map` over a tree of spaces meets spaces.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.types import PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Discrete:
+    """The integers 0 .. n - 1, int32 scalars."""
+
+    n: int
+
+    shape = ()
+    dtype = np.dtype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiDiscrete:
+    """Several Discrete choices at once, an int32 vector `[len(nvec)]`."""
+
+    nvec: tuple[int, ...]
+
+    dtype = np.dtype(np.int32)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.nvec),)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Box:
+    """Arrays of `shape` between `low` and `high`, which broadcast to it and may be infinite."""
+
+    low: Any
+    high: Any
+    shape: tuple[int, ...]
+    dtype: Any = np.dtype(np.float32)
+
+
+Space = Discrete | MultiDiscrete | Box
+
+
+def sample(space: PyTree, key: jax.Array) -> PyTree:
+    """A uniform draw; an unbounded side of a Box is drawn from within 1 of its other side or of 0."""
+    leaves, treedef = jax.tree.flatten(space)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    return jax.tree.unflatten(treedef, [_sample(leaf, k) for leaf, k in zip(leaves, keys)])
+
+
+def _sample(space: Space, key: jax.Array) -> jax.Array:
+    if isinstance(space, Discrete):
+        return jax.random.randint(key, (), 0, space.n, space.dtype)
+    if isinstance(space, MultiDiscrete):
+        return jax.random.randint(key, space.shape, 0, jnp.asarray(space.nvec), space.dtype)
+    if not jnp.issubdtype(space.dtype, jnp.floating):
+        low, high = (jnp.broadcast_to(jnp.asarray(x), space.shape) for x in (space.low, space.high))
+        draw = jax.random.uniform(key, space.shape, minval=low, maxval=high + 1.0)
+        return jnp.clip(jnp.floor(draw), low, high).astype(space.dtype)
+    # gymnax writes "unbounded" as float32's largest number: the width would overflow to infinity.
+    huge = 1e30
+    low = jnp.broadcast_to(jnp.asarray(space.low, jnp.float32), space.shape)
+    high = jnp.broadcast_to(jnp.asarray(space.high, jnp.float32), space.shape)
+    no_low, no_high = low < -huge, high > huge
+    low, high = (
+        jnp.where(no_low, jnp.where(no_high, -1.0, high - 1.0), low),
+        jnp.where(no_high, jnp.where(no_low, 1.0, low + 1.0), high),
+    )
+    return jax.random.uniform(key, space.shape, minval=low, maxval=high).astype(space.dtype)
+
+
+def contains(space: PyTree, value: PyTree) -> jax.Array:
+    """Whether `value` has the space's structure, shape and kind (checked now) and range (traced).
+
+    Returns:
+      A boolean scalar.
+    """
+    if jax.tree.structure(space) != jax.tree.structure(value):
+        return jnp.asarray(False)
+    checks = jax.tree.map(_contains, space, value)
+    return jnp.all(jnp.asarray(jax.tree.leaves(checks)))
+
+
+def _contains(space: Space, value: jax.Array) -> jax.Array:
+    value = jnp.asarray(value)
+    if value.shape != tuple(space.shape) or not _same_kind(value.dtype, space.dtype):
+        return jnp.asarray(False)
+    if isinstance(space, Box):
+        if value.dtype == bool:
+            value = value.astype(jnp.int32)
+        return jnp.all((value >= space.low) & (value <= space.high))
+    return jnp.all((value >= 0) & (value < jnp.asarray(getattr(space, "nvec", getattr(space, "n", 0)))))
+
+
+def _same_kind(a, b) -> bool:
+    kinds = (jnp.floating, jnp.integer, jnp.bool_)
+    return [jnp.issubdtype(a, k) for k in kinds] == [jnp.issubdtype(b, k) for k in kinds]
+
+
+def flat_size(space: PyTree) -> int:
+    """How many numbers an observation has once flattened; a Discrete one is one-hot."""
+    sizes = jax.tree.map(
+        lambda s: s.n if isinstance(s, Discrete)
+        else sum(s.nvec) if isinstance(s, MultiDiscrete)
+        else int(np.prod(s.shape)),
+        space,
+    )
+    return sum(jax.tree.leaves(sizes))
