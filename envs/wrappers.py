@@ -2,16 +2,51 @@
 
 Adapters give raw dynamics; `jaxrl.envs.make` composes `auto_reset(episode_stats(time_limit(raw)))`. A
 wrapper that needs memory puts it into the environment's state. Apply wrappers of observations and
-actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is.
+actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is:
+
+    raw = frame_stack(envs.REGISTRY["Catch-bsuite"].make(), 4)
+    env = auto_reset(episode_stats(time_limit(raw, 1000)))
+
+`restart` and `transition` write the TimeSteps of raw environments.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env, TimeStep
+
+
+def restart(obs, info: dict | None = None) -> TimeStep:
+    """The TimeStep of a reset: `obs` starts an episode and nothing has ended."""
+    no = jnp.zeros((), bool)
+    return TimeStep(
+        obs=obs,
+        next_obs=obs,
+        reward=jnp.zeros((), jnp.float32),
+        terminated=no,
+        truncated=no,
+        first=~no,
+        info={} if info is None else info,
+    )
+
+
+def transition(obs, reward, terminated, info: dict | None = None) -> TimeStep:
+    """The TimeStep of a raw step that led to `obs`; raw environments do not truncate."""
+    no = jnp.zeros((), bool)
+    return TimeStep(
+        obs=obs,
+        next_obs=obs,
+        reward=jnp.asarray(reward, jnp.float32),
+        terminated=jnp.asarray(terminated, bool),
+        truncated=no,
+        first=no,
+        info={} if info is None else info,
+    )
 
 
 @struct.dataclass
@@ -29,6 +64,23 @@ class Recorded:
     inner: Any
     episode_return: jax.Array
     episode_length: jax.Array
+
+
+@struct.dataclass
+class Sticky:
+    """An environment's state and the action that it executed last, `started` once there is one."""
+
+    inner: Any
+    previous: Any
+    started: jax.Array
+
+
+@struct.dataclass
+class Stacked:
+    """An environment's state and its last observations, oldest first on the last axis."""
+
+    inner: Any
+    frames: jax.Array
 
 
 def time_limit(env: Env, max_steps: int | None) -> Env:
@@ -101,3 +153,202 @@ def auto_reset(env: Env) -> Env:
         return exchange(fresh_state, state), timestep
 
     return env._replace(step=step)
+
+
+def fix_dtypes(env: Env) -> Env:
+    """Makes the state a fixed point in type: every leaf keeps the dtype it has after `reset`.
+
+    Foreign environments start their counters as Python scalars (weakly typed) and may return
+    another dtype from `step`; a scan accepts neither.
+    """
+
+    def settle(leaf, like):
+        leaf = jnp.asarray(leaf)
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a random key has no other dtype
+            return leaf
+        return jax.lax.convert_element_type(leaf, jnp.result_type(like))
+
+    def reset(key):
+        state, timestep = env.reset(key)
+        return jax.tree.map(lambda leaf: settle(leaf, jnp.asarray(leaf).dtype), state), timestep
+
+    def step(key, state, action):
+        new_state, timestep = env.step(key, state, action)
+        return jax.tree.map(lambda new, old: settle(new, old.dtype), new_state, state), timestep
+
+    return env._replace(reset=reset, step=step)
+
+
+def flatten_obs(env: Env) -> Env:
+    """Turns the whole observation, of any space, into one float32 vector `[D]`.
+
+    Leaves are laid end to end in the order of `jax.tree.leaves`; a Discrete one is one-hot, a
+    MultiDiscrete one a one-hot for each choice. `D` is `jaxrl.spaces.flat_size(space)`.
+    """
+    spaces, treedef = jax.tree.flatten(env.observation_space)
+
+    def flatten(obs):
+        leaves = treedef.flatten_up_to(obs)
+        return jnp.concatenate([_flat(space, leaf) for space, leaf in zip(spaces, leaves)])
+
+    low, high = ([_flat_bound(space, side) for space in spaces] for side in ("low", "high"))
+    size = sum(part.size for part in low)
+    return _map_obs(env, flatten, Box(_join(low), _join(high), (size,)))
+
+
+def one_hot_obs(env: Env) -> Env:
+    """Turns a Discrete or MultiDiscrete observation into a float32 vector, one-hot per choice."""
+    space = _single(env.observation_space, "one_hot_obs", "observation", "flatten_obs")
+    if isinstance(space, Box):
+        raise ValueError("one_hot_obs needs a Discrete or MultiDiscrete observation, not a Box; use it as it is")
+    size = _flat_bound(space, "low").size
+    return _map_obs(env, lambda obs: _flat(space, obs), Box(0.0, 1.0, (size,)))
+
+
+def frame_stack(env: Env, num_frames: int) -> Env:
+    """Shows the last `num_frames` observations, oldest first, on the last axis.
+
+    Vectors `[D]` become `[num_frames * D]` and images `[H, W, C]` become `[H, W, num_frames * C]`; a
+    plane `[H, W]` gets a new last axis. An episode starts with copies of its first observation.
+    Mnih et al. 2015. https://www.nature.com/articles/nature14236
+    """
+    space = _single(env.observation_space, "frame_stack", "observation", "flatten_obs")
+    if not isinstance(space, Box):
+        raise ValueError(
+            f"frame_stack needs a Box observation, not {type(space).__name__}; apply one_hot_obs first"
+        )
+    if not isinstance(num_frames, int) or num_frames < 1:
+        raise ValueError(f"num_frames must be a positive integer, not {num_frames!r}")
+
+    def as_frame(x):
+        return x[..., None] if len(space.shape) in (0, 2) else x
+
+    def stacked_bound(bound):
+        xp = jnp if isinstance(bound, jax.Array) else np
+        return xp.concatenate([as_frame(xp.broadcast_to(bound, space.shape))] * num_frames, axis=-1)
+
+    low, high = stacked_bound(space.low), stacked_bound(space.high)
+    width = low.shape[-1] // num_frames
+
+    def reset(key):
+        state, timestep = env.reset(key)
+        frames = jnp.concatenate([as_frame(timestep.obs)] * num_frames, axis=-1)
+        return Stacked(state, frames), timestep.replace(obs=frames, next_obs=frames)
+
+    def step(key, state, action):
+        inner, timestep = env.step(key, state.inner, action)
+        newest = as_frame(timestep.next_obs)
+        frames = jnp.concatenate([state.frames[..., width:], newest], axis=-1)
+        return Stacked(inner, frames), timestep.replace(obs=frames, next_obs=frames)
+
+    return env._replace(
+        reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype)
+    )
+
+
+def sticky_actions(env: Env, probability: float = 0.25) -> Env:
+    """Executes the previous action instead of the chosen one, with a probability.
+
+    The previous action is the one that was executed, itself perhaps a repetition; the first step of
+    an episode never repeats. Machado et al. 2018. https://arxiv.org/abs/1709.06009
+    """
+    if not isinstance(probability, jax.Array) and not 0.0 <= probability <= 1.0:
+        raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
+
+    def reset(key):
+        state, timestep = env.reset(key)
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), env.action_space)
+        return Sticky(state, nothing, jnp.zeros((), bool)), timestep
+
+    def step(key, state, action):
+        stick_key, step_key = jax.random.split(key)
+        stick = state.started & jax.random.bernoulli(stick_key, probability)
+        executed = jax.tree.map(
+            lambda old, new: jnp.where(stick, old, new).astype(old.dtype), state.previous, action
+        )
+        inner, timestep = env.step(step_key, state.inner, executed)
+        return Sticky(inner, executed, jnp.ones((), bool)), timestep
+
+    return env._replace(reset=reset, step=step)
+
+
+def clip_action(env: Env) -> Env:
+    """Accepts any real action and clips it to the Box; the new action space is unbounded."""
+    space = _action_box(env, "clip_action")
+
+    def step(key, state, action):
+        return env.step(key, state, jnp.clip(action, space.low, space.high))
+
+    return env._replace(step=step, action_space=Box(-np.inf, np.inf, space.shape, space.dtype))
+
+
+def rescale_action(env: Env) -> Env:
+    """Lets the agent act in [-1, 1]: -1 is the Box's lower bound, 1 its upper; clipped to them."""
+    space = _action_box(env, "rescale_action")
+    for bound in (space.low, space.high):
+        # gymnax writes "unbounded" as float32's largest number; a traced bound cannot be looked at.
+        if not isinstance(bound, jax.core.Tracer) and np.any(np.abs(bound) > 1e30):
+            raise ValueError("rescale_action needs a Box with finite bounds; apply clip_action instead")
+
+    def step(key, state, action):
+        scaled = space.low + (action + 1.0) * 0.5 * (space.high - space.low)
+        return env.step(key, state, jnp.clip(scaled, space.low, space.high).astype(space.dtype))
+
+    return env._replace(step=step, action_space=Box(-1.0, 1.0, space.shape, space.dtype))
+
+
+def _map_obs(env: Env, function, space) -> Env:
+    """Applies `function` to `obs` and `next_obs`, which then lie in `space`."""
+
+    def mapped(timestep):
+        return timestep.replace(obs=function(timestep.obs), next_obs=function(timestep.next_obs))
+
+    def reset(key):
+        state, timestep = env.reset(key)
+        return state, mapped(timestep)
+
+    def step(key, state, action):
+        state, timestep = env.step(key, state, action)
+        return state, mapped(timestep)
+
+    return env._replace(reset=reset, step=step, observation_space=space)
+
+
+def _single(space, wrapper: str, role: str, remedy: str):
+    if not isinstance(space, Box | Discrete | MultiDiscrete):
+        raise ValueError(
+            f"{wrapper} needs one {role} space, not a {type(space).__name__} of them; apply {remedy} first"
+        )
+    return space
+
+
+def _action_box(env: Env, wrapper: str) -> Box:
+    if not isinstance(env.action_space, Box):
+        raise ValueError(
+            f"{wrapper} needs one Box as action space, not {type(env.action_space).__name__}; leave it out"
+        )
+    return env.action_space
+
+
+def _flat(space, obs):
+    """One leaf of an observation as a float32 vector."""
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
+    if isinstance(space, MultiDiscrete):
+        hot = [jax.nn.one_hot(obs[i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
+        return jnp.concatenate(hot)
+    return jnp.ravel(obs).astype(jnp.float32)
+
+
+def _flat_bound(space, side: str):
+    """`low` or `high` of one leaf once flattened."""
+    if isinstance(space, Box):
+        bound = getattr(space, side)
+        xp = jnp if isinstance(bound, jax.Array) else np
+        return xp.ravel(xp.broadcast_to(bound, space.shape)).astype(np.float32)
+    size = space.n if isinstance(space, Discrete) else sum(space.nvec)
+    return np.full(size, 0.0 if side == "low" else 1.0, np.float32)
+
+
+def _join(bounds: list):
+    return (jnp if any(isinstance(b, jax.Array) for b in bounds) else np).concatenate(bounds)

@@ -108,9 +108,38 @@ def _same_kind(a, b) -> bool:
 def flat_size(space: PyTree) -> int:
     """How many numbers an observation has once flattened; a Discrete one is one-hot."""
     sizes = jax.tree.map(
-        lambda s: s.n if isinstance(s, Discrete)
-        else sum(s.nvec) if isinstance(s, MultiDiscrete)
-        else int(np.prod(s.shape)),
+        lambda s: (
+            s.n
+            if isinstance(s, Discrete)
+            else sum(s.nvec)
+            if isinstance(s, MultiDiscrete)
+            else int(np.prod(s.shape))
+        ),
         space,
     )
     return sum(jax.tree.leaves(sizes))
+
+
+def require_bounded_box(space: PyTree, option: str) -> None:
+    """Raises ValueError where an option for continuous actions meets a space that is not one bounded Box."""
+    if not isinstance(space, Box):
+        raise ValueError(f"{option} is for continuous actions, and this environment has {space}")
+    bounds = [b for b in (space.low, space.high) if not isinstance(b, jax.core.Tracer)]
+    if any(np.any(np.abs(b) > 1e30) for b in bounds):
+        raise ValueError(f"{option} needs actions with finite bounds, not {space}")
+
+
+def require_counts(config, *names: str) -> None:
+    """Raises ValueError where a count of a config is below 1."""
+    for name in names:
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
+
+
+def require_division(what: str, size: int, num_minibatches: int) -> None:
+    """Raises ValueError where a batch does not divide into its minibatches."""
+    if size % num_minibatches:
+        near = [n for n in range(num_minibatches, 0, -1) if size % n == 0]
+        raise ValueError(
+            f"{what} = {size} does not divide into num_minibatches = {num_minibatches}: take {near[0]}, say"
+        )

@@ -1,0 +1,126 @@
+"""Environments by name.
+
+    env = envs.make("CartPole-v1", length=0.7)      # resets itself, records returns, cut after 500
+    env = envs.make("brax/ant:mjx", max_steps=200)
+    raw = envs.REGISTRY["Catch-bsuite"].make()      # bare dynamics, to put wrappers around
+
+Importing this module imports no foreign library: that happens when an environment is made.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from numbers import Integral
+from typing import Any, NamedTuple
+
+from jaxrl.envs import from_brax, from_gymnax, probes
+from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
+from jaxrl.names import lookup
+from jaxrl.types import Env
+
+
+class Entry(NamedTuple):
+    """How an environment is made."""
+
+    make: Callable  # (**params) -> raw Env
+    max_steps: int | None = None  # time limit under default parameters
+    params: Callable = dict  # () -> {name: default} of the scalar parameters
+    origin: str = "yours"
+    limit: Callable | None = None  # (**params) -> time limit, where parameters change it
+
+
+REGISTRY: dict[str, Entry] = {}
+
+
+def make(name: str, /, *, max_steps: int | None = ..., **params) -> Env:
+    """An environment that resets itself, ends its episodes and records their returns.
+
+    May be called under a transformation with traced parameters: pole lengths can be vmapped.
+
+    Args:
+      max_steps: episodes are truncated after so many steps; None leaves them endless. By default
+        the environment's own limit.
+      params: of the environment; `REGISTRY[name].params()` gives the scalar ones with defaults.
+
+    Raises:
+      ValueError: for an unknown name or parameter, or a time limit that is not a positive integer.
+    """
+    entry = lookup("environment", REGISTRY, name)
+    if max_steps is not ...:
+        _checked(max_steps)
+    raw = entry.make(**params)  # before the limit, so that a wrong parameter is reported as such
+    if max_steps is ...:
+        max_steps = _checked(entry.limit(**params)) if entry.limit else entry.max_steps
+    return auto_reset(episode_stats(time_limit(raw, max_steps)))
+
+
+def names() -> list[str]:
+    """All registered names, sorted."""
+    return sorted(REGISTRY)
+
+
+def register(
+    name: str,
+    make: Callable,
+    max_steps: int | None = None,
+    params: Callable = dict,
+    origin: str = "yours",
+    limit: Callable | None = None,
+) -> None:
+    """Makes an environment known by name; `jaxrl.envs.check.check_env` tells whether it is sound.
+
+    Args:
+      make: `(**params) -> Env`, raw: without resets in `step` and without a time limit.
+      max_steps: the default time limit, None for endless episodes.
+      params: `() -> {name: default}`, the scalar parameters that `make` takes.
+      limit: `(**params) -> max_steps`, where the time limit depends on the parameters.
+
+    Raises:
+      ValueError: where the name is taken.
+    """
+    if name in REGISTRY:
+        raise ValueError(f"an environment {name!r} is registered already; choose another name")
+    REGISTRY[name] = Entry(make, _checked(max_steps), params, origin, limit)
+
+
+def _checked(max_steps: Any) -> int | None:
+    positive = isinstance(max_steps, Integral) and not isinstance(max_steps, bool) and max_steps > 0
+    if max_steps is not None and not positive:
+        raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
+    return max_steps
+
+
+for _id, _limit in from_gymnax.TIME_LIMITS.items():
+    register(
+        _id,
+        partial(from_gymnax.make, _id),
+        _limit,
+        partial(from_gymnax.params, _id),
+        "gymnax 1.0",
+        partial(from_gymnax.limit, _id),
+    )
+
+for _name in from_brax.NAMES:
+    for _id in (_name, *(f"{_name}:{backend}" for backend in from_brax.BACKENDS)):
+        register(
+            f"brax/{_id}",
+            partial(from_brax.make, _id),
+            from_brax.TIME_LIMIT,
+            partial(from_brax.params, _id),
+            "brax 0.14",
+        )
+
+for _make, _limit in {
+    probes.value_only: None,
+    probes.value_from_obs: None,
+    probes.discount: None,
+    probes.action: None,
+    probes.action_from_obs: None,
+    probes.truncation: 8,
+    probes.memory: None,
+    probes.action_continuous: None,
+    probes.multidiscrete: None,
+    probes.action_mask: None,
+}.items():
+    _id = f"probe/{_make.__name__.replace('_', '-')}"
+    _params = partial(dict, delay=3) if _make is probes.memory else dict
+    register(_id, _make, _limit, _params, "jaxrl")

@@ -1,0 +1,241 @@
+"""Whether an environment keeps the laws that algorithms rely on."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, contains, sample
+from jaxrl.types import Env, TimeStep
+
+_LANES = 4
+_COMPARED_STEPS = 8  # rounding grows in chaotic dynamics: longer runs may differ without a fault
+
+
+def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> None:
+    """Plays random actions and raises ValueError with the first broken law, in one sentence.
+
+    Takes raw environments and those that reset themselves. The laws: the signatures and types of
+    `Env` and `TimeStep`; observations in their space; every action of the action space accepted;
+    reward float32 and flags bool scalars; a state and a TimeStep whose structure, shapes and dtypes
+    never change; the same key, the same result; the same with jit as without; lanes of a vmap
+    independent; an episode that terminates is not truncated; `next_obs` belongs to the episode
+    that the step was taken in, and `first` tells when `obs` does not.
+
+    Args:
+      key: of the run; fixed by default.
+      num_steps: how long the four lanes run; laws on the ends of episodes need some to end.
+    """
+    key = jax.random.key(0) if key is None else key
+    _require(isinstance(env, Env), f"env must be a jaxrl.types.Env, not a {type(env).__name__}")
+    for name in ("observation_space", "action_space"):
+        for leaf in jax.tree.leaves(getattr(env, name)):
+            known = isinstance(leaf, Box | Discrete | MultiDiscrete)
+            _require(known, f"{name} must hold Box, Discrete or MultiDiscrete, not {leaf!r}")
+
+    _check_types(env, key)
+    _check_purity(env, key)
+    alone, lanes = _play(env, key, num_steps)
+    for lane in range(_LANES):
+        one, same = (jax.tree.map(lambda x: x[lane, :_COMPARED_STEPS], r) for r in (alone, lanes))
+        where = _difference(one, same)
+        _require(where is None, f"lanes are not independent: under vmap, lane {lane} differs at {where}")
+    _check_values(lanes)
+
+
+def _check_types(env: Env, key) -> None:
+    action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
+    state, reset = _shapes(env.reset, "reset", (key,), "key")
+    new_state, step = _shapes(env.step, "step", (key, state, action), "key, env_state, action")
+
+    for timestep, name in ((reset, "reset"), (step, "step")):
+        _require(isinstance(timestep.info, dict), f"info must be a dict, not {timestep.info!r}")
+        for field, dtype in dict(
+            reward=np.float32, terminated=np.bool_, truncated=np.bool_, first=np.bool_
+        ).items():
+            leaf = getattr(timestep, field)
+            good = getattr(leaf, "shape", None) == () and leaf.dtype == dtype
+            wanted = f"{field} of {name} must be a {np.dtype(dtype)} scalar"
+            _require(good, f"{wanted}, not {_describe(leaf)}")
+        for field in ("obs", "next_obs"):
+            _check_kind(env.observation_space, getattr(timestep, field), f"{field} of {name}")
+    same = reset.info.keys() == step.info.keys()
+    keys = f"{sorted(reset.info)} after reset and {sorted(step.info)} after step"
+    _require(same, f"info must always have the same keys, not {keys}")
+    for before, after, name in ((state, new_state, "env_state"), (reset, step, "the TimeStep")):
+        _check_fixed(before, after, name)
+
+
+def _check_purity(env: Env, key) -> None:
+    """One key, one result: called twice, and compiled."""
+    action = sample(env.action_space, key)
+    state, _ = start = env.reset(key)
+    for name, function, arguments, once in (
+        ("reset", env.reset, (key,), start),
+        ("step", env.step, (key, state, action), env.step(key, state, action)),
+    ):
+        where = _difference(once, function(*arguments))
+        _require(where is None, f"{name} gives two results for the same key: they differ at {where}")
+        where = _difference(once, jax.jit(function)(*arguments))
+        _require(where is None, f"{name} gives another result under jit: it differs at {where}")
+
+
+def _play(env: Env, key, num_steps: int):
+    """Records `[L, T, ...]` of the same lanes, once each alone and once under vmap."""
+
+    def step(carry, key):
+        state, mask = carry
+        action_key, step_key = jax.random.split(key)
+        action = _sample(env.action_space, action_key, mask)
+        new_state, then = env.step(step_key, state, action)
+        # A raw environment has no next step after its end: it goes back to before it.
+        over = then.done & ~then.first
+        new_carry = (new_state, then.info.get("action_mask"))
+        carry = jax.tree.map(lambda new, old: jnp.where(over, old, new), new_carry, carry)
+        return carry, record(then)
+
+    def record(timestep):
+        space = env.observation_space
+        inside = contains(space, timestep.obs), contains(space, timestep.next_obs)
+        return timestep, inside
+
+    def play(key):
+        reset_key, run_key = jax.random.split(key)
+        state, timestep = env.reset(reset_key)
+        carry = (state, timestep.info.get("action_mask"))
+        _, steps = jax.lax.scan(step, carry, jax.random.split(run_key, num_steps))
+        return jax.tree.map(
+            lambda first, rest: jnp.concatenate([first[None], rest]), record(timestep), steps
+        )
+
+    keys = jax.random.split(key, _LANES)
+    single = jax.jit(play)
+    alone = jax.tree.map(lambda *lanes: np.stack(lanes), *[single(key) for key in keys])
+    return alone, jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(keys))
+
+
+def _check_values(lanes) -> None:
+    """The laws on values, of records `[L, 1 + T, ...]` that begin with the reset."""
+    timestep, (obs_inside, next_obs_inside) = lanes
+    done = timestep.terminated | timestep.truncated
+    crossed = ~_same_obs(timestep.obs, timestep.next_obs)
+    start = np.zeros_like(done)
+    start[:, 0] = True
+    for broken, message in (
+        (start & ~timestep.first, "first must be true after reset"),
+        (start & done, "an episode must not have ended after reset"),
+        (start & crossed, "next_obs must be obs after reset"),
+        (start & (timestep.reward != 0), "reward must be 0 after reset"),
+        (~obs_inside, "obs must lie in observation_space"),
+        (~next_obs_inside, "next_obs must lie in observation_space"),
+        (np.isnan(timestep.reward), "reward must be a number"),
+        (timestep.terminated & timestep.truncated, "an episode that terminates is not truncated too"),
+        (~start & ~done & timestep.first, "first must be false unless the step ended an episode"),
+        (crossed & ~timestep.first, "next_obs must be obs unless first is true, as in a reset by step"),
+    ):
+        if broken.any():
+            lane, step = np.argwhere(broken)[0]
+            raise ValueError(f"{message}; it was not so at step {step} of lane {lane}")
+
+    # An environment may end where it starts; it is a fault when the starts vary and every end agrees.
+    ends = timestep.first & ~start
+    starts = _rows(timestep.obs)[ends]
+    varied = len(np.unique(starts, axis=0)) ** len(starts) > 10_000 if len(starts) else False
+    if varied and not crossed[ends].any():
+        raise ValueError(
+            "next_obs must be the last observation of the episode that ended, not the first of the next"
+        )
+
+
+def _shapes(function, name: str, arguments, signature: str):
+    """`jax.eval_shape` of reset or step, with its failures in a sentence."""
+    try:
+        inspect.signature(function).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"{name} must take ({signature}), but {error}") from error
+    try:
+        result = jax.eval_shape(function, *arguments)
+    except jax.errors.ConcretizationTypeError as error:
+        raise ValueError(
+            f"{name} cannot be compiled, for Python decides there by the value of an array: "
+            "use jnp.where or jax.lax.cond"
+        ) from error
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"{name} fails on ({signature}) from reset and action_space: {type(error).__name__}: {reason}"
+        ) from error
+    good = isinstance(result, tuple) and len(result) == 2 and isinstance(result[1], TimeStep)
+    _require(good, f"{name} must return (env_state, TimeStep)")
+    return result
+
+
+def _check_kind(space, obs, name: str) -> None:
+    """Structure, shape and dtype of an observation."""
+    same = jax.tree.structure(space) == jax.tree.structure(obs)
+    _require(same, f"{name} must have the structure of observation_space")
+    for leaf, wanted in zip(jax.tree.leaves(obs), jax.tree.leaves(space)):
+        want = jax.ShapeDtypeStruct(tuple(wanted.shape), wanted.dtype)
+        fits = (leaf.shape, leaf.dtype) == (want.shape, want.dtype)
+        told = f"{_describe(leaf)}, but observation_space says {_describe(want)}"
+        _require(fits, f"{name} is {told}")
+
+
+def _check_fixed(before, after, name: str) -> None:
+    structures = jax.tree.structure(before), jax.tree.structure(after)
+    _require(structures[0] == structures[1], f"step must not change the structure of {name}")
+    leaves = jax.tree.leaves_with_path(before)
+    for (path, old), new in zip(leaves, jax.tree.leaves(after)):
+        fixed = (old.shape, old.dtype, old.weak_type) == (new.shape, new.dtype, new.weak_type)
+        change = f"{_describe(old)} after reset, {_describe(new)} after step"
+        where = f"{name} must not change type at {jax.tree_util.keystr(path) or 'its only leaf'}"
+        _require(fixed, f"{where}: {change}; jaxrl.envs.wrappers.fix_dtypes mends dtypes")
+
+
+def _sample(space, key, mask):
+    if mask is None or not isinstance(space, Discrete):
+        return sample(space, key)
+    return jax.random.categorical(key, jnp.where(mask, 0.0, -jnp.inf)).astype(space.dtype)
+
+
+def _difference(a, b) -> str | None:
+    """The path of the first leaf in which two results differ by more than rounding."""
+    if jax.tree.structure(a) != jax.tree.structure(b):
+        return "its structure"
+    for (path, x), y in zip(jax.tree.leaves_with_path(a), jax.tree.leaves(b)):
+        x, y = _as_numpy(x), _as_numpy(y)
+        if np.issubdtype(x.dtype, np.floating):
+            same = x.shape == y.shape and np.allclose(x, y, rtol=1e-3, atol=1e-4, equal_nan=True)
+        else:
+            same = np.array_equal(x, y)
+        if not same:
+            return jax.tree_util.keystr(path) or "its only leaf"
+    return None
+
+
+def _as_numpy(x):
+    x = jnp.asarray(x)
+    is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(x) if is_key else x)
+
+
+def _rows(tree):
+    """All leaves `[L, T, ...]` side by side, `[L, T, D]`."""
+    return np.concatenate([x.reshape(*x.shape[:2], -1) for x in jax.tree.leaves(tree)], axis=-1)
+
+
+def _same_obs(a, b):
+    return (_rows(a) == _rows(b)).all(axis=-1)
+
+
+def _describe(leaf) -> str:
+    if not hasattr(leaf, "dtype"):
+        return repr(leaf)
+    weak = ", weakly typed" if getattr(leaf, "weak_type", False) else ""
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]{weak}"
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

@@ -1,0 +1,94 @@
+"""The physics environments of brax (Freeman et al. 2021, https://arxiv.org/abs/2106.13281) as raw `Env`s.
+
+Only brax's `reset` and `step` are used: its own wrappers return to one cached first state for ever
+and overwrite the last observation. Importing brax takes about half a second; it happens in `make`.
+"""
+
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.envs.wrappers import fix_dtypes, restart, transition
+from jaxrl.spaces import Box
+from jaxrl.types import Env
+
+TIME_LIMIT = 1000
+BACKENDS = ("spring", "positional", "generalized", "mjx")
+
+# Without `swimmer`: it calls `jnp.clip(a_min=)`, which JAX 0.10 no longer has.
+NAMES = (
+    "ant",
+    "halfcheetah",
+    "hopper",
+    "humanoid",
+    "humanoidstandup",
+    "inverted_double_pendulum",
+    "inverted_pendulum",
+    "pusher",
+    "reacher",
+    "walker2d",
+)
+
+
+def make(brax_id: str, /, **params) -> Env:
+    """The raw environment behind `name` or `name:backend`; the backend is `spring` by default.
+
+    Actions are in [-1, 1], which brax scales to its actuators; observations are unbounded float32.
+
+    Args:
+      params: arguments of the environment's constructor, such as `ctrl_cost_weight`.
+
+    Raises:
+      ValueError: for an unknown parameter.
+    """
+    env = _construct(brax_id)
+    if params:
+        known = _arguments(env)
+        unknown = sorted(set(params) - set(known))
+        if unknown:
+            raise ValueError(
+                f"brax/{brax_id} has no parameter {unknown[0]!r}; it has {', '.join(sorted(known))}"
+            )
+        env = _construct(brax_id, **params)
+
+    # `env.observation_size` would run a reset, operation by operation.
+    observation = jax.eval_shape(env.reset, jax.random.key(0)).obs
+    observation_space = jax.tree.map(lambda x: Box(-np.inf, np.inf, x.shape), observation)
+
+    def reset(key):
+        state = env.reset(key)
+        return state, restart(_float32(state.obs))
+
+    def step(key, state, action):
+        # brax writes into the dictionaries of the state that it is given: give it new ones.
+        state = env.step(jax.tree.map(lambda x: x, state), action)
+        return state, transition(_float32(state.obs), state.reward, state.done)
+
+    action_space = Box(-1.0, 1.0, (env.action_size,))
+    return fix_dtypes(Env(reset, step, observation_space, action_space))
+
+
+def params(brax_id: str) -> dict[str, Any]:
+    """The scalar parameters that `make` takes, with their defaults; imports brax."""
+    found = _arguments(_construct(brax_id))
+    return {n: v for n, v in found.items() if isinstance(v, bool | int | float)}
+
+
+def _construct(brax_id: str, **params):
+    from brax import envs as brax_envs
+
+    name, _, backend = brax_id.partition(":")
+    return brax_envs.get_environment(name, backend=backend or BACKENDS[0], **params)
+
+
+def _arguments(env) -> dict[str, Any]:
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    found = inspect.signature(type(env)).parameters.values()
+    return {p.name: p.default for p in found if p.kind in kinds and p.name != "backend"}
+
+
+def _float32(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)

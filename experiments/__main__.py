@@ -1,0 +1,7 @@
+"""`python -m jaxrl.experiments` is the command `jaxrl`."""
+
+import sys
+
+from jaxrl.experiments.cli import main
+
+sys.exit(main())

@@ -1,0 +1,146 @@
+"""How a run shows itself: a live panel on a terminal, a line per interval elsewhere."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrl.logger import scalars
+
+
+class Reporter(NamedTuple):
+    """Told what happens, in this order; `close` in any case."""
+
+    status: Callable  # (text): what is being done before training starts
+    progress: Callable  # (num_updates, elapsed seconds, updates done before this session)
+    row: Callable  # (row): an interval is complete
+    close: Callable  # ()
+
+
+def count(number: float) -> str:
+    """512, 20.5k, 1.25M: a number for people."""
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{suffix}"
+    return f"{number:.0f}"
+
+
+def size(num_bytes: float) -> str:
+    """1.5 MB: bytes for people."""
+    for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= limit:
+            return f"{num_bytes / limit:.1f} {suffix}"
+    return f"{num_bytes:.0f} B"
+
+
+def duration(seconds: float) -> str:
+    """0:42, 1:02:03: seconds for people."""
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def spread(values: list[float | None] | None) -> str:
+    """Median over seeds and their range; a dash where no seed has a value."""
+    known = [v for v in values or [] if v is not None and np.isfinite(v)]
+    if not known:
+        return "–"
+    if len(values) == 1:
+        return f"{known[0]:.4g}"
+    return f"{np.median(known):.4g} ({min(known):.4g} … {max(known):.4g})"
+
+
+def rate(done, before, elapsed, steps_per_update, seeds) -> float:
+    """Environment steps per second of all seeds together, in this session."""
+    return (done - before) * steps_per_update * seeds / max(elapsed, 1e-9)
+
+
+def lines(num_updates: int, steps_per_update: int, seeds: int, write=print) -> Reporter:
+    """A line per interval, for a log file."""
+    shown = {"now": (0, 0.0, 0)}
+
+    def progress(done, elapsed, before):
+        shown["now"] = (done, elapsed, before)
+
+    def row(row):
+        done, elapsed, before = shown["now"]
+        speed = rate(done, before, elapsed, steps_per_update, seeds)
+        parts = [
+            f"{100 * row['num_updates'] / num_updates:3.0f}%",
+            f"steps {count(row['timesteps'])}",
+            f"return {spread(row.get('episode/return'))}",
+        ]
+        if "evaluation/return" in row:
+            parts.append(f"evaluation {spread(row['evaluation/return'])}")
+        parts.append(f"{count(speed)} steps/s")
+        write("  ".join(parts))
+
+    return Reporter(write, progress, row, lambda: None)
+
+
+def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, console=None) -> Reporter:
+    """A live panel: progress, speed, time left, returns over seeds, losses."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.panel import Panel
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    now: dict[str, Any] = {"status": "", "row": {}, "progress": None, "since": time.perf_counter()}
+
+    def draw():
+        parts: list[Any] = []
+        if now["progress"] is None:
+            waited = time.perf_counter() - now["since"]
+            parts.append(Text(f"{now['status']}  {waited:.1f} s", style="yellow"))
+        else:
+            done, elapsed, before = now["progress"]
+            left = elapsed / max(done - before, 1) * (num_updates - done)
+            speed = rate(done, before, elapsed, steps_per_update, seeds)
+            parts += [
+                ProgressBar(total=num_updates, completed=done),
+                Text(
+                    f"{100 * done / num_updates:.0f}%   {count(done * steps_per_update)} of "
+                    f"{count(num_updates * steps_per_update)} steps per seed   "
+                    f"{count(speed)} steps/s in all   {duration(elapsed)} elapsed   "
+                    f"{duration(left)} left"
+                ),
+            ]
+        if now["row"]:
+            parts.append(_table(Table, now["row"], seeds))
+        return Panel(Group(*parts), title=title, title_align="left")
+
+    live = Live(get_renderable=draw, console=console, refresh_per_second=8)
+    live.start()
+
+    def status(text):
+        now.update(status=text, since=time.perf_counter())
+
+    def progress(done, elapsed, before):
+        now["progress"] = (done, elapsed, before)
+
+    return Reporter(status, progress, lambda row: now.update(row=row), live.stop)
+
+
+def _table(table_type, row, seeds):
+    table = table_type.grid(padding=(0, 2))
+    over = f" (median and range of {seeds} seeds)" if seeds > 1 else ""
+    table.add_row(f"return{over}", spread(row.get("episode/return")))
+    if "evaluation/return" in row:
+        table.add_row("evaluation", spread(row["evaluation/return"]))
+    table.add_row("episode length", spread(row.get("episode/length")))
+    means = scalars(row)
+    groups = ("loss/", "policy/", "value/", "grad/")
+    shown = [f"{name} {means[name]:.3g}" for name in means if name.startswith(groups)]
+    table.add_row("learning", "   ".join(shown))
+    return table
+
+
+def choose(title: str, num_updates: int, steps_per_update: int, seeds: int) -> Reporter:
+    """The panel on a terminal, lines elsewhere."""
+    if sys.stdout.isatty():
+        return panel(title, num_updates, steps_per_update, seeds)
+    return lines(num_updates, steps_per_update, seeds, write=lambda text: print(text, flush=True))

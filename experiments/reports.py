@@ -1,0 +1,145 @@
+"""What is made of a finished run: an evaluation, a GIF, lists of what there is."""
+
+import dataclasses
+import json
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxrl import checkpoint, envs, objectives
+from jaxrl.algos import ALGORITHMS
+from jaxrl.experiments import runs, trainer
+from jaxrl.experiments.presets import PRESETS
+from jaxrl.experiments.statistics import bootstrap_interval, iqm
+
+
+def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Position]:
+    """A run's last or best checkpoint. Raises ValueError for what is no run or has none."""
+    spec = runs.from_json(runs.read_info(path)["spec"])
+    programs = runs.build(spec)
+    if checkpoint.latest(path / "checkpoints") is None:
+        raise ValueError(f"{path} has no checkpoint yet: go on with `jaxrl resume {path}`")
+    step = checkpoint.best(path / "checkpoints") if best else None
+    return spec, programs, trainer.restore(programs, spec, path, step)
+
+
+def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
+    """Returns over `episodes` fresh episodes of each seed, as text or as one JSON object."""
+    if episodes < 1:
+        raise ValueError(f"episodes = {episodes} must be at least 1")
+    spec, _, at = load(path, best)
+    runs.enable_compile_cache()
+    spec = dataclasses.replace(spec, eval_episodes=episodes)
+    keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
+    result = runs.build(spec).evaluate(at.state, keys)
+    returns = np.asarray(result.returns, np.float64)
+    per_seed = returns.mean(axis=1)
+    # Episodes of one agent are alike: with several agents the interval is over agents.
+    sample = per_seed if spec.seeds > 1 else returns[0]
+    low, high = bootstrap_interval(sample, iqm)
+    summary = {
+        "mean": float(returns.mean()),
+        "median": float(np.median(per_seed)),
+        "iqm": float(iqm(sample)),
+        "interval": [float(low), float(high)],
+        "episodes": int(returns.size),
+        "per_seed": per_seed.tolist(),
+        "unfinished": int((~np.asarray(result.finished)).sum()),
+        "num_updates": at.num_updates,
+    }
+    if as_json:
+        return json.dumps(summary)
+    over = f"{spec.seeds} seeds" if spec.seeds > 1 else "episodes of one seed"
+    return (
+        f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
+        f"{episodes} episodes of each seed\n"
+        f"mean {summary['mean']:.4g}   median {summary['median']:.4g}   IQM {summary['iqm']:.4g} "
+        f"(95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})\n"
+        f"per seed: {'  '.join(f'{value:.4g}' for value in per_seed)}"
+    )
+
+
+def render(path: Path, out: Path, seed: int | None, max_steps: int, best: bool) -> str:
+    """Writes a GIF of an episode by one of a run's agents. Returns what was written."""
+    from jaxrl.envs import render as drawing
+
+    spec, programs, at = load(path, best)
+    runs.enable_compile_cache()
+    seeds = range(spec.seed, spec.seed + spec.seeds)
+    if seed is None:
+        keys = runs.evaluation_keys(spec, at.num_updates, domain=2)
+        means = np.asarray(programs.evaluate(at.state, keys).returns).mean(axis=1)
+        seed = seeds[int(np.argsort(means)[(len(means) - 1) // 2])]
+    if seed not in seeds:
+        raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")
+    lane = seed - spec.seed
+    state = jax.tree.map(lambda x: x[lane], at.state)
+    single = runs.algorithm(spec.algorithm)
+    env = envs.make(spec.environment, **spec.env)
+    algo = single.make(env, spec.config, runs.objective(spec.objective))
+    frames, total, steps = _episode(spec, env, partial(algo.act, state), state.memory, max_steps, drawing)
+    drawing.write_gif(out, frames)
+    return f"{out}: seed {seed}, {steps} steps, return {total:.4g}"
+
+
+def _episode(spec, env, act, memory, max_steps, drawing):
+    """Plays an episode step by step on the host and draws it."""
+    reset, step = jax.jit(env.reset), jax.jit(env.step)
+    act = jax.jit(act)
+    key = runs.evaluation_keys(spec, 0, domain=3)[0]
+    env_state, now = reset(key)
+    memory = jax.tree.map(lambda m: np.zeros((1, *m.shape[1:]), m.dtype), memory)
+    frames, total, taken = [], 0.0, 0
+    while True:
+        frame = drawing.frame(spec.environment, env_state, now.obs)
+        frames.append(drawing.caption(frame, f"step {taken}   return {total:.4g}"))
+        if taken == max_steps:
+            return frames, total, taken
+        key, act_key, env_key = jax.random.split(key, 3)
+        one = jax.tree.map(lambda x: x[None], now)
+        memory, action = act(memory, act_key, one.obs, one.first, one.info.get("action_mask"))
+        env_state, now = step(env_key, env_state, jax.tree.map(lambda a: a[0], action))
+        total, taken = total + float(now.reward), taken + 1
+        if bool(now.done):  # the state is already that of the next episode: nothing more to draw
+            return frames, total, taken
+
+
+def list_algos() -> str:
+    return "\n".join(f"{name:8s} {_first_line(module)}" for name, module in ALGORITHMS.items())
+
+
+def list_envs() -> str:
+    width = max(map(len, envs.REGISTRY))
+    return "\n".join(f"{name:{width}s}  {entry.origin}" for name, entry in sorted(envs.REGISTRY.items()))
+
+
+def list_objectives() -> str:
+    return "\n".join(f"{name:8s} {_first_line(make)}" for name, make in objectives.OBJECTIVES.items())
+
+
+def list_presets() -> str:
+    return "\n".join(
+        f"{algo} {env}: {preset.steps} steps, "
+        + ", ".join(f"{k} {v}" for k, v in {**preset.config, **preset.hparams}.items())
+        for (algo, env), preset in sorted(PRESETS.items())
+    )
+
+
+def list_all() -> str:
+    parts = [f"{name}\n{make()}" for name, make in LISTS.items() if name != "all"]
+    return "\n\n".join(parts)
+
+
+def _first_line(thing) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+LISTS = {
+    "algos": list_algos,
+    "envs": list_envs,
+    "objectives": list_objectives,
+    "presets": list_presets,
+    "all": list_all,
+}

@@ -1,0 +1,214 @@
+"""The loop around a run: dispatch, log, evaluate, save, stop. All that talks to the world is here."""
+
+import contextlib
+import signal
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl import checkpoint, logger, train
+from jaxrl.experiments import runs
+from jaxrl.experiments.reporters import Reporter
+
+SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
+
+
+class Position(NamedTuple):
+    """Where a run stands: all that a checkpoint holds, and its number of updates."""
+
+    state: Any
+    totals: Any  # of the metrics since the last row
+    num_updates: int
+
+
+class Compiled(NamedTuple):
+    """The programs of a run, ready; `evaluate` is a Future, `memory` in bytes while training."""
+
+    init: Any
+    advance: Any
+    evaluate: Future
+    memory: int | None
+
+
+def boundaries(num_updates: int, intervals: int) -> list[int]:
+    """After which updates a row is written: `intervals` of them, as even as whole updates allow."""
+    count = min(intervals, num_updates)
+    return [num_updates * i // count for i in range(1, count + 1)]
+
+
+def shapes(programs: runs.Programs, spec: runs.Spec):
+    """The state and the totals of a run as shapes: what a restore is measured by."""
+    state = jax.eval_shape(programs.init, spec.keys)
+    totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
+    return state, totals
+
+
+def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
+    """Compiles the start and the update of a run side by side: the compiler leaves a core idle.
+
+    Evaluation is compiled while training has begun; who needs it waits for its `result()`.
+    """
+    state, totals = shapes(programs, spec)
+    pool = ThreadPoolExecutor(1)
+    init = pool.submit(lambda: programs.init.lower(spec.keys).compile())
+    evaluate = pool.submit(lambda: programs.evaluate.lower(state, spec.keys).compile())
+    pool.shutdown(wait=False)
+    lowered = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1))
+    advance = lowered.compile()
+    return Compiled(init.result(), advance, evaluate, memory_of(advance))
+
+
+def memory_of(program) -> int | None:
+    """Bytes that a compiled program takes while it runs, its arguments included, if it can tell."""
+    analysis = program.memory_analysis()
+    if analysis is None:
+        return None
+    total = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return total + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
+
+
+def start(programs: runs.Programs, spec: runs.Spec, compiled: Compiled) -> Position:
+    """The first position of a run."""
+    state = compiled.init(spec.keys)
+    totals = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), shapes(programs, spec)[1])
+    return Position(state, totals, 0)
+
+
+def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | None = None) -> Position:
+    """The position in a checkpoint of a run.
+
+    Raises:
+      ValueError: there is none, it is broken, or it belongs to another config.
+    """
+    state, totals = shapes(programs, spec)
+    target = {"state": state, "totals": totals}
+    expected = {"spec": spec.to_json()}
+    held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected)
+    return Position(held["state"], held["totals"], metadata["num_updates"])
+
+
+def save(spec: runs.Spec, path: Path, at: Position, score: float | None = None) -> None:
+    """Writes a position as a checkpoint of the run."""
+    metadata = {"spec": spec.to_json(), "num_updates": at.num_updates}
+    held = {"state": at.state, "totals": at.totals}
+    checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Makes the first Ctrl-C (or SIGTERM) a wish, told by the function that it yields."""
+    wish = []
+
+    def handler(number, frame):
+        wish.append(number)
+        signal.signal(number, previous[number])  # the second one is not a wish
+
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            previous[number] = signal.signal(number, handler)
+    try:
+        yield lambda: bool(wish)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def fit(
+    programs: runs.Programs,
+    spec: runs.Spec,
+    path: Path,
+    compiled: Compiled,
+    at: Position,
+    reporter: Reporter,
+    sinks: list[logger.Sink],
+    save_every_seconds: float = 10.0,
+) -> tuple[Position, bool]:
+    """Trains to the end of the run, or to a Ctrl-C.
+
+    The host reads the metrics of one interval while the device is busy with the next.
+
+    Returns:
+      The last position, which is saved, and whether the run is complete.
+    """
+    algo, hp = programs.algo, programs.hp
+    zeros = jax.tree.map(np.zeros_like, at.totals)
+    ends = boundaries(programs.num_updates, spec.intervals)
+    before = max([end for end in ends if end <= at.num_updates], default=0)
+    clock = saved_at = time.perf_counter()
+    trained, first, length = 0.0, at.num_updates, 1
+
+    def write(done, since, totals, evaluation):
+        row = make_row(algo, done, since, totals, evaluation)
+        row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
+        speed = (done - first) * algo.steps_per_update * spec.seeds / trained
+        row["steps_per_second"] = round(speed, 1)
+        for sink in sinks:
+            sink.write(row)
+        reporter.row(row)
+        return row
+
+    with interruptible() as interrupted:
+        waiting = None
+        for end in [end for end in ends if end > at.num_updates]:
+            while at.num_updates < end and not interrupted():
+                length = min(length, end - at.num_updates)
+                dispatched = time.perf_counter()
+                state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length))
+                at = Position(state, totals, at.num_updates + length)
+                if waiting:  # the last interval's numbers, while the device is busy with this one
+                    write(*waiting)
+                    waiting = None
+                jax.block_until_ready(totals)
+                spent = time.perf_counter() - dispatched
+                trained += spent
+                reporter.progress(at.num_updates, trained, first)
+                length = max(1, int(length * min(SECONDS_PER_DISPATCH / spent, 8.0)))
+            if at.num_updates < end:
+                break
+            evaluation = None
+            if spec.eval_episodes:
+                keys = runs.evaluation_keys(spec, end)
+                evaluation = jax.block_until_ready(compiled.evaluate.result()(at.state, keys))
+            waiting = (end, before, at.totals, evaluation)
+            at, before = at._replace(totals=zeros), end
+            now = time.perf_counter()
+            if end == ends[-1] or now - saved_at >= save_every_seconds:
+                score = score_of(write(*waiting))  # the row first: a checkpoint stands for its rows
+                save(spec, path, at, score)
+                waiting, saved_at = None, time.perf_counter()
+        if waiting:
+            write(*waiting)
+        complete = at.num_updates >= programs.num_updates
+        if not complete:
+            save(spec, path, at)
+    return at, complete
+
+
+def make_row(algo, done, since, totals, evaluation) -> dict[str, Any]:
+    """One interval as a row: totals of the updates `since .. done`, with a value for every seed."""
+    metrics = jax.tree.map(lambda x: np.asarray(x, np.float64), train.summarize(totals, done - since))
+    counts = metrics.pop("episode/count", None)
+    row: dict[str, Any] = {"num_updates": done, "timesteps": done * algo.steps_per_update}
+    for name, values in metrics.items():
+        if name.startswith("episode/") and name.endswith("_sum"):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                row[name.removesuffix("_sum")] = (values / counts).tolist()
+        else:
+            row[name] = values.tolist()
+    if counts is not None:
+        row["episode/count"] = counts.tolist()
+    if evaluation is not None:
+        row["evaluation/return"] = np.asarray(evaluation.returns, np.float64).mean(-1).tolist()
+        row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64).mean(-1).tolist()
+    return row
+
+
+def score_of(row) -> float:
+    """What the best checkpoint is best in: the mean return over seeds, of evaluation if there was one."""
+    values = row.get("evaluation/return", row.get("episode/return", []))
+    return float(np.mean(values)) if values else float("nan")

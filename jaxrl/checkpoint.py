@@ -1,0 +1,534 @@
+"""Checkpoints: the whole state of a run on disk, so that stopping and resuming is invisible.
+
+    directory/
+      step_00000010/
+        arrays/          the leaves of the state, written by orbax, numbered in the tree's order
+        metadata.json    what the caller said of it, the score, the leaves' names, dtypes and shapes
+        checksums.txt    SHA-256 of every other file; `sha256sum -c checksums.txt` reads it too
+
+A checkpoint is written in a temporary folder, flushed and then renamed, so it is there as a whole
+or not at all, whenever the process is killed or the disk fills up. Orbax promises the same for
+its own files, but it neither notices every flipped bit nor knows of metadata and scores; hence the
+checksums and a rename of our own. A directory belongs to one run and to one writing process.
+
+    >>> import tempfile, jax, jax.numpy as jnp
+    >>> directory = tempfile.mkdtemp()
+    >>> state = {"params": jnp.ones(3), "key": jax.random.key(0)}
+    >>> folder = save(directory, 10, state, {"config": {"num_envs": 8}}, score=1.5)
+    >>> steps(directory), latest(directory), best(directory)
+    ([10], 10, 10)
+    >>> state, metadata = restore(directory, target=jax.eval_shape(lambda: state))
+    >>> metadata
+    {'config': {'num_envs': 8}}
+    >>> restore(directory, state, metadata={"config": {"num_envs": 4}})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ...
+    jaxrl.checkpoint.CheckpointError: ... was made with config.num_envs = 8, not 4: ...
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.types import PyTree
+
+_FORMAT = 1
+_ARRAYS, _METADATA, _CHECKSUMS = "arrays", "metadata.json", "checksums.txt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be written, found, read or used; one sentence with the remedy."""
+
+
+def save(
+    directory: str | os.PathLike,
+    step: int,
+    state: PyTree,
+    metadata: dict | None = None,
+    *,
+    keep: int = 3,
+    score: float | None = None,
+) -> Path:
+    """Write `state` as the checkpoint of `step`, then forget old ones.
+
+    Returns when the checkpoint is safely on disk, so the buffers of `state` may be donated next.
+    A kill or an error leaves every checkpoint that was there; debris goes at the next save.
+
+    Args:
+      directory: a folder of this run's own, made if it is missing.
+      step: `num_updates`, say; not smaller than the latest step in `directory`. Writing the latest
+        step again replaces it.
+      state: any pytree of arrays and typed keys of any shape, `[P, ...]` for a population.
+      metadata: what JSON can hold, and also dataclasses, NamedTuples and arrays inside it.
+      keep: how many of the last checkpoints remain, and besides them the one with the best score.
+      score: the larger the better; `None` and NaN are never the best. Ties go to the later step.
+
+    Returns:
+      The checkpoint's folder.
+
+    Raises:
+      CheckpointError: the folder cannot be written, the disk is full, `directory` holds a later
+        step, or a leaf or a value in `metadata` is of a kind that cannot be saved.
+    """
+    if step < 0 or keep < 1:
+        raise CheckpointError(f"step = {step} must be at least 0 and keep = {keep} at least 1")
+    directory = Path(directory).absolute()
+    last = latest(directory)
+    if last is not None and last > step:
+        raise CheckpointError(
+            f"{directory} holds a checkpoint of step {last}, later than the step {step} to be "
+            f"saved: delete the later ones to go on from here, or save in another directory"
+        )
+    leaves, host = _to_host(state)
+    record = {
+        "format": _FORMAT,
+        "step": int(step),
+        "score": None if score is None else float(score),
+        "metadata": _plain(metadata or {}, "metadata"),
+        "leaves": leaves,
+    }
+
+    folder, old = directory / f"step_{step:08d}", directory / f"step_{step:08d}.old"
+    temporary = directory / f".tmp_{step}_{os.getpid()}"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        _sweep(directory)
+        _require_room(directory, host)
+        temporary.mkdir()
+        if host:  # orbax refuses an empty tree
+            from orbax.checkpoint import v1 as ocp
+
+            with _quiet():
+                ocp.save(temporary / _ARRAYS, host)
+        (temporary / _METADATA).write_text(json.dumps(record, indent=1))
+        (temporary / _CHECKSUMS).write_bytes(_checksums(temporary, flush=True))
+        _flush(temporary / _CHECKSUMS)
+        _flush(temporary)
+        # A folder cannot be exchanged for another in one step. In between, the set-aside one is
+        # the checkpoint: see `_folders`.
+        if folder.exists():
+            _discard(old)
+            folder.rename(old)
+        temporary.rename(folder)
+        _flush(directory)
+        _discard(old)
+        _prune(directory, keep)
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot save step {step} in {directory} ({_reason(error)}): the earlier checkpoints "
+            f"are untouched; make room or give a folder that can be written"
+        ) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def restore(
+    directory: str | os.PathLike,
+    target: PyTree,
+    step: int | None = None,
+    metadata: dict | None = None,
+    *,
+    sharding: Any = None,
+) -> tuple[PyTree, dict]:
+    """Read a checkpoint back, bit for bit.
+
+    The leaves are strongly typed and uncommitted like those of a freshly computed state, so a
+    function that was compiled for one of them takes the other as it is.
+
+    Args:
+      directory: the folder given to `save`.
+      target: the state's tree of shapes and dtypes: `jax.eval_shape(algo.init, key, hp)`.
+      step: which one; the latest if `None`, and an error, not the one before, if that is damaged.
+      metadata: what is expected. Only its own top-level keys are compared, each of them fully, so
+        `{"config": config}` asks for the same configuration and nothing else.
+      sharding: where the leaves go, as for `jax.device_put`: a `Sharding` or a prefix of the
+        tree; of a typed key it places the key data. The default device if `None`.
+
+    Returns:
+      `(state, metadata)`, the metadata as plain JSON values.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, a file of it was changed or is missing, or
+        `target` or `metadata` differ from what was saved.
+    """
+    folder = _find(directory, step)
+    if damage := _damage(folder):
+        raise CheckpointError(f"{damage}: {_other(folder)}")
+    record = _record(folder)
+    _compare_metadata(folder, record["metadata"], _plain(metadata or {}, "metadata"))
+
+    target = jax.eval_shape(lambda tree: tree, target)  # arrays are welcome as targets, too
+    index = _compare_leaves(folder, record["leaves"], target)
+    stored = _read_arrays(folder)
+    treedef = jax.tree.structure(target)
+    structs = [
+        jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
+        for leaf in jax.tree.leaves(target)
+    ]
+    host = [
+        np.asarray(stored[str(i)]) if struct.size else np.zeros(struct.shape, struct.dtype)
+        for i, struct in zip(index, structs)
+    ]
+    # Without `may_alias=False` the CPU lends NumPy's memory, which cannot be donated.
+    placed = jax.device_put(jax.tree.unflatten(treedef, host), sharding, may_alias=False)
+    return jax.tree.map(_like, target, placed), record["metadata"]
+
+
+def read_metadata(directory: str | os.PathLike, step: int | None = None) -> dict:
+    """What `save` was told of a checkpoint (the latest if `step` is `None`), before any target.
+
+    The configuration in it says which algorithm to make, and that gives `restore` its target.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, or its metadata was changed.
+    """
+    return _record(_find(directory, step))["metadata"]
+
+
+def steps(directory: str | os.PathLike) -> list[int]:
+    """The steps of which `directory` holds a checkpoint, in rising order; `[]` if it is missing."""
+    return sorted(_folders(directory))
+
+
+def latest(directory: str | os.PathLike) -> int | None:
+    """The largest step of which `directory` holds a checkpoint, or `None`."""
+    return max(_folders(directory), default=None)
+
+
+def best(directory: str | os.PathLike) -> int | None:
+    """The step with the largest score among those kept, or `None` if none has a score.
+
+    Raises:
+      CheckpointError: a score cannot be read.
+    """
+    return _best({step: _record(path)["score"] for step, path in _folders(directory).items()})
+
+
+# Folders.
+
+
+def _folders(directory) -> dict[int, Path]:
+    """Step to folder. One set aside (`.old`) counts until its successor has its name."""
+    found = {}
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for path in sorted(Path(directory).absolute().iterdir(), reverse=True):
+            match = re.fullmatch(r"step_(\d+)(\.old)?", path.name)
+            if match and path.is_dir():
+                found[int(match[1])] = path  # `step_1` comes after `step_1.old`
+    return found
+
+
+def _find(directory, step) -> Path:
+    directory, folders = Path(directory).absolute(), _folders(directory)
+    if not folders:
+        what = "it holds no folder step_*" if directory.is_dir() else "there is no such folder"
+        raise CheckpointError(f"no checkpoint in {directory}: {what}, name one that save was given")
+    step = max(folders) if step is None else step
+    if step not in folders:
+        raise CheckpointError(f"no checkpoint of step {step} in {directory}: choose one of {sorted(folders)}")
+    return folders[step]
+
+
+def _discard(path: Path) -> None:
+    """Remove a checkpoint. Renamed first: a kill midway must not leave half of it by its name."""
+    if path.exists():
+        doomed = path.with_name(f".tmp_{path.name}_{os.getpid()}")
+        path.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove what killed processes left behind."""
+    for path in directory.glob(".tmp_*"):
+        shutil.rmtree(path, ignore_errors=True)
+    for path in directory.glob("step_*.old"):
+        if path.with_suffix("").exists():
+            _discard(path)
+        else:
+            path.rename(path.with_suffix(""))
+
+
+def _prune(directory: Path, keep: int) -> None:
+    folders, scores = _folders(directory), {}
+    for step, path in folders.items():
+        with contextlib.suppress(CheckpointError):  # a damaged one must not stop the run
+            scores[step] = _record(path)["score"]
+    kept = {*sorted(folders)[-keep:], _best(scores)}
+    for step in folders.keys() - kept:
+        _discard(folders[step])
+
+
+def _best(scores: dict[int, float | None]) -> int | None:
+    ranked = [(s, step) for step, s in scores.items() if s is not None and not np.isnan(s)]
+    return max(ranked)[1] if ranked else None
+
+
+# Files.
+
+
+def _flush(path: Path) -> None:
+    """Ask the disk for `path`, so that a power cut after the rename finds all of it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some network file systems do not flush folders
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _require_room(directory: Path, host: dict[str, np.ndarray]) -> None:
+    """Refuse before writing what will not fit. Orbax survives a full disk, but very noisily."""
+    needed = sum(array.nbytes + 1024 for array in host.values()) + 2**17  # and its own files
+    disk = shutil.disk_usage(directory)
+    if disk.total and disk.free < needed:  # some network file systems do not know their size
+        text = f"{os.strerror(errno.ENOSPC)}, {needed / 2**20:.1f} MiB needed"
+        raise OSError(errno.ENOSPC, f"{text} and {disk.free / 2**20:.1f} MiB free")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _checksums(folder: Path, flush: bool = False) -> bytes:
+    """The contents of `checksums.txt`. Hidden files are the operating system's, not ours."""
+    lines = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir():
+            if flush:
+                _flush(path)
+        elif path.name != _CHECKSUMS and not path.name.startswith("."):
+            if flush:
+                _flush(path)
+            lines.append(f"{_checksum(path)}  {path.relative_to(folder).as_posix()}\n")
+    return "".join(lines).encode()
+
+
+def _damage(folder: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, or `None`."""
+    try:
+        said, found = (folder / _CHECKSUMS).read_bytes(), _checksums(folder)
+    except OSError as error:
+        return f"the checkpoint {folder} is damaged ({_reason(error)})"
+    if said == found:
+        return None
+    said, found = (set(text.decode(errors="replace").splitlines()) for text in (said, found))
+    # A line starts with 64 digits and two blanks. What is missing says more than what is new.
+    names = sorted(line[66:] for line in said - found) or sorted(line[66:] for line in found - said)
+    name = names[0] if names else _CHECKSUMS
+    if name and name.isprintable() and not (folder / name).exists():
+        return f"the checkpoint {folder} is damaged ({name} is missing)"
+    return f"the checkpoint {folder} is damaged ({name or _CHECKSUMS} was changed)"
+
+
+def _other(folder: Path) -> str:
+    """The remedy for a damaged checkpoint."""
+    folders = _folders(folder.parent)
+    for step in sorted(folders, reverse=True):
+        if folders[step] != folder and _damage(folders[step]) is None:
+            return f"delete that folder, or restore step {step}, which is whole"
+    return "no other checkpoint beside it is whole, so start the run anew in another directory"
+
+
+def _record(folder: Path) -> dict:
+    """The contents of `metadata.json`, checked."""
+    try:
+        line = f"{_checksum(folder / _METADATA)}  {_METADATA}".encode()
+        whole = line in (folder / _CHECKSUMS).read_bytes().splitlines()
+        record = json.loads((folder / _METADATA).read_bytes()) if whole else None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged ({_reason(error)}): {_other(folder)}"
+        ) from error
+    if record is None:
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged ({_METADATA} was changed): {_other(folder)}"
+        )
+    if record["format"] != _FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {folder} has format {record['format']}, not {_FORMAT}: use the "
+            f"version of jaxrl that wrote it"
+        )
+    return record
+
+
+def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
+    if not (folder / _ARRAYS).exists():
+        return {}
+    from orbax.checkpoint import v1 as ocp
+
+    try:
+        with _quiet():
+            return ocp.load(folder / _ARRAYS)
+    except Exception as error:
+        raise CheckpointError(
+            f"orbax cannot read {folder} ({_reason(error)}), though its checksums are right: use "
+            f"the version of orbax that wrote it"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep orbax from printing tracebacks of its threads: the error itself is raised anyway."""
+    loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
+    disabled, hook = [logger.disabled for logger in loggers], sys.unraisablehook
+    for logger in loggers:
+        logger.disabled = True
+    sys.unraisablehook = lambda arguments: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for logger, was in zip(loggers, disabled):
+            logger.disabled = was
+
+
+def _reason(error: Exception) -> str:
+    """An exception in a few words."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    text = str(error)
+    if "No space left on device" in text:  # orbax reports it as a long ValueError
+        return "No space left on device"
+    return (text.splitlines() or [""])[0][:200] or type(error).__name__
+
+
+# Leaves.
+
+
+def _is_key(leaf) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _describe(tree: PyTree) -> list[list]:
+    """`[name, dtype, shape]` of each leaf."""
+    named = jax.tree_util.tree_leaves_with_path(tree)
+    return [[f"state{jax.tree_util.keystr(path)}", str(leaf.dtype), list(leaf.shape)] for path, leaf in named]
+
+
+def _to_host(state: PyTree) -> tuple[list[list], dict[str, np.ndarray]]:
+    """The leaves' descriptions and, by their position, those that have elements."""
+
+    def to_array(path, leaf):
+        if isinstance(leaf, jax.Array):
+            return leaf
+        name = f"state{jax.tree_util.keystr(path)}"
+        try:
+            array = jnp.asarray(leaf)  # as `jit` would see it
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{name} is a {type(leaf).__name__}, not an array: keep it out of the state"
+            ) from error
+        if array.dtype != getattr(leaf, "dtype", array.dtype):
+            raise CheckpointError(
+                f"{name} is {leaf.dtype}, which JAX narrows to {array.dtype}: convert it first"
+            )
+        return array
+
+    state = jax.tree_util.tree_map_with_path(to_array, state)
+    data = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(state)]
+    # Orbax refuses arrays without elements; the shape and dtype in the metadata say all of them.
+    host = jax.device_get({str(i): x for i, x in enumerate(data) if x.size})
+    return _describe(state), {name: np.asarray(x) for name, x in host.items()}
+
+
+def _like(struct, array: jax.Array) -> jax.Array:
+    """The restored leaf: key data becomes keys again."""
+    if not _is_key(struct):
+        return array
+    impl = []
+    jax.eval_shape(lambda key: impl.append(jax.random.key_impl(key)), struct)
+    return jax.random.wrap_key_data(array, impl=impl[0])
+
+
+def _compare_leaves(folder: Path, saved: list[list], target: PyTree) -> list[int]:
+    """The position in the checkpoint of each leaf of `target`."""
+    positions = {name: i for i, (name, _, _) in enumerate(saved)}
+    wanted = _describe(target)
+    surplus = [name for name in positions if name not in {name for name, _, _ in wanted}]
+    remedy = "restore it with the algorithm, environment and configuration that made it"
+    for name, dtype, shape in wanted:
+        if name not in positions:
+            difference = f"no {name} of {dtype}{shape}"
+            break
+        _, saved_dtype, saved_shape = saved[positions[name]]
+        if (dtype, shape) != (saved_dtype, saved_shape):
+            difference = f"{name} of {saved_dtype}{saved_shape}, not {dtype}{shape}"
+            break
+    else:
+        if not surplus:
+            return [positions[name] for name, _, _ in wanted]
+        difference = f"{surplus[0]}, which the target has not"
+    raise CheckpointError(f"the checkpoint {folder} has {difference}: {remedy}")
+
+
+# Metadata.
+
+
+def _plain(value: Any, path: str) -> Any:
+    """The JSON value that stands for `value`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    elif hasattr(value, "_asdict"):
+        value = value._asdict()
+    elif hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise CheckpointError(
+        f"{path} is a {type(value).__name__}, which JSON cannot hold: save its name or its numbers"
+    )
+
+
+def _compare_metadata(folder: Path, saved: dict, expected: dict) -> None:
+    difference = _difference({key: saved[key] for key in expected if key in saved}, expected, "")
+    if difference:
+        raise CheckpointError(
+            f"the checkpoint {folder} was made {difference}: ask for what it was made with, or "
+            f"start a new run in another directory"
+        )
+
+
+def _difference(saved: Any, expected: Any, path: str) -> str | None:
+    """`with a.b = 1, not 2` for the first difference, or `None`."""
+    if isinstance(saved, dict) and isinstance(expected, dict):
+        for key in {**expected, **saved}:
+            name = f"{path}.{key}" if path else key
+            if key not in saved:
+                return f"without {name}, not with {name} = {_short(expected[key])}"
+            if key not in expected:
+                return f"with {name} = {_short(saved[key])}, not without it"
+            if difference := _difference(saved[key], expected[key], name):
+                return difference
+        return None
+    if isinstance(saved, list) and isinstance(expected, list) and len(saved) == len(expected):
+        items = (_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(saved, expected)))
+        return next(filter(None, items), None)
+    # The text, too, because NaN is not equal to itself.
+    same = saved == expected or json.dumps(saved) == json.dumps(expected)
+    return None if same else f"with {path} = {_short(saved)}, not {_short(expected)}"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

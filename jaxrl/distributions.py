@@ -1,0 +1,176 @@
+"""Distributions of actions, for every action space, from one vector of network outputs.
+
+A *raw* action is what is stored and whose density counts; `bound` makes of it what the environment
+takes. For a Box the raw action is the Gaussian's draw: kept as it is, a tanh need never be inverted.
+This is the only file that knows distrax (imported when used: it brings a second of imports).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.types import PyTree
+
+
+class Distribution(NamedTuple):
+    """A distribution of raw actions with batch axes `[...]`."""
+
+    sample: Callable  # (key) -> action
+    mode: Callable  # () -> action
+    log_prob: Callable  # (action) -> [...]
+    entropy: Callable  # () -> [...]
+
+
+def num_outputs(space: PyTree) -> int:
+    """Network outputs that the distribution over `space` takes, log standard deviations apart."""
+    return sum(_width(leaf) for leaf in jax.tree.leaves(space))
+
+
+def num_log_stds(space: PyTree) -> int:
+    """Log standard deviations that it takes behind them: one for each number of a Box."""
+    return sum(_width(leaf) for leaf in jax.tree.leaves(space) if isinstance(leaf, Box))
+
+
+def _width(space) -> int:
+    if isinstance(space, Discrete):
+        return space.n
+    if isinstance(space, MultiDiscrete):
+        return sum(space.nvec)
+    return int(np.prod(space.shape))
+
+
+def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Distribution:
+    """The distribution over `space` that a policy's outputs describe.
+
+    Discrete and MultiDiscrete: categorical, the outputs are logits. Box: a diagonal Gaussian with
+    the outputs as mean, or with `squash` that Gaussian pushed through `bound`'s tanh, with the exact
+    log-density and entropy of the squashed action. A pytree of spaces: independent parts.
+
+    Args:
+      outputs: `[..., num_outputs(space) + num_log_stds(space)]`, part after part; the log standard
+        deviations of all Box parts stand at the end.
+      action_mask: true where an action is allowed; `[..., n]` for a Discrete, `[..., sum(nvec)]` for a
+        MultiDiscrete space.
+
+    Raises:
+      ValueError: a mask for a space that has none.
+    """
+    leaves, treedef = jax.tree.flatten(space)
+    if action_mask is not None and (len(leaves) != 1 or isinstance(leaves[0], Box)):
+        raise ValueError(f"an action mask needs one Discrete or MultiDiscrete action space, not {space}")
+    parts, at, std_at = [], 0, num_outputs(space)
+    for leaf in leaves:
+        width = _width(leaf)
+        own = outputs[..., at : at + width]
+        at += width
+        if isinstance(leaf, Box):
+            parts.append(_gaussian(leaf, own, outputs[..., std_at : std_at + width], squash))
+            std_at += width
+        elif isinstance(leaf, MultiDiscrete):
+            parts.append(_multi_categorical(leaf.nvec, own, action_mask))
+        else:
+            parts.append(_categorical(own, action_mask))
+    return parts[0] if treedef == jax.tree.structure(0) else _joint(parts, treedef)
+
+
+def _categorical(logits, mask) -> Distribution:
+    from distrax import Categorical
+
+    if mask is not None:  # finite, so that 0 * log 0 stays 0 in the entropy and in its gradient
+        logits = jnp.where(mask, logits, -1e9)
+    inner = Categorical(logits=logits)
+    return Distribution(lambda key: inner.sample(seed=key), inner.mode, inner.log_prob, inner.entropy)
+
+
+def _multi_categorical(nvec, logits, mask) -> Distribution:
+    ends = np.cumsum(nvec)[:-1]
+    masks = [None] * len(nvec) if mask is None else jnp.split(mask, ends, axis=-1)
+    parts = [_categorical(x, m) for x, m in zip(jnp.split(logits, ends, axis=-1), masks)]
+
+    def sample(key):
+        keys = jax.random.split(key, len(parts))
+        return jnp.stack([part.sample(k) for part, k in zip(parts, keys)], axis=-1)
+
+    return Distribution(
+        sample,
+        lambda: jnp.stack([part.mode() for part in parts], axis=-1),
+        lambda action: sum(part.log_prob(action[..., i]) for i, part in enumerate(parts)),
+        lambda: sum(part.entropy() for part in parts),
+    )
+
+
+def _gaussian(space: Box, mean, log_std, squash: bool) -> Distribution:
+    from distrax import MultivariateNormalDiag
+
+    std = jnp.exp(log_std)
+    inner = MultivariateNormalDiag(mean, std)
+
+    def flat(action):
+        return action.reshape(action.shape[: action.ndim - len(space.shape)] + (-1,))
+
+    def shaped(action):
+        return action.reshape(action.shape[:-1] + tuple(space.shape))
+
+    def log_prob(action):
+        log_density = inner.log_prob(flat(action))
+        return log_density - _log_slope(space, flat(action)).sum(-1) if squash else log_density
+
+    def entropy():
+        if not squash:
+            return inner.entropy()
+        # E[log slope] over the Gaussian, by quadrature in each dimension: no noise, no key.
+        nodes, weights = np.polynomial.hermite_e.hermegauss(16)
+        points = mean + std * nodes.reshape((-1,) + (1,) * mean.ndim)
+        slopes = jnp.tensordot(weights / weights.sum(), _log_slope(space, points), axes=1)
+        return inner.entropy() + slopes.sum(-1)
+
+    return Distribution(
+        lambda key: shaped(inner.sample(seed=key)), lambda: shaped(inner.mode()), log_prob, entropy
+    )
+
+
+def _log_slope(space: Box, raw):
+    """log |d bound / d raw| `[..., d]`: log(1 - tanh^2) without cancellation, plus the Box's scale."""
+    low, high = (jnp.broadcast_to(jnp.asarray(x), space.shape).reshape(-1) for x in _range(space))
+    return 2.0 * (np.log(2.0) - raw - jax.nn.softplus(-2.0 * raw)) + jnp.log((high - low) / 2.0)
+
+
+def _range(space: Box):
+    return jnp.asarray(space.low, jnp.float32), jnp.asarray(space.high, jnp.float32)
+
+
+def _joint(parts, treedef) -> Distribution:
+    def each(function, actions):
+        return sum(function(part, a) for part, a in zip(parts, treedef.flatten_up_to(actions)))
+
+    def sample(key):
+        keys = jax.random.split(key, len(parts))
+        return treedef.unflatten([part.sample(k) for part, k in zip(parts, keys)])
+
+    return Distribution(
+        sample,
+        lambda: treedef.unflatten([part.mode() for part in parts]),
+        lambda actions: each(lambda part, a: part.log_prob(a), actions),
+        lambda: sum(part.entropy() for part in parts),
+    )
+
+
+def bound(space: PyTree, action: PyTree, squash: bool = False) -> PyTree:
+    """The action that the environment gets for a raw one: inside every Box, by a cut or by tanh.
+
+    With `squash` every Box must be bounded.
+    """
+
+    def leaf(space, action):
+        if not isinstance(space, Box):
+            return action
+        low, high = _range(space)
+        if squash:
+            return low + (high - low) * 0.5 * (jnp.tanh(action) + 1.0)
+        return jnp.clip(action, low, high)
+
+    return jax.tree.map(leaf, space, action)

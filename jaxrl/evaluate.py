@@ -1,0 +1,60 @@
+"""What a policy is worth: a fixed number of whole episodes, not whoever finished first."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl.rollout import vectorize
+
+
+@struct.dataclass
+class Evaluation:
+    """The episodes of an evaluation; leaves `[E]`.
+
+    `finished` is false for an episode that was still running when the steps ran out: its return and
+    length are those so far.
+    """
+
+    returns: jax.Array
+    lengths: jax.Array
+    finished: jax.Array
+
+
+def evaluate(env, act, memory, key, num_episodes: int, max_steps: int = 100_000) -> Evaluation:
+    """Plays `num_episodes` episodes side by side, each environment exactly one.
+
+    Short episodes therefore count no more than long ones. Runs until the slowest has ended.
+
+    Args:
+      env: one environment, as `envs.make` gives it.
+      act: `(memory, key, obs, first, action_mask) -> (memory, action)`, the state already applied.
+      memory: any memory of the policy `[N, ...]`; only its shapes count, for `first` clears it.
+      max_steps: where to stop in a world without end.
+    """
+    env = vectorize(env, num_episodes)
+    reset_key, run_key = jax.random.split(key)
+    env_state, timestep = env.reset(reset_key)
+    memory = jax.tree.map(lambda m: jnp.zeros((num_episodes, *m.shape[1:]), m.dtype), memory)
+    nothing = Evaluation(
+        jnp.zeros(num_episodes), jnp.zeros(num_episodes, jnp.int32), jnp.zeros(num_episodes, bool)
+    )
+
+    def running(carry):
+        step, *_, result = carry
+        return (step < max_steps) & ~result.finished.all()
+
+    def step(carry):
+        step, env_state, now, memory, result = carry
+        action_key, env_key = jax.random.split(jax.random.fold_in(run_key, step))
+        mask = now.info.get("action_mask")
+        memory, action = act(memory, action_key, now.obs, now.first, mask)
+        env_state, then = env.step(env_key, env_state, action)
+        result = Evaluation(
+            returns=jnp.where(result.finished, result.returns, then.info["episode_return"]),
+            lengths=jnp.where(result.finished, result.lengths, then.info["episode_length"]),
+            finished=result.finished | then.done,
+        )
+        return step + 1, env_state, then, memory, result
+
+    start = (jnp.zeros((), jnp.int32), env_state, timestep, memory, nothing)
+    return jax.lax.while_loop(running, step, start)[-1]

@@ -1,0 +1,193 @@
+"""Actor-critic networks (flax.linen) for feed-forward and recurrent policies.
+
+A policy network is `(memory, x, first) -> (memory, outputs)` for one step of any batch axes; `memory` is
+`()` when there is none. `first` says that `x` starts an episode: what was remembered is dropped before
+`x` is read.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.types import PyTree
+
+ACTIVATIONS = {
+    "tanh": nn.tanh,
+    "relu": nn.relu,
+    "silu": nn.silu,
+    "gelu": nn.gelu,
+    "elu": nn.elu,
+}
+
+
+def dense(features: int, scale: float = 2.0**0.5) -> nn.Dense:
+    """A layer with orthogonal weights and zero biases (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
+    return nn.Dense(features, kernel_init=nn.initializers.orthogonal(scale))
+
+
+class MLP(nn.Module):
+    """Layers of `hidden_sizes` on `[..., D]`, an activation after each."""
+
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: str = "tanh"
+
+    @nn.compact
+    def __call__(self, x):
+        for size in self.hidden_sizes:
+            x = ACTIVATIONS[self.activation](dense(size)(x))
+        return x
+
+
+class CNN(nn.Module):
+    """A 3x3 convolution and layers of `hidden_sizes` on images `[..., H, W, C]`.
+
+    The shape of network that MinAtar was published with (16 channels, one layer of 128).
+    Young and Tian 2019. https://arxiv.org/abs/1903.03176
+    """
+
+    channels: Sequence[int] = (16,)
+    hidden_sizes: Sequence[int] = (128,)
+    activation: str = "relu"
+
+    @nn.compact
+    def __call__(self, x):
+        batch = x.shape[:-3]
+        x = x.reshape((-1, *x.shape[-3:]))
+        for features in self.channels:
+            init = nn.initializers.orthogonal(2.0**0.5)
+            x = ACTIVATIONS[self.activation](nn.Conv(features, (3, 3), kernel_init=init)(x))
+        return MLP(self.hidden_sizes, self.activation)(x.reshape((*batch, -1)))
+
+
+class ActorCritic(nn.Module):
+    """A policy's outputs and a value, from two torsos or a shared one.
+
+    Attributes:
+      torso: a module `[..., *obs] -> [..., F]`; it is cloned for actor and critic.
+      num_outputs, num_log_stds: what the action distribution takes (`jaxrl.distributions`).
+      shared: one torso for both.
+      memory_size: units of a GRU after each torso; 0 for a feed-forward network.
+      init_log_std: where the state-independent log standard deviations start.
+    """
+
+    torso: nn.Module
+    num_outputs: int
+    num_log_stds: int = 0
+    shared: bool = False
+    memory_size: int = 0
+    init_log_std: float = 0.0
+
+    def setup(self):
+        names = ("torso",) if self.shared else ("actor_torso", "critic_torso")
+        self.torsos = [self.torso.clone(name=name) for name in names]
+        if self.memory_size:
+            self.cells = [nn.GRUCell(self.memory_size, name=f"{name}_gru") for name in names]
+        self.actor_head = dense(self.num_outputs, 0.01)
+        self.critic_head = dense(1, 1.0)
+        if self.num_log_stds:
+            init = nn.initializers.constant(self.init_log_std)
+            self.log_std = self.param("log_std", init, (self.num_log_stds,))
+
+    def __call__(self, memory, x, first):
+        """One step of `[..., *obs]` and `first` `[...]`.
+
+        Returns:
+          memory, (outputs `[..., num_outputs + num_log_stds]`, value `[...]`)
+        """
+        features = [torso(x) for torso in self.torsos]
+        if self.memory_size:
+            kept = [jnp.where(first[..., None], 0.0, m) for m in memory]
+            stepped = [cell(m, f) for cell, m, f in zip(self.cells, kept, features)]
+            memory, features = tuple(m for m, _ in stepped), [f for _, f in stepped]
+        outputs = self.actor_head(features[0])
+        value = self.critic_head(features[-1])[..., 0]
+        if self.num_log_stds:
+            log_std = jnp.broadcast_to(self.log_std, (*outputs.shape[:-1], self.num_log_stds))
+            outputs = jnp.concatenate([outputs, log_std], axis=-1)
+        return memory, (outputs, value)
+
+    def initial_memory(self, num_envs: int):
+        """Nothing remembered: `()`, or one array `[N, memory_size]` per torso."""
+        if not self.memory_size:
+            return ()
+        return (jnp.zeros((num_envs, self.memory_size)),) * (1 if self.shared else 2)
+
+
+def unroll(network, memory, x, first):
+    """A policy network over time: at once if it remembers nothing, else step by step.
+
+    Args:
+      network: `(memory, x, first) -> (memory, outputs)`.
+      memory: `[N, ...]` before the first step.
+      x, first: `[T, N, ...]`.
+
+    Returns:
+      outputs `[T, N, ...]`.
+    """
+    if not jax.tree.leaves(memory):
+        return network(memory, x, first)[1]
+
+    def step(memory, now):
+        return network(memory, *now)
+
+    return jax.lax.scan(step, memory, (x, first))[1]
+
+
+def values(network, memory, end_memory, x, first, next_x):
+    """V(s_t) and V(s'_t) of a rollout by one pass over both; no scan, whatever the policy remembers.
+
+    `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start.
+
+    Args:
+      network: `(memory, x, first) -> (memory, (outputs, value))`.
+      memory: `[T, N, ...]` before each step, `end_memory` `[N, ...]` after the last.
+      x, first, next_x: `[T, N, ...]`.
+
+    Returns:
+      value, next_value: `[T, N]`.
+    """
+    after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), memory, end_memory)
+    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (memory, x), (after, next_x))
+    _, (_, value) = network(*both, jnp.stack([first, jnp.zeros_like(first)]))
+    return value[0], value[1]
+
+
+def use_cnn(space: PyTree, torso: str) -> bool:
+    """Whether `torso` ("auto", "mlp" or "cnn") means a convolution for observations of `space`.
+
+    Raises:
+      ValueError: "cnn" for what is no image, a single Box `[H, W, C]`.
+    """
+    image = isinstance(space, Box) and len(space.shape) == 3
+    if torso == "cnn" and not image:
+        raise ValueError(f"torso 'cnn' needs images [H, W, C], not {space}: take torso 'mlp'")
+    return torso == "cnn" or (torso == "auto" and image and min(space.shape[:2]) >= 3)
+
+
+def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:
+    """An observation as float32 for a network: one vector `[..., D]`, or left in shape for a torso.
+
+    Discrete and MultiDiscrete parts become one-hot, the parts of a pytree are joined end to end.
+
+    Args:
+      obs: leaves `[..., *space.shape]`.
+      flat: False keeps the shape of a single Box (images).
+    """
+    if not flat and isinstance(space, Box):
+        return obs.astype(jnp.float32)
+    spaces, treedef = jax.tree.flatten(space)
+    parts = [_encode(s, o) for s, o in zip(spaces, treedef.flatten_up_to(obs))]
+    return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+def _encode(space, obs):
+    if isinstance(space, Discrete):
+        return jax.nn.one_hot(obs, space.n)
+    if isinstance(space, MultiDiscrete):
+        parts = [jax.nn.one_hot(obs[..., i], n) for i, n in enumerate(space.nvec)]
+        return jnp.concatenate(parts, axis=-1)
+    batch = obs.shape[: obs.ndim - len(space.shape)]
+    return obs.reshape((*batch, -1)).astype(jnp.float32)

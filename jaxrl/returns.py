@@ -1,0 +1,53 @@
+"""Advantages and returns of a rollout. Axes: `T` time first, then any others."""
+
+import chex
+import jax
+import jax.numpy as jnp
+
+
+def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
+    """Generalised advantage estimation: how much better than expected each action turned out.
+
+        A_t = d_t + gamma * lambda * (1 - done_t) * A_{t+1}
+        d_t = r_t + gamma * (1 - terminated_t) * V(s'_t) - V(s_t)
+
+    `s'_t` is where the step led, not where the next step starts: after a time limit it still has
+    a value, so `truncated` stops the sum but not the bootstrap. Schulman et al. 2016 do not
+    distinguish the two. https://arxiv.org/abs/1506.02438
+
+    Args:
+      reward, value, next_value, terminated, truncated: `[T, ...]`, time first.
+
+    Returns:
+      Advantages `[T, ...]`; add `value` for the value targets (TD-lambda returns).
+    """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    delta = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
+    decay = gamma * gae_lambda * (1.0 - (terminated | truncated))
+
+    def backward(advantage, step):
+        delta_t, decay_t = step
+        advantage = delta_t + decay_t * advantage
+        return advantage, advantage
+
+    start = jnp.zeros_like(delta[0])
+    _, advantages = jax.lax.scan(backward, start, (delta, decay), reverse=True, unroll=4)
+    return advantages
+
+
+def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
+    """TD-lambda returns: what the value of each state should have been.
+
+        G_t = r_t + gamma * (1 - terminated_t) * [(1 - lambda_t) * V(s'_t) + lambda_t * G_{t+1}]
+        lambda_t = lambda * (1 - done_t)
+
+    Equal to `gae(...) + value`; 0 gives one-step targets, 1 the discounted sum up to the end of the
+    episode or of the rollout. Sutton and Barto 2018, section 12.3. http://incompleteideas.net/book
+
+    Args:
+      reward, value, next_value, terminated, truncated: `[T, ...]`, time first.
+
+    Returns:
+      Returns `[T, ...]`.
+    """
+    return value + gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda)

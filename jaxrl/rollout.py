@@ -1,0 +1,89 @@
+"""Many environments side by side, and what a policy meets in them."""
+
+import jax
+
+from jaxrl.types import Env, Transition
+
+
+def vectorize(env: Env, num_envs: int) -> Env:
+    """`num_envs` independent copies of an environment; one key serves them all.
+
+    Returns:
+      An Env whose states, time steps and actions have a leading axis `[N, ...]`; the spaces stay
+      those of one copy.
+    """
+
+    def reset(key):
+        return jax.vmap(env.reset)(jax.random.split(key, num_envs))
+
+    def step(key, env_state, action):
+        return jax.vmap(env.step)(jax.random.split(key, num_envs), env_state, action)
+
+    return env._replace(reset=reset, step=step)
+
+
+def rollout(env, policy, key, env_state, timestep, memory, num_steps):
+    """Lets a policy act in vectorized environments for `num_steps` steps.
+
+    Args:
+      env: vectorized, resetting itself.
+      policy: `(memory, key, obs, first, action_mask) -> (memory, action, extras)`; `action_mask` is
+        None where the environment has none, `extras` is kept in the transitions.
+      env_state, timestep, memory: where the last rollout stopped, `[N, ...]`.
+
+    Returns:
+      `(env_state, timestep, memory)` to go on from, and Transitions `[T, N, ...]`.
+    """
+
+    def step(carry, step_key):
+        env_state, now, memory = carry
+        action_key, env_key = jax.random.split(step_key)
+        mask = now.info.get("action_mask")
+        new_memory, action, extras = policy(memory, action_key, now.obs, now.first, mask)
+        env_state, then = env.step(env_key, env_state, action)
+        # The mask that the policy saw belongs with its observation; the rest of `info` is the answer's.
+        info = then.info if mask is None else {**then.info, "action_mask": mask}
+        transition = Transition(
+            obs=now.obs,
+            first=now.first,
+            memory=memory,
+            action=action,
+            extras=extras,
+            next_obs=then.next_obs,
+            reward=then.reward,
+            terminated=then.terminated,
+            truncated=then.truncated,
+            info=info,
+        )
+        return (env_state, then, new_memory), transition
+
+    carry = (env_state, timestep, memory)
+    return jax.lax.scan(step, carry, jax.random.split(key, num_steps))
+
+
+def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
+    """Which samples make up each minibatch: every one once per epoch, in an order of its own.
+
+    Returns:
+      Indices `[num_epochs * num_minibatches, size // num_minibatches]`.
+    """
+    keys = jax.random.split(key, num_epochs)
+    order = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(keys)
+    return order.reshape((num_epochs * num_minibatches, -1))
+
+
+def episode_metrics(info, done):
+    """Sums over the episodes that ended in a rollout; without one they are 0, not `nan`.
+
+    Args:
+      info: of the transitions, with `episode_return` and `episode_length` `[T, N]`.
+      done: `[T, N]`.
+
+    Returns:
+      `episode/count`, `episode/return_sum` and `episode/length_sum`, scalars.
+    """
+    return {
+        "episode/count": done.sum(dtype="float32"),
+        "episode/return_sum": (info["episode_return"] * done).sum(),
+        "episode/length_sum": (info["episode_length"] * done).sum(dtype="float32"),
+    }

@@ -1,0 +1,74 @@
+"""Running means and variances as part of a state: for observations and for the scale of rewards."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+
+@struct.dataclass
+class RunningStats:
+    """Mean and variance of all that was seen, `[...]` per feature, and how much that was."""
+
+    mean: jax.Array
+    var: jax.Array
+    count: jax.Array
+
+
+def init(shape=()) -> RunningStats:
+    """Nothing seen yet: normalising by it changes nothing."""
+    return RunningStats(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
+
+
+def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
+    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once.
+
+    The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
+    """
+    axes = tuple(range(batch.ndim - stats.mean.ndim))
+    batch = batch.astype(jnp.float32)
+    size = jnp.asarray(batch.size / max(stats.mean.size, 1), jnp.float32)
+    mean, var = batch.mean(axes), batch.var(axes)
+    count = stats.count + size
+    delta = mean - stats.mean
+    new_mean = stats.mean + delta * size / count
+    spread = stats.var * stats.count + var * size + delta**2 * stats.count * size / count
+    return RunningStats(new_mean, spread / count, count)
+
+
+def normalize(stats: RunningStats, x: jax.Array, clip: float = 10.0) -> jax.Array:
+    """`(x - mean) / std`, cut at `clip` standard deviations; `x` is `[..., *shape]`."""
+    return jnp.clip((x - stats.mean) * jax.lax.rsqrt(stats.var + 1e-8), -clip, clip)
+
+
+@struct.dataclass
+class RewardStats:
+    """The running discounted return of each environment `[N]`, and the statistics of it."""
+
+    discounted: jax.Array
+    returns: RunningStats
+
+
+def init_reward(num_envs: int) -> RewardStats:
+    return RewardStats(jnp.zeros((num_envs,)), init())
+
+
+def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
+    """Takes in the rewards of a rollout `[T, N]`.
+
+        R_t = gamma * (1 - done_{t-1}) * R_{t-1} + r_t
+
+    The end of an episode takes effect after its last reward, which so does not leak into the next.
+    """
+
+    def step(discounted, now):
+        reward_t, done_t = now
+        discounted = gamma * discounted + reward_t
+        return jnp.where(done_t, 0.0, discounted), discounted
+
+    discounted, returns = jax.lax.scan(step, stats.discounted, (reward, done))
+    return RewardStats(discounted, update(stats.returns, returns.reshape(-1)))
+
+
+def scale_reward(stats: RewardStats, reward, clip: float = 10.0) -> jax.Array:
+    """Rewards over the standard deviation of the discounted return, cut at `clip`; not centred."""
+    return jnp.clip(reward * jax.lax.rsqrt(stats.returns.var + 1e-8), -clip, clip)
