@@ -6,9 +6,7 @@
 `L` is an `Objective`: the clipped surrogate min(r A, clip(r) A) unless another one is given.
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; the details that matter after Huang et al. 2022,
 https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/. Here a time limit is no death:
-advantages bootstrap from where a truncated step led.
-
-Axes: `T` num_steps, `N` num_envs.
+advantages bootstrap from where a truncated step led. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -84,8 +82,8 @@ class TrainState:
 
 def make(
     env: Env,
-    config: Config = Config(),  # noqa: B008 (frozen)
-    objective: Objective = objectives.ppo(),  # noqa: B008
+    config: Config = Config(),
+    objective: Objective = objectives.ppo(),
     torso: nn.Module | None = None,
 ) -> Algorithm:
     """PPO in `env`: one environment that resets itself and has episode statistics in its `info`.
@@ -224,7 +222,7 @@ def make(
             minibatch = jax.tree.map(lambda leaf: leaf[:, chosen], data)
             minibatch["memory"] = jax.tree.map(lambda m: m[chosen], state.memory)
             grads, metrics = jax.grad(loss, has_aux=True)(params, hp, minibatch, now)
-            metrics["grad/norm"] = optax.global_norm(grads)
+            metrics["grad/norm"] = optax.tree.norm(grads)
             updates, opt_state = optim.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 

@@ -1,6 +1,7 @@
 """Whether an environment keeps the laws that algorithms rely on."""
 
 import inspect
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +36,15 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
             _require(known, f"{name} must hold Box, Discrete or MultiDiscrete, not {leaf!r}")
 
     _check_types(env, key)
-    _check_purity(env, key)
-    alone, lanes = _play(env, key, num_steps)
+    keys = jax.random.split(key, _LANES)
+    eager = _play_eagerly(env, keys[0], num_steps)
+    single = jax.jit(partial(_play, env, num_steps))
+    alone = jax.tree.map(lambda *lanes: np.stack(lanes), *[single(key) for key in keys])
+    begin = jax.tree.map(lambda x: x[0, : len(eager)], alone)
+    where = _difference(jax.tree.map(lambda *steps: np.stack(steps), *eager), begin[0])
+    _require(where is None, f"a result is another under jit than without: it differs at {where}")
+
+    lanes = jax.tree.map(np.asarray, jax.jit(jax.vmap(partial(_play, env, num_steps)))(keys))
     for lane in range(_LANES):
         one, same = (jax.tree.map(lambda x: x[lane, :_COMPARED_STEPS], r) for r in (alone, lanes))
         where = _difference(one, same)
@@ -67,28 +75,12 @@ def _check_types(env: Env, key) -> None:
         _check_fixed(before, after, name)
 
 
-def _check_purity(env: Env, key) -> None:
-    """One key, one result: called twice, and compiled."""
-    action = sample(env.action_space, key)
-    state, _ = start = env.reset(key)
-    for name, function, arguments, once in (
-        ("reset", env.reset, (key,), start),
-        ("step", env.step, (key, state, action), env.step(key, state, action)),
-    ):
-        where = _difference(once, function(*arguments))
-        _require(where is None, f"{name} gives two results for the same key: they differ at {where}")
-        where = _difference(once, jax.jit(function)(*arguments))
-        _require(where is None, f"{name} gives another result under jit: it differs at {where}")
-
-
-def _play(env: Env, key, num_steps: int):
-    """Records `[L, T, ...]` of the same lanes, once each alone and once under vmap."""
+def _play(env: Env, num_steps: int, key):
+    """Records `[1 + T, ...]` of TimeSteps, from the reset on, and whether their observations fit."""
 
     def step(carry, key):
         state, mask = carry
-        action_key, step_key = jax.random.split(key)
-        action = _sample(env.action_space, action_key, mask)
-        new_state, then = env.step(step_key, state, action)
+        new_state, then = _act(env, state, mask, key)
         # A raw environment has no next step after its end: it goes back to before it.
         over = then.done & ~then.first
         new_carry = (new_state, then.info.get("action_mask"))
@@ -97,22 +89,33 @@ def _play(env: Env, key, num_steps: int):
 
     def record(timestep):
         space = env.observation_space
-        inside = contains(space, timestep.obs), contains(space, timestep.next_obs)
-        return timestep, inside
+        return timestep, (contains(space, timestep.obs), contains(space, timestep.next_obs))
 
-    def play(key):
-        reset_key, run_key = jax.random.split(key)
-        state, timestep = env.reset(reset_key)
-        carry = (state, timestep.info.get("action_mask"))
-        _, steps = jax.lax.scan(step, carry, jax.random.split(run_key, num_steps))
-        return jax.tree.map(
-            lambda first, rest: jnp.concatenate([first[None], rest]), record(timestep), steps
-        )
+    reset_key, run_key = jax.random.split(key)
+    state, timestep = env.reset(reset_key)
+    carry = (state, timestep.info.get("action_mask"))
+    _, steps = jax.lax.scan(step, carry, jax.random.split(run_key, num_steps))
+    first = record(timestep)
+    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
 
-    keys = jax.random.split(key, _LANES)
-    single = jax.jit(play)
-    alone = jax.tree.map(lambda *lanes: np.stack(lanes), *[single(key) for key in keys])
-    return alone, jax.tree.map(np.asarray, jax.jit(jax.vmap(play))(keys))
+
+def _play_eagerly(env: Env, key, num_steps: int) -> list:
+    """The first two TimeSteps of `_play`, without jit and each computed twice."""
+    reset_key, run_key = jax.random.split(key)
+    step_key = jax.random.split(run_key, num_steps)[0]
+    state, reset = once = env.reset(reset_key)
+    where = _difference(once, env.reset(reset_key))
+    _require(where is None, f"reset gives two results for the same key: they differ at {where}")
+    mask = reset.info.get("action_mask")
+    once, again = (_act(env, state, mask, step_key) for _ in range(2))
+    where = _difference(once, again)
+    _require(where is None, f"step gives two results for the same key: they differ at {where}")
+    return [reset, once[1]]
+
+
+def _act(env: Env, state, mask, key):
+    action_key, step_key = jax.random.split(key)
+    return env.step(step_key, state, _sample(env.action_space, action_key, mask))
 
 
 def _check_values(lanes) -> None:

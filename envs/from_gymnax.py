@@ -225,10 +225,14 @@ def _observation_space(gymnax_id: str, env, env_params):
     Elapsed time is unbounded here, for raw environments know no time limit, and so is a reward.
     """
     inf = np.inf
+    rounded = -1e-6  # under jit, 1 - 10 / 10 is not quite 0
     if gymnax_id == "Catch-bsuite":  # declared int32, produced float32
         return Box(0.0, 1.0, (env.rows, env.columns))
     if gymnax_id == "MemoryChain-bsuite":  # time left, query, and a context of -1, 0 or 1
-        return _box([0, 0] + [-1] * env.num_bits, [1, env.num_bits] + [1] * env.num_bits)
+        return _box([rounded, 0] + [-1] * env.num_bits, [1, env.num_bits] + [1] * env.num_bits)
+    if gymnax_id == "UmbrellaChain-bsuite":  # needs and has the umbrella, time left, distractors
+        distractors = env.n_distractor
+        return _box([0, 0, rounded] + [0] * distractors, [1, 1, 1] + [1] * distractors)
     if gymnax_id == "DiscountingChain-bsuite":  # chosen chain, time
         return _box([-1, 0], [env.n_actions - 1, inf])
     if gymnax_id == "BernoulliBandit-misc":  # reward, action, time

@@ -1,4 +1,4 @@
-"""Pictures of environment states, drawn without a display; `DRAWINGS` is the list of what can be drawn.
+"""Pictures of environment states, drawn without a display. `DRAWINGS` lists what can be drawn.
 
 Everything here runs on the host with NumPy and Pillow. Pictures are `[H, W, 3]` uint8.
 """
@@ -28,7 +28,8 @@ def frame(name: str, env_state: Any, obs: Any) -> np.ndarray:
 
     An environment without a drawing of its own is shown by its observation if that is a picture:
     `[H, W]` or `[H, W, C]`, each channel a colour, as bright as its value between 0 and 1 (uint8:
-    0 and 255).
+    0 and 255). A state does not tell the parameters of its environment: poles, goals and maps are
+    drawn as they are by default.
 
     Args:
       env_state: one state, not a batch; wrapped states are unwrapped.
@@ -56,7 +57,7 @@ def frame(name: str, env_state: Any, obs: Any) -> np.ndarray:
 
 
 class _Paper:
-    """A sheet on which world coordinates (y upwards, `origin` in pixels from the top left) are drawn."""
+    """A sheet drawn on in world coordinates, y upwards; `origin` is in pixels from the top left."""
 
     def __init__(self, width, height, scale, origin):
         from PIL import Image, ImageDraw
@@ -98,6 +99,11 @@ def _rotation(angle):
     return np.array([(math.cos(angle), -math.sin(angle)), (math.sin(angle), math.cos(angle))])
 
 
+def _direction(angle):
+    """The unit vector at `angle`, anticlockwise from the right."""
+    return np.array((math.cos(angle), math.sin(angle)))
+
+
 def _numbers(*leaves):
     """The leaves of one state as finite floats."""
     numbers = [np.asarray(leaf, np.float64) for leaf in leaves]
@@ -112,13 +118,13 @@ def _numbers(*leaves):
 def _cart_pole(state, obs):
     """`theta` is measured from upright and leans right where positive; the pole is 1 m long."""
     x, theta = _numbers(state.x, state.theta)
-    paper = _Paper(400, 240, scale=78, origin=(200, 185))
+    paper = _Paper(400, 220, scale=73, origin=(200, 165))
     paper.line([(-2.4, 0), (2.4, 0)], 0.035, LINE)
     for limit in (-2.4, 2.4):
         paper.line([(limit, -0.09), (limit, 0.09)], 0.035, LINE)
     axle = np.array((x, 0.11))
     paper.box((x, 0), (0.58, 0.34), INK)
-    paper.line([axle, axle + (math.sin(theta), math.cos(theta))], 0.11, ORANGE)
+    paper.line([axle, axle + _direction(math.pi / 2 - theta)], 0.11, ORANGE)
     paper.circle(axle, 0.045, PAPER)
     return paper.pixels()
 
@@ -128,8 +134,8 @@ def _acrobot(state, obs):
     angle1, angle2 = _numbers(state.joint_angle1, state.joint_angle2)
     paper = _Paper(400, 300, scale=66, origin=(200, 150))
     paper.line([(-2.2, 1), (2.2, 1)], 0.03, LINE)  # the tip must swing above this height
-    elbow = np.array((math.sin(angle1), -math.cos(angle1)))
-    tip = elbow + (math.sin(angle1 + angle2), -math.cos(angle1 + angle2))
+    elbow = _direction(angle1 - math.pi / 2)
+    tip = elbow + _direction(angle1 + angle2 - math.pi / 2)
     paper.line([(0, 0), elbow], 0.17, BLUE)
     paper.line([elbow, tip], 0.17, SKY)
     for joint in ((0, 0), elbow):
@@ -139,10 +145,10 @@ def _acrobot(state, obs):
 
 
 def _pendulum(state, obs):
-    """`theta` runs anticlockwise from upright; the arrow is the last torque, as long as it is strong."""
+    """`theta` runs anticlockwise from upright; the longer the arrow, the stronger the last torque."""
     theta, torque = _numbers(state.theta, state.last_u)
     paper = _Paper(400, 300, scale=112, origin=(200, 150))
-    tip = np.array((-math.sin(theta), math.cos(theta)))
+    tip = _direction(theta + math.pi / 2)
     paper.line([(0, 0), tip], 0.17, VERMILLION)
     paper.circle((0, 0), 0.045, INK)
     paper.circle(tip, 0.045, PAPER)
@@ -167,13 +173,14 @@ def _mountain_car(goal):
         def ground(x):
             return np.stack([x, np.sin(3 * x) * 0.45 + 0.55], axis=-1)
 
-        paper = _Paper(400, 260, scale=200, origin=(260, 245))
-        hill = ground(np.linspace(-1.35, 0.75, 200))
-        paper.polygon([(-1.35, -1), *hill, (0.75, -1)], (222, 226, 230))
+        paper = _Paper(400, 270, scale=190, origin=(260, 250))
+        hill = ground(np.linspace(-1.45, 0.8, 200))
+        paper.polygon([(-1.45, -1), *hill, (0.8, -1)], (222, 226, 230))
         paper.line(hill, 0.012, LINE)
         foot = ground(np.float64(goal))
-        paper.line([foot, foot + (0, 0.24)], 0.012, INK)
-        paper.polygon([foot + (0, 0.245), foot + (0, 0.155), foot + (0.11, 0.2)], ORANGE)
+        flag = foot + np.array([(0, 0.245), (0, 0.155), (0.11, 0.2)])
+        paper.line([foot, flag[0]], 0.012, INK)
+        paper.polygon(flag, ORANGE)
         slope = math.atan(1.35 * math.cos(3 * x))
         turn = _rotation(slope)
         paper.box(ground(np.float64(x)) + turn @ (0, 0.085), (0.19, 0.07), BLUE, slope)
@@ -214,10 +221,9 @@ def _cells(obs, colours: Sequence | None = None, ground=NIGHT):
 
 def _enlarge(pixels, longest=320):
     """Every pixel a square, parted from its neighbours by a thin line if there is room for one."""
-    size = max(1, longest // max(pixels.shape[:2]))
-    size = min(size, 40)
+    size = min(64, max(1, longest // max(pixels.shape[:2])))
     picture = pixels.repeat(size, axis=0).repeat(size, axis=1)
-    if size >= 8:
+    if size >= 12:
         picture[::size] = picture[:, ::size] = GRID
     return picture
 
@@ -326,12 +332,13 @@ DRAWINGS = {
 
 
 def caption(frame: np.ndarray, text: str) -> np.ndarray:
-    """`frame` `[H, W, 3]` with a strip under it that says `text`, in letters small enough to fit."""
+    """`frame` `[H, W, 3]` with a strip under it that says `text` in letters small enough to fit."""
     from PIL import Image, ImageDraw, ImageFont
 
-    height, width = frame.shape[:2]
+    width = frame.shape[1]
     strip = Image.new("RGB", (width, CAPTION_HEIGHT), PAPER)
     draw = ImageDraw.Draw(strip)
+    draw.line((0, 0, width, 0), fill=LINE)
     size = 13
     while size > 7 and draw.textlength(text, ImageFont.load_default(size)) > width - 12:
         size -= 1
@@ -387,9 +394,7 @@ def _gif(frames, fps, stride):
     durations = np.maximum(np.diff(ticks), 2) * 10
     chosen = frames[::stride]
     palette = _palette(chosen)
-    images = [
-        Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in chosen
-    ]
+    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in chosen]
     buffer = io.BytesIO()
     images[0].save(
         buffer,
@@ -405,13 +410,23 @@ def _gif(frames, fps, stride):
 
 
 def _palette(frames, num_samples=24):
-    """One palette for all frames (without one, colours would flicker), from evenly chosen ones."""
+    """One palette for all frames, since colours would flicker between one each.
+
+    The 128 colours that fill most are kept exactly, so that plain surfaces stay plain; the others,
+    the shades of smoothed edges, share what is left of 256.
+    """
     from PIL import Image
 
-    samples = [
-        frames[i] for i in np.unique(np.linspace(0, len(frames) - 1, num_samples).astype(int))
-    ]
-    pixels = np.concatenate([np.unique(f.reshape(-1, 3), axis=0) for f in samples])
-    # Each colour counts once, however small its area: a ball of four pixels keeps its colour.
-    colours = np.unique(pixels, axis=0)
-    return Image.fromarray(colours[None]).quantize(256, Image.Quantize.MEDIANCUT)
+    samples = np.unique(np.linspace(0, len(frames) - 1, num_samples).astype(int))
+    pixels = np.concatenate([frames[i].reshape(-1, 3) for i in samples]).astype(np.int32)
+    codes, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_counts=True)
+    codes = codes[np.argsort(-counts, kind="stable")]
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
+    kept, rest = colours[:128], colours[128:]
+    palette = kept.reshape(-1).tolist()
+    if len(rest):
+        shades = Image.fromarray(rest[None]).quantize(128, Image.Quantize.MEDIANCUT)
+        palette += shades.getpalette()[: 3 * 128]
+    image = Image.new("P", (1, 1))
+    image.putpalette(palette)
+    return image

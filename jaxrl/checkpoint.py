@@ -83,6 +83,7 @@ def save(
       CheckpointError: the folder cannot be written, the disk is full, `directory` holds a later
         step, or a leaf or a value in `metadata` is of a kind that cannot be saved.
     """
+    step = int(step)  # `state.num_updates` will do
     if step < 0 or keep < 1:
         raise CheckpointError(f"step = {step} must be at least 0 and keep = {keep} at least 1")
     directory = Path(directory).absolute()
@@ -95,7 +96,7 @@ def save(
     leaves, host = _to_host(state)
     record = {
         "format": _FORMAT,
-        "step": int(step),
+        "step": step,
         "score": None if score is None else float(score),
         "metadata": _plain(metadata or {}, "metadata"),
         "leaves": leaves,
@@ -183,8 +184,7 @@ def restore(
         np.asarray(stored[str(i)]) if struct.size else np.zeros(struct.shape, struct.dtype)
         for i, struct in zip(index, structs)
     ]
-    # Without `may_alias=False` the CPU lends NumPy's memory, which cannot be donated.
-    placed = jax.device_put(jax.tree.unflatten(treedef, host), sharding, may_alias=False)
+    placed = jax.device_put(jax.tree.unflatten(treedef, host), sharding)
     return jax.tree.map(_like, target, placed), record["metadata"]
 
 

@@ -81,8 +81,9 @@ class ActorCritic(nn.Module):
     init_log_std: float = 0.0
 
     def setup(self):
-        names = ("torso",) if self.shared else ("actor_torso", "critic_torso")
-        self.torsos = [self.torso.clone(name=name) for name in names]
+        names = ("shared_torso",) if self.shared else ("actor_torso", "critic_torso")
+        # Deep: a shallow clone of a torso that holds modules would share their weights.
+        self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
         if self.memory_size:
             self.cells = [nn.GRUCell(self.memory_size, name=f"{name}_gru") for name in names]
         self.actor_head = dense(self.num_outputs, 0.01)
@@ -159,8 +160,10 @@ def use_cnn(space: PyTree, torso: str) -> bool:
     """Whether `torso` ("auto", "mlp" or "cnn") means a convolution for observations of `space`.
 
     Raises:
-      ValueError: "cnn" for what is no image, a single Box `[H, W, C]`.
+      ValueError: another name, or "cnn" for what is no image, a single Box `[H, W, C]`.
     """
+    if torso not in ("auto", "mlp", "cnn"):
+        raise ValueError(f"torso {torso!r} is not known: take 'auto', 'mlp' or 'cnn'")
     image = isinstance(space, Box) and len(space.shape) == 3
     if torso == "cnn" and not image:
         raise ValueError(f"torso 'cnn' needs images [H, W, C], not {space}: take torso 'mlp'")

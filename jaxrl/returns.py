@@ -41,8 +41,10 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
         G_t = r_t + gamma * (1 - terminated_t) * [(1 - lambda_t) * V(s'_t) + lambda_t * G_{t+1}]
         lambda_t = lambda * (1 - done_t)
 
-    Equal to `gae(...) + value`; 0 gives one-step targets, 1 the discounted sum up to the end of the
-    episode or of the rollout. Sutton and Barto 2018, section 12.3. http://incompleteideas.net/book
+    0 gives one-step targets, 1 the discounted sum up to the end of the episode or of the rollout.
+    Equal to `gae(...) + value` where `V(s'_t)` is `V(s_{t+1})` within an episode; it need not be: for
+    Q(lambda) `next_value` is the best action's, and `value`, of which only the shape counts, the
+    taken one's. Sutton and Barto 2018, section 12.3. http://incompleteideas.net/book
 
     Args:
       reward, value, next_value, terminated, truncated: `[T, ...]`, time first.
@@ -50,4 +52,17 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
     Returns:
       Returns `[T, ...]`.
     """
-    return value + gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda)
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    weight = gae_lambda * (1.0 - (terminated | truncated))
+    discount = gamma * (1.0 - terminated)
+    # What is certain now, and how much of the return behind it is added.
+    known = reward + jnp.where(terminated, 0.0, discount * (1.0 - weight) * next_value)
+
+    def backward(later, step):
+        known_t, decay_t = step
+        later = known_t + decay_t * later
+        return later, later
+
+    start = jnp.where(terminated[-1], 0.0, next_value[-1])
+    _, returns = jax.lax.scan(backward, start, (known, discount * weight), reverse=True, unroll=4)
+    return returns

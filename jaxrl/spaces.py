@@ -61,10 +61,6 @@ def _sample(space: Space, key: jax.Array) -> jax.Array:
         return jax.random.randint(key, (), 0, space.n, space.dtype)
     if isinstance(space, MultiDiscrete):
         return jax.random.randint(key, space.shape, 0, jnp.asarray(space.nvec), space.dtype)
-    if not jnp.issubdtype(space.dtype, jnp.floating):
-        low, high = (jnp.broadcast_to(jnp.asarray(x), space.shape) for x in (space.low, space.high))
-        draw = jax.random.uniform(key, space.shape, minval=low, maxval=high + 1.0)
-        return jnp.clip(jnp.floor(draw), low, high).astype(space.dtype)
     # gymnax writes "unbounded" as float32's largest number: the width would overflow to infinity.
     huge = 1e30
     low = jnp.broadcast_to(jnp.asarray(space.low, jnp.float32), space.shape)
@@ -74,6 +70,9 @@ def _sample(space: Space, key: jax.Array) -> jax.Array:
         jnp.where(no_low, jnp.where(no_high, -1.0, high - 1.0), low),
         jnp.where(no_high, jnp.where(no_low, 1.0, low + 1.0), high),
     )
+    if not jnp.issubdtype(space.dtype, jnp.floating):
+        draw = jax.random.uniform(key, space.shape, minval=low, maxval=high + 1.0)
+        return jnp.clip(jnp.floor(draw), low, high).astype(space.dtype)
     return jax.random.uniform(key, space.shape, minval=low, maxval=high).astype(space.dtype)
 
 
@@ -93,9 +92,9 @@ def _contains(space: Space, value: jax.Array) -> jax.Array:
     value = jnp.asarray(value)
     if value.shape != tuple(space.shape) or not _same_kind(value.dtype, space.dtype):
         return jnp.asarray(False)
+    if not jnp.issubdtype(value.dtype, jnp.floating) and value.dtype.itemsize < 4:
+        value = value.astype(jnp.int32)  # an int8 cannot be compared with 300
     if isinstance(space, Box):
-        if value.dtype == bool:
-            value = value.astype(jnp.int32)
         return jnp.all((value >= space.low) & (value <= space.high))
     return jnp.all((value >= 0) & (value < jnp.asarray(getattr(space, "nvec", getattr(space, "n", 0)))))
 

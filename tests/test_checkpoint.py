@@ -173,7 +173,7 @@ def test_a_restored_state_is_neither_retraced_nor_recompiled_and_can_be_donated(
 
     state = update(update(jax.jit(init)(jax.random.key(0))))
     assert (traces, update._cache_size()) == (1, 1)
-    save(tmp_path, 2, state)
+    save(tmp_path, state.num_updates, state)
     expected = digest(state)
     advanced = update(state)  # donates what was saved
     restored, _ = restore(tmp_path, jax.eval_shape(init, jax.random.key(0)))

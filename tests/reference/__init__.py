@@ -1,0 +1,1 @@
+"""Slow NumPy definitions, written from the papers and not from the library."""

@@ -1,0 +1,222 @@
+"""What holds for every algorithm: the contract of the house, over `ALGORITHMS`."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import jitted, small
+from jaxrl import checkpoint, envs, train
+from jaxrl.algos import ALGORITHMS
+from jaxrl.envs import probes
+
+HERE = Path(__file__).parent
+
+
+def bits(tree):
+    """Leaves as bytes, keys by their data: equal means equal to the bit."""
+    return [
+        np.asarray(jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x).tobytes()
+        for x in jax.tree.leaves(tree)
+    ]
+
+
+def begin(algo, seed=0):
+    return jitted(algo.init)(jax.random.key(seed), algo.hparams)
+
+
+def after(algo, num_updates, seed=0, hp=None):
+    """The state after so many updates, by the program that every run uses."""
+    state, hp = begin(algo, seed), algo.hparams if hp is None else hp
+    zeros = train.no_totals(algo.update, state, hp)
+    return train.program(algo.update)(state, zeros, hp, num_updates)[0]
+
+
+def avals(tree):
+    return [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in jax.tree.leaves(tree)]
+
+
+def test_state_is_a_fixed_point_of_update(algo_name):
+    algo = small(algo_name)
+    state = begin(algo)
+    new, _ = jitted(algo.update)(state, algo.hparams)
+    assert jax.tree.structure(state) == jax.tree.structure(new)
+    assert avals(state) == avals(new)
+    assert not any(weak for _, _, weak in avals(state))
+
+
+def test_metrics_have_fixed_keys_and_are_finite(algo_name):
+    algo = small(algo_name)
+    _, metrics = jitted(partial(train.run, algo, num_updates=3))(jax.random.key(0), algo.hparams)
+    assert all(name.count("/") == 1 for name in metrics)
+    assert all(value.shape == (3,) and bool(jnp.isfinite(value).all()) for value in metrics.values())
+    # 3 updates of 8 steps: most hold no end of an episode, and must not be `nan` for it
+    assert 0.0 in metrics["episode/count"]
+
+
+def test_same_key_same_bits_other_key_other_bits(algo_name):
+    algo = small(algo_name)
+    assert bits(after(algo, 3)) == bits(after(algo, 3))
+    assert bits(after(algo, 3).params) != bits(after(algo, 3, seed=1).params)
+
+
+def test_seeds_differ_in_start_and_exploration(algo_name):
+    """A key overwritten by the wrong one gives all lanes one initialisation (peers.md, mistake 2)."""
+    algo = train.population(small(algo_name))
+    state = jax.jit(algo.init)(jax.vmap(jax.random.key)(jnp.arange(3)), algo.hparams)
+    for lanes in (jax.tree.leaves(state.params), [jax.random.key_data(state.key)], [state.timestep.obs]):
+        assert any(len({lane.tobytes() for lane in np.asarray(x)}) == 3 for x in lanes)
+
+
+def test_pieces_are_the_whole(algo_name):
+    algo = small(algo_name)
+    hp, state = algo.hparams, begin(algo)
+    totals = train.no_totals(algo.update, state, hp)
+    advance = train.program(algo.update)
+    whole = advance(begin(algo), totals, hp, 7)
+    for length in (2, 1, 4):
+        state, totals = advance(state, totals, hp, length)
+    assert bits(whole) == bits((state, totals))
+
+
+RESTORED = """
+import sys
+sys.path.insert(0, {here!r})
+import jax, numpy as np
+from conftest import small
+from test_contract import bits, population_grid
+from jaxrl import checkpoint, train
+algo, hp = population_grid({name!r}) if {population} else (small({name!r}), small({name!r}).hparams)
+keys = jax.vmap(jax.random.key)(jax.numpy.arange(4)) if {population} else jax.random.key(0)
+target = jax.eval_shape(algo.init, keys, hp)
+state, _ = checkpoint.restore({directory!r}, target)
+totals = train.no_totals(algo.update, state, hp)
+state, _ = train.program(algo.update)(state, totals, hp, 3)
+checkpoint.save({directory!r} + "/done", 5, state)
+"""
+
+
+def population_grid(name):
+    """Four agents that differ in learning rate and seed, and their hyperparameters."""
+    single = small(name)
+    hp = train.grid(single.hparams, learning_rate=jnp.logspace(-4, -2, 4))
+    return train.population(single, vary_hparams=True), hp
+
+
+@pytest.mark.parametrize("population", [False, True], ids=["one", "population"])
+def test_save_restore_in_a_new_process_go_on_is_invisible(algo_name, population, tmp_path):
+    if population:
+        algo, hp = population_grid(algo_name)
+        keys = jax.vmap(jax.random.key)(jnp.arange(4))
+    else:
+        algo, hp, keys = small(algo_name), small(algo_name).hparams, jax.random.key(0)
+    init = jax.jit(algo.init)
+    zeros = train.no_totals(algo.update, jax.eval_shape(init, keys, hp), hp)
+    advance = train.program(algo.update)
+    whole, _ = advance(init(keys, hp), zeros, hp, 5)
+    half, _ = advance(init(keys, hp), zeros, hp, 2)
+    checkpoint.save(tmp_path, 2, half)
+    script = RESTORED.format(
+        here=str(HERE), name=algo_name, population=population, directory=str(tmp_path)
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=240)
+    resumed, _ = checkpoint.restore(tmp_path / "done", jax.eval_shape(lambda: whole))
+    assert bits(resumed) == bits(whole)
+
+
+def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
+    """Same keys and same data exactly; XLA sums a batched product in another order, so to 1e-5."""
+    single = small(algo_name)
+    algo = train.population(single)
+    keys = jax.vmap(jax.random.key)(jnp.arange(8))
+    states = jax.jit(algo.init)(keys, algo.hparams)
+    zeros = train.no_totals(algo.update, states, algo.hparams)
+    states, _ = train.program(algo.update)(states, zeros, algo.hparams, 5)
+    alone = after(single, 5, seed=3)
+    lane = jax.tree.map(lambda x: x[3], states)
+    assert bits(lane.key) == bits(alone.key)
+    for a, b in zip(jax.tree.leaves((lane.params, lane.timestep)), jax.tree.leaves((alone.params, alone.timestep))):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_jitted_is_not_jitted(algo_name):
+    algo = small(algo_name, num_steps=2, num_epochs=1)
+    state = begin(algo)
+    compiled, _ = jitted(algo.update)(state, algo.hparams)
+    with jax.disable_jit():
+        plain, _ = algo.update(state, algo.hparams)
+    for a, b in zip(jax.tree.leaves(compiled.params), jax.tree.leaves(plain.params)):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_one_trace_per_program(algo_name):
+    """Python runs through the environment once per program, however many chunks and whatever length."""
+    env, traces = probes.count_traces(envs.make("probe/truncation"))
+    module = ALGORITHMS[algo_name]
+    algo = module.make(env, module.Config(num_envs=2, num_steps=4, num_minibatches=2, hidden_sizes=(4,)))
+    init, hp = jax.jit(algo.init), algo.hparams
+    state = init(jax.random.key(0), hp)
+    zeros = train.no_totals(algo.update, state, hp)
+    advance = train.program(algo.update)
+    state, _ = advance(state, zeros, hp, 2)
+    before = dict(traces)
+    assert before["step"] >= 1
+    for length, rate in ((1, 1e-3), (5, 1e-4)):
+        state, totals = advance(state, zeros, hp.replace(learning_rate=rate), length)
+    state = init(jax.random.key(1), hp.replace(gamma=0.5))
+    advance(state, totals, hp, 3)
+    assert traces == before
+    assert advance._cache_size() == 1
+
+
+def test_every_hyperparameter_has_an_influence(algo_name):
+    algo = small(algo_name)
+    leaves, treedef = jax.tree.flatten(algo.hparams)
+    names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(algo.hparams)]
+    usual = bits(after(algo, 4).params)
+    for i, name in enumerate(names):
+        changed = [x * 0.8 if i == j else x for j, x in enumerate(leaves)]
+        hp = jax.tree.unflatten(treedef, changed)
+        assert bits(after(algo, 4, hp=hp).params) != usual, f"{name} changes nothing"
+
+
+def test_every_parameter_learns(algo_name):
+    algo = small(algo_name)
+    pairs = zip(jax.tree_util.tree_leaves_with_path(begin(algo).params), jax.tree.leaves(after(algo, 2).params))
+    for (path, start), end in pairs:
+        assert bool((start != end).any()), f"{jax.tree_util.keystr(path)} never changes"
+
+
+def test_gradients_flow_through_an_update(algo_name):
+    """Meta-gradients: the derivative of a learned policy by each traced hyperparameter is finite."""
+    algo = small(algo_name)
+
+    def outcome(hp):
+        state, _ = algo.update(begin_state, hp)
+        state, _ = algo.update(state, hp)
+        return sum(jnp.abs(x).sum() for x in jax.tree.leaves(state.params))
+
+    begin_state = begin(algo)
+    grads = jax.jit(jax.grad(outcome))(algo.hparams)
+    assert all(bool(jnp.isfinite(g)) for g in jax.tree.leaves(grads))
+    assert float(grads.learning_rate) != 0.0
+
+
+def test_chunks_dispatch_and_donate(algo_name):
+    algo = small(algo_name)
+    first = begin(algo)
+    seen = [
+        {k: float(v) for k, v in metrics.items()}
+        for _, metrics in train.chunks(algo, first, algo.hparams, num_chunks=2, length=3)
+    ]
+    assert first.key.is_deleted()
+    _, metrics = jitted(partial(train.run, algo, num_updates=6))(jax.random.key(0), algo.hparams)
+    for i, chunk in enumerate(seen):
+        for name, value in chunk.items():
+            part = metrics[name][3 * i : 3 * i + 3]
+            expected = part.sum() if name.endswith(("_sum", "/count")) else part.mean()
+            np.testing.assert_allclose(value, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,110 @@
+"""Every algorithm solves every probe world: each failure names its cause."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ALGORITHMS
+from jaxrl import distributions, envs, networks, train
+from jaxrl.evaluate import evaluate
+
+SEEDS = 4
+GAMMA = 0.9
+
+
+def trained(env_name, updates=60, env=None, **config):
+    """States `[P]` of seeds trained in a probe world, and their algorithm."""
+    module = ALGORITHMS["ppo"]
+    sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **config}
+    algo = module.make(env or envs.make(env_name), module.Config(**sizes))
+    hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.9, total_updates=float(updates), gamma=GAMMA)
+    keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
+    state, metrics = jax.jit(jax.vmap(lambda key: train.run(algo, key, hp, updates)))(keys)
+    return algo, state, metrics
+
+
+def values(states, obs):
+    """V(obs) `[P, ...]` for observations `[..., 1]`, by a network of the same shape."""
+    net = networks.ActorCritic(networks.MLP((16,)), num_outputs=2)
+    obs = jnp.asarray(obs, jnp.float32)
+    first = jnp.zeros(obs.shape[:-1], bool)
+    return jax.vmap(lambda params: net.apply(params, (), obs, first)[1][1])(states.params)
+
+
+def returns(algo, states, env, num_episodes=64):
+    """Mean evaluation return `[P]`."""
+
+    def one(state, key):
+        return evaluate(env, partial(algo.act, state), state.memory, key, num_episodes).returns.mean()
+
+    return jax.jit(jax.vmap(one))(states, jax.vmap(jax.random.key)(100 + jnp.arange(SEEDS)))
+
+
+@pytest.mark.parametrize(
+    ("name", "obs", "expected"),
+    [
+        ("value-only", [[1.0]], [1.0]),
+        ("value-from-obs", [[-1.0], [1.0]], [-1.0, 1.0]),
+        ("discount", [[0.0], [1.0]], [GAMMA, 1.0]),
+    ],
+)
+def test_values_are_learned(name, obs, expected):
+    _, states, _ = trained(f"probe/{name}")
+    np.testing.assert_allclose(values(states, obs), np.tile(expected, (SEEDS, 1)), atol=0.05)
+
+
+@pytest.mark.parametrize("max_steps", [1, 8])
+def test_a_time_limit_is_no_death(max_steps):
+    """An endless world cut after a few steps is worth r / (1 - gamma), to 5 %; a death would be 1 or 5.7."""
+    env = envs.make("probe/truncation", max_steps=max_steps)
+    _, states, _ = trained("probe/truncation", updates=150, env=env)
+    np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "best", "config"),
+    [
+        ("action", 1.0, {}),
+        ("action-from-obs", 1.0, {}),
+        ("multidiscrete", 1.0, {}),
+        ("action-mask", 4.0, {}),
+        ("memory", 1.0, {"memory_size": 16}),
+        ("action-from-obs", 1.0, {"memory_size": 8, "shared_torso": True, "normalize_reward": True}),
+    ],
+    ids=["action", "action-from-obs", "multidiscrete", "action-mask", "memory", "all-switches"],
+)
+def test_the_best_return_is_reached(name, best, config):
+    env = envs.make(f"probe/{name}")
+    algo, states, _ = trained(f"probe/{name}", updates=100 if name == "memory" else 60, **config)
+    np.testing.assert_allclose(returns(algo, states, env), best, atol=0.05)
+
+
+def test_without_memory_the_memory_world_is_a_coin():
+    """The probe can fail: a feed-forward policy cannot know the cue."""
+    env = envs.make("probe/memory")
+    algo, states, _ = trained("probe/memory")
+    assert float(jnp.abs(returns(algo, states, env)).max()) < 0.6
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_continuous_action_is_found(squash):
+    env = envs.make("probe/action-continuous")
+    algo, states, _ = trained("probe/action-continuous", updates=100, squash=squash)
+    assert float(returns(algo, states, env).min()) > -0.01
+
+
+def test_a_masked_action_is_never_taken():
+    env = envs.make("probe/action-mask")
+    algo, states, _ = trained("probe/action-mask", updates=2)
+    key = jax.random.key(7)
+    state = jax.tree.map(lambda x: x[0], states)
+    masks = jnp.eye(3) == 0
+    stochastic = ALGORITHMS["ppo"].make(env, ALGORITHMS["ppo"].Config(hidden_sizes=(16,), greedy=False))
+    act = jax.jit(partial(stochastic.act, state))
+    first = jnp.zeros((3,), bool)
+    for k in jax.random.split(key, 50):
+        _, action = act((), k, jnp.eye(3), first, masks)
+        assert not (np.asarray(action) == np.arange(3)).any()
+    assert distributions.num_outputs(env.action_space) == 3
