@@ -11,7 +11,7 @@ from jaxrl.spaces import Box, Discrete, MultiDiscrete, contains, sample
 from jaxrl.types import Env, TimeStep
 
 _LANES = 4
-_COMPARED_STEPS = 8  # rounding grows in chaotic dynamics: longer runs may differ without a fault
+_EAGER_STEPS = 2  # operation by operation is slow, and rounding grows in chaotic dynamics
 
 
 def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> None:
@@ -37,19 +37,30 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
 
     _check_types(env, key)
     keys = jax.random.split(key, _LANES)
-    eager = _play_eagerly(env, keys[0], num_steps)
-    single = jax.jit(partial(_play, env, num_steps))
-    alone = jax.tree.map(lambda *lanes: np.stack(lanes), *[single(key) for key in keys])
-    begin = jax.tree.map(lambda x: x[0, : len(eager)], alone)
-    where = _difference(jax.tree.map(lambda *steps: np.stack(steps), *eager), begin[0])
-    _require(where is None, f"a result is another under jit than without: it differs at {where}")
-
-    lanes = jax.tree.map(np.asarray, jax.jit(jax.vmap(partial(_play, env, num_steps)))(keys))
-    for lane in range(_LANES):
-        one, same = (jax.tree.map(lambda x: x[lane, :_COMPARED_STEPS], r) for r in (alone, lanes))
-        where = _difference(one, same)
-        _require(where is None, f"lanes are not independent: under vmap, lane {lane} differs at {where}")
+    eager = [_play_eagerly(env, key, num_steps, twice=lane == 0) for lane, key in enumerate(keys[:2])]
+    lanes = _compiled(jax.vmap(partial(_play, env, num_steps)), keys)
+    for lane, expected in enumerate(eager):
+        found = jax.tree.map(lambda x: x[lane, : _EAGER_STEPS + 1], lanes[0])
+        where = _difference(expected, found)
+        if where is not None:
+            # Compiled and vmapped at once; only now is it worth a program to tell which it was.
+            single = _compiled(partial(_play, env, num_steps), keys[lane])[0]
+            single = jax.tree.map(lambda x: x[: _EAGER_STEPS + 1], single)
+            where_single = _difference(expected, single)
+            if where_single is not None:
+                raise ValueError(
+                    f"results must be the same under jit as without; they differ at {where_single}"
+                )
+            raise ValueError(f"lanes of a vmap must be independent; lane {lane} differs at {where}")
     _check_values(lanes)
+
+
+def _compiled(function, argument):
+    options = None
+    if jax.default_backend() == "cpu":
+        # The program runs for a moment: optimising it would take longer than it saves.
+        options = {"xla_backend_optimization_level": 0}
+    return jax.tree.map(np.asarray, jax.jit(function, compiler_options=options)(argument))
 
 
 def _check_types(env: Env, key) -> None:
@@ -99,18 +110,24 @@ def _play(env: Env, num_steps: int, key):
     return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
 
 
-def _play_eagerly(env: Env, key, num_steps: int) -> list:
-    """The first two TimeSteps of `_play`, without jit and each computed twice."""
+def _play_eagerly(env: Env, key, num_steps: int, twice: bool):
+    """The first TimeSteps of `_play` without jit, `[1 + T, ...]`; `twice` compares repetitions."""
     reset_key, run_key = jax.random.split(key)
-    step_key = jax.random.split(run_key, num_steps)[0]
-    state, reset = once = env.reset(reset_key)
-    where = _difference(once, env.reset(reset_key))
-    _require(where is None, f"reset gives two results for the same key: they differ at {where}")
-    mask = reset.info.get("action_mask")
-    once, again = (_act(env, state, mask, step_key) for _ in range(2))
-    where = _difference(once, again)
-    _require(where is None, f"step gives two results for the same key: they differ at {where}")
-    return [reset, once[1]]
+    state, timestep = once = env.reset(reset_key)
+    if twice:
+        where = _difference(once, env.reset(reset_key))
+        _require(where is None, f"reset gives two results for the same key: they differ at {where}")
+    timesteps = [timestep]
+    for step_key in jax.random.split(run_key, num_steps)[:_EAGER_STEPS]:
+        mask = timestep.info.get("action_mask")
+        new_state, then = once = _act(env, state, mask, step_key)
+        if twice and len(timesteps) == 1:
+            where = _difference(once, _act(env, state, mask, step_key))
+            _require(where is None, f"step gives two results for the same key: they differ at {where}")
+        if not (then.done & ~then.first):
+            state, timestep = new_state, then
+        timesteps.append(then)
+    return jax.tree.map(lambda *steps: np.stack(steps), *timesteps)
 
 
 def _act(env: Env, state, mask, key):

@@ -393,8 +393,10 @@ def _gif(frames, fps, stride):
     ticks = np.rint(100 * np.array(starts) / fps).astype(int)
     durations = np.maximum(np.diff(ticks), 2) * 10
     chosen = frames[::stride]
-    palette = _palette(chosen)
-    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in chosen]
+    palette, indices = _indexed(chosen)
+    images = [Image.frombytes("P", index.shape[::-1], index.tobytes()) for index in indices]
+    for image in images:
+        image.putpalette(palette.tobytes())
     buffer = io.BytesIO()
     images[0].save(
         buffer,
@@ -409,24 +411,40 @@ def _gif(frames, fps, stride):
     return buffer.getvalue()
 
 
-def _palette(frames, num_samples=24):
-    """One palette for all frames, since colours would flicker between one each.
+def _indexed(frames, num_kept=128, num_samples=24):
+    """One palette `[K, 3]` for all frames, and each frame as indices `[H, W]` into it.
 
-    The 128 colours that fill most are kept exactly, so that plain surfaces stay plain; the others,
-    the shades of smoothed edges, share what is left of 256.
+    A palette for each frame would make colours flicker, and Pillow's `quantize(palette=...)` takes
+    close colours for each other. Here the `num_kept` colours that fill most are kept exactly, so
+    that plain surfaces stay plain, and the others, the shades of smoothed edges, share the rest.
     """
     from PIL import Image
 
-    samples = np.unique(np.linspace(0, len(frames) - 1, num_samples).astype(int))
-    pixels = np.concatenate([frames[i].reshape(-1, 3) for i in samples]).astype(np.int32)
-    codes, counts = np.unique(pixels @ (1 << 16, 1 << 8, 1), return_counts=True)
-    codes = codes[np.argsort(-counts, kind="stable")]
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
-    kept, rest = colours[:128], colours[128:]
-    palette = kept.reshape(-1).tolist()
-    if len(rest):
-        shades = Image.fromarray(rest[None]).quantize(128, Image.Quantize.MEDIANCUT)
-        palette += shades.getpalette()[: 3 * 128]
-    image = Image.new("P", (1, 1))
-    image.putpalette(palette)
-    return image
+    codes = [frame.astype(np.int32) @ np.array((1 << 16, 1 << 8, 1), np.int32) for frame in frames]
+    table = np.zeros(1 << 24, np.uint8)  # from a colour's code to its index in the palette
+    for code in codes:
+        table[code] = 1
+    colours = np.flatnonzero(table)
+    if colours.size > 1 << 15:  # photographs: drop the bits that no palette could show
+        codes = [code & 0xF8F8F8 for code in codes]
+        colours = np.unique(colours & 0xF8F8F8)
+    samples = codes[:: -(-len(codes) // num_samples)]
+    found, counts = np.unique(np.concatenate(samples, axis=None), return_counts=True)
+    kept = found[np.argsort(-counts, kind="stable")][:num_kept]
+    rest = np.setdiff1d(colours, kept)
+    palette = _rgb(kept)
+    if rest.size:
+        shades = Image.fromarray(_rgb(rest)[None]).quantize(256 - num_kept, Image.Quantize.MEDIANCUT)
+        shades = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)
+        palette = np.concatenate([palette, shades])
+        # |c - p|^2 without |c|^2, which does not move the minimum.
+        shades = palette.astype(np.float32)
+        distance = (shades**2).sum(-1) - 2 * _rgb(rest).astype(np.float32) @ shades.T
+        table[rest] = distance.argmin(axis=1)
+    table[kept] = np.arange(kept.size)
+    return palette, [table[code] for code in codes]
+
+
+def _rgb(codes):
+    """Colours `[K, 3]` from codes `0xRRGGBB`."""
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)

@@ -2,8 +2,6 @@
 
 from typing import Any, NamedTuple
 
-from jaxrl.algos import ppo
-
 
 class Preset(NamedTuple):
     """Config and hyperparameters where they differ from the algorithm's defaults, and a budget."""
@@ -20,7 +18,14 @@ MINATAR = Preset(
 )
 
 PRESETS: dict[tuple[str, str], Preset] = {
-    ("ppo", "CartPole-v1"): Preset({}, {}, 500_000),
+    ("ppo", "CartPole-v1"): Preset(
+        {"num_envs": 8, "num_steps": 64},
+        {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
+        500_000,
+    ),
+    ("ppo", "Catch-bsuite"): Preset(
+        {"num_envs": 8, "num_steps": 32}, {"learning_rate": 1e-3}, 200_000
+    ),
     ("ppo", "Acrobot-v1"): Preset({"num_envs": 16}, {"learning_rate": 1e-3}, 1_000_000),
     **{
         ("ppo", f"{game}-MinAtar"): MINATAR
@@ -29,7 +34,6 @@ PRESETS: dict[tuple[str, str], Preset] = {
 }
 
 ANY = Preset({}, {}, 1_000_000)
-MODULES = {"ppo": ppo}
 
 
 def preset(algorithm: str, environment: str) -> Preset:

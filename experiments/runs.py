@@ -52,7 +52,11 @@ class Spec:
     @property
     def keys(self) -> jax.Array:
         """The keys of the agents `[P]`: that of a seed is the same in every population."""
-        return jax.vmap(jax.random.key)(self.seed + jnp.arange(self.seeds))
+        return _keys(self._seeds)
+
+    @property
+    def _seeds(self) -> np.ndarray:
+        return np.arange(self.seed, self.seed + self.seeds, dtype=np.int32)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -112,6 +116,7 @@ def build(spec: Spec) -> Programs:
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     algo = train.population(single)
+    algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
     hp = spec.hparams.replace(total_updates=float(num_updates))
     # Plain arrays: a Python number would be a weak type, and its restored twin another program.
@@ -135,8 +140,18 @@ def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
     Args:
       domain: one per purpose; 0 is the evaluation during training.
     """
+    return _evaluation_keys(np.int32(domain), spec._seeds, np.int32(num_updates))
+
+
+# One program each: operation by operation, a start would compile a dozen small ones.
+@jax.jit
+def _keys(seeds):
+    return jax.vmap(jax.random.key)(seeds)
+
+
+@jax.jit
+def _evaluation_keys(domain, seeds, num_updates):
     root = jax.random.fold_in(jax.random.key(0x5EED), domain)
-    seeds = spec.seed + jnp.arange(spec.seeds)
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(root, s), num_updates))(seeds)
 
 

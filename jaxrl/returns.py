@@ -63,6 +63,6 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
         later = known_t + decay_t * later
         return later, later
 
-    start = jnp.where(terminated[-1], 0.0, next_value[-1])
+    start = jnp.where(terminated[-1], 0.0, next_value[-1]).astype(known.dtype)
     _, returns = jax.lax.scan(backward, start, (known, discount * weight), reverse=True, unroll=4)
     return returns

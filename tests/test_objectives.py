@@ -41,9 +41,7 @@ def test_every_objective_has_a_second_opinion():
     assert set(PARAMS) == set(OBJECTIVES) == set(slow.DRIFTS)
 
 
-@pytest.mark.parametrize(
-    "row", GOLDEN["rows"], ids=lambda row: f"{row['objective']}{row['advantage']:+}"
-)
+@pytest.mark.parametrize("row", GOLDEN["rows"], ids=lambda row: f"{row['objective']}{row['advantage']:+}")
 def test_golden_numbers(row):
     objective = OBJECTIVES[row["objective"]]()
     log_ratio = jnp.log(jnp.asarray(GOLDEN["ratio"]))
@@ -76,8 +74,7 @@ def test_gradient_is_that_of_the_reference(name):
         with jax.enable_x64(True):
             _, ours = value_and_gradient(OBJECTIVES[name](**params), log_ratio, advantages)
         high, low = (
-            slow.surrogate(name, np.exp(log_ratio + move), advantages, **params)
-            for move in (step, -step)
+            slow.surrogate(name, np.exp(log_ratio + move), advantages, **params) for move in (step, -step)
         )
         np.testing.assert_allclose(ours, (high - low) / (2 * step), rtol=1e-5, atol=1e-6)
 
@@ -114,9 +111,9 @@ def test_gradients_of_the_parameters_are_finite_and_not_zero():
     log_ratio, advantages = (jnp.float32(x) for x in grid())
     for name in NAMES:
         objective = OBJECTIVES[name]()
-        gradient = jax.grad(
-            lambda theta, o=objective: o.apply(theta, log_ratio, advantages, 0.0).mean()
-        )(objective.params)
+        gradient = jax.grad(lambda theta, o=objective: o.apply(theta, log_ratio, advantages, 0.0).mean())(
+            objective.params
+        )
         for leaf in jax.tree.leaves(gradient):
             assert np.isfinite(leaf)
             assert abs(leaf) > 1e-4

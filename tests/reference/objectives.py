@@ -49,8 +49,7 @@ def golden_table() -> dict:
             "objective": name,
             "advantage": advantage,
             "surrogate": [
-                round(float(x), 5)
-                for x in surrogate(name, np.array(RATIOS), np.full(len(RATIOS), advantage))
+                round(float(x), 5) for x in surrogate(name, np.array(RATIOS), np.full(len(RATIOS), advantage))
             ],
         }
         for name in DRIFTS

@@ -24,9 +24,7 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
     """
     advantages = np.zeros(reward.shape)
     for n in range(reward.shape[1]):
-        r, v, nv, term, trunc = (
-            x[:, n] for x in (reward, value, next_value, terminated, truncated)
-        )
+        r, v, nv, term, trunc = (x[:, n] for x in (reward, value, next_value, terminated, truncated))
         for t in range(len(r)):
             advantages[t, n] = sum(
                 (gamma * gae_lambda) ** k * td_error(r, v, nv, term, gamma, t + k)
@@ -55,7 +53,6 @@ def lambda_returns(reward, next_value, terminated, truncated, gamma, gae_lambda)
             weights = [(1 - gae_lambda) * gae_lambda ** (k - 1) for k in range(1, longest)]
             weights.append(gae_lambda ** (longest - 1))
             returns[t, n] = sum(
-                w * n_step_return(r, nv, term, gamma, t, k)
-                for k, w in enumerate(weights, start=1)
+                w * n_step_return(r, nv, term, gamma, t, k) for k, w in enumerate(weights, start=1)
             )
     return returns

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Installs jaxrl with the tested versions into .venv-test and runs the tests; arguments go to pytest.
+set -euo pipefail
+cd "$(dirname "$0")"
+python="${PYTHON:-python3}"
+rm -rf .venv-test
+"$python" -m venv .venv-test
+.venv-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+exec .venv-test/bin/python -m pytest -m "not slow" "$@"

@@ -1,0 +1,63 @@
+"""An actor-critic's forward pass from its weights, in float64 and layer by layer."""
+
+import numpy as np
+
+
+def _f64(tree):
+    if isinstance(tree, dict):
+        return {name: _f64(leaf) for name, leaf in tree.items()}
+    return np.asarray(tree, np.float64)
+
+
+def dense(params, x):
+    return x @ params["kernel"] + params["bias"] if "bias" in params else x @ params["kernel"]
+
+
+def mlp(params, x):
+    """tanh layers `Dense_0`, `Dense_1`, ..."""
+    for i in range(len(params)):
+        x = np.tanh(dense(params[f"Dense_{i}"], x))
+    return x
+
+
+def gru(params, h, x):
+    """A gated recurrent unit whose reset gate works behind the candidate's weights.
+
+    Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the form of cuDNN and flax.
+    """
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    r = sigmoid(dense(params["ir"], x) + dense(params["hr"], h))
+    z = sigmoid(dense(params["iz"], x) + dense(params["hz"], h))
+    n = np.tanh(dense(params["in"], x) + r * dense(params["hn"], h))
+    return (1 - z) * n + z * h
+
+
+def actor_critic(params, names, memory, x, first):
+    """One step for one environment: memory (a list, one per torso), mean or logits, value."""
+    params = _f64(params)
+    features, remembered = [], []
+    for i, name in enumerate(names):
+        feature = mlp(params[name], np.asarray(x, np.float64))
+        if memory:
+            h = np.zeros_like(memory[i]) if first else np.asarray(memory[i], np.float64)
+            feature = gru(params[f"{name}_gru"], h, feature)
+            remembered.append(feature)
+        features.append(feature)
+    outputs = dense(params["actor_head"], features[0])
+    return remembered, outputs, dense(params["critic_head"], features[-1])[0]
+
+
+def conv_same(kernel, bias, image):
+    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, zeros around, stride 1."""
+    size, height, width = kernel.shape[0], *image.shape[:2]
+    pad = size // 2
+    padded = np.pad(np.asarray(image, np.float64), ((pad, pad), (pad, pad), (0, 0)))
+    out = np.zeros((height, width, kernel.shape[3]))
+    for i in range(height):
+        for j in range(width):
+            patch = padded[i : i + size, j : j + size]
+            out[i, j] = np.einsum("abc,abcf->f", patch, kernel) + bias
+    return out

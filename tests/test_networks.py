@@ -1,0 +1,335 @@
+"""Networks against a forward pass in NumPy, and their memory against stepping by hand."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from reference import networks as slow
+
+from jaxrl import networks
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+
+TORSOS = {False: ("actor_torso", "critic_torso"), True: ("shared_torso",)}
+KINDS = [(shared, memory) for shared in (False, True) for memory in (0, 5)]
+
+
+def random_params(module, *inputs):
+    """Parameters none of which is zero; the initial ones would take seconds to compile."""
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *inputs)
+    return jax.tree.map(lambda p: rng.normal(scale=0.5, size=p.shape).astype(p.dtype), shapes)
+
+
+@cache
+def actor_critic(shared=False, memory_size=0):
+    """A compiled `(memory, x, first) -> (memory, (outputs, value))`, its memory and parameters."""
+    net = networks.ActorCritic(networks.MLP((8, 6)), 3, 0, shared, memory_size)
+    inputs = (net.initial_memory(1), np.zeros((1, 4)), np.zeros(1, bool))
+    params = random_params(net, *inputs)
+    return partial(jax.jit(net.apply), params), net.initial_memory, params["params"]
+
+
+@cache
+def initial_params(shared):
+    net = networks.ActorCritic(networks.MLP((8, 6)), 3, 2, shared, init_log_std=-0.7)
+    init = jax.jit(net.init)
+    return init(jax.random.key(0), (), jnp.zeros((1, 4)), jnp.zeros(1, bool))["params"]
+
+
+def rollout_inputs(num_steps=7, num_envs=3, seed=1):
+    rng = np.random.default_rng(seed)
+    x, next_x = rng.normal(size=(2, num_steps, num_envs, 4)).astype(np.float32)
+    first = rng.random((num_steps, num_envs)) < 0.3
+    first[min(2, num_steps - 1), 0] = first[0, 1] = True
+    first[:, 2] = False
+    return x, next_x, first
+
+
+# ---------------------------------------------------------------------------------------------------
+# Initial weights
+
+
+def assert_orthogonal(kernel, scale):
+    """The shorter side's vectors are at right angles and `scale` long."""
+    matrix = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1])
+    gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    np.testing.assert_allclose(gram, scale**2 * np.eye(len(gram)), atol=1e-5 * scale**2)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_initial_weights_are_orthogonal_and_scaled_and_biases_zero(shared):
+    params = initial_params(shared)
+    assert set(params) == {*TORSOS[shared], "actor_head", "critic_head", "log_std"}
+    for name in TORSOS[shared]:
+        assert params[name]["Dense_0"]["kernel"].shape == (4, 8)
+        assert params[name]["Dense_1"]["kernel"].shape == (8, 6)
+        for layer in params[name].values():
+            assert_orthogonal(layer["kernel"], 2**0.5)
+            np.testing.assert_array_equal(layer["bias"], 0.0)
+    assert_orthogonal(params["actor_head"]["kernel"], 0.01)
+    assert_orthogonal(params["critic_head"]["kernel"], 1.0)
+    for head in ("actor_head", "critic_head"):
+        np.testing.assert_array_equal(params[head]["bias"], 0.0)
+    np.testing.assert_allclose(params["log_std"], [-0.7, -0.7])
+
+
+def test_actor_and_critic_start_from_weights_of_their_own():
+    params = initial_params(False)
+    a, b = (params[name]["Dense_0"]["kernel"] for name in TORSOS[False])
+    assert np.abs(a - b).max() > 0.1
+
+
+def test_log_stds_stand_behind_the_outputs_and_do_not_depend_on_the_state():
+    net = networks.ActorCritic(networks.MLP((4,)), 3, 2)
+    x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
+    params = random_params(net, (), x, np.zeros((5, 2), bool))
+    memory, (outputs, value) = net.apply(params, (), x, np.zeros((5, 2), bool))
+    assert memory == ()
+    assert outputs.shape == (5, 2, 5)
+    assert value.shape == (5, 2)
+    assert np.abs(outputs[..., :3] - outputs[0, 0, :3]).max() > 0.1
+    log_std = np.broadcast_to(params["params"]["log_std"], (5, 2, 2))
+    np.testing.assert_array_equal(outputs[..., 3:], log_std)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Forward passes
+
+
+@pytest.mark.parametrize(("shared", "memory_size"), KINDS)
+def test_one_step_is_that_of_the_reference(shared, memory_size):
+    network, initial_memory, params = actor_critic(shared, memory_size)
+    x, _, _ = rollout_inputs(1, 4)
+    first = np.array([False, True, False, True])
+    rng = np.random.default_rng(2)
+    memory = tuple(rng.normal(size=m.shape).astype(np.float32) for m in initial_memory(4))
+    assert len(memory) == (len(TORSOS[shared]) if memory_size else 0)
+    after, (outputs, value) = network(memory, x[0], first)
+    for n in range(4):
+        remembered, ours, v = slow.actor_critic(
+            params, TORSOS[shared], [m[n] for m in memory], x[0, n], first[n]
+        )
+        np.testing.assert_allclose(outputs[n], ours, atol=1e-5)
+        np.testing.assert_allclose(value[n], v, atol=1e-5)
+        for a, b in zip(after, remembered, strict=True):
+            np.testing.assert_allclose(a[n], b, atol=1e-5)
+
+
+def what_the_value_depends_on(shared, torso, x):
+    """Of which parts of a network any parameter moves the value."""
+    net = networks.ActorCritic(torso, 3, shared=shared)
+    first = np.zeros(x.shape[:1], bool)
+    params = random_params(net, (), x, first)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params):
+        return net.apply(params, (), x, first)[1][1].sum()
+
+    parts = gradient(params)["params"]
+    return {name: any(np.any(g) for g in jax.tree.leaves(part)) for name, part in parts.items()}
+
+
+class Torso(nn.Module):
+    """A user's torso that holds a module of its own and reads planes `[..., 3, 2]`."""
+
+    inner: nn.Module
+
+    @nn.compact
+    def __call__(self, x):
+        return self.inner(x.reshape((*x.shape[:-2], 6)))
+
+
+@pytest.mark.parametrize(
+    "torso",
+    [
+        networks.MLP((5,)),
+        Torso(nn.Dense(7)),
+        nn.Sequential([nn.Dense(5), nn.relu, lambda x: x[..., 0, :]]),
+    ],
+    ids=["mlp", "holds one", "sequential"],
+)
+def test_a_torso_is_shared_only_if_asked_whatever_it_holds(torso):
+    shape = (4, 2) if isinstance(torso, networks.MLP) else (4, 3, 2)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    assert what_the_value_depends_on(False, torso, x) == {
+        "actor_torso": False,
+        "critic_torso": True,
+        "actor_head": False,
+        "critic_head": True,
+    }
+    assert what_the_value_depends_on(True, torso, x) == {
+        "shared_torso": True,
+        "actor_head": False,
+        "critic_head": True,
+    }
+
+
+# ---------------------------------------------------------------------------------------------------
+# Memory
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_first_observation_meets_a_fresh_memory(shared):
+    network, initial_memory, _ = actor_critic(shared, memory_size=5)
+    x = rollout_inputs(1, 4)[0][0]
+    old = jax.tree.map(lambda m: m + 3.0, initial_memory(4))
+    first = np.array([True, False, True, False])
+    reset = network(old, x, first)
+    fresh = network(initial_memory(4), x, np.zeros(4, bool))
+    carried = network(old, x, np.zeros(4, bool))
+    for ours, new, kept in zip(*map(jax.tree.leaves, (reset, fresh, carried))):
+        np.testing.assert_array_equal(ours[first], new[first])
+        np.testing.assert_array_equal(ours[~first], kept[~first])
+        assert np.abs(new - kept).max() > 1e-3
+
+
+def test_gradients_do_not_pass_the_start_of_an_episode():
+    network, initial_memory, _ = actor_critic(memory_size=5)
+    x, _, first = rollout_inputs()
+    first = np.zeros_like(first)
+    first[4, 0] = True
+
+    def last_value(x):
+        return networks.unroll(network, initial_memory(3), x, first)[1][-1].sum()
+
+    gradient = np.abs(jax.jit(jax.grad(last_value))(x)).sum(-1)
+    assert np.all(gradient[:4, 0] == 0.0)
+    assert np.all(gradient[4:, 0] > 0.0)
+    assert np.all(gradient[:, 1:] > 0.0)
+
+
+@pytest.mark.parametrize(("shared", "memory_size"), KINDS)
+def test_unroll_is_step_by_step(shared, memory_size):
+    network, initial_memory, _ = actor_critic(shared, memory_size)
+    x, _, first = rollout_inputs()
+    memory = jax.tree.map(lambda m: m + 0.5, initial_memory(3))
+    outputs, value = networks.unroll(network, memory, x, first)
+    assert outputs.shape == (7, 3, 3)
+    assert value.shape == (7, 3)
+    for t in range(7):
+        memory, (o, v) = network(memory, x[t], first[t])
+        np.testing.assert_allclose(outputs[t], o, atol=1e-6)
+        np.testing.assert_allclose(value[t], v, atol=1e-6)
+
+
+@pytest.mark.parametrize(("shared", "memory_size"), KINDS)
+def test_values_are_those_of_stepping_by_hand(shared, memory_size):
+    network, initial_memory, _ = actor_critic(shared, memory_size)
+    x, next_x, first = rollout_inputs()
+    for t in range(6):  # within an episode a step leads to where the next one starts
+        next_x[t] = np.where(first[t + 1][:, None], next_x[t], x[t + 1])
+    memory = jax.tree.map(lambda m: m + 0.5, initial_memory(3))
+    memories, value_by_hand, next_value_by_hand = [], [], []
+    for t in range(7):
+        memories.append(memory)
+        memory, (_, value) = network(memory, x[t], first[t])
+        value_by_hand.append(value)
+        # The old episode goes on for one more look, whatever the next step starts with.
+        _, (_, next_value) = network(memory, next_x[t], np.zeros(3, bool))
+        next_value_by_hand.append(next_value)
+    stacked = jax.tree.map(lambda *m: jnp.stack(m), *memories)
+    value, next_value = networks.values(network, stacked, memory, x, first, next_x)
+    np.testing.assert_allclose(value, value_by_hand, atol=1e-6)
+    np.testing.assert_allclose(next_value, next_value_by_hand, atol=1e-6)
+    same = ~first[1:]
+    np.testing.assert_allclose(next_value[:-1][same], value[1:][same], atol=1e-6)
+    assert np.abs(next_value[:-1] - value[1:])[~same].min() > 1e-4
+
+
+# ---------------------------------------------------------------------------------------------------
+# Observations
+
+
+def test_every_space_is_encoded_under_leading_axes():
+    eye = np.eye
+    obs = np.array([[0, 2, 1], [2, 2, 0]])
+    np.testing.assert_array_equal(networks.encode(Discrete(3), jnp.asarray(obs)), eye(3)[obs])
+    pairs = np.array([[[0, 2], [1, 0]]])
+    ours = networks.encode(MultiDiscrete((2, 3)), jnp.asarray(pairs))
+    np.testing.assert_array_equal(ours, np.concatenate([eye(2)[pairs[..., 0]], eye(3)[pairs[..., 1]]], -1))
+    for shape in [(), (4,), (2, 3), (2, 2, 2)]:
+        box = np.random.default_rng(0).normal(size=(5, 2, *shape)).astype(np.float32)
+        ours = networks.encode(Box(-1.0, 1.0, shape), jnp.asarray(box))
+        np.testing.assert_array_equal(ours, box.reshape(5, 2, -1))
+    image = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 3, 1), np.uint8)
+    space = Box(0, 255, (3, 3, 1), np.dtype(np.uint8))
+    kept = networks.encode(space, jnp.asarray(image), flat=False)
+    assert kept.dtype == jnp.float32
+    np.testing.assert_array_equal(kept, image)
+    np.testing.assert_array_equal(networks.encode(space, jnp.asarray(image)), image.reshape(5, 2, 9))
+
+
+@pytest.mark.parametrize("leading", [(), (6,), (5, 2)])
+def test_a_pytree_is_encoded_end_to_end(leading):
+    space = {
+        "b": (Discrete(3), Box(0, 9, (2, 2), np.dtype(np.int32))),
+        "a": MultiDiscrete((2, 2)),
+        "c": Box(False, True, (2,), np.dtype(bool)),
+    }
+    rng = np.random.default_rng(1)
+    obs = {
+        "a": rng.integers(0, 2, (*leading, 2)),
+        "b": (rng.integers(0, 3, leading), rng.integers(0, 10, (*leading, 2, 2))),
+        "c": rng.random((*leading, 2)) < 0.5,
+    }
+    ours = networks.encode(space, jax.tree.map(jnp.asarray, obs))
+    assert ours.dtype == jnp.float32
+    theirs = [
+        np.eye(2)[obs["a"][..., 0]],
+        np.eye(2)[obs["a"][..., 1]],
+        np.eye(3)[obs["b"][0]],
+        obs["b"][1].reshape(*leading, 4),
+        obs["c"],
+    ]
+    np.testing.assert_array_equal(ours, np.concatenate(theirs, axis=-1))
+
+
+def test_a_convolution_takes_images_under_any_leading_axes():
+    net = networks.CNN(channels=(4, 2), hidden_sizes=(6,))
+    images = np.random.default_rng(2).normal(size=(3, 2, 5, 4, 3)).astype(np.float32)
+    initial = jax.jit(net.init)(jax.random.key(0), images[0, :1])
+    assert_orthogonal(initial["params"]["Conv_0"]["kernel"], 2**0.5)
+    params, apply = random_params(net, images[0, :1]), jax.jit(net.apply)
+    ours = apply(params, images)
+    assert ours.shape == (3, 2, 6)
+    np.testing.assert_allclose(apply(params, images[1, 1]), ours[1, 1], atol=1e-5)
+    layers = jax.tree.map(lambda p: np.asarray(p, np.float64), params["params"])
+    x = images[2, 0]
+    for name in ("Conv_0", "Conv_1"):
+        x = np.maximum(slow.conv_same(layers[name]["kernel"], layers[name]["bias"], x), 0.0)
+    theirs = np.maximum(slow.dense(layers["MLP_0"]["Dense_0"], x.reshape(-1)), 0.0)
+    np.testing.assert_allclose(ours[2, 0], theirs, atol=1e-4)
+
+
+def test_when_a_convolution_is_chosen():
+    image, thin = Box(0.0, 1.0, (10, 10, 4)), Box(0.0, 1.0, (2, 10, 4))
+    others = [Box(0.0, 1.0, (4,)), Box(0.0, 1.0, (5, 5)), Discrete(3), {"image": image}]
+    assert networks.use_cnn(image, "auto")
+    assert networks.use_cnn(image, "cnn")
+    assert not networks.use_cnn(image, "mlp")
+    assert not networks.use_cnn(thin, "auto")  # a 3x3 kernel has nothing to slide over
+    assert networks.use_cnn(thin, "cnn")
+    for space in others:
+        assert not networks.use_cnn(space, "auto")
+        assert not networks.use_cnn(space, "mlp")
+        with pytest.raises(ValueError, match="torso 'cnn' needs images"):
+            networks.use_cnn(space, "cnn")
+    with pytest.raises(ValueError, match=r"'resnet'.*'auto', 'mlp' or 'cnn'"):
+        networks.use_cnn(image, "resnet")
+
+
+@pytest.mark.parametrize("name", sorted(networks.ACTIVATIONS))
+def test_activations_are_what_they_are_called(name):
+    x = np.linspace(-3.0, 3.0, 13)
+    theirs = {
+        "tanh": np.tanh(x),
+        "relu": np.maximum(x, 0),
+        "silu": x / (1 + np.exp(-x)),
+        "gelu": x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+        "elu": np.where(x > 0, x, np.expm1(x)),
+    }
+    np.testing.assert_allclose(networks.ACTIVATIONS[name](jnp.asarray(x)), theirs[name], atol=1e-6)

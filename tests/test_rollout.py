@@ -1,0 +1,243 @@
+"""Rollouts, read back from observations that tell which step of which episode they are."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference.worlds import diary
+from scipy import stats
+
+from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
+
+NUM_ENVS, NUM_STEPS = 4, 24
+
+
+def policy(memory, key, obs, first, action_mask):
+    """Draws among the allowed actions and counts the steps of the episode and all its steps."""
+    action = jax.random.categorical(key, jnp.where(action_mask, 0.0, -jnp.inf))
+    since, ever = memory
+    memory = (jnp.where(first, 0, since) + 1, ever + 1)
+    return memory, action, {"saw": obs.sum(-1), "drew": jax.random.uniform(key)}
+
+
+@cache
+def played(seed=0):
+    """Two rollouts, one after the other, as NumPy: [(carry, transitions), ...]."""
+    env = vectorize(diary(), NUM_ENVS)
+    reset_key, first_key, second_key = jax.random.split(jax.random.key(seed), 3)
+    memory = (jnp.zeros(NUM_ENVS, jnp.int32), jnp.zeros(NUM_ENVS, jnp.int32))
+    collect = jax.jit(lambda key, carry: rollout(env, policy, key, *carry, NUM_STEPS))
+    start = (*jax.jit(env.reset)(reset_key), memory)
+    first = collect(first_key, start)
+    second = collect(second_key, first[0])
+    return jax.tree.map(np.asarray, [(start, None), first, second])
+
+
+def joined(seed=0):
+    _, (_, a), (_, b) = played(seed)
+    return jax.tree.map(lambda x, y: np.concatenate([x, y]), a, b)
+
+
+def test_vectorized_copies_are_independent_and_keep_the_spaces():
+    env = diary()
+    envs = vectorize(env, 64)
+    assert envs.observation_space is env.observation_space
+    assert envs.action_space is env.action_space
+    state, timestep = jax.jit(envs.reset)(jax.random.key(0))
+    assert timestep.obs.shape == (64, 2)
+    assert timestep.first.all()
+    assert not timestep.done.any()
+    assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
+    step = jax.jit(envs.step)
+    action = jnp.arange(64) % 3
+    for i in range(5):  # the longest episode: by then every copy was reset with a key of its own
+        state, timestep = step(jax.random.key(i), state, action)
+    assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
+    again = step(jax.random.key(4), state, action)[1]
+    other = step(jax.random.key(4), state, action.at[3].set(2))[1]
+    changed = np.asarray(again.reward != other.reward)
+    np.testing.assert_array_equal(np.flatnonzero(changed), [3])
+
+
+def test_a_step_leads_to_where_the_next_one_starts_unless_the_episode_ended():
+    traj = joined()
+    assert traj.obs.shape == (2 * NUM_STEPS, NUM_ENVS, 2)
+    going_on = ~traj.done[:-1]
+    np.testing.assert_array_equal(traj.next_obs[:-1][going_on], traj.obs[1:][going_on])
+    np.testing.assert_array_equal(traj.first[1:], traj.done[:-1])
+    assert traj.first[0].all()
+    # Never another episode: the code stays, the clock goes on by one.
+    np.testing.assert_array_equal(traj.next_obs, traj.obs + [0.0, 1.0])
+    np.testing.assert_array_equal(traj.first, traj.obs[..., 1] == 0)
+
+
+def test_reward_and_flags_tell_of_the_step_that_was_taken():
+    traj = joined()
+    code, t = traj.obs[..., 0], traj.obs[..., 1]
+    np.testing.assert_array_equal(traj.reward, code + 10 * t + traj.action)
+    last = t + 1 == 2 + code % 4
+    np.testing.assert_array_equal(traj.terminated, last & (code % 2 == 0))
+    np.testing.assert_array_equal(traj.truncated, last & (code % 2 == 1))
+    assert traj.terminated.any()
+    assert traj.truncated.any()
+
+
+def test_the_mask_is_the_one_that_the_policy_saw():
+    traj = joined()
+    code, t = traj.obs[..., 0], traj.obs[..., 1]
+    mask = np.stack([code >= 0, t % 2 == 0, (code + t) % 3 == 0], axis=-1)
+    np.testing.assert_array_equal(traj.info["action_mask"], mask)
+    assert np.take_along_axis(mask, traj.action[..., None], -1).all()
+    assert set(traj.action.ravel()) == {0, 1, 2}
+
+
+def test_the_rest_of_info_tells_of_the_episode_that_ended():
+    traj = joined()
+    for n in range(NUM_ENVS):
+        start = 0
+        for t in range(2 * NUM_STEPS):
+            so_far = slice(start, t + 1)
+            assert traj.info["episode_return"][t, n] == traj.reward[so_far, n].sum()
+            assert traj.info["episode_length"][t, n] == t + 1 - start
+            start = t + 1 if traj.done[t, n] else start
+
+
+def test_memory_is_what_was_remembered_before_the_step():
+    traj = joined()
+    since, ever = traj.memory
+    np.testing.assert_array_equal(ever, np.arange(2 * NUM_STEPS)[:, None].repeat(NUM_ENVS, 1))
+    inside = ~traj.first
+    np.testing.assert_array_equal(since[inside], traj.obs[..., 1][inside])
+    np.testing.assert_array_equal(traj.extras["saw"], traj.obs.sum(-1))
+
+
+def test_every_step_has_a_key_of_its_own():
+    drew = joined().extras["drew"].ravel()
+    assert len(set(drew)) == 2 * NUM_STEPS
+    codes = joined().obs[..., 0][joined().first]
+    assert len(set(codes)) > 0.9 * len(codes)
+
+
+def test_the_second_rollout_goes_on_where_the_first_stopped():
+    (_, timestep, memory), first = played()[1]
+    (_, last, end), second = played()[2]
+    np.testing.assert_array_equal(second.obs[0], timestep.obs)
+    np.testing.assert_array_equal(second.first[0], timestep.first)
+    np.testing.assert_array_equal(second.first[0], first.done[-1])
+    np.testing.assert_array_equal(second.memory[1][0], memory[1])
+    np.testing.assert_array_equal(last.next_obs, second.next_obs[-1])
+    np.testing.assert_array_equal(end[1], 2 * NUM_STEPS)
+
+
+def test_two_rollouts_are_one_long_one_where_nothing_is_drawn():
+    def reset(key):
+        return jax.tree.map(lambda x: 0 * x + 1, env.reset(key)[0]), env.reset(key)[1]
+
+    env = diary()
+    # Without chance: every episode has code 1, and the policy takes the allowed action last in line.
+    step = lambda key, state, action: env.step(jax.random.key(1), state, action)  # noqa: E731
+    envs = vectorize(env._replace(reset=reset, step=step), 2)
+
+    def last_allowed(memory, key, obs, first, mask):
+        del key, obs, first
+        return memory + 1, 2 - jnp.argmax(mask[..., ::-1], -1), memory
+
+    collect = jax.jit(
+        lambda carry, length: rollout(envs, last_allowed, jax.random.key(2), *carry, length),
+        static_argnums=1,
+    )
+    start = (*envs.reset(jax.random.key(0)), jnp.zeros(2))
+    carry, a = collect(start, 7)
+    carry, b = collect(carry, 5)
+    end, whole = collect(start, 12)
+    pieces = jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
+    jax.tree.map(np.testing.assert_array_equal, (carry, pieces), (end, whole))
+
+
+def test_without_a_mask_the_policy_is_told_none():
+    env = diary()
+
+    def unmasked(function):
+        def call(*args):
+            state, timestep = function(*args)
+            info = {k: v for k, v in timestep.info.items() if k != "action_mask"}
+            return state, timestep.replace(info=info)
+
+        return call
+
+    envs = vectorize(env._replace(reset=unmasked(env.reset), step=unmasked(env.step)), 2)
+
+    def act(memory, key, obs, first, mask):
+        del key, first
+        assert mask is None
+        return memory, jnp.zeros(obs.shape[0], jnp.int32), ()
+
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda k: rollout(envs, act, k, *envs.reset(k), (), 3)[1], key)
+    assert set(shapes.info) == {"episode_return", "episode_length"}
+    assert shapes.reward.shape == (3, 2)
+
+
+def test_episode_metrics_sum_over_the_episodes_that_ended():
+    traj = joined()
+    ours = episode_metrics(traj.info, traj.done)
+    returns, lengths = [], []
+    for n in range(NUM_ENVS):
+        total, length = 0.0, 0
+        for t in range(2 * NUM_STEPS):
+            total, length = total + traj.reward[t, n], length + 1
+            if traj.done[t, n]:
+                returns.append(total)
+                lengths.append(length)
+                total, length = 0.0, 0
+    assert ours["episode/count"] == len(returns) > 10
+    assert ours["episode/return_sum"] == pytest.approx(sum(returns))
+    assert ours["episode/length_sum"] == sum(lengths)
+    assert all(x.dtype == np.float32 for x in ours.values())
+
+
+def test_episode_metrics_without_an_end_are_zero():
+    traj = joined()
+    for x in episode_metrics(traj.info, np.zeros_like(traj.done)).values():
+        assert x == 0.0
+
+
+# ---------------------------------------------------------------------------------------------------
+# Shuffling
+
+shuffled = jax.jit(shuffle, static_argnums=(1, 2, 3))
+
+
+@pytest.mark.parametrize(("size", "epochs", "minibatches"), [(12, 3, 4), (6, 1, 1), (5, 2, 5)])
+def test_every_sample_comes_once_per_epoch(size, epochs, minibatches):
+    index = np.asarray(shuffled(jax.random.key(0), size, epochs, minibatches))
+    assert index.shape == (epochs * minibatches, size // minibatches)
+    for epoch in index.reshape(epochs, -1):
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(size))
+
+
+def test_epochs_and_keys_have_orders_of_their_own():
+    a, b = (np.asarray(shuffled(jax.random.key(i), 64, 3, 4)).reshape(3, -1) for i in range(2))
+    orders = {tuple(epoch) for epoch in (*a, *b)}
+    assert len(orders) == 6
+    assert tuple(range(64)) not in orders
+    np.testing.assert_array_equal(a, np.reshape(shuffled(jax.random.key(0), 64, 3, 4), (3, -1)))
+
+
+def test_every_sample_is_as_likely_in_every_place():
+    keys = jax.random.split(jax.random.key(1), 3_000)
+    order = jax.jit(jax.vmap(lambda k: shuffle(k, 6, 2, 3)))(keys).reshape(-1, 2, 6)
+    for epoch in (0, 1):
+        for sample in range(6):
+            places = np.argmax(order[:, epoch] == sample, axis=-1)
+            assert stats.chisquare(np.bincount(places, minlength=6)).pvalue > 1e-3
+    # The second epoch does not follow from the first: all 36 pairs of first samples are as likely.
+    pairs = np.asarray(order[:, 0, 0] * 6 + order[:, 1, 0])
+    assert stats.chisquare(np.bincount(pairs, minlength=36)).pvalue > 1e-3
+
+
+def test_a_batch_that_does_not_divide_is_rejected():
+    with pytest.raises(TypeError):
+        shuffle(jax.random.key(0), 10, 4, 4)
