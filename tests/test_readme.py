@@ -1,0 +1,44 @@
+"""The README's examples run, in order, in one namespace; its commands name what exists."""
+
+import re
+from pathlib import Path
+
+from jaxrl import names
+from jaxrl.experiments import cli
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_examples_run(capsys):
+    scope = {"__name__": "readme"}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), scope)
+    assert scope["metrics"]["episode/count"].shape == (4, 20)
+    assert "Drift" in capsys.readouterr().out
+
+
+def test_commands_exist():
+    commands = re.findall(r"jaxrl (\w+)", "\n".join(blocks("bash")))
+    assert set(cli.COMMANDS) == set(commands)
+    for command in commands:
+        assert names.lookup("command", {name: name for name in cli.COMMANDS}, command) == command
+
+
+def test_training_commands_parse():
+    for line in "\n".join(blocks("bash")).splitlines():
+        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#]*)", line)
+        if found:
+            algorithm, environment, flags = found.groups()
+            objective = "dpo" if "--objective dpo" in flags else "ppo"
+            options = cli.train_options(algorithm, environment, objective)
+            cli.parse(options, flags.split(), "jaxrl train")
+
+
+def test_files_that_are_named_exist():
+    root = Path(__file__).parent.parent
+    for name in [*re.findall(r"\]\((docs/[^)]+)\)", README), "test.sh", "constraints.txt"]:
+        assert (root / name).exists(), name
