@@ -17,6 +17,8 @@ MINATAR = Preset(
     2_000_000,
 )
 
+NORMALIZED = {"normalize_obs": True, "normalize_reward": True}
+
 PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "CartPole-v1"): Preset(
         {"num_envs": 8, "num_steps": 64},
@@ -25,6 +27,17 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ),
     ("ppo", "Catch-bsuite"): Preset(
         {"num_envs": 8, "num_steps": 32}, {"learning_rate": 1e-3}, 200_000
+    ),
+    ("ppo", "Pendulum-v1"): Preset(
+        {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
+        {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},
+        500_000,
+    ),
+    # Wide actions at the start: the goal must be reached by chance before not moving looks best.
+    ("ppo", "MountainCarContinuous-v0"): Preset(
+        {"num_envs": 16, "init_log_std": 1.0, **NORMALIZED},
+        {"learning_rate": 1e-3, "ent_coef": 0.0},
+        500_000,
     ),
     ("ppo", "Acrobot-v1"): Preset({"num_envs": 16}, {"learning_rate": 1e-3}, 1_000_000),
     **{
