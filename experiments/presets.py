@@ -39,7 +39,15 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3, "ent_coef": 0.0},
         500_000,
     ),
-    ("ppo", "Acrobot-v1"): Preset({"num_envs": 16}, {"learning_rate": 1e-3}, 1_000_000),
+    ("ppo", "Acrobot-v1"): Preset(
+        {"num_envs": 16, "num_steps": 64},
+        {"learning_rate": 2.5e-3, "gae_lambda": 0.9, "ent_coef": 0.0},
+        500_000,
+    ),
+    # One action of a hundred matters, and the best reward of the default mapping comes first.
+    ("ppo", "DiscountingChain-bsuite"): Preset(
+        {"num_envs": 16, "num_steps": 100}, {"learning_rate": 1e-3, "gamma": 0.95}, 300_000
+    ),
     **{
         ("ppo", f"{game}-MinAtar"): MINATAR
         for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")

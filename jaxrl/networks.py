@@ -5,6 +5,7 @@ A policy network is `(memory, x, first) -> (memory, outputs)` for one step of an
 `x` is read.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -23,9 +24,40 @@ ACTIVATIONS = {
 }
 
 
+def orthogonal(scale: float = 2.0**0.5):
+    """A flax initializer: a random matrix with orthonormal rows or columns, times `scale`.
+
+    Uniform over such matrices (Haar). Saxe et al. 2014, https://arxiv.org/abs/1312.6120. By
+    Gram-Schmidt instead of LAPACK's QR, which flax uses: batched over a population, that one waits on
+    a thread of JAX's CPU pool for other threads of the same pool, and so can hang for ever
+    (docs/thread_pool.md).
+
+    Returns:
+      `(key, shape, dtype) -> [..., out]`; a kernel of more than two axes counts as `[prod(...), out]`.
+    """
+
+    def init(key, shape, dtype=jnp.float32):
+        rows, columns = math.prod(shape[:-1]), shape[-1]
+        long, short = max(rows, columns), min(rows, columns)
+        gaussian = jax.random.normal(key, (short, long))
+
+        def orthonormalize(i, basis):
+            # Vectors from i on are still zero. Twice, for one projection leaves a rounding error.
+            vector = gaussian[i]
+            for _ in range(2):
+                vector = vector - (basis @ vector) @ basis
+            return basis.at[i].set(vector / jnp.linalg.norm(vector))
+
+        basis = jax.lax.fori_loop(0, short, orthonormalize, jnp.zeros_like(gaussian))
+        matrix = basis if rows == short else basis.T
+        return (scale * matrix).reshape(shape).astype(dtype)
+
+    return init
+
+
 def dense(features: int, scale: float = 2.0**0.5) -> nn.Dense:
-    """A layer with orthogonal weights and zero biases (Saxe et al. 2014, https://arxiv.org/abs/1312.6120)."""
-    return nn.Dense(features, kernel_init=nn.initializers.orthogonal(scale))
+    """A layer with orthogonal weights and zero biases."""
+    return nn.Dense(features, kernel_init=orthogonal(scale))
 
 
 class MLP(nn.Module):
@@ -57,8 +89,7 @@ class CNN(nn.Module):
         batch = x.shape[:-3]
         x = x.reshape((-1, *x.shape[-3:]))
         for features in self.channels:
-            init = nn.initializers.orthogonal(2.0**0.5)
-            x = ACTIVATIONS[self.activation](nn.Conv(features, (3, 3), kernel_init=init)(x))
+            x = ACTIVATIONS[self.activation](nn.Conv(features, (3, 3), kernel_init=orthogonal())(x))
         return MLP(self.hidden_sizes, self.activation)(x.reshape((*batch, -1)))
 
 
@@ -85,7 +116,10 @@ class ActorCritic(nn.Module):
         # Deep: a shallow clone of a torso that holds modules would share their weights.
         self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
         if self.memory_size:
-            self.cells = [nn.GRUCell(self.memory_size, name=f"{name}_gru") for name in names]
+            init = orthogonal(1.0)
+            self.cells = [
+                nn.GRUCell(self.memory_size, recurrent_kernel_init=init, name=f"{name}_gru") for name in names
+            ]
         self.actor_head = dense(self.num_outputs, 0.01)
         self.critic_head = dense(1, 1.0)
         if self.num_log_stds:

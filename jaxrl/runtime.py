@@ -1,15 +1,15 @@
-"""What must be settled before JAX's CPU backend starts: a thread pool that cannot deadlock.
+"""What must be settled before JAX's CPU backend starts: a thread pool that does not deadlock.
 
-With a pool of two threads, JAX 0.10.2's CPU backend can wait for ever on a vmapped program: every
-thread blocks on work that only another thread of the same pool could do. XLA sizes that pool by the
-environment variable NPROC, or by the number of cores, at the moment the backend starts. Measured:
-`docs/thread_pool.md`.
+Some of the CPU backend's operations (JAX 0.10.2: batched linear algebra such as QR or Cholesky, and
+FFT) run on a thread of XLA's pool and wait there for other threads of the same pool. As many of them at
+once as there are threads wait for ever. XLA sizes the pool by the environment variable NPROC, or by the
+number of cores, when the backend starts. What was measured: docs/thread_pool.md.
 """
 
 import os
 import warnings
 
-SMALLEST_SAFE_POOL = 4
+SAFE_POOL = 16  # more than such operations are ready at once in a network's initialization
 
 
 def available_cores() -> int:
@@ -20,22 +20,22 @@ def available_cores() -> int:
 
 
 def ensure_thread_pool() -> None:
-    """Asks for at least four pool threads where there are two or three cores.
+    """Asks for 16 pool threads where there are 2 to 15 cores.
 
-    A value of NPROC that the user has set stands. One core is safe as it is, four or more are too.
-    Warns when the backend has already started with a pool that can deadlock.
+    A value of NPROC that the user has set stands. A single core needs nothing: it does not wait.
+    Warns when the backend has already started with a smaller pool.
     """
     cores = available_cores()
-    if "NPROC" in os.environ or cores == 1 or cores >= SMALLEST_SAFE_POOL:
+    if "NPROC" in os.environ or cores == 1 or cores >= SAFE_POOL:
         return
     if _cpu_backend_started():
         warnings.warn(
             f"JAX's CPU backend started before jaxrl was imported, with a pool of {cores} threads that "
-            "can deadlock on populations: import jaxrl first, or set the environment variable NPROC=4",
+            "can deadlock on vmapped linear algebra: import jaxrl first, or set the environment variable NPROC=16",
             stacklevel=3,
         )
         return
-    os.environ["NPROC"] = str(SMALLEST_SAFE_POOL)
+    os.environ["NPROC"] = str(SAFE_POOL)
 
 
 def _cpu_backend_started() -> bool:

@@ -20,10 +20,15 @@ print(metrics["loss/value"].shape[0], bool(jnp.isfinite(metrics["loss/value"]).a
 """
 
 
-@pytest.mark.parametrize("size", [8, 64, 256])
-def test_a_population_does_not_hang(size):
-    """In a fresh process: with a pool of two threads this waits for ever (docs/thread_pool.md)."""
+@pytest.mark.parametrize(("size", "pool"), [(8, None), (64, None), (256, None), (8, "2"), (256, "2")])
+def test_a_population_does_not_hang(size, pool):
+    """In a fresh process; with flax's orthogonal initializer a pool of two threads waited for ever.
+
+    docs/thread_pool.md
+    """
     environment = {k: v for k, v in os.environ.items() if k != "NPROC"}
+    if pool:
+        environment["NPROC"] = pool
     answer = subprocess.run(
         [sys.executable, "-c", POPULATION.format(size=size)],
         capture_output=True,
@@ -36,7 +41,7 @@ def test_a_population_does_not_hang(size):
 
 @pytest.mark.parametrize(
     ("cores", "given", "expected"),
-    [(1, None, None), (2, None, "4"), (3, None, "4"), (4, None, None), (2, "2", "2"), (2, "16", "16")],
+    [(1, None, None), (2, None, "16"), (15, None, "16"), (16, None, None), (2, "2", "2"), (8, "4", "4")],
 )
 def test_pool_size(monkeypatch, cores, given, expected):
     monkeypatch.setattr(runtime, "available_cores", lambda: cores)
@@ -46,6 +51,27 @@ def test_pool_size(monkeypatch, cores, given, expected):
         monkeypatch.setenv("NPROC", given)
     runtime.ensure_thread_pool()
     assert os.environ.get("NPROC") == expected
+
+
+def test_linear_algebra_of_a_population_does_not_hang():
+    """Six batched QR decompositions at once, as flax's initializer makes them in a user's own torso."""
+    script = (
+        "import jaxrl, jax, jax.numpy as jnp\n"
+        "from flax import linen as nn\n"
+        "class Net(nn.Module):\n"
+        "    @nn.compact\n"
+        "    def __call__(self, x):\n"
+        "        init = nn.initializers.orthogonal()\n"
+        "        return [nn.Dense(64, kernel_init=init)(x) for _ in range(6)]\n"
+        "keys = jax.random.split(jax.random.key(0), 256)\n"
+        "params = jax.jit(jax.vmap(lambda key: Net().init(key, jnp.zeros(64))))(keys)\n"
+        "print(len(jax.tree.leaves(jax.block_until_ready(params))))"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "NPROC"}
+    answer = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=150, env=environment
+    )
+    assert answer.stdout.split() == ["12"], answer.stderr
 
 
 def test_too_late_is_said(monkeypatch):
