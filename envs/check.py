@@ -38,29 +38,34 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
     _check_types(env, key)
     keys = jax.random.split(key, _LANES)
     eager = [_play_eagerly(env, key, num_steps, twice=lane == 0) for lane, key in enumerate(keys[:2])]
-    lanes = _compiled(jax.vmap(partial(_play, env, num_steps)), keys)
+    lanes = _compiled(jax.vmap(partial(_play, env, num_steps)), keys, time_axis=1)
     for lane, expected in enumerate(eager):
-        found = jax.tree.map(lambda x: x[lane, : _EAGER_STEPS + 1], lanes[0])
-        where = _difference(expected, found)
-        if where is not None:
-            # Compiled and vmapped at once; only now is it worth a program to tell which it was.
-            single = _compiled(partial(_play, env, num_steps), keys[lane])[0]
-            single = jax.tree.map(lambda x: x[: _EAGER_STEPS + 1], single)
-            where_single = _difference(expected, single)
-            if where_single is not None:
-                raise ValueError(
-                    f"results must be the same under jit as without; they differ at {where_single}"
-                )
-            raise ValueError(f"lanes of a vmap must be independent; lane {lane} differs at {where}")
+        where = _difference(expected, _beginning(lanes[0], lane))
+        if where is None:
+            continue
+        # Compiled and vmapped at once; only now is it worth a program to tell which it was.
+        single = _compiled(partial(_play, env, num_steps), keys[lane], time_axis=0)[0]
+        where_single = _difference(expected, _beginning(single))
+        _require(
+            where_single is None,
+            f"results must be the same under jit as without; they differ at {where_single}",
+        )
+        raise ValueError(f"lanes of a vmap must be independent; lane {lane} differs at {where}")
     _check_values(lanes)
 
 
-def _compiled(function, argument):
+def _beginning(timesteps, *lane):
+    return jax.tree.map(lambda x: x[lane][: _EAGER_STEPS + 1], timesteps)
+
+
+def _compiled(play, keys, time_axis: int):
+    """What `play` records, reset and steps joined, as NumPy."""
     options = None
     if jax.default_backend() == "cpu":
         # The program runs for a moment: optimising it would take longer than it saves.
         options = {"xla_backend_optimization_level": 0}
-    return jax.tree.map(np.asarray, jax.jit(function, compiler_options=options)(argument))
+    parts = jax.jit(play, compiler_options=options)(keys)
+    return jax.tree.map(lambda *x: np.concatenate(x, axis=time_axis), *parts)
 
 
 def _check_types(env: Env, key) -> None:
@@ -87,11 +92,11 @@ def _check_types(env: Env, key) -> None:
 
 
 def _play(env: Env, num_steps: int, key):
-    """Records `[1 + T, ...]` of TimeSteps, from the reset on, and whether their observations fit."""
+    """Records `[1, ...]` of the reset and `[T, ...]` of steps: TimeSteps, and whether they fit."""
 
-    def step(carry, key):
+    def step(carry, keys):
         state, mask = carry
-        new_state, then = _act(env, state, mask, key)
+        new_state, then = _act(env, state, mask, keys)
         # A raw environment has no next step after its end: it goes back to before it.
         over = then.done & ~then.first
         new_carry = (new_state, then.info.get("action_mask"))
@@ -105,9 +110,8 @@ def _play(env: Env, num_steps: int, key):
     reset_key, run_key = jax.random.split(key)
     state, timestep = env.reset(reset_key)
     carry = (state, timestep.info.get("action_mask"))
-    _, steps = jax.lax.scan(step, carry, jax.random.split(run_key, num_steps))
-    first = record(timestep)
-    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, steps)
+    _, steps = jax.lax.scan(step, carry, jax.random.split(run_key, (num_steps, 2)))
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], record(timestep)), steps
 
 
 def _play_eagerly(env: Env, key, num_steps: int, twice: bool):
@@ -118,11 +122,11 @@ def _play_eagerly(env: Env, key, num_steps: int, twice: bool):
         where = _difference(once, env.reset(reset_key))
         _require(where is None, f"reset gives two results for the same key: they differ at {where}")
     timesteps = [timestep]
-    for step_key in jax.random.split(run_key, num_steps)[:_EAGER_STEPS]:
+    for step_keys in jax.random.split(run_key, (num_steps, 2))[:_EAGER_STEPS]:
         mask = timestep.info.get("action_mask")
-        new_state, then = once = _act(env, state, mask, step_key)
+        new_state, then = once = _act(env, state, mask, step_keys)
         if twice and len(timesteps) == 1:
-            where = _difference(once, _act(env, state, mask, step_key))
+            where = _difference(once, _act(env, state, mask, step_keys))
             _require(where is None, f"step gives two results for the same key: they differ at {where}")
         if not (then.done & ~then.first):
             state, timestep = new_state, then
@@ -130,8 +134,8 @@ def _play_eagerly(env: Env, key, num_steps: int, twice: bool):
     return jax.tree.map(lambda *steps: np.stack(steps), *timesteps)
 
 
-def _act(env: Env, state, mask, key):
-    action_key, step_key = jax.random.split(key)
+def _act(env: Env, state, mask, keys):
+    action_key, step_key = keys
     return env.step(step_key, state, _sample(env.action_space, action_key, mask))
 
 

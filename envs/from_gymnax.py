@@ -1,6 +1,9 @@
 """The environments of gymnax 1.0 (Lange 2022, https://github.com/RobertTLange/gymnax) as raw `Env`s.
 
-Dynamics, rewards and terminations are gymnax's own, its deviations from the originals included.
+Dynamics, rewards and terminations are gymnax's own, its deviations from the originals included:
+MinAtar's games have no sticky actions and are cut after 1000 steps, so scores do not compare with
+published ones; SimpleBandit reorders its arms every step and cannot be learned.
+
 What differs: there is no auto-reset and no time limit (`jaxrl.envs.make` adds both), rewards are
 float32, `info` is empty, and the observation space holds whatever the environment really produces.
 """
@@ -196,7 +199,7 @@ def _like(gymnax_id: str, name: str, default, value):
     if not fits:
         raise ValueError(f"{name} of {gymnax_id} must be like {default!r}, not {value!r}")
     if jnp.issubdtype(dtype, jnp.floating) and not jnp.issubdtype(wanted, jnp.floating):
-        kind = "true or false" if wanted == bool else "a whole number"
+        kind = "true or false" if jnp.issubdtype(wanted, jnp.bool_) else "a whole number"
         raise ValueError(f"{name} of {gymnax_id} must be {kind}, not {value!r}")
     if isinstance(value, bool | int | float) and isinstance(default, bool | int | float):
         return type(default)(value)

@@ -111,9 +111,7 @@ def episode_stats(env: Env) -> Env:
     """
 
     def record(timestep: TimeStep, total, length):
-        return timestep.replace(
-            info={**timestep.info, "episode_return": total, "episode_length": length}
-        )
+        return timestep.replace(info={**timestep.info, "episode_return": total, "episode_length": length})
 
     def reset(key):
         state, timestep = env.reset(key)
@@ -147,9 +145,7 @@ def auto_reset(env: Env) -> Env:
         info = dict(timestep.info)
         if "action_mask" in info:
             info["action_mask"] = exchange(fresh.info["action_mask"], info["action_mask"])
-        timestep = timestep.replace(
-            obs=exchange(fresh.obs, timestep.obs), first=timestep.done, info=info
-        )
+        timestep = timestep.replace(obs=exchange(fresh.obs, timestep.obs), first=timestep.done, info=info)
         return exchange(fresh_state, state), timestep
 
     return env._replace(step=step)
@@ -166,15 +162,15 @@ def fix_dtypes(env: Env) -> Env:
         leaf = jnp.asarray(leaf)
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a random key has no other dtype
             return leaf
-        return jax.lax.convert_element_type(leaf, jnp.result_type(like))
+        return jax.lax.convert_element_type(leaf, jnp.result_type(like))  # not weakly typed
 
     def reset(key):
         state, timestep = env.reset(key)
-        return jax.tree.map(lambda leaf: settle(leaf, jnp.asarray(leaf).dtype), state), timestep
+        return jax.tree.map(lambda leaf: settle(leaf, leaf), state), timestep
 
     def step(key, state, action):
         new_state, timestep = env.step(key, state, action)
-        return jax.tree.map(lambda new, old: settle(new, old.dtype), new_state, state), timestep
+        return jax.tree.map(lambda new, old: settle(new, old), new_state, state), timestep
 
     return env._replace(reset=reset, step=step)
 
@@ -200,7 +196,9 @@ def one_hot_obs(env: Env) -> Env:
     """Turns a Discrete or MultiDiscrete observation into a float32 vector, one-hot per choice."""
     space = _single(env.observation_space, "one_hot_obs", "observation", "flatten_obs")
     if isinstance(space, Box):
-        raise ValueError("one_hot_obs needs a Discrete or MultiDiscrete observation, not a Box; use it as it is")
+        raise ValueError(
+            "one_hot_obs needs a Discrete or MultiDiscrete observation, not a Box; use it as it is"
+        )
     size = _flat_bound(space, "low").size
     return _map_obs(env, lambda obs: _flat(space, obs), Box(0.0, 1.0, (size,)))
 
@@ -241,9 +239,7 @@ def frame_stack(env: Env, num_frames: int) -> Env:
         frames = jnp.concatenate([state.frames[..., width:], newest], axis=-1)
         return Stacked(inner, frames), timestep.replace(obs=frames, next_obs=frames)
 
-    return env._replace(
-        reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype)
-    )
+    return env._replace(reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype))
 
 
 def sticky_actions(env: Env, probability: float = 0.25) -> Env:
