@@ -7,6 +7,7 @@ standard error and exit status 2; JAXRL_TRACEBACK=1 shows where it came from.
 
 import contextlib
 import dataclasses
+import difflib
 import io
 import os
 import re
@@ -25,16 +26,36 @@ class UsageError(ValueError):
 def main(argv: list[str] | None = None) -> int:
     """Runs a command. Returns the exit status: 0, 2 for bad input, 130 when interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):  # a dash that a terminal cannot show must not end a run
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")
     try:
         return dispatch(argv)
-    except (ValueError, OSError) as error:
-        if os.environ.get("JAXRL_TRACEBACK"):
+    except SystemExit as stop:  # of tyro, when help was asked for
+        return stop.code or 0
+    except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if os.environ.get("JAXRL_TRACEBACK") or not (told := _told(error)):
             raise
-        print(f"jaxrl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"jaxrl: error: {told}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("jaxrl: interrupted", file=sys.stderr)
         return 130
+
+
+def _told(error: Exception) -> str:
+    """An error as one line; nothing for one that is no fault of the input."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
+        return f"out of memory ({text[:100]}): take fewer seeds, environments, steps or episodes at once"
+    if isinstance(error, RuntimeError):
+        return ""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return text
 
 
 def dispatch(argv: list[str]) -> int:
@@ -77,19 +98,41 @@ def parse(options: type, args: list[str], prog: str, default: Any = None) -> Any
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise UsageError(_sentence(told.getvalue(), prog)) from None
+        raise UsageError(_sentence(told.getvalue(), options, prog)) from None
 
 
-def _sentence(box: str, prog: str) -> str:
+def _sentence(box: str, options: type, prog: str) -> str:
     """The message of one of tyro's boxes, and the flag that was perhaps meant."""
-    lines = re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()
-    inside = [line.strip("│ ") for line in lines if not line.startswith(("╭", "╰"))]
-    text = " ".join(" ".join(inside).split())
-    message = re.split(r"─{3,}|Perhaps you meant:|Argument helptext:|For full helptext", text)[0].strip()
-    _, _, hints = text.partition("Perhaps you meant:")
-    flags = re.findall(r"--[\w.-]+", hints)
-    hint = f" Perhaps you meant {flags[0]}." if flags else ""
-    return f"{message.rstrip('.')}.{hint} `{prog} --help` shows all options."
+    box = re.sub(r"\x1b\[[0-9;]*m", "", box)
+    # Rules divide it into title, message and help, in Unicode or in ASCII.
+    message = re.split(r"^.*[─-]{3,}\W*$", box, flags=re.MULTILINE)[1]
+    text = " ".join(message.replace("│", " ").split()).rstrip(".")
+    for pattern, plainly in PLAINLY.items():
+        text = re.sub(pattern, plainly, text)
+    known = flags(options)
+    unknown = [flag for flag in re.findall(r"--[\w.-]+", text) if flag not in known]
+    names = {flag.removeprefix("--").rpartition(".")[2]: flag for flag in reversed(known)}
+    wanted = unknown[0].removeprefix("--").rpartition(".")[2] if unknown else ""
+    near = difflib.get_close_matches(wanted, names, n=1)
+    hint = f" Perhaps you meant {names[near[0]]}." if near else ""
+    return f"{text}.{hint} `{prog} --help` shows all options."
+
+
+# What Python's and tyro's messages mean to a person.
+PLAINLY = {
+    r"Error parsing (\S+): invalid literal for int.* base 10: (.*)": r"\1 takes a whole number, not \2",
+    r"Error parsing (\S+): could not convert string to float: (.*)": r"\1 takes a number, not \2",
+    r"Error parsing (\S+): no type matching (\S+) could .* from \[(.*?)\].*": r"\1 takes \2, not \3",
+}
+
+
+def flags(options: Any, prefix: str = "--") -> list[str]:
+    """All flags of a dataclass or of an instance of one, those of its parts included."""
+    found = []
+    for field in dataclasses.fields(options):
+        name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)
+        found += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
+    return found
 
 
 # --- train -------------------------------------------------------------------------------------
@@ -97,7 +140,7 @@ def _sentence(box: str, prog: str) -> str:
 
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs, objectives
+    from jaxrl import envs
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
     from jaxrl.names import lookup
@@ -113,6 +156,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
         env_fields.append(("max_steps", int, entry.max_steps))
     env_options = dataclasses.make_dataclass("Env", env_fields, frozen=True)
+    env_default = env_options()
 
     @dataclasses.dataclass
     class Train:
@@ -131,7 +175,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         compile_cache: bool = True  # keep compiled programs for the next start
         config: module.Config = config_default  # what compiles
         hp: module.Hparams = hp_default  # what is traced
-        env: env_options = env_options()  # parameters of the environment
+        env: env_options = env_default  # parameters of the environment
 
     return Train
 
@@ -171,16 +215,13 @@ def train(argv: list[str]) -> int:
         intervals=chosen.intervals,
         eval_episodes=chosen.eval_episodes,
     )
-    programs = runs.build(spec)
+    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
+    if not chosen.save_every_seconds >= 0:
+        raise UsageError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    if chosen.hp.total_updates != options.hp.total_updates:
+        raise UsageError("--hp.total-updates follows from --steps: leave it out")
     path = chosen.out or runs.default_folder(spec)
-    extra = {
-        "tensorboard": chosen.tensorboard,
-        "wandb": chosen.wandb,
-        "compile_cache": chosen.compile_cache,
-        "save_every_seconds": chosen.save_every_seconds,
-    }
-    runs.create_folder(path, spec, extra)
-    return carry_on(path, spec, programs, extra)
+    return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
 
 
 def _value_of(flag: str, argv: list[str], default: str) -> str:
@@ -193,19 +234,47 @@ def _value_of(flag: str, argv: list[str], default: str) -> str:
     return default
 
 
-def carry_on(path: Path, spec, programs, extra: dict[str, Any]) -> int:
-    """Trains a run from where its folder stands, and says how it went."""
+def carry_on(path: Path, spec, options: dict[str, Any], command: list[str] | None = None) -> int:
+    """Trains a run from where its folder stands, and says how it went.
+
+    Args:
+      command: what was typed for a new run, whose folder is made as soon as all has been checked.
+    """
+    from jaxrl.experiments import runs
+
+    begun = time.perf_counter()
+    if options["compile_cache"]:
+        runs.enable_compile_cache()
+    runs.require_extras(options)
+    programs = runs.build(spec)
+    spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=float(programs.num_updates)))
+    announcement = runs.announcement(spec, programs, path)  # traces: what does not fit is told here
+    if command:
+        runs.create_folder(path, spec, options, command)
+    try:
+        with runs.claim(path):
+            print(announcement, flush=True)
+            return _train(path, spec, programs, options, begun)
+    except KeyboardInterrupt:  # while nothing has begun that could be saved, or a second time
+        print(f"jaxrl: interrupted; go on with: jaxrl resume {path}", file=sys.stderr)
+        return 130
+    except OSError as error:
+        raise ValueError(f"{_told(error)}: mend that and go on with: jaxrl resume {path}") from error
+
+
+def _train(path: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
     from jaxrl import checkpoint
     from jaxrl.experiments import reporters, runs, trainer
 
-    begun = time.perf_counter()
-    if extra["compile_cache"]:
-        runs.enable_compile_cache()
-    print(runs.announcement(spec, programs, path), flush=True)
-    folder = path / "checkpoints"
-    at = trainer.restore(programs, spec, path) if checkpoint.latest(folder) is not None else None
-    steps = programs.algo.steps_per_update
+    at = None
+    if checkpoint.latest(path / "checkpoints") is not None:
+        at = trainer.restore(programs, spec, path)
+    if at and at.num_updates >= programs.num_updates:
+        draw_curves(path)
+        print(runs.closing(path, "complete already"))
+        return 0
     title = f"{spec.algorithm} {spec.environment}"
+    steps = programs.algo.steps_per_update
     reporter = reporters.choose(title, programs.num_updates, steps, spec.seeds)
     sinks = []
     try:
@@ -215,10 +284,9 @@ def carry_on(path: Path, spec, programs, extra: dict[str, Any]) -> int:
         memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
         reporter.status(f"compiled in {compile_seconds:.1f} s{memory}")
         at = at or trainer.start(programs, spec, compiled)
-        sinks = runs.open_sinks(path, spec, at.num_updates, extra)
-        at, complete = trainer.fit(
-            programs, spec, path, compiled, at, reporter, sinks, extra["save_every_seconds"]
-        )
+        sinks = runs.open_sinks(path, spec, at.num_updates, options)
+        seconds = options["save_every_seconds"]
+        at, complete = trainer.fit(programs, spec, path, compiled, at, reporter, sinks, seconds)
     finally:
         reporter.close()
         for sink in sinks:
@@ -231,10 +299,17 @@ def carry_on(path: Path, spec, programs, extra: dict[str, Any]) -> int:
             f"go on with: jaxrl resume {path}"
         )
         return 130
-    if at.num_updates:
-        runs.plot_curves([path], path / "curves.png")
-    print(runs.closing(path, spec, wall, compile_seconds))
+    draw_curves(path)
+    print(runs.closing(path, f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"))
     return 0
+
+
+def draw_curves(path: Path) -> None:
+    """Draws `curves.png` of a run, unless there is nothing to draw: no episode has ended."""
+    from jaxrl.experiments import runs
+
+    with contextlib.suppress(ValueError):
+        runs.plot_curves([path], path / "curves.png")
 
 
 # --- the commands on runs ----------------------------------------------------------------------
@@ -251,8 +326,7 @@ def resume(argv: list[str]) -> int:
 
     path = parse(Resume, argv, "jaxrl resume").run
     info = runs.read_info(path)
-    spec = runs.from_json(info["spec"])
-    return carry_on(path, spec, runs.build(spec), info["options"])
+    return carry_on(path, runs.from_json(info["spec"]), info["options"])
 
 
 def evaluate(argv: list[str]) -> int:
@@ -312,7 +386,13 @@ def list_(argv: list[str]) -> int:
     from jaxrl.experiments import reports
     from jaxrl.names import lookup
 
-    print(lookup("list", reports.LISTS, argv[0] if argv else "all")())
+    @dataclasses.dataclass
+    class List:
+        """What there is: algos, envs, objectives, presets, or all of them."""
+
+        what: Annotated[str, _positional()] = "all"  # one of them
+
+    print(lookup("list", reports.LISTS, parse(List, argv, "jaxrl list").what)())
     return 0
 
 

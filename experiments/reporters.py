@@ -82,6 +82,7 @@ def lines(num_updates: int, steps_per_update: int, seeds: int, write=print) -> R
 
 def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, console=None) -> Reporter:
     """A live panel: progress, speed, time left, returns over seeds, losses."""
+    from rich.columns import Columns
     from rich.console import Group
     from rich.live import Live
     from rich.panel import Panel
@@ -92,26 +93,26 @@ def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, conso
     now: dict[str, Any] = {"status": "", "row": {}, "progress": None, "since": time.perf_counter()}
 
     def draw():
-        parts: list[Any] = []
-        if now["progress"] is None:
-            waited = time.perf_counter() - now["since"]
-            parts.append(Text(f"{now['status']}  {waited:.1f} s", style="yellow"))
-        else:
+        waited = f"  {time.perf_counter() - now['since']:.1f} s" if now["status"].endswith("...") else ""
+        parts: list[Any] = [Text(now["status"] + waited, style="yellow")]
+        if now["progress"] is not None:
             done, elapsed, before = now["progress"]
             left = elapsed / max(done - before, 1) * (num_updates - done)
             speed = rate(done, before, elapsed, steps_per_update, seeds)
-            parts += [
-                ProgressBar(total=num_updates, completed=done),
-                Text(
-                    f"{100 * done / num_updates:.0f}%   {count(done * steps_per_update)} of "
-                    f"{count(num_updates * steps_per_update)} steps per seed   "
-                    f"{count(speed)} steps/s in all   {duration(elapsed)} elapsed   "
-                    f"{duration(left)} left"
-                ),
-            ]
+            steps, all_steps = count(done * steps_per_update), count(num_updates * steps_per_update)
+            bar = Table.grid(padding=(0, 2), expand=True)  # a bar alone does not end its line
+            bar.add_row(ProgressBar(total=num_updates, completed=done), f"{100 * done / num_updates:.0f}%")
+            facts = (
+                f"{steps} of {all_steps} steps" + (" per seed" if seeds > 1 else ""),
+                f"{count(speed)} steps/s" + (" in all" if seeds > 1 else ""),
+                f"{duration(elapsed)} elapsed",
+                f"{duration(left)} left",
+            )
+            parts += [bar, Columns([Text(fact) for fact in facts], padding=(0, 3))]
         if now["row"]:
-            parts.append(_table(Table, now["row"], seeds))
-        return Panel(Group(*parts), title=title, title_align="left")
+            parts.append(_table(now["row"]))
+        over = f"median (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
+        return Panel(Group(*parts), title=title, title_align="left", subtitle=over, subtitle_align="left")
 
     live = Live(get_renderable=draw, console=console, refresh_per_second=8)
     live.start()
@@ -125,17 +126,21 @@ def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, conso
     return Reporter(status, progress, lambda row: now.update(row=row), live.stop)
 
 
-def _table(table_type, row, seeds):
-    table = table_type.grid(padding=(0, 2))
-    over = f" (median and range of {seeds} seeds)" if seeds > 1 else ""
-    table.add_row(f"return{over}", spread(row.get("episode/return")))
+def _table(row):
+    from rich.columns import Columns
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_row("return", spread(row.get("episode/return")))
     if "evaluation/return" in row:
         table.add_row("evaluation", spread(row["evaluation/return"]))
     table.add_row("episode length", spread(row.get("episode/length")))
     means = scalars(row)
     groups = ("loss/", "policy/", "value/", "grad/")
+    # Columns, for a line must not break between a name and its number.
     shown = [f"{name} {means[name]:.3g}" for name in means if name.startswith(groups)]
-    table.add_row("learning", "   ".join(shown))
+    table.add_row("learning", Columns([Text(text) for text in shown], padding=(0, 3)))
     return table
 
 

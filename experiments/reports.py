@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, objectives
+from jaxrl import checkpoint, envs, logger, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import runs, trainer
 from jaxrl.experiments.presets import PRESETS
@@ -17,6 +17,7 @@ from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Position]:
     """A run's last or best checkpoint. Raises ValueError for what is no run or has none."""
+    runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
     programs = runs.build(spec)
     if checkpoint.latest(path / "checkpoints") is None:
@@ -30,7 +31,6 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
     spec, _, at = load(path, best)
-    runs.enable_compile_cache()
     spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
     result = runs.build(spec).evaluate(at.state, keys)
@@ -38,7 +38,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     per_seed = returns.mean(axis=1)
     # Episodes of one agent are alike: with several agents the interval is over agents.
     sample = per_seed if spec.seeds > 1 else returns[0]
-    low, high = bootstrap_interval(sample, iqm)
+    low, high = bootstrap_interval(sample, iqm) if len(sample) > 1 else (np.nan, np.nan)
     summary = {
         "mean": float(returns.mean()),
         "median": float(np.median(per_seed)),
@@ -50,7 +50,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
         "num_updates": at.num_updates,
     }
     if as_json:
-        return json.dumps(summary)
+        return json.dumps({name: logger.finite(value) for name, value in summary.items()})
     over = f"{spec.seeds} seeds" if spec.seeds > 1 else "episodes of one seed"
     return (
         f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
@@ -65,8 +65,9 @@ def render(path: Path, out: Path, seed: int | None, max_steps: int, best: bool) 
     """Writes a GIF of an episode by one of a run's agents. Returns what was written."""
     from jaxrl.envs import render as drawing
 
+    if max_steps < 1:
+        raise ValueError(f"max_steps = {max_steps} must be at least 1")
     spec, programs, at = load(path, best)
-    runs.enable_compile_cache()
     seeds = range(spec.seed, spec.seed + spec.seeds)
     if seed is None:
         keys = runs.evaluation_keys(spec, at.num_updates, domain=2)

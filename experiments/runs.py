@@ -1,18 +1,22 @@
 """A run as data: what it is (`Spec`), its folder, and the programs that carry it out."""
 
+import contextlib
 import dataclasses
 import datetime
+import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
+import typing
+from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxrl
@@ -22,6 +26,9 @@ from jaxrl.evaluate import evaluate
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
 from jaxrl.types import Algorithm
+
+# What a run was told that changes nothing of what it computes, with the defaults.
+OPTIONS = {"tensorboard": False, "wandb": False, "compile_cache": True, "save_every_seconds": 10.0}
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
 
@@ -66,16 +73,45 @@ def from_json(data: dict[str, Any]) -> Spec:
     """The Spec that `to_json` wrote.
 
     Raises:
-      ValueError: names that this version does not know.
+      ValueError: names or values that this version does not know.
     """
-    module = algorithm(data["algorithm"])
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
-    hparams = dict(data["hparams"])
-    hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
     try:
-        return Spec(**{**data, "config": module.Config(**config), "hparams": module.Hparams(**hparams)})
-    except TypeError as error:
-        raise ValueError(f"the run was made by another version of jaxrl: {error}") from None
+        module = algorithm(data["algorithm"])
+        config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
+        hparams = dict(data["hparams"])
+        hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
+        spec = Spec(**{**data, "config": module.Config(**config), "hparams": module.Hparams(**hparams)})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
+        ) from None
+    for part in (spec, spec.config, spec.hparams, spec.hparams.objective):
+        for name, kind in typing.get_type_hints(type(part)).items():
+            if not _fits(getattr(part, name), kind):
+                raise ValueError(f"{name} = {getattr(part, name)!r} in the run.json must be {_said(kind)}")
+    return spec
+
+
+def _reason(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value that JSON held is of a field's annotated kind."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        return value in arguments
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+    if kind is float:
+        return type(value) in (int, float)
+    return kind is Any or type(value) is (origin or kind)
+
+
+def _said(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return f"one of {', '.join(typing.get_args(kind))}"
+    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
 
 
 def algorithm(name: str):
@@ -105,19 +141,15 @@ def build(spec: Spec) -> Programs:
     Raises:
       ValueError: whatever does not fit, in one sentence.
     """
-    for name in ("steps", "seeds", "intervals"):
-        if getattr(spec, name) < 1:
-            raise ValueError(f"{name} = {getattr(spec, name)} must be at least 1")
-    for name in ("eval_episodes", "seed"):
-        if getattr(spec, name) < 0:
-            raise ValueError(f"{name} = {getattr(spec, name)} must not be negative")
-    if spec.seed + spec.seeds > 2**31:
-        raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
+    check_numbers(spec)
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     algo = train.population(single)
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
+    for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
+        if number >= 2**31:
+            raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
     hp = spec.hparams.replace(total_updates=float(num_updates))
     # Plain arrays: a Python number would be a weak type, and its restored twin another program.
     hp = jax.tree.map(lambda x: np.asarray(x, np.float32), hp)
@@ -128,6 +160,42 @@ def build(spec: Spec) -> Programs:
         init=jax.jit(lambda keys: algo.init(keys, hp)),
         evaluate=jax.jit(jax.vmap(partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)))),
     )
+
+
+# Where a hyperparameter makes sense, whichever algorithm has it. What is typed in is checked here and
+# not in `make`: a population or a meta-learner traces its values.
+POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
+NOT_NEGATIVE = ("learning_rate", "vf_coef")
+SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon")
+
+
+def check_numbers(spec: Spec) -> None:
+    """Raises ValueError for a number that makes no sense in any environment, with the remedy."""
+
+    def require(holds, name, value, remedy):
+        if not holds:
+            raise ValueError(f"{name} = {value} must {remedy}")
+
+    for name in ("steps", "seeds", "intervals"):
+        require(getattr(spec, name) >= 1, name, getattr(spec, name), "be at least 1")
+    for name in ("eval_episodes", "seed"):
+        require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
+    if spec.seed + spec.seeds > 2**31:
+        raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
+    typed = dataclasses.asdict(spec.hparams)
+    hparams = {**typed, **{f"objective.{k}": v for k, v in typed.pop("objective").items()}}
+    for name, value in {**spec.env, **dataclasses.asdict(spec.config), **hparams}.items():
+        require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
+    for name, value in dataclasses.asdict(spec.config).items():
+        if isinstance(value, tuple):
+            require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
+        elif isinstance(value, int):
+            require(value >= 0, name, value, "not be negative")
+    for name, value in hparams.items():
+        kind = name.rpartition(".")[2]
+        require(kind not in POSITIVE or value > 0, name, value, "be positive")
+        require(kind not in NOT_NEGATIVE or value >= 0, name, value, "not be negative")
+        require(kind not in SHARE or 0 <= value <= 1, name, value, "lie between 0 and 1")
 
 
 def _evaluate(env, act, num_episodes, state, key):
@@ -166,7 +234,7 @@ def default_folder(spec: Spec) -> Path:
     return path
 
 
-def create_folder(path: Path, spec: Spec, options: dict[str, Any]) -> None:
+def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
     """Makes the folder of a new run with its `run.json`; `options` change nothing that is computed.
 
     Raises:
@@ -176,12 +244,45 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any]) -> None:
         raise ValueError(
             f"{path} holds a run already: resume it with `jaxrl resume {path}` or choose another --out"
         )
+    for name in ("metrics.jsonl", "checkpoints"):  # the new run would take them for its own
+        if (path / name).exists():
+            raise ValueError(f"{path} holds {name} of a run without run.json: choose another --out")
+    info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
+    made = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        info = {"spec": spec.to_json(), "options": options, "command": sys.argv}
-        write_info(path, {**info, **provenance(), "sessions": []})
+        write_info(path, info)
     except OSError as error:
+        if made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
         raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+
+
+@contextlib.contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Holds the folder of a run for this process; a kill gives it back.
+
+    Raises:
+      ValueError: another process trains this run.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no Unix
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(
+                    f"another process trains {path}: wait for it, or stop it and resume the run"
+                ) from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def provenance() -> dict[str, Any]:
@@ -209,19 +310,31 @@ def git_commit() -> str | None:
 def write_info(path: Path, info: dict[str, Any]) -> None:
     """Replaces `run.json` at once: a kill leaves the old one or the new one."""
     temporary = path / "run.json.tmp"
-    temporary.write_text(json.dumps(info, indent=2) + "\n")
-    os.replace(temporary, path / "run.json")
+    try:
+        with temporary.open("w") as file:
+            file.write(json.dumps(info, indent=2, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path / "run.json")
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def read_info(path: Path) -> dict[str, Any]:
     """What stands in `run.json`. Raises ValueError where that is no run."""
     try:
         info = json.loads((path / "run.json").read_text())
-        info["spec"]["algorithm"]
-    except FileNotFoundError:
+        info["options"] = {**OPTIONS, **info["options"]}
+        kinds = [(info["spec"], dict), (info["sessions"], list)]
+        kinds += [(info["options"][name], type(value)) for name, value in OPTIONS.items()]
+        if not all(_fits(value, kind) for value, kind in kinds):
+            raise TypeError("a value is of the wrong type")
+    except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path} is no run: it has no run.json") from None
-    except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / 'run.json'} cannot be read ({error}): is {path} a run?") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path / 'run.json'} cannot be read ({_reason(error)}): is {path} a run?") from None
     return info
 
 
@@ -246,6 +359,16 @@ def open_sinks(path: Path, spec: Spec, num_updates: int, options: dict[str, Any]
     if options["wandb"]:
         sinks.append(logger.wandb(path, project="jaxrl", name=path.name, id=path.name, config=spec.to_json()))
     return sinks
+
+
+EXTRAS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
+
+
+def require_extras(options: dict[str, Any]) -> None:
+    """Raises ValueError where a package is missing that an option needs."""
+    for name, package in EXTRAS.items():
+        if options[name] and importlib.util.find_spec(package) is None:
+            raise ValueError(f"--{name} needs the extra: pip install 'jaxrl[{name}]'")
 
 
 def cache_folder() -> Path:
@@ -287,14 +410,13 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     )
 
 
-def closing(path: Path, spec: Spec, wall_seconds: float, compile_seconds: float) -> str:
+def closing(path: Path, how: str) -> str:
     """How a run ended, and what to do with it."""
     rows = logger.read_jsonl(path / "metrics.jsonl")
-    last = rows[-1]
+    last = rows[-1] if rows else {}
     name = "evaluation/return" if "evaluation/return" in last else "episode/return"
     return (
-        f"done in {wall_seconds:.1f} s ({compile_seconds:.1f} s of it compiling): "
-        f"return {spread(last[name])}\n"
+        f"{how}: return {spread(last.get(name))}\n"
         f"jaxrl evaluate {path} | jaxrl render {path} | jaxrl plot {path}"
     )
 

@@ -185,7 +185,8 @@ def fit(
         if waiting:
             write(*waiting)
         complete = at.num_updates >= programs.num_updates
-        if not complete:
+        # A checkpoint of this very update may be there already, and it has a score.
+        if not complete and checkpoint.latest(path / "checkpoints") != at.num_updates:
             save(spec, path, at)
     return at, complete
 

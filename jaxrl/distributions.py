@@ -110,7 +110,7 @@ def _gaussian(space: Box, mean, log_std, squash: bool) -> Distribution:
     inner = MultivariateNormalDiag(mean, std)
 
     def flat(action):
-        return action.reshape(action.shape[: action.ndim - len(space.shape)] + (-1,))
+        return action.reshape((*action.shape[: action.ndim - len(space.shape)], -1))
 
     def shaped(action):
         return action.reshape(action.shape[:-1] + tuple(space.shape))

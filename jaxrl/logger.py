@@ -3,6 +3,7 @@
 A row is a flat dict of one interval; values of several agents are lists. A sink takes rows and is closed.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -19,14 +20,17 @@ class Sink(NamedTuple):
 
 
 def read_jsonl(path) -> list[dict[str, Any]]:
-    """The rows of a file; a last line torn by a kill is left out, a missing file has none."""
+    """The rows of a file up to a line that is none, torn by a kill; a missing file has none."""
     rows = []
     if Path(path).exists():
-        for line in Path(path).read_text().splitlines():
+        for line in Path(path).read_text(errors="replace").splitlines():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except ValueError:
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("num_updates"), int):
+                break
+            rows.append(row)
     return rows
 
 
@@ -37,19 +41,45 @@ def jsonl(path, keep_updates: int = 0) -> Sink:
 
     Args:
       keep_updates: rows of later updates than this are dropped first: a resumed run writes them anew.
+
+    Raises:
+      OSError: the file, which it names, cannot be written.
     """
     path = Path(path)
     kept = [row for row in read_jsonl(path) if row["num_updates"] <= keep_updates]
     replacement = path.with_suffix(".tmp")
-    replacement.write_text("".join(_line(row) for row in kept))
-    os.replace(replacement, path)
-    file = path.open("a")
+    # Without buffers: what a full disk has refused must not be tried again by `close`.
+    try:
+        with _naming(path), replacement.open("wb", buffering=0) as file:
+            _append(file, "".join(_line(row) for row in kept))
+        os.replace(replacement, path)
+    except OSError:
+        replacement.unlink(missing_ok=True)
+        raise
+    file = path.open("ab", buffering=0)
 
     def write(row):
-        file.write(_line(row))
-        file.flush()
+        with _naming(path):
+            _append(file, _line(row))
 
     return Sink(write, file.close)
+
+
+def _append(file, text: str) -> None:
+    data = text.encode()
+    while data:
+        data = data[file.write(data) :]
+    os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _naming(path: Path):
+    """An error while writing does not say by itself of which file it tells."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def _line(row) -> str:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxrl.names import lookup
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import PyTree
 
@@ -69,14 +70,14 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, x):
         for size in self.hidden_sizes:
-            x = ACTIVATIONS[self.activation](dense(size)(x))
+            x = lookup("activation", ACTIVATIONS, self.activation)(dense(size)(x))
         return x
 
 
 class CNN(nn.Module):
-    """A 3x3 convolution and layers of `hidden_sizes` on images `[..., H, W, C]`.
+    """3x3 convolutions without padding and layers of `hidden_sizes` on images `[..., H, W, C]`.
 
-    The shape of network that MinAtar was published with (16 channels, one layer of 128).
+    The default is the network that MinAtar was published with: 16 channels, one layer of 128.
     Young and Tian 2019. https://arxiv.org/abs/1903.03176
     """
 
@@ -89,7 +90,8 @@ class CNN(nn.Module):
         batch = x.shape[:-3]
         x = x.reshape((-1, *x.shape[-3:]))
         for features in self.channels:
-            x = ACTIVATIONS[self.activation](nn.Conv(features, (3, 3), kernel_init=orthogonal())(x))
+            conv = nn.Conv(features, (3, 3), padding="VALID", kernel_init=orthogonal())
+            x = lookup("activation", ACTIVATIONS, self.activation)(conv(x))
         return MLP(self.hidden_sizes, self.activation)(x.reshape((*batch, -1)))
 
 

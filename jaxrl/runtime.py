@@ -31,7 +31,8 @@ def ensure_thread_pool() -> None:
     if _cpu_backend_started():
         warnings.warn(
             f"JAX's CPU backend started before jaxrl was imported, with a pool of {cores} threads that "
-            "can deadlock on vmapped linear algebra: import jaxrl first, or set the environment variable NPROC=16",
+            "can deadlock on vmapped linear algebra: import jaxrl first, or set the environment "
+            f"variable NPROC={SAFE_POOL}",
             stacklevel=3,
         )
         return

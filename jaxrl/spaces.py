@@ -43,7 +43,7 @@ class Box:
     low: Any
     high: Any
     shape: tuple[int, ...]
-    dtype: Any = np.dtype(np.float32)
+    dtype: Any = np.dtype(np.float32)  # noqa: RUF009 (immutable)
 
 
 Space = Discrete | MultiDiscrete | Box

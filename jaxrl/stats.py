@@ -15,7 +15,7 @@ class RunningStats:
 
 
 def init(shape=()) -> RunningStats:
-    """Nothing seen yet: normalising by it changes nothing."""
+    """Nothing seen yet: normalising by it only cuts what is very large."""
     return RunningStats(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
 
 

@@ -1,5 +1,6 @@
 """Spaces: what is drawn from one lies in it, and what does not lie in it is told apart."""
 
+from functools import cache, partial
 from types import SimpleNamespace
 
 import jax
@@ -48,46 +49,63 @@ SPACES = {
 }
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-def test_a_sample_lies_in_the_space(space):
-    keys = jax.random.split(jax.random.key(0), 50)
-    draws = jax.jit(jax.vmap(lambda key: sample(space, key)))(keys)
-    leaves = jax.tree.leaves(space)
-    for leaf, draw in zip(leaves, jax.tree.leaves(draws), strict=True):
-        assert draw.shape == (50, *leaf.shape)
-        assert draw.dtype == leaf.dtype
-        assert np.isfinite(draw).all()
-    assert jax.jit(jax.vmap(lambda x: contains(space, x), axis_size=50))(draws).all()
+@cache
+def fifty_draws():
+    """`[50, ...]` samples of every space and whether they lie in it; compiled as one."""
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        values = sample(SPACES, key)
+        return values, {name: contains(space, values[name]) for name, space in SPACES.items()}
+
+    return draw(jax.random.split(jax.random.key(0), 50))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_sample_lies_in_the_space(name):
+    draws, inside = (x[name] for x in fifty_draws())
+    assert inside.all()
+    leaves = jax.tree.leaves(SPACES[name])
+    for leaf, value in zip(leaves, jax.tree.leaves(draws), strict=True):
+        assert value.shape == (50, *leaf.shape)
+        assert value.dtype == leaf.dtype
+        assert np.isfinite(value).all()
 
 
 def test_samples_are_uniform():
-    def drawn(space, count=6_000):
-        keys = jax.random.split(jax.random.key(1), count)
-        return np.asarray(jax.jit(jax.vmap(lambda key: sample(space, key)))(keys))
+    spaces = {
+        "discrete": Discrete(5),
+        "multi": MultiDiscrete((2, 7, 3)),
+        "int": Box(-2, 3, (), INT),
+        "bool": Box(False, True, (), BOOL),
+        "box": Box(np.array([-1.0, 5.0]), np.array([3.0, 5.5]), (2,)),
+    }
+    keys = jax.random.split(jax.random.key(1), 6_000)
+    drawn = jax.tree.map(np.asarray, jax.jit(jax.vmap(partial(sample, spaces)))(keys))
 
     def is_uniform(x, low, high):
         counts = np.bincount(x - low, minlength=high - low + 1)
         return len(counts) == high - low + 1 and stats.chisquare(counts).pvalue > 1e-3
 
-    assert is_uniform(drawn(Discrete(5)), 0, 4)
-    multi = drawn(MultiDiscrete((2, 7, 3)))
-    assert [is_uniform(x, 0, n - 1) for x, n in zip(multi.T, (2, 7, 3))] == [True] * 3
-    assert is_uniform(drawn(Box(-2, 3, (), INT)), -2, 3)
-    assert is_uniform(drawn(Box(False, True, (), BOOL)).astype(int), 0, 1)
-    assert not is_uniform(drawn(Discrete(5)), 0, 5)  # the check can fail
-    box = drawn(Box(np.array([-1.0, 5.0]), np.array([3.0, 5.5]), (2,)))
-    assert stats.kstest(box[:, 0], stats.uniform(-1, 4).cdf).pvalue > 1e-3
-    assert stats.kstest(box[:, 1], stats.uniform(5, 0.5).cdf).pvalue > 1e-3
+    assert is_uniform(drawn["discrete"], 0, 4)
+    assert not is_uniform(drawn["discrete"], 0, 5)  # the check can fail
+    assert [is_uniform(x, 0, n - 1) for x, n in zip(drawn["multi"].T, (2, 7, 3))] == [True] * 3
+    assert is_uniform(drawn["int"], -2, 3)
+    assert is_uniform(drawn["bool"].astype(int), 0, 1)
+    assert stats.kstest(drawn["box"][:, 0], stats.uniform(-1, 4).cdf).pvalue > 1e-3
+    assert stats.kstest(drawn["box"][:, 1], stats.uniform(5, 0.5).cdf).pvalue > 1e-3
 
 
 def test_an_unbounded_side_is_drawn_near_the_other_one():
     keys = jax.random.split(jax.random.key(2), 200)
-    draws = np.asarray(jax.vmap(lambda key: sample(SPACES["mixed"], key))(keys))
+    mixed, natural = SPACES["mixed"], SPACES["natural"]
+    draw = jax.jit(jax.vmap(lambda key: (sample(mixed, key), sample(natural, key))))
+    draws, naturals = (np.asarray(x) for x in draw(keys))
     for column, (low, high) in zip(draws.T, [(-1, 1), (1, 2), (1, 2)]):
         assert low <= column.min() < low + 0.1 * (high - low)
         assert high - 0.1 * (high - low) < column.max() <= high
-    naturals = [int(x) for k in keys[:20] for x in sample(SPACES["natural"], k)]
-    assert set(naturals) == {0, 1}
+    assert set(naturals.ravel()) == {0, 1}
 
 
 def test_leaves_are_drawn_with_keys_of_their_own():

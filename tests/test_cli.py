@@ -1,0 +1,809 @@
+"""The command line: what is good ends in a run, what is bad in one line and exit status 2."""
+
+import contextlib
+import dataclasses
+import errno
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+from PIL import Image
+from rich.console import Console
+
+from jaxrl import checkpoint, logger, objectives
+from jaxrl.algos import ppo
+from jaxrl.experiments import cli, presets, reporters, runs
+
+SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
+SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
+CARTPOLE = ["train", "ppo", "CartPole-v1"]
+PENDULUM = ["train", "ppo", "Pendulum-v1"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A compile cache for this file alone: most of its runs are the same two programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+FLAGS = [*SMALL, "--steps", "250", "--seeds", "2", "--seed", "3", "--intervals", "4", "--eval-episodes", "2"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two agents: 8 updates in 4 intervals. Its folder, and the lines that it said."""
+    path = tmp_path_factory.mktemp("cli") / "run"
+    argv = [*CARTPOLE, *FLAGS, "--save-every-seconds", "0", "--tensorboard", "--out", str(path)]
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert cli.main(argv) == 0
+    return path, said.getvalue().splitlines()
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of that run to spoil."""
+    return Path(shutil.copytree(trained[0], tmp_path / "run"))
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command in this process. Returns its exit status, output and errors."""
+
+    def call(*argv):
+        capsys.readouterr()
+        status = cli.main([str(word) for word in argv])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Runs a command that must be refused in one line with all of `words`; no run may be left behind."""
+
+    def call(argv, *words):
+        before = sorted(tmp_path.rglob("*"))
+        status, _, errors = command(*argv)
+        assert status == 2
+        assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1 and len(errors) < 500
+        for word in words:
+            assert word in errors, errors
+        assert sorted(tmp_path.rglob("*")) == before
+        return errors
+
+    return call
+
+
+def spoil(run, **changes):
+    """Changes top-level entries of a run.json."""
+    file = run / "run.json"
+    info = json.loads(file.read_text())
+    file.write_text(json.dumps({**info, **changes}))
+    return info
+
+
+# --- bad input: what is typed ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "argv, words",
+    [
+        ("trian ppo CartPole-v1", ["unknown command 'trian'", "nearest: train"]),
+        ("--bogus", ["unknown command '--bogus'", "train"]),
+        ("train", ["an algorithm and an environment", "jaxrl train ppo CartPole-v1"]),
+        ("train ppo", ["an algorithm and an environment", "jaxrl train ppo CartPole-v1"]),
+        ("train --steps 5", ["an algorithm and an environment"]),
+        ("train pp CartPole-v1", ["unknown algorithm 'pp'", "nearest: ppo"]),
+        ("train CartPole-v1 ppo", ["unknown algorithm 'CartPole-v1'", "ppo"]),
+        ("train ppo cartpole", ["unknown environment 'cartpole'", "nearest: CartPole-v1"]),
+        ("train ppo Xyz", ["unknown environment 'Xyz'", "and "]),
+        ("resume", ["jaxrl resume", "required", "--help"]),
+        ("evaluate", ["jaxrl evaluate", "required", "--help"]),
+        ("render", ["jaxrl render", "required", "--help"]),
+        ("plot", ["jaxrl plot RUN"]),
+        ("resume a b", ["options: b", "--help"]),
+        ("evaluate a --episodes ten", ["--episodes takes a whole number, not 'ten'"]),
+        ("evaluate a --episodes 0", ["episodes = 0 must be at least 1"]),
+        ("evaluate a --episode 3", ["--episode", "Perhaps you meant --episodes"]),
+        ("render a --seed x", ["--seed", "'x'"]),
+        ("render a --max-steps 0", ["max_steps = 0 must be at least 1"]),
+        ("list foo", ["unknown list 'foo'", "algos"]),
+        ("list algos envs", ["options: envs"]),
+    ],
+)
+def test_commands_that_cannot_be_understood(refused, argv, words):
+    refused(argv.split(), *words)
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        # Names.
+        ("--objective pppo", ["unknown objective 'pppo'", "nearest: ppo"]),
+        ("--objective", ["--objective", "value"]),
+        ("--step 5", ["--step", "Perhaps you meant --steps."]),
+        ("--learning-rate 1", ["Perhaps you meant --hp.learning-rate"]),
+        ("--config.num-env 4", ["Perhaps you meant --config.num-envs"]),
+        ("--clip-eps .1", ["Perhaps you meant --hp.objective.clip-eps"]),
+        ("--env.lenght 4", ["--env.lenght", "Perhaps you meant --env.length"]),
+        ("--qqq 5", ["--qqq", "`jaxrl train ppo CartPole-v1 --help`"]),
+        ("extra", ["extra"]),
+        # Types and choices.
+        ("--steps ten", ["--steps takes a whole number, not 'ten'"]),
+        ("--steps 1e5", ["--steps takes a whole number, not '1e5'"]),
+        ("--config.num-envs 2.5", ["--config.num-envs takes a whole number, not '2.5'"]),
+        ("--hp.gamma high", ["--hp.gamma takes a number, not 'high'"]),
+        ("--env.length long", ["--env.length takes a number, not 'long'"]),
+        ("--config.squash maybe", ["maybe"]),
+        ("--config.torso resnet", ["resnet", "--config.torso", "mlp"]),
+        ("--config.activation swish", ["swish", "--config.activation", "tanh"]),
+        # Counts.
+        *(
+            (f"--{name} {value}", [f"{name.rpartition('.')[2].replace('-', '_')} = {value}", "must"])
+            for name, values in {
+                "steps": (0, -5),
+                "seeds": (0, -1),
+                "intervals": (0, -1),
+                "seed": (-1,),
+                "eval-episodes": (-1,),
+                "config.num-envs": (0, -4),
+                "config.num-steps": (0, -1),
+                "config.num-epochs": (0, -1),
+                "config.num-minibatches": (0, -2),
+                "config.memory-size": (-1,),
+            }.items()
+            for value in values
+        ),
+        ("--seed 99999999999", ["seed = 99999999999 is too large"]),
+        ("--steps 99999999999999999", ["updates are too many"]),
+        ("--config.num-envs 99999999999", ["steps per update are too many"]),
+        ("--save-every-seconds -1", ["save_every_seconds = -1"]),
+        ("--save-every-seconds nan", ["save_every_seconds = nan"]),
+        ("--env.max-steps 0", ["max_steps", "not 0"]),
+        ("--env.max-steps -3", ["max_steps", "not -3"]),
+        ("--config.hidden-sizes 0", ["hidden_sizes = (0,)", "at least 1"]),
+        ("--config.hidden-sizes 64 -5", ["hidden_sizes = (64, -5)", "at least 1"]),
+        ("--config.num-minibatches 3", ["num_minibatches = 3", "take 2"]),
+        ("--config.memory-size 8 --config.num-minibatches 3", ["num_envs = 8", "num_minibatches = 3"]),
+        # Numbers without sense.
+        *(
+            (f"--{name} {value}", [f"{name.rpartition('.')[2].replace('-', '_')} = {value}", "must"])
+            for name, values in {
+                "hp.learning-rate": ("-1.0", "nan", "inf"),
+                "hp.lr-decay": ("2.0", "-0.5"),
+                "hp.adam-eps": ("0.0", "-1.0"),
+                "hp.max-grad-norm": ("0.0", "-1.0"),
+                "hp.gamma": ("1.5", "-0.1"),
+                "hp.gae-lambda": ("1.01", "nan"),
+                "hp.vf-coef": ("-1.0",),
+                "hp.ent-coef": ("nan",),
+                "hp.value-clip-eps": ("0.0",),
+                "hp.objective.clip-eps": ("0.0", "-1.0", "inf"),
+                "config.init-log-std": ("nan", "inf"),
+                "env.length": ("nan", "inf"),
+            }.items()
+            for value in values
+        ),
+        ("--objective dpo --hp.objective.alpha 0", ["objective.alpha = 0.0 must be positive"]),
+        ("--hp.total-updates 5", ["--hp.total-updates", "--steps"]),
+        # What does not fit the environment.
+        ("--config.squash", ["squash", "continuous", "Discrete"]),
+        ("--config.torso cnn", ["torso 'cnn'", "take torso 'mlp'"]),
+    ],
+)  # fmt: skip
+def test_training_that_cannot_be(refused, tmp_path, flags, words):
+    refused([*CARTPOLE, "--out", tmp_path / "run", *flags.split()], *words)
+
+
+def test_parameters_of_environments(refused, tmp_path):
+    out = ["--out", tmp_path / "run"]
+    refused(["train", "ppo", "probe/memory", *out, "--env.delay", "-1"], "delay", "-1")
+    refused([*PENDULUM, *out, "--env.max-speed", "nan"], "max_speed = nan must be finite")
+    refused([*PENDULUM, *out, "--env.max-sped", "1"], "Perhaps you meant --env.max-speed")
+
+
+@pytest.mark.parametrize("name", ["wandb", "tensorboard"])
+def test_missing_extras(refused, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(runs.importlib.util, "find_spec", lambda package: None)
+    refused([*CARTPOLE, f"--{name}", "--out", tmp_path / "run"], f"--{name}", f"pip install 'jaxrl[{name}]'")
+
+
+def test_errors_from_a_shell(tmp_path):
+    """Three of them in a process of their own: nothing but the one line, on standard error."""
+    for argv, word in (
+        ("train ppo CartPole", "CartPole-v1"),
+        ("train ppo CartPole-v1 --config.num-minibatches 7", "num_minibatches = 7"),
+        ("resume nothing", "nothing is no run"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "jaxrl.experiments", *argv.split()],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 2 and done.stdout == ""
+        assert done.stderr.startswith("jaxrl: error: ") and done.stderr.count("\n") == 1
+        assert word in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_programming_error_keeps_its_traceback(monkeypatch):
+    def broken(argv):
+        raise RuntimeError("not the user's fault")
+
+    monkeypatch.setattr(cli, "list_", broken)
+    with pytest.raises(RuntimeError):
+        cli.main(["list"])
+
+
+def test_out_of_memory_is_one_line(refused, monkeypatch):
+    def hungry(argv):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.")
+
+    monkeypatch.setattr(cli, "list_", hungry)
+    refused(["list"], "out of memory", "fewer seeds")
+
+
+# --- bad input: folders and files --------------------------------------------------------------------
+
+
+def unwritable(tmp_path):
+    """A path at which nobody may write, root included."""
+    if os.geteuid() == 0:
+        return Path("/proc/run")
+    folder = tmp_path / "readonly"
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o500)
+    return folder / "run"
+
+
+def test_out_that_cannot_be_written(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused([*CARTPOLE, "--out", tmp_path / "file"], "cannot write to", "file", "--out")
+    refused([*CARTPOLE, "--out", tmp_path / "file" / "run"], "cannot write to", "--out")
+    refused([*CARTPOLE, "--out", unwritable(tmp_path)], "cannot write to", "run", "--out")
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_out_that_holds_a_run(refused, run):
+    before = contents(run)
+    refused([*CARTPOLE, "--out", run], "holds a run already", f"jaxrl resume {run}", "--out")
+    assert contents(run) == before
+    (run / "run.json").unlink()
+    before = contents(run)
+    refused([*CARTPOLE, "--out", run], "metrics.jsonl", "--out")
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("name", ["resume", "evaluate", "plot", "render"])
+def test_folders_that_are_no_runs(refused, tmp_path, name):
+    refused([name, tmp_path / "none"], "none is no run", "run.json")
+    (tmp_path / "empty").mkdir()
+    refused([name, tmp_path / "empty"], "empty is no run", "run.json")
+    (tmp_path / "file").write_text("{}")
+    refused([name, tmp_path / "file"], "file is no run")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"3",
+        b'"spec"',
+        b"{}",
+        b'{"spec": 3, "options": {}, "sessions": []}',
+        b'{"spec": {}, "options": [], "sessions": []}',
+        b'{"spec": {}, "options": {}}',
+        b'{"spec": {}, "options": {"wandb": "yes"}, "sessions": []}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        pytest.param(None, id="a folder"),
+    ],
+)
+def test_a_run_json_that_is_garbage(refused, tmp_path, text):
+    if text is None:
+        (tmp_path / "run.json").mkdir()
+    else:
+        (tmp_path / "run.json").write_bytes(text)
+    for name in ("resume", "evaluate", "plot", "render"):
+        refused([name, tmp_path], "run.json cannot be read", "is ", "a run?")
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"algorithm": "pop"}, ["unknown algorithm 'pop'", "ppo"]),
+        ({"algorithm": ["ppo"]}, ["run.json"]),
+        ({"algorithm": None}, ["run.json"]),
+        ({"environment": "CartPole-v2"}, ["unknown environment 'CartPole-v2'", "CartPole-v1"]),
+        ({"environment": 5}, ["environment = 5"]),
+        ({"objective": "pop"}, ["unknown objective 'pop'", "ppo"]),
+        ({"env": {"lenght": 1.0}}, ["lenght"]),
+        ({"env": []}, ["env = []"]),
+        ({"steps": "many"}, ["steps = 'many'"]),
+        ({"steps": -5}, ["steps = -5"]),
+        ({"seeds": 2.5}, ["seeds = 2.5"]),
+        ({"seeds": True}, ["seeds = True"]),
+        ({"config": {"num_envs": "four"}}, ["num_envs = 'four'"]),
+        ({"config": {"torso": "resnet"}}, ["torso = 'resnet'", "mlp"]),
+        ({"config": {"hidden_sizes": 8}}, ["hidden_sizes = 8"]),
+        ({"config": {"hidden_sizes": ["8"]}}, ["hidden_sizes = ('8',)"]),
+        ({"config": {"bogus": 1}}, ["bogus"]),
+        ({"config": 3}, ["run.json"]),
+        ({"hparams": 3}, ["run.json"]),
+        ({"hparams": {}}, ["objective' is missing"]),
+        ({"hparams": {"learning_rate": "fast", "objective": {"clip_eps": 0.2}}}, ["learning_rate = 'fast'"]),
+        ({"hparams": {"objective": {"clip_eps": None}}}, ["clip_eps = None"]),
+        ({"hparams": {"objective": {"alpha": 1.0}}}, ["alpha"]),
+        ({"bogus": 1}, ["bogus"]),
+    ],
+)
+def test_a_spec_that_was_edited_badly(refused, run, changes, words):
+    info = spoil(run)
+    spoil(run, spec={**info["spec"], **changes})
+    for name in ("resume", "evaluate"):
+        refused([name, run], *words)
+
+
+def test_a_spec_with_something_missing(refused, run):
+    info = spoil(run)
+    for name in info["spec"]:
+        spoil(run, spec={k: v for k, v in info["spec"].items() if k != name})
+        refused(["resume", run], name)
+
+
+def test_a_spec_of_another_config_than_the_checkpoint(refused, run):
+    info = spoil(run)
+    for part, change, words in (
+        ("config", {"num_envs": 8}, ["config.num_envs = 4, not 8"]),
+        ("hparams", {"gamma": 0.5}, ["hparams.gamma = ", "not 0.5"]),
+    ):
+        before = contents(run / "checkpoints")
+        spoil(run, spec={**info["spec"], part: {**info["spec"][part], **change}})
+        for name in ("resume", "evaluate", "render"):
+            refused([name, run], *words, "new run")
+        assert contents(run / "checkpoints") == before
+    spoil(run, spec={**info["spec"], "seeds": 1})
+    refused(["resume", run], "seeds = 2, not 1")
+
+
+def test_a_checkpoint_that_is_damaged(refused, run):
+    arrays = max((run / "checkpoints" / "step_00000008").rglob("*"), key=lambda path: path.stat().st_size)
+    whole = arrays.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+        arrays.write_bytes(damaged)
+        for name in ("resume", "evaluate", "render"):
+            refused([name, run], "step_00000008 is damaged", "restore step 6")
+    arrays.unlink()
+    refused(["resume", run], "is missing")
+    metadata = run / "checkpoints" / "step_00000008" / "metadata.json"
+    metadata.write_text(metadata.read_text()[:50])
+    refused(["evaluate", run], "is damaged")
+
+
+def test_a_run_without_a_checkpoint(refused, run, command):
+    shutil.rmtree(run / "checkpoints")
+    refused(["evaluate", run], "has no checkpoint yet", f"jaxrl resume {run}")
+    refused(["render", run], "has no checkpoint yet", f"jaxrl resume {run}")
+    rows = [clean(row) for row in logger.read_jsonl(run / "metrics.jsonl")]
+    status, output, errors = command("resume", run)
+    assert (status, errors) == (0, "") and "done in" in output
+    assert [clean(row) for row in logger.read_jsonl(run / "metrics.jsonl")] == rows
+
+
+def clean(row):
+    return {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
+
+
+def test_plots_that_cannot_be(refused, run, tmp_path):
+    (tmp_path / "file").write_text("")
+    refused(["plot", run, "--out", tmp_path / "file" / "a.png"], "file")
+    refused(["plot", run, "--out", "/proc/a.png"], "a.png")
+    refused(["plot", run, "--out", tmp_path / "a.xyz"], "xyz")
+    refused(["plot", run, tmp_path / "none"], "none is no run")
+    (run / "metrics.jsonl").write_text("")
+    refused(["plot", run], "has no rows of metrics yet")
+    (run / "metrics.jsonl").write_text('5\n"row"\n')
+    refused(["plot", run], "has no rows of metrics yet")
+    (run / "metrics.jsonl").unlink()
+    refused(["plot", run], "has no rows of metrics yet")
+
+
+def test_pictures_that_cannot_be(refused, run, tmp_path, monkeypatch):
+    refused(["render", run, "--seed", "5"], "no seed 5", "3 to 4")
+    (tmp_path / "file").write_text("")
+    flags = ["--seed", "3", "--max-steps", "2"]
+    refused(["render", run, *flags, "--out", tmp_path / "file" / "a.gif"], "file")
+    refused(["render", run, *flags, "--out", "/proc/a.gif"], "a.gif")
+    monkeypatch.setattr("jaxrl.envs.render.DRAWINGS", {"Catch-bsuite": None})
+    refused(["render", run, *flags], "CartPole-v1 cannot be drawn", "Catch-bsuite")
+
+
+def test_a_run_that_another_process_trains(refused, run):
+    with runs.claim(run):
+        refused(["resume", run], "another process trains", "stop it")
+
+
+# --- a full disk -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 512 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.geteuid() or shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system may be mounted here")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def half_done(run):
+    """Makes a copy of the run one that was stopped after half of it."""
+    for step in checkpoint.steps(run / "checkpoints"):
+        if step > 4:
+            shutil.rmtree(run / "checkpoints" / f"step_{step:08d}")
+
+
+def test_a_full_disk(trained, small_disk, refused):
+    run = small_disk / "run"
+    shutil.copytree(trained[0], run, ignore=shutil.ignore_patterns("tensorboard", "*.png"))
+    half_done(run)
+    spoil(run, options=dict(runs.OPTIONS, save_every_seconds=0.0))
+    before = contents(run / "checkpoints")
+    assert checkpoint.latest(run / "checkpoints") == 4
+    with contextlib.suppress(OSError), (small_disk / "ballast").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    errors = refused(["resume", run], "No space left on device")
+    assert "resume" in errors or "make room" in errors
+    assert contents(run / "checkpoints") == before
+    refused([*CARTPOLE, "--out", small_disk / "new"], "No space left on device", "--out")
+    (small_disk / "ballast").unlink()
+    assert cli.main(["resume", str(run)]) == 0
+    mine, whole = (
+        [clean(row) for row in logger.read_jsonl(folder / "metrics.jsonl")] for folder in (run, trained[0])
+    )
+    assert mine == whole
+
+
+@pytest.mark.parametrize("what", ["checkpoint", "metrics.jsonl", "run.json"])
+def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what):
+    """With each of the files, and at just that moment."""
+    half_done(run)
+    before = contents(run / "checkpoints")
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        if what == "checkpoint":
+            patch.setattr(checkpoint, "_require_room", full)
+        elif what == "metrics.jsonl":
+            patch.setattr(logger.os, "fsync", full)
+        else:
+            patch.setattr(runs, "write_info", full)
+        status, _, errors = command("resume", run)
+    assert status == 2 and errors.count("\n") == 1
+    assert errors.startswith("jaxrl: error: ") and "No space left on device" in errors
+    if what != "run.json":
+        assert contents(run / "checkpoints") == before
+    assert command("resume", run)[0] == 0
+    rows, whole = (
+        [clean(row) for row in logger.read_jsonl(path / "metrics.jsonl")] for path in (run, trained[0])
+    )
+    assert rows == whole
+
+
+# --- good input --------------------------------------------------------------------------------------
+
+
+def test_help(command):
+    status, output, errors = command("--help")
+    assert (status, errors) == (0, "")
+    assert all(name in output for name in cli.COMMANDS)
+    assert command() == (2, output, "")
+    assert command("--version") == (0, "jaxrl 0.1.0\n", "")
+    assert command("train", "--help")[0] == 0
+    for name in cli.COMMANDS[1:]:
+        status, output, errors = command(name, "--help")
+        assert (status, errors) == (0, "") and "--help" in output
+
+
+def test_help_of_train_shows_every_field(command, monkeypatch):
+    """With its comment and the preset's default."""
+    monkeypatch.setenv("COLUMNS", "100")
+    status, output, errors = command(*CARTPOLE, "--help")
+    assert (status, errors) == (0, "")
+    text = " ".join(output.replace("│", " ").split())
+    preset = presets.preset("ppo", "CartPole-v1")
+    for part, group, changed in ((ppo.Config, "config", preset.config), (ppo.Hparams, "hp", preset.hparams)):
+        for field in dataclasses.fields(part):
+            flag = f"--{group}.{field.name.replace('_', '-')}"
+            default = changed.get(field.name, field.default)
+            if field.name == "objective":
+                flag, default = f"{flag}.clip-eps", field.default.clip_eps
+            if isinstance(default, tuple):
+                default = " ".join(map(str, default))
+            told = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
+            assert told and told[0].endswith(f"(default: {default})"), flag
+            assert len(told[0]) > len(f"{flag} {{}} (default: {default})") + 6, told  # and a comment
+    assert "environments side by side" in text and "--env.max-steps INT (default: 500)" in text
+
+
+def test_lists(command):
+    for what, words in {
+        "algos": ["ppo", "Proximal Policy Optimization"],
+        "envs": ["CartPole-v1", "gymnax", "probe/memory"],
+        "objectives": ["ppo", "dpo", "Discovered"],
+        "presets": ["ppo CartPole-v1"],
+        "all": ["algos", "envs", "objectives", "presets", "CartPole-v1"],
+    }.items():
+        status, output, errors = command("list", what)
+        assert (status, errors) == (0, "") and all(word in output for word in words)
+    assert command("list")[1] == output
+
+
+def test_what_training_says(trained):
+    path, said = trained
+    assert said[0].startswith("ppo on CartPole-v1: 2 agents (seeds 3 to 4), 256 steps each in 8 updates, on ")
+    assert "B of state" in said[0] and said[0].endswith(f"into {path}")
+    assert said[1] == "compiling ..." and "while training" in said[2]
+    rows = [line for line in said if "%" in line]
+    assert len(rows) == 4 and rows[-1].startswith("100%")
+    assert all("steps/s" in line and "return" in line and "evaluation" in line for line in rows)
+    assert f"jaxrl evaluate {path}" in said[-1]
+
+
+def test_what_a_run_holds(trained):
+    path, _ = trained
+
+    def refuse(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    info = json.loads((path / "run.json").read_text(), parse_constant=refuse)
+    assert info["command"][:4] == ["jaxrl", *CARTPOLE]
+    assert {"jaxrl", "python", "jax", "flax"} <= set(info["versions"])
+    assert info["device"]["platform"] and info["device"]["count"] >= 1
+    assert "git_commit" in info and "started" in info
+    (session,) = info["sessions"]
+    assert session["num_updates"] == 8 and 0 < session["compile_seconds"] < session["wall_seconds"]
+    spec = runs.from_json(info["spec"])
+    assert spec.config.hidden_sizes == (8,) and spec.hparams.objective == objectives.ppo().params
+    assert spec.hparams.total_updates == 8.0  # what annealing went by
+    assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
+
+    text = (path / "metrics.jsonl").read_text()
+    rows = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
+    assert [row["num_updates"] for row in rows] == [2, 4, 6, 8]
+    assert [row["timesteps"] for row in rows] == [64, 128, 192, 256]
+    for row in rows:
+        single = {name for name, value in row.items() if not isinstance(value, list)}
+        assert single == {"num_updates", "timesteps", "elapsed_seconds", "steps_per_second"}
+        assert all(len(row[name]) == 2 for name in set(row) - single)
+        assert {"evaluation/return", "episode/return", "episode/count", "loss/policy"} <= set(row)
+    assert (path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert checkpoint.latest(path / "checkpoints") == 8
+
+
+def test_the_second_start_compiles_nothing(trained, tmp_path):
+    """Of the large programs: those that a host's own operations compile are there as well."""
+    missed = []
+    listener = lambda event, **_: missed.append(event) if event.endswith("cache_misses") else None  # noqa: E731
+    jax.monitoring.register_event_listener(listener)
+    try:
+        assert cli.main([*CARTPOLE, *FLAGS, "--out", str(tmp_path / "again")]) == 0
+    finally:
+        jax.monitoring.unregister_event_listener(listener)
+    assert missed == []
+    rows, again = (
+        [clean(row) for row in logger.read_jsonl(path / "metrics.jsonl")]
+        for path in (trained[0], tmp_path / "again")
+    )
+    assert rows == again
+
+
+def test_tensorboard_files_read_back(trained):
+    from tensorboardX.proto.event_pb2 import Event
+
+    (file,) = (trained[0] / "tensorboard").iterdir()
+    data, found = file.read_bytes(), {}
+    while data:  # length, its checksum, an event, its checksum
+        size = int.from_bytes(data[:8], "little")
+        event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
+        found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+    for row in logger.read_jsonl(trained[0] / "metrics.jsonl"):
+        for name, value in logger.scalars(row).items():
+            assert found[name, row["timesteps"]] == pytest.approx(value, rel=1e-6)
+
+
+def test_weights_and_biases_offline(tmp_path, monkeypatch, command):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    status, _, errors = command(*CARTPOLE, *FLAGS, "--wandb", "--out", tmp_path / "run")
+    assert status == 0, errors
+    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+
+
+def test_evaluation(trained, command):
+    path, _ = trained
+    status, output, errors = command("evaluate", path, "--episodes", "5", "--json")
+    assert (status, errors) == (0, "")
+    found = json.loads(output)
+    assert {"mean", "median", "iqm", "interval", "episodes", "per_seed"} <= set(found)
+    assert found["episodes"] == 10 and len(found["per_seed"]) == 2
+    assert found["mean"] == pytest.approx(np.mean(found["per_seed"]))
+    assert found["median"] == pytest.approx(np.median(found["per_seed"]))
+    low, high = found["interval"]
+    assert low <= found["iqm"] <= high
+    assert command("evaluate", path, "--episodes", "5", "--json")[1] == output
+    status, output, errors = command("evaluate", path, "--episodes", "5")
+    assert (status, errors) == (0, "")
+    assert f"mean {found['mean']:.4g}" in output and "5 episodes of each seed" in output
+    assert command("evaluate", path, "--episodes", "5", "--best")[0] == 0
+
+
+def test_a_single_agent_that_never_ends_an_episode(tmp_path, command, refused):
+    """No return, so no curve and no score; an evaluation of one episode has no interval."""
+    flags = [*SMALL, "--steps", "32", "--intervals", "9", "--eval-episodes", "0"]
+    path = tmp_path / "run"
+    status, output, errors = command(*PENDULUM, *flags, "--out", path)
+    assert (status, errors) == (0, "") and "return –" in output
+    (row,) = logger.read_jsonl(path / "metrics.jsonl")
+    assert row["episode/return"] == [None] and "evaluation/return" not in row
+    assert not (path / "curves.png").exists()
+    refused(["plot", path], "nothing to plot")
+    found = json.loads(command("evaluate", path, "--episodes", "1", "--json")[1])
+    assert found["interval"] == [None, None] and found["episodes"] == 1
+
+
+def test_rendering(run, command):
+    status, output, errors = command("render", run, "--max-steps", "5")
+    assert (status, errors) == (0, "")
+    assert output.startswith(f"{run / 'episode.gif'}: seed ")
+    with Image.open(run / "episode.gif") as image:
+        assert image.format == "GIF" and image.n_frames > 1
+    status, output, _ = command("render", run, "--seed", "4", "--out", run / "new" / "a.gif")
+    assert status == 0 and "seed 4" in output and (run / "new" / "a.gif").exists()
+
+
+def test_plotting_two_runs(trained, run, tmp_path, command):
+    status, output, errors = command("plot", trained[0], run, "--out", tmp_path / "both.png")
+    assert (status, output, errors) == (0, f"{tmp_path / 'both.png'}\n", "")
+    with Image.open(tmp_path / "both.png") as image:
+        assert image.format == "PNG"
+    (run / "curves.png").unlink()
+    assert command("plot", run)[0] == 0 and (run / "curves.png").exists()
+
+
+def test_no_compile_cache(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(runs, "enable_compile_cache", lambda: asked.append(True))
+    monkeypatch.setattr(cli, "_train", lambda *_: 0)
+    flags = [*CARTPOLE, *SMALL, "--steps", "32"]
+    assert cli.main([*flags, "--out", str(tmp_path / "a"), "--no-compile-cache"]) == 0 and not asked
+    assert cli.main([*flags, "--out", str(tmp_path / "b")]) == 0 and asked
+
+
+def test_where_compiled_programs_are_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("JAXRL_CACHE")
+    assert runs.cache_folder() == tmp_path / "jaxrl"
+    monkeypatch.setenv("JAXRL_CACHE", str(tmp_path / "here"))
+    assert runs.cache_folder() == tmp_path / "here"
+
+
+# --- what is shown -----------------------------------------------------------------------------------
+
+ROW = {
+    "num_updates": 430,
+    "timesteps": 220_160,
+    "episode/return": [69.361, None, 81.5, 12.25],
+    "episode/length": [69.361, None, 81.5, 12.25],
+    "evaluation/return": [286.8, 300.0, 412.0, 500.0],
+    "loss/policy": [-0.0071] * 4,
+    "loss/value": [72.04] * 4,
+    "policy/entropy": [0.616] * 4,
+    "policy/kl": [2.9e-7] * 4,
+    "value/explained_variance": [0.0456] * 4,
+    "grad/norm": [41.02] * 4,
+}
+
+
+def shown(width, seeds=4, row=ROW):
+    console = Console(record=True, width=width, height=40, force_terminal=True, file=io.StringIO())
+    panel = reporters.panel("ppo CartPole-v1", 1000, 512, seeds, console)
+    panel.status("compiled in 5.6 s, 688.6 kB while training")
+    if row:
+        panel.progress(430, 12.0, 100)
+        panel.row(row)
+    panel.close()
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    return text
+
+
+@pytest.mark.parametrize("width", [100, 60])
+def test_the_panel(width):
+    text = shown(width)
+    for fact in (
+        "compiled in 5.6 s",
+        "43%",
+        "220k of 512k steps per seed",
+        "56.3k steps/s in all",  # 330 updates of 512 steps by 4 agents in 12 s
+        "0:12 elapsed",
+        "0:20 left",
+        "69.36 (12.25 … 81.5)",
+        "356 (286.8 … 500)",
+        "median (and range) of 4 seeds",
+        "loss/policy -0.0071",
+        "loss/value 72",
+        "value/explained_variance 0.0456",
+    ):
+        assert fact in text, text
+
+
+def test_the_panel_of_one_agent_and_before_the_first_row():
+    text = shown(
+        80,
+        seeds=1,
+        row={name: value[:1] if isinstance(value, list) else value for name, value in ROW.items()},
+    )
+    assert "median" not in text and "per seed" not in text and "in all" not in text
+    text = shown(80, row=None)
+    assert "compiled in 5.6 s" in text and "return" not in text
+
+
+def test_a_terminal_gets_the_panel_and_a_file_gets_lines(monkeypatch):
+    monkeypatch.setattr(reporters, "panel", lambda *_: "panel")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert reporters.choose("title", 10, 32, 1) != "panel"
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert reporters.choose("title", 10, 32, 1) == "panel"
+
+
+def test_a_line_per_interval():
+    said = []
+    reporter = reporters.lines(1000, 512, 4, said.append)
+    reporter.status("compiling ...")
+    reporter.progress(430, 12.0, 100)
+    reporter.row(ROW)
+    reporter.row({"num_updates": 1000, "timesteps": 512_000})
+    assert said == [
+        "compiling ...",
+        " 43%  steps 220k  return 69.36 (12.25 … 81.5)  evaluation 356 (286.8 … 500)  56.3k steps/s",
+        "100%  steps 512k  return –  56.3k steps/s",
+    ]
+
+
+def test_a_terminal_that_cannot_show_everything(trained):
+    """An output in ASCII must not end a run at its first dash."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jaxrl.experiments", "evaluate", trained[0] / "none…"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2 and "none? is no run" in done.stderr

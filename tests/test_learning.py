@@ -1,0 +1,33 @@
+"""The presets learn: what a bare `jaxrl train ppo ENV` reaches, from the command line to the evaluation.
+
+Slow: `pytest -m slow`. The distributions that were seen stand in docs/results.md.
+"""
+
+import json
+
+import pytest
+from jaxrl.experiments import cli
+
+# (environment, seeds, statistic of the evaluation returns, threshold)
+TARGETS = [
+    ("CartPole-v1", 8, "mean", 475.0),
+    ("Acrobot-v1", 8, "median", -90.0),
+    ("Pendulum-v1", 8, "median", -250.0),
+    ("MountainCarContinuous-v0", 8, "median", 85.0),
+    ("Catch-bsuite", 8, "median", 0.99),  # 1 is the most
+    ("DiscountingChain-bsuite", 8, "median", 1.09),  # 1.1 is the most, the other chains give 1
+    ("Breakout-MinAtar", 10, "median", 15.0),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("environment", "seeds", "statistic", "threshold"), TARGETS)
+def test_preset_reaches_its_target(environment, seeds, statistic, threshold, tmp_path, capsys):
+    out = str(tmp_path / "run")
+    assert cli.main(["train", "ppo", environment, "--seeds", str(seeds), "--out", out]) == 0
+    capsys.readouterr()
+    assert cli.main(["evaluate", out, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert len(result["per_seed"]) == seeds
+    assert result[statistic] >= threshold, result["per_seed"]

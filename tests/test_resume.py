@@ -1,0 +1,215 @@
+"""Stopping is invisible: however a run is stopped, resumed it writes the same curve and the same state."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import checkpoint, logger
+from jaxrl.experiments import cli, runs, trainer
+
+NUM_INTERVALS = 120
+FLAGS = (
+    "--config.num-envs 4 --config.num-steps 8 --config.num-epochs 1 --config.num-minibatches 2 "
+    "--config.hidden-sizes 8 --seeds 2 --eval-episodes 2 --env.max-steps 50 --save-every-seconds 0 "
+    f"--intervals {NUM_INTERVALS} --steps {NUM_INTERVALS * 5 * 32}"
+).split()
+
+
+class Processes:
+    """Runs of the command line in processes of their own, which share a compile cache."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.env = {**os.environ, "JAXRL_CACHE": str(folder / "cache")}
+
+    def start(self, *argv):
+        return subprocess.Popen(
+            [sys.executable, "-m", "jaxrl.experiments", *map(str, argv)],
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def train(self, path):
+        return self.start("train", "ppo", "CartPole-v1", *FLAGS, "--out", path)
+
+    def finish(self, process, status=0):
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == status, output
+        return output
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    return Processes(tmp_path_factory.mktemp("resume"))
+
+
+@pytest.fixture(scope="module")
+def whole(processes):
+    """The uninterrupted run, trained with a warm cache: its folder and the seconds to its first row."""
+    processes.finish(processes.train(processes.folder / "cold"))
+    path, begun = processes.folder / "whole", time.monotonic()
+    process = processes.train(path)
+    wait_for_rows(process, path, 1)
+    seconds = time.monotonic() - begun
+    processes.finish(process)
+    assert curve(path) == curve(processes.folder / "cold")
+    return path, seconds
+
+
+def wait_for_rows(process, path, number):
+    """Waits until a run has written so many rows; fails when it ends before."""
+    while len(logger.read_jsonl(path / "metrics.jsonl")) < number:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+
+
+def curve(path):
+    """The rows without what the clock says."""
+    return [
+        {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
+        for row in logger.read_jsonl(path / "metrics.jsonl")
+    ]
+
+
+def state(path):
+    """The leaves of the last checkpoint, and what else it holds."""
+    spec = runs.from_json(runs.read_info(path)["spec"])
+    at = trainer.restore(runs.build(spec), spec, path)
+    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    leaves = jax.tree.leaves((at.state, at.totals))
+    leaves = [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in leaves]
+    return [(leaf.dtype, leaf.tobytes()) for leaf in leaves], checkpoint.read_metadata(path / "checkpoints")
+
+
+def assert_same(path, whole):
+    rows, all_rows = curve(path), curve(whole)
+    assert [row["num_updates"] for row in rows] == [row["num_updates"] for row in all_rows]
+    assert rows == all_rows
+    assert state(path) == state(whole)
+    assert (path / "curves.png").exists() and not list(path.glob("*.tmp"))
+
+
+def test_the_whole_run(whole):
+    path, _ = whole
+    assert len(curve(path)) == NUM_INTERVALS
+    assert checkpoint.latest(path / "checkpoints") == 5 * NUM_INTERVALS
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_saves_and_says_how_to_go_on(processes, whole, tmp_path, number):
+    path = tmp_path / "run"
+    process = processes.train(path)
+    wait_for_rows(process, path, 3)
+    process.send_signal(number)
+    output = processes.finish(process, status=130)
+    assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+    done = checkpoint.latest(path / "checkpoints")
+    assert f"stopped and saved after {done} of {5 * NUM_INTERVALS} updates" in output
+    assert 15 <= done < 5 * NUM_INTERVALS
+    output = processes.finish(processes.start("resume", path))
+    assert "done in" in output
+    assert_same(path, whole[0])
+    assert [session["num_updates"] for session in runs.read_info(path)["sessions"]] == [
+        done,
+        5 * NUM_INTERVALS,
+    ]
+
+
+def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
+    path = tmp_path / "run"
+    process = processes.train(path)
+    while not (path / "run.json").exists():
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output = processes.finish(process, status=130)
+    assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+    processes.finish(processes.start("resume", path))
+    assert_same(path, whole[0])
+
+
+def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
+    """At several distances from the first one; nothing that was saved may be lost."""
+    path = tmp_path / "run"
+    process = processes.train(path)
+    for milliseconds in (0, 3, 10):
+        wait_for_rows(process, path, len(curve(path)) + 2)
+        before = checkpoint.latest(path / "checkpoints") or 0
+        process.send_signal(signal.SIGINT)
+        time.sleep(milliseconds / 1000)
+        process.send_signal(signal.SIGINT)
+        output = processes.finish(process, status=130)
+        assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+        assert (checkpoint.latest(path / "checkpoints") or 0) >= before
+        process = processes.start("resume", path)
+    processes.finish(process)
+    assert_same(path, whole[0])
+
+
+def test_resuming_a_complete_run(whole, capsys):
+    path, _ = whole
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.suffix != ".png"}
+    assert cli.main(["resume", str(path)]) == 0
+    output, errors = capsys.readouterr()
+    assert "complete already" in output and errors == ""
+    assert {file: file.read_bytes() for file in before} == before
+    (path / "curves.png").unlink()
+    (path / "metrics.jsonl").rename(path / "elsewhere")
+    assert cli.main(["resume", str(path)]) == 0  # even without its rows
+    (path / "elsewhere").rename(path / "metrics.jsonl")
+    assert cli.main(["resume", str(path)]) == 0
+    assert (path / "curves.png").exists()
+
+
+def kill_again_and_again(processes, whole, path, num_kills, seed):
+    """Kills a run so many times at random moments, resuming it each time, and then lets it end."""
+    draw = random.Random(seed)
+    path_whole, to_first_row = whole
+    process, moments = processes.train(path), []
+    for number in range(num_kills):
+        # From the first import to somewhat into training; the first time surely before training.
+        seconds = draw.uniform(0.1, 0.9 if number == 0 else 1.4) * to_first_row
+        with pytest.raises(subprocess.TimeoutExpired):  # it is to be killed, not to end
+            process.wait(timeout=seconds)
+        process.kill()
+        process.communicate()
+        rows = curve(path)
+        moments.append((len(rows), checkpoint.latest(path / "checkpoints"), bool(leftovers(path))))
+        if not (path / "run.json").exists():  # killed before there was a run
+            process = processes.train(path)
+            continue
+        if draw.random() < 0.3:  # a row that was not written to its end
+            with (path / "metrics.jsonl").open("a") as file:
+                file.write('{"num_updates": 5, "timest')
+        process = processes.start("resume", path)
+    processes.finish(process)
+    print(f"rows, checkpoint and leftovers at each kill: {moments}")
+    assert_same(path, path_whole)
+    assert not leftovers(path)
+    return moments
+
+
+def leftovers(path):
+    """What a kill in the middle of a save leaves behind."""
+    return [*(path / "checkpoints").glob(".tmp_*"), *(path / "checkpoints").glob("*.old")]
+
+
+def test_kill(processes, whole, tmp_path):
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", num_kills=5, seed=0)
+    assert moments[0][1] is None
+
+
+@pytest.mark.slow
+def test_kill_twenty_times(processes, whole, tmp_path):
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", num_kills=20, seed=1)
+    assert any(left for _, _, left in moments)  # one of them hit a save
+    assert len({latest for _, latest, _ in moments}) > 5
