@@ -11,9 +11,11 @@ class Preset(NamedTuple):
     steps: int
 
 
+# Without sticky actions the games are deterministic, and a greedy policy can circle for ever: evaluated
+# by draws. An MLP on the flattened grid is several times as fast as a CNN on a CPU.
 MINATAR = Preset(
-    {"num_envs": 64, "num_minibatches": 8, "torso": "mlp", "activation": "relu"},
-    {"learning_rate": 5e-3},
+    {"num_envs": 64, "num_minibatches": 8, "torso": "mlp", "activation": "relu", "greedy": False},
+    {"learning_rate": 1e-2},
     2_000_000,
 )
 
@@ -25,9 +27,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
         500_000,
     ),
-    ("ppo", "Catch-bsuite"): Preset(
-        {"num_envs": 8, "num_steps": 32}, {"learning_rate": 1e-3}, 200_000
-    ),
+    ("ppo", "Catch-bsuite"): Preset({"num_envs": 8, "num_steps": 32}, {"learning_rate": 1e-3}, 200_000),
     ("ppo", "Pendulum-v1"): Preset(
         {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
         {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},

@@ -7,8 +7,9 @@ os.environ.setdefault("JAXRL_CACHE", "off")
 import functools
 
 import jax
-import jaxrl  # noqa: F401 (before the backend starts)
 import pytest
+
+import jaxrl  # noqa: F401 (before the backend starts)
 from jaxrl import envs
 from jaxrl.algos import ALGORITHMS
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import jitted, small
+
 from jaxrl import checkpoint, envs, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import probes
@@ -120,9 +121,7 @@ def test_save_restore_in_a_new_process_go_on_is_invisible(algo_name, population,
     whole, _ = advance(init(keys, hp), zeros, hp, 5)
     half, _ = advance(init(keys, hp), zeros, hp, 2)
     checkpoint.save(tmp_path, 2, half)
-    script = RESTORED.format(
-        here=str(HERE), name=algo_name, population=population, directory=str(tmp_path)
-    )
+    script = RESTORED.format(here=str(HERE), name=algo_name, population=population, directory=str(tmp_path))
     subprocess.run([sys.executable, "-c", script], check=True, timeout=240)
     resumed, _ = checkpoint.restore(tmp_path / "done", jax.eval_shape(lambda: whole))
     assert bits(resumed) == bits(whole)
@@ -139,7 +138,8 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
     alone = after(single, 5, seed=3)
     lane = jax.tree.map(lambda x: x[3], states)
     assert bits(lane.key) == bits(alone.key)
-    for a, b in zip(jax.tree.leaves((lane.params, lane.timestep)), jax.tree.leaves((alone.params, alone.timestep))):
+    pairs = zip(*(jax.tree.leaves((state.params, state.timestep)) for state in (lane, alone)))
+    for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
@@ -186,8 +186,8 @@ def test_every_hyperparameter_has_an_influence(algo_name):
 
 def test_every_parameter_learns(algo_name):
     algo = small(algo_name)
-    pairs = zip(jax.tree_util.tree_leaves_with_path(begin(algo).params), jax.tree.leaves(after(algo, 2).params))
-    for (path, start), end in pairs:
+    starts, ends = jax.tree_util.tree_leaves_with_path(begin(algo).params), after(algo, 2).params
+    for (path, start), end in zip(starts, jax.tree.leaves(ends)):
         assert bool((start != end).any()), f"{jax.tree_util.keystr(path)} never changes"
 
 

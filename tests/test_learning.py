@@ -6,6 +6,7 @@ Slow: `pytest -m slow`. The distributions that were seen stand in docs/results.m
 import json
 
 import pytest
+
 from jaxrl.experiments import cli
 
 # (environment, seeds, statistic of the evaluation returns, threshold)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ALGORITHMS
+
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
 
@@ -97,7 +98,7 @@ def test_a_continuous_action_is_found(squash):
 
 def test_a_masked_action_is_never_taken():
     env = envs.make("probe/action-mask")
-    algo, states, _ = trained("probe/action-mask", updates=2)
+    _, states, _ = trained("probe/action-mask", updates=2)
     key = jax.random.key(7)
     state = jax.tree.map(lambda x: x[0], states)
     masks = jnp.eye(3) == 0

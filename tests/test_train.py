@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import small
+
 from jaxrl import train
 
 
@@ -40,10 +41,8 @@ def test_a_sweep_is_vmap_over_run():
     hp = train.grid(algo.hparams, learning_rate=jnp.array([0.0, 1e-3, 1e-2]))
     state, metrics = jax.jit(jax.vmap(partial(train.run, algo, num_updates=2)))(keys, hp)
     start = jax.jit(algo.init)(keys[0], algo.hparams)
-    moved = [
-        sum(float(jnp.abs(a[i] - b).sum()) for a, b in zip(*map(jax.tree.leaves, (state.params, start.params))))
-        for i in range(3)
-    ]
+    pairs = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(start.params)))
+    moved = [sum(float(jnp.abs(a[i] - b).sum()) for a, b in pairs) for i in range(3)]
     assert moved[0] == 0.0 < moved[1] < moved[2]
     assert metrics["loss/value"].shape == (3, 2)
 

@@ -50,14 +50,13 @@ def actor_critic(params, names, memory, x, first):
     return remembered, outputs, dense(params["critic_head"], features[-1])[0]
 
 
-def conv_same(kernel, bias, image):
-    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, zeros around, stride 1."""
-    size, height, width = kernel.shape[0], *image.shape[:2]
-    pad = size // 2
-    padded = np.pad(np.asarray(image, np.float64), ((pad, pad), (pad, pad), (0, 0)))
+def conv_valid(kernel, bias, image):
+    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, nothing around, stride 1."""
+    size = kernel.shape[0]
+    height, width = (length - size + 1 for length in image.shape[:2])
     out = np.zeros((height, width, kernel.shape[3]))
     for i in range(height):
         for j in range(width):
-            patch = padded[i : i + size, j : j + size]
+            patch = np.asarray(image[i : i + size, j : j + size], np.float64)
             out[i, j] = np.einsum("abc,abcf->f", patch, kernel) + bias
     return out
