@@ -96,12 +96,15 @@ def save(spec: runs.Spec, path: Path, at: Position, score: float | None = None) 
     """Writes a position as a checkpoint of the run."""
     metadata = {"spec": spec.to_json(), "num_updates": at.num_updates}
     held = {"state": at.state, "totals": at.totals}
-    checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
+    with interruptible() as interrupted:  # not in the middle
+        checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
+    for number in interrupted():
+        signal.raise_signal(number)
 
 
 @contextlib.contextmanager
 def interruptible():
-    """Makes the first Ctrl-C (or SIGTERM) a wish, told by the function that it yields."""
+    """Makes the first Ctrl-C (or SIGTERM) a wish. Yields a function that tells what has been wished."""
     wish = []
 
     def handler(number, frame):
@@ -113,7 +116,7 @@ def interruptible():
         with contextlib.suppress(ValueError):  # not in the main thread
             previous[number] = signal.signal(number, handler)
     try:
-        yield lambda: bool(wish)
+        yield lambda: tuple(wish)
     finally:
         for number, old in previous.items():
             signal.signal(number, old)

@@ -9,7 +9,7 @@ number of cores, when the backend starts. What was measured: docs/thread_pool.md
 import os
 import warnings
 
-SAFE_POOL = 16  # more than such operations are ready at once in a network's initialization
+SAFE_POOL = 4  # more threads cost speed on few cores: 16 of them a quarter
 
 
 def available_cores() -> int:
@@ -20,7 +20,7 @@ def available_cores() -> int:
 
 
 def ensure_thread_pool() -> None:
-    """Asks for 16 pool threads where there are 2 to 15 cores.
+    """Asks for four pool threads where there are two or three cores.
 
     A value of NPROC that the user has set stands. A single core needs nothing: it does not wait.
     Warns when the backend has already started with a smaller pool.

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import errno
+import gc
 import io
 import json
 import os
@@ -550,6 +551,11 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
             assert told and told[0].endswith(f"(default: {default})"), flag
             assert len(told[0]) > len(f"{flag} {{}} (default: {default})") + 6, told  # and a comment
     assert "environments side by side" in text and "--env.max-steps INT (default: 500)" in text
+
+
+def test_a_command_leaves_the_garbage_collector_as_it_was(command):
+    assert gc.isenabled() and command("--version")[0] == 0 and gc.isenabled()
+    assert command("list", "foo")[0] == 2 and gc.isenabled()
 
 
 def test_lists(command):

@@ -15,12 +15,10 @@ import pytest
 from jaxrl import checkpoint, logger
 from jaxrl.experiments import cli, runs, trainer
 
-NUM_INTERVALS = 120
-FLAGS = (
-    "--config.num-envs 4 --config.num-steps 8 --config.num-epochs 1 --config.num-minibatches 2 "
-    "--config.hidden-sizes 8 --seeds 2 --eval-episodes 2 --env.max-steps 50 --save-every-seconds 0 "
-    f"--intervals {NUM_INTERVALS} --steps {NUM_INTERVALS * 5 * 32}"
-).split()
+FLAGS = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
+FLAGS += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--seeds", "2"]
+FLAGS += ["--eval-episodes", "2", "--env.max-steps", "50", "--save-every-seconds", "0"]
+SHORT, LONG = 40, 200  # intervals, of 5 updates and a checkpoint each
 
 
 class Processes:
@@ -39,8 +37,14 @@ class Processes:
             text=True,
         )
 
-    def train(self, path):
-        return self.start("train", "ppo", "CartPole-v1", *FLAGS, "--out", path)
+    def train(self, path, intervals=SHORT):
+        length = ["--intervals", intervals, "--steps", intervals * 5 * 32]
+        return self.start("train", "ppo", "CartPole-v1", *FLAGS, *length, "--out", path)
+
+    def train_whole(self, path, intervals=SHORT):
+        """The uninterrupted run; it fills the compile cache."""
+        self.finish(self.train(path, intervals))
+        return path
 
     def finish(self, process, status=0):
         output, _ = process.communicate(timeout=200)
@@ -55,15 +59,7 @@ def processes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(processes):
-    """The uninterrupted run, trained with a warm cache: its folder and the seconds to its first row."""
-    processes.finish(processes.train(processes.folder / "cold"))
-    path, begun = processes.folder / "whole", time.monotonic()
-    process = processes.train(path)
-    wait_for_rows(process, path, 1)
-    seconds = time.monotonic() - begun
-    processes.finish(process)
-    assert curve(path) == curve(processes.folder / "cold")
-    return path, seconds
+    return processes.train_whole(processes.folder / "whole")
 
 
 def wait_for_rows(process, path, number):
@@ -100,9 +96,8 @@ def assert_same(path, whole):
 
 
 def test_the_whole_run(whole):
-    path, _ = whole
-    assert len(curve(path)) == NUM_INTERVALS
-    assert checkpoint.latest(path / "checkpoints") == 5 * NUM_INTERVALS
+    assert len(curve(whole)) == SHORT
+    assert checkpoint.latest(whole / "checkpoints") == 5 * SHORT
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -114,14 +109,14 @@ def test_an_interrupt_saves_and_says_how_to_go_on(processes, whole, tmp_path, nu
     output = processes.finish(process, status=130)
     assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
     done = checkpoint.latest(path / "checkpoints")
-    assert f"stopped and saved after {done} of {5 * NUM_INTERVALS} updates" in output
-    assert 15 <= done < 5 * NUM_INTERVALS
+    assert f"stopped and saved after {done} of {5 * SHORT} updates" in output
+    assert 15 <= done < 5 * SHORT
     output = processes.finish(processes.start("resume", path))
     assert "done in" in output
-    assert_same(path, whole[0])
+    assert_same(path, whole)
     assert [session["num_updates"] for session in runs.read_info(path)["sessions"]] == [
         done,
-        5 * NUM_INTERVALS,
+        5 * SHORT,
     ]
 
 
@@ -134,14 +129,14 @@ def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
     output = processes.finish(process, status=130)
     assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
     processes.finish(processes.start("resume", path))
-    assert_same(path, whole[0])
+    assert_same(path, whole)
 
 
 def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
     """At several distances from the first one; nothing that was saved may be lost."""
     path = tmp_path / "run"
     process = processes.train(path)
-    for milliseconds in (0, 3, 10):
+    for milliseconds in (0, 5):
         wait_for_rows(process, path, len(curve(path)) + 2)
         before = checkpoint.latest(path / "checkpoints") or 0
         process.send_signal(signal.SIGINT)
@@ -152,11 +147,11 @@ def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
         assert (checkpoint.latest(path / "checkpoints") or 0) >= before
         process = processes.start("resume", path)
     processes.finish(process)
-    assert_same(path, whole[0])
+    assert_same(path, whole)
 
 
 def test_resuming_a_complete_run(whole, capsys):
-    path, _ = whole
+    path = whole
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file() and file.suffix != ".png"}
     assert cli.main(["resume", str(path)]) == 0
     output, errors = capsys.readouterr()
@@ -170,22 +165,23 @@ def test_resuming_a_complete_run(whole, capsys):
     assert (path / "curves.png").exists()
 
 
-def kill_again_and_again(processes, whole, path, num_kills, seed):
+def kill_again_and_again(processes, whole, path, intervals, num_kills, seed):
     """Kills a run so many times at random moments, resuming it each time, and then lets it end."""
     draw = random.Random(seed)
-    path_whole, to_first_row = whole
-    process, moments = processes.train(path), []
+    process, moments = processes.train(path, intervals), []
     for number in range(num_kills):
-        # From the first import to somewhat into training; the first time surely before training.
-        seconds = draw.uniform(0.1, 0.9 if number == 0 else 1.4) * to_first_row
-        with pytest.raises(subprocess.TimeoutExpired):  # it is to be killed, not to end
-            process.wait(timeout=seconds)
+        if number == 0 or draw.random() < 0.35:  # while it starts: imports, compiling, restoring
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=draw.uniform(0.1, 1.8) if number else 0.8)
+        else:  # while it trains, writes rows and saves
+            wait_for_rows(process, path, len(curve(path)) + draw.randint(1, 5))
+            time.sleep(draw.uniform(0.0, 0.1))
         process.kill()
         process.communicate()
         rows = curve(path)
         moments.append((len(rows), checkpoint.latest(path / "checkpoints"), bool(leftovers(path))))
         if not (path / "run.json").exists():  # killed before there was a run
-            process = processes.train(path)
+            process = processes.train(path, intervals)
             continue
         if draw.random() < 0.3:  # a row that was not written to its end
             with (path / "metrics.jsonl").open("a") as file:
@@ -193,7 +189,7 @@ def kill_again_and_again(processes, whole, path, num_kills, seed):
         process = processes.start("resume", path)
     processes.finish(process)
     print(f"rows, checkpoint and leftovers at each kill: {moments}")
-    assert_same(path, path_whole)
+    assert_same(path, whole)
     assert not leftovers(path)
     return moments
 
@@ -204,12 +200,13 @@ def leftovers(path):
 
 
 def test_kill(processes, whole, tmp_path):
-    moments = kill_again_and_again(processes, whole, tmp_path / "run", num_kills=5, seed=0)
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", SHORT, num_kills=5, seed=2)
     assert moments[0][1] is None
 
 
 @pytest.mark.slow
-def test_kill_twenty_times(processes, whole, tmp_path):
-    moments = kill_again_and_again(processes, whole, tmp_path / "run", num_kills=20, seed=1)
+def test_kill_twenty_times(processes, tmp_path):
+    whole = processes.train_whole(processes.folder / "long", LONG)
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", LONG, num_kills=20, seed=1)
     assert any(left for _, _, left in moments)  # one of them hit a save
     assert len({latest for _, latest, _ in moments}) > 5

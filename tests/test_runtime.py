@@ -42,7 +42,7 @@ def test_a_population_does_not_hang(size, pool):
 
 @pytest.mark.parametrize(
     ("cores", "given", "expected"),
-    [(1, None, None), (2, None, "16"), (15, None, "16"), (16, None, None), (2, "2", "2"), (8, "4", "4")],
+    [(1, None, None), (2, None, "4"), (3, None, "4"), (4, None, None), (2, "2", "2"), (2, "16", "16")],
 )
 def test_pool_size(monkeypatch, cores, given, expected):
     monkeypatch.setattr(runtime, "available_cores", lambda: cores)
