@@ -154,7 +154,7 @@ def make(
         key, params_key, env_key, warmup_key = jax.random.split(key, 4)
         env_state, timestep = envs.reset(env_key)
         memory, x = net.initial_memory(config.num_envs), encode(timestep.obs)
-        params = net.init(params_key, memory, x, timestep.first)
+        params = networks.initialize(net, params_key, memory, x, timestep.first)
         state = TrainState(
             key=key,
             params=params,

@@ -7,8 +7,4 @@ algo = ppo.make(envs.make("CartPole-v1"), ppo.Config())
 state, metrics = jax.jit(train.run, static_argnums=(0, 3))(algo, key, algo.hparams, 100)
 """
 
-from jaxrl.runtime import ensure_thread_pool
-
-ensure_thread_pool()
-
 __version__ = "0.1.0"

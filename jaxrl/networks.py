@@ -153,6 +153,17 @@ class ActorCritic(nn.Module):
         return (jnp.zeros((num_envs, self.memory_size)),) * (1 if self.shared else 2)
 
 
+def initialize(net: ActorCritic, key, *inputs):
+    """The parameters of a network, as `net.init` makes them, in a way that cannot hang a population.
+
+    A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents
+    can wait for ever on a CPU (docs/thread_pool.md): there, agents are initialized one after another.
+    """
+    if isinstance(net.torso, MLP | CNN) or jax.default_backend() != "cpu":
+        return net.init(key, *inputs)
+    return jax.custom_batching.sequential_vmap(net.init)(key, *inputs)
+
+
 def unroll(network, memory, x, first):
     """A policy network over time: at once if it remembers nothing, else step by step.
 
