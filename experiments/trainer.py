@@ -30,7 +30,7 @@ class Compiled(NamedTuple):
 
     init: Any
     advance: Any
-    evaluate: Future
+    evaluate: Future | None
     memory: int | None
 
 
@@ -55,11 +55,11 @@ def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
     state, totals = shapes(programs, spec)
     pool = ThreadPoolExecutor(1)
     init = pool.submit(lambda: programs.init.lower(spec.keys).compile())
-    lowered = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1))
-    # Not sooner: two threads that trace take turns, and training waits for this one.
-    evaluate = pool.submit(lambda: programs.evaluate.lower(state, spec.keys).compile())
+    advance = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1)).compile()
+    evaluate = None
+    if spec.eval_episodes:  # not sooner: training waits for the two others
+        evaluate = pool.submit(lambda: programs.evaluate.lower(state, spec.keys).compile())
     pool.shutdown(wait=False)
-    advance = lowered.compile()
     return Compiled(init.result(), advance, evaluate, memory_of(advance))
 
 
