@@ -185,9 +185,11 @@ def unroll(network, memory, x, first):
 
 
 def values(network, memory, end_memory, x, first, next_x):
-    """V(s_t) and V(s'_t) of a rollout by one pass over both; no scan, whatever the policy remembers.
+    """V(s_t) and V(s'_t) of a rollout, each by one batched pass; no scan, whatever the policy remembers.
 
-    `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start.
+    `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start. Most `s'_t`
+    are `s_{t+1}` again, but leaving those out would save 1.3 % of an update at most (measured on CartPole
+    and Breakout, against no second pass at all), and a `cond` on "something was truncated" saves nothing.
 
     Args:
       network: `(memory, x, first) -> (memory, (outputs, value))`.
@@ -198,9 +200,9 @@ def values(network, memory, end_memory, x, first, next_x):
       value, next_value: `[T, N]`.
     """
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), memory, end_memory)
-    both = jax.tree.map(lambda a, b: jnp.stack([a, b]), (memory, x), (after, next_x))
-    _, (_, value) = network(*both, jnp.stack([first, jnp.zeros_like(first)]))
-    return value[0], value[1]
+    _, (_, value) = network(memory, x, first)
+    _, (_, next_value) = network(after, next_x, jnp.zeros_like(first))
+    return value, next_value
 
 
 def use_cnn(space: PyTree, torso: str) -> bool:
