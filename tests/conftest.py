@@ -9,8 +9,7 @@ import functools
 import jax
 import pytest
 
-import jaxrl  # noqa: F401 (before the backend starts)
-from jaxrl import envs
+from jaxrl import envs, objectives
 from jaxrl.algos import ALGORITHMS
 
 # Sizes at which a program compiles fast and every branch of it runs: Config, then Hparams.
@@ -24,7 +23,12 @@ SMALL = {
             "hidden_sizes": (8,),
             "clip_value": True,
         },
-        {"learning_rate": 1e-2, "total_updates": 8.0, "value_clip_eps": 0.01},
+        {
+            "learning_rate": 1e-2,
+            "total_updates": 8.0,
+            "value_clip_eps": 0.01,
+            "objective": objectives.ppo(clip_eps=0.02).params,
+        },
     )
 }
 
