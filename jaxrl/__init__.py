@@ -1,10 +1,14 @@
 """jaxrl: reinforcement learning in which environments, learning and populations are one JAX program.
 
-from jaxrl import envs, train
-from jaxrl.algos import ppo
+An algorithm is made for an environment and run as one function:
 
-algo = ppo.make(envs.make("CartPole-v1"), ppo.Config())
-state, metrics = jax.jit(train.run, static_argnums=(0, 3))(algo, key, algo.hparams, 100)
+    from jaxrl import envs, train
+    from jaxrl.algos import ppo
+
+    algo = ppo.make(envs.make("CartPole-v1"), ppo.Config())
+    state, metrics = jax.jit(partial(train.run, algo, num_updates=100))(jax.random.key(0), algo.hparams)
+
+`jaxrl.envs` and `jaxrl.algos` are the folders beside this one; the README shows more.
 """
 
 __version__ = "0.1.0"
