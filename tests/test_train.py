@@ -43,7 +43,8 @@ def test_a_sweep_is_vmap_over_run():
     start = jax.jit(algo.init)(keys[0], algo.hparams)
     pairs = list(zip(jax.tree.leaves(state.params), jax.tree.leaves(start.params)))
     moved = [sum(float(jnp.abs(a[i] - b).sum()) for a, b in pairs) for i in range(3)]
-    assert moved[0] == 0.0 < moved[1] < moved[2]
+    # Not 0.0: a batched start is summed in another order than that of an agent alone.
+    assert moved[0] < 1e-6 < 1e-3 < moved[1] < moved[2]
     assert metrics["loss/value"].shape == (3, 2)
 
 
