@@ -167,8 +167,9 @@ def make(
             num_updates=jnp.zeros((), jnp.int32),
         )
         if config.normalize_obs or config.normalize_reward:  # the first statistics, from a trial rollout
-            _, batch = collect(state, warmup_key, env_state, timestep, memory)
+            carry, batch = collect(state, warmup_key, env_state, timestep, memory)
             state = observe(state, hp, batch)
+            state = state.replace(env_state=carry[0], timestep=carry[1], memory=carry[2])
         return state
 
     def loss(params, hp, batch, now):
@@ -229,8 +230,7 @@ def make(
         minibatches = shuffle(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         learned, metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), minibatches)
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(batch.info, batch.done)
-        unexplained = advantages.var() / (data["targets"].var() + 1e-8)
-        metrics["value/explained_variance"] = 1.0 - unexplained
+        metrics["value/explained_variance"] = 1.0 - advantages.var() / (data["targets"].var() + 1e-8)
         state = observe(state, hp, batch).replace(
             key=key,
             params=learned[0],

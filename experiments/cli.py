@@ -210,7 +210,9 @@ def train(argv: list[str]) -> int:
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
+        # A limit that is typed counts even as the default: other parameters may change that.
         if getattr(chosen.env, field.name) != field.default
+        or (field.name == "max_steps" and _value_of("--env.max-steps", argv, ""))
     }
     spec = runs.Spec(
         algorithm=algorithm,
@@ -235,13 +237,14 @@ def train(argv: list[str]) -> int:
 
 
 def _value_of(flag: str, argv: list[str], default: str) -> str:
-    """What is given for a flag that other flags depend on."""
+    """What is given, last, for a flag that other flags depend on."""
+    value = default
     for i, word in enumerate(argv):
         if word == flag and i + 1 < len(argv):
-            return argv[i + 1]
+            value = argv[i + 1]
         if word.startswith(flag + "="):
-            return word.partition("=")[2]
-    return default
+            value = word.partition("=")[2]
+    return value
 
 
 def carry_on(path: Path, spec, options: dict[str, Any], command: list[str] | None = None) -> int:
@@ -350,7 +353,7 @@ def evaluate(argv: list[str]) -> int:
 
         run: Annotated[Path, _positional()]  # folder of the run
         episodes: int = 128  # per seed
-        best: bool = False  # the best checkpoint instead of the last
+        best: bool = False  # the best of the checkpoints that were kept, instead of the last
         json: bool = False  # print one JSON object
 
     chosen = parse(Evaluate, argv, "jaxrl evaluate")
@@ -386,7 +389,7 @@ def render(argv: list[str]) -> int:
         seed: int | None = None  # agent to show; otherwise the one of median return
         out: Path | None = None  # GIF file; otherwise episode.gif in the run
         max_steps: int = 500  # the longest episode to show
-        best: bool = False  # the best checkpoint instead of the last
+        best: bool = False  # the best of the checkpoints that were kept, instead of the last
 
     chosen = parse(Render, argv, "jaxrl render")
     out = chosen.out or chosen.run / "episode.gif"

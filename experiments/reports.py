@@ -41,7 +41,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     low, high = bootstrap_interval(sample, iqm) if len(sample) > 1 else (np.nan, np.nan)
     summary = {
         "mean": float(returns.mean()),
-        "median": float(np.median(per_seed)),
+        "median": float(np.median(sample)),
         "iqm": float(iqm(sample)),
         "interval": [float(low), float(high)],
         "episodes": int(returns.size),
@@ -89,8 +89,8 @@ def _episode(spec, env, act, memory, max_steps, drawing):
     """Plays an episode step by step on the host and draws it."""
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     act = jax.jit(act)
-    key = runs.evaluation_keys(spec, 0, domain=3)[0]
-    env_state, now = reset(key)
+    key, reset_key = jax.random.split(runs.evaluation_keys(spec, 0, domain=3)[0])
+    env_state, now = reset(reset_key)
     memory = jax.tree.map(lambda m: np.zeros((1, *m.shape[1:]), m.dtype), memory)
     frames, total, taken = [], 0.0, 0
     while True:

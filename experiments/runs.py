@@ -40,7 +40,7 @@ class Spec:
     Attributes:
       steps: environment steps per seed; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side.
-      intervals: rows of metrics, evaluations and checkpoints over the run.
+      intervals: rows of metrics and evaluations over the run; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
 
@@ -357,7 +357,9 @@ def open_sinks(path: Path, spec: Spec, num_updates: int, options: dict[str, Any]
     if options["tensorboard"]:
         sinks.append(logger.tensorboard(path / "tensorboard"))
     if options["wandb"]:
-        sinks.append(logger.wandb(path, project="jaxrl", name=path.name, id=path.name, config=spec.to_json()))
+        # The folder's name alone would continue another run of that name.
+        unique = f"{path.name}-{''.join(filter(str.isdigit, read_info(path)['started']))}"
+        sinks.append(logger.wandb(path, project="jaxrl", name=path.name, id=unique, config=spec.to_json()))
     return sinks
 
 

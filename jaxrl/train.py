@@ -32,11 +32,13 @@ def grid(hparams: PyTree, **axes) -> PyTree:
     unknown = sorted(set(axes) - set(vars(hparams)))
     if unknown:
         raise ValueError(f"no hyperparameter {unknown[0]!r}; there are {', '.join(vars(hparams))}")
-    axes = {name: jnp.asarray(values) for name, values in axes.items()}
-    sizes = {name: values.shape[:1] for name, values in axes.items()}
-    if len(set(sizes.values())) != 1 or () in sizes.values():
-        raise ValueError(f"a grid needs axes of one length, not {sizes or 'none'}")
-    (size,) = next(iter(sizes.values()))
+    # A list is one axis, not a tree of numbers.
+    axes = {n: jnp.asarray(v) if isinstance(v, list | tuple) else v for n, v in axes.items()}
+    axes = jax.tree.map(jnp.asarray, axes)
+    sizes = {leaf.shape[:1] for leaf in jax.tree.leaves(axes)}
+    if len(sizes) != 1 or () in sizes:
+        raise ValueError(f"a grid needs axes of one length, not {sorted(sizes) or 'none'}")
+    ((size,),) = sizes
     repeated = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (size, *jnp.shape(x))), hparams)
     return repeated.replace(**axes)
 
@@ -100,13 +102,14 @@ def chunks(algo: Algorithm, state, hp, num_chunks: int, length: int) -> Iterator
 
     A chunk is dispatched when it is asked for and yielded before it is done: read the metrics of one
     after asking for the next, and the device never waits for the host.
-    The state given is donated, and so is the one yielded, as soon as the next chunk is asked for:
-    save or evaluate it before.
+    The state yielded is donated as soon as the next chunk is asked for: save or evaluate it before.
+    The one given stays.
 
     Yields:
       `(state, metrics)`, both still being computed; metrics as `summarize` makes them.
     """
     zeros = no_totals(algo.update, state, hp)
+    state = jax.tree.map(jnp.copy, state)  # an `init` outside `jit` shares buffers, which none may donate
     for _ in range(num_chunks):
         state, totals = program(algo.update)(state, zeros, hp, length)
         yield state, summarize(totals, length)

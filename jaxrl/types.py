@@ -78,7 +78,7 @@ class Algorithm(NamedTuple):
     update: Callable  # (state, hp) -> (state, metrics): one iteration of collecting and learning
     act: Callable  # (state, memory, key, obs, first, action_mask=None) -> (memory, action)
     hparams: PyTree  # a full set of defaults, to `.replace`
-    steps_per_update: int  # environment steps taken by one `update`
+    steps_per_update: int  # environment steps taken by one `update`, per agent
 
 
 class Objective(NamedTuple):

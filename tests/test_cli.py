@@ -813,3 +813,11 @@ def test_a_terminal_that_cannot_show_everything(trained):
         timeout=120,
     )
     assert done.returncode == 2 and "none? is no run" in done.stderr
+
+
+def test_the_last_objective_that_is_named_counts(tmp_path):
+    """As with every other flag; the parameters of the first must not meet the function of the last."""
+    flags = f"--objective ppo --objective dpo --hp.objective.beta 0.5 --out {tmp_path / 'run'} --steps 0"
+    assert cli.main(["train", "ppo", "CartPole-v1", *flags.split()]) == 2
+    options = cli.train_options("ppo", "CartPole-v1", cli._value_of("--objective", flags.split(), "ppo"))
+    assert options().hp.objective.alpha == 2.0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import small
 
-from jaxrl import train
+from jaxrl import objectives, train
 
 
 def test_grid_varies_what_is_given_and_repeats_the_rest():
@@ -18,6 +18,12 @@ def test_grid_varies_what_is_given_and_repeats_the_rest():
     np.testing.assert_array_equal(hp.learning_rate, rates)
     np.testing.assert_array_equal(hp.vf_coef, np.full(3, hparams.vf_coef, np.float32))
     assert all(leaf.shape == (3,) for leaf in jax.tree.leaves(hp))
+
+
+def test_grid_varies_parameters_of_the_objective():
+    objective = objectives.ppo(clip_eps=np.array([0.1, 0.2, 0.3])).params
+    hp = train.grid(small("ppo").hparams, objective=objective, gamma=[0.9, 0.95, 0.99])
+    assert hp.objective.clip_eps.shape == hp.gamma.shape == (3,)
 
 
 @pytest.mark.parametrize(
