@@ -96,15 +96,14 @@ usage: jaxrl COMMAND ...
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
 
-def parse(options: type, args: list[str], prog: str, default: Any = None) -> Any:
+def parse(options: type, args: list[str], prog: str) -> Any:
     """tyro, with its boxes made one sentence."""
     import tyro
 
     told = io.StringIO()
     try:
         with contextlib.redirect_stderr(told):
-            kwargs = {} if default is None else {"default": default}
-            return tyro.cli(options, args=args, prog=prog, **kwargs)
+            return tyro.cli(options, args=args, prog=prog)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
