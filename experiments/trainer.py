@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxrl import checkpoint, logger, train
 from jaxrl.experiments import runs
-from jaxrl.experiments.reporters import Reporter
+from jaxrl.experiments.reporters import Reporter, rate
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
 
@@ -149,7 +149,7 @@ def fit(
     def write(done, since, totals, evaluation):
         row = make_row(algo, done, since, totals, evaluation)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
-        speed = (done - first) * algo.steps_per_update * spec.seeds / trained
+        speed = rate(done, first, trained, algo.steps_per_update, spec.seeds)
         row["steps_per_second"] = round(speed, 1)
         for sink in sinks:
             sink.write(row)
