@@ -222,9 +222,9 @@ def make(
             params, opt_state = carry
             minibatch = jax.tree.map(lambda leaf: leaf[:, chosen], data)
             minibatch["memory"] = jax.tree.map(lambda m: m[chosen], state.memory)
-            grads, metrics = jax.grad(loss, has_aux=True)(params, hp, minibatch, now)
+            grads, metrics = jax.grad(jax.named_scope("loss")(loss), has_aux=True)(params, hp, minibatch, now)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = optim.update(grads, opt_state, params)
+            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
         minibatches = shuffle(shuffle_key, columns, config.num_epochs, config.num_minibatches)

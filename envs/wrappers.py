@@ -136,8 +136,10 @@ def auto_reset(env: Env) -> Env:
 
     def step(key, state, action):
         step_key, reset_key = jax.random.split(key)
-        state, timestep = env.step(step_key, state, action)
-        fresh_state, fresh = env.reset(reset_key)
+        with jax.named_scope("dynamics"):
+            state, timestep = env.step(step_key, state, action)
+        with jax.named_scope("reset"):
+            fresh_state, fresh = env.reset(reset_key)
 
         def exchange(new, old):
             return jax.tree.map(lambda a, b: jnp.where(timestep.done, a, b), new, old)

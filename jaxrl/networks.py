@@ -184,6 +184,7 @@ def unroll(network, memory, x, first):
     return jax.lax.scan(step, memory, (x, first))[1]
 
 
+@jax.named_scope("values")
 def values(network, memory, end_memory, x, first, next_x):
     """V(s_t) and V(s'_t) of a rollout, each by one batched pass; no scan, whatever the policy remembers.
 

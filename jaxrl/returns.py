@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 
+@jax.named_scope("advantage")
 def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
     """Generalised advantage estimation: how much better than expected each action turned out.
 
@@ -35,6 +36,7 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
     return advantages
 
 
+@jax.named_scope("advantage")
 def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
     """TD-lambda returns: what the value of each state should have been.
 

@@ -22,6 +22,7 @@ def vectorize(env: Env, num_envs: int) -> Env:
     return env._replace(reset=reset, step=step)
 
 
+@jax.named_scope("rollout")
 def rollout(env, policy, key, env_state, timestep, memory, num_steps):
     """Lets a policy act in vectorized environments for `num_steps` steps.
 
@@ -39,8 +40,10 @@ def rollout(env, policy, key, env_state, timestep, memory, num_steps):
         env_state, now, memory = carry
         action_key, env_key = jax.random.split(step_key)
         mask = now.info.get("action_mask")
-        new_memory, action, extras = policy(memory, action_key, now.obs, now.first, mask)
-        env_state, then = env.step(env_key, env_state, action)
+        with jax.named_scope("policy"):
+            new_memory, action, extras = policy(memory, action_key, now.obs, now.first, mask)
+        with jax.named_scope("environment"):
+            env_state, then = env.step(env_key, env_state, action)
         # The mask that the policy saw belongs with its observation; the rest of `info` is the answer's.
         info = then.info if mask is None else {**then.info, "action_mask": mask}
         transition = Transition(
@@ -61,6 +64,7 @@ def rollout(env, policy, key, env_state, timestep, memory, num_steps):
     return jax.lax.scan(step, carry, jax.random.split(key, num_steps))
 
 
+@jax.named_scope("shuffle")
 def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
     """Which samples make up each minibatch: every one once per epoch, in an order of its own.
 
@@ -72,6 +76,7 @@ def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
     return order.reshape((num_epochs * num_minibatches, -1))
 
 
+@jax.named_scope("metrics")
 def episode_metrics(info, done):
     """Sums over the episodes that ended in a rollout; without one they are 0, not `nan`.
 
