@@ -20,6 +20,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrl import distributions, networks, objectives, stats
+from jaxrl.optimizers import together
 from jaxrl.returns import gae
 from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
 from jaxrl.spaces import require_bounded_box, require_counts, require_division
@@ -124,21 +125,17 @@ def make(
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(hp, num_updates))
         clip = optax.clip_by_global_norm(hp.max_grad_norm)
-        return optax.chain(clip, optax.adam(learning_rate, eps=hp.adam_eps))
+        return together(optax.chain(clip, optax.adam(learning_rate, eps=hp.adam_eps)))
 
     def see(state, obs):
         x = encode(obs)
         return stats.normalize(state.obs_stats, x) if config.normalize_obs else x
 
-    def policy(state, memory, obs, first, action_mask):
-        memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
-        return memory, distribution(outputs, action_mask=action_mask)
-
     def collect(state, key, env_state, timestep, memory):
         def explore(memory, key, obs, first, action_mask):
-            memory, pi = policy(state, memory, obs, first, action_mask)
-            action = pi.sample(key)
-            return memory, action, {"log_prob": pi.log_prob(action)}
+            memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
+            action = distribution(outputs, action_mask=action_mask).sample(key)
+            return memory, action, {"outputs": outputs}
 
         return rollout(envs, explore, key, env_state, timestep, memory, config.num_steps)
 
@@ -204,11 +201,12 @@ def make(
         reward = scale(batch.reward) if config.normalize_reward else batch.reward
         ends = batch.terminated, batch.truncated
         advantages = gae(reward, value, next_value, *ends, hp.gamma, hp.gae_lambda)
+        pi = distribution(batch.extras["outputs"], action_mask=batch.info.get("action_mask"))
         data = {
             "x": x,
             "first": batch.first,
             "action": batch.action,
-            "log_prob": batch.extras["log_prob"],
+            "log_prob": pi.log_prob(batch.action),
             "value": value,
             "advantages": advantages,
             "targets": advantages + value,
@@ -243,7 +241,8 @@ def make(
         return state, metrics
 
     def act(state, memory, key, obs, first, action_mask=None):
-        memory, pi = policy(state, memory, obs, first, action_mask)
+        memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
+        pi = distribution(outputs, action_mask=action_mask)
         return memory, bound(pi.mode() if config.greedy else pi.sample(key))
 
     hparams = Hparams(objective=objective.params)

@@ -6,6 +6,7 @@ This is the only file that knows distrax (imported when used: it brings a second
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -83,7 +84,9 @@ def _categorical(logits, mask) -> Distribution:
     if mask is not None:  # finite, so that 0 * log 0 stays 0 in the entropy and in its gradient
         logits = jnp.where(mask, logits, -1e9)
     inner = Categorical(logits=logits)
-    return Distribution(lambda key: inner.sample(seed=key), inner.mode, inner.log_prob, inner.entropy)
+    # distrax's `sample` looks at every draw for a `nan` first, which takes longer than to draw.
+    sample = partial(jax.random.categorical, logits=logits)
+    return Distribution(sample, inner.mode, inner.log_prob, inner.entropy)
 
 
 def _multi_categorical(nvec, logits, mask) -> Distribution:
