@@ -1,4 +1,4 @@
-"""The command line: `jaxrl train`, `resume`, `evaluate`, `plot`, `render`, `list`.
+"""The command line: `jaxrl train`, `resume`, `evaluate`, `plot`, `render`, `list`, `benchmark`, `profile`.
 
 Flags come from the dataclasses: every field of a Config and an Hparams is one, with its comment as
 help and the preset of the environment as default. What a person can get wrong ends in one line on
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any
 
-COMMANDS = ("train", "resume", "evaluate", "plot", "render", "list")
+COMMANDS = ("train", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
 
 
 class UsageError(ValueError):
@@ -79,7 +79,7 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    table = dict(zip(COMMANDS, (train, resume, evaluate, plot, render, list_)))
+    table = dict(zip(COMMANDS, (train, resume, evaluate, plot, render, list_, benchmark, profile)))
     return names.lookup("command", table, argv[0])(argv[1:])
 
 
@@ -92,6 +92,8 @@ usage: jaxrl COMMAND ...
   plot RUN...         learning curves with intervals         [--out FILE.png]
   render RUN          a GIF of an episode                    [--seed K] [--out FILE.gif]
   list [WHAT]         algos, envs, objectives or presets
+  benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
+  profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
 
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
@@ -189,23 +191,30 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     return Train
 
 
-def train(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, type, Any, dict[str, Any]]:
+    """What `jaxrl COMMAND ALGO ENV [OPTIONS]` means.
+
+    Args:
+      options_of: `(algorithm, environment, objective) -> dataclass`, like `train_options`.
+
+    Returns:
+      ALGO, ENV, that dataclass, an instance of it, and the parameters of the environment to set.
+    """
+    from jaxrl.train import use_cores
 
     names = [a for a in argv[:2] if not a.startswith("-")]
     if len(names) < 2:
         if {"-h", "--help"} & set(argv):
             print(
-                "usage: jaxrl train ALGO ENV [OPTIONS]\n\n`jaxrl train ppo CartPole-v1 --help` shows "
-                "the options with the defaults of both; `jaxrl list` shows what there is."
+                f"usage: jaxrl {command} ALGO ENV [OPTIONS]\n\n`jaxrl {command} ppo CartPole-v1 --help` "
+                "shows the options with the defaults of both; `jaxrl list` shows what there is."
             )
-            return 0
-        raise UsageError("train needs an algorithm and an environment: jaxrl train ppo CartPole-v1")
+            raise SystemExit(0)
+        raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
-    prog = f"jaxrl train {algorithm} {environment}"
-    objective = _value_of("--objective", argv, "ppo")
-    options = train_options(algorithm, environment, objective)
-    chosen = parse(options, argv[2:], prog)
+    use_cores()
+    options = options_of(algorithm, environment, _value_of("--objective", argv, "ppo"))
+    chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
@@ -213,6 +222,13 @@ def train(argv: list[str]) -> int:
         if getattr(chosen.env, field.name) != field.default
         or (field.name == "max_steps" and _value_of("--env.max-steps", argv, ""))
     }
+    return algorithm, environment, options, chosen, env
+
+
+def train(argv: list[str]) -> int:
+    from jaxrl.experiments import runs
+
+    algorithm, environment, options, chosen, env = understand("train", train_options, argv)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
@@ -331,6 +347,7 @@ def draw_curves(path: Path) -> None:
 
 def resume(argv: list[str]) -> int:
     from jaxrl.experiments import runs
+    from jaxrl.train import use_cores
 
     @dataclasses.dataclass
     class Resume:
@@ -339,6 +356,7 @@ def resume(argv: list[str]) -> int:
         run: Annotated[Path, _positional()]  # folder of the run
 
     path = parse(Resume, argv, "jaxrl resume").run
+    use_cores()
     info = runs.read_info(path)
     return carry_on(path, runs.from_json(info["spec"]), info["options"])
 
@@ -408,6 +426,18 @@ def list_(argv: list[str]) -> int:
 
     print(lookup("list", reports.LISTS, parse(List, argv, "jaxrl list").what)())
     return 0
+
+
+def benchmark(argv: list[str]) -> int:
+    from jaxrl.experiments.benchmark.command import command
+
+    return command(argv)
+
+
+def profile(argv: list[str]) -> int:
+    from jaxrl.experiments.profile import command
+
+    return command(argv)
 
 
 def _positional():

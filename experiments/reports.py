@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, logger, objectives
+from jaxrl import checkpoint, envs, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import runs, trainer
 from jaxrl.experiments.presets import PRESETS
@@ -17,6 +17,7 @@ from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Position]:
     """A run's last or best checkpoint. Raises ValueError for what is no run or has none."""
+    train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
     programs = runs.build(spec)

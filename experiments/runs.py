@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
 from jaxrl import envs, logger, objectives, train
@@ -133,6 +134,7 @@ class Programs:
     num_updates: int
     init: Any  # (keys) -> state
     evaluate: Any  # (state, keys) -> Evaluation [P, E]
+    sharding: NamedSharding  # of whatever has an axis of agents
 
 
 def build(spec: Spec) -> Programs:
@@ -144,7 +146,8 @@ def build(spec: Spec) -> Programs:
     check_numbers(spec)
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
-    algo = train.population(single)
+    mesh = train.mesh(spec.seeds)
+    algo = train.population(single, mesh=mesh)
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
@@ -158,7 +161,10 @@ def build(spec: Spec) -> Programs:
         hp=hp,
         num_updates=num_updates,
         init=jax.jit(lambda keys: algo.init(keys, hp)),
-        evaluate=jax.jit(jax.vmap(partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)))),
+        evaluate=jax.jit(
+            train.over_agents(partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), mesh)
+        ),
+        sharding=NamedSharding(mesh, PartitionSpec("agents")),
     )
 
 

@@ -41,10 +41,10 @@ def boundaries(num_updates: int, intervals: int) -> list[int]:
 
 
 def shapes(programs: runs.Programs, spec: runs.Spec):
-    """The state and the totals of a run as shapes: what a restore is measured by."""
+    """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
     state = jax.eval_shape(programs.init, spec.keys)
     totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
-    return state, totals
+    return jax.tree.map(lambda x: x.update(sharding=programs.sharding), (state, totals))
 
 
 def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
@@ -88,7 +88,9 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     state, totals = shapes(programs, spec)
     target = {"state": state, "totals": totals}
     expected = {"spec": spec.to_json()}
-    held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected)
+    held, metadata = checkpoint.restore(
+        path / "checkpoints", target, step, expected, sharding=programs.sharding
+    )
     return Position(held["state"], held["totals"], metadata["num_updates"])
 
 

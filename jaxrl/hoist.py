@@ -44,7 +44,7 @@ def scan(step, carry, keys):
         out = jaxpr_as_fun(ClosedJaxpr(late, closed.consts))(*carry_leaves, *made)
         return out[: len(carry_leaves)], out[len(carry_leaves) :]
 
-    carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, length=key_leaves[0].shape[0])
+    carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, unroll=2)  # a fiftieth of PPO's update less
     return carry_tree.unflatten(carry_leaves), jax.tree.structure(shapes[1]).unflatten(ys)
 
 

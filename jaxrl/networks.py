@@ -64,8 +64,30 @@ def dense(features: int, scale: float = 2.0**0.5) -> nn.Dense:
 def _matmul(x, kernel, dimension_numbers, precision=None, **_):
     """`x @ kernel` with the batch axes of `x` as one: with more of them, the gradient's products come out
     transposed on both sides, which a CPU pays with copies and its slow kernel (a tenth of PPO's update)."""
-    product = jnp.matmul(x.reshape((-1, x.shape[-1])), kernel, precision=precision)
-    return product.reshape((*x.shape[:-1], -1))
+    rows = x.reshape((-1, x.shape[-1]))
+    multiply = _rows_matmul if jax.default_backend() == "cpu" and precision is None else jnp.matmul
+    return multiply(rows, kernel).reshape((*x.shape[:-1], -1))
+
+
+@jax.custom_jvp
+def _rows_matmul(x, kernel):
+    """`x @ kernel` whose gradient suits XLA's fast kernel on a CPU, for which nothing may be transposed.
+
+    The gradient of the kernel is `x.T @ g`. XLA would merge any transposition into the product and take
+    the slow kernel; the barriers keep it apart, on the smaller of `x` and `g`. A twelfth of PPO's update.
+    """
+    return x @ kernel
+
+
+@_rows_matmul.defjvp
+def _rows_matmul_jvp(primals, tangents):
+    (x, kernel), (dx, dkernel) = primals, tangents
+    apart = jax.lax.optimization_barrier
+    if kernel.shape[0] <= kernel.shape[1]:  # transposed for a gradient: apart(x.T) @ g
+        moved = jax.lax.dot_general(apart(x.T), dkernel, (((0,), (0,)), ((), ())))
+    else:  # (apart(g.T) @ x).T
+        moved = apart(jax.lax.dot_general(apart(dkernel.T), x, (((1,), (1,)), ((), ())))).T
+    return x @ kernel, dx @ kernel + moved
 
 
 class MLP(nn.Module):

@@ -1,12 +1,17 @@
 """Runs: a scan inside for what is traced, a generator outside for what talks to the world."""
 
+import contextlib
+import os
 from collections.abc import Iterator
 from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxrl.types import Algorithm, PyTree
+
+GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all, for 64 agents
 
 
 def run(algo: Algorithm, key, hp, num_updates: int):
@@ -43,20 +48,71 @@ def grid(hparams: PyTree, **axes) -> PyTree:
     return repeated.replace(**axes)
 
 
-def population(algo: Algorithm, vary_hparams: bool = False) -> Algorithm:
+def use_cores() -> None:
+    """Has JAX show every core of a CPU as a device of its own, so that a population can use them all.
+
+    One device hardly uses a second core for small networks; agents on two are twice as fast. It takes
+    effect before JAX has started its backend, unless the user has chosen a number of devices.
+    """
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or jax.config.jax_num_cpu_devices != -1:
+        return
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(RuntimeError):  # too late: the backend has started
+        jax.config.update("jax_num_cpu_devices", cores)
+
+
+def mesh(size: int) -> Mesh:
+    """The devices that `size` agents are spread over: as many as divide `size`, on an axis `agents`."""
+    devices = jax.devices()
+    count = max(n for n in range(1, len(devices) + 1) if size % n == 0)
+    return Mesh(devices[:count], ("agents",))
+
+
+def over_agents(function, in_axes, mesh: Mesh | None = None):
+    """`jax.vmap(function, in_axes)` over agents, divided as the machine is fast at.
+
+    Devices work on their shares by themselves. On a CPU each takes `GROUP` agents at a time: vectorized,
+    to have fewer and larger operations, but no more than fit into its cache.
+
+    Args:
+      in_axes: 0 or None for each argument.
+      mesh: devices (see `mesh`); None leaves everything where it is.
+    """
+
+    def share(*args):
+        if jax.default_backend() != "cpu":
+            return jax.vmap(function, in_axes)(*args)
+        agents = [x for x, axis in zip(args, in_axes) if axis == 0]
+
+        def one(agent):
+            own = iter(agent)
+            return function(*(next(own) if axis == 0 else x for x, axis in zip(args, in_axes)))
+
+        size = jax.tree.leaves(agents)[0].shape[0]
+        return jax.lax.map(one, agents, batch_size=GROUP if size > 1 else None)
+
+    if mesh is None or mesh.size == 1:
+        return share
+    by_agent = PartitionSpec("agents")
+    specs = tuple(by_agent if axis == 0 else PartitionSpec() for axis in in_axes)
+    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=by_agent, check_vma=False)
+
+
+def population(algo: Algorithm, vary_hparams: bool = False, mesh: Mesh | None = None) -> Algorithm:
     """The same algorithm for `P` agents at once: keys, states and metrics get a leading axis `[P]`.
 
     Args:
       vary_hparams: hyperparameters have that axis too (see `grid`); otherwise all agents share them.
+      mesh: the devices to spread the agents over, `mesh(P)` for all that can be used; None for one.
     """
-    hp_axis = 0 if vary_hparams else None
+    axes = (0, 0 if vary_hparams else None)
 
     def act(state, memory, key, obs, first, action_mask=None):
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
-    return algo._replace(
-        init=jax.vmap(algo.init, (0, hp_axis)), update=jax.vmap(algo.update, (0, hp_axis)), act=act
-    )
+    init, update = over_agents(algo.init, axes, mesh), over_agents(algo.update, axes, mesh)
+    return algo._replace(init=init, update=update, act=act)
 
 
 def advance(update, state, totals, hp, length):
@@ -91,10 +147,20 @@ def summarize(totals, num_updates: int):
     }
 
 
+def compiler_options() -> dict:
+    """What XLA is told beyond its defaults; empty with JAXRL_COMPILER_OPTIONS=off in the environment.
+
+    On a CPU with AVX-512, to use all of its width: PPO on CartPole takes 8 % less, and it compiles as fast.
+    """
+    if os.environ.get("JAXRL_COMPILER_OPTIONS") == "off" or jax.default_backend() != "cpu":
+        return {}
+    return {"xla_cpu_prefer_vector_width": 512}
+
+
 @lru_cache(maxsize=16)
 def program(update):
     """`advance` of an algorithm's `update`, jitted once, with its state donated."""
-    return jax.jit(partial(advance, update), donate_argnums=0)
+    return jax.jit(partial(advance, update), donate_argnums=0, compiler_options=compiler_options())
 
 
 def chunks(algo: Algorithm, state, hp, num_chunks: int, length: int) -> Iterator[tuple]:

@@ -1,0 +1,173 @@
+"""`jaxrl benchmark SUITE`: its options, and the way from them to a folder of results."""
+
+import contextlib
+import dataclasses
+import datetime
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxrl.experiments.benchmark import against, measure, peers, results, suites
+from jaxrl.names import lookup
+
+USAGE = """\
+usage: jaxrl benchmark [SUITE] [OPTIONS]
+
+  train        one agent: steps per second and returns     ours, rejax, sb3, sbx
+  population   many agents at once                         ours, rejax
+  envs         environments stepped with random actions    ours, gymnax, brax
+  compile      from the start of a process to the first update, cold and warm
+
+`jaxrl benchmark SUITE --help` shows the options."""
+
+
+@dataclasses.dataclass
+class Common:
+    """What all suites can be told."""
+
+    repeats: int = 5  # rounds; each contender is timed once per round
+    contenders: tuple[str, ...] = ()  # who takes part; none: all of the suite
+    against: str | None = None  # a commit to compare ours with; the peers then only if named
+    fail_below: float | None = None  # exit status 1 when a median ratio to that commit is below this
+    limit: float = 300.0  # seconds of silence after which a contender counts as hung
+    out: Path | None = None  # folder of the results; otherwise one in benchmarks/
+
+
+@dataclasses.dataclass
+class Train(Common):
+    """One agent, alike for all contenders: steps per second, and the return after so many steps."""
+
+    env: tuple[str, ...] = ("CartPole-v1",)  # CartPole-v1, Breakout-MinAtar or both
+    num_envs: int | None = None  # environments of the agent, if not the usual number
+    seconds: float = 3.0  # length of a repeat
+    learn_steps: int | None = None  # steps of the agents whose returns are compared; 0: none
+    learn_seeds: int = 8  # of them, where they train side by side
+
+
+@dataclasses.dataclass
+class Population(Common):
+    """Many agents at once: steps per second of all together."""
+
+    env: tuple[str, ...] = ("CartPole-v1",)  # CartPole-v1, Breakout-MinAtar or both
+    agents: tuple[int, ...] = (64, 256)  # sizes of the populations
+    num_envs: int | None = None  # environments of each agent, if not the usual number
+    seconds: float = 3.0  # length of a repeat
+    devices: tuple[int, ...] = ()  # ours also on a processor divided into so many devices
+    scale: bool = False  # ours also with 64 to 4096 agents, 10,000 steps each
+
+
+@dataclasses.dataclass
+class Envs(Common):
+    """Environments stepped with random actions in one program, resets included."""
+
+    envs: tuple[str, ...] = ()  # their names; otherwise CartPole, Pendulum and the MinAtar games
+    num_envs: int = 256  # side by side
+    brax: bool = False  # brax's ant and hopper too
+    seconds: float = 3.0  # length of a repeat
+
+
+@dataclasses.dataclass
+class Compile(Common):
+    """From the start of a process to the first update, with an empty cache and with a full one."""
+
+    env: str = "CartPole-v1"  # what is trained
+
+
+SUITES: dict[str, type] = {"train": Train, "population": Population, "envs": Envs, "compile": Compile}
+CASES: dict[str, Callable] = {
+    "train": suites.train_cases,
+    "population": suites.population_cases,
+    "envs": suites.envs_cases,
+    "compile": suites.compile_cases,
+}
+
+
+def command(argv: list[str]) -> int:
+    """Runs a suite. Returns the exit status: 1 where ours failed or is slower than was allowed."""
+    from jaxrl.experiments.cli import parse
+
+    if argv and argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0
+    suite, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("train", argv)
+    options = parse(lookup("suite", SUITES, suite), rest, f"jaxrl benchmark {suite}")
+    names = check(suite, options)
+    cases = CASES[suite](options)
+    if not any(measure.takes_part(suite, name, case) for name in names for case in cases):
+        raise ValueError(f"{', '.join(names)} cannot run {cases[0].settings['env']}; leave --contenders out")
+    with before(options.against) as old, progress() as (say, tell):
+        out = make_folder(options.out, suite)
+        outcomes = measure.measure(suite, options, names, cases, old, say, tell)
+    seconds = suite == "compile"
+    facts = results.provenance(suite, argv, outcomes, old)
+    settings = {name: case.settings for case in cases for name in ([case.name] if case.name else outcomes)}
+    results.write(out, suite, outcomes, facts, settings, seconds)
+    return results.status(outcomes, options.fail_below, seconds)
+
+
+def check(suite: str, options: Any) -> list[str]:
+    """Who takes part. Raises ValueError for an option that makes no sense, with the remedy."""
+    for name in ("repeats", "num_envs", "learn_seeds"):
+        value = getattr(options, name, None)
+        if value is not None and value < 1:
+            raise ValueError(f"{name} = {value} must be at least 1")
+    for name in ("agents", "devices"):
+        for value in getattr(options, name, ()):
+            if value < 1:
+                raise ValueError(f"{name} = {value} must be at least 1")
+    for name in ("seconds", "limit", "fail_below"):
+        value = getattr(options, name, None)
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"{name} = {value} must be positive")
+    if (getattr(options, "learn_steps", None) or 0) < 0:
+        raise ValueError(f"learn_steps = {options.learn_steps} must not be negative; 0 leaves it out")
+    for name in ("env", "agents"):
+        if getattr(options, name, True) in ((), ""):
+            raise ValueError(f"--{name} names none: leave it out for the usual ones")
+    if options.fail_below is not None and options.against is None:
+        raise ValueError("--fail-below needs --against COMMIT: it compares ours with that commit")
+    for name in options.contenders:
+        lookup(f"contender of {suite}", peers.SUITES[suite], name)
+    if options.contenders:
+        return list(dict.fromkeys((*(["ours"] if options.against else []), *options.contenders)))
+    return ["ours"] if options.against else list(peers.SUITES[suite])
+
+
+def make_folder(out: Path | None, suite: str) -> Path:
+    """An empty folder for the results. Raises ValueError where results are already."""
+    if out is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("benchmarks") / f"{suite}-{now}"
+    if (out / "result.json").exists():
+        raise ValueError(f"{out} holds results already: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from None
+    return out
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[tuple[Callable, Callable]]:
+    """Two functions of one line: what is being done now, and what is to stay on the screen."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    with console.status("starting") as line:
+
+        def tell(text):
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+        yield (lambda text: line.update(text)), tell
+
+
+@contextlib.contextmanager
+def before(name: str | None) -> Iterator[tuple[str, Path] | None]:
+    """The commit to compare with: its hash and the folder of its package, as long as that is needed."""
+    if name is None:
+        yield None
+        return
+    commit = against.resolve(name)
+    with tempfile.TemporaryDirectory(prefix="jaxrl-") as folder:
+        yield commit, against.build(commit, Path(folder))

@@ -1,0 +1,176 @@
+"""Who takes part in which suite, and the environments of those who need one of their own."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+WORKERS = Path(__file__).parent / "workers"
+
+# The longest that a step of a set-up may take: PyTorch is large and some lines are slow.
+SETUP_SECONDS = 1800
+
+
+class Unavailable(Exception):
+    """A contender whose environment cannot be made; the message says why."""
+
+
+class Contender(NamedTuple):
+    """A way to take part in a suite.
+
+    Attributes:
+      worker: its script in `workers/`.
+      requirements: what pip installs for it, none for one that runs in our environment. Of several
+        lists the first that can be installed counts.
+      settings: what it is told beside the settings that are the same for all.
+      takes_part: `(environment) -> bool`, whether it can run that one.
+      packages: whose versions are reported.
+    """
+
+    worker: str
+    requirements: tuple[tuple[str, ...], ...] = ()
+    settings: Mapping[str, Any] = {}
+    takes_part: Callable[[str], bool] = lambda env: True
+    packages: tuple[str, ...] = ("jax", "jaxlib", "flax", "optax", "gymnax")
+
+
+def _like_ours(*packages: str) -> tuple[str, ...]:
+    """Requirements of the same versions as ours, JAX with the accelerator that ours has."""
+    extras = {"jax": _accelerator()}
+    return tuple(f"{name}{extras.get(name, '')}=={version(name)}" for name in packages)
+
+
+def _accelerator() -> str:
+    for extra in ("cuda12", "cuda13"):
+        if _installed(f"jax-{extra}-plugin"):
+            return f"[{extra}]"
+    return ""
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _with_torch(*requirements: str) -> tuple[tuple[str, ...], ...]:
+    return (("torch==2.13.0", *requirements), ("torch", *requirements))
+
+
+_REJAX = Contender(
+    "train_rejax.py",
+    (("rejax==0.1.3", *_like_ours("jax", "flax", "optax", "gymnax", "distrax")),),
+    packages=("rejax", "jax", "jaxlib", "flax", "optax", "gymnax"),
+)
+_SB3 = Contender(
+    "train_sb3.py",
+    _with_torch("stable-baselines3==2.9.2", "gymnasium==1.4.0"),
+    {"library": "sb3"},
+    lambda env: env == "CartPole-v1",
+    ("stable-baselines3", "torch", "gymnasium"),
+)
+_SBX = Contender(
+    "train_sb3.py",
+    _with_torch("sbx-rl==0.28.0", "stable-baselines3==2.9.2", "gymnasium==1.4.0"),
+    {"library": "sbx"},
+    lambda env: env == "CartPole-v1",
+    ("sbx-rl", "stable-baselines3", "jax", "jaxlib", "flax", "gymnasium"),
+)
+_OURS = Contender("train_ours.py")
+
+SUITES: dict[str, dict[str, Contender]] = {
+    "train": {"ours": _OURS, "rejax": _REJAX, "sb3": _SB3, "sbx": _SBX},
+    "population": {"ours": _OURS, "rejax": _REJAX},
+    "envs": {
+        "ours": Contender("step_envs.py", settings={"library": "ours"}),
+        "gymnax": Contender(
+            "step_envs.py",
+            settings={"library": "gymnax"},
+            takes_part=lambda env: "/" not in env,
+        ),
+        "brax": Contender(
+            "step_envs.py",
+            settings={"library": "brax"},
+            takes_part=lambda env: env.startswith("brax/"),
+            packages=("brax", "jax", "jaxlib"),
+        ),
+    },
+    "compile": {"ours": Contender("start_ours.py"), "rejax": _REJAX._replace(worker="start_rejax.py")},
+}
+
+
+def python_for(name: str, contender: Contender, folder: Path | None, say: Callable[[str], None]) -> Path:
+    """The interpreter that a contender runs in; its environment is made when it is not there yet.
+
+    Ours serves where it already holds what is required. One that was made is kept, and made anew
+    when the list of requirements has changed.
+
+    Args:
+      folder: where environments are kept; None where nothing may be kept.
+
+    Raises:
+      Unavailable: it cannot be made; nothing is left behind.
+    """
+    if not contender.requirements or any(map(satisfied, contender.requirements)):
+        return Path(sys.executable)
+    if folder is None:
+        raise Unavailable("JAXRL_CACHE=off leaves no place for its environment")
+    home = folder / name
+    python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
+    kept, wanted = home / "requirements.txt", _as_text(contender.requirements)
+    if python.exists() and kept.exists() and kept.read_text() == wanted:
+        return python
+    say(f"setting up {name} (once) ...")
+    try:
+        shutil.rmtree(home, ignore_errors=True)
+        home.parent.mkdir(parents=True, exist_ok=True)
+        _run([sys.executable, "-m", "venv", str(home)])
+        _install(python, contender.requirements)
+        kept.write_text(wanted)  # last: its presence says that all went well
+    except BaseException as error:
+        shutil.rmtree(home, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise Unavailable(str(error)) from None
+        raise
+    return python
+
+
+def satisfied(requirements: tuple[str, ...]) -> bool:
+    """Whether our own environment holds every requirement, each a name or `name==version`."""
+    for requirement in requirements:
+        name, _, wanted = requirement.partition("==")
+        found = _installed(re.sub(r"\[.*\]", "", name))
+        if found is None or wanted not in ("", found):
+            return False
+    return True
+
+
+def _as_text(requirements: tuple[tuple[str, ...], ...]) -> str:
+    return "\n\n".join("\n".join(alternative) for alternative in requirements) + "\n"
+
+
+def _install(python: Path, alternatives: tuple[tuple[str, ...], ...]) -> None:
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    for number, requirements in enumerate(alternatives, 1):
+        try:
+            return _run([*pip, *requirements])
+        except Unavailable:
+            if number == len(alternatives):
+                raise
+
+
+def _run(command: list[str]) -> None:
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=SETUP_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise Unavailable(f"its set-up took more than {SETUP_SECONDS} s") from None
+    if answer.returncode:
+        lines = [line.strip() for line in answer.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.upper().startswith("ERROR")] or lines[-1:]
+        raise Unavailable((errors[-1] if errors else f"exit status {answer.returncode}")[:200])

@@ -1,0 +1,276 @@
+"""Results of a benchmark as numbers, table, figure and file."""
+
+import dataclasses
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from jaxrl.experiments.benchmark.driver import Outcome
+
+# Okabe and Ito's palette: ours stands out, whoever else takes part is grey.
+OURS, OURS_BEFORE, PEER = "#0072B2", "#56B4E9", "#9AA5B1"
+LOG_SPAN = 20  # from this ratio of longest to shortest on, a linear axis shows nothing of the shortest
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """Median, least and most of some repeats; ratios are taken within rounds, then summarised."""
+
+    median: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A contender's numbers in one case. What there is none of is None."""
+
+    case: str
+    name: str
+    value: Spread | None  # steps/s, or seconds
+    ratio: Spread | None  # how many times as fast ours is
+    compile_seconds: float | None
+    returns: tuple[float, ...]
+    peak_bytes: int | None
+    remark: str
+
+
+def spread(values: Iterable[float | None]) -> Spread | None:
+    """Of the values that there are."""
+    known = [v for v in values if v is not None and math.isfinite(v)]
+    return Spread(statistics.median(known), min(known), max(known)) if known else None
+
+
+def ratios(ours: list[float | None], other: list[float | None], seconds: bool) -> Spread | None:
+    """How many times as fast ours is, round by round: what slows the machine slows both."""
+    pairs = [(a, b) for a, b in zip(ours, other) if a and b]
+    return spread(b / a if seconds else a / b for a, b in pairs)
+
+
+def values(outcome: Outcome, seconds: bool) -> list[float | None]:
+    """The repeats of an outcome as steps/s, or as seconds."""
+    return [r and r["seconds"] for r in outcome.repeats] if seconds else outcome.speeds
+
+
+def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[Row]:
+    """One row for each contender of each case."""
+    found = []
+    for case, outcomes in results.items():
+        ours = values(outcomes["ours"], seconds) if "ours" in outcomes else []
+        for name, outcome in outcomes.items():
+            mine = values(outcome, seconds)
+            found.append(
+                Row(
+                    case=case,
+                    name=name,
+                    value=spread(mine),
+                    ratio=None if name == "ours" else ratios(ours, mine, seconds),
+                    compile_seconds=outcome.ready.get("compile_seconds"),
+                    returns=tuple(outcome.returns or ()),
+                    peak_bytes=outcome.finish.get("peak_bytes"),
+                    remark=outcome.failed or outcome.ready.get("notes", ""),
+                )
+            )
+    return found
+
+
+# --- table -------------------------------------------------------------------------------------
+
+
+HEADER = ("contender", "steps/s", "ours is x times as fast", "s per 1M steps", "set-up, s", "return", "MiB")
+
+
+def table(found: list[Row], seconds: bool) -> list[list[str]]:
+    """Rows as text under a header; medians, with least and most in brackets."""
+    header = list(HEADER)
+    if seconds:
+        header[1] = "seconds"
+    lines = [header, *(_cells(row, seconds) for row in found)]
+    used = [i for i in range(len(header)) if i < 2 or any(line[i] != "-" for line in lines[1:])]
+    return [[line[i] for i in used] for line in lines]
+
+
+def _cells(row: Row, seconds: bool) -> list[str]:
+    # All agents share the machine, so a million steps of one cost what a million of all cost.
+    cost = Spread(1e6 / row.value.median, 0, 0) if row.value and not seconds else None
+    returns = spread(row.returns)
+    return [
+        row.name,
+        _said(row.value, number) if row.value else row.remark.partition(":")[0] or "-",
+        _said(row.ratio, "{:.2f}".format),
+        number(cost.median) if cost else "-",
+        "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
+        _said(returns, number) if len(row.returns) != 1 else number(row.returns[0]),
+        "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
+    ]
+
+
+def _said(found: Spread | None, text: Callable) -> str:
+    return f"{text(found.median)} ({text(found.low)} to {text(found.high)})" if found else "-"
+
+
+def number(value: float) -> str:
+    """Three digits that count: 0.0123, 4.57, 173k, 1.20M."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    power = _power(value * 1.0005)
+    return _three(value / 10**power) + UNITS[power]
+
+
+UNITS = {0: "", 3: "k", 6: "M", 9: "B"}
+
+
+def _power(value: float) -> int:
+    """The power of ten of the unit that a number is told in."""
+    return max(power for power in UNITS if power == 0 or abs(value) >= 10**power)
+
+
+def _three(value: float) -> str:
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))}f}"
+
+
+def remarks(found: list[Row]) -> list[str]:
+    """What is to be known of the contenders, each said once."""
+    return list(dict.fromkeys(f"{row.name}: {row.remark}" for row in found if row.remark))
+
+
+def stages(results: dict[str, dict[str, Outcome]]) -> list[str]:
+    """Where the seconds of a start went, as medians; what JAX reports adds up over threads."""
+    told = []
+    for case, outcomes in results.items():
+        for name, outcome in outcomes.items():
+            parts = [repeat["stages"] for repeat in outcome.repeats if repeat and repeat.get("stages")]
+            if parts:
+                middle = {stage: statistics.median(p[stage] for p in parts) for stage in parts[0]}
+                said = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in middle.items())
+                told.append(f"{name}, {case}: {said}")
+    return told
+
+
+def _by_case(found: list[Row]) -> dict[str, list[Row]]:
+    return {case: [row for row in found if row.case == case] for case in dict.fromkeys(r.case for r in found)}
+
+
+def markdown(found: list[Row], seconds: bool, notes: list[str]) -> str:
+    """The table as a document; `notes` are put below it."""
+    lines = table(found, seconds)
+    lines[0].insert(0, "case")
+    for row, line in zip(found, lines[1:]):
+        line.insert(0, row.case)
+    lines.insert(1, ["---"] * len(lines[0]))
+    text = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return text + "".join(f"\n* {note}" for note in [*notes, *remarks(found)]) + "\n"
+
+
+def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
+    """Prints the table, one part for each case."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    if not console.is_terminal:  # a file has no width to keep to
+        console.width = 140
+    header, *lines = table(found, seconds)
+    drawn = Table(title=title, title_justify="left")
+    for name in header:
+        drawn.add_column(name, justify="left" if name == "contender" else "right", no_wrap=False)
+    cases = _by_case(found)
+    for case, inside in cases.items():
+        if len(cases) > 1:
+            drawn.add_row(f"[bold]{case}")
+        for line in lines[: len(inside)]:
+            drawn.add_row(*line)
+        lines = lines[len(inside) :]
+        drawn.add_section()
+    console.print(drawn, soft_wrap=False)
+    for note in [*notes, *remarks(found)]:
+        console.print(note, markup=False, highlight=False)
+
+
+# --- figure ------------------------------------------------------------------------------------
+
+
+def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
+    """Draws medians with their ranges, one panel for each case.
+
+    Where the longest would dwarf the shortest, the axis is logarithmic; a bar's length would then
+    mean nothing, so points are drawn.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = [row for row in found if row.value]
+    if not drawn:
+        return
+    cases = list(dict.fromkeys(row.case for row in drawn))
+    counts = [sum(row.case == case for row in drawn) for case in cases]
+    height = 1.0 + 0.55 * len(cases) + 0.34 * len(drawn)
+    canvas = Figure(figsize=(7.5, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(canvas)
+    panels = canvas.subplots(len(cases), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
+    least, most = min(row.value.median for row in drawn), max(row.value.median for row in drawn)
+    logarithmic = most > LOG_SPAN * least
+    for panel, case in zip(panels, cases):
+        _panel(panel, [row for row in drawn if row.case == case], seconds, logarithmic)
+        panel.set_title(case, loc="left", fontsize=9)
+    if logarithmic:
+        panels[-1].set_xscale("log")
+        panels[-1].set_xlim(least / 2, most * 4)
+    else:
+        panels[-1].set_xlim(0, max(row.value.high for row in drawn) * 1.2)
+    unit = "seconds, less is better" if seconds else "environment steps per second, more is better"
+    panels[-1].set_xlabel(unit + (" (logarithmic)" if logarithmic else ""), fontsize=9)
+    canvas.suptitle(title, x=0.01, ha="left", fontsize=10)
+    canvas.savefig(path)
+
+
+def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:
+    for at, row in enumerate(found):
+        colour = OURS if row.name == "ours" else OURS_BEFORE if row.name.startswith("ours") else PEER
+        middle, low, high = row.value.median, row.value.low, row.value.high
+        if not logarithmic:
+            panel.barh(at, middle, height=0.62, color=colour)
+        style = {"fmt": "o" if logarithmic else "none", "ecolor": "#333842", "color": colour}
+        panel.errorbar(middle, at, xerr=[[middle - low], [high - middle]], capsize=3, **style)
+        text = number(middle)
+        panel.annotate(text, (high, at), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
+    panel.set_yticks(range(len(found)), [row.name for row in found], fontsize=9)
+    panel.set_ylim(len(found) - 0.4, -0.6)
+    panel.grid(axis="x", color="#E4E7EB", linewidth=0.8)
+    panel.set_axisbelow(True)
+    panel.xaxis.set_major_formatter(lambda value, _: f"{value / 10 ** _power(value):g}{UNITS[_power(value)]}")
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["bottom", "left"]].set_color("#B0B6C0")
+    panel.tick_params(color="#B0B6C0", labelsize=8)
+
+
+# --- file --------------------------------------------------------------------------------------
+
+
+def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], settings: dict[str, Any]) -> str:
+    """All that was measured, repeat by repeat, and all that it depends on."""
+    seconds = facts["unit"] == "s"
+    ratio = {(row.case, row.name): row.ratio for row in rows(results, seconds)}
+    cases = [
+        {
+            "name": case,
+            "settings": settings.get(case, {}),
+            "contenders": {
+                name: {
+                    **dataclasses.asdict(outcome),
+                    "values": values(outcome, seconds),
+                    "times_as_fast_as_it": _plain(ratio[case, name]),
+                }
+                for name, outcome in outcomes.items()
+            },
+        }
+        for case, outcomes in results.items()
+    ]
+    return json.dumps({**facts, "cases": cases}, indent=2) + "\n"
+
+
+def _plain(found: Spread | None) -> dict[str, float] | None:
+    return None if found is None else dataclasses.asdict(found)

@@ -1,0 +1,130 @@
+"""What is measured: the cases of each suite, with the settings that are the same for all."""
+
+import os
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jaxrl.names import lookup
+
+
+class Case(NamedTuple):
+    """One comparison: everyone who takes part gets `settings`.
+
+    Attributes:
+      agents: trained at once.
+      learn_steps: steps of the fresh agents whose returns are compared; 0: none.
+      only_ours: nobody else is asked.
+      environment: variables for ours, for a case of its own kind.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    learn_steps: int = 0
+    only_ours: bool = False
+    environment: Mapping[str, str] = {}
+
+
+# The settings of PureJaxRL's examples, with a constant learning rate: not everyone can anneal it.
+# Lu et al. 2022. https://github.com/luchris429/purejaxrl
+COMMON = {"gamma": 0.99, "gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5}
+COMMON |= {"max_grad_norm": 0.5}
+TRAINING: dict[str, dict[str, Any]] = {
+    "CartPole-v1": {
+        "activation": "tanh",
+        "sizes": {
+            "num_envs": 4,
+            "num_steps": 128,
+            "num_epochs": 4,
+            "num_minibatches": 4,
+            "hidden_sizes": [64, 64],
+        },
+        "numbers": {"learning_rate": 2.5e-4, **COMMON},
+    },
+    "Breakout-MinAtar": {
+        "activation": "relu",
+        "sizes": {
+            "num_envs": 64,
+            "num_steps": 128,
+            "num_epochs": 4,
+            "num_minibatches": 8,
+            "hidden_sizes": [64, 64],
+        },
+        "numbers": {"learning_rate": 5e-3, **COMMON},
+    },
+}
+LEARN_STEPS = {"CartPole-v1": 300_000, "Breakout-MinAtar": 1_000_000}
+
+GAMES = ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders")
+STEPPED = ("CartPole-v1", "Pendulum-v1", *(f"{game}-MinAtar" for game in GAMES))
+BRAX = ("brax/ant", "brax/hopper")
+
+SCALE = (64, 128, 256, 512, 1024, 2048, 4096)
+SCALE_STEPS = 10_000
+
+
+def training(env: str, agents: int, num_envs: int | None, seconds: float) -> dict[str, Any]:
+    """The settings of a training case; episodes of an evaluation are played by draws, by everyone."""
+    chosen = lookup("environment of the benchmark", TRAINING, env)
+    sizes = chosen["sizes"] | ({"num_envs": num_envs} if num_envs else {})
+    return {
+        **chosen,
+        "sizes": sizes,
+        "env": env,
+        "agents": agents,
+        "seconds": seconds,
+        "learn_seeds": 8,
+        "eval_episodes": 128,
+        "eval_episodes_slow": 32,
+    }
+
+
+def train_cases(options) -> list[Case]:
+    cases = []
+    for env in options.env:
+        settings = training(env, 1, options.num_envs, options.seconds)
+        steps = LEARN_STEPS[env] if options.learn_steps is None else options.learn_steps
+        cases.append(Case(env, {**settings, "learn_seeds": options.learn_seeds}, steps))
+    return cases
+
+
+def population_cases(options) -> list[Case]:
+    cases = []
+    for env in options.env:
+        for agents in options.agents:
+            settings = training(env, agents, options.num_envs, options.seconds)
+            cases.append(Case(f"{env}, {agents} agents", settings))
+            cases += [_simulated(cases[-1], count) for count in options.devices]
+        if options.scale:
+            cases += [_scaled(env, agents, options) for agents in SCALE]
+    return cases
+
+
+def _scaled(env: str, agents: int, options) -> Case:
+    settings = training(env, agents, options.num_envs, options.seconds)
+    sizes = settings["sizes"]
+    updates = -(-SCALE_STEPS // (sizes["num_envs"] * sizes["num_steps"]))
+    name = f"{env}, {agents} agents, {SCALE_STEPS} steps each"
+    return Case(name, {**settings, "units": updates}, only_ours=True)
+
+
+def _simulated(case: Case, count: int) -> Case:
+    """The same on a processor divided into several devices."""
+    given = os.environ.get("XLA_FLAGS", "")
+    flags = {"XLA_FLAGS": f"{given} --xla_force_host_platform_device_count={count}".strip()}
+    name = f"{case.name}, {count} simulated devices"
+    return case._replace(name=name, only_ours=True, environment=flags)
+
+
+def envs_cases(options) -> list[Case]:
+    from jaxrl import envs
+
+    names = options.envs or (STEPPED + (BRAX if options.brax else ()))
+    for name in names:
+        lookup("environment", envs.REGISTRY, name)
+    settings = {"num_envs": options.num_envs, "seconds": options.seconds}
+    return [Case(name, {**settings, "env": name}) for name in names]
+
+
+def compile_cases(options) -> list[Case]:
+    """One case, whose parts `starts` names."""
+    return [Case("", training(options.env, 1, None, 1.0))]

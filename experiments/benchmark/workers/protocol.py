@@ -1,0 +1,136 @@
+"""What a worker says and hears. Standard library only: workers run in foreign environments.
+
+A worker is started with its settings as JSON in the first argument. It answers in JSON lines:
+
+    (once ready)   {"ready": true, "import_seconds": s, "compile_seconds": s, "versions": {}, "device": {}}
+    run            {"steps": n, "seconds": s}          one timed repeat
+    learn N        {"returns": [one per seed]}         fresh agents, trained for N steps each
+    finish         {"return": r or null, "trained_steps": n, "peak_bytes": n}     and ends
+"""
+
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+def _nothing(*_) -> None:
+    return None
+
+
+class Contestant(NamedTuple):
+    """What is timed. A unit is the smallest piece of work, such as one update."""
+
+    run: Callable  # (units) -> None, back when the work is done
+    steps_per_unit: int  # environment steps, over all agents
+    learn: Callable = _nothing  # (steps) -> mean return of each seed
+    settle: Callable = _nothing  # (units) -> None: from now on `run` is asked for so many
+    last_return: Callable = _nothing  # () -> mean return of the last training episodes, if known
+    device: Callable = dict  # () -> what it runs on
+    source: str = ""  # file of the package that is measured
+    notes: str = ""  # what a reader of the numbers should know
+
+
+def serve(load: Callable, make: Callable) -> None:
+    """Carries the protocol out, until `finish` or the end of the input.
+
+    Args:
+      load: `() -> None`, imports all that is heavy.
+      make: `(settings) -> Contestant`.
+    """
+    settings = json.loads(sys.argv[1])
+    answer = channel()
+    begun = time.perf_counter()
+    load()
+    imported = time.perf_counter()
+    contestant = make(settings)
+    contestant.run(1)
+    compiled = time.perf_counter()
+    units = settings.get("units") or calibrate(contestant.run, settings["seconds"])
+    contestant.settle(units)
+    if not settings.get("units"):
+        contestant.run(units)
+    answer(
+        ready=True,
+        import_seconds=imported - begun,
+        compile_seconds=compiled - imported,
+        versions=versions(settings.get("packages", [])),
+        device=contestant.device(),
+        source=contestant.source,
+        notes=contestant.notes,
+    )
+    trained = 0
+    for line in sys.stdin:
+        command, *arguments = line.split() or [""]
+        if command == "run":
+            seconds = timed(contestant.run, units)
+            trained += units * contestant.steps_per_unit
+            answer(steps=units * contestant.steps_per_unit, seconds=seconds)
+        elif command == "learn":
+            returns = contestant.learn(int(arguments[0]))
+            answer(returns=None if returns is None else [float(r) for r in returns])
+        elif command == "finish":
+            answer(**{"return": contestant.last_return()}, trained_steps=trained, peak_bytes=peak_bytes())
+            return
+
+
+def channel() -> Callable:
+    """A function that writes one JSON line; whatever else is printed goes to standard error."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+
+    def answer(**told: Any) -> None:
+        out.write(json.dumps(told) + "\n")
+        out.flush()
+
+    return answer
+
+
+def timed(run: Callable, units: int) -> float:
+    begun = time.perf_counter()
+    run(units)
+    return time.perf_counter() - begun
+
+
+def calibrate(run: Callable, seconds: float) -> int:
+    """How many units take about `seconds`."""
+    units, enough = 1, min(0.3, seconds)
+    while (took := timed(run, units)) < enough:
+        units *= 2
+    return max(1, round(units * seconds / took))
+
+
+def versions(packages: list[str]) -> dict[str, str]:
+    """The installed version of each package; those that are not there are left out."""
+    found = {"python": sys.version.split()[0]}
+    for name in packages:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def jax_device() -> dict[str, Any]:
+    import jax
+
+    device = jax.devices()[0]
+    return {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()}
+
+
+def peak_bytes() -> int | None:
+    """The most memory that was held: of the accelerator where there is one, else of the process."""
+    jax = sys.modules.get("jax")
+    if jax and jax.default_backend() != "cpu":
+        stats = jax.devices()[0].memory_stats() or {}
+        return stats.get("peak_bytes_in_use")
+    try:
+        import resource
+    except ImportError:  # no Unix
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
