@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 
-from jaxrl import hoist
+from jaxrl import hoist, threefry
 from jaxrl.types import Env, Transition
+
+threefry.install()
 
 
 def vectorize(env: Env, num_envs: int) -> Env:
@@ -38,9 +40,9 @@ def rollout(env, policy, key, env_state, timestep, memory, num_steps):
       `(env_state, timestep, memory)` to go on from, and Transitions `[T, N, ...]`.
     """
 
-    def step(carry, step_key):
+    def step(carry, keys):
         env_state, now, memory = carry
-        action_key, env_key = jax.random.split(step_key)
+        action_key, env_key = keys
         mask = now.info.get("action_mask")
         with jax.named_scope("policy"):
             new_memory, action, extras = policy(memory, action_key, now.obs, now.first, mask)
@@ -63,7 +65,7 @@ def rollout(env, policy, key, env_state, timestep, memory, num_steps):
         return (env_state, then, new_memory), transition
 
     carry = (env_state, timestep, memory)
-    return hoist.scan(step, carry, jax.random.split(key, num_steps))
+    return hoist.scan(step, carry, tuple(jax.random.split(key, (2, num_steps))))
 
 
 @jax.named_scope("shuffle")
