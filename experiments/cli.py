@@ -184,6 +184,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         tensorboard: bool = False  # also write TensorBoard files into the folder
         wandb: bool = False  # also log to Weights & Biases
         compile_cache: bool = True  # keep compiled programs for the next start
+        dry_run: bool = False  # check and compile everything, tell the memory, train and write nothing
         config: module.Config = config_default  # what compiles
         hp: module.Hparams = hp_default  # what is traced
         env: env_options = env_default  # parameters of the environment
@@ -248,7 +249,27 @@ def train(argv: list[str]) -> int:
     if chosen.hp.total_updates != options.hp.total_updates:
         raise UsageError("--hp.total-updates follows from --steps: leave it out")
     path = chosen.out or runs.default_folder(spec)
+    if chosen.dry_run:
+        return dry_run(path, spec, extra)
     return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+
+
+def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
+    """Does all of a new run up to its first update, and writes nothing but the compile cache."""
+    from jaxrl.experiments import reporters, runs, trainer
+
+    begun = time.perf_counter()
+    if options["compile_cache"]:
+        runs.enable_compile_cache()
+    runs.require_extras(options)
+    programs = runs.build(spec)
+    print(runs.announcement(spec, programs, path), "compiling ...", sep="\n", flush=True)
+    compiled = trainer.compile_programs(programs, spec)
+    if compiled.evaluate:
+        compiled.evaluate.result()
+    memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
+    print(f"compiled in {time.perf_counter() - begun:.1f} s{memory}; nothing trained, nothing written")
+    return 0
 
 
 def _value_of(flag: str, argv: list[str], default: str) -> str:

@@ -35,7 +35,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
     result = runs.build(spec).evaluate(at.state, keys)
-    returns = np.asarray(result.returns, np.float64)
+    returns = np.asarray(result.returns, np.float64)[: spec.seeds]
     per_seed = returns.mean(axis=1)
     # Episodes of one agent are alike: with several agents the interval is over agents.
     sample = per_seed if spec.seeds > 1 else returns[0]
@@ -47,7 +47,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
         "interval": [float(low), float(high)],
         "episodes": int(returns.size),
         "per_seed": per_seed.tolist(),
-        "unfinished": int((~np.asarray(result.finished)).sum()),
+        "unfinished": int((~np.asarray(result.finished)[: spec.seeds]).sum()),
         "num_updates": at.num_updates,
     }
     if as_json:
@@ -72,7 +72,7 @@ def render(path: Path, out: Path, seed: int | None, max_steps: int, best: bool) 
     seeds = range(spec.seed, spec.seed + spec.seeds)
     if seed is None:
         keys = runs.evaluation_keys(spec, at.num_updates, domain=2)
-        means = np.asarray(programs.evaluate(at.state, keys).returns).mean(axis=1)
+        means = np.asarray(programs.evaluate(at.state, keys).returns)[: spec.seeds].mean(axis=1)
         seed = seeds[int(np.argsort(means)[(len(means) - 1) // 2])]
     if seed not in seeds:
         raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")

@@ -40,7 +40,7 @@ class Spec:
 
     Attributes:
       steps: environment steps per seed; rounded up to whole updates.
-      seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side.
+      seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
       intervals: rows of metrics and evaluations over the run; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
@@ -59,12 +59,20 @@ class Spec:
 
     @property
     def keys(self) -> jax.Array:
-        """The keys of the agents `[P]`: that of a seed is the same in every population."""
+        """The keys of the lanes `[P]`: that of a seed is the same in every population."""
         return _keys(self._seeds)
 
     @property
+    def lanes(self) -> int:
+        """Agents that are trained: 1, 2, 4 or a multiple of 8. Those beyond `seeds` are not reported.
+
+        So most changes of `seeds` compile nothing, and the agents can be shared out among the devices.
+        """
+        return next((size for size in (1, 2, 4) if self.seeds <= size), -(-self.seeds // 8) * 8)
+
+    @property
     def _seeds(self) -> np.ndarray:
-        return np.arange(self.seed, self.seed + self.seeds, dtype=np.int32)
+        return ((self.seed + np.arange(self.lanes)) % 2**31).astype(np.int32)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -146,7 +154,7 @@ def build(spec: Spec) -> Programs:
     check_numbers(spec)
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
-    mesh = train.mesh(spec.seeds)
+    mesh = train.mesh(spec.lanes)
     algo = train.population(single, mesh=mesh)
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
@@ -209,7 +217,7 @@ def _evaluate(env, act, num_episodes, state, key):
 
 
 def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
-    """Keys `[P]` for evaluating after so many updates, apart from all that training uses.
+    """Keys `[P]`, one per lane, for evaluating after so many updates, apart from all that training uses.
 
     Args:
       domain: one per purpose; 0 is the evaluation during training.
@@ -410,6 +418,8 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     agents = f"{spec.seeds} agents (seeds {spec.seed} to {spec.seed + spec.seeds - 1})"
     if spec.seeds == 1:
         agents = f"1 agent (seed {spec.seed})"
+    if spec.lanes > spec.seeds:
+        agents += f" in {spec.lanes} lanes"
     steps = programs.num_updates * programs.algo.steps_per_update
     return (
         f"{spec.algorithm} on {spec.environment}: {agents}, {count(steps)} steps each in "

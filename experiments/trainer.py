@@ -149,7 +149,7 @@ def fit(
     trained, first, length = 0.0, at.num_updates, 1
 
     def write(done, since, totals, evaluation):
-        row = make_row(algo, done, since, totals, evaluation)
+        row = make_row(algo, done, since, totals, evaluation, spec.seeds)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.seeds)
         row["steps_per_second"] = round(speed, 1)
@@ -196,9 +196,10 @@ def fit(
     return at, complete
 
 
-def make_row(algo, done, since, totals, evaluation) -> dict[str, Any]:
+def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
     """One interval as a row: totals of the updates `since .. done`, with a value for every seed."""
-    metrics = jax.tree.map(lambda x: np.asarray(x, np.float64), train.summarize(totals, done - since))
+    metrics = train.summarize(totals, done - since)
+    metrics = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], metrics)
     counts = metrics.pop("episode/count", None)
     row: dict[str, Any] = {"num_updates": done, "timesteps": done * algo.steps_per_update}
     for name, values in metrics.items():
@@ -210,8 +211,8 @@ def make_row(algo, done, since, totals, evaluation) -> dict[str, Any]:
     if counts is not None:
         row["episode/count"] = counts.tolist()
     if evaluation is not None:
-        row["evaluation/return"] = np.asarray(evaluation.returns, np.float64).mean(-1).tolist()
-        row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64).mean(-1).tolist()
+        row["evaluation/return"] = np.asarray(evaluation.returns, np.float64)[:seeds].mean(-1).tolist()
+        row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64)[:seeds].mean(-1).tolist()
     return row
 
 

@@ -35,36 +35,43 @@ def scan(step, carry, keys):
     first = key_tree.unflatten([leaf[0] for leaf in key_leaves])
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(carry, first)
     jaxpr = _inline(closed.jaxpr)
+    jaxpr = jaxpr.replace(debug_info=jaxpr.debug_info.with_unknown_names())  # its arguments will change
     early, late = _divide(jaxpr, len(carry_leaves))
     if _bytes(early.outvars) > MOST_BYTES * _bytes(jaxpr.outvars[len(carry_leaves) :]):
-        early, late = _divide(jaxpr, len(carry_leaves), RANDOM)
+        early, late = _divide(jaxpr, len(carry_leaves), only_random=True)
     made = jax.vmap(jaxpr_as_fun(ClosedJaxpr(early, closed.consts)))(*key_leaves)
 
     def body(carry_leaves, made):
         out = jaxpr_as_fun(ClosedJaxpr(late, closed.consts))(*carry_leaves, *made)
         return out[: len(carry_leaves)], out[len(carry_leaves) :]
 
-    carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, unroll=2)  # a fiftieth of PPO's update less
+    length = key_leaves[0].shape[0]
+    # Two steps at once: a fiftieth of PPO's update less.
+    carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, length=length, unroll=2)
     return carry_tree.unflatten(carry_leaves), jax.tree.structure(shapes[1]).unflatten(ys)
 
 
-def _divide(jaxpr, num_carry, only=None):
+def _divide(jaxpr, num_carry, only_random=False):
     """Cuts a jaxpr `(*carry, *key) -> out` into `(*key) -> made` and `(*carry, *made) -> out`.
 
     Args:
-      only: names of the primitives that may be early; all by default.
+      only_random: only random bits and what is done with keys may be early.
     """
+
+    def may_be_early(eqn):
+        keys = all(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in eqn.outvars)
+        return not eqn.effects and (not only_random or keys or eqn.primitive.name in RANDOM)
+
     carried, of_key = jaxpr.invars[:num_carry], jaxpr.invars[num_carry:]
     constant, early = set(jaxpr.constvars), set(of_key)
     early_eqns, late_eqns = [], []
     for eqn in jaxpr.eqns:
         inputs = {v for v in eqn.invars if isinstance(v, Var)}
-        allowed = not eqn.effects and (only is None or eqn.primitive.name in only)
         if inputs <= constant and not eqn.effects:  # in both; the compiler drops what is not used
             constant.update(eqn.outvars)
             early_eqns.append(eqn)
             late_eqns.append(eqn)
-        elif inputs <= constant | early and allowed:
+        elif inputs <= constant | early and may_be_early(eqn):
             early.update(eqn.outvars)
             early_eqns.append(eqn)
         else:
@@ -74,8 +81,8 @@ def _divide(jaxpr, num_carry, only=None):
     order = [*of_key, *(v for eqn in early_eqns for v in eqn.outvars)]
     made = [v for v in order if v in early and v in used]
     return (
-        jaxpr.replace(invars=of_key, outvars=made, eqns=early_eqns, debug_info=None),
-        jaxpr.replace(invars=[*carried, *made], eqns=late_eqns, debug_info=None),
+        jaxpr.replace(invars=of_key, outvars=made, eqns=early_eqns),
+        jaxpr.replace(invars=[*carried, *made], eqns=late_eqns),
     )
 
 
@@ -105,7 +112,7 @@ def _inline(jaxpr):
 
     inputs = [*jaxpr.constvars, *jaxpr.invars]
     outvars = copy(jaxpr.replace(constvars=[], invars=inputs), inputs, None)
-    return jaxpr.replace(eqns=eqns, outvars=outvars, debug_info=None)
+    return jaxpr.replace(eqns=eqns, outvars=outvars)
 
 
 def _bytes(variables) -> int:

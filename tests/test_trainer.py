@@ -52,7 +52,7 @@ def test_a_row_has_a_value_for_every_seed():
         lengths=jnp.array([[10, 20], [30, 40]]),
         finished=jnp.ones((2, 2), bool),
     )
-    assert trainer.make_row(ALGO, 12, 8, totals, evaluation) == {
+    assert trainer.make_row(ALGO, 12, 8, totals, evaluation, 2) == {
         "num_updates": 12,
         "timesteps": 12 * 32,
         "loss/policy": [1.0, -2.0],  # the mean over 4 updates
@@ -66,7 +66,7 @@ def test_a_row_has_a_value_for_every_seed():
 def test_without_ended_episodes_there_is_no_return():
     totals = {"episode/return_sum": np.array([0.0, 7.0]), "episode/count": np.array([0.0, 1.0])}
     with np.errstate(all="raise"):
-        row = trainer.make_row(ALGO, 1, 0, totals, None)
+        row = trainer.make_row(ALGO, 1, 0, totals, None, 2)
     assert math.isnan(row["episode/return"][0]) and row["episode/return"][1] == 7.0
     assert json.loads(logger._line(row))["episode/return"] == [None, 7.0]
     assert "evaluation/return" not in row
