@@ -203,7 +203,7 @@ def make(
         advantages = gae(reward, value, next_value, *ends, hp.gamma, hp.gae_lambda)
         pi = distribution(batch.extras["outputs"], action_mask=batch.info.get("action_mask"))
         data = {
-            "x": x,
+            "obs": batch.obs,
             "first": batch.first,
             "action": batch.action,
             "log_prob": pi.log_prob(batch.action),
@@ -219,6 +219,7 @@ def make(
         def sgd_step(carry, chosen):
             params, opt_state = carry
             minibatch = jax.tree.map(lambda leaf: leaf[:, chosen], data)
+            minibatch["x"] = see(state, minibatch.pop("obs"))  # as small as they are until here
             minibatch["memory"] = jax.tree.map(lambda m: m[chosen], state.memory)
             grads, metrics = jax.grad(jax.named_scope("loss")(loss), has_aux=True)(params, hp, minibatch, now)
             metrics["grad/norm"] = optax.tree.norm(grads)
