@@ -29,11 +29,17 @@ def scan(step, carry, keys):
 
     Returns:
       What `jax.lax.scan` returns, to rounding.
+
+    Raises:
+      TypeError: the carry that comes back has another structure, shape or dtype.
     """
     carry_leaves, carry_tree = jax.tree.flatten(carry)
     key_leaves, key_tree = jax.tree.flatten(keys)
     first = key_tree.unflatten([leaf[0] for leaf in key_leaves])
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(carry, first)
+    given, returned = jax.eval_shape(lambda: carry), shapes[0]
+    if jax.tree.map(_kind, given) != jax.tree.map(_kind, returned):
+        raise TypeError(f"a step must return a carry like the one it is given: {given}, not {returned}")
     jaxpr = _inline(closed.jaxpr)
     jaxpr = jaxpr.replace(debug_info=jaxpr.debug_info.with_unknown_names())  # its arguments will change
     early, late = _divide(jaxpr, len(carry_leaves))
@@ -49,6 +55,10 @@ def scan(step, carry, keys):
     # Two steps at once: a fiftieth of PPO's update less.
     carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, length=length, unroll=2)
     return carry_tree.unflatten(carry_leaves), jax.tree.structure(shapes[1]).unflatten(ys)
+
+
+def _kind(leaf):
+    return leaf.shape, leaf.dtype
 
 
 def _divide(jaxpr, num_carry, only_random=False):

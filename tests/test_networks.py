@@ -333,3 +333,91 @@ def test_activations_are_what_they_are_called(name):
         "elu": np.where(x > 0, x, np.expm1(x)),
     }
     np.testing.assert_allclose(networks.ACTIVATIONS[name](jnp.asarray(x)), theirs[name], atol=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Products
+
+
+# Batch, inputs, outputs: wide and narrow kernels, a square one, and sizes of one.
+PRODUCTS = [(5, 3, 7), (5, 7, 3), (6, 4, 4), (1, 6, 1), (3, 1, 2)]
+
+
+def factors(batch, inputs, outputs):
+    rng = np.random.default_rng(0)
+    shapes = ((2, batch, inputs), (2, inputs, outputs))
+    return [jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes]
+
+
+def derivatives(multiply):
+    """Value, and derivatives of first and second order, of a loss that is curved in both factors."""
+
+    def loss(x, kernel):
+        return jnp.sum(jnp.tanh(multiply(x, kernel)) ** 2)
+
+    def slope(x, kernel):
+        return sum(jnp.sum(jnp.sin(g)) for g in jax.grad(loss, (0, 1))(x, kernel))
+
+    def every(x, kernel):
+        other_x, other_kernel = jnp.cos(x), jnp.sin(kernel + 1.0)
+        return {
+            "value": multiply(x, kernel),
+            "reverse": jax.grad(loss, (0, 1))(x, kernel),
+            "forward": jax.jvp(multiply, (x, kernel), (other_x, other_kernel)),
+            "forward, one factor": [
+                jax.jvp(lambda x: multiply(x, kernel), (x,), (other_x,))[1],
+                jax.jvp(lambda k: multiply(x, k), (kernel,), (other_kernel,))[1],
+            ],
+            "reverse of reverse": jax.grad(slope, (0, 1))(x, kernel),
+            "forward of reverse": jax.jacfwd(jax.grad(loss, (0, 1)), (0, 1))(x, kernel),
+            "reverse of forward": jax.grad(lambda k: jax.jvp(loss, (x, k), (other_x, other_kernel))[1])(
+                kernel
+            ),
+        }
+
+    return every
+
+
+@pytest.mark.parametrize("sizes", PRODUCTS)
+def test_a_product_and_its_derivatives_are_those_of_matmul(sizes):
+    x, kernel = factors(*sizes)
+    ours, theirs = (
+        jax.jit(derivatives(multiply))(x[0], kernel[0]) for multiply in (networks._rows_matmul, jnp.matmul)
+    )
+    assert jax.tree.structure(ours) == jax.tree.structure(theirs)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
+    assert all(np.abs(leaf).max() > 1e-3 for leaf in jax.tree.leaves(theirs))
+
+
+@pytest.mark.parametrize("axes", [(0, None), (None, 0), (0, 0)])
+@pytest.mark.parametrize("sizes", PRODUCTS[:2])
+def test_products_are_batched_over_either_factor(sizes, axes):
+    x, kernel = (f if axis == 0 else f[0] for f, axis in zip(factors(*sizes), axes))
+    batched = [jax.vmap(derivatives(multiply), axes) for multiply in (networks._rows_matmul, jnp.matmul)]
+    ours, theirs = (jax.jit(function)(x, kernel) for function in batched)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
+
+
+def test_layers_take_any_batch_axes():
+    net = networks.MLP((6, 3))
+    x = np.random.default_rng(3).normal(size=(4, 2, 5)).astype(np.float32)
+    params = random_params(net, x)
+    apply = jax.jit(net.apply)
+    ours = apply(params, x)
+    assert ours.shape == (4, 2, 3)
+    theirs = np.asarray(x, np.float64)
+    for name in ("Dense_0", "Dense_1"):
+        theirs = np.tanh(theirs @ params["params"][name]["kernel"] + params["params"][name]["bias"])
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    np.testing.assert_allclose(apply(params, x[2]), ours[2], atol=1e-6)
+    one = apply(params, x[2, 1])
+    assert one.shape == (3,)
+    np.testing.assert_allclose(one, ours[2, 1], atol=1e-6)
+
+    # The gradient of all rows is the sum of those of each row.
+    def gradient(x):
+        return jax.jit(jax.grad(lambda p: jnp.square(net.apply(p, x)).sum()))(params)
+
+    each = jax.vmap(gradient)(x.reshape(-1, 5))
+    for whole, rows in zip(*map(jax.tree.leaves, (gradient(x), each))):
+        np.testing.assert_allclose(whole, rows.sum(0), atol=1e-4)

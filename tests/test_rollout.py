@@ -241,3 +241,72 @@ def test_every_sample_is_as_likely_in_every_place():
 def test_a_batch_that_does_not_divide_is_rejected():
     with pytest.raises(TypeError):
         shuffle(jax.random.key(0), 10, 4, 4)
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 1000, 2**16, 2**16 + 1])
+def test_samples_of_any_number_come_once_per_epoch(size):
+    index = np.asarray(shuffled(jax.random.key(1), size, 3, 1))
+    assert index.shape == (3, size)
+    assert index.dtype == np.int32
+    for epoch in index:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(size))
+    if size >= 100:
+        assert len({tuple(epoch) for epoch in index}) == 3
+        for epoch in index:  # nothing is left of the old order, nor of another epoch's
+            assert abs(np.corrcoef(epoch, np.arange(size))[0, 1]) < 5 / size**0.5
+        assert abs(np.corrcoef(index[0], index[1])[0, 1]) < 5 / size**0.5
+
+
+def test_every_order_is_as_likely():
+    keys = jax.random.split(jax.random.key(2), 24_000)
+    order = np.asarray(jax.jit(jax.vmap(lambda k: shuffle(k, 4, 1, 1)))(keys)).reshape(-1, 4)
+    counts = np.bincount(order @ [64, 16, 4, 1])
+    counts = counts[counts > 0]
+    assert len(counts) == 24
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+@cache
+def groups():
+    """For many keys, the minibatch (of 4) in which each of 64 samples is, one-hot `[K, 2, 64, 4]`."""
+
+    def group(key):
+        order = shuffle(key, 64, 2, 4).reshape(2, 64)
+        return jax.nn.one_hot(jnp.argsort(order, axis=-1) // 16, 4)
+
+    return jax.jit(jax.vmap(group))(jax.random.split(jax.random.key(3), 8000))
+
+
+def test_any_two_samples_are_as_likely_to_meet_in_a_minibatch():
+    """All pairs at once. A sample meets 15 others, always, which leaves 2016 - 64 degrees of freedom
+    (the (n - 2, 2) representation of the permutations); on these the covariance is a multiple of 1.
+    """
+    for epoch in (0, 1):
+        member = groups()[:, epoch]
+        met = jnp.einsum("kig,kjg->ij", member, member)
+        met = np.asarray(met, np.float64)[np.triu_indices(64, 1)]
+        p, freedom = 15 / 63, 2016 - 64
+        variance = 2016 * p * (1 - p) / freedom
+        statistic = np.square(met - len(member) * p).sum() / (len(member) * variance)
+        assert stats.chi2.sf(statistic, freedom) > 1e-3
+        assert stats.chi2.cdf(statistic, freedom) > 1e-3  # nor is it too even to be chance
+
+
+def test_the_minibatches_of_an_epoch_do_not_tell_those_of_the_next():
+    """How many samples of minibatch a are in b an epoch later: 4 on average, with 9 degrees of freedom."""
+    both = groups()
+    common = np.asarray(jnp.einsum("kia,kib->ab", both[:, 0], both[:, 1]), np.float64)
+    # Hypergeometric: 16 drawn of 64, of which 16 count.
+    variance = 16 * stats.hypergeom(64, 16, 16).var() / 9
+    statistic = np.square(common - 4 * len(both)).sum() / (len(both) * variance)
+    assert 1e-3 < stats.chi2.sf(statistic, 9) < 1 - 1e-3
+    # In every single draw too: an order that followed from the last would give 16 or 0.
+    each = np.asarray(jnp.einsum("kia,kib->kab", both[:500, 0], both[:500, 1]))
+    assert np.square(each - 4).mean() == pytest.approx(stats.hypergeom(64, 16, 16).var(), rel=0.1)
+
+
+def test_keys_side_by_side_have_nothing_in_common():
+    """The minibatches of key k and of key k + 1, as those of two epochs."""
+    first = groups()[:, 0]
+    common = np.asarray(jnp.einsum("kia,kib->kab", first[:-1], first[1:]), np.float64)
+    assert np.square(common - 4).mean() == pytest.approx(stats.hypergeom(64, 16, 16).var(), rel=0.05)

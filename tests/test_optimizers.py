@@ -1,0 +1,84 @@
+"""Optimizers on all parameters as one vector are the optimizers that they were."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrl import optimizers
+
+
+def clipped_adam(learning_rate):
+    return optax.chain(optax.clip_by_global_norm(0.5), optax.adam(learning_rate, eps=1e-5))
+
+
+def few_params():
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (4, 8), "bias": (8,), "head": {"kernel": (8, 1), "scale": ()}}
+    is_shape = lambda x: isinstance(x, tuple)  # noqa: E731
+    return jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s), jnp.float32), shapes, is_leaf=is_shape)
+
+
+def train(wrap, learning_rate, params, num_steps=6):
+    """Steps down a bowl, with gradients above and below the norm that is clipped at."""
+    optimizer = wrap(clipped_adam(learning_rate))
+
+    def step(carry, scale):
+        params, state = carry
+        grads = jax.tree.map(lambda p: scale * (p - 0.3), params)
+        updates, state = optimizer.update(grads, state, params)
+        return (optax.apply_updates(params, updates), state), updates
+
+    scales = jnp.logspace(1, -3, num_steps)
+    return jax.lax.scan(step, (params, optimizer.init(params)), scales)
+
+
+@cache
+def trained(wrap):
+    return jax.jit(lambda rate, params: train(wrap, rate, params))(0.1, few_params())
+
+
+def plain(optimizer):
+    return optimizer
+
+
+def test_updates_are_those_of_the_plain_optimizer():
+    (params, _), updates = trained(optimizers.together)
+    (their_params, _), their_updates = trained(plain)
+    assert jax.tree.structure(updates) == jax.tree.structure(their_updates)
+    ours, theirs = (jax.tree.leaves(tree) for tree in ((params, updates), (their_params, their_updates)))
+    for a, b in zip(ours, theirs, strict=True):
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, atol=1e-6)
+    assert all(np.abs(u).max() > 1e-3 for u in jax.tree.leaves(their_updates))
+
+
+def test_few_parameters_are_one_vector():
+    shapes = {leaf.shape for leaf in jax.tree.leaves(trained(optimizers.together)[0][1])}
+    assert shapes == {(4 * 8 + 8 + 8 + 1,), ()}  # Adam's two moments, and a count of steps
+
+
+def test_many_parameters_stay_apart():
+    ours, theirs = optimizers.together(clipped_adam(0.1)), clipped_adam(0.1)
+    for size, apart in ((optimizers.FEW - 5, False), (optimizers.FEW - 4, True)):
+        params = {"kernel": jnp.zeros((size,)), "bias": jnp.zeros(4)}
+        state, theirs_state = jax.eval_shape(ours.init, params), jax.eval_shape(theirs.init, params)
+        assert (
+            jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, theirs_state)
+        ) == apart
+        # What `update` makes of it is of the same kind.
+        assert jax.eval_shape(ours.update, params, state, params)[1] == state
+
+
+def test_a_learning_rate_has_a_gradient_through_the_updates():
+    params = few_params()
+
+    def end(wrap, rate):
+        (params_after, _), _ = train(wrap, rate, params, 3)
+        return sum(jnp.square(p).sum() for p in jax.tree.leaves(params_after))
+
+    ours, theirs = (jax.jit(jax.grad(lambda r, w=w: end(w, r)))(0.1) for w in (optimizers.together, plain))
+    assert abs(theirs) > 0.1
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
