@@ -64,11 +64,13 @@ class Spec:
 
     @property
     def lanes(self) -> int:
-        """Agents that are trained: 1, 2, 4 or a multiple of 8. Those beyond `seeds` are not reported.
+        """Agents that are trained: `seeds`, rounded up by a quarter at most; the others are not reported.
 
-        So most changes of `seeds` compile nothing, and the agents can be shared out among the devices.
+        So there are few programs to compile (1, 2, 4, 6, ... 16, 20, ... 32, 40, ... lanes), and the agents
+        can be shared out among the devices.
         """
-        return next((size for size in (1, 2, 4) if self.seeds <= size), -(-self.seeds // 8) * 8)
+        step = max(2, 2 ** (self.seeds.bit_length() - 3)) if self.seeds > 1 else 1
+        return -(-self.seeds // step) * step
 
     @property
     def _seeds(self) -> np.ndarray:

@@ -14,7 +14,7 @@ import pytest
 from jaxrl import checkpoint, logger, objectives
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments import reporters, runs, trainer
+from jaxrl.experiments import cli, reporters, runs, trainer
 
 ALGO = SimpleNamespace(steps_per_update=32)
 CONFIG = ppo.Config(num_envs=4, num_steps=8, num_epochs=1, num_minibatches=2, hidden_sizes=(8,))
@@ -225,3 +225,51 @@ def test_a_run_ends_at_once_where_it_is_complete(small, whole):
     before = clean(path)
     at, complete, told = fit(small, path, at=at)
     assert complete and told == [] and clean(path) == before
+
+
+@pytest.mark.parametrize(
+    ("seeds", "lanes"), [(1, 1), (2, 2), (3, 4), (5, 6), (8, 8), (10, 10), (11, 12), (17, 20), (100, 112)]
+)
+def test_seeds_are_trained_in_few_numbers_of_lanes(seeds, lanes):
+    spec = dataclasses.replace(SPEC, seeds=seeds)
+    assert spec.lanes == lanes
+    assert spec.keys.shape == (lanes,)
+    alone = dataclasses.replace(SPEC, seeds=1).keys
+    np.testing.assert_array_equal(jax.random.key_data(spec.keys)[0], jax.random.key_data(alone)[0])
+
+
+def test_lanes_are_never_more_than_a_quarter_too_many():
+    for seeds in range(4, 3000):
+        assert seeds <= dataclasses.replace(SPEC, seeds=seeds).lanes <= 1.25 * seeds + 1
+
+
+def test_only_the_seeds_that_were_asked_for_are_reported(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = [
+        "--seeds",
+        "3",
+        "--steps",
+        "64",
+        "--intervals",
+        "1",
+        "--eval-episodes",
+        "2",
+        "--out",
+        str(out),
+    ]
+    arguments += ["--config.num-envs", "2", "--config.num-steps", "8", "--eval-episodes", "2"]
+    assert cli.main(["train", "ppo", "CartPole-v1", *arguments]) == 0
+    assert "3 agents (seeds 0 to 2) in 4 lanes" in " ".join(capsys.readouterr().out.split())
+    row = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {len(v) for v in row.values() if isinstance(v, list)} == {3}
+    assert cli.main(["evaluate", str(out), "--episodes", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["per_seed"]) == 3
+
+
+def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
+    out = tmp_path / "run"
+    arguments = ["--dry-run", "--out", str(out), "--config.num-envs", "2", "--config.num-steps", "8"]
+    assert cli.main(["train", "ppo", "CartPole-v1", *arguments]) == 0
+    said = capsys.readouterr().out
+    assert "compiling ..." in said and "nothing trained" in said
+    assert not out.exists()
