@@ -305,6 +305,27 @@ def test_a_convolution_takes_images_under_any_leading_axes():
     np.testing.assert_allclose(ours[2, 0], theirs, atol=1e-4)
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_convolution_and_its_gradient_are_those_of_flax(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)  # an accelerator's way runs on a CPU too
+    ours, theirs = networks.Conv(5), nn.Conv(5, (3, 3), padding="VALID")
+    images = np.random.default_rng(4).normal(size=(3, 6, 7, 2)).astype(np.float32)
+    params = random_params(theirs, images)
+    weights = np.random.default_rng(5).normal(size=(3, 4, 5, 5)).astype(np.float32)
+
+    def values(net):
+        def total(params, images):
+            out = net.apply(params, images)
+            return (out * weights).sum(), out
+
+        return jax.jit(jax.grad(total, argnums=(0, 1), has_aux=True))(params, images)
+
+    assert jax.tree.structure(jax.eval_shape(ours.init, jax.random.key(0), images)) == jax.tree.structure(
+        params
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), values(ours), values(theirs))
+
+
 def test_when_a_convolution_is_chosen():
     image, thin = Box(0.0, 1.0, (10, 10, 4)), Box(0.0, 1.0, (2, 10, 4))
     others = [Box(0.0, 1.0, (4,)), Box(0.0, 1.0, (5, 5)), Discrete(3), {"image": image}]
@@ -340,7 +361,7 @@ def test_activations_are_what_they_are_called(name):
 
 
 # Batch, inputs, outputs: wide and narrow kernels, a square one, and sizes of one.
-PRODUCTS = [(5, 3, 7), (5, 7, 3), (6, 4, 4), (1, 6, 1), (3, 1, 2)]
+PRODUCTS = [(5, 3, 7), (5, 7, 3), (6, 4, 4), (1, 6, 1), (3, 1, 2), (5, 40, 20)]
 
 
 def factors(batch, inputs, outputs):
