@@ -10,22 +10,13 @@ Importing this module imports no foreign library: that happens when an environme
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxrl.envs import from_brax, from_gymnax, probes
+from jaxrl.envs.entry import Entry, require_known
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.names import lookup
 from jaxrl.types import Env
-
-
-class Entry(NamedTuple):
-    """How an environment is made."""
-
-    make: Callable  # (**params) -> raw Env
-    max_steps: int | None = None  # time limit under default parameters
-    params: Callable = dict  # () -> {name: default} of the scalar parameters
-    origin: str = "yours"
-    limit: Callable | None = None  # (**params) -> time limit, where parameters change it
 
 
 REGISTRY: dict[str, Entry] = {}
@@ -47,6 +38,7 @@ def make(name: str, /, *, max_steps: int | None = ..., **params) -> Env:
     entry = lookup("environment", REGISTRY, name)
     if max_steps is not ...:
         _checked(max_steps)
+    require_known(name, entry.make, params)
     raw = entry.make(**params)  # before the limit, so that a wrong parameter is reported as such
     if max_steps is ...:
         max_steps = _checked(entry.limit(**params)) if entry.limit else entry.max_steps

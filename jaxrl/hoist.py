@@ -28,14 +28,16 @@ def scan(step, carry, keys):
       keys: a pytree of `[T, ...]`.
 
     Returns:
-      What `jax.lax.scan` returns, to rounding.
+      What `jax.lax.scan` returns, to rounding; with keys of the kind "rbg" other draws of the same
+      distribution, for that generator's numbers change under `vmap`.
 
     Raises:
       TypeError: the carry that comes back has another structure, shape or dtype.
     """
     carry_leaves, carry_tree = jax.tree.flatten(carry)
     key_leaves, key_tree = jax.tree.flatten(keys)
-    first = key_tree.unflatten([leaf[0] for leaf in key_leaves])
+    of_step = [jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for leaf in key_leaves]
+    first = key_tree.unflatten(of_step)
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(carry, first)
     given, returned = jax.eval_shape(lambda: carry), shapes[0]
     if jax.tree.map(_kind, given) != jax.tree.map(_kind, returned):

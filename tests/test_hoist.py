@@ -131,7 +131,7 @@ def test_it_is_a_scan(name):
     assert_same(*both(step, carry, KEYS), rounding=1e-6 if name == "policy" else 0.0)
 
 
-@pytest.mark.parametrize("length", [1, 2, 4])
+@pytest.mark.parametrize("length", [0, 1, 2, 4])
 def test_it_is_a_scan_of_any_length(length):
     assert_same(*both(policy_like, START, KEYS[:length]), rounding=1e-6)
 

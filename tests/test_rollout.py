@@ -305,6 +305,21 @@ def test_the_minibatches_of_an_epoch_do_not_tell_those_of_the_next():
     assert np.square(each - 4).mean() == pytest.approx(stats.hypergeom(64, 16, 16).var(), rel=0.1)
 
 
+def test_of_two_samples_either_comes_first():
+    """Ties keep the order of the samples: with 8 random bits instead of 26 they would show in this."""
+    keys = jax.random.split(jax.random.key(4), 16_000)
+
+    @jax.jit
+    @jax.vmap
+    def swapped(key):
+        order = shuffle(key, 64, 1, 1)[0]
+        return jnp.triu(order[:, None] > order).sum()
+
+    # Inversions of a random permutation: n (n - 1) / 4 on average, variance n (n - 1) (2 n + 5) / 72.
+    error = (64 * 63 * 133 / 72 / len(keys)) ** 0.5
+    assert abs(np.mean(swapped(keys)) - 64 * 63 / 4) < 3.5 * error
+
+
 def test_keys_side_by_side_have_nothing_in_common():
     """The minibatches of key k and of key k + 1, as those of two epochs."""
     first = groups()[:, 0]
