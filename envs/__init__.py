@@ -18,11 +18,10 @@ from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.names import lookup
 from jaxrl.types import Env
 
-
 REGISTRY: dict[str, Entry] = {}
 
 
-def make(name: str, /, *, max_steps: int | None = ..., **params) -> Env:
+def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None, **params) -> Env:
     """An environment that resets itself, ends its episodes and records their returns.
 
     May be called under a transformation with traced parameters: pole lengths can be vmapped.
@@ -30,6 +29,8 @@ def make(name: str, /, *, max_steps: int | None = ..., **params) -> Env:
     Args:
       max_steps: episodes are truncated after so many steps; None leaves them endless. By default
         the environment's own limit.
+      resets: "fresh", "pool" or "optimistic", see `wrappers.auto_reset`; None is what was measured to be
+        fastest for this environment, where that is worth more than a tenth (docs/environments.md).
       params: of the environment; `REGISTRY[name].params()` gives the scalar ones with defaults.
 
     Raises:
@@ -42,7 +43,7 @@ def make(name: str, /, *, max_steps: int | None = ..., **params) -> Env:
     raw = entry.make(**params)  # before the limit, so that a wrong parameter is reported as such
     if max_steps is ...:
         max_steps = _checked(entry.limit(**params)) if entry.limit else entry.max_steps
-    return auto_reset(episode_stats(time_limit(raw, max_steps)))
+    return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
 
 
 def names() -> list[str]:

@@ -83,6 +83,15 @@ class Stacked:
     frames: jax.Array
 
 
+@struct.dataclass
+class Pooled:
+    """An environment's state, the answer of a reset for its next episode, and the steps taken in all."""
+
+    inner: Any
+    spare: Any
+    time: jax.Array
+
+
 def time_limit(env: Env, max_steps: int | None) -> Env:
     """Cuts every episode after `max_steps` steps: `truncated`, not `terminated`; None leaves it endless.
 
@@ -127,30 +136,123 @@ def episode_stats(env: Env) -> Env:
     return env._replace(reset=reset, step=step)
 
 
-def auto_reset(env: Env) -> Env:
+RESETS = ("fresh", "pool", "optimistic")
+POOL_PERIOD = 16  # steps after which a lane's next start is another one
+OPTIMISTIC_SHARE = 16  # lanes per start that is made in a step
+
+
+def auto_reset(env: Env, resets: str = "fresh") -> Env:
     """Starts a new episode in the step that ends one; the only place where that happens.
 
     Only the state, `obs` and the action mask that belongs to `obs` are exchanged: `next_obs`,
     `reward`, the flags and the rest of `info` still tell of the episode that ended.
+
+    Args:
+      resets: where the new episode's start comes from.
+        "fresh": a reset in every step of every lane, used if the episode ends there.
+        "pool": every lane keeps a start in its state and takes that; in each step a sixteenth of the lanes
+        gets another one. A lane that ends two episodes within 16 steps starts both alike; every
+        start is a fair draw. Costs the memory of a second state.
+        "optimistic": in each step one reset per 16 lanes, dealt out in turn to the lanes that end an episode
+        there; where more of them end at once, several start alike. After Matthews et al. 2024, Craftax.
+        https://arxiv.org/abs/2402.16801
+      "pool" and "optimistic" are for environments whose reset is as dear as a step; lanes are those of the
+      innermost `vmap`, and no longer independent of each other. Without a `vmap`, "optimistic" is "fresh".
+
+    Raises:
+      ValueError: another name.
     """
+    if resets not in RESETS:
+        raise ValueError(f"resets {resets!r} is not known: take {', '.join(map(repr, RESETS))}")
+    if resets == "pool":
+        return _auto_reset_from_pool(env)
+    start = _dealt(env) if resets == "optimistic" else lambda key, _: env.reset(key)
 
     def step(key, state, action):
         step_key, reset_key = jax.random.split(key)
         with jax.named_scope("dynamics"):
             state, timestep = env.step(step_key, state, action)
         with jax.named_scope("reset"):
-            fresh_state, fresh = env.reset(reset_key)
-
-        def exchange(new, old):
-            return jax.tree.map(lambda a, b: jnp.where(timestep.done, a, b), new, old)
-
-        info = dict(timestep.info)
-        if "action_mask" in info:
-            info["action_mask"] = exchange(fresh.info["action_mask"], info["action_mask"])
-        timestep = timestep.replace(obs=exchange(fresh.obs, timestep.obs), first=timestep.done, info=info)
-        return exchange(fresh_state, state), timestep
+            return _exchange(timestep, start(reset_key, timestep.done), state)
 
     return env._replace(step=step)
+
+
+def _exchange(timestep: TimeStep, start, state):
+    """State and TimeStep after a step: those of `start`, a reset's answer, where the episode is over."""
+    fresh_state, fresh = start
+
+    def exchange(new, old):
+        return jax.tree.map(lambda a, b: jnp.where(timestep.done, a, b), new, old)
+
+    info = dict(timestep.info)
+    if "action_mask" in info:
+        info["action_mask"] = exchange(fresh.info["action_mask"], info["action_mask"])
+    timestep = timestep.replace(obs=exchange(fresh.obs, timestep.obs), first=timestep.done, info=info)
+    return exchange(fresh_state, state), timestep
+
+
+def _dealt(env: Env):
+    """`(key, done) -> env.reset(key)`, which batched makes few starts and deals them out to who is done."""
+
+    @jax.custom_batching.custom_vmap
+    def start(key, done):
+        return env.reset(key)
+
+    @start.def_vmap
+    def batched(axis_size, in_batched, key, done):
+        keys, done = _as_batched(axis_size, in_batched, (key, done))
+        count = -(-axis_size // OPTIMISTIC_SHARE)
+        fresh = jax.vmap(env.reset)(keys[:count])
+        turn = (jnp.cumsum(done) - 1) % count
+        dealt = jax.tree.map(lambda x: x[turn], fresh)
+        return dealt, jax.tree.map(lambda _: True, dealt)
+
+    return start
+
+
+def _auto_reset_from_pool(env: Env) -> Env:
+    @jax.custom_batching.custom_vmap
+    def refill(key, time, spare):
+        return jax.lax.cond(time % POOL_PERIOD == 0, env.reset, lambda _: spare, key)
+
+    @refill.def_vmap
+    def batched(axis_size, in_batched, key, time, spare):
+        keys, time, spare = _as_batched(axis_size, in_batched, (key, time, spare))
+        count = -(-axis_size // POOL_PERIOD)
+        fresh = jax.vmap(env.reset)(keys[:count])
+        begin = (time[0] % POOL_PERIOD) * count  # lanes step together; the last block may overlap others
+
+        def exchange(some, every):
+            return jax.lax.dynamic_update_slice_in_dim(every, some, begin, 0)
+
+        spare = jax.tree.map(exchange, fresh, spare)
+        return spare, jax.tree.map(lambda _: True, spare)
+
+    def reset(key):
+        key, spare_key = jax.random.split(key)
+        state, timestep = env.reset(key)
+        return Pooled(state, env.reset(spare_key), jnp.zeros((), jnp.int32)), timestep
+
+    def step(key, state, action):
+        step_key, reset_key = jax.random.split(key)
+        with jax.named_scope("dynamics"):
+            inner, timestep = env.step(step_key, state.inner, action)
+        with jax.named_scope("reset"):
+            inner, timestep = _exchange(timestep, state.spare, inner)
+            spare = refill(reset_key, state.time + 1, state.spare)
+        return Pooled(inner, spare, state.time + 1), timestep
+
+    return env._replace(reset=reset, step=step)
+
+
+def _as_batched(axis_size: int, in_batched, args):
+    """The arguments of a `vmap` rule with those that are not batched repeated along the axis."""
+
+    def repeat(leaf, batched):
+        return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
+
+    return jax.tree.map(repeat, args, tuple(in_batched))
 
 
 def fix_dtypes(env: Env) -> Env:

@@ -16,7 +16,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 COMMANDS = ("train", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
 
@@ -152,6 +152,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
     from jaxrl import envs
+    from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
     from jaxrl.names import lookup
@@ -166,6 +167,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     if entry.max_steps is not None:
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
         env_fields.append(("max_steps", int, entry.max_steps))
+    env_fields.append(("resets", Literal[RESETS], entry.resets))
     env_options = dataclasses.make_dataclass("Env", env_fields, frozen=True)
     env_default = env_options()
 

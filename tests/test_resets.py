@@ -1,0 +1,169 @@
+"""Where the starts of new episodes come from: every way keeps the laws and draws starts fairly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxrl import envs, train
+from jaxrl.algos import ppo
+from jaxrl.envs.wrappers import (
+    OPTIMISTIC_SHARE,
+    POOL_PERIOD,
+    RESETS,
+    auto_reset,
+    episode_stats,
+    restart,
+    time_limit,
+    transition,
+)
+from jaxrl.rollout import rollout, vectorize
+from jaxrl.spaces import Box, Discrete
+from jaxrl.types import Env
+
+STARTS = 8
+
+
+def world(length=5):
+    """Starts at one of eight places and goes on by 100 a step; `length` steps end odd and cut even ones."""
+
+    def reset(key):
+        state = jax.random.randint(key, (), 0, STARTS)
+        return state, restart(state[None].astype(jnp.float32), {"action_mask": state > jnp.arange(STARTS)})
+
+    def step(key, state, action):
+        state = state + 100
+        over = (state >= 100 * length) & (state % 2 == 1)
+        mask = state % 100 > jnp.arange(STARTS)
+        return state, transition(state[None].astype(jnp.float32), 1.0, over, {"action_mask": mask})
+
+    return time_limit(Env(reset, step, Box(0.0, np.inf, (1,)), Discrete(STARTS)), length)
+
+
+def played(resets, num_envs, num_steps, key=0, length=5):
+    env = vectorize(auto_reset(episode_stats(world(length)), resets), num_envs)
+
+    def policy(memory, key, obs, first, mask):
+        return memory, jax.random.randint(key, (num_envs,), 0, STARTS), {"mask": mask}
+
+    @jax.jit
+    def run(key):
+        state, timestep = env.reset(key)
+        return timestep, rollout(env, policy, key, state, timestep, (), num_steps)[1]
+
+    return jax.tree.map(np.asarray, run(jax.random.key(key)))
+
+
+@pytest.mark.parametrize("num_envs", [1, 7, 64])
+@pytest.mark.parametrize("resets", RESETS)
+def test_episodes_never_cross_and_both_ends_are_told_apart(resets, num_envs):
+    _, batch = played(resets, num_envs, 43)
+    obs, next_obs = batch.obs[..., 0], batch.next_obs[..., 0]
+    np.testing.assert_array_equal(next_obs, obs + 100)  # the step's own episode, whatever came after
+    done = batch.terminated | batch.truncated
+    np.testing.assert_array_equal(done, next_obs >= 500)
+    np.testing.assert_array_equal(batch.terminated, done & (next_obs % 2 == 1))
+    np.testing.assert_array_equal(batch.first[1:], done[:-1])
+    np.testing.assert_array_equal(obs[1:] < 100, done[:-1])  # a start where one ended, nowhere else
+    np.testing.assert_array_equal(obs[1:][~done[:-1]], next_obs[:-1][~done[:-1]])
+    np.testing.assert_array_equal(batch.info["episode_length"][done], 5)
+    np.testing.assert_array_equal(batch.extras["mask"], obs[..., None] % 100 > np.arange(STARTS))
+
+
+@pytest.mark.parametrize("length", [1, 5, 33])
+@pytest.mark.parametrize("resets", RESETS)
+def test_starts_are_drawn_as_a_reset_draws_them(resets, length):
+    first, batch = played(resets, 48, 400 * length, key=3, length=length)
+    # Starts that may be shared, by a lane's next episode or by lanes that end together, count once: one
+    # of each lane group and of each time that a pool needs to change.
+    apart = max(1, -(-POOL_PERIOD // length)) if resets == "pool" else 1
+    lanes = slice(None, 48 // OPTIMISTIC_SHARE) if resets == "optimistic" else slice(None)
+    starts = batch.obs[::length][::apart, lanes].astype(int).ravel()
+    assert starts.max() < 100 and len(starts) >= 1000
+    assert stats.chisquare(np.bincount(starts, minlength=STARTS)).pvalue > 1e-3
+    assert stats.chisquare(np.bincount(first.obs[:, 0].astype(int), minlength=STARTS)).pvalue > 1e-3
+    pairs = batch.obs[::length][::apart, lanes, 0].astype(int)
+    table = np.zeros((STARTS, STARTS))
+    np.add.at(table, (pairs[:-1].ravel(), pairs[1:].ravel()), 1)
+    assert stats.chi2_contingency(table).pvalue > 1e-3  # one episode's start says nothing of the next
+
+
+def test_optimistic_starts_are_dealt_out_in_turn():
+    _, batch = played("optimistic", 40, 30)
+    starts = batch.obs[5::5, :, 0]  # all lanes end together: three starts for forty of them
+    np.testing.assert_array_equal(starts, starts[:, np.arange(40) % 3])
+    assert (starts[:, 0] != starts[:, 1]).any()
+
+
+def test_a_pool_changes_all_its_starts_in_a_period():
+    """Of two ends further apart than the period, the second starts elsewhere, but for chance."""
+    _, batch = played("pool", 40, 3 * POOL_PERIOD + 3, length=POOL_PERIOD + 1)
+    starts = batch.obs[:: POOL_PERIOD + 1, :, 0]
+    same = (starts[1:-1] == starts[2:]).mean()
+    assert same == pytest.approx(1 / STARTS, abs=0.15)
+
+
+@pytest.mark.parametrize("resets", RESETS)
+def test_without_vmap_it_is_one_environment(resets):
+    env = auto_reset(world(2), resets)
+
+    def step(state, key):
+        state, timestep = env.step(key, state, jnp.int32(0))
+        return state, (timestep.obs, timestep.done)
+
+    state, _ = env.reset(jax.random.key(0))
+    obs, done = jax.jit(lambda s: jax.lax.scan(step, s, jax.random.split(jax.random.key(1), 400)))(state)[1]
+    np.testing.assert_array_equal(done, np.arange(400) % 2 == 1)
+    starts = np.asarray(obs)[1::2, 0].astype(int)
+    assert set(starts) == set(range(STARTS))
+
+
+@pytest.mark.parametrize("resets", RESETS)
+def test_an_agent_of_a_population_is_that_agent_alone(resets):
+    algo = ppo.make(envs.make("CartPole-v1", resets=resets), ppo.Config(num_steps=16, hidden_sizes=(8,)))
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def learn(key):
+        return train.run(algo, key, algo.hparams, 3)
+
+    together = jax.jit(jax.vmap(learn))(keys)
+    alone = jax.jit(learn)(keys[1])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a[1], b, rtol=1e-4, atol=1e-5),
+        jax.tree.map(_words, together),
+        jax.tree.map(_words, alone),
+    )
+
+
+def _words(x):
+    return jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+
+
+@pytest.mark.parametrize("resets", RESETS)
+def test_parameters_may_be_traced_and_differentiated(resets):
+    def total(pace):
+        """After 7 steps: one episode of 5, and 2 steps from a new start, which lie at start + pace * steps."""
+
+        def reset(key):
+            state = jax.random.uniform(key)
+            return state, restart(state[None])
+
+        def step(key, state, action):
+            return state + pace, transition(state[None] + pace, 0.0, False)
+
+        env = Env(reset, step, Box(0.0, np.inf, (1,)), Discrete(2))
+        env = vectorize(auto_reset(time_limit(env, 5), resets), 4)
+        state, _ = env.reset(jax.random.key(0))
+        for key in jax.random.split(jax.random.key(1), 7):
+            state, timestep = env.step(key, state, jnp.ones(4, jnp.int32))
+        return timestep.next_obs.sum()
+
+    paces = jnp.array([0.0, 1.0, 2.5])
+    np.testing.assert_allclose(jax.jit(jax.vmap(total))(paces) - total(0.0), 4 * 2 * paces, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(total)))(paces), 8.0, atol=1e-5)
+
+
+def test_an_unknown_way_is_named():
+    with pytest.raises(ValueError, match="resets 'pol' is not known: take 'fresh', 'pool', 'optimistic'"):
+        envs.make("CartPole-v1", resets="pol")
