@@ -114,7 +114,10 @@ def list_algos() -> str:
 
 def list_envs() -> str:
     width = max(map(len, envs.REGISTRY))
-    return "\n".join(f"{name:{width}s}  {entry.origin}" for name, entry in sorted(envs.REGISTRY.items()))
+    return "\n".join(
+        f"{name:{width}s}  {entry.origin:10s}  {entry.checked and f'held against {entry.checked}'}".rstrip()
+        for name, entry in sorted(envs.REGISTRY.items())
+    )
 
 
 def list_objectives() -> str:

@@ -38,7 +38,7 @@ class Common:
 class Train(Common):
     """One agent, alike for all contenders: steps per second, and the return after so many steps."""
 
-    env: tuple[str, ...] = ("CartPole-v1",)  # CartPole-v1, Breakout-MinAtar or both
+    env: tuple[str, ...] = ("CartPole-v1",)  # of CartPole-v1, Breakout-MinAtar, gymnax/Breakout-MinAtar
     num_envs: int | None = None  # environments of the agent, if not the usual number
     seconds: float = 3.0  # length of a repeat
     learn_steps: int | None = None  # steps of the agents whose returns are compared; 0: none
@@ -49,7 +49,7 @@ class Train(Common):
 class Population(Common):
     """Many agents at once: steps per second of all together."""
 
-    env: tuple[str, ...] = ("CartPole-v1",)  # CartPole-v1, Breakout-MinAtar or both
+    env: tuple[str, ...] = ("CartPole-v1",)  # of CartPole-v1, Breakout-MinAtar, gymnax/Breakout-MinAtar
     agents: tuple[int, ...] = (64, 256)  # sizes of the populations
     num_envs: int | None = None  # environments of each agent, if not the usual number
     seconds: float = 3.0  # length of a repeat

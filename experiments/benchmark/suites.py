@@ -52,7 +52,8 @@ TRAINING: dict[str, dict[str, Any]] = {
         "numbers": {"learning_rate": 5e-3, **COMMON},
     },
 }
-LEARN_STEPS = {"CartPole-v1": 300_000, "Breakout-MinAtar": 1_000_000}
+TRAINING["gymnax/Breakout-MinAtar"] = TRAINING["Breakout-MinAtar"]  # the peers' own, without sticky actions
+LEARN_STEPS = {"CartPole-v1": 300_000, "Breakout-MinAtar": 1_000_000, "gymnax/Breakout-MinAtar": 1_000_000}
 
 GAMES = ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders")
 STEPPED = ("CartPole-v1", "Pendulum-v1", *(f"{game}-MinAtar" for game in GAMES))

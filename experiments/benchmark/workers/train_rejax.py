@@ -42,7 +42,7 @@ def make(settings):
     from rejax.evaluate import evaluate
 
     sizes, numbers, agents = settings["sizes"], settings["numbers"], settings["agents"]
-    env, env_params = gymnax.make(settings["env"])
+    env, env_params = gymnax.make(settings["env"].removeprefix("gymnax/"))
     env = FiveTuple(env)
     iteration = sizes["num_envs"] * sizes["num_steps"]
     ppo = rejax.PPO.create(

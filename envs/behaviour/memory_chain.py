@@ -1,0 +1,69 @@
+"""Memory chain: some bits are shown at the start, and one of them is asked for at the end.
+
+After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
+bsuite/environments/memory_chain.py. The original makes a step's observation before it counts the step: so
+the bits are shown twice, by reset and by the first step, and an episode has `memory_length + 1` steps. That
+is kept (gymnax has it too); the observation is `[2 + num_bits]` where the original has `[1, 2 + num_bits]`.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.envs.behaviour.common import below, coins, require_count
+from jaxrl.envs.wrappers import restart, transition
+from jaxrl.spaces import Box, Discrete
+from jaxrl.types import Env
+
+
+@struct.dataclass
+class State:
+    """The bits `[num_bits]`, which of them will be asked for, and the steps taken."""
+
+    context: jax.Array
+    query: jax.Array
+    time: jax.Array
+
+
+def make(*, memory_length: int = 5, num_bits: int = 1) -> Env:
+    """Remembers `num_bits` bits for about `memory_length` steps.
+
+    Shows `[time left, query, bits ...]`: time from 1 to 0; which bit is asked for, before the last action,
+    else 0; the bits as -1 or 1 in the first two observations, else 0. Actions 0 and 1 answer the bit; only
+    the last one counts, with reward 1 if right and -1 if wrong, and terminates the episode.
+
+    Raises:
+      ValueError: `memory_length` or `num_bits` below 1.
+    """
+    require_count("memory_length", memory_length, 1)
+    require_count("num_bits", num_bits, 1)
+
+    def show(state, shown):
+        """The observation of the time `shown`, one step behind the state's own."""
+        left = ((memory_length - shown) / memory_length).astype(jnp.float32)
+        query = jnp.where(shown == memory_length - 1, state.query, 0).astype(jnp.float32)
+        bits = jnp.where(shown == 0, jnp.where(state.context, 1.0, -1.0), 0.0)
+        return jnp.concatenate([jnp.stack([left, query]), bits])
+
+    def reset(key):
+        context, query = draw(key, num_bits)
+        state = State(context, query, jnp.zeros((), jnp.int32))
+        return state, restart(show(state, state.time))
+
+    def step(key, state, action):
+        obs = show(state, state.time)
+        asked = state.time == memory_length
+        bit = jnp.any((np.arange(num_bits) == state.query) & state.context)
+        reward = jnp.where(asked, jnp.where(bit == (action == 1), 1.0, -1.0), 0.0)
+        return state.replace(time=state.time + 1), transition(obs, reward, asked)
+
+    low = np.array([0, 0] + [-1] * num_bits, np.float32)
+    high = np.array([1, num_bits - 1] + [1] * num_bits, np.float32)
+    return Env(reset, step, Box(low, high, (2 + num_bits,)), Discrete(2))
+
+
+def draw(key, num_bits: int):
+    """The bits and the index of the one that is asked for."""
+    context_key, query_key = jax.random.split(key)
+    return coins(context_key, num_bits), below(jax.random.uniform(query_key), num_bits)

@@ -1,0 +1,255 @@
+"""Families of environments: parameters drawn from distributions instead of fixed.
+
+    env = families.family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]))
+
+Training on it is domain randomisation, `jaxrl.evaluate.evaluate` on it measures a policy on the family
+rather than on one member. Methods change ranks between the two: Jayawardana et al. 2022, "The Impact of Task
+Underspecification in Evaluating Deep Reinforcement Learning". https://arxiv.org/abs/2210.08607
+
+A distribution is a function `(key) -> value`: `uniform`, `log_uniform`, `choice`, `normal` or your own.
+"""
+
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from jax.extend.core import Literal, jaxpr_as_fun
+
+from jaxrl.envs.entry import require_known
+from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, time_limit
+from jaxrl.names import lookup
+from jaxrl.spaces import Box
+from jaxrl.types import Env, PyTree
+
+# Parameters come from `fold_in(key, _DRAW)`, the environment itself gets `key`: what it draws is what it
+# would draw with fixed parameters. Splits and draws use small counters and never meet this one.
+_DRAW = 0xFA417135
+
+
+@struct.dataclass
+class Drawn:
+    """An environment's state and the parameters that it was made with."""
+
+    inner: Any
+    params: dict[str, jax.Array]
+
+
+def family(
+    name: str | Callable,
+    /,
+    *,
+    per: str = "episode",
+    observe: bool = False,
+    report: bool = False,
+    max_steps: int | None = ...,
+    **params,
+) -> Env:
+    """An environment of the registry whose parameters are drawn; resets itself as `envs.make`'s do.
+
+    Args:
+      name: in the registry, or a function `(**params) -> raw Env`.
+      per: "episode" draws at every reset; "lane" draws once, at the first reset, for as long as the
+        state lives, so that each of N environments side by side is one member of the family.
+      observe: appends the drawn parameters, in the order of their names and in their own units, to the
+        observation, which becomes one vector (by `flatten_obs`).
+      report: puts them into `info["params"]`, a dict; where `done`, those of the episode that ended.
+      max_steps: as in `envs.make`; None for a function.
+      params: distributions, functions `(key) -> number`; anything else stays fixed. A parameter's draw
+        depends on the key and its own name, not on what else is drawn.
+
+    Bounds of the spaces that depend on a drawn parameter become infinite.
+
+    Raises:
+      ValueError: for an unknown name or parameter, one that shapes the program, or another `per`.
+    """
+    if per not in ("episode", "lane"):
+        raise ValueError(f"per must be 'episode' or 'lane', not {per!r}")
+    distributions = {n: p for n, p in params.items() if callable(p)}
+    fixed = {n: p for n, p in params.items() if not callable(p)}
+    raw_make, max_steps = _maker(name, max_steps, params, fixed)
+    if fixed:
+        raw_make = partial(raw_make, **fixed)
+
+    def complete(raw: Env) -> Env:
+        return auto_reset(episode_stats(time_limit(raw, max_steps)))
+
+    # `auto_reset` exchanges the whole state of what it wraps: parameters inside it are drawn anew with
+    # every episode, parameters around it stay.
+    if per == "episode":
+        return complete(drawn(raw_make, distributions, observe, report))
+    return drawn(lambda **p: complete(raw_make(**p)), distributions, observe, report)
+
+
+def drawn(
+    make: Callable, distributions: dict[str, Callable], observe: bool = False, report: bool = False
+) -> Env:
+    """`make(**params)` with parameters drawn at its reset; `observe` and `report` as in `family`.
+
+    Around a maker of raw environments they last an episode, around one of environments that reset
+    themselves they last as long as the state.
+    """
+    distributions = dict(sorted(distributions.items()))
+
+    def member(**params) -> Env:
+        env = make(**params)
+        return flatten_obs(env) if observe else env
+
+    def draw(key):
+        key = jax.random.fold_in(key, _DRAW)
+        return {
+            name: _strong(distribution(jax.random.fold_in(key, zlib.crc32(name.encode()))))
+            for name, distribution in distributions.items()
+        }
+
+    def told(params, timestep):
+        if observe:
+            shown = [jnp.ravel(p).astype(jnp.float32) for p in params.values()]
+            obs, next_obs = (jnp.concatenate([x, *shown]) for x in (timestep.obs, timestep.next_obs))
+            timestep = timestep.replace(obs=obs, next_obs=next_obs)
+        return timestep.replace(info={**timestep.info, "params": params}) if report else timestep
+
+    def reset(key):
+        params = draw(key)
+        state, timestep = member(**params).reset(key)
+        return Drawn(state, params), told(params, timestep)
+
+    def step(key, state, action):
+        inner, timestep = member(**state.params).step(key, state.inner, action)
+        return Drawn(inner, state.params), told(state.params, timestep)
+
+    shapes = jax.eval_shape(draw, jax.random.key(0))
+    observation_space, action_space = spaces_for_all(member, shapes)
+    if observe:
+        extra = np.full(sum(int(np.prod(p.shape)) for p in shapes.values()), np.inf, np.float32)
+        low, high = (
+            (jnp if isinstance(bound, jax.Array) else np).concatenate([bound, unknown])
+            for bound, unknown in ((observation_space.low, -extra), (observation_space.high, extra))
+        )
+        observation_space = Box(low, high, low.shape)
+    return Env(reset, step, observation_space, action_space)
+
+
+def uniform(low, high) -> Callable:
+    """A number between `low` and `high`, all equally likely."""
+    _require_order(low, high)
+    return lambda key: low + (high - low) * jax.random.uniform(key)
+
+
+def log_uniform(low, high) -> Callable:
+    """A number between `low` and `high`, both positive, all ratios equally likely."""
+    _require_order(low, high)
+    if _known(low) and low <= 0:
+        raise ValueError(f"log_uniform needs positive bounds, not {low!r}")
+    return lambda key: low * (high / low) ** jax.random.uniform(key)
+
+
+def choice(values: Sequence, weights: Sequence | None = None) -> Callable:
+    """One of `values`, equally likely or in proportion to `weights`."""
+    if len(values) == 0 or (weights is not None and len(weights) != len(values)):
+        raise ValueError(f"choice needs values and as many weights, not {values!r} and {weights!r}")
+    if weights is None:
+        return lambda key: jnp.asarray(values)[jax.random.randint(key, (), 0, len(values))]
+    if all(map(_known, weights)) and (min(weights) < 0 or sum(weights) <= 0):
+        raise ValueError(f"weights of a choice must not be negative nor all 0: {weights!r}")
+    return lambda key: jnp.asarray(values)[jax.random.categorical(key, jnp.log(jnp.asarray(weights)))]
+
+
+def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
+    """A normal number; drawn again, so to say, until it lies between `low` and `high`."""
+    _require_order(low, high)
+
+    def draw(key):
+        return mean + std * jax.random.truncated_normal(key, (low - mean) / std, (high - mean) / std)
+
+    return draw
+
+
+def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTree]:
+    """The spaces of `make(**params)` that hold whatever the values of `params` are.
+
+    Args:
+      params: arrays or their shapes; only shapes and dtypes count.
+
+    Returns:
+      The spaces of observations and of actions; bounds that depend on a parameter are infinite.
+
+    Raises:
+      ValueError: for a parameter that shapes the program.
+    """
+    spaces = None
+
+    def bounds(params):
+        nonlocal spaces
+        env = make(**params)
+        spaces = (env.observation_space, env.action_space)
+        counts = [vars(s) for s in jax.tree.leaves(spaces) if not isinstance(s, Box)]
+        if any(isinstance(n, jax.core.Tracer) for n in jax.tree.leaves(counts)):
+            raise TypeError("it is the size of a space")
+        return [(s.low, s.high) for s in jax.tree.leaves(spaces) if isinstance(s, Box)]
+
+    params = {n: jax.ShapeDtypeStruct(jnp.shape(p), jnp.result_type(p)) for n, p in params.items()}
+    try:
+        closed = jax.make_jaxpr(bounds)(params)
+    except TypeError as error:  # JAX's own about tracers are of this kind
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"what shapes the program cannot be drawn nor drift, among {', '.join(params)}: {reason}"
+        ) from error
+
+    depends = set(closed.jaxpr.invars)
+    for eqn in closed.jaxpr.eqns:
+        if any(v in depends for v in eqn.invars if not isinstance(v, Literal)):
+            depends.update(eqn.outvars)
+    is_free = [isinstance(v, Literal) or v not in depends for v in closed.jaxpr.outvars]
+    nothing = [jnp.zeros(p.shape, p.dtype) for p in params.values()]
+    if any(isinstance(c, jax.core.Tracer) for c in closed.consts):  # made under a transformation
+        values = jaxpr_as_fun(closed)(*nothing)
+    else:
+        with jax.ensure_compile_time_eval():
+            values = [np.asarray(v) for v in jaxpr_as_fun(closed)(*map(np.asarray, nothing))]
+    found = iter(zip(values, is_free))
+
+    def settled(space):
+        if not isinstance(space, Box):
+            return space
+        floating = jnp.issubdtype(space.dtype, jnp.floating)
+        widest = (-np.inf, np.inf) if floating else (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max)
+        low, high = (
+            value if free else wide for (value, free), wide in zip((next(found), next(found)), widest)
+        )
+        return Box(low, high, space.shape, space.dtype)
+
+    return tuple(jax.tree.map(settled, tree) for tree in spaces)
+
+
+def _maker(name, max_steps, params, fixed):
+    """The function that makes the raw environment, and its time limit."""
+    from jaxrl import envs  # which imports this module, perhaps
+
+    if callable(name):
+        return name, envs._checked(None if max_steps is ... else max_steps)
+    entry = lookup("environment", envs.REGISTRY, name)
+    require_known(name, entry.make, params)
+    if max_steps is ...:
+        max_steps = entry.limit(**fixed) if entry.limit else entry.max_steps
+    return entry.make, envs._checked(max_steps)
+
+
+def _strong(value) -> jax.Array:
+    """An array that is not weakly typed, as a state must be."""
+    value = jnp.asarray(value)
+    return jax.lax.convert_element_type(value, jnp.result_type(value))
+
+
+def _known(value) -> bool:
+    return not isinstance(value, jax.core.Tracer)
+
+
+def _require_order(low, high) -> None:
+    if _known(low) and _known(high) and not low <= high:
+        raise ValueError(f"a distribution needs low <= high, not {low!r} and {high!r}")

@@ -1,0 +1,82 @@
+"""MuJoCo Playground's control suite (Zakka et al. 2025, https://arxiv.org/abs/2502.08844) as raw `Env`s.
+
+The package `playground` is an extra; the physics are MJX. Only the tasks of the DeepMind Control Suite
+are named, whose models come with it: for robots and hands it clones a large repository when one is made.
+`done` means that the simulation has diverged, the only end; the time limit is ours.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.envs.wrappers import fix_dtypes, restart, transition
+from jaxrl.spaces import Box
+from jaxrl.types import Env
+
+# The time limit of each, in steps.
+NAMES = dict.fromkeys(
+    "AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance CartpoleBalanceSparse CartpoleSwingup "
+    "CartpoleSwingupSparse CheetahRun FingerSpin FingerTurnEasy FingerTurnHard FishSwim HopperHop HopperStand "
+    "HumanoidStand HumanoidWalk HumanoidRun PendulumSwingup PointMass ReacherEasy ReacherHard SwimmerSwimmer6 "
+    "WalkerRun WalkerStand WalkerWalk".split(),
+    1000,
+)
+
+
+def make(playground_id: str, /, **params) -> Env:
+    """The raw environment of this name; actions are in [-1, 1], observations unbounded float32.
+
+    Args:
+      params: of its configuration, such as `ctrl_dt` or `sim_dt`, in seconds; `impl="warp"`, Playground's
+        own default, needs an NVIDIA GPU, ours is "jax".
+
+    Raises:
+      ValueError: without the package playground, or for an unknown parameter.
+    """
+    suite = _load(playground_id)
+    known = _known(suite, playground_id)
+    for unknown in sorted(set(params) - set(known)):
+        raise ValueError(
+            f"playground/{playground_id} has no parameter {unknown!r}; it has {', '.join(sorted(known))}"
+        )
+    env = suite.load(playground_id, config_overrides={"impl": "jax", **params})
+
+    def reset(key):
+        state = env.reset(key)
+        return state, restart(_float32(state.obs))
+
+    def step(key, state, action):
+        # It writes into the dictionaries of the state that it is given: give it new ones.
+        state = env.step(jax.tree.map(lambda x: x, state), action)
+        return state, transition(_float32(state.obs), state.reward, state.done)
+
+    observation = jax.eval_shape(env.reset, jax.random.key(0)).obs
+    space = jax.tree.map(lambda x: Box(-np.inf, np.inf, x.shape), observation)
+    return fix_dtypes(Env(reset, step, space, Box(-1.0, 1.0, (env.action_size,))))
+
+
+def params(playground_id: str) -> dict[str, Any]:
+    """The scalar parameters that `make` takes, with their defaults; imports playground."""
+    return _known(_load(playground_id), playground_id)
+
+
+def _load(playground_id: str):
+    try:
+        from mujoco_playground import dm_control_suite
+    except ImportError as error:
+        raise ValueError(
+            f"playground/{playground_id} needs the package playground: pip install 'jaxrl[playground]' ({error})"
+        ) from error
+    return dm_control_suite
+
+
+def _known(suite, playground_id: str) -> dict[str, Any]:
+    config = suite.get_default_config(playground_id).to_dict() | {"impl": "jax"}
+    ours = ("episode_length", "action_repeat", "vision")
+    return {n: v for n, v in config.items() if isinstance(v, bool | int | float | str) and n not in ours}
+
+
+def _float32(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)

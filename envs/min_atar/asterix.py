@@ -1,0 +1,203 @@
+"""Asterix of MinAtar: gather gold and avoid enemies, both of which cross the board row by row, ever faster.
+
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
+original's, to the bit. What crosses the eight rows is written as four numbers of eight hexadecimal
+digits, a digit for each row, so that a step is arithmetic on scalars. In the original the last action
+outlives a reset (a repetition may reach into the next episode); here every episode starts anew.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.envs.min_atar import common
+from jaxrl.envs.wrappers import restart, transition
+from jaxrl.types import Env
+
+MINIMAL_ACTIONS = "nlurd"
+CHANNELS = ("player", "enemy", "trail", "gold")
+
+_ONES = np.uint32(0x11111111)
+_RAMP_INTERVAL = 100
+
+
+@struct.dataclass
+class State:
+    """Digit `i` of the uint32 numbers belongs to row `i + 1`; everything else is int32."""
+
+    player_x: jax.Array
+    player_y: jax.Array  # 1 to 8
+    columns: jax.Array  # digits 0 to 9: where the thing in this row is, if `present`
+    present: jax.Array  # digits 0 or 1, as in the next two
+    right: jax.Array  # it moves to the right
+    gold: jax.Array  # it is gold, not an enemy
+    spawn_timer: jax.Array  # steps until the next thing appears
+    spawn_speed: jax.Array  # from 10 down to 1
+    move_timer: jax.Array  # steps until all things move
+    move_speed: jax.Array  # from 5 down to 1
+    ramp_timer: jax.Array  # steps until it gets faster, down to -1
+    ramp_index: jax.Array  # how often it got faster
+    last_action: jax.Array
+
+
+def make(*, ramping: bool = True, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
+    """Reward 1 for gold; ends when an enemy is touched.
+
+    Args:
+      ramping: whether things come more often and move faster as the episode goes on.
+      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      minimal_actions: nothing, left, up, right, down; otherwise also fire, which does nothing here.
+
+    Raises:
+      ValueError: for a probability outside [0, 1].
+    """
+    common.require_probability(sticky_action_prob)
+    actions = common.action_set(MINIMAL_ACTIONS, minimal_actions)
+
+    def reset(key):
+        state = start(key)
+        return state, restart(observe(state))
+
+    def step(key, state, action):
+        state, reward, terminated = advance(
+            state, action, draw(key), actions=actions, sticky_action_prob=sticky_action_prob, ramping=ramping
+        )
+        return state, transition(observe(state), reward, terminated)
+
+    space = common.observation_space(len(CHANNELS))
+    return Env(reset, step, space, common.action_space(actions))
+
+
+def start(key) -> State:
+    """The player in the middle of an empty board; nothing is random."""
+    return State(
+        player_x=jnp.int32(5),
+        player_y=jnp.int32(5),
+        columns=jnp.uint32(0),
+        present=jnp.uint32(0),
+        right=jnp.uint32(0),
+        gold=jnp.uint32(0),
+        spawn_timer=jnp.int32(10),
+        spawn_speed=jnp.int32(10),
+        move_timer=jnp.int32(5),
+        move_speed=jnp.int32(5),
+        ramp_timer=jnp.int32(_RAMP_INTERVAL),
+        ramp_index=jnp.int32(0),
+        last_action=jnp.int32(0),
+    )
+
+
+def draw(key):
+    """All that a step draws, in two random words.
+
+    Returns:
+      A uniform number for the sticky action; whether a new thing starts at the left; whether it is gold;
+      and an integer below 2^24 for the choice among the free rows.
+    """
+    sticky, spawn = jax.random.bits(key, (2,)) >> 8
+    # The whole part of a uniform number times six is one of the six kinds, the rest is uniform again.
+    spawn = spawn * 6
+    kind = spawn >> 24
+    return sticky.astype(jnp.float32) * 2.0**-24, kind & 1 == 1, kind < 2, spawn & 0xFFFFFF
+
+
+def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ramping: bool):
+    """One step.
+
+    Returns:
+      The new state, the reward and whether the episode ended.
+    """
+    sticky, from_left, is_gold, choice = draws
+    action = common.stick(sticky, sticky_action_prob, state.last_action, action)
+
+    spawns = state.spawn_timer == 0
+    spawn_timer = jnp.where(spawns, state.spawn_speed, state.spawn_timer) - 1
+    free = ~state.present & _ONES
+    chosen = (choice * jax.lax.population_count(free)) >> 24
+    # The product's digits count the free rows up to each one.
+    new = jnp.where(spawns, free & _equal(free * _ONES, chosen + 1), 0)
+    present = state.present | new
+    right = jnp.where(from_left, state.right | new, state.right & ~new)
+    gold = jnp.where(is_gold, state.gold | new, state.gold & ~new)
+    columns = state.columns & ~(new * 15) | jnp.where(from_left, 0, new * 9)
+
+    def move(letter):
+        return common.pressed(actions, action, letter).astype(jnp.int32)
+
+    player_x = jnp.clip(state.player_x + move("r") - move("l"), 0, 9)
+    player_y = jnp.clip(state.player_y + move("d") - move("u"), 1, 8)
+    row = jnp.uint32(1) << (4 * (player_y - 1)).astype(jnp.uint32)
+
+    touched = present & row & _equal(columns, player_x)
+    taken = touched & gold
+    present &= ~taken
+
+    moves = state.move_timer == 0
+    move_timer = jnp.where(moves, state.move_speed, state.move_timer) - 1
+    moving = jnp.where(moves, present, 0)
+    leaving = moving & (right & _equal(columns, 9) | ~right & _equal(columns, 0))
+    present &= ~leaving
+    moving &= ~leaving
+    columns = columns + (moving & right) - (moving & ~right)
+
+    touched_then = present & row & _equal(columns, player_x)
+    taken_then = touched_then & gold
+    present &= ~taken_then
+
+    active = ramping & ((state.spawn_speed > 1) | (state.move_speed > 1))
+    faster = active & (state.ramp_timer < 0)
+    odd = state.ramp_index % 2 == 1
+    state = State(
+        player_x=player_x,
+        player_y=player_y,
+        columns=columns,
+        present=present,
+        right=right,
+        gold=gold,
+        spawn_timer=spawn_timer,
+        spawn_speed=state.spawn_speed - (faster & (state.spawn_speed > 1)),
+        move_timer=move_timer,
+        move_speed=state.move_speed - (faster & odd & (state.move_speed > 1)),
+        ramp_timer=jnp.where(faster, _RAMP_INTERVAL, state.ramp_timer - active),
+        ramp_index=state.ramp_index + faster,
+        last_action=action,
+    )
+    # At most one thing is in the player's row.
+    reward = (taken | taken_then) != 0
+    return state, reward.astype(jnp.float32), (touched | touched_then) & ~gold != 0
+
+
+def observe(state: State):
+    """`[10, 10, 4]` bool: a plane for each of `CHANNELS`.
+
+    In each row every plane shows one thing at most: all are one comparison with its column.
+    """
+    digits = (state.columns >> _DIGIT).astype(jnp.int32) & 15
+
+    def lit(flags):
+        return flags >> _DIGIT & 1 == 1
+
+    here, right, gold = lit(state.present), lit(state.right), lit(state.gold)
+    behind = digits + jnp.where(right, -1, 1)
+    nowhere = -1
+    shown = [
+        jnp.where(state.player_y == _ROW, state.player_x, nowhere),
+        jnp.where(here & ~gold, digits, nowhere),
+        jnp.where(here, behind, nowhere),
+        jnp.where(here & gold, digits, nowhere),
+    ]
+    rows = jnp.stack(shown, axis=-1)  # `[8, 4]`
+    return jnp.pad(rows, ((1, 1), (0, 0)), constant_values=nowhere)[:, None] == _COLUMN
+
+
+def _equal(digits, value):
+    """A number whose digits are 1 where those of `digits` are `value` and 0 elsewhere."""
+    difference = digits ^ _ONES * jnp.asarray(value, jnp.uint32)
+    difference |= difference >> 1
+    return ~(difference | difference >> 2) & _ONES
+
+
+_ROW = np.arange(1, 9, dtype=np.int32)
+_DIGIT = np.arange(0, 32, 4, dtype=np.uint32)
+_COLUMN = np.arange(10, dtype=np.int32)[:, None]

@@ -1,0 +1,149 @@
+"""Breakout of MinAtar: a paddle bounces a ball that breaks three rows of bricks; it must not be missed.
+
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
+original's, to the bit; two things are written otherwise. The thirty bricks are bits of one number, so
+that a step is arithmetic on scalars; and the ball's direction is two signs. In the original the last
+action outlives a reset (a repetition may reach into the next episode); here every episode starts anew.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.envs.min_atar import common
+from jaxrl.envs.wrappers import restart, transition
+from jaxrl.types import Env
+
+MINIMAL_ACTIONS = "nlr"
+CHANNELS = ("paddle", "ball", "trail", "brick")
+
+_CELL = np.arange(100, dtype=np.int32).reshape(10, 10)
+_BRICK = np.zeros((10, 10), np.int32)  # the bit of each cell of rows 1 to 3; 0 elsewhere
+_BRICK[1:4] = 1 << np.arange(30).reshape(3, 10)
+_WALL = int(_BRICK.sum())
+
+
+@struct.dataclass
+class State:
+    """Rows count from the top, columns from the left; all integers are int32."""
+
+    ball_x: jax.Array
+    ball_y: jax.Array
+    speed_x: jax.Array  # -1 or 1
+    speed_y: jax.Array
+    last_x: jax.Array  # where the ball was before
+    last_y: jax.Array
+    paddle: jax.Array  # its column, in row 9
+    bricks: jax.Array  # thirty bits: 10 * (row - 1) + column, rows 1 to 3
+    strike: jax.Array  # bool: the ball touched a brick in the step before, so it passes through the next
+    last_action: jax.Array
+
+
+def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
+    """Reward 1 for every brick; ends when the ball is missed. The wall comes back once it is gone.
+
+    Args:
+      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      minimal_actions: nothing, left, right; otherwise all six actions of MinAtar, of which the
+        others do nothing here.
+
+    Raises:
+      ValueError: for a probability outside [0, 1].
+    """
+    common.require_probability(sticky_action_prob)
+    actions = common.action_set(MINIMAL_ACTIONS, minimal_actions)
+
+    def reset(key):
+        state = start(key)
+        return state, restart(observe(state))
+
+    def step(key, state, action):
+        state, reward, terminated = advance(
+            state, action, draw(key), actions=actions, sticky_action_prob=sticky_action_prob
+        )
+        return state, transition(observe(state), reward, terminated)
+
+    space = common.observation_space(len(CHANNELS))
+    return Env(reset, step, space, common.action_space(actions))
+
+
+def start(key) -> State:
+    """The ball starts below the wall at the left or the right side, and comes down inwards."""
+    right = jax.random.bernoulli(key)
+    x = jnp.where(right, 9, 0).astype(jnp.int32)
+    y = jnp.int32(3)
+    return State(
+        ball_x=x,
+        ball_y=y,
+        speed_x=jnp.where(right, -1, 1).astype(jnp.int32),
+        speed_y=jnp.int32(1),
+        last_x=x,
+        last_y=y,
+        paddle=jnp.int32(4),
+        bricks=jnp.int32(_WALL),
+        strike=jnp.zeros((), bool),
+        last_action=jnp.int32(0),
+    )
+
+
+def draw(key):
+    """All that a step draws: a uniform number for the sticky action."""
+    return (jax.random.uniform(key),)
+
+
+def advance(state: State, action, draws, *, actions: str, sticky_action_prob):
+    """One step.
+
+    Returns:
+      The new state, the reward and whether the episode ended.
+    """
+    action = common.stick(draws[0], sticky_action_prob, state.last_action, action)
+    move = common.pressed(actions, action, "r").astype(jnp.int32) - common.pressed(actions, action, "l")
+    paddle = jnp.clip(state.paddle + move, 0, 9)
+
+    ahead_x = state.ball_x + state.speed_x
+    x = jnp.clip(ahead_x, 0, 9)
+    speed_x = jnp.where(x == ahead_x, state.speed_x, -state.speed_x)
+    y = state.ball_y + state.speed_y
+
+    ceiling = y < 0
+    in_wall = (y >= 1) & (y <= 3)
+    brick = jnp.where(in_wall, jnp.left_shift(1, 10 * (y - 1) + x), 0)
+    on_brick = state.bricks & brick != 0
+    breaks = on_brick & ~state.strike
+    bricks = jnp.where(breaks, state.bricks & ~brick, state.bricks)
+
+    bottom = y == 9
+    bricks = jnp.where(bottom & (bricks == 0), _WALL, bricks)
+    on_top = bottom & (state.ball_x == paddle)
+    on_edge = bottom & ~on_top & (x == paddle)
+    caught = on_top | on_edge
+
+    speed_x = jnp.where(on_edge, -speed_x, speed_x)
+    speed_y = jnp.where(ceiling | breaks | caught, -state.speed_y, state.speed_y)
+    y = jnp.where(breaks | caught, state.ball_y, jnp.maximum(y, 0))
+    state = State(
+        ball_x=x,
+        ball_y=y,
+        speed_x=speed_x,
+        speed_y=speed_y,
+        last_x=state.ball_x,
+        last_y=state.ball_y,
+        paddle=paddle,
+        bricks=bricks,
+        strike=on_brick,
+        last_action=action,
+    )
+    return state, breaks.astype(jnp.float32), bottom & ~caught
+
+
+def observe(state: State):
+    """`[10, 10, 4]` bool: a plane for each of `CHANNELS`."""
+    planes = [
+        _CELL == 90 + state.paddle,
+        _CELL == 10 * state.ball_y + state.ball_x,
+        _CELL == 10 * state.last_y + state.last_x,
+        state.bricks & _BRICK != 0,
+    ]
+    return jnp.stack(planes, axis=-1)

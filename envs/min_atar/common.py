@@ -1,0 +1,42 @@
+"""What the games of MinAtar share: action sets, sticky actions, the observation's space."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.spaces import Box, Discrete
+
+ALL_ACTIONS = "nlurdf"  # nothing, left, up, right, down, fire: the place of a letter is the original's number
+
+
+def action_set(minimal: str, minimal_actions: bool) -> str:
+    """The letters of the actions an agent may choose, in the order of their indices; "n" comes first."""
+    return minimal if minimal_actions else ALL_ACTIONS
+
+
+def action_space(actions: str) -> Discrete:
+    return Discrete(len(actions))
+
+
+def observation_space(channels: int) -> Box:
+    """Ten by ten cells and a plane for each kind of thing, `[10, 10, C]` (row, column, kind)."""
+    return Box(False, True, (10, 10, channels), np.dtype(bool))
+
+
+def require_probability(sticky_action_prob) -> None:
+    """Raises ValueError unless it is between 0 and 1."""
+    if not isinstance(sticky_action_prob, jax.core.Tracer) and not 0.0 <= sticky_action_prob <= 1.0:
+        raise ValueError(f"sticky_action_prob must be between 0 and 1, not {sticky_action_prob!r}")
+
+
+def stick(uniform, sticky_action_prob, last_action, action):
+    """The action that is executed: the last one where `uniform`, from [0, 1), is below the probability.
+
+    Actions are indices into the action set, `last_action` the one executed last, 0 (nothing) at first.
+    """
+    return jnp.where(uniform < sticky_action_prob, last_action, action).astype(jnp.int32)
+
+
+def pressed(actions: str, action, letter: str):
+    """Whether `action`, an index into `actions`, is this one; never, where the set lacks it."""
+    return action == actions.index(letter) if letter in actions else jnp.zeros(jnp.shape(action), bool)

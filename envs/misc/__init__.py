@@ -1,0 +1,9 @@
+"""Small worlds of gymnax's "misc" collection, made right."""
+
+from jaxrl.envs.entry import Entry, own
+from jaxrl.envs.misc import four_rooms, pong
+
+ENTRIES: dict[str, Entry] = {
+    "FourRooms-misc": own(four_rooms.make, 500, "a table of the map in NumPy"),
+    "Pong-misc": own(pong.make, 1000, "a second implementation in NumPy"),
+}

@@ -1,0 +1,276 @@
+"""Our environments for users of Gymnasium and of the libraries that build on it, Stable-Baselines3 among them.
+
+    env = to_gymnasium("CartPole-v1")                     # a gymnasium.Env
+    env = to_gymnasium("Breakout-MinAtar", num_envs=64)   # a gymnasium.vector.VectorEnv, compiled as a whole
+
+https://gymnasium.farama.org. Gymnasium is imported when an environment is made: `pip install jaxrl[gymnasium]`.
+"""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.rollout import vectorize
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.types import Env
+
+
+def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int = 0, **params):
+    """A `gymnasium.Env` or, with `num_envs`, a `gymnasium.vector.VectorEnv` of one of our environments.
+
+    Observations, rewards and the rest are NumPy. Discrete and MultiDiscrete values are int64; bool arrays
+    become `Box(0, 1, dtype=uint8)`, which every policy of Stable-Baselines3 takes; dicts and tuples of spaces
+    become Dict and Tuple. `action_masks()` gives the legal actions, where there are some.
+
+    The vector environment resets in the same step (`AutoresetMode.SAME_STEP`): where an episode ended, the
+    observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the masks
+    `_final_obs` and `_final_info` say where.
+
+    Args:
+      env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.
+      seed: of all that is random until a `reset(seed=...)`; copies with the same one live the same lives.
+
+    Raises:
+      ValueError: for spaces that Gymnasium lacks, or `params` without a name.
+      ImportError: without Gymnasium.
+    """
+    if isinstance(env, str):
+        from jaxrl import envs  # which imports this module, perhaps
+
+        env = envs.make(env, **params)
+    elif params:
+        raise ValueError(f"parameters are for a name, not for an environment that is made: {sorted(params)}")
+    if num_envs is not None and num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, not {num_envs!r}")
+    single, vector = _classes()
+    return single(env, seed) if num_envs is None else vector(env, num_envs, seed)
+
+
+@functools.cache
+def _classes():
+    """The two classes, which can only be written once Gymnasium is there to inherit from."""
+    try:
+        import gymnasium
+        from gymnasium.vector import AutoresetMode, VectorEnv
+        from gymnasium.vector.utils import batch_space
+    except ImportError as error:
+        raise ImportError(
+            "to_gymnasium needs Gymnasium 1.1 or later: pip install 'jaxrl[gymnasium]'"
+        ) from error
+
+    class JaxrlEnv(gymnasium.Env):
+        """One environment; `step` gives the last observation of an episode, `reset` starts the next."""
+
+        metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's convention)
+
+        def __init__(self, env: Env, seed: int):
+            self.observation_space = _space(env.observation_space)
+            self.action_space = _space(env.action_space)
+            self._life = _Life(env, seed)
+
+        def reset(self, *, seed: int | None = None, options: dict | None = None):
+            super().reset(seed=seed)
+            timestep = self._life.reset(seed)
+            return self._life.obs(timestep.obs), _scalars(timestep.info)
+
+        def step(self, action):
+            timestep = self._life.step(action)
+            return (
+                self._life.obs(timestep.next_obs),
+                float(timestep.reward),
+                bool(timestep.terminated),
+                bool(timestep.truncated),
+                _scalars(timestep.info),
+            )
+
+        def action_masks(self) -> np.ndarray:
+            """True for the actions that are legal now."""
+            return self._life.action_masks()
+
+    class JaxrlVectorEnv(VectorEnv):
+        """`num_envs` environments in one program."""
+
+        metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+
+        def __init__(self, env: Env, num_envs: int, seed: int):
+            self.num_envs = num_envs
+            self.single_observation_space = _space(env.observation_space)
+            self.single_action_space = _space(env.action_space)
+            self.observation_space = batch_space(self.single_observation_space, num_envs)
+            self.action_space = batch_space(self.single_action_space, num_envs)
+            self._life = _Life(env, seed, num_envs)
+
+        def reset(self, *, seed: int | None = None, options: dict | None = None):
+            if options and "reset_mask" in options:
+                raise ValueError("episodes start by themselves here, and not by reset_mask")
+            super().reset(seed=seed)
+            timestep = self._life.reset(seed)
+            info: dict[str, Any] = {}
+            _put(info, timestep.info, np.ones(self.num_envs, bool))
+            return self._life.obs(timestep.obs), info
+
+        def step(self, actions):
+            timestep = self._life.step(actions)
+            done = timestep.terminated | timestep.truncated
+            if (done & ~timestep.first).any():
+                raise ValueError("this environment does not reset itself: wrap it in jaxrl's auto_reset")
+            # All but the action mask tells of the step that was taken, so of the episode that ended.
+            mask = {name: x for name, x in timestep.info.items() if name == "action_mask"}
+            told = {name: x for name, x in timestep.info.items() if name != "action_mask"}
+            info: dict[str, Any] = {}
+            _put(info, mask, np.ones(self.num_envs, bool))
+            if not done.all():
+                _put(info, told, ~done)
+            if done.any():
+                final = np.full(self.num_envs, None, dtype=object)
+                last_obs = self._life.obs(timestep.next_obs)
+                for lane in np.flatnonzero(done):
+                    final[lane] = _lane(last_obs, lane)
+                final_info: dict[str, Any] = {}
+                _put(final_info, told, done)
+                info |= {"final_obs": final, "_final_obs": done.copy()}
+                info |= {"final_info": final_info, "_final_info": done.copy()}
+            return (
+                self._life.obs(timestep.obs),
+                timestep.reward.astype(np.float64),  # as in Gymnasium's own
+                timestep.terminated,
+                timestep.truncated,
+                info,
+            )
+
+        def action_masks(self) -> np.ndarray:
+            """True for the actions that are legal now, `[num_envs, ...]`."""
+            return self._life.action_masks()
+
+    return JaxrlEnv, JaxrlVectorEnv
+
+
+class _Life:
+    """The key, the state and the compiled programs of one environment or of several."""
+
+    def __init__(self, env: Env, seed: int, num_envs: int | None = None):
+        self._spaces = env.observation_space, env.action_space
+        self._reset, self._step = _programs(env.reset, env.step, num_envs)
+        self._batch = () if num_envs is None else (num_envs,)
+        self._key = jax.random.key(seed)
+        self._state = self._info = None
+
+    def reset(self, seed: int | None):
+        if seed is not None:
+            self._key = jax.random.key(seed)
+        self._key, self._state, timestep = self._reset(self._key)
+        return self._fetch(timestep)
+
+    def step(self, action):
+        if self._state is None:
+            raise ValueError("call reset before the first step")
+        action = _action(self._spaces[1], action, self._batch)
+        self._key, self._state, timestep = self._step(self._key, self._state, action)
+        return self._fetch(timestep)
+
+    def obs(self, obs):
+        return _numpy(self._spaces[0], obs)
+
+    def action_masks(self):
+        if self._info is None or "action_mask" not in self._info:
+            raise ValueError("every action is legal here: there is no action mask")
+        return self._info["action_mask"].copy()
+
+    def _fetch(self, timestep):
+        # Copies, for what the device lends is read-only.
+        timestep = jax.tree.map(lambda x: np.array(x), jax.device_get(timestep))
+        self._info = timestep.info
+        return timestep
+
+
+@functools.lru_cache(maxsize=64)
+def _programs(reset, step, num_envs: int | None):
+    """Compiled `(key) -> (key, state, timestep)` and `(key, state, action) -> ...`, once per environment."""
+    env = Env(reset, step, None, None)
+    if num_envs is not None:
+        env = vectorize(env, num_envs)
+
+    def first(key):
+        key, reset_key = jax.random.split(key)
+        return key, *env.reset(reset_key)
+
+    def then(key, state, action):
+        key, step_key = jax.random.split(key)
+        return key, *env.step(step_key, state, action)
+
+    return jax.jit(first), jax.jit(then)
+
+
+def _space(space):
+    """One of our spaces as Gymnasium's."""
+    from gymnasium import spaces
+
+    if isinstance(space, Discrete):
+        return spaces.Discrete(space.n)
+    if isinstance(space, MultiDiscrete):
+        return spaces.MultiDiscrete(np.asarray(space.nvec))
+    if isinstance(space, Box):
+        dtype = np.dtype(np.uint8) if space.dtype == bool else np.dtype(space.dtype)
+        low, high = (
+            np.broadcast_to(np.asarray(b), space.shape).astype(dtype) for b in (space.low, space.high)
+        )
+        return spaces.Box(low, high, tuple(space.shape), dtype)
+    if isinstance(space, dict) and all(isinstance(name, str) for name in space):
+        return spaces.Dict({name: _space(child) for name, child in space.items()})
+    if isinstance(space, tuple | list):
+        return spaces.Tuple([_space(child) for child in space])
+    raise ValueError(f"Gymnasium has no space like {space!r}: apply jaxrl.envs.wrappers.flatten_obs")
+
+
+def _numpy(space, value):
+    """A value as it lies in Gymnasium's space, single or batched."""
+    if isinstance(space, dict):
+        return {name: _numpy(child, value[name]) for name, child in space.items()}
+    if isinstance(space, tuple | list):
+        return tuple(_numpy(child, x) for child, x in zip(space, value))
+    if isinstance(space, Box):
+        return value.astype(np.uint8) if space.dtype == bool else value
+    value = value.astype(np.int64)
+    return value[()] if value.ndim == 0 else value
+
+
+def _action(space, action, batch: tuple[int, ...]):
+    """An action of Gymnasium's as ours; `batch` is its leading shape."""
+    if isinstance(space, dict):
+        return {name: _action(child, action[name], batch) for name, child in space.items()}
+    if isinstance(space, tuple | list):
+        return type(space)(_action(child, x, batch) for child, x in zip(space, action))
+    action = np.asarray(action, space.dtype)
+    wanted = (*batch, *space.shape)
+    if action.shape != wanted:
+        raise ValueError(f"an action must have the shape {wanted}, not {action.shape}")
+    return jnp.asarray(action)
+
+
+def _put(target: dict, told: dict, where: np.ndarray) -> None:
+    """Adds what is told, and the masks `_name` of the lanes where it holds, as Gymnasium does."""
+    for name, value in told.items():
+        if isinstance(value, dict):
+            inner: dict[str, Any] = {}
+            _put(inner, value, where)
+            target[name] = inner
+        else:
+            lanes = where.reshape(-1, *[1] * (value.ndim - 1))
+            target[name] = np.where(lanes, value, np.zeros((), value.dtype))
+        target[f"_{name}"] = where.copy()
+
+
+def _lane(obs, lane: int):
+    if isinstance(obs, dict):
+        return {name: _lane(x, lane) for name, x in obs.items()}
+    if isinstance(obs, tuple):
+        return tuple(_lane(x, lane) for x in obs)
+    return obs[lane]
+
+
+def _scalars(info: dict) -> dict:
+    """Info of one environment, with NumPy scalars in place of arrays without axes."""
+    return jax.tree.map(lambda x: x[()] if x.ndim == 0 else x, info)

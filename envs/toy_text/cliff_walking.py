@@ -1,0 +1,73 @@
+"""Cliff walking: from one end of a cliff to the other, where a false step costs 100 and starts anew.
+
+After Gymnasium 1.3's CliffWalking-v1, whose transition table this has, entry by entry; Sutton and
+Barto 2018, example 6.6. https://gymnasium.farama.org/environments/toy_text/cliff_walking/
+`info` is empty where the original tells the probability of what happened.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.envs.wrappers import restart, transition
+from jaxrl.spaces import Discrete
+from jaxrl.types import Env
+
+ROWS, COLUMNS = 4, 12
+_START = np.int32((ROWS - 1) * COLUMNS)
+
+
+@struct.dataclass
+class State:
+    """Where the walker is: row * 12 + column."""
+
+    position: jax.Array
+
+
+def make(*, is_slippery: bool = False) -> Env:
+    """Actions are up, right, down, left; the observation is the position, row by row; -1 a step.
+
+    Args:
+      is_slippery: a step goes where it should or to one of the two sides, each with probability 1/3.
+    """
+    slips = jnp.asarray(is_slippery, bool)
+    never = not isinstance(is_slippery, jax.core.Tracer) and not is_slippery
+
+    def reset(key):
+        position = jnp.asarray(_START)
+        return State(position), restart(position)
+
+    def step(key, state, action):
+        turn = jnp.zeros((), jnp.int32) if never else jnp.where(slips, slip(draw(key)), 0)
+        state, reward, terminated = advance(state, action, turn)
+        return state, transition(state.position, reward, terminated)
+
+    return Env(reset, step, Discrete(ROWS * COLUMNS), Discrete(4))
+
+
+def draw(key) -> jax.Array:
+    """All that is random in a step: a number in [0, 1)."""
+    return jax.random.uniform(key)
+
+
+def slip(u) -> jax.Array:
+    """Where the ground sends a step: -1, 0 or 1 quarter turns, each as likely."""
+    return (u >= 1 / 3).astype(jnp.int32) + (u >= 2 / 3).astype(jnp.int32) - 1
+
+
+def advance(state: State, action, turn):
+    """One step in the direction of the action, turned by `turn` quarter turns.
+
+    Returns:
+      The new state, the reward and whether the goal is reached.
+    """
+    direction = (action + turn) % 4
+    row, column = state.position // COLUMNS, state.position % COLUMNS
+    down = (direction == 2).astype(jnp.int32) - (direction == 0)
+    right = (direction == 1).astype(jnp.int32) - (direction == 3)
+    row, column = jnp.clip(row + down, 0, ROWS - 1), jnp.clip(column + right, 0, COLUMNS - 1)
+    bottom = row == ROWS - 1
+    fell = bottom & (column > 0) & (column < COLUMNS - 1)
+    position = jnp.where(fell, _START, row * COLUMNS + column)
+    return State(position), jnp.where(fell, -100.0, -1.0), bottom & (column == COLUMNS - 1)

@@ -1,0 +1,62 @@
+"""Worlds whose optimum is known, for tests and for research.
+
+    optimal_return("world/chain", gamma=0.95)                     # what no policy can beat
+    optimal_return("world/t-maze", gamma=0.98, memory=False)      # ... and no policy without memory
+    optimal_return("world/garnet", gamma=0.95, seed=seed)         # parameters may be traced: vmap it
+
+Each module tells one world: `make(**params)` is the raw environment, `mdp(**params)` its table, of the
+states themselves or of what a perfect memory knows of them; `tabular` plays tables and solves them.
+"""
+
+from jaxrl.envs.entry import own, require_known
+from jaxrl.envs.worlds import chain, garnet, grid, loop, river_swim, t_maze, tabular, two_state
+from jaxrl.names import lookup
+
+_EXACT = "solved exactly"
+
+ENTRIES = {
+    "world/chain": own(chain.make, 100, _EXACT),
+    "world/garnet": own(garnet.make, 100, _EXACT),
+    "world/grid": own(grid.make, 87, _EXACT, grid.limit),
+    "world/loop": own(loop.make, loop.limit(), _EXACT, loop.limit),
+    "world/river-swim": own(river_swim.make, 5000, _EXACT),
+    "world/t-maze": own(t_maze.make, t_maze.limit(), _EXACT, t_maze.limit),
+    "world/two-state": own(two_state.make, 100, _EXACT),
+}
+
+
+def optimal_return(name: str, /, *, gamma, horizon=None, **params):
+    """The best expected return of an episode in a world of this package, over all policies, a float32 scalar.
+
+    Where states are hidden, over all policies with a memory (`memory=False` asks the T-maze for those
+    without). Traceable in `gamma`, in `horizon` and in the parameters that the world's `mdp` traces.
+
+    Args:
+      name: as registered, "world/chain" and so on.
+      gamma: discount per step; 1 is allowed with a horizon or where episodes end by themselves.
+      horizon: steps that count. None leaves the world endless, as an algorithm does that treats a time
+        limit as a truncation; the time limit itself is the horizon of undiscounted episode returns.
+      params: of the world, as `make` takes them, without `observation`.
+
+    Raises:
+      ValueError: an unknown name or parameter, or an endless return that would not be finite.
+    """
+    find = lookup("world", {**_TABLES, **_SOLVERS}, name)
+    require_known(name, find, params)
+    if name in _SOLVERS:
+        return find(gamma=gamma, horizon=horizon, **params)
+    return tabular.optimal_return(find(**params), gamma, horizon)
+
+
+def _solve_grid(*, gamma, horizon=None, level="small", seed=0):
+    return grid.optimal_return(grid.sample(level, seed), gamma, horizon)
+
+
+_TABLES = {
+    "world/chain": chain.mdp,
+    "world/garnet": garnet.mdp,
+    "world/loop": loop.mdp,
+    "world/river-swim": river_swim.mdp,
+    "world/two-state": two_state.mdp,
+}
+_SOLVERS = {"world/grid": _solve_grid, "world/t-maze": t_maze.optimal_return}

@@ -1,0 +1,47 @@
+"""The chain: a small reward at hand, a large one at the end of a road that slips.
+
+    0 -> 1 -> 2 -> 3 -> 4 (large, again and again);  back to 0 from anywhere (small)
+
+Strens 2000, "A Bayesian framework for reinforcement learning", after Dearden et al. 1998; also known
+as n-chain. Always going forward is best and, once under way, worth 3,677 in 1,000 steps, which are what the
+original counts; here the world is endless and its registered time limit is 100. `slip` and the rewards
+may be traced.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl.envs.worlds import tabular
+from jaxrl.envs.worlds.tabular import Tabular
+from jaxrl.types import Env
+
+
+def mdp(length: int = 5, slip: float = 0.2, small: float = 2.0, large: float = 10.0) -> Tabular:
+    """The table: action 0 goes forward, action 1 goes back; with probability `slip` it is the other one.
+
+    Raises:
+      ValueError: a chain of less than two states.
+    """
+    if length < 2:
+        raise ValueError(f"length must be at least 2, not {length!r}")
+    states = np.arange(length)
+    forward = np.eye(length, dtype=np.float32)[np.minimum(states + 1, length - 1)]
+    back = np.eye(length, dtype=np.float32)[np.zeros(length, int)]
+    transition = jnp.stack([(1 - slip) * forward + slip * back, slip * forward + (1 - slip) * back], axis=1)
+    # Where it leads tells which of the two happened.
+    reward = small * back + large * np.outer(states == length - 1, states == length - 1)
+    reward = jnp.broadcast_to(jnp.asarray(reward, jnp.float32)[:, None], transition.shape)
+    start = jnp.asarray(states == 0, jnp.float32)
+    return Tabular(transition, reward, jnp.zeros(length, bool), start)
+
+
+def make(
+    *,
+    length: int = 5,
+    slip: float = 0.2,
+    small: float = 2.0,
+    large: float = 10.0,
+    observation: str = "one_hot",
+) -> Env:
+    """The chain of `mdp` as an environment; `observation` is "one_hot" or "index"."""
+    return tabular.env(mdp(length, slip, small, large), observation)

@@ -1,0 +1,65 @@
+"""Garnet: random worlds of any size, a new one for every seed.
+
+Archibald et al. 1995, "On the generation of Markov decision processes"; Bhatnagar et al. 2009,
+"Natural actor-critic algorithms", https://doi.org/10.1016/j.automatica.2009.07.008. From every state
+every action leads to `branching` different states, drawn at random; their probabilities are the gaps
+between uniform points on [0, 1]; rewards are normal. As Bhatnagar's GARNET(n, m, b, 0, 0): rewards
+have no noise and the world does not drift. Endless; the registered time limit is 100.
+
+The seed may be traced, so a vmap draws thousands of worlds:
+
+    mdps = jax.vmap(lambda seed: garnet.mdp(seed, num_states=32))(jnp.arange(1000))
+    best = jax.vmap(lambda mdp: tabular.optimal_return(mdp, 0.95))(mdps)
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.envs.worlds import tabular
+from jaxrl.envs.worlds.tabular import Tabular
+from jaxrl.types import Env
+
+
+def mdp(
+    seed=0, num_states: int = 32, num_actions: int = 4, branching: int = 2, density: float = 1.0
+) -> Tabular:
+    """The table of one seed, an integer or a random key; episodes start in any state.
+
+    Args:
+      density: share of the pairs of state and action that have a reward at all.
+
+    Raises:
+      ValueError: more successors than states, or a count below 1.
+    """
+    if min(num_states, num_actions, branching) < 1 or branching > num_states:
+        raise ValueError(
+            f"a Garnet of {num_states} states, {num_actions} actions and {branching} successors is not one: "
+            "counts must be at least 1, and no more successors than states"
+        )
+    is_key = jnp.issubdtype(getattr(seed, "dtype", jnp.int32), jax.dtypes.prng_key)
+    key = seed if is_key else jax.random.key(seed)
+    order_key, gap_key, reward_key, where_key = jax.random.split(key, 4)
+    pairs = (num_states, num_actions)
+    order = jnp.argsort(jax.random.uniform(order_key, (*pairs, num_states)), axis=-1)
+    rank = jnp.argsort(order, axis=-1)  # the first `branching` in a random order are the successors
+    # Exponentials over their sum have the law of gaps between uniform points; a gap of 0 would be none.
+    gaps = jnp.maximum(jax.random.exponential(gap_key, (*pairs, branching)), 1e-6)
+    gaps = gaps / gaps.sum(axis=-1, keepdims=True)
+    padded = jnp.concatenate([gaps, jnp.zeros((*pairs, num_states - branching))], axis=-1)
+    transition = jnp.take_along_axis(padded, rank, axis=-1)
+    rewarded = jax.random.uniform(where_key, pairs) < density
+    reward = jnp.where(rewarded, jax.random.normal(reward_key, pairs), 0.0)
+    return Tabular(transition, reward, jnp.zeros(num_states, bool), jnp.full(num_states, 1.0 / num_states))
+
+
+def make(
+    *,
+    seed: int = 0,
+    num_states: int = 32,
+    num_actions: int = 4,
+    branching: int = 2,
+    density: float = 1.0,
+    observation: str = "one_hot",
+) -> Env:
+    """The world of `mdp` as an environment; `observation` is "one_hot" or "index"."""
+    return tabular.env(mdp(seed, num_states, num_actions, branching, density), observation)

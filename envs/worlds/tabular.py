@@ -1,0 +1,262 @@
+"""Worlds as tables: sampled as an environment, and solved.
+
+    mdp = chain.mdp()
+    env = tabular.env(mdp)                                # a raw environment that plays it
+    best = tabular.optimal_return(mdp, gamma=0.95)        # what no policy can beat
+    mine = tabular.policy_value(mdp, policy, gamma=0.95)  # what this policy is worth, in every state
+
+Everything is traceable and may be vmapped over tables: thousands of worlds are solved in one program.
+`gamma` may be traced; so may `horizon`, but only a Python number can be differentiated through. Axes:
+`S` states, `A` actions.
+
+**The two readings of a time limit.** `horizon=None` is the endless world: a time limit is a
+truncation, and what would have come after it counts. `horizon=T` counts T steps and nothing after
+them: a time limit is an end, and the best policy may look at the clock.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.envs.wrappers import restart, transition
+from jaxrl.spaces import Box, Discrete
+from jaxrl.types import Env
+
+TOLERANCE = 1e-6  # of a value, relative to the largest one
+MOST_SWEEPS = 100_000
+_SUM = {"precision": "highest"}  # GPUs would otherwise round the factors of a float32 product
+
+
+@struct.dataclass
+class Tabular:
+    """A finite Markov decision process.
+
+    An episode ends where it enters a terminal state; what the tables say of leaving one is ignored.
+    """
+
+    transition: jax.Array  # [S, A, S] probabilities of the next state
+    reward: jax.Array  # [S, A], or [S, A, S] where it depends on the next state
+    terminal: jax.Array  # [S] bool
+    start: jax.Array  # [S] probabilities of the first state
+
+
+@struct.dataclass
+class State:
+    """Where one is: an index, int32."""
+
+    index: jax.Array
+
+
+def env(mdp: Tabular, observation="one_hot") -> Env:
+    """The environment that plays a table; one uniform number per step, inverted through its row.
+
+    Args:
+      observation: "one_hot" shows the state as float32 `[S]`, "index" as an integer; an array
+        `[S, ...]` shows its row (states with equal rows look the same).
+
+    Raises:
+      ValueError: another observation, or tables whose shapes do not fit.
+    """
+    num_states, num_actions = _sizes(mdp)
+    start, rows = _cumulative(mdp.start), _cumulative(mdp.transition)
+    rows = rows.reshape(num_states * num_actions, num_states)
+    rewards = jnp.asarray(mdp.reward, jnp.float32)
+    after = rewards.ndim == 3
+    rewards = rewards.reshape(-1)
+
+    if isinstance(observation, str):
+        if observation not in ("one_hot", "index"):
+            raise ValueError(f"observation {observation!r} is not known: take 'one_hot', 'index' or an array")
+        hot = observation == "one_hot"
+        space = Box(0.0, 1.0, (num_states,)) if hot else Discrete(num_states)
+        states = np.arange(num_states)
+
+        def observe(index):
+            return (states == index).astype(jnp.float32) if hot else index
+    else:
+        table = jnp.asarray(observation, jnp.float32)
+        if table.shape[:1] != (num_states,):
+            raise ValueError(f"observation needs a row for each of {num_states} states, not {table.shape}")
+        space = Box(-jnp.inf, jnp.inf, table.shape[1:])
+
+        def observe(index):
+            return table[index]
+
+    def reset(key):
+        index = _invert(start, jax.random.uniform(key))
+        return State(index), restart(observe(index))
+
+    def step(key, state, action):
+        return advance(state, action, jax.random.uniform(key))
+
+    def advance(state, action, uniform):
+        pair = state.index * num_actions + action
+        index = _invert(rows[pair], uniform)
+        reward = rewards[pair * num_states + index] if after else rewards[pair]
+        return State(index), transition(observe(index), reward, mdp.terminal[index])
+
+    return Env(reset, step, space, Discrete(num_actions))
+
+
+def backup(mdp: Tabular, values: jax.Array, gamma) -> jax.Array:
+    """What each action is worth when its successors are worth `values` `[S]`.
+
+        Q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) V(s'),   0 in and after terminal states
+
+    Returns:
+      Q `[S, A]`.
+    """
+    alive = ~mdp.terminal
+    future = jnp.einsum("sat,t->sa", mdp.transition, jnp.where(alive, values, 0.0), **_SUM)
+    return jnp.where(alive[:, None], expected_reward(mdp) + gamma * future, 0.0)
+
+
+def expected_reward(mdp: Tabular) -> jax.Array:
+    """The mean reward of each action, `[S, A]`."""
+    if jnp.ndim(mdp.reward) == 2:
+        return jnp.asarray(mdp.reward, jnp.float32)
+    return jnp.einsum("sat,sat->sa", mdp.transition, mdp.reward, **_SUM)
+
+
+def optimal_values(mdp: Tabular, gamma, horizon=None) -> jax.Array:
+    """The value of every state under the best policy, `[S]`, by value iteration.
+
+    Args:
+      gamma: discount per step; 1 is allowed with a horizon, and where every policy worth taking
+        comes to an end.
+      horizon: steps that count; None for all.
+
+    Raises:
+      ValueError: an endless world without a discount (where that is known before tracing).
+    """
+    num_states, _ = _sizes(mdp)
+    require_finite(gamma, horizon, mdp.terminal)
+    values = solve(lambda v: backup(mdp, v, gamma).max(axis=1), jnp.zeros(num_states), gamma, horizon)
+    return jnp.where(mdp.terminal, 0.0, values)
+
+
+def policy_value(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.Array:
+    """The value of every state under a policy `[S, A]` of probabilities, `[S]`, exactly.
+
+    Endless: V = (I - gamma P)^-1 r; not finite where gamma is 1 and the policy may go on for ever.
+    With a horizon: by backward induction.
+
+    Raises:
+      ValueError: an endless world without a discount (where that is known before tracing).
+    """
+    num_states, _ = _sizes(mdp)
+    require_finite(gamma, horizon, mdp.terminal)
+    if horizon is not None:
+        return solve(lambda v: (policy * backup(mdp, v, gamma)).sum(1), jnp.zeros(num_states), gamma, horizon)
+    alive = (~mdp.terminal).astype(jnp.float32)
+    chain = jnp.einsum("sa,sat->st", policy, mdp.transition, **_SUM) * alive[:, None] * alive
+    reward = (policy * expected_reward(mdp)).sum(axis=1) * alive
+    return _eliminate(jnp.eye(num_states) - gamma * chain, reward)
+
+
+def optimal_return(mdp: Tabular, gamma, horizon=None) -> jax.Array:
+    """The best expected return of an episode, a scalar; see `optimal_values`."""
+    return jnp.dot(mdp.start, optimal_values(mdp, gamma, horizon), **_SUM)
+
+
+def policy_return(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.Array:
+    """The expected return of an episode under a policy `[S, A]`, a scalar; see `policy_value`."""
+    return jnp.dot(mdp.start, policy_value(mdp, policy, gamma, horizon), **_SUM)
+
+
+def uniform_policy(mdp: Tabular) -> jax.Array:
+    """All actions equally likely, `[S, A]`."""
+    num_states, num_actions = _sizes(mdp)
+    return jnp.full((num_states, num_actions), 1.0 / num_actions)
+
+
+def greedy_policy(mdp: Tabular, values: jax.Array, gamma) -> jax.Array:
+    """The best action against `values` `[S]`, one-hot `[S, A]`; the first of equals."""
+    _, num_actions = _sizes(mdp)
+    return jax.nn.one_hot(backup(mdp, values, gamma).argmax(axis=1), num_actions)
+
+
+def solve(improve, values: jax.Array, gamma, horizon=None, leaks: bool = False) -> jax.Array:
+    """Applies a Bellman operator `horizon` times, or until its fixed point is known to `TOLERANCE`.
+
+    The fixed point lies within gamma / (1 - gamma) times the least and the largest change of the last
+    sweep (MacQueen 1966; Porteus 1971), so the middle of the two is added and their distance is what
+    must vanish: in worlds that mix, that is long before the values themselves stand still.
+
+    Args:
+      improve: `values -> values`.
+      leaks: whether probabilities sum to less than one, that is, an end of value 0 is not in `values`.
+    """
+    if horizon is not None:
+        return jax.lax.fori_loop(0, horizon, lambda _, v: improve(v), values)
+    gamma = jnp.asarray(gamma, jnp.float32)
+    discounted = gamma < 1.0
+    factor = jnp.where(discounted, gamma / jnp.where(discounted, 1.0 - gamma, 1.0), 0.0)
+    allowed = jnp.maximum(jnp.where(discounted, TOLERANCE / factor, 0.0), 4 * np.finfo(np.float32).eps)
+
+    def bounds(change):
+        zero = leaks | ~discounted
+        low, high = change.min(), change.max()
+        return jnp.where(zero, jnp.minimum(low, 0.0), low), jnp.where(zero, jnp.maximum(high, 0.0), high)
+
+    def sweep(carry):
+        count, values, _ = carry
+        new = improve(values)
+        return count + 1, new, new - values
+
+    def unknown(carry):
+        count, values, change = carry
+        low, high = bounds(change)
+        return (count < MOST_SWEEPS) & (high - low > allowed * jnp.abs(values).max())
+
+    first = sweep((jnp.zeros((), jnp.int32), values, values))
+    _, values, change = jax.lax.while_loop(unknown, sweep, first)
+    low, high = bounds(change)
+    return values + factor * 0.5 * (low + high)
+
+
+def require_finite(gamma, horizon, terminal=()) -> None:
+    """Raises ValueError where an endless return would not be finite, as far as Python knows."""
+    known = not isinstance(gamma, jax.core.Tracer) and not isinstance(terminal, jax.core.Tracer)
+    if horizon is None and known and np.all(np.asarray(gamma) >= 1.0) and not np.any(terminal):
+        raise ValueError(f"gamma = {gamma} in an endless world: give a horizon, or a gamma below 1")
+
+
+def _sizes(mdp: Tabular) -> tuple[int, int]:
+    shape = jnp.shape(mdp.transition)
+    wanted = {"transition": (*shape[:2], *shape[:1]), "terminal": shape[:1], "start": shape[:1]}
+    for name, want in wanted.items():
+        if jnp.shape(getattr(mdp, name)) != want or len(shape) != 3:
+            raise ValueError(f"{name} must have shape {want}, not {jnp.shape(getattr(mdp, name))}")
+    if jnp.shape(mdp.reward) not in (shape, shape[:2]):
+        raise ValueError(f"reward must have shape {shape[:2]} or {shape}, not {jnp.shape(mdp.reward)}")
+    return shape[:2]
+
+
+def _cumulative(probabilities):
+    """Sums up to each outcome, the last exactly 1, so that no number of [0, 1) lies beyond it."""
+    sums = jnp.cumsum(jnp.asarray(probabilities, jnp.float32), axis=-1)
+    return sums / sums[..., -1:]
+
+
+def _invert(cumulative, uniform):
+    """The outcome that a number of [0, 1) stands for; never one of probability 0."""
+    return (cumulative <= uniform).sum(axis=-1, dtype=jnp.int32)
+
+
+def _eliminate(matrix, vector):
+    """Solves `matrix @ x = vector` by Gauss-Jordan elimination.
+
+    I - gamma P is diagonally dominant, so no pivoting is needed; and LAPACK's solver, batched over
+    worlds on a CPU, would share the thread pool with the program that waits for it.
+    """
+    table = jnp.concatenate([matrix, vector[:, None]], axis=1)
+    size = vector.shape[0]
+
+    def clear(k, table):
+        row = table[k] / table[k, k]
+        column = table[:, k] - (np.arange(size) == k)
+        return table - column[:, None] * row
+
+    return jax.lax.fori_loop(0, size, clear, table)[:, -1]

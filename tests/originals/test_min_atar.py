@@ -1,0 +1,172 @@
+"""The games of MinAtar beside the original: every transition from the same state with the same draws."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from originals.ledger import record
+from originals.min_atar_games import GAMES
+
+from jaxrl.envs.check import check_env
+from jaxrl.envs.min_atar import ENTRIES, common
+
+minatar = pytest.importorskip("minatar")
+
+LANES = 500
+STICKY = 0.1
+NAMES = {
+    "asterix": "Asterix",
+    "breakout": "Breakout",
+    "freeway": "Freeway",
+    "seaquest": "Seaquest",
+    "space_invaders": "SpaceInvaders",
+}
+each_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: f"{game.name}{len(game.actions)}")
+
+
+class Repeat:
+    """Stands in for the random numbers of `minatar.Environment`, which draws one for sticky actions."""
+
+    def rand(self):
+        return self.uniform
+
+
+def fields(state) -> dict:
+    return {name: getattr(state, name) for name in state.__dataclass_fields__}
+
+
+def play(game, num_steps, key):
+    """Transitions `[T, LANES, ...]` of ours: before, action, draws, after, observation, reward, terminated."""
+    module = game.module
+    advance = partial(module.advance, actions=game.actions, sticky_action_prob=STICKY, **game.options)
+
+    def fresh(key):
+        start_key, vary_key, which_key = jax.random.split(key, 3)
+        state = module.start(start_key)
+        other = game.vary(vary_key, state)
+        varied = jax.random.bernoulli(which_key)
+        return jax.tree.map(lambda a, b: jnp.where(varied, a, b), other, state)
+
+    def step(state, key):
+        draw_key, policy_key, fresh_key = jax.random.split(key, 3)
+        action, draws = game.policy(policy_key, state), module.draw(draw_key)
+        after, reward, terminated = advance(state, action, draws)
+        then = jax.tree.map(lambda a, b: jnp.where(terminated, a, b), fresh(fresh_key), after)
+        return then, (fields(state), action, draws, fields(after), module.observe(after), reward, terminated)
+
+    def lane(key):
+        start_key, run_key = jax.random.split(key)
+        return jax.lax.scan(step, fresh(start_key), jax.random.split(run_key, num_steps))[1]
+
+    batch = jax.jit(jax.vmap(lane))(jax.random.split(key, LANES))
+    return jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), batch)
+
+
+def rows(tree):
+    """A pytree of arrays `[B, ...]` as one of plain values for each of B rows; scalars become Python's."""
+    leaves, treedef = jax.tree.flatten(tree)
+    leaves = [leaf.tolist() if leaf.ndim == 1 else list(leaf) for leaf in leaves]
+    return [treedef.unflatten(row) for row in zip(*leaves)]
+
+
+def as_ours(game, original) -> dict:
+    """The original's state in our fields."""
+    last_action = game.actions.index(common.ALL_ACTIONS[original.last_action])
+    return {**game.read(original.env), "last_action": last_action}
+
+
+def compare(game, num_steps, key):
+    """Steps the original from each of our states; the number of transitions and the largest difference."""
+    before, action, draws, after, obs, reward, terminated = play(game, num_steps, key)
+    original = minatar.Environment(game.name, sticky_action_prob=STICKY, **game.original)
+    original.random = repeat = Repeat()
+    numbers = [common.ALL_ACTIONS.index(letter) for letter in game.actions]
+    expected, expected_obs, answers = [], np.zeros_like(obs), []
+    for i, (state, number, drawn) in enumerate(zip(rows(before), action.tolist(), rows(draws))):
+        game.write(original.env, state)
+        original.env.terminal = False
+        original.last_action = numbers[state["last_action"]]
+        original.env.random, repeat.uniform = game.random(drawn), drawn[0]
+        answers.append(original.act(numbers[number]))
+        expected.append(as_ours(game, original))
+        expected_obs[i] = original.state()
+
+    rewards, ends = (np.array(column) for column in zip(*answers))
+    largest = {"obs": np.abs(obs.astype(int) - expected_obs).max()}
+    largest["reward"] = np.abs(reward - rewards).max()
+    largest["terminated"] = np.abs(terminated.astype(int) - ends).max()
+    for name, ours in after.items():
+        theirs = np.array([row[name] for row in expected])
+        largest[name] = np.abs(ours.astype(float) - theirs.astype(float)).max()
+    wrong = {name: value for name, value in largest.items() if value > 0}
+    assert not wrong, f"{game.name} differs from the original in {wrong}"
+    happened = {"rewards": (rewards != 0).sum(), "ends": ends.sum()}
+    assert min(happened.values()) > 100, f"{game.name}: too little happened to compare, {happened}"
+    return len(rewards), max(largest.values())
+
+
+@each_game
+def test_transitions_are_the_originals(game):
+    compare(game, 20, jax.random.key(0))
+
+
+@pytest.mark.slow
+@each_game
+def test_many_transitions_are_the_originals(game):
+    transitions, largest = compare(game, 200, jax.random.key(1))
+    note = f"state, observation, reward, end; actions {game.actions}"
+    record(f"MinAtar/{NAMES[game.name]}", "MinAtar 1.0.15", transitions, largest, note)
+
+
+@each_game
+def test_starts_are_distributed_as_the_originals(game):
+    num = 4000
+    state = jax.jit(jax.vmap(game.module.start))(jax.random.split(jax.random.key(2), num))
+    original = minatar.Environment(game.name, **game.original)
+    original.seed(0)
+    expected, expected_obs = [], []
+    for _ in range(num):
+        original.reset()
+        expected.append(as_ours(game, original))
+        expected_obs.append(original.state())
+    for name, ours in fields(state).items():
+        theirs = np.array([row[name] for row in expected]).reshape(num, -1)
+        ours = np.asarray(ours).reshape(num, -1)
+        for value in np.union1d(ours, theirs):
+            # A share of 1/2 has a standard deviation of 0.008: 5.6 of the difference's.
+            difference = np.abs((ours == value).mean(0) - (theirs == value).mean(0)).max()
+            assert difference < 0.0625, f"{name} = {value}: shares differ by {difference}"
+    seen = np.asarray(jax.jit(jax.vmap(game.module.observe))(state))
+    assert np.abs(seen.mean(0) - np.mean(expected_obs, axis=0)).max() < 0.0625
+
+
+@each_game
+def test_spaces_are_the_originals(game):
+    original = minatar.Environment(game.name)
+    env = ENTRIES[f"MinAtar/{NAMES[game.name]}-v1"].make()
+    assert [common.ALL_ACTIONS.index(a) for a in game.module.MINIMAL_ACTIONS] == original.minimal_action_set()
+    assert env.action_space.n == len(original.minimal_action_set())
+    assert ENTRIES[f"MinAtar/{NAMES[game.name]}-v0"].make().action_space.n == original.num_actions()
+    assert list(env.observation_space.shape) == original.state_shape()
+    assert list(original.env.channels) == list(game.module.CHANNELS)
+
+
+@pytest.mark.parametrize("name", sorted(ENTRIES))
+def test_laws_of_environments(name):
+    check_env(ENTRIES[name].make())
+
+
+@pytest.mark.parametrize("name", sorted(NAMES[game.name] for game in GAMES))
+def test_a_sticky_action_is_the_last_executed_one(name):
+    """With probability 1 nothing is ever done; what is wrong is told."""
+    entry = ENTRIES[f"MinAtar/{name}-v1"]
+    env = entry.make(sticky_action_prob=1.0)
+    step = jax.jit(env.step)
+    state, _ = env.reset(jax.random.key(0))
+    for key in jax.random.split(jax.random.key(1), 5):
+        state, _ = step(key, state, jnp.int32(1))
+        assert state.last_action == 0
+    with pytest.raises(ValueError, match="sticky_action_prob must be between 0 and 1, not 1.5"):
+        entry.make(sticky_action_prob=1.5)
