@@ -99,15 +99,15 @@ for _id, _limit in from_gymnax.TIME_LIMITS.items():
     REGISTRY[f"gymnax/{_id}"] = _entry
     REGISTRY.setdefault(_id, _entry)
 
-for _name in from_brax.NAMES:
-    for _id in (_name, *(f"{_name}:{backend}" for backend in from_brax.BACKENDS)):
-        register(
-            f"brax/{_id}",
-            partial(from_brax.make, _id),
-            from_brax.TIME_LIMIT,
-            partial(from_brax.params, _id),
-            "brax 0.14",
-        )
+for _id in from_brax.PAIRS:
+    REGISTRY[f"brax/{_id}"] = Entry(
+        partial(from_brax.make, _id),
+        from_brax.TIME_LIMIT,
+        partial(from_brax.params, _id),
+        "brax 0.14",
+        # A reset in every step costs a quarter. From a pool, lanes that end together start apart.
+        resets="pool",
+    )
 
 for _make, _limit in {
     probes.value_only: None,

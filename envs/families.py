@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jax.extend.core import Literal, jaxpr_as_fun
+from jax.extend.core import Literal
 
 from jaxrl.envs.entry import require_known
 from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, time_limit
@@ -122,10 +122,11 @@ def drawn(
         inner, timestep = member(**state.params).step(key, state.inner, action)
         return Drawn(inner, state.params), told(state.params, timestep)
 
-    shapes = jax.eval_shape(draw, jax.random.key(0))
-    observation_space, action_space = spaces_for_all(member, shapes)
+    with jax.ensure_compile_time_eval():
+        example = draw(jax.random.key(0))
+    observation_space, action_space = spaces_for_all(member, example)
     if observe:
-        extra = np.full(sum(int(np.prod(p.shape)) for p in shapes.values()), np.inf, np.float32)
+        extra = np.full(sum(int(np.prod(p.shape)) for p in example.values()), np.inf, np.float32)
         low, high = (
             (jnp if isinstance(bound, jax.Array) else np).concatenate([bound, unknown])
             for bound, unknown in ((observation_space.low, -extra), (observation_space.high, extra))
@@ -173,7 +174,8 @@ def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTr
     """The spaces of `make(**params)` that hold whatever the values of `params` are.
 
     Args:
-      params: arrays or their shapes; only shapes and dtypes count.
+      params: an example. It is really made with it, so that `make` can reject values, and so that a library
+        which is imported there is not imported inside a trace, which its constants would not survive.
 
     Returns:
       The spaces of observations and of actions; bounds that depend on a parameter are infinite.
@@ -181,18 +183,17 @@ def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTr
     Raises:
       ValueError: for a parameter that shapes the program.
     """
-    spaces = None
+    with jax.ensure_compile_time_eval():
+        env = make(**params)
 
     def bounds(params):
-        nonlocal spaces
         env = make(**params)
-        spaces = (env.observation_space, env.action_space)
-        counts = [vars(s) for s in jax.tree.leaves(spaces) if not isinstance(s, Box)]
+        leaves = jax.tree.leaves((env.observation_space, env.action_space))
+        counts = [vars(space) for space in leaves if not isinstance(space, Box)]
         if any(isinstance(n, jax.core.Tracer) for n in jax.tree.leaves(counts)):
             raise TypeError("it is the size of a space")
-        return [(s.low, s.high) for s in jax.tree.leaves(spaces) if isinstance(s, Box)]
+        return [(space.low, space.high) for space in leaves if isinstance(space, Box)]
 
-    params = {n: jax.ShapeDtypeStruct(jnp.shape(p), jnp.result_type(p)) for n, p in params.items()}
     try:
         closed = jax.make_jaxpr(bounds)(params)
     except TypeError as error:  # JAX's own about tracers are of this kind
@@ -200,31 +201,25 @@ def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTr
         raise ValueError(
             f"what shapes the program cannot be drawn nor drift, among {', '.join(params)}: {reason}"
         ) from error
-
     depends = set(closed.jaxpr.invars)
     for eqn in closed.jaxpr.eqns:
         if any(v in depends for v in eqn.invars if not isinstance(v, Literal)):
             depends.update(eqn.outvars)
-    is_free = [isinstance(v, Literal) or v not in depends for v in closed.jaxpr.outvars]
-    nothing = [jnp.zeros(p.shape, p.dtype) for p in params.values()]
-    if any(isinstance(c, jax.core.Tracer) for c in closed.consts):  # made under a transformation
-        values = jaxpr_as_fun(closed)(*nothing)
-    else:
-        with jax.ensure_compile_time_eval():
-            values = [np.asarray(v) for v in jaxpr_as_fun(closed)(*map(np.asarray, nothing))]
-    found = iter(zip(values, is_free))
+    varies = iter([not isinstance(v, Literal) and v in depends for v in closed.jaxpr.outvars])
 
     def settled(space):
         if not isinstance(space, Box):
             return space
         floating = jnp.issubdtype(space.dtype, jnp.floating)
-        widest = (-np.inf, np.inf) if floating else (np.iinfo(space.dtype).min, np.iinfo(space.dtype).max)
-        low, high = (
-            value if free else wide for (value, free), wide in zip((next(found), next(found)), widest)
-        )
+        lowest, highest = (-np.inf, np.inf) if floating else _range(space.dtype)
+        low, high = (lowest if next(varies) else space.low), (highest if next(varies) else space.high)
         return Box(low, high, space.shape, space.dtype)
 
-    return tuple(jax.tree.map(settled, tree) for tree in spaces)
+    return jax.tree.map(settled, (env.observation_space, env.action_space))
+
+
+def _range(dtype):
+    return (False, True) if np.dtype(dtype) == bool else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
 def _maker(name, max_steps, params, fixed):

@@ -5,6 +5,7 @@ and overwrite the last observation. Importing brax takes about half a second; it
 """
 
 import inspect
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -18,25 +19,29 @@ from jaxrl.types import Env
 TIME_LIMIT = 1000
 BACKENDS = ("spring", "positional", "generalized", "mjx")
 
-# Without `swimmer`: it calls `jnp.clip(a_min=)`, which JAX 0.10 no longer has.
-NAMES = (
-    "ant",
-    "halfcheetah",
-    "hopper",
-    "humanoid",
-    "humanoidstandup",
-    "inverted_double_pendulum",
-    "inverted_pendulum",
-    "pusher",
-    "reacher",
-    "walker2d",
-)
+# The backends of each, the default first. Without `fast`, brax's dummy for its own tests.
+NAMES = {
+    "ant": BACKENDS,
+    "halfcheetah": BACKENDS,
+    "hopper": BACKENDS,
+    "humanoid": BACKENDS,
+    "humanoidstandup": BACKENDS,
+    "inverted_double_pendulum": BACKENDS,
+    "inverted_pendulum": BACKENDS,
+    "pusher": BACKENDS,
+    "reacher": BACKENDS,
+    "swimmer": ("generalized",),
+    "walker2d": BACKENDS,
+}
+# Every name that `make` knows: `ant` and `ant:spring`, ...
+PAIRS = tuple(pair for name, own in NAMES.items() for pair in (name, *(f"{name}:{b}" for b in own)))
 
 
 def make(brax_id: str, /, **params) -> Env:
-    """The raw environment behind `name` or `name:backend`; the backend is `spring` by default.
+    """The raw environment behind `name` or `name:backend`, one of `PAIRS`.
 
     Actions are in [-1, 1], which brax scales to its actuators; observations are unbounded float32.
+    brax's `done` is a body that has fallen or tipped over, never a time limit: `terminated`.
 
     Args:
       params: arguments of the environment's constructor, such as `ctrl_cost_weight`.
@@ -81,7 +86,16 @@ def _construct(brax_id: str, **params):
     from brax import envs as brax_envs
 
     name, _, backend = brax_id.partition(":")
-    return brax_envs.get_environment(name, backend=backend or BACKENDS[0], **params)
+    _mend_clip()
+    return brax_envs.get_environment(name, backend=backend or NAMES[name][0], **params)
+
+
+def _mend_clip() -> None:
+    """Lets brax.fluid (the swimmer) call `jnp.clip(a_min=)`, which JAX 0.10 no longer has."""
+    from brax import fluid
+
+    if fluid.jp is jnp:
+        fluid.jp = SimpleNamespace(**{**vars(jnp), "clip": lambda x, a_min: jnp.maximum(x, a_min)})
 
 
 def _arguments(env) -> dict[str, Any]:

@@ -13,11 +13,10 @@ from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
+_GAMES = """2048 animal_shogi backgammon connect_four gardner_chess go_9x9 hex kuhn_poker leduc_holdem othello
+    tic_tac_toe"""
 # No game has a time limit: each ends by its rules.
-NAMES = dict.fromkeys(
-    "2048 animal_shogi backgammon connect_four gardner_chess go_9x9 hex kuhn_poker leduc_holdem othello "
-    "tic_tac_toe".split()
-)
+NAMES = dict.fromkeys(_GAMES.split())
 
 
 def make(pgx_id: str, /) -> Env:

@@ -15,14 +15,11 @@ from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box
 from jaxrl.types import Env
 
-# The time limit of each, in steps.
-NAMES = dict.fromkeys(
-    "AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance CartpoleBalanceSparse CartpoleSwingup "
-    "CartpoleSwingupSparse CheetahRun FingerSpin FingerTurnEasy FingerTurnHard FishSwim HopperHop HopperStand "
-    "HumanoidStand HumanoidWalk HumanoidRun PendulumSwingup PointMass ReacherEasy ReacherHard SwimmerSwimmer6 "
-    "WalkerRun WalkerStand WalkerWalk".split(),
-    1000,
-)
+_TASKS = """AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance CartpoleBalanceSparse
+    CartpoleSwingup CartpoleSwingupSparse CheetahRun FingerSpin FingerTurnEasy FingerTurnHard FishSwim
+    HopperHop HopperStand HumanoidStand HumanoidWalk HumanoidRun PendulumSwingup PointMass ReacherEasy
+    ReacherHard SwimmerSwimmer6 WalkerRun WalkerStand WalkerWalk"""
+NAMES = dict.fromkeys(_TASKS.split(), 1000)  # the time limit of each, in steps
 
 
 def make(playground_id: str, /, **params) -> Env:
@@ -66,9 +63,8 @@ def _load(playground_id: str):
     try:
         from mujoco_playground import dm_control_suite
     except ImportError as error:
-        raise ValueError(
-            f"playground/{playground_id} needs the package playground: pip install 'jaxrl[playground]' ({error})"
-        ) from error
+        remedy = "needs the package playground: pip install 'jaxrl[playground]'"
+        raise ValueError(f"playground/{playground_id} {remedy} ({error})") from error
     return dm_control_suite
 
 

@@ -71,8 +71,8 @@ class Shifted:
 def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
     """Errors of measurement, independent in every component and step: type 3.1.
 
-    Floats get Gaussian noise and are not clipped, so their bounds become infinite. Bools flip, and integers and
-    discrete values are drawn anew from their whole range, with a probability.
+    Floats get Gaussian noise and are not clipped, so their bounds become infinite. Bools flip, and integers
+    and discrete values are drawn anew from their whole range, with a probability.
 
     Args:
       scale: standard deviation, in the units of the observation; a number, or an array that broadcasts
@@ -88,7 +88,7 @@ def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
     spaces, treedef = jax.tree.flatten(env.observation_space)
     floats = [_is_float(space) for space in spaces]
     noisy, flipping = not _is_zero(scale), not _is_zero(flip_probability)
-    if (noisy or flipping) and not (noisy and any(floats) or flipping and not all(floats)):
+    if (noisy or flipping) and not ((noisy and any(floats)) or (flipping and not all(floats))):
         remedy = "scale" if flipping else "flip_probability"
         raise ValueError(f"nothing would be noisy in {env.observation_space}: give {remedy} instead")
 
@@ -117,10 +117,9 @@ def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, sal
         partial_obs(cartpole, mask=[True, False, True, False])      positions, no velocities
         partial_obs(breakout, hide_probability=0.5)                 whole frames, as in flickering Atari
 
-    A hidden number is 0 and a hidden truth value false; a hidden discrete value `n` is one more than there
-    were, `n`, for 0 would be a lie. Whether something is hidden is independent in every step, the first one of
-    an episode included. The action mask stays visible. Flickering: Hausknecht and Stone 2015,
-    https://arxiv.org/abs/1507.06527
+    A hidden number is 0 and a hidden truth value false. A hidden discrete value is `n`, one more than there
+    were, for 0 would be a lie. Every step is hidden or not independently, the first one of an episode too.
+    The action mask stays visible. Flickering: Hausknecht and Stone 2015. https://arxiv.org/abs/1507.06527
 
     Args:
       mask: true for what is always visible, broadcast to the observation; a pytree where that is one. By
@@ -155,7 +154,7 @@ def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, sal
             return Discrete(space.n + 1)
         if isinstance(space, MultiDiscrete):
             return MultiDiscrete(tuple(n if s else n + 1 for n, s in zip(space.nvec, seen)))
-        if space.dtype == bool:
+        if np.dtype(space.dtype) == bool:
             return space
         xp = jnp if any(isinstance(b, jax.Array) for b in (space.low, space.high)) else np
         low = xp.where(seen, space.low, xp.minimum(space.low, 0)).astype(space.dtype)
@@ -280,8 +279,9 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
         passed = timestep.done.astype(jnp.int32) if clock == "episodes" else 1
         return Drifting(inner, state.time + passed), timestep
 
-    value = jax.eval_shape(lambda time: jnp.asarray(schedule(time)), jnp.zeros((), jnp.int32))
-    return Env(reset, step, *spaces_for_all(make, {parameter: value}))
+    with jax.ensure_compile_time_eval():
+        example = jnp.asarray(schedule(jnp.zeros((), jnp.int32)))
+    return Env(reset, step, *spaces_for_all(make, {parameter: example}))
 
 
 def sudden(before, after, at: int) -> Callable:
@@ -312,8 +312,8 @@ def scaled_reward(env: Env, scale=1.0) -> Env:
 def shifted_action(env: Env, shift=0) -> Env:
     """Gives the actions other names: `a` does what `(a + shift) mod n` did, in every choice.
 
-    The action mask is renamed too. `shift` may be traced; when it changes between steps it holds from the next
-    observation on, so that the mask which belongs to that stays true.
+    The action mask is renamed too. `shift` may be traced; when it changes between steps it holds from the
+    next observation on, so that the mask which belongs to that stays true.
 
     Raises:
       ValueError: for an action space that is not one Discrete or MultiDiscrete.

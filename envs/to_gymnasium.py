@@ -1,9 +1,10 @@
-"""Our environments for users of Gymnasium and of the libraries that build on it, Stable-Baselines3 among them.
+"""Our environments for users of Gymnasium and of what builds on it, such as Stable-Baselines3.
 
     env = to_gymnasium("CartPole-v1")                     # a gymnasium.Env
     env = to_gymnasium("Breakout-MinAtar", num_envs=64)   # a gymnasium.vector.VectorEnv, compiled as a whole
 
-https://gymnasium.farama.org. Gymnasium is imported when an environment is made: `pip install jaxrl[gymnasium]`.
+Gymnasium (https://gymnasium.farama.org) is imported when an environment is made: `pip install
+jaxrl[gymnasium]`.
 """
 
 import functools
@@ -26,8 +27,8 @@ def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int = 0, **p
     become Dict and Tuple. `action_masks()` gives the legal actions, where there are some.
 
     The vector environment resets in the same step (`AutoresetMode.SAME_STEP`): where an episode ended, the
-    observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the masks
-    `_final_obs` and `_final_info` say where.
+    observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the
+    masks `_final_obs` and `_final_info` say where.
 
     Args:
       env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.
@@ -213,7 +214,7 @@ def _space(space):
     if isinstance(space, MultiDiscrete):
         return spaces.MultiDiscrete(np.asarray(space.nvec))
     if isinstance(space, Box):
-        dtype = np.dtype(np.uint8) if space.dtype == bool else np.dtype(space.dtype)
+        dtype = np.dtype(np.uint8) if np.dtype(space.dtype) == bool else np.dtype(space.dtype)
         low, high = (
             np.broadcast_to(np.asarray(b), space.shape).astype(dtype) for b in (space.low, space.high)
         )
@@ -232,7 +233,7 @@ def _numpy(space, value):
     if isinstance(space, tuple | list):
         return tuple(_numpy(child, x) for child, x in zip(space, value))
     if isinstance(space, Box):
-        return value.astype(np.uint8) if space.dtype == bool else value
+        return value.astype(np.uint8) if np.dtype(space.dtype) == bool else value
     value = value.astype(np.int64)
     return value[()] if value.ndim == 0 else value
 

@@ -175,6 +175,8 @@ def test_the_guard_fails_what_has_become_slow(before, limit, status):
         (["train", "--num-envs", "0"], "at least 1"),
         (["population", "--agents", "64", "0"], "at least 1"),
         (["envs", "--envs", "CartPole"], "CartPole-v1"),
+        (["envs", "--num-envs", "64", "0"], "num_envs = 0 must be at least 1"),
+        (["envs", "--num-envs"], "--num_envs names none"),
         (["train", "--fail-below", "0.9"], "--against"),
         (["train", "--agents", "3"], "--agents"),
         (["train", "--env", "Breakout-MinAtar", "--contenders", "sb3"], "leave --contenders out"),

@@ -19,13 +19,16 @@ from jaxrl.spaces import Box, contains, sample
 
 KEY = jax.random.key(0)
 DOWNLOADS = "MNISTBandit-bsuite"
-GYMNAX = sorted(set(from_gymnax.TIME_LIMITS) - {DOWNLOADS})
-QUICK = [n for n in envs.names() if not n.startswith("brax/") and n != DOWNLOADS]
+GYMNAX = [f"gymnax/{name}" for name in sorted(set(from_gymnax.TIME_LIMITS) - {DOWNLOADS})]
+# Of names of the same thing the first; extras and brax have tests of their own.
+UNIQUE = {id(entry): name for name, entry in sorted(envs.REGISTRY.items(), reverse=True)}
+ELSEWHERE = ("brax/", "playground/", "craftax/", "navix/", "jumanji/", "pgx/", "xminigrid/")
+QUICK = sorted(n for n in UNIQUE.values() if not n.startswith(ELSEWHERE) and DOWNLOADS not in n)
 
 
 def gymnax_of(name, **params):
     """gymnax's own environment and parameters."""
-    return from_gymnax._construct(name, **params)
+    return from_gymnax._construct(name.removeprefix("gymnax/"), **params)
 
 
 def steps(env, num_steps, key=KEY):
@@ -45,7 +48,8 @@ def test_every_environment_of_gymnax_and_its_time_limit_is_registered():
     assert sorted(from_gymnax.TIME_LIMITS) == sorted(gymnax.registered_envs)
     for name in GYMNAX:
         limit = gymnax_of(name)[1].max_steps_in_episode
-        assert envs.REGISTRY[name].max_steps == from_gymnax.limit(name) == limit
+        assert envs.REGISTRY[name].max_steps == limit
+        assert from_gymnax.limit(name.removeprefix("gymnax/")) == limit
 
 
 def test_names_are_sorted_and_complete():
@@ -63,7 +67,7 @@ def test_names_are_sorted_and_complete():
 def test_parameters_are_scalars_that_make_accepts(name):
     entry = envs.REGISTRY[name]
     params = entry.params()
-    assert all(isinstance(v, bool | int | float) for v in params.values())
+    assert all(isinstance(v, bool | int | float | str) for v in params.values())
     assert "max_steps_in_episode" not in params
     if name != DOWNLOADS:
         entry.make(**params)
@@ -75,14 +79,17 @@ def test_parameters_are_scalars_that_make_accepts(name):
         ("cartpole", {}, "unknown environment 'cartpole'; the nearest: CartPole-v1"),
         ("brax/ant:cuda", {}, "the nearest: brax/ant"),
         ("CartPole-v1", {"lenght": 1.0}, "has no parameter 'lenght'; it has force_mag, gravity, length"),
-        ("CartPole-v1", {"gravity": "low"}, "gravity of CartPole-v1 must be like 9.8, not 'low'"),
-        ("CartPole-v1", {"gravity": jnp.ones(2)}, "gravity of CartPole-v1 must be like 9.8"),
-        ("Pong-misc", {"ball_x_speed": 0.5}, "ball_x_speed of Pong-misc must be a whole number"),
+        ("CartPole-v1", {"gravity": "low"}, "gravity must be one number, not 'low'"),
+        ("CartPole-v1", {"gravity": jnp.ones(2)}, "gravity must be one number"),
+        ("gymnax/CartPole-v1", {"lenght": 1.0}, "has no parameter 'lenght'; it has force_mag, gravity"),
+        ("gymnax/CartPole-v1", {"gravity": "low"}, "gravity of CartPole-v1 must be like 9.8, not 'low'"),
+        ("gymnax/CartPole-v1", {"gravity": jnp.ones(2)}, "gravity of CartPole-v1 must be like 9.8"),
+        ("gymnax/Pong-misc", {"ball_x_speed": 0.5}, "ball_x_speed of Pong-misc must be a whole number"),
         ("PointRobot-misc", {"dense_reward": 0.5}, "dense_reward of PointRobot-misc must be true or false"),
         ("CartPole-v1", {"max_steps": 0}, "max_steps must be a positive integer or None, not 0"),
         ("CartPole-v1", {"max_steps": 2.5}, "max_steps must be a positive integer or None, not 2.5"),
         ("CartPole-v1", {"max_steps": True}, "max_steps must be a positive integer or None, not True"),
-        ("CartPole-v1", {"max_steps_in_episode": -1}, "max_steps must be a positive integer"),
+        ("gymnax/CartPole-v1", {"max_steps_in_episode": -1}, "max_steps must be a positive integer"),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(name, arguments, message):
@@ -121,6 +128,8 @@ import sys
 from jaxrl import envs
 assert not {"gymnax", "brax", "mujoco", "matplotlib", "seaborn"} & set(sys.modules)
 envs.make("CartPole-v1")
+assert "gymnax" not in sys.modules
+envs.make("gymnax/CartPole-v1")
 assert "gymnax" in sys.modules
 late = {"brax", "mujoco", "matplotlib", "matplotlib.pyplot", "seaborn", "pandas", "scipy.stats"}
 assert not late & set(sys.modules), late & set(sys.modules)
@@ -150,7 +159,7 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 
 @pytest.mark.parametrize("name", QUICK)
 def test_environments_keep_the_laws(name):
-    check_env(envs.make(name))
+    check_env(envs.make(name, resets="fresh"), num_steps=1000)
 
 
 @pytest.mark.parametrize("name", GYMNAX)
@@ -168,7 +177,10 @@ def test_truncation_is_that_of_gymnax(name):
 # --- gymnax -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "FourRooms-misc", "UmbrellaChain-bsuite"])
+@pytest.mark.parametrize(
+    "name",
+    ["gymnax/CartPole-v1", "gymnax/Pendulum-v1", "gymnax/FourRooms-misc", "gymnax/UmbrellaChain-bsuite"],
+)
 def test_the_adapter_steps_as_gymnax_does(name):
     theirs, params = gymnax_of(name)
     env = envs.REGISTRY[name].make()
@@ -200,16 +212,16 @@ def test_no_leaf_of_a_state_loses_precision(name):
 @pytest.mark.parametrize(
     "name, params",
     [
-        ("BernoulliBandit-misc", {"normalize_time": False}),
-        ("Catch-bsuite", {"rows": 4, "columns": 3}),
-        ("DiscountingChain-bsuite", {"max_steps_in_episode": 2}),
-        ("FourRooms-misc", {"use_visual_obs": True}),
-        ("FrozenLake-misc", {"map_name": "8x8", "is_slippery": False}),
-        ("GaussianBandit-misc", {"normalize_time": False}),
-        ("MemoryChain-bsuite", {"num_bits": 3, "memory_length": 2}),
-        ("MetaMaze-misc", {"normalize_time": True, "punishment": -1.0, "rf_size": 5}),
-        ("Pendulum-v1", {"max_speed": 1.0}),
-        ("UmbrellaChain-bsuite", {"n_distractor": 2, "chain_length": 3}),
+        ("gymnax/BernoulliBandit-misc", {"normalize_time": False}),
+        ("gymnax/Catch-bsuite", {"rows": 4, "columns": 3}),
+        ("gymnax/DiscountingChain-bsuite", {"max_steps_in_episode": 2}),
+        ("gymnax/FourRooms-misc", {"use_visual_obs": True}),
+        ("gymnax/FrozenLake-misc", {"map_name": "8x8", "is_slippery": False}),
+        ("gymnax/GaussianBandit-misc", {"normalize_time": False}),
+        ("gymnax/MemoryChain-bsuite", {"num_bits": 3, "memory_length": 2}),
+        ("gymnax/MetaMaze-misc", {"normalize_time": True, "punishment": -1.0, "rf_size": 5}),
+        ("gymnax/Pendulum-v1", {"max_speed": 1.0}),
+        ("gymnax/UmbrellaChain-bsuite", {"n_distractor": 2, "chain_length": 3}),
     ],
 )
 def test_the_observation_space_is_true_for_other_parameters(name, params):
@@ -237,7 +249,9 @@ def test_pole_lengths_can_be_vmapped():
     assert not np.allclose(together.next_obs[0], together.next_obs[2], atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["FourRooms-misc", "MetaMaze-misc", "DeepSea-bsuite", "FrozenLake-misc"])
+@pytest.mark.parametrize(
+    "name", ["FourRooms-misc", "MetaMaze-misc", "DeepSea-bsuite", "FrozenLake-misc", "gymnax/FrozenLake-misc"]
+)
 def test_make_works_inside_jit_where_constructors_look_at_arrays(name):
     @jax.jit
     def first(key):
@@ -249,11 +263,11 @@ def test_make_works_inside_jit_where_constructors_look_at_arrays(name):
 
 def test_what_shapes_the_program_cannot_be_traced():
     with pytest.raises(ValueError, match="size of DeepSea-bsuite shapes the program"):
-        jax.jit(lambda size: envs.make("DeepSea-bsuite", size=size).reset(KEY))(4)
+        jax.jit(lambda size: envs.make("gymnax/DeepSea-bsuite", size=size).reset(KEY))(4)
 
 
 def velocity_after_a_push(**params):
-    env = envs.REGISTRY["CartPole-v1"].make(**params)
+    env = envs.REGISTRY["gymnax/CartPole-v1"].make(**params)
     state, _ = env.reset(KEY)
     _, timestep = env.step(KEY, state.replace(theta=1.0, theta_dot=1.0), jnp.int32(1))
     return timestep.obs[1]
@@ -272,13 +286,13 @@ def test_derived_parameters_follow_unless_they_are_given():
 @pytest.mark.parametrize(
     "name, params, limit",
     [
-        ("DeepSea-bsuite", {"size": 20}, 20),
-        ("FrozenLake-misc", {}, 100),
-        ("FrozenLake-misc", {"map_name": "8x8"}, 200),
-        ("FrozenLake-misc", {"desc": ["SFG"]}, 100),
-        ("FrozenLake-misc", {"desc": ["SFFFFFFG", *["FFFFFFFF"] * 7]}, 200),
-        ("CartPole-v1", {"max_steps_in_episode": 7}, 7),
-        ("BernoulliBandit-misc", {}, 100),
+        ("gymnax/DeepSea-bsuite", {"size": 20}, 20),
+        ("gymnax/FrozenLake-misc", {}, 100),
+        ("gymnax/FrozenLake-misc", {"map_name": "8x8"}, 200),
+        ("gymnax/FrozenLake-misc", {"desc": ["SFG"]}, 100),
+        ("gymnax/FrozenLake-misc", {"desc": ["SFFFFFFG", *["FFFFFFFF"] * 7]}, 200),
+        ("gymnax/CartPole-v1", {"max_steps_in_episode": 7}, 7),
+        ("gymnax/BernoulliBandit-misc", {}, 100),
     ],
 )
 def test_the_time_limit_follows_the_parameters(name, params, limit):

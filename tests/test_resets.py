@@ -1,5 +1,7 @@
 """Where the starts of new episodes come from: every way keeps the laws and draws starts fairly."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,7 +21,7 @@ from jaxrl.envs.wrappers import (
     transition,
 )
 from jaxrl.rollout import rollout, vectorize
-from jaxrl.spaces import Box, Discrete
+from jaxrl.spaces import Box, Discrete, sample
 from jaxrl.types import Env
 
 STARTS = 8
@@ -143,7 +145,7 @@ def _words(x):
 @pytest.mark.parametrize("resets", RESETS)
 def test_parameters_may_be_traced_and_differentiated(resets):
     def total(pace):
-        """After 7 steps: one episode of 5, and 2 steps from a new start, which lie at start + pace * steps."""
+        """After 7 steps: one episode of 5, then 2 steps from a new start; each goes on by `pace`."""
 
         def reset(key):
             state = jax.random.uniform(key)
@@ -162,6 +164,71 @@ def test_parameters_may_be_traced_and_differentiated(resets):
     paces = jnp.array([0.0, 1.0, 2.5])
     np.testing.assert_allclose(jax.jit(jax.vmap(total))(paces) - total(0.0), 4 * 2 * paces, atol=1e-5)
     np.testing.assert_allclose(jax.jit(jax.vmap(jax.grad(total)))(paces), 8.0, atol=1e-5)
+
+
+def starts_of(name, num_envs, rounds):
+    """First observations `[rounds * num_envs, D]` by resets, and from a pool, each start counted once."""
+    raw = envs.REGISTRY[name].make()
+    env = vectorize(auto_reset(time_limit(raw, 1), "pool"), num_envs)
+
+    def flat(obs):
+        return jnp.concatenate([x.reshape(num_envs, -1).astype(jnp.float32) for x in jax.tree.leaves(obs)], 1)
+
+    @jax.jit
+    def pooled(key):
+        def step(state, key):
+            action_key, step_key = jax.random.split(key)
+            action = jax.vmap(partial(sample, env.action_space))(jax.random.split(action_key, num_envs))
+            state, timestep = env.step(step_key, state, action)
+            return state, flat(timestep.obs)
+
+        def period(state, key):  # in which every lane's start is exchanged once
+            state, obs = jax.lax.scan(step, state, jax.random.split(key, POOL_PERIOD))
+            return state, obs[-1]
+
+        reset_key, run_key = jax.random.split(key)
+        return jax.lax.scan(period, env.reset(reset_key)[0], jax.random.split(run_key, rounds))[1]
+
+    @jax.jit
+    def fresh(key):
+        reset = jax.vmap(raw.reset)
+        return jax.lax.map(
+            lambda k: flat(reset(jax.random.split(k, num_envs))[1].obs), jax.random.split(key, rounds)
+        )
+
+    both = fresh(jax.random.key(0)), pooled(jax.random.key(1))
+    return [np.asarray(x).reshape(num_envs * rounds, -1) for x in both]
+
+
+def alike(a, b):
+    """The p-value of two samples `[n, D]` having one distribution, by their columns (Bonferroni)."""
+    least, columns = 1.0, 0
+    for x, y in zip(a.T, b.T):
+        values, both = np.unique(np.concatenate([x, y]), return_inverse=True)
+        if len(values) == 1:
+            continue
+        columns += 1
+        if len(values) > 30:
+            p = stats.ks_2samp(x, y).pvalue
+        else:
+            counts = [np.bincount(part, minlength=len(values)) for part in np.split(both, 2)]
+            p = stats.chi2_contingency(counts).pvalue
+        least = min(least, p)
+    return min(1.0, least * columns)
+
+
+SPOT = ("CartPole-v1", "Taxi-v3", "Breakout-MinAtar", "DeepSea-bsuite")
+OURS = sorted({id(e): n for n, e in envs.REGISTRY.items() if e.origin == "jaxrl"}.values())
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[] if n in SPOT else pytest.mark.slow) for n in OURS])
+def test_starts_from_a_pool_are_distributed_as_resets(name):
+    fresh, pooled = starts_of(name, 500, 20)
+    assert len(fresh) == len(pooled) == 10_000
+    assert alike(fresh, pooled) > 1e-3
+    if fresh.std() > 0 and (fresh.std(0) > 0).any():  # the test sees a difference where there is one
+        shifted = np.where(np.arange(len(pooled))[:, None] % 5 == 0, pooled[:1], pooled)
+        assert alike(fresh, shifted) < 1e-3
 
 
 def test_an_unknown_way_is_named():

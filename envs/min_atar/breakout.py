@@ -141,9 +141,9 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob):
 def observe(state: State):
     """`[10, 10, 4]` bool: a plane for each of `CHANNELS`."""
     planes = [
-        _CELL == 90 + state.paddle,
-        _CELL == 10 * state.ball_y + state.ball_x,
-        _CELL == 10 * state.last_y + state.last_x,
+        90 + state.paddle == _CELL,
+        10 * state.ball_y + state.ball_x == _CELL,
+        10 * state.last_y + state.last_x == _CELL,
         state.bricks & _BRICK != 0,
     ]
     return jnp.stack(planes, axis=-1)

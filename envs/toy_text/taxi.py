@@ -146,7 +146,9 @@ def advance(state: State, action, turn, elsewhere):
     south, north, east, west = _open(row, column)
 
     # A move is as wide as its own way is open: at a wall there is no slip either.
-    blocked = jnp.where(action < 2, jnp.where(action == 0, ~south, ~north), jnp.where(action == 2, ~east, ~west))
+    blocked = jnp.where(
+        action < 2, jnp.where(action == 0, ~south, ~north), jnp.where(action == 2, ~east, ~west)
+    )
     # Left of south, north, east, west are east, west, north, south; right is the opposite of left.
     left = jnp.where(action < 2, action + 2, 3 - action)
     heading = jnp.where(turn == 0, action, jnp.where(turn == 1, left, left ^ 1))

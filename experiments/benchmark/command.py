@@ -61,8 +61,8 @@ class Population(Common):
 class Envs(Common):
     """Environments stepped with random actions in one program, resets included."""
 
-    envs: tuple[str, ...] = ()  # their names; otherwise CartPole, Pendulum and the MinAtar games
-    num_envs: int = 256  # side by side
+    envs: tuple[str, ...] = ()  # their names; otherwise all that are ours and gymnax's too
+    num_envs: tuple[int, ...] = (64, 4096)  # side by side
     brax: bool = False  # brax's ant and hopper too
     seconds: float = 3.0  # length of a repeat
 
@@ -108,13 +108,10 @@ def command(argv: list[str]) -> int:
 
 def check(suite: str, options: Any) -> list[str]:
     """Who takes part. Raises ValueError for an option that makes no sense, with the remedy."""
-    for name in ("repeats", "num_envs", "learn_seeds"):
-        value = getattr(options, name, None)
-        if value is not None and value < 1:
-            raise ValueError(f"{name} = {value} must be at least 1")
-    for name in ("agents", "devices"):
-        for value in getattr(options, name, ()):
-            if value < 1:
+    for name in ("repeats", "num_envs", "learn_seeds", "agents", "devices"):
+        values = getattr(options, name, None)
+        for value in values if isinstance(values, tuple) else (values,):
+            if value is not None and value < 1:
                 raise ValueError(f"{name} = {value} must be at least 1")
     for name in ("seconds", "limit", "fail_below"):
         value = getattr(options, name, None)
@@ -122,7 +119,7 @@ def check(suite: str, options: Any) -> list[str]:
             raise ValueError(f"{name} = {value} must be positive")
     if (getattr(options, "learn_steps", None) or 0) < 0:
         raise ValueError(f"learn_steps = {options.learn_steps} must not be negative; 0 leaves it out")
-    for name in ("env", "agents"):
+    for name in ("env", "agents", *(["num_envs"] if suite == "envs" else [])):
         if getattr(options, name, True) in ((), ""):
             raise ValueError(f"--{name} names none: leave it out for the usual ones")
     if options.fail_below is not None and options.against is None:

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxrl.envs import from_gymnax
+
 WORKERS = Path(__file__).parent / "workers"
 
 # The longest that a step of a set-up may take: PyTorch is large and some lines are slow.
@@ -92,7 +94,7 @@ SUITES: dict[str, dict[str, Contender]] = {
         "gymnax": Contender(
             "step_envs.py",
             settings={"library": "gymnax"},
-            takes_part=lambda env: "/" not in env,
+            takes_part=lambda env: env.removeprefix("gymnax/") in from_gymnax.TIME_LIMITS,
         ),
         "brax": Contender(
             "step_envs.py",

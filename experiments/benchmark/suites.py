@@ -55,8 +55,28 @@ TRAINING: dict[str, dict[str, Any]] = {
 TRAINING["gymnax/Breakout-MinAtar"] = TRAINING["Breakout-MinAtar"]  # the peers' own, without sticky actions
 LEARN_STEPS = {"CartPole-v1": 300_000, "Breakout-MinAtar": 1_000_000, "gymnax/Breakout-MinAtar": 1_000_000}
 
-GAMES = ("Breakout", "Asterix", "Freeway", "Seaquest", "SpaceInvaders")
-STEPPED = ("CartPole-v1", "Pendulum-v1", *(f"{game}-MinAtar" for game in GAMES))
+# Every environment that is ours and gymnax's too.
+STEPPED = (
+    "CartPole-v1",
+    "MountainCar-v0",
+    "MountainCarContinuous-v0",
+    "Acrobot-v1",
+    "Pendulum-v1",
+    "Breakout-MinAtar",
+    "Asterix-MinAtar",
+    "Freeway-MinAtar",
+    "Seaquest-MinAtar",
+    "SpaceInvaders-MinAtar",
+    "Catch-bsuite",
+    "DeepSea-bsuite",
+    "MemoryChain-bsuite",
+    "UmbrellaChain-bsuite",
+    "DiscountingChain-bsuite",
+    "SimpleBandit-bsuite",
+    "FrozenLake-misc",
+    "FourRooms-misc",
+    "Pong-misc",
+)
 BRAX = ("brax/ant", "brax/hopper")
 
 SCALE = (64, 128, 256, 512, 1024, 2048, 4096)
@@ -122,8 +142,11 @@ def envs_cases(options) -> list[Case]:
     names = options.envs or (STEPPED + (BRAX if options.brax else ()))
     for name in names:
         lookup("environment", envs.REGISTRY, name)
-    settings = {"num_envs": options.num_envs, "seconds": options.seconds}
-    return [Case(name, {**settings, "env": name}) for name in names]
+    return [
+        Case(f"{name}, {lanes} lanes", {"num_envs": lanes, "seconds": options.seconds, "env": name})
+        for name in names
+        for lanes in options.num_envs
+    ]
 
 
 def compile_cases(options) -> list[Case]:

@@ -1,10 +1,12 @@
 """How far our environments are from their originals: every differential test records what it compared.
 
-`JAXRL_LEDGER=FILE pytest tests/originals -m ""` writes the rows as JSON lines; docs/environments.md shows them.
+    JAXRL_LEDGER=rows.jsonl pytest tests/originals -m "slow or not slow"
+    python tests/originals/ledger.py rows.jsonl        # the table of docs/environments.md
 """
 
 import json
 import os
+import sys
 
 
 def record(environment: str, original: str, transitions: int, largest: float, note: str = "") -> None:
@@ -15,3 +17,23 @@ def record(environment: str, original: str, transitions: int, largest: float, no
     if path := os.environ.get("JAXRL_LEDGER"):
         with open(path, "a") as file:
             file.write(json.dumps(row) + "\n")
+
+
+def table(rows: list[dict]) -> str:
+    """Rows as a table in Markdown; of several for one environment and original the one that compared most."""
+    most: dict[tuple, dict] = {}
+    for row in rows:
+        key = row["environment"], row["original"]
+        if row["transitions"] >= most.get(key, row)["transitions"]:
+            most[key] = row
+    lines = ["| environment | original | transitions | largest difference | |", "| --- | --- | ---: | ---: | --- |"]
+    for _, row in sorted(most.items()):
+        largest = "0" if row["largest"] == 0 else f"{row['largest']:.1e}"
+        cells = (row["environment"], row["original"], f"{row['transitions']:,}", largest, row["note"])
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    with open(sys.argv[1]) as file:
+        print(table([json.loads(line) for line in file]))

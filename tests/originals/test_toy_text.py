@@ -1,0 +1,472 @@
+"""Toy text beside Gymnasium: whole tables, sampled transitions, whole games of cards, distributions.
+
+What the original draws is put into its hands: the numbers and cards that our keys gave.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+pytest.importorskip("gymnasium")
+scipy_stats = pytest.importorskip("scipy.stats")
+
+import gymnasium
+from gymnasium.envs.toy_text.blackjack import BlackjackEnv, deck
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
+from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
+from gymnasium.envs.toy_text.taxi import TaxiEnv
+from originals.ledger import record
+
+from jaxrl.envs.check import check_env
+from jaxrl.envs.toy_text import ENTRIES, blackjack, cliff_walking, frozen_lake, taxi
+
+ORIGINAL = f"gymnasium {gymnasium.__version__}"
+TRANSITIONS = 100_000
+KEY = jax.random.key(0)
+WIDE = ("FSFH", "FFHF", "HFFS", "FHFF", "SFFG")
+EVERY = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
+
+
+class Prepared:
+    """In place of NumPy's generator: hands out what is given to it, in this order."""
+
+    def __init__(self, *numbers):
+        self.numbers = list(numbers)
+
+    def random(self):
+        return self.numbers.pop(0)
+
+    def choice(self, options):
+        return options[int(self.numbers.pop(0) * len(options))]
+
+
+class Cards(Prepared):
+    """Hands out cards; the rest that a reset draws is only painted."""
+
+    def choice(self, options):
+        return self.numbers.pop(0) if options is deck else options[0]
+
+
+def chi_square(counts, probabilities):
+    """The p-value of counts under probabilities; what is impossible must not have happened."""
+    counts, probabilities = np.asarray(counts), np.asarray(probabilities)
+    assert (counts[probabilities == 0] == 0).all()
+    counts, probabilities = counts[probabilities > 0], probabilities[probabilities > 0]
+    return scipy_stats.chisquare(counts, probabilities / probabilities.sum() * counts.sum()).pvalue
+
+
+def shares(slots, number):
+    """Which part of all random numbers leads to each of 0 .. number - 1."""
+    return np.bincount(np.asarray(slots), minlength=number) / len(EVERY)
+
+
+# --- tables --------------------------------------------------------------------------------------
+
+LAKES = {
+    "4x4": {},
+    "8x8": {"map_name": "8x8"},
+    "still": {"is_slippery": False},
+    "rewarded": {"desc": WIDE, "success_rate": 0.75, "reward_schedule": (10, -5, -0.5)},
+    "sure": {"success_rate": 1.0},
+}
+TAXIS = {
+    "plain": {},
+    "rainy": {"is_rainy": True},
+    "fickle": {"fickle_passenger": True},
+    "both": {
+        "is_rainy": True,
+        "fickle_passenger": True,
+        "rainy_probability": 0.6,
+        "fickle_probability": 0.5,
+    },
+}
+
+
+def assert_same_table(table, advance, probabilities, slots=(0, 1, 2)):
+    """The original's `P` beside ours; `advance(state, action, slot)` is vectorized."""
+    num_actions = len(table[0])
+    size = len(table) * num_actions
+    state, action = (x.ravel() for x in np.mgrid[: len(table), :num_actions].astype(np.int32))
+    ours = [[np.asarray(x) for x in jax.jit(advance)(state, action, np.full(size, s))] for s in slots]
+    for index in range(size):
+        rows = table[state[index]][action[index]]
+        told = [tuple(x[index] for x in slot) for slot in ours]
+        if len(rows) == 1:
+            probability, *outcome = rows[0]
+            assert probability == 1.0
+            # Slots may be many where the original has one outcome: all of them must be that one.
+            for slot, chance in zip(told, probabilities):
+                assert chance == 0 or slot == tuple(outcome)
+        else:
+            assert len(rows) == len(told)
+            for (probability, *outcome), slot, chance in zip(rows, told, probabilities):
+                assert abs(probability - chance) <= 2**-23  # our random numbers are multiples of that
+                assert tuple(outcome) == slot
+    return size
+
+
+@pytest.mark.parametrize("name", LAKES)
+def test_table_of_frozen_lake(name):
+    options = LAKES[name]
+    original = FrozenLakeEnv(**options)
+    lake = np.array([list(row) for row in options.get("desc", MAPS[options.get("map_name", "4x4")])])
+    table, rewards = frozen_lake.moves(lake), options.get("reward_schedule", (1.0, 0.0, 0.0))
+    straight = options.get("success_rate", 1 / 3) if options.get("is_slippery", True) else 1.0
+    turns = jax.jit(frozen_lake.slip)(EVERY, jnp.float32(straight))
+
+    def advance(position, action, slot):
+        state, *rest = frozen_lake.advance(table, rewards, frozen_lake.State(position), action, slot - 1)
+        return state.position, *rest
+
+    size = assert_same_table(original.P, advance, shares(turns + 1, 3))
+    record("FrozenLake-v1" + f" ({name})" * (name != "4x4"), ORIGINAL, size, 0.0, "the whole table")
+
+
+@pytest.mark.parametrize("slippery", [False, True])
+def test_table_of_cliff_walking(slippery):
+    def advance(position, action, slot):
+        state, *rest = cliff_walking.advance(cliff_walking.State(position), action, slot - 1)
+        return state.position, *rest
+
+    chances = shares(jax.jit(cliff_walking.slip)(EVERY) + 1, 3) if slippery else [0, 1, 0]
+    size = assert_same_table(CliffWalkingEnv(is_slippery=slippery).P, advance, chances)
+    record("CliffWalking" + "Slippery" * slippery + "-v1", ORIGINAL, size, 0.0, "the whole table")
+
+
+def taxi_state(number, fickle=False):
+    return taxi.State(
+        row=number // 100,
+        column=number // 20 % 5,
+        passenger=number // 4 % 5,
+        destination=number % 4,
+        fickle=jnp.broadcast_to(fickle, jnp.shape(number)),
+    )
+
+
+@pytest.mark.parametrize("rainy", [False, True])
+def test_table_of_taxi(rainy):
+    def advance(number, action, slot):
+        state, *rest = jax.vmap(taxi.advance)(taxi_state(number), action, slot, jnp.zeros_like(number))
+        return taxi.observe(state), *rest
+
+    straight = jnp.float32(0.8 if rainy else 1.0)
+    chances = shares(jax.jit(taxi.slip)(EVERY, straight), 3)
+    original = TaxiEnv(is_rainy=rainy)
+    size = assert_same_table(original.P, advance, chances)
+    masks = jax.vmap(taxi.mask)(taxi_state(np.arange(500)))
+    np.testing.assert_array_equal(masks, [original.action_mask(s) for s in range(500)])
+    record("Taxi-v4" + " (rainy)" * rainy, ORIGINAL, size, 0.0, "the whole table, and the action masks")
+
+
+# --- sampled transitions -------------------------------------------------------------------------
+
+
+def sampled(env, states, num_states, num_actions, draws):
+    """Steps from states drawn uniformly: state numbers, actions, draws, what came of it."""
+
+    @jax.jit
+    @jax.vmap
+    def go(key):
+        state_key, action_key, step_key = jax.random.split(key, 3)
+        number = jax.random.randint(state_key, (), 0, num_states)
+        action = jax.random.randint(action_key, (), 0, num_actions)
+        new, timestep = env.step(step_key, states(number), action)
+        return number, action, draws(step_key), new, timestep
+
+    return jax.tree.map(np.asarray, go(jax.random.split(KEY, TRANSITIONS)))
+
+
+@pytest.mark.parametrize("name", LAKES)
+def test_transitions_of_frozen_lake(name):
+    original = FrozenLakeEnv(**LAKES[name])
+    size = original.observation_space.n
+    env = frozen_lake.make(**LAKES[name])
+    assert (env.observation_space.n, env.action_space.n) == (size, 4)
+    compare_positions(original, env, frozen_lake.State, frozen_lake.draw, size)
+    record("FrozenLake-v1" + f" ({name})" * (name != "4x4"), ORIGINAL, TRANSITIONS, 0.0, "state injected")
+
+
+@pytest.mark.parametrize("name", ["CliffWalking-v1", "CliffWalkingSlippery-v1"])
+def test_transitions_of_cliff_walking(name):
+    original = gymnasium.make(name).unwrapped
+    compare_positions(original, ENTRIES[name].make(), cliff_walking.State, cliff_walking.draw, 48)
+    record(name, ORIGINAL, TRANSITIONS, 0.0, "state injected")
+
+
+def compare_positions(original, env, make_state, draws, size):
+    number, action, u, new, then = sampled(env, make_state, size, 4, draws)
+    for i in range(TRANSITIONS):
+        original.s, original.np_random = number[i], Prepared(u[i])
+        obs, reward, terminated, _, _ = original.step(action[i])
+        assert new.position[i] == then.obs[i] == obs
+        assert (then.reward[i], then.terminated[i]) == (reward, terminated)
+
+
+@pytest.mark.parametrize("name", TAXIS)
+def test_transitions_of_taxi(name):
+    original, env = TaxiEnv(**TAXIS[name]), taxi.make(**TAXIS[name])
+    can_be_fickle = TAXIS[name].get("fickle_passenger", False)
+    states = lambda number: taxi_state(number % 500, (number >= 500) & can_be_fickle)  # noqa: E731
+    number, action, u, new, then = sampled(env, states, 1000, 6, taxi.draw)
+    changed = 0
+    for i in range(TRANSITIONS):
+        original.s, original.np_random = number[i] % 500, Prepared(*u[i])
+        if not can_be_fickle or number[i] < 500:
+            original.fickle_step = False
+        else:
+            original.fickle_step = True
+        obs, reward, terminated, _, info = original.step(action[i])
+        fields = new.row[i], new.column[i], new.passenger[i], new.destination[i]
+        assert fields == original.decode(obs) and then.obs[i] == obs
+        assert (then.reward[i], then.terminated[i]) == (reward, terminated)
+        assert new.fickle[i] == original.fickle_step
+        assert (then.info["action_mask"][i] == info["action_mask"]).all()
+        changed += original.fickle_step != (can_be_fickle and number[i] >= 500)
+    assert (changed > 1000) == can_be_fickle
+    record("Taxi-v4" + f" ({name})" * (name != "plain"), ORIGINAL, TRANSITIONS, 0.0, "state injected")
+
+
+# --- resets and outcomes as often as they should be ----------------------------------------------
+
+
+def reset_states(env, number=60_000):
+    return jax.tree.map(np.asarray, jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, number)))
+
+
+def test_resets_of_taxi():
+    env, original = taxi.make(fickle_passenger=True), TaxiEnv(fickle_passenger=True)
+    state, timestep = reset_states(env)
+    draws = np.asarray(jax.vmap(taxi.draw)(jax.random.split(KEY, 10_000)))
+    for i, u in enumerate(draws):
+        original.np_random = Prepared(*u)
+        obs, info = original.reset()
+        assert (timestep.obs[i], state.fickle[i]) == (obs, original.fickle_step)
+        assert (timestep.info["action_mask"][i] == info["action_mask"]).all()
+    counts = np.bincount(timestep.obs, minlength=500)
+    assert chi_square(counts, original.initial_state_distrib) > 1e-4
+    assert chi_square(np.bincount(state.fickle), [0.7, 0.3]) > 1e-4
+    assert not reset_states(taxi.make(), 1000)[0].fickle.any()
+
+
+def test_resets_on_maps():
+    for options in LAKES.values():
+        _, timestep = reset_states(frozen_lake.make(**options))
+        expected = FrozenLakeEnv(**options).initial_state_distrib
+        counts = np.bincount(timestep.obs, minlength=len(expected))
+        assert (expected > 0).sum() == 1 or chi_square(counts, expected) > 1e-4
+        assert (counts[expected == 0] == 0).all()
+    for slippery in (False, True):
+        _, timestep = reset_states(cliff_walking.make(is_slippery=slippery), 100)
+        assert (timestep.obs == 36).all()
+
+
+@pytest.mark.parametrize(
+    "env, original, state, number, action",
+    [
+        (frozen_lake.make(), FrozenLakeEnv(), frozen_lake.State, 9, 2),
+        (frozen_lake.make(success_rate=0.75), FrozenLakeEnv(success_rate=0.75), frozen_lake.State, 9, 1),
+        (cliff_walking.make(is_slippery=True), CliffWalkingEnv(is_slippery=True), cliff_walking.State, 35, 1),
+        (taxi.make(is_rainy=True), TaxiEnv(is_rainy=True), taxi_state, 253, 0),
+    ],
+    ids=["frozen-lake", "frozen-lake-0.75", "cliff-walking", "taxi"],
+)
+def test_outcomes_are_as_likely_as_they_should_be(env, original, state, number, action):
+    start = jax.tree.map(jnp.asarray, state(np.int32(number)))
+    step = jax.jit(jax.vmap(lambda key: env.step(key, start, jnp.int32(action))[1].next_obs))
+    counts = np.bincount(step(jax.random.split(KEY, TRANSITIONS)), minlength=len(original.P))
+    expected = np.zeros(len(original.P))
+    for probability, new, *_ in original.P[number][action]:
+        expected[new] += probability
+    assert (expected > 0).sum() == 3
+    assert chi_square(counts, expected) > 1e-4
+
+
+def test_a_fickle_passenger_takes_every_other_destination():
+    env = taxi.make(fickle_passenger=True)
+    start = jax.tree.map(jnp.asarray, taxi_state(np.int32(((2 * 5 + 2) * 5 + 4) * 4 + 1), True))
+    step = jax.jit(jax.vmap(lambda key: env.step(key, start, jnp.int32(0))[0].destination))
+    counts = np.bincount(step(jax.random.split(KEY, TRANSITIONS)), minlength=4)
+    assert chi_square(counts, [1, 0, 1, 1]) > 1e-4
+
+
+# --- Blackjack -----------------------------------------------------------------------------------
+
+LANES, STEPS = 500, 200
+
+
+@functools.cache
+def games(natural, sab):
+    """Random games: each step's cards, and those of the reset that follows if it ends the game."""
+    env = blackjack.make(natural=natural, sab=sab)
+
+    def step(carry, key):
+        state, _ = carry
+        action_key, step_key, reset_key = jax.random.split(key, 3)
+        action = jax.random.bernoulli(action_key, 0.5).astype(jnp.int32)
+        new, then = env.step(step_key, state, action)
+        carry = jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), env.reset(reset_key), (new, then))
+        told = action, jnp.stack(blackjack.draw(step_key)), jnp.stack(blackjack.deal(reset_key))
+        return carry, (*told, new, then, carry[1].obs)
+
+    @jax.jit
+    @jax.vmap
+    def play(key):
+        reset_key, run_key = jax.random.split(key)
+        first = env.reset(reset_key)
+        _, steps = jax.lax.scan(step, first, jax.random.split(run_key, STEPS))
+        return jnp.stack(blackjack.deal(reset_key)), first[1].obs, steps
+
+    return jax.tree.map(np.asarray, play(jax.random.split(KEY, LANES)))
+
+
+@pytest.mark.parametrize("natural, sab", [(False, True), (False, False), (True, False), (True, True)])
+def test_games_of_blackjack(natural, sab):
+    first_cards, first_obs, (action, cards, deals, new, then, obs_after) = games(natural, sab)
+    original, rewards, longest = BlackjackEnv(natural=natural, sab=sab), set(), 0
+
+    def deal(four):
+        original.np_random = Cards(*four)
+        return original.reset()[0]
+
+    for lane in range(LANES):
+        assert deal(first_cards[lane]) == tuple(x[lane] for x in first_obs)
+        for t in range(STEPS):
+            at = lane, t
+            original.np_random = Cards(*cards[at])
+            obs, reward, terminated, _, _ = original.step(action[at])
+            assert obs == tuple(x[at] for x in then.obs)
+            assert (then.reward[at], then.terminated[at]) == (reward, terminated)
+            assert new.total[at] == sum(original.player)
+            assert new.ace[at] == (1 in original.player)
+            assert new.untouched[at] == (len(original.player) == 2)
+            if not action[at]:
+                assert original.dealer[:2] == [new.shown[at], new.hidden[at]]
+                longest = max(longest, len(original.dealer) - 2)
+            rewards.add(reward)
+            if terminated:
+                assert deal(deals[at]) == tuple(x[at] for x in obs_after)
+    assert rewards == {-1.0, 0.0, 1.0} | ({1.5} if natural and not sab else set())
+    assert longest >= 5
+    record(
+        "Blackjack-v1" + f" (natural={natural}, sab={sab})" * (natural or not sab),
+        ORIGINAL,
+        LANES * STEPS,
+        0.0,
+        "whole games in lockstep with the same cards",
+    )
+
+
+def test_the_dealer_never_needs_more_cards():
+    @functools.cache
+    def most(total, ace):
+        """The most cards that a dealer with this hand can take, by the original's count of a hand."""
+        worth = total + 10 if ace and total + 10 <= 21 else total
+        if worth >= 17:
+            return 0
+        return 1 + max(most(total + card, ace or card == 1) for card in set(deck))
+
+    longest = max(most(a + b, 1 in (a, b)) for a in deck for b in deck)
+    assert longest == blackjack.DEALER_CARDS == len(blackjack.draw(KEY))
+    # That longest game: two aces, four more, a six, five aces.
+    ones = [jnp.int32(card) for card in (1, 1, 1, 1, 6, 1, 1, 1, 1, 1)]
+    assert blackjack.dealer_plays(jnp.int32(2), jnp.bool_(True), ones) == 17
+    assert blackjack.dealer_plays(jnp.int32(2), jnp.bool_(True), ones[:-1]) == 16
+
+
+def test_cards_are_drawn_alike_and_independently():
+    keys = jax.random.split(KEY, 200_000)
+    expected = np.bincount(deck, minlength=11) / 13
+    for draw in (blackjack.draw, blackjack.deal):
+        cards = np.stack(jax.jit(jax.vmap(draw))(keys))
+        for place in cards:
+            assert chi_square(np.bincount(place, minlength=11), expected) > 1e-4
+        for one, other in zip(cards, [*cards[1:], cards[0]]):
+            counts = np.bincount(one * 11 + other, minlength=121)
+            assert chi_square(counts, np.outer(expected, expected).ravel()) > 1e-4
+
+
+def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
+    @functools.cache
+    def ends(total, ace):
+        worth = total + 10 if ace and total <= 11 else total
+        if worth >= 17:
+            return np.eye(6)[min(worth, 22) - 17]
+        return sum(ends(total + card, ace or card == 1) for card in deck) / 13
+
+    start = blackjack.State(
+        total=jnp.int32(20), ace=jnp.bool_(False), untouched=jnp.bool_(True), shown=jnp.int32(0), hidden=0
+    )
+    env = blackjack.make()
+    step = jax.jit(jax.vmap(lambda key, state: env.step(key, state, jnp.int32(0))[1].reward, (0, None)))
+    for shown, hidden in [(1, 1), (2, 2), (6, 10), (10, 10), (1, 5), (10, 2)]:
+        state = start.replace(shown=jnp.int32(shown), hidden=jnp.int32(hidden))
+        reward = np.asarray(step(jax.random.split(KEY, TRANSITIONS), state))
+        chance = ends(shown + hidden, 1 in (shown, hidden))
+        expected = [chance[4], chance[3], chance[:3].sum() + chance[5]]  # against a 20
+        counts = [(reward == r).sum() for r in (-1.0, 0.0, 1.0)]
+        assert (np.array(expected) > 0).sum() < 2 or chi_square(counts, expected) > 1e-4
+        assert all(n == 0 for n, p in zip(counts, expected) if p == 0)
+
+
+# --- the registry's view -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_laws_are_kept_and_the_limits_are_gymnasiums(name):
+    entry = ENTRIES[name]
+    check_env(entry.make())
+    if not name.endswith("-misc") and name != "Taxi-v3":  # an old name, which now warns or is gone
+        assert entry.max_steps == gymnasium.spec(name).max_episode_steps
+
+
+def test_the_defaults_are_those_of_the_ids():
+    told = {
+        "natural": ENTRIES["Blackjack-v1"].params()["natural"],
+        "sab": ENTRIES["Blackjack-v1"].params()["sab"],
+    }
+    assert gymnasium.spec("Blackjack-v1").kwargs == told
+    for name in ("FrozenLake-v1", "FrozenLake8x8-v1", "CliffWalkingSlippery-v1"):
+        assert gymnasium.spec(name).kwargs.items() <= ENTRIES[name].params().items()
+
+
+def test_options_may_be_traced():
+    for make, name, value in (
+        (frozen_lake.make, "success_rate", 0.5),
+        (frozen_lake.make, "is_slippery", False),
+        (cliff_walking.make, "is_slippery", True),
+        (taxi.make, "is_rainy", True),
+        (taxi.make, "fickle_probability", 0.5),
+        (blackjack.make, "sab", False),
+    ):
+
+        def play(value, make=make, name=name):
+            env = make(**{name: value})
+            keys = jax.random.split(KEY, 64)
+            states, _ = jax.vmap(env.reset)(keys)
+            return jax.vmap(env.step)(keys, states, jnp.zeros(64, jnp.int32))
+
+        for a, b in zip(jax.tree.leaves(jax.jit(play)(value)), jax.tree.leaves(play(value))):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "make, arguments, message",
+    [
+        (frozen_lake.make, {"map_name": "5x5"}, "map_name must be one of 4x4, 8x8, not '5x5'"),
+        (frozen_lake.make, {"desc": ["SF", "G"]}, "rows of one length"),
+        (frozen_lake.make, {"desc": ["FFG"]}, "with an S"),
+        (frozen_lake.make, {"desc": ["SXG"]}, "of S, F, H and G"),
+        (frozen_lake.make, {"desc": []}, "with an S"),
+        (frozen_lake.make, {"desc": [1]}, "rows of the letters"),
+        (frozen_lake.make, {"success_rate": 1.5}, "success_rate must be a probability, not 1.5"),
+        (frozen_lake.make, {"reward_schedule": (1, 0)}, "reward_schedule must be for goal, hole and ice"),
+        (taxi.make, {"rainy_probability": -1}, "rainy_probability must be a probability, not -1"),
+        (taxi.make, {"fickle_probability": 2}, "fickle_probability must be a probability, not 2"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(make, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        make(**arguments)

@@ -1,0 +1,374 @@
+"""Four Rooms and Pong against slow second opinions, written in NumPy and Python from their rules."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from originals.ledger import record
+from scipy import stats
+
+from jaxrl.envs.check import check_env
+from jaxrl.envs.misc import ENTRIES, four_rooms, pong
+
+TRANSITIONS = 100_000
+KEY = jax.random.key(0)
+EVERY = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_laws_are_kept(name):
+    check_env(ENTRIES[name].make())
+
+
+# --- Four Rooms ----------------------------------------------------------------------------------
+
+FREE = {(r, c) for r, row in enumerate(four_rooms.MAP) for c, tile in enumerate(row) if tile == " "}
+WAYS = ((-1, 0), (0, 1), (1, 0), (0, -1))
+
+
+def walk(cell, direction):
+    """Where a step leads on the map."""
+    to = cell[0] + WAYS[direction][0], cell[1] + WAYS[direction][1]
+    return to if to in FREE else cell
+
+
+def distances(start, neighbours):
+    """Steps to every cell, by a search in breadth."""
+    found, front = {start: 0}, [start]
+    while front:
+        front = [
+            n
+            for cell in front
+            for n in neighbours(cell)
+            if n not in found and not found.update({n: found[cell] + 1})
+        ]
+    return found
+
+
+def test_the_map_is_that_of_gymnax_with_four_rooms_and_four_hallways():
+    rooms = pytest.importorskip("gymnax.environments.misc.rooms")
+    assert rooms.four_rooms_map.split() == [row for row in "\n".join(four_rooms.MAP).split()]
+    assert rooms.four_rooms_map[1:].split("\n") == list(four_rooms.MAP)
+    hallways = {(3, 6), (10, 6), (6, 2), (7, 9)}
+    left = FREE - hallways
+    sizes = []
+    while left:
+        room = set(distances(min(left), lambda c: {walk(c, d) for d in range(4)} - hallways))
+        sizes.append(len(room))
+        left -= room
+    assert sorted(sizes) == [20, 25, 25, 30] and len(four_rooms.CELLS) == len(FREE) == 104
+
+
+def test_walls_by_comparison_are_the_walls_of_the_map():
+    rows, columns = np.indices((13, 13))
+    np.testing.assert_array_equal(four_rooms.is_wall(rows, columns), four_rooms.WALLS)
+
+
+def all_steps():
+    """Every cell, direction and whether the goal was there: where `advance` leads, `[104, 4, 2]`."""
+    cells = jnp.asarray(four_rooms.CELLS)
+    go = jax.vmap(jax.vmap(four_rooms.advance, (None, 0)), (0, None))
+    state, _ = go(four_rooms.State(cells, cells * 0), jnp.arange(4))
+    return np.asarray(state.pos)
+
+
+def test_every_step_and_every_distance():
+    led = all_steps()
+    table = {}
+    for cell, row in zip(four_rooms.CELLS.tolist(), led.tolist()):
+        for direction in range(4):
+            assert tuple(row[direction]) == walk(tuple(cell), direction)
+        table[tuple(cell)] = [tuple(to) for to in row]
+    for start in FREE:
+        ours = distances(start, lambda cell: table[cell])
+        theirs = distances(start, lambda cell: [walk(cell, d) for d in range(4)])
+        assert ours == theirs and set(ours) == FREE
+    assert distances((4, 1), lambda cell: table[cell])[8, 9] == 16
+
+
+def test_a_step_fails_as_often_as_it_should():
+    for fail_prob in (0.0, 1 / 3, 0.6, 1.0):
+        for action in range(4):
+            way = jax.jit(four_rooms.turned)(EVERY, action, jnp.float32(fail_prob))
+            share = np.bincount(way, minlength=4) / len(EVERY)
+            expected = np.full(4, fail_prob / 3)
+            expected[action] = 1 - fail_prob
+            np.testing.assert_allclose(share, expected, atol=2**-22)
+
+
+def test_transitions_of_four_rooms():
+    env = four_rooms.make(resample_init_pos=True, resample_goal_pos=True)
+    see = four_rooms.make(use_visual_obs=True)
+
+    @jax.jit
+    @jax.vmap
+    def go(key):
+        reset_key, action_key, step_key = jax.random.split(key, 3)
+        state, _ = env.reset(reset_key)
+        action = jax.random.randint(action_key, (), 0, 4)
+        return state, action, four_rooms.draw(step_key), env.step(step_key, state, action)
+
+    state, action, u, (new, then) = jax.tree.map(np.asarray, go(jax.random.split(KEY, TRANSITIONS)))
+    moved = np.zeros(4)
+    for i in range(TRANSITIONS):
+        cell, goal = tuple(state.pos[i].tolist()), tuple(state.goal[i].tolist())
+        assert cell in FREE and goal in FREE and cell != goal
+        # Failures lead in the order of the other directions, counted up from the action.
+        failed = next((k for k in (3, 2, 1) if u[i, 0] < (4 - k) / 9), 0)
+        cell = walk(cell, (action[i] + failed) % 4)
+        moved[failed] += 1
+        assert tuple(new.pos[i].tolist()) == cell and tuple(new.goal[i].tolist()) == goal
+        assert then.obs[i].tolist() == [*cell, *goal]
+        assert then.terminated[i] == then.reward[i] == (cell == goal)
+    assert stats.chisquare(moved, np.array([6, 1, 1, 1]) / 9 * TRANSITIONS).pvalue > 1e-4
+    assert then.obs.dtype == np.float32
+    record("FourRooms-misc", "a table in NumPy", TRANSITIONS, 0.0, "start, goal and action drawn")
+
+    obs = jax.jit(jax.vmap(see.step))(
+        jax.random.split(KEY, 1000), jax.tree.map(lambda x: x[:1000], state), action[:1000]
+    )[0]
+    pictures = jax.jit(jax.vmap(four_rooms.planes))(obs)
+    for i in range(1000):
+        expected = np.zeros((13, 13, 3), bool)
+        for r in range(13):
+            for c in range(13):
+                agent, goal = (r, c) == tuple(obs.pos[i].tolist()), (r, c) == tuple(obs.goal[i].tolist())
+                expected[r, c] = (r, c) not in FREE, agent, goal
+        np.testing.assert_array_equal(pictures[i], expected)
+
+
+@pytest.mark.parametrize("resample_init", [False, True])
+@pytest.mark.parametrize("resample_goal", [False, True])
+def test_resets_of_four_rooms(resample_init, resample_goal):
+    env = four_rooms.make(resample_init_pos=resample_init, resample_goal_pos=resample_goal)
+    state, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, TRANSITIONS))
+    pos, goal = (np.asarray(x) @ [13, 1] for x in (state.pos, state.goal))
+    assert (pos != goal).all()
+    if not resample_init:
+        assert (pos == 4 * 13 + 1).all()
+    if not resample_goal:
+        assert (goal == 8 * 13 + 9).all()
+    for resampled, cells, other in ((resample_init, pos, goal), (resample_goal, goal, pos)):
+        if resampled:
+            counts = np.bincount(cells, minlength=169)[~four_rooms.WALLS.ravel()]
+            assert (counts == 0).sum() == (len(np.unique(other)) == 1)
+            assert stats.chisquare(counts[counts > 0]).pvalue > 1e-4
+    if resample_init and resample_goal:
+        quarter = lambda cell: 2 * (cell // 13 > 6) + (cell % 13 > 6)  # noqa: E731
+        together = stats.contingency.crosstab(quarter(pos), quarter(goal)).count
+        assert together.min() > TRANSITIONS / 16 / 2
+
+
+def test_fixed_cells_and_mistakes_of_four_rooms():
+    env = four_rooms.make(pos_fixed=(1, 1), goal_fixed=[11, 11], fail_prob=0.0)
+    state, timestep = env.reset(KEY)
+    assert timestep.obs.tolist() == [1, 1, 11, 11]
+    for arguments, message in (
+        ({"pos_fixed": (0, 0)}, r"pos_fixed must be the row and column of a free cell, not \(0, 0\)"),
+        ({"goal_fixed": (4, 1)}, "pos_fixed and goal_fixed must differ"),
+        ({"fail_prob": 2.0}, "fail_prob must be a probability, not 2.0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            four_rooms.make(**arguments)
+
+
+# --- Pong ----------------------------------------------------------------------------------------
+
+
+def slow_pong(state, action, *, rows=30, columns=40, half=2, ball_max=3, own_speed=1, other_speed=1):
+    """One step by the rules of the docstring, cell by cell: the new state and the reward."""
+    s = dict(state)
+
+    def within(centre):
+        return sorted((half, centre, rows - 1 - half))[1]
+
+    s["paddle"] = within(s["paddle"] + {0: 0, 1: -own_speed, 2: own_speed}[action])
+    for _ in range(other_speed):
+        s["opponent"] += int(np.sign(state["row"] - s["opponent"]))
+    s["opponent"] = within(s["opponent"])
+
+    s["last_row"], s["last_column"] = s["row"], s["column"]
+    for _ in range(abs(s["row_speed"])):  # the direction may change on the way
+        way = int(np.sign(s["row_speed"]))
+        if not 0 <= s["row"] + way < rows:
+            s["row_speed"] *= -1
+            way = -way
+        s["row"] += way
+    s["column"] += s["column_speed"]
+
+    reward = 0.0
+    for front, centre, toward, points in ((1, "paddle", -1, -1.0), (columns - 2, "opponent", 1, 1.0)):
+        beyond = (s["column"] - front) * toward  # by how much the ball has passed the front
+        if state["column_speed"] * toward < 0 or beyond < 0:
+            continue
+        covered = range(s[centre] - half, s[centre] + half + 1)
+        if s["row"] in covered:
+            s["column"] = front - toward * beyond
+            s["column_speed"] *= -1
+            from_end = min(s["row"] - covered[0], covered[-1] - s["row"])
+            if half and from_end < half - half // 2:
+                s["row_speed"] += 1 if s["row"] > s[centre] else -1
+                s["row_speed"] = sorted((-ball_max, s["row_speed"], ball_max))[1]
+        else:
+            reward = points
+            s["column"] = sorted((0, s["column"], columns - 1))[1]
+    return s, reward
+
+
+def picture(s, rows, columns, half):
+    shown = np.zeros((rows, columns, 3), bool)
+    shown[s["paddle"] - half : s["paddle"] + half + 1, 0, 0] = True
+    shown[s["opponent"] - half : s["opponent"] + half + 1, columns - 1, 0] = True
+    shown[s["row"], s["column"], 1] = True
+    shown[s["last_row"], s["last_column"], 2] = True
+    return shown
+
+
+SIZES = {
+    "default": ({}, {}),
+    "other": (
+        dict(
+            width=17,
+            height=12,
+            paddle_half_height=1,
+            ball_max_y_speed=5,
+            ball_x_speed=2,
+            paddle_y_speed=2,
+            opponent_y_speed=3,
+        ),
+        dict(columns=17, rows=12, half=1, ball_max=5, own_speed=2, other_speed=3),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_transitions_of_pong(name):
+    """Half from games of a middling player, half from states drawn anywhere."""
+    options, slow_options = SIZES[name]
+    env = pong.make(**options)
+    rows, columns, _ = env.observation_space.shape
+    half, top = slow_options.get("half", 2), slow_options.get("ball_max", 3)
+    number = TRANSITIONS // 2 if name == "default" else TRANSITIONS // 10
+
+    def anywhere(key):
+        low = jnp.array([half, half, 0, 2, 0, 0, -top, 0])
+        high = jnp.array([rows - half, rows - half, rows, columns - 2, rows, columns, top + 1, 2])
+        x = jax.random.randint(key, (8,), low, high)
+        speed = options.get("ball_x_speed", 1)
+        return pong.State(*x[:7], column_speed=jnp.where(x[7] == 1, speed, -speed))
+
+    def step(carry, key):
+        state, action_key, reset_key = carry, *jax.random.split(key)
+        chase = jnp.sign(state.row - state.paddle) % 3
+        wild, action = jax.random.split(action_key)
+        other = jax.random.randint(action, (), 0, 3)
+        action = jnp.where(jax.random.uniform(wild) < 0.4, other, jnp.where(chase == 2, 1, chase * 2))
+        new, then = env.step(key, state, action)
+        fresh, _ = env.reset(reset_key)
+        told = state, action, new, then.replace(obs=(), next_obs=())
+        return jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), fresh, new), told
+
+    @jax.jit
+    def collect(key):
+        keys = jax.random.split(key, (3, 100))
+        starts = jax.vmap(lambda key: env.reset(key)[0])(keys[0])
+        scan = lambda s, k: jax.lax.scan(step, s, jax.random.split(k, number // 100))[1]  # noqa: E731
+        played = jax.vmap(scan)(starts, keys[1])
+        states = jax.vmap(anywhere)(jax.random.split(keys[2, 0], number))
+        actions = jax.random.randint(keys[2, 1], (number,), 0, 3)
+        new, then = jax.vmap(env.step, (None, 0, 0))(key, states, actions)
+        drawn = states, actions, new, then.replace(obs=(), next_obs=())
+        return jax.tree.map(lambda a, b: jnp.concatenate([a.reshape(-1), b]), played, drawn)
+
+    states, action, new, then = jax.tree.map(np.asarray, collect(KEY))
+    before, after = ({k: v.tolist() for k, v in vars(s).items()} for s in (states, new))
+    field = pong.Field(rows, columns, half)
+    shown = np.asarray(
+        jax.jit(jax.vmap(lambda s: pong.observe(field, s)))(jax.tree.map(lambda x: x[-500:], new))
+    )
+    points = {-1.0: 0, 0.0: 0, 1.0: 0}
+    for i in range(2 * number):
+        expected, reward = slow_pong({k: v[i] for k, v in before.items()}, int(action[i]), **slow_options)
+        ours = {k: v[i] for k, v in after.items()}
+        assert ours == expected, (i, before)
+        assert then.reward[i] == reward and then.terminated[i] == (reward != 0)
+        points[reward] += 1
+        if i >= 2 * number - 500:
+            np.testing.assert_array_equal(shown[i - 2 * number], picture(expected, rows, columns, half))
+    assert min(points.values()) > 20
+    label = "Pong-misc" + f" ({name} sizes)" * (name != "default")
+    record(label, "a slow step in Python", 2 * number, 0.0, "games and states drawn anywhere")
+
+
+def test_serves_of_pong():
+    env = pong.make()
+    state, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, 20_000))
+    assert (state.column == 20).all() and (state.paddle == 15).all() and (state.opponent == 15).all()
+    course = np.asarray(state.row_speed + 1 + 3 * (state.column_speed > 0))
+    together = np.bincount(np.asarray(state.row) * 6 + course, minlength=180)
+    assert stats.chisquare(together).pvalue > 1e-4
+    np.testing.assert_array_equal(timestep.obs[..., 1], timestep.obs[..., 2])
+
+
+def test_the_ball_stays_on_the_field_and_both_borders_reflect_it():
+    """In gymnax's Pong the ball leaves through the upper border."""
+    env = pong.make(ball_max_y_speed=3)
+    state, _ = env.reset(KEY)
+    for row, speed, then_row, then_speed in ((1, -3, 2, 3), (28, 3, 27, -3), (0, -1, 1, 1), (29, 1, 28, -1)):
+        here = state.replace(row=jnp.int32(row), row_speed=jnp.int32(speed))
+        new, _ = env.step(KEY, here, jnp.int32(0))
+        assert (new.row, new.row_speed) == (then_row, then_speed)
+
+
+def test_who_aims_wins_and_who_stands_still_loses():
+    env = pong.make()
+
+    def play(policy):
+        def step(carry, key):
+            new, then = env.step(key, carry, policy(carry))
+            fresh, _ = env.reset(key)
+            return jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), fresh, new), then.reward
+
+        start, _ = env.reset(KEY)
+        reward = jax.jit(jax.vmap(lambda k: jax.lax.scan(step, start, jax.random.split(k, 1000))[1]))(
+            jax.random.split(KEY, 64)
+        )
+        return (reward > 0).sum(), (reward < 0).sum()
+
+    def aim(state):
+        """Goes to where the ball will land, and meets it with the paddle's outer cell, to make it steeper."""
+        comes = state.column_speed < 0
+        row = (state.row + state.row_speed * (state.column - 1)) % 58
+        row = jnp.where(row > 29, 58 - row, row)
+        target = jnp.where(comes, row - 2 * jnp.where(state.row_speed < 0, -1, 1), 15)
+        return jnp.where(state.paddle > target, 1, jnp.where(state.paddle < target, 2, 0))
+
+    wins, losses = play(aim)
+    assert wins > 100 and losses == 0  # measured over 256 lanes: 5902 to 0
+    wins, losses = play(lambda state: jnp.int32(0))
+    assert losses > 10 * wins
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ({"ball_x_speed": 0.5}, "ball_x_speed must be a whole number, not 0.5"),
+        ({"ball_x_speed": 0}, "ball_x_speed must be between 1 and 37, not 0"),
+        ({"paddle_half_height": 15}, "paddle_half_height must be between 0 and 14, not 15"),
+        ({"height": 2}, "height must be at least 3, not 2"),
+        ({"ball_max_y_speed": "fast"}, "ball_max_y_speed must be a whole number, not 'fast'"),
+    ],
+)
+def test_mistakes_in_pong_are_told_in_one_sentence(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        pong.make(**arguments)
+
+
+def test_speeds_may_be_traced_but_sizes_may_not():
+    def first(**options):
+        env = pong.make(**options)
+        return env.reset(KEY)[0].column_speed
+
+    assert abs(jax.jit(lambda speed: first(ball_x_speed=speed))(2)) == 2
+    with pytest.raises(ValueError, match="width shapes the program and cannot be traced"):
+        jax.jit(lambda width: first(width=width))(40)
