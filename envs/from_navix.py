@@ -37,7 +37,7 @@ def make(navix_id: str, /, observation: str = "symbolic") -> Env:
 
     Args:
       observation: what is seen of the grid `[H, W]`: "symbolic" `[H, W, 3]` (thing, colour, state),
-        "categorical" `[H, W]` (thing), "rgb" `[32 H, 32 W, 3]`; with "_first_person", the 7 x 7 cells
+        "categorical" `[H, W]` (thing), "rgb" `[8 H, 8 W, 3]`; with "_first_person", the 7 x 7 cells
         around and before the agent, as in MiniGrid.
 
     Raises:

@@ -7,7 +7,7 @@ registers them. Published scores are those of "-v0" or "-v1" with sticky actions
 from functools import partial
 
 from jaxrl.envs.entry import Entry, own
-from jaxrl.envs.min_atar import breakout, freeway, space_invaders
+from jaxrl.envs.min_atar import asterix, breakout, freeway, seaquest, space_invaders
 
 _ORIGINAL = "MinAtar 1.0.15"
 
@@ -22,7 +22,9 @@ def _entries(game: str, make) -> dict[str, Entry]:
 
 
 ENTRIES: dict[str, Entry] = {
+    **_entries("Asterix", asterix.make),
     **_entries("Breakout", breakout.make),
     **_entries("Freeway", freeway.make),
+    **_entries("Seaquest", seaquest.make),
     **_entries("SpaceInvaders", space_invaders.make),
 }

@@ -57,8 +57,8 @@ class State:
     """Integers are int32 but for those whose bits are cells, uint32. `[8]` is for rows 1 to 8.
 
     `enemies` `[4, 2, 8]` holds a four-bit code for every row, cell and timer: 0 for nobody, 12 for a
-    fish, 1 to 11 for a submarine that shoots when `clock` has this value. The first axis is the bit of the code;
-    the second is the half: bit `10 * t + x` of half 0 is for column `x` and timer `t`, of half 1 for
+    fish, 1 to 11 for a submarine that shoots when `clock` has this value. The first axis is the bit of the
+    code; the second is the half: bit `10 * t + x` of half 0 is for column `x` and timer `t`, of half 1 for
     timer `3 + t`. The timer counts the steps until the enemy moves.
 
     Bullets: bits 0 to 9 are those that fly to the right, bits 10 to 19 those to the left.
@@ -74,11 +74,11 @@ class State:
     surface_bullets: jax.Array  # the player's in row 0, where nobody else is
     enemy_bullets: jax.Array  # `[8]`
     enemies: jax.Array
-    right: jax.Array  # bool `[8]`: the enemies of the row move to the right
+    right: jax.Array  # bool `[8]`: there are enemies in the row and they move to the right
     clock: jax.Array  # 1 to 11, in a circle
-    diver_x: jax.Array  # the latest diver; -1 where there is none
+    diver_x: jax.Array  # the latest diver; all three are 0 where it is gone
     diver_y: jax.Array
-    diver_right: jax.Array  # bool
+    diver_right: jax.Array  # bool: it swims to the right
     older_x: jax.Array  # the diver before that
     older_y: jax.Array
     older_right: jax.Array
@@ -137,11 +137,11 @@ def start(key) -> State:
         enemies=jnp.zeros((4, 2, 8), jnp.uint32),
         right=jnp.zeros(8, bool),
         clock=jnp.int32(1),
-        diver_x=jnp.int32(-1),
-        diver_y=jnp.int32(1),
+        diver_x=jnp.int32(0),
+        diver_y=jnp.int32(0),
         diver_right=no,
-        older_x=jnp.int32(-1),
-        older_y=jnp.int32(1),
+        older_x=jnp.int32(0),
+        older_y=jnp.int32(0),
         older_right=no,
         spawn_timer=jnp.int32(20),
         spawn_speed=jnp.int32(20),
@@ -203,13 +203,10 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     enemies, shot_down = _shoot(enemies, _fold(bullets, 2))
     bullets &= ~_times(shot_down, 2)
 
-    diver_x, diver_y_, diver_right, older_x, older_y, older_right = _spawn_diver(
-        state, diver_from_left, diver_y
-    )
+    latest, older = _spawn_diver(state, diver_from_left, diver_y)
     swims = state.diver_timer % 6 == 1
-    diver_count = state.diver_count
-    diver_x, diver_count = _swim(diver_x, diver_right, diver_y_ == y, x, swims, diver_count)
-    older_x, diver_count = _swim(older_x, older_right, older_y == y, x, swims, diver_count)
+    latest, diver_count = _swim(latest, x, y, swims, state.diver_count)
+    older, diver_count = _swim(older, x, y, swims, diver_count)
 
     clock = jnp.where(state.clock == 11, 1, state.clock + 1)
     near = _cells(_all(enemies))
@@ -248,14 +245,14 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
         surface_bullets=surface_bullets,
         enemy_bullets=enemy_bullets,
         enemies=enemies,
-        right=right,
+        right=right & (_cells(_all(enemies)) != 0),
         clock=clock,
-        diver_x=diver_x,
-        diver_y=diver_y_,
-        diver_right=diver_right,
-        older_x=older_x,
-        older_y=older_y,
-        older_right=older_right,
+        diver_x=latest[0],
+        diver_y=latest[1],
+        diver_right=latest[2],
+        older_x=older[0],
+        older_y=older[1],
+        older_right=older[2],
         spawn_timer=_count_down(jnp.where(spawns, state.spawn_speed, state.spawn_timer)),
         spawn_speed=state.spawn_speed - (harder & (state.spawn_speed > 1)),
         move_speed=state.move_speed - (harder & odd & (state.move_speed > 2)),
@@ -296,22 +293,23 @@ def _spawn_diver(state, from_left, y):
     def first_if_spawning(a, b):
         return [jnp.where(spawns, i, j) for i, j in zip(a, b)]
 
-    return first_if_spawning(new, latest) + first_if_spawning(latest, older)
+    return first_if_spawning(new, latest), first_if_spawning(latest, older)
 
 
-def _swim(diver_x, right, in_row, player_x, swims, count):
-    """A diver is picked up where it is, or moves and is picked up there.
+def _swim(diver, player_x, player_y, swims, count):
+    """A diver is picked up where it is, or else may move and be picked up there.
 
     Returns:
-      Its column, -1 if it is gone, and how many divers are on board.
+      The diver `(x, y, right)`, and how many are on board.
     """
-    room = in_row & (count < 6)
-    there = diver_x >= 0
-    picked = room & there & (diver_x == player_x)
-    moves = there & ~picked & swims
-    diver_x = jnp.where(moves, diver_x + jnp.where(right, 1, -1), diver_x)
-    picked |= moves & room & (diver_x == player_x)
-    return jnp.where(picked | (diver_x > 9), -1, diver_x), count + picked
+    x, y, right = diver
+    there = y > 0
+    room = there & (y == player_y) & (count < 6)
+    picked = room & (x == player_x)
+    x = jnp.where(swims & ~picked, x + jnp.where(right, 1, -1), x)
+    picked |= room & (x == player_x)
+    stays = there & ~picked & (x >= 0) & (x <= 9)
+    return (jnp.where(stays, x, 0), jnp.where(stays, y, 0), right & stays), count + picked
 
 
 def _shoot(enemies, cells):
@@ -394,7 +392,7 @@ def _diver_cells(state):
         (state.diver_x, state.diver_y, state.diver_right),
         (state.older_x, state.older_y, state.older_right),
     ):
-        cell = jnp.where((x >= 0) & (y == _ROW), _bit(jnp.maximum(x, 0)), 0)
+        cell = jnp.where(y == _ROW, _bit(x), 0)
         divers |= cell
         wakes |= _behind(cell, right)
     return divers, wakes

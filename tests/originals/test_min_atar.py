@@ -10,10 +10,13 @@ import pytest
 from jaxrl.envs.check import check_env
 from jaxrl.envs.min_atar import ENTRIES, common
 from originals.ledger import record
-from originals.min_atar_games import GAMES
+from originals.min_atar_asterix_seaquest import GAMES as MORE_GAMES
+from originals.min_atar_asterix_seaquest import play_seaquest
+from originals.min_atar_games import GAMES as FIRST_GAMES
 
 minatar = pytest.importorskip("minatar")
 
+GAMES = [*MORE_GAMES, *FIRST_GAMES]
 LANES = 500
 STICKY = 0.1
 NAMES = {
@@ -118,6 +121,64 @@ def test_many_transitions_are_the_originals(game):
     transitions, largest = compare(game, 200, jax.random.key(1))
     note = f"state, observation, reward, end; actions {game.actions}"
     record(f"MinAtar/{NAMES[game.name]}", "MinAtar 1.0.15", transitions, largest, note)
+
+
+def follow_seaquest(num_lanes, num_steps, key):
+    """Steps the original beside ours from the start on and never writes into it but to raise the dead.
+
+    What lists keep and our numbers do not would show sooner or later. Half of the lanes may surface
+    again and again, so that the difficulty rises fast.
+    """
+    game = next(game for game in GAMES if game.name == "seaquest")
+    module = game.module
+    advance = partial(module.advance, actions=game.actions, sticky_action_prob=STICKY, ramping=True)
+
+    def step(state, key):
+        draw_key, policy_key = jax.random.split(key)
+        action, draws = play_seaquest(policy_key, state), module.draw(draw_key)
+        state, *answer = advance(state, action, draws)
+        return state, (action, draws, fields(state), module.observe(state), *answer)
+
+    def lane(key, diver_count):
+        state = module.start(key).replace(diver_count=diver_count)
+        return jax.lax.scan(step, state, jax.random.split(key, num_steps))[1]
+
+    counts = jnp.where(jnp.arange(num_lanes) % 2 == 0, -60, 0)
+    played = jax.jit(jax.vmap(lane))(jax.random.split(key, num_lanes), counts)
+    largest, speeds = 0.0, set()
+    for i in range(num_lanes):
+        original = minatar.Environment("seaquest", sticky_action_prob=STICKY)
+        original.random = repeat = Repeat()
+        start = module.start(key).replace(diver_count=counts[i])
+        game.write(
+            original.env, jax.tree.map(lambda x: x.item() if x.ndim == 0 else np.asarray(x), fields(start))
+        )
+        one = jax.tree.map(lambda x: np.asarray(x[i]), played)
+        for action, drawn, after, obs, reward, terminated in rows(one):
+            original.env.terminal = False
+            original.env.random, repeat.uniform = game.random(drawn), drawn[0]
+            answer = original.act(action)
+            state = as_ours(game, original)
+            original.env.clock = state["clock"] % 11 + 1
+            differences = [np.abs(np.subtract(after[n], state[n], dtype=float)).max() for n in after]
+            differences += [abs(reward - answer[0]), abs(terminated - answer[1])]
+            largest = max(largest, *differences, (obs != original.state()).max())
+            speeds.add(original.env.move_speed)
+        assert largest == 0, f"lane {i} differs from the original"
+    assert speeds == {2, 3, 4, 5}
+    return num_lanes * num_steps, largest
+
+
+def test_endless_seaquest_is_the_originals():
+    follow_seaquest(6, 1000, jax.random.key(3))
+
+
+@pytest.mark.slow
+def test_much_endless_seaquest_is_the_originals():
+    transitions, largest = follow_seaquest(40, 2500, jax.random.key(4))
+    record(
+        "MinAtar/Seaquest", "MinAtar 1.0.15", transitions, largest, "one run after another, never injected"
+    )
 
 
 @each_game
