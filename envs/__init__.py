@@ -3,6 +3,8 @@
     env = envs.make("CartPole-v1", length=0.7)      # resets itself, records returns, cut after 500
     env = envs.make("brax/ant:mjx", max_steps=200)
     raw = envs.REGISTRY["Catch-bsuite"].make()      # bare dynamics, to put wrappers around
+    many = envs.family("CartPole-v1", length=families.uniform(0.3, 1.0))     # a new pole in every episode
+    theirs = envs.to_gymnasium("CartPole-v1", num_envs=64)                   # for users of Gymnasium
 
 Importing this module imports no foreign library: that happens when an environment is made.
 """
@@ -12,8 +14,26 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
-from jaxrl.envs import behaviour, classic, from_brax, from_gymnax, min_atar, misc, probes, toy_text
+from jaxrl.envs import (
+    behaviour,
+    classic,
+    from_brax,
+    from_craftax,
+    from_gymnax,
+    from_jumanji,
+    from_navix,
+    from_pgx,
+    from_playground,
+    from_xminigrid,
+    min_atar,
+    misc,
+    probes,
+    toy_text,
+    worlds,
+)
 from jaxrl.envs.entry import Entry, require_known
+from jaxrl.envs.families import family  # noqa: F401
+from jaxrl.envs.to_gymnasium import to_gymnasium  # noqa: F401
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.names import lookup
 from jaxrl.types import Env
@@ -82,7 +102,7 @@ def _checked(max_steps: Any) -> int | None:
     return max_steps
 
 
-for _package in (classic, min_atar, toy_text, behaviour, misc):
+for _package in (classic, min_atar, toy_text, behaviour, misc, worlds):
     REGISTRY.update(_package.ENTRIES)
 
 # What is ours has the plain name; gymnax's own is under its prefix, and under the plain name otherwise.
@@ -108,6 +128,19 @@ for _id in from_brax.PAIRS:
         # A reset in every step costs a quarter. From a pool, lanes that end together start apart.
         resets="pool",
     )
+
+# Extras: what their packages are called, and whether their parameters can be listed.
+for _prefix, _adapter in {
+    "craftax": from_craftax,
+    "jumanji": from_jumanji,
+    "navix": from_navix,
+    "pgx": from_pgx,
+    "playground": from_playground,
+    "xminigrid": from_xminigrid,
+}.items():
+    for _id, _limit in _adapter.NAMES.items():
+        _params = partial(_adapter.params, _id) if hasattr(_adapter, "params") else dict
+        REGISTRY[f"{_prefix}/{_id}"] = Entry(partial(_adapter.make, _id), _limit, _params, _prefix)
 
 for _make, _limit in {
     probes.value_only: None,

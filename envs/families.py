@@ -47,6 +47,7 @@ def family(
     observe: bool = False,
     report: bool = False,
     max_steps: int | None = ...,
+    resets: str | None = None,
     **params,
 ) -> Env:
     """An environment of the registry whose parameters are drawn; resets itself as `envs.make`'s do.
@@ -59,24 +60,30 @@ def family(
         observation, which becomes one vector (by `flatten_obs`).
       report: puts them into `info["params"]`, a dict; where `done`, those of the episode that ended.
       max_steps: as in `envs.make`; None for a function.
+      resets: as in `envs.make`; with "lane" it must be "fresh", for the start of another lane is that of
+        another member.
       params: distributions, functions `(key) -> number`; anything else stays fixed. A parameter's draw
         depends on the key and its own name, not on what else is drawn.
 
     Bounds of the spaces that depend on a drawn parameter become infinite.
 
     Raises:
-      ValueError: for an unknown name or parameter, one that shapes the program, or another `per`.
+      ValueError: for an unknown name or parameter, one that shapes the program, another `per`, or `resets`
+        that do not go with it.
     """
     if per not in ("episode", "lane"):
         raise ValueError(f"per must be 'episode' or 'lane', not {per!r}")
     distributions = {n: p for n, p in params.items() if callable(p)}
     fixed = {n: p for n, p in params.items() if not callable(p)}
-    raw_make, max_steps = _maker(name, max_steps, params, fixed)
+    raw_make, max_steps, usual_resets = _maker(name, max_steps, params, fixed)
+    if per == "lane" and resets not in (None, "fresh"):
+        raise ValueError(f"per='lane' needs resets='fresh', not {resets!r}")
+    resets = resets or ("fresh" if per == "lane" else usual_resets)
     if fixed:
         raw_make = partial(raw_make, **fixed)
 
     def complete(raw: Env) -> Env:
-        return auto_reset(episode_stats(time_limit(raw, max_steps)))
+        return auto_reset(episode_stats(time_limit(raw, max_steps)), resets)
 
     # `auto_reset` exchanges the whole state of what it wraps: parameters inside it are drawn anew with
     # every episode, parameters around it stay.
@@ -223,16 +230,16 @@ def _range(dtype):
 
 
 def _maker(name, max_steps, params, fixed):
-    """The function that makes the raw environment, and its time limit."""
+    """The function that makes the raw environment, its time limit, and where its starts come from."""
     from jaxrl import envs  # which imports this module, perhaps
 
     if callable(name):
-        return name, envs._checked(None if max_steps is ... else max_steps)
+        return name, envs._checked(None if max_steps is ... else max_steps), "fresh"
     entry = lookup("environment", envs.REGISTRY, name)
     require_known(name, entry.make, params)
     if max_steps is ...:
         max_steps = entry.limit(**fixed) if entry.limit else entry.max_steps
-    return entry.make, envs._checked(max_steps)
+    return entry.make, envs._checked(max_steps), entry.resets
 
 
 def _strong(value) -> jax.Array:

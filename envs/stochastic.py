@@ -242,7 +242,8 @@ def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int
 def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: str = "steps") -> Env:
     """A parameter of the world changes with time: type 2.2, concept drift.
 
-        non_stationary(partial(envs.make, "CartPole-v1"), "gravity", cyclic(9.8, 3.7, period=10_000))
+        make = partial(envs.make, "CartPole-v1", resets="fresh")
+        env = non_stationary(make, "gravity", cyclic(9.8, 3.7, period=10_000))
 
     Where `make` gives environments that reset themselves, as `envs.make` does, the clock runs through all
     episodes. Where it gives raw ones, time starts anew with each, for a reset exchanges the whole state: the
@@ -253,7 +254,7 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
 
         non_stationary(make, "scale", sudden(1.0, -1.0, at=10_000))
 
-    and so with `shifted_action`. Bounds of the spaces that depend on the parameter become infinite.
+    and so with `shifted_action`. Resets must be "fresh": others take the starts of other times. Bounds of the spaces that depend on the parameter become infinite.
 
     Args:
       make: `(**{parameter: value}) -> Env`, which may be traced.

@@ -122,6 +122,9 @@ def test_scores_are_those_of_the_original(every_episode):
     rounds = 1 if every_episode else 8
     names = ["deep_sea", "catch"] if every_episode else EXPERIMENTS
     agents = [(name, synthetic(name, rng)) for name in names for _ in range(rounds)]
+    if every_episode:  # random play finds the treasure in 2^10 episodes; a hundred more are forgiven
+        for bad in (1000, 1008, 1011, 1014, 1030):
+            agents.append(("deep_sea", {"deep_sea/0": np.where(np.arange(2000) < bad, -1.0, 0.0)}))
     rows = [(name, rows_of(name, measures, every_episode)) for name, measures in agents]
     theirs = bsuite(
         """
@@ -134,7 +137,7 @@ print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(ro
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
     for name in names:  # the agents must differ, or nothing was tested
         found = [score for (agent, _), score in zip(agents, ours) if agent == name]
-        assert every_episode or np.std(found) > 0.01, name
+        assert np.std(found) > 0.01 or (every_episode and name == "catch"), name
 
 
 # --- by their meaning -------------------------------------------------------------------------

@@ -59,11 +59,11 @@ def test_every_key_starts_somewhere_else(pair):
     assert len(np.unique(state.pipeline_state.q, axis=0)) == 8
 
 
-def fall(env, num_steps=100):
-    """The TimeSteps `[T]` of a hopper that does nothing, and where it had fallen."""
+def fall(env, num_steps=30):
+    """The TimeSteps `[T]` of a hopper that bends every joint, and where it had fallen."""
 
     def step(state, key):
-        state, timestep = env.step(key, state, jnp.zeros(3))
+        state, timestep = env.step(key, state, -jnp.ones(3))
         return state, timestep
 
     state, _ = env.reset(KEY)

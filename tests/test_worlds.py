@@ -793,3 +793,9 @@ def test_a_table_of_your_own_is_a_world():
         tabular.policy_value(mdp, jnp.array([[0.0, 1.0], [1.0, 0.0]]), 1.0), [2.0, 0.0]
     )
     np.testing.assert_allclose(tabular.optimal_values(mdp, 1.0, horizon=2), [1.5, 0.0])
+
+    env = tabular.env(mdp)
+    check_env(auto_reset(env))
+    returns = random_returns(env, 0.9, 20)  # what the table says of leaving the end must not be paid
+    expected = tabular.policy_return(mdp, tabular.uniform_policy(mdp), 0.9, 20)
+    assert abs(returns.mean() - float(expected)) < 4 * returns.std() / np.sqrt(len(returns))

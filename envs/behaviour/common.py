@@ -99,7 +99,11 @@ def measured(env: Env, measure: Callable | None = None) -> Env:
 
 def coins(key, count: int):
     """`count` fair coins, bool `[count]`; 32 of them cost one random number."""
-    words = jax.random.bits(key, (-(-count // 32),), np.uint32)
+    return bits_of(jax.random.bits(key, (-(-count // 32),), np.uint32), count)
+
+
+def bits_of(words, count: int):
+    """The first `count` bits of a vector of uint32, bool `[count]`."""
     position = np.arange(count, dtype=np.uint32)
     return (jnp.repeat(words, 32)[:count] >> (position % 32)) & 1 == 1
 

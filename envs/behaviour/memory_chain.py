@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.behaviour.common import below, coins, require_count
+from jaxrl.envs.behaviour.common import below, bits_of, require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -64,6 +64,7 @@ def make(*, memory_length: int = 5, num_bits: int = 1) -> Env:
 
 
 def draw(key, num_bits: int):
-    """The bits and the index of the one that is asked for."""
-    context_key, query_key = jax.random.split(key)
-    return coins(context_key, num_bits), below(jax.random.uniform(query_key), num_bits)
+    """The bits and the index of the one that is asked for, from one call of the generator."""
+    words = jax.random.bits(key, (1 + -(-num_bits // 32),), np.uint32)
+    uniform = (words[0] >> 8).astype(jnp.float32) * np.float32(2**-24)
+    return bits_of(words[1:], num_bits), below(uniform, num_bits)

@@ -33,6 +33,27 @@ _EAST = sum(
 )
 
 
+def _open(row, column):
+    """Whether the taxi can go south, north, east, west."""
+    cell = row * _SIZE + column
+    east = (_EAST >> cell) & 1 == 1
+    west = ((_EAST << 1) >> cell) & 1 == 1
+    return row < _SIZE - 1, row > 0, east, west
+
+
+def _masks() -> np.ndarray:
+    """The action masks of all states, `[500, 6]`: a lookup is twice as fast as six conditions."""
+    row, column, passenger, _ = np.indices((_SIZE, _SIZE, 5, 4)).reshape(4, -1)
+    place = np.full(25, -1)
+    place[list(_PLACES)] = range(4)
+    place = place[row * _SIZE + column]
+    drop_off = (passenger == _IN_TAXI) & (place >= 0)
+    return np.stack([*_open(row, column), passenger == place, drop_off], axis=-1)
+
+
+_MASKS = _masks()
+
+
 @struct.dataclass
 class State:
     """The taxi's cell, where the passenger is (4: in the taxi) and wants to go, and who is fickle.
@@ -54,7 +75,7 @@ def make(
     rainy_probability: float = 0.8,
     fickle_probability: float = 0.3,
 ) -> Env:
-    """Actions are south, north, east, west, pick up, drop off; -1 a step, 20 for a delivery, -10 for a mistake.
+    """Actions are south, north, east, west, pick up, drop off; -1 a step, 20 if delivered, -10 for an error.
 
     The observation is `((row * 5 + column) * 5 + passenger) * 4 + destination`, the places R, G, Y, B
     and 4 for "in the taxi". `info["action_mask"]` `[6]` tells which actions change anything; the others
@@ -92,7 +113,7 @@ def make(
 
 
 def draw(key) -> jax.Array:
-    """All that is random in a step (slip, new destination) or a reset (state, fickleness): `[2]` in [0, 1)."""
+    """All that is random in a step (slip, destination) or a reset (state, fickleness): `[2]` in [0, 1)."""
     return jax.random.uniform(key, (2,))
 
 
@@ -128,9 +149,7 @@ def observe(state: State) -> jax.Array:
 
 def mask(state: State) -> jax.Array:
     """Which actions change the state, `[6]` bool."""
-    place, carried = _place(state), state.passenger == _IN_TAXI
-    pick_up, drop_off = state.passenger == place, carried & (place >= 0)
-    return jnp.stack([*_open(state.row, state.column), pick_up, drop_off])
+    return jnp.asarray(_MASKS)[observe(state)]
 
 
 def advance(state: State, action, turn, elsewhere):
@@ -173,14 +192,6 @@ def advance(state: State, action, turn, elsewhere):
         fickle=state.fickle & ~changes,
     )
     return state, jnp.where(delivered, 20.0, jnp.where(mistaken, -10.0, -1.0)), delivered
-
-
-def _open(row, column):
-    """Whether the taxi can go south, north, east, west."""
-    cell = row * _SIZE + column
-    east = (_EAST >> cell) & 1 == 1
-    west = ((_EAST << 1) >> cell) & 1 == 1
-    return row < _SIZE - 1, row > 0, east, west
 
 
 def _place(state: State) -> jax.Array:

@@ -54,15 +54,15 @@ def make(
         return State(jax.random.uniform(key) < 0.5), restart(jnp.asarray(_SILENCE))
 
     def step(key, state, action):
-        return advance(state, action, jax.random.uniform(key, (2,)))
+        return advance(state, action, jax.random.uniform(key))
 
-    def advance(state, action, uniforms):
+    def advance(state, action, uniform):
         listening = action == LISTEN
-        heard_left = state.left == (uniforms[0] < accuracy)
+        heard_left = state.left == (uniform < accuracy)
         obs = jnp.stack([listening & heard_left, listening & ~heard_left]).astype(jnp.float32)
         eaten = (action == LEFT) == state.left
         reward = jnp.where(listening, listen, jnp.where(eaten, penalty, prize))
-        left = jnp.where(listening, state.left, uniforms[1] < 0.5)
+        left = jnp.where(listening, state.left, uniform < 0.5)
         return State(left), transition(obs, reward, False)
 
     return Env(reset, step, Box(0.0, 1.0, (2,)), Discrete(3))

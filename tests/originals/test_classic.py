@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from originals.ledger import record
 
 from jaxrl.envs import check, from_gymnax
 from jaxrl.envs.classic import ENTRIES, acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.spaces import contains, sample
+from originals.ledger import record
 
 gymnasium = pytest.importorskip("gymnasium")
 
@@ -61,8 +61,8 @@ WORLDS = {
     ),
     "Acrobot-v1": World(
         acrobot,
-        [-PI, -PI, -4 * PI, -9 * PI],
-        [PI, PI, 4 * PI, 9 * PI],
+        [-PI, -PI, -PI, -2 * PI],  # faster ones below, in float64
+        [PI, PI, PI, 2 * PI],
         [PI, PI, 4 * PI, 9 * PI],
         lambda s, env: abs(-math.cos(s[0]) - math.cos(s[0] + s[1]) - 1.0),
         angles=(0, 1),
@@ -121,7 +121,7 @@ def play(name, env, num_lanes, num_steps, key=KEY):
     return [jax.tree.map(lambda x: np.asarray(x).reshape(-1, *x.shape[2:]), x) for x in lanes[:4]], keys
 
 
-def compare(name, env, original, num_lanes, num_steps, before=lambda index: None):
+def compare(name, env, original, num_lanes, num_steps, before=lambda index: None, tolerance=TOLERANCE):
     """Steps the original from every state of `play` and asserts that nothing differs.
 
     Returns:
@@ -145,7 +145,7 @@ def compare(name, env, original, num_lanes, num_steps, before=lambda index: None
         margin[i] = world.margin(original.state, original)
 
     near = timestep.terminated != want_end
-    assert (margin[near] < TOLERANCE).all(), "an end that the original does not see"
+    assert (margin[near] < tolerance).all(), "an end that the original does not see"
     off = then - want_state
     for field in world.angles:
         off[:, field] = (off[:, field] + PI) % (2 * PI) - PI
@@ -156,7 +156,7 @@ def compare(name, env, original, num_lanes, num_steps, before=lambda index: None
     obs_scale = np.ones(observed.shape[1])
     obs_scale[-plain:] = world.scale[-plain:]
     parts = (np.abs(off) / world.scale).max(), (observed / obs_scale).max(), rewards.max()
-    assert max(parts) < TOLERANCE, dict(zip(("state", "obs", "reward"), parts))
+    assert max(parts) < tolerance, dict(zip(("state", "obs", "reward"), parts))
     assert jax.vmap(lambda o: contains(env.observation_space, o))(jnp.asarray(timestep.obs)).all()
     return len(then), max(parts), int(near.sum()), int(want_end.sum())
 
@@ -214,6 +214,16 @@ ACROBOT = dict(link_length_1=1.3, link_mass_1=0.8, link_mass_2=1.2, link_com_pos
 def test_other_parameters_are_the_originals_too(name, params, attributes):
     original = original_of(name, **(attributes or params))
     compare(name, ENTRIES[name].make(**params), original, 10, 100)
+
+
+def test_acrobot_at_full_speed_differs_by_rounding_alone(monkeypatch):
+    """There one step turns a link by many radians, and float32's rounding grows a hundredfold."""
+    world, name = WORLDS["Acrobot-v1"], "Acrobot-v1"
+    monkeypatch.setattr(world, "low", -world.scale)
+    monkeypatch.setattr(world, "high", world.scale)
+    compare(name, acrobot.make(), original_of(name), 20, 100, tolerance=2e-4)
+    with jax.enable_x64(True):
+        compare(name, acrobot.make(), original_of(name), 20, 100, tolerance=1e-6)
 
 
 def test_acrobots_torque_noise_is_the_originals():

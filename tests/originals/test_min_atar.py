@@ -1,5 +1,6 @@
 """The games of MinAtar beside the original: every transition from the same state with the same draws."""
 
+import operator
 from functools import partial
 
 import jax
@@ -146,14 +147,13 @@ def follow_seaquest(num_lanes, num_steps, key):
     counts = jnp.where(jnp.arange(num_lanes) % 2 == 0, -60, 0)
     played = jax.jit(jax.vmap(lane))(jax.random.split(key, num_lanes), counts)
     largest, speeds = 0.0, set()
+    played = jax.tree.map(np.asarray, played)
     for i in range(num_lanes):
         original = minatar.Environment("seaquest", sticky_action_prob=STICKY)
         original.random = repeat = Repeat()
-        start = module.start(key).replace(diver_count=counts[i])
-        game.write(
-            original.env, jax.tree.map(lambda x: x.item() if x.ndim == 0 else np.asarray(x), fields(start))
-        )
-        one = jax.tree.map(lambda x: np.asarray(x[i]), played)
+        start = fields(module.start(key).replace(diver_count=counts[i]))
+        game.write(original.env, rows(jax.tree.map(lambda x: np.asarray(x)[None], start))[0])
+        one = jax.tree.map(operator.itemgetter(i), played)
         for action, drawn, after, obs, reward, terminated in rows(one):
             original.env.terminal = False
             original.env.random, repeat.uniform = game.random(drawn), drawn[0]

@@ -10,18 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-pytest.importorskip("gymnasium")
-scipy_stats = pytest.importorskip("scipy.stats")
-
-import gymnasium
-from gymnasium.envs.toy_text.blackjack import BlackjackEnv, deck
-from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
-from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
-from gymnasium.envs.toy_text.taxi import TaxiEnv
-from originals.ledger import record
-
 from jaxrl.envs.check import check_env
 from jaxrl.envs.toy_text import ENTRIES, blackjack, cliff_walking, frozen_lake, taxi
+from originals.ledger import record
+
+gymnasium = pytest.importorskip("gymnasium")
+scipy_stats = pytest.importorskip("scipy.stats")
+originals = pytest.importorskip("gymnasium.envs.toy_text")
+BlackjackEnv, CliffWalkingEnv = originals.BlackjackEnv, originals.CliffWalkingEnv
+FrozenLakeEnv, TaxiEnv = originals.FrozenLakeEnv, originals.TaxiEnv
+deck, MAPS = originals.blackjack.deck, originals.frozen_lake.MAPS
 
 ORIGINAL = f"gymnasium {gymnasium.__version__}"
 TRANSITIONS = 100_000
