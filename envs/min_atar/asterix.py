@@ -24,7 +24,7 @@ _RAMP_INTERVAL = 100
 
 @struct.dataclass
 class State:
-    """Digit `i` of the uint32 numbers belongs to row `i + 1`; everything else is int32."""
+    """Digit `i` of the uint32 numbers is of row `i + 1`, 0 if nothing is there; all else is int32."""
 
     player_x: jax.Array
     player_y: jax.Array  # 1 to 8
@@ -151,10 +151,10 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     state = State(
         player_x=player_x,
         player_y=player_y,
-        columns=columns,
+        columns=columns & present * 15,
         present=present,
-        right=right,
-        gold=gold,
+        right=right & present,
+        gold=gold & present,
         spawn_timer=spawn_timer,
         spawn_speed=state.spawn_speed - (faster & (state.spawn_speed > 1)),
         move_timer=move_timer,

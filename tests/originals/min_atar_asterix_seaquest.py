@@ -261,39 +261,36 @@ def play_seaquest(key, state):
     return jnp.where(mostly < 0.45, wanted, jnp.where(mostly < 0.75, 5, anything))
 
 
-def _vary_seaquest(ramping):
-    def vary(key, state):
-        """Water that filled while the player waited above it, at any difficulty; then it is anywhere."""
-        keys = jax.random.split(key, 12)
-        surfaced = jax.random.randint(keys[0], (), 0, 20) * ramping
-        surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.3), 19 * ramping, surfaced)
-        state = state.replace(
-            spawn_speed=20 - surfaced,
-            move_speed=5 - jnp.minimum(surfaced // 2, 3),
-            ramp_index=surfaced,
-            spawn_timer=jax.random.randint(keys[2], (), 0, 2),
-            diver_timer=jax.random.randint(keys[3], (), 0, 5),
-            clock=jax.random.randint(keys[4], (), 1, 12),
-        )
+def _vary_seaquest(key, state):
+    """Water that filled while the player waited above it, at any difficulty; then it is anywhere."""
+    keys = jax.random.split(key, 12)
+    surfaced = jax.random.randint(keys[0], (), 0, 20)
+    surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.3), 19, surfaced)
+    state = state.replace(
+        spawn_speed=20 - surfaced,
+        move_speed=5 - jnp.minimum(surfaced // 2, 3),
+        ramp_index=surfaced,
+        spawn_timer=jax.random.randint(keys[2], (), 0, 2),
+        diver_timer=jax.random.randint(keys[3], (), 0, 5),
+        clock=jax.random.randint(keys[4], (), 1, 12),
+    )
 
-        def wait(state, key):
-            options = dict(actions=common.ALL_ACTIONS, sticky_action_prob=0.0, ramping=False)
-            return seaquest.advance(state, 0, seaquest.draw(key), **options)[0], None
+    def wait(state, key):
+        options = dict(actions=common.ALL_ACTIONS, sticky_action_prob=0.0, ramping=False)
+        return seaquest.advance(state, 0, seaquest.draw(key), **options)[0], None
 
-        state, _ = jax.lax.scan(wait, state, jax.random.split(keys[5], 45))
-        right = jax.random.bernoulli(keys[6])
-        y = jax.random.randint(keys[7], (), 0, 9)
-        low = jax.random.bernoulli(keys[8], 0.3)
-        return state.replace(
-            sub_right=right,
-            sub_x=jax.random.randint(keys[9], (), 0, 9) + right,
-            sub_y=y,
-            surface=y == 0,
-            oxygen=jax.random.randint(keys[10], (), 0, jnp.where(low, 4, 201)),
-            diver_count=jax.random.randint(keys[11], (), -2, 7),
-        )
-
-    return vary
+    state, _ = jax.lax.scan(wait, state, jax.random.split(keys[5], 45))
+    right = jax.random.bernoulli(keys[6])
+    y = jax.random.randint(keys[7], (), 0, 9)
+    low = jax.random.bernoulli(keys[8], 0.3)
+    return state.replace(
+        sub_right=right,
+        sub_x=jax.random.randint(keys[9], (), 0, 9) + right,
+        sub_y=y,
+        surface=y == 0,
+        oxygen=jax.random.randint(keys[10], (), 0, jnp.where(low, 4, 201)),
+        diver_count=jax.random.randint(keys[11], (), -2, 7),
+    )
 
 
 def _seaquest(ramping):
@@ -307,7 +304,7 @@ def _seaquest(ramping):
         read=_read_seaquest,
         random=_SeaquestRandom,
         policy=play_seaquest,
-        vary=_vary_seaquest(ramping),
+        vary=_vary_seaquest,
     )
 
 
