@@ -254,7 +254,8 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
 
         non_stationary(make, "scale", sudden(1.0, -1.0, at=10_000))
 
-    and so with `shifted_action`. Resets must be "fresh": others take the starts of other times. Bounds of the spaces that depend on the parameter become infinite.
+    and so with `shifted_action`. Resets must be "fresh": others take the starts of other times. Bounds of
+    the spaces that depend on the parameter become infinite.
 
     Args:
       make: `(**{parameter: value}) -> Env`, which may be traced.

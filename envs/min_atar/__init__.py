@@ -1,7 +1,7 @@
 """The games of MinAtar (Young and Tian 2019), exactly: sticky actions, no time limit of their own.
 
 https://arxiv.org/abs/1903.03176. "-v1" offers a game's own actions, "-v0" all six, as the package MinAtar
-registers them. Published scores are those of "-v0" or "-v1" with sticky actions, as here.
+registers them; "Breakout-MinAtar" and its like are "-v1". Only Freeway ends by its clock.
 """
 
 from functools import partial

@@ -63,6 +63,7 @@ def make(*, ramping: bool = True, sticky_action_prob=0.1, minimal_actions: bool 
         state, reward, terminated = advance(
             state, action, draw(key), actions=actions, sticky_action_prob=sticky_action_prob, ramping=ramping
         )
+        state, reward, terminated = jax.lax.optimization_barrier((state, reward, terminated))
         return state, transition(observe(state), reward, terminated)
 
     space = common.observation_space(len(CHANNELS))
@@ -108,7 +109,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     Returns:
       The new state, the reward and whether the episode ended.
     """
-    sticky, from_left, is_gold, choice = draws
+    sticky, from_left, is_gold, choice = jax.lax.optimization_barrier(draws)
     action = common.stick(sticky, sticky_action_prob, state.last_action, action)
 
     spawns = state.spawn_timer == 0
@@ -187,7 +188,7 @@ def observe(state: State):
         jnp.where(here, behind, nowhere),
         jnp.where(here & gold, digits, nowhere),
     ]
-    rows = jnp.stack(shown, axis=-1)  # `[8, 4]`
+    rows = jax.lax.optimization_barrier(jnp.stack(shown, axis=-1))  # `[8, 4]`
     return jnp.pad(rows, ((1, 1), (0, 0)), constant_values=nowhere)[:, None] == _COLUMN
 
 
