@@ -7,6 +7,7 @@ off: the registry's truncate. Observations become dictionaries; the action mask 
 its state) and Sokoban (it downloads its levels).
 """
 
+import dataclasses
 import inspect
 import math
 
@@ -54,8 +55,7 @@ def make(jumanji_id: str, /, **params) -> Env:
 
     def reset(key):
         state, then = env.reset(key)
-        obs, info = told(then)
-        return state, restart(obs, info)
+        return state, restart(*told(then))
 
     def step(key, state, action):
         if joint and len(choices) > 1:
@@ -65,15 +65,17 @@ def make(jumanji_id: str, /, **params) -> Env:
         return state, transition(obs, then.reward, then.last(), info)
 
     action_space = Discrete(math.prod(choices)) if joint else MultiDiscrete(choices)
-    return fix_dtypes(Env(reset, step, jax.tree.map(_space, _plain(seen)), action_space))
+    return fix_dtypes(Env(reset, step, jax.tree.map(_space, jax.eval_shape(_plain, seen)), action_space))
 
 
 def _plain(obs):
-    """Named tuples as dictionaries, without the action mask."""
-    fields = obs._asdict().items() if hasattr(obs, "_asdict") else ()
-    return {name: _plain(value) for name, value in fields if name != "action_mask"} or obs
+    """Named tuples and dataclasses as dictionaries, without the action mask; no leaf is weakly typed."""
+    if not hasattr(obs, "_asdict") and not dataclasses.is_dataclass(obs):
+        return jnp.asarray(obs, obs.dtype)
+    fields = obs._asdict() if hasattr(obs, "_asdict") else vars(obs)
+    return {name: _plain(value) for name, value in fields.items() if name != "action_mask"}
 
 
 def _space(like):
-    """Unbounded: not all the bounds of Jumanji's own spaces hold."""
-    return Box(*((0, 1) if like.dtype == bool else (-np.inf, np.inf)), like.shape, np.dtype(like.dtype))
+    bounds = (0, 1) if like.dtype == bool else (-np.inf, np.inf)  # not all of Jumanji's own hold
+    return Box(*bounds, like.shape, np.dtype(like.dtype))

@@ -11,8 +11,8 @@ class Preset(NamedTuple):
     steps: int
 
 
-# Without sticky actions the games are deterministic, and a greedy policy can circle for ever: evaluated
-# by draws. An MLP on the flattened grid is several times as fast as a CNN on a CPU.
+# Games are not cut, and a greedy policy can circle for ever: evaluated by draws. An MLP on the flattened
+# grid is several times as fast as a CNN on a CPU.
 MINATAR = Preset(
     {"num_envs": 64, "num_minibatches": 8, "torso": "mlp", "activation": "relu", "greedy": False},
     {"learning_rate": 1e-2},
@@ -48,9 +48,17 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "DiscountingChain-bsuite"): Preset(
         {"num_envs": 16, "num_steps": 100}, {"learning_rate": 1e-3, "gamma": 0.95}, 300_000
     ),
+    ("ppo", "Taxi-v3"): Preset({"num_envs": 16, "num_steps": 64}, {"learning_rate": 1e-3}, 500_000),
+    # A fall costs 100, a step 1. Greedy, a policy that has not learned all can walk in circles for ever.
+    ("ppo", "CliffWalking-v1"): Preset(
+        {"num_envs": 16, "num_steps": 64, "normalize_reward": True, "greedy": False},
+        {"learning_rate": 1e-3},
+        500_000,
+    ),
     **{
-        ("ppo", f"{game}-MinAtar"): MINATAR
+        ("ppo", name.format(game)): MINATAR
         for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+        for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
     },
 }
 

@@ -140,7 +140,8 @@ def _(primals, tangents):
 def wrap(x: jax.Array) -> jax.Array:
     """The angle on [-pi, pi] that is as `x` [rad], without the original's loop.
 
-    Within rounding of the seam it may be pi where the original has -pi, which is the same angle.
+    Within rounding of the seam (2e-6 after a few turns) it may be pi where the original has -pi, which is
+    the same angle.
     """
     turns = jnp.round(x * np.float32(0.5 / np.pi))
     # 2 pi in two parts, the first so short that its product is exact.

@@ -63,7 +63,6 @@ def make(*, ramping: bool = True, sticky_action_prob=0.1, minimal_actions: bool 
         state, reward, terminated = advance(
             state, action, draw(key), actions=actions, sticky_action_prob=sticky_action_prob, ramping=ramping
         )
-        state, reward, terminated = jax.lax.optimization_barrier((state, reward, terminated))
         return state, transition(observe(state), reward, terminated)
 
     space = common.observation_space(len(CHANNELS))
@@ -109,7 +108,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     Returns:
       The new state, the reward and whether the episode ended.
     """
-    sticky, from_left, is_gold, choice = jax.lax.optimization_barrier(draws)
+    sticky, from_left, is_gold, choice = draws
     action = common.stick(sticky, sticky_action_prob, state.last_action, action)
 
     spawns = state.spawn_timer == 0
@@ -166,30 +165,26 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     )
     # At most one thing is in the player's row.
     reward = (taken | taken_then) != 0
-    return state, reward.astype(jnp.float32), (touched | touched_then) & ~gold != 0
+    died = jnp.any(jnp.stack([touched, touched_then]) & ~gold != 0, axis=0)
+    return state, reward.astype(jnp.float32), died
 
 
 def observe(state: State):
     """`[10, 10, 4]` bool: a plane for each of `CHANNELS`.
 
-    In each row every plane shows one thing at most: all are one comparison with its column.
+    At most three numbers of a row are true, so each asks whether it is one of them. The forty lie
+    in one axis, which a processor takes many at a time.
     """
-    digits = (state.columns >> _DIGIT).astype(jnp.int32) & 15
 
-    def lit(flags):
-        return flags >> _DIGIT & 1 == 1
+    def digits(number):
+        return (number >> _DIGIT).astype(jnp.int32) & 15
 
-    here, right, gold = lit(state.present), lit(state.right), lit(state.gold)
-    behind = digits + jnp.where(right, -1, 1)
-    nowhere = -1
-    shown = [
-        jnp.where(state.player_y == _ROW, state.player_x, nowhere),
-        jnp.where(here & ~gold, digits, nowhere),
-        jnp.where(here, behind, nowhere),
-        jnp.where(here & gold, digits, nowhere),
-    ]
-    rows = jax.lax.optimization_barrier(jnp.stack(shown, axis=-1))  # `[8, 4]`
-    return jnp.pad(rows, ((1, 1), (0, 0)), constant_values=nowhere)[:, None] == _COLUMN
+    column, there = digits(state.columns), digits(state.present) & _WITH_THINGS == 1
+    thing = jnp.where(there, 4 * column + 1 + 2 * digits(state.gold), -1)
+    trail = jnp.where(there, 4 * (column + 1 - 2 * digits(state.right)) + 2, -1)
+    player = jnp.where(state.player_y == _ROW, 4 * state.player_x, -1)
+    thing, trail, player = (place.astype(jnp.int8) for place in (thing, trail, player))
+    return ((thing == _PLACE) | (trail == _PLACE) | (player == _PLACE)).reshape(10, 10, 4)
 
 
 def _equal(digits, value):
@@ -199,6 +194,7 @@ def _equal(digits, value):
     return ~(difference | difference >> 2) & _ONES
 
 
-_ROW = np.arange(1, 9, dtype=np.int32)
-_DIGIT = np.arange(0, 32, 4, dtype=np.uint32)
-_COLUMN = np.arange(10, dtype=np.int32)[:, None]
+_PLACE = np.arange(40, dtype=np.int8)
+_ROW = np.arange(10, dtype=np.int32)[:, None]
+_WITH_THINGS = ((_ROW > 0) & (_ROW < 9)).astype(np.int32)
+_DIGIT = (4 * np.clip(_ROW - 1, 0, 7)).astype(np.uint32)

@@ -56,10 +56,10 @@ _FISH = 12
 class State:
     """Integers are int32 but for those whose bits are cells, uint32. `[8]` is for rows 1 to 8.
 
-    `enemies` `[4, 2, 8]` holds a four-bit code for every row, cell and timer: 0 for nobody, 12 for a
-    fish, 1 to 11 for a submarine that shoots when `clock` has this value. The first axis is the bit of the
-    code; the second is the half: bit `10 * t + x` of half 0 is for column `x` and timer `t`, of half 1 for
-    timer `3 + t`. The timer counts the steps until the enemy moves.
+    `enemies` and `slow_enemies` `[4, 8]` hold a four-bit code for every row, cell and timer: 0 for nobody,
+    12 for a fish, 1 to 11 for a submarine that shoots when `clock` has this value. The first axis is the
+    bit of the code. Bit `10 * t + x` is for column `x` and timer `t` in `enemies`, for timer `3 + t`
+    in `slow_enemies`. The timer counts the steps until the enemy moves.
 
     Bullets: bits 0 to 9 are those that fly to the right, bits 10 to 19 those to the left.
     """
@@ -74,6 +74,7 @@ class State:
     surface_bullets: jax.Array  # the player's in row 0, where nobody else is
     enemy_bullets: jax.Array  # `[8]`
     enemies: jax.Array
+    slow_enemies: jax.Array
     right: jax.Array  # bool `[8]`: there are enemies in the row and they move to the right
     clock: jax.Array  # 1 to 11, in a circle
     diver_x: jax.Array  # the latest diver; all three are 0 where it is gone
@@ -134,7 +135,8 @@ def start(key) -> State:
         bullets=empty,
         surface_bullets=jnp.uint32(0),
         enemy_bullets=empty,
-        enemies=jnp.zeros((4, 2, 8), jnp.uint32),
+        enemies=jnp.zeros((4, 8), jnp.uint32),
+        slow_enemies=jnp.zeros((4, 8), jnp.uint32),
         right=jnp.zeros(8, bool),
         clock=jnp.int32(1),
         diver_x=jnp.int32(0),
@@ -183,7 +185,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     action = common.stick(sticky, sticky_action_prob, state.last_action, action)
 
     spawns = state.spawn_timer == 0
-    enemies, right = _spawn_enemy(state, spawns, enemy_from_left, is_sub, enemy_y)
+    enemies, slow_enemies, right = _spawn_enemy(state, spawns, enemy_from_left, is_sub, enemy_y)
 
     def pressed(letter):
         return common.pressed(actions, action, letter)
@@ -200,7 +202,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     shot = jnp.where(fires, _bit(x + jnp.where(sub_right, 0, 10)), 0)
     bullets = _fly(state.bullets | jnp.where(y == _ROW, shot, 0))
     surface_bullets = _fly(state.surface_bullets | jnp.where(y == 0, shot, 0))
-    enemies, shot_down = _shoot(enemies, _fold(bullets, 2))
+    enemies, slow_enemies, shot_down = _shoot(enemies, slow_enemies, _fold(bullets, 2))
     bullets &= ~_times(shot_down, 2)
 
     latest, older = _spawn_diver(state, diver_from_left, diver_y)
@@ -209,13 +211,15 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     older, diver_count = _swim(older, x, y, swims, diver_count)
 
     clock = jnp.where(state.clock == 11, 1, state.clock + 1)
-    near = _cells(_all(enemies))
-    enemies, arrived = _move(enemies, right, state.move_speed)
+    near = _occupied(enemies, slow_enemies)
+    enemies, slow_enemies, arrived = _move(enemies, slow_enemies, right, state.move_speed)
     # Nobody else is where a bullet is by now, so only those that just arrived can be hit.
     ran_into = arrived & _fold(bullets, 2) & ~here
     bullets &= ~_times(ran_into, 2)
-    firing = _cells(_with_code(enemies, clock))  # those that were just hit as well
+    # Those that were just hit as well.
+    firing = _fold(_with_code(enemies, clock) | _with_code(slow_enemies, clock), 3)
     enemies &= ~_times(ran_into, 3)
+    slow_enemies &= ~_times(ran_into, 3)
     contact = (near | arrived) & here
 
     enemy_bullets = state.enemy_bullets | jnp.where(right, firing, firing << 10)
@@ -230,7 +234,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     full = surfaces & (diver_count == 6)
     reward = jnp.where(full, state.oxygen // (_MAX_OXYGEN // 10), 0)
     reward += jnp.sum(jax.lax.population_count(shot_down | ran_into << 10)).astype(jnp.int32)
-    terminated = jnp.any(contact != 0) | (state.oxygen <= 0) | stranded
+    terminated = jnp.any((contact != 0) | (state.oxygen <= 0) | stranded)
 
     harder = ramping & surfaces & ((state.spawn_speed > 1) | (state.move_speed > 2))
     odd = state.ramp_index % 2 == 1
@@ -245,7 +249,8 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
         surface_bullets=surface_bullets,
         enemy_bullets=enemy_bullets,
         enemies=enemies,
-        right=right & (_cells(_all(enemies)) != 0),
+        slow_enemies=slow_enemies,
+        right=right & (_occupied(enemies, slow_enemies) != 0),
         clock=clock,
         diver_x=latest[0],
         diver_y=latest[1],
@@ -268,19 +273,20 @@ def _spawn_enemy(state, spawns, from_left, is_sub, y):
     """Puts an enemy at the end of a row, unless others come towards it there.
 
     Returns:
-      `enemies` and `right`.
+      `enemies`, `slow_enemies` and `right`.
     """
-    chosen = spawns & (y == _ROW)
-    meets = (_cells(_all(state.enemies)) != 0) & (state.right != from_left)
-    chosen &= ~meets
+    meets = (_occupied(state.enemies, state.slow_enemies) != 0) & (state.right != from_left)
+    chosen = spawns & (y == _ROW) & ~meets
     # A submarine shoots when the clock is again where it was in the step before this one.
     code = jnp.where(is_sub, state.clock, _FISH)
-    place = 10 * state.move_speed + jnp.where(from_left, 0, 9)
-    place = place[None] - _HALF  # of either half
-    bits = jnp.where((place >= 0) & (place < 30), _bit(place), 0)
-    new = jnp.where(chosen, bits[:, None], 0)
-    has = (code >> _CODE_BIT) & 1 == 1
-    return state.enemies | jnp.where(has, new, 0), jnp.where(chosen, from_left, state.right)
+    slow = state.move_speed > 2
+    place = 10 * jnp.where(slow, state.move_speed - 3, 2) + jnp.where(from_left, 0, 9)
+    new = jnp.where(chosen & ((code >> _CODE_BIT) & 1 == 1), _bit(place), 0)
+    return (
+        state.enemies | jnp.where(slow, 0, new),
+        state.slow_enemies | jnp.where(slow, new, 0),
+        jnp.where(chosen, from_left, state.right),
+    )
 
 
 def _spawn_diver(state, from_left, y):
@@ -312,38 +318,36 @@ def _swim(diver, player_x, player_y, swims, count):
     return (jnp.where(stays, x, 0), jnp.where(stays, y, 0), right & stays), count + picked
 
 
-def _shoot(enemies, cells):
+def _shoot(enemies, slow_enemies, cells):
     """Removes an enemy from each of `cells` `[8]`: fish before submarines, the first to move before others.
 
+    Who has a timer of 3 or more is alone in its cell.
+
     Returns:
-      `enemies` and the cells `[8]` where one was hit.
+      `enemies`, `slow_enemies` and the cells `[8]` where one was hit.
     """
+    hit = cells & _occupied(enemies, slow_enemies)
     fish = _fish(enemies)
-    left, hit = cells, [0, 0]
-    for kind in (fish, _all(enemies) & ~fish):
-        for half in (0, 1):
-            found = kind[half] & _times(left, 3)
-            found &= ~(found << 10 | found << 20)  # the smallest timer of the cell
-            left &= ~_fold(found, 3)
-            hit[half] |= found
-    return enemies & ~jnp.stack(hit), cells & ~left
+    subs = _all(enemies) & ~fish & ~_times(_fold(fish, 3), 3)
+    fish &= ~(fish << 10 | fish << 20)
+    subs &= ~(subs << 10 | subs << 20)
+    aim = _times(hit, 3)
+    return enemies & ~(aim & (fish | subs)), slow_enemies & ~aim, hit
 
 
-def _move(enemies, right, move_speed):
+def _move(enemies, slow_enemies, right, move_speed):
     """Every timer counts down; who has timer 0 moves by a cell and starts again from `move_speed`.
 
     Returns:
-      `enemies` and the cells `[8]` to which some of them moved.
+      `enemies`, `slow_enemies` and the cells `[8]` to which some of them moved.
     """
-    low, high = enemies[:, 0], enemies[:, 1]
-    moving = low & _CELLS
+    moving = enemies & _CELLS
     moving = jnp.where(right, moving << 1 & _CELLS, moving >> 1)
-    again = moving << (10 * (move_speed - 3)).clip(0, 20).astype(jnp.uint32)
     slow = move_speed > 2
-    low = low >> 10 | (high & _CELLS) << 20 | jnp.where(slow, 0, moving << 20)
-    high = high >> 10 | jnp.where(slow, again, 0)
-    arrived = moving[0] | moving[1] | moving[2] | moving[3]
-    return jnp.stack([low, high], axis=1), arrived
+    again = moving << (10 * jnp.where(slow, move_speed - 3, 2)).astype(jnp.uint32)
+    enemies = enemies >> 10 | (slow_enemies & _CELLS) << 20 | jnp.where(slow, 0, again)
+    slow_enemies = slow_enemies >> 10 | jnp.where(slow, again, 0)
+    return enemies, slow_enemies, _all(moving)
 
 
 def observe(state: State):
@@ -351,9 +355,8 @@ def observe(state: State):
 
     Ten bits for every row and plane are put together first; then each cell is one shift.
     """
-    fish = _fish(state.enemies)
-    subs = _cells(_all(state.enemies) & ~fish)
-    fish = _cells(fish)
+    fish = _fold(_fish(state.enemies) | _fish(state.slow_enemies), 3)
+    subs = _fold(_subs(state.enemies) | _subs(state.slow_enemies), 3)
     divers, wakes = _diver_cells(state)
     water = [
         *_player_cells(state, _ROW),
@@ -375,7 +378,7 @@ def observe(state: State):
     rows = jnp.concatenate(
         [jnp.stack(surface)[None], jnp.stack(water, axis=-1), jnp.stack(bottom)[None]]
     )  # `[10, 10]`: row, plane
-    return rows[:, None] >> _COLUMN & 1 == 1
+    return rows.astype(jnp.uint16)[:, None] & _COLUMN != 0
 
 
 def _player_cells(state, row):
@@ -429,28 +432,29 @@ def _times(cells, times: int):
     return cells * np.uint32(sum(1 << (10 * i) for i in range(times)))
 
 
-def _cells(bits):
-    """The ten cells `[8]` of bits of both halves `[2, 8]`."""
-    return _fold(bits[0] | bits[1], 3)
+def _occupied(enemies, slow_enemies):
+    """The cells `[8]` where somebody is."""
+    return _fold(_all(enemies | slow_enemies), 3)
 
 
 def _all(enemies):
-    return enemies[0] | enemies[1] | enemies[2] | enemies[3]
+    return jax.lax.reduce_or(enemies, axes=(0,))
 
 
 def _fish(enemies):
     return enemies[3] & enemies[2]
 
 
+def _subs(enemies):
+    return _all(enemies) & ~_fish(enemies)
+
+
 def _with_code(enemies, code):
     """Where the four bits are those of `code`, which must not be 0."""
-    found = np.uint32(0xFFFFFFFF)
-    for i in range(4):
-        found &= jnp.where(code >> i & 1 == 1, enemies[i], ~enemies[i])
-    return found
+    zeros = jnp.where((code >> _CODE_BIT) & 1 == 1, 0, np.uint32(0xFFFFFFFF))
+    return jax.lax.reduce_and(enemies ^ zeros, axes=(0,))
 
 
 _ROW = np.arange(1, 9, dtype=np.int32)
-_HALF = np.array([0, 30], np.int32)
-_CODE_BIT = np.arange(4, dtype=np.int32).reshape(4, 1, 1)
-_COLUMN = np.arange(10, dtype=np.uint32)[:, None]
+_CODE_BIT = np.arange(4, dtype=np.int32).reshape(4, 1)
+_COLUMN = (1 << np.arange(10, dtype=np.uint16))[:, None]

@@ -176,8 +176,7 @@ def _write_seaquest(minatar, state):
 
     # Within a row the first to move came first; across rows the order says nothing.
     minatar.e_fish, minatar.e_subs = [], []
-    halves = state["enemies"].astype(np.int64)
-    words = (halves[:, 0] | halves[:, 1] << 30).T.tolist()
+    words = (state["enemies"] | state["slow_enemies"].astype(np.int64) << 30).T.tolist()
     for row, word in enumerate(words, start=1):
         right = bool(state["right"][row - 1])
         for timer in range(6):
@@ -209,14 +208,14 @@ def _read_seaquest(minatar):
         for x, row, right in some:
             board[row] |= 1 << (x if right else 10 + x)
 
-    enemies, right = np.zeros((4, 2, 8), int), np.zeros(8, bool)
+    enemies, right = np.zeros((2, 4, 8), int), np.zeros(8, bool)
     fish = [(*one, 12) for one in minatar.e_fish]
     subs = [(*one, 1 + (shot_timer + clock) % 11) for *one, shot_timer in minatar.e_subs]
     for x, row, to_right, timer, code in fish + subs:
         half, place = timer // 3, 10 * (timer % 3) + x
-        assert not (enemies[:, half, row - 1] >> place & 1).any(), "two enemies of one cell and timer"
+        assert not (enemies[half, :, row - 1] >> place & 1).any(), "two enemies of one cell and timer"
         for i in range(4):
-            enemies[i, half, row - 1] |= (code >> i & 1) << place
+            enemies[half, i, row - 1] |= (code >> i & 1) << place
         right[row - 1] = to_right
 
     timer = minatar.d_spawn_timer
@@ -236,7 +235,8 @@ def _read_seaquest(minatar):
         bullets=bullets[1:],
         surface_bullets=bullets[0],
         enemy_bullets=enemy_bullets[1:],
-        enemies=enemies,
+        enemies=enemies[0],
+        slow_enemies=enemies[1],
         right=right,
         clock=clock,
         spawn_timer=minatar.e_spawn_timer,

@@ -61,8 +61,8 @@ WORLDS = {
     ),
     "Acrobot-v1": World(
         acrobot,
-        [-PI, -PI, -PI, -2 * PI],  # faster ones below, in float64
-        [PI, PI, PI, 2 * PI],
+        [-PI, -PI, -2 * PI, -4 * PI],  # faster ones below, in float64 too
+        [PI, PI, 2 * PI, 4 * PI],
         [PI, PI, 4 * PI, 9 * PI],
         lambda s, env: abs(-math.cos(s[0]) - math.cos(s[0] + s[1]) - 1.0),
         angles=(0, 1),
@@ -169,18 +169,12 @@ def original_of(name, **attributes):
     return original
 
 
-# Acrobot's original takes ten times as long as the others, so the fast test is shorter.
-@pytest.mark.parametrize(
-    "name, lanes",
-    [(name, 500) for name in ENTRIES if name != "Acrobot-v1"]
-    + [("Acrobot-v1", 50), pytest.param("Acrobot-v1", 500, marks=pytest.mark.slow)],
-)
-def test_every_transition_is_the_originals(name, lanes):
-    transitions, largest, near, ends = compare(name, ENTRIES[name].make(), original_of(name), lanes, 200)
+@pytest.mark.parametrize("name", ENTRIES)
+def test_every_transition_is_the_originals(name):
+    transitions, largest, near, ends = compare(name, ENTRIES[name].make(), original_of(name), 500, 200)
     assert name == "Pendulum-v1" or ends > transitions // 1000
-    if transitions >= 100_000:
-        note = f"largest in units of the field's scale; {ends} ends, {near} within 1e-5 of a threshold"
-        record(name, f"gymnasium {gymnasium.__version__}", transitions, largest, note)
+    note = f"largest in units of the field's scale; {ends} ends, {near} within 1e-5 of a threshold"
+    record(name, f"gymnasium {gymnasium.__version__}", transitions, largest, note)
 
 
 ACROBOT = dict(link_length_1=1.3, link_mass_1=0.8, link_mass_2=1.2, link_com_pos_1=0.6, link_com_pos_2=0.4)
@@ -250,7 +244,8 @@ def test_acrobots_torque_noise_is_the_originals():
 def test_resets_are_distributed_as_the_originals(name):
     stats = pytest.importorskip("scipy.stats")
     original = original_of(name)
-    theirs = np.stack([original.reset(seed=i)[0] for i in range(2000)])
+    original.reset(seed=0)
+    theirs = np.stack([original.reset()[0] for _ in range(2000)])
     _, timestep = jax.vmap(ENTRIES[name].make().reset)(jax.random.split(KEY, 2000))
     ours = np.asarray(timestep.obs)
     for column in range(ours.shape[1]):
@@ -259,10 +254,9 @@ def test_resets_are_distributed_as_the_originals(name):
         else:
             assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > 1e-3
             assert abs(np.ptp(ours[:, column]) / np.ptp(theirs[:, column]) - 1) < 0.02
-    spread = np.abs(
-        np.corrcoef(ours[:, np.ptp(ours, axis=0) > 0].T) - np.corrcoef(theirs[:, np.ptp(ours, axis=0) > 0].T)
-    )
-    assert spread.max() < 0.1  # one draw for two fields would show here
+    varied = np.ptp(ours, axis=0) > 0
+    together = [np.corrcoef(x[:, varied].T) for x in (ours, theirs)]
+    assert np.abs(together[0] - together[1]).max() < 0.15  # one draw for two fields would show here
 
 
 def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
@@ -311,9 +305,9 @@ def test_angles_are_wrapped_as_by_the_originals_loop():
     ours = np.asarray(cartpole.wrap(jnp.asarray(x)), np.float64)
     theirs = np.array([wrap(value, -PI, PI) for value in x.astype(np.float64)])
     apart = (ours - theirs + PI) % (2 * PI) - PI
-    assert np.abs(apart).max() < 5e-6 and np.abs(ours).max() < PI + 1e-6
+    assert np.abs(apart).max() < 1e-6 and np.abs(ours).max() < PI + 5e-6
     inside = np.abs(theirs) < PI - 1e-5
-    assert np.abs(ours - theirs)[inside].max() < 5e-6
+    assert np.abs(ours - theirs)[inside].max() < 1e-6
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -435,11 +429,13 @@ def test_gradients_are_the_finite_differences_of_the_original(name, start, width
 
 
 def test_gradients_reach_the_constants():
+    start, actions = [0.5, 0.3], np.ones(10)
+
     def total(l):
         env = pendulum.make(l=l)
-        state = pendulum.State(jnp.float32(2.0), jnp.float32(0.3), jnp.float32(0.0))
-        _, timestep = jax.lax.scan(lambda s, _: env.step(KEY, s, jnp.ones(1)), state, length=20)
-        return timestep.reward.sum()
+        state = pendulum.State(jnp.float32(start[0]), jnp.float32(start[1]), jnp.float32(0.0))
+        state, timestep = jax.lax.scan(lambda s, _: env.step(KEY, s, jnp.ones(1)), state, length=10)
+        return state.theta + timestep.reward.sum()
 
-    difference = (total(jnp.float32(1.02)) - total(jnp.float32(0.98))) / 0.04
-    np.testing.assert_allclose(jax.grad(total)(jnp.float32(1.0)), difference, rtol=1e-2)
+    ends = [_returned("Pendulum-v1", original_of("Pendulum-v1", l=l), start, actions) for l in (1.001, 0.999)]
+    np.testing.assert_allclose(jax.grad(total)(jnp.float32(1.0)), (ends[0] - ends[1]) / 0.002, rtol=1e-3)

@@ -1,0 +1,285 @@
+"""Our environments as Gymnasium's: its own checker, its vector interface, and the same numbers as ours."""
+
+import builtins
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import envs
+from jaxrl.envs import to_gymnasium as module
+from jaxrl.envs.to_gymnasium import to_gymnasium
+from jaxrl.envs.wrappers import auto_reset, restart, time_limit, transition
+from jaxrl.rollout import vectorize
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.types import Env
+
+gymnasium = pytest.importorskip("gymnasium")
+from gymnasium.utils.env_checker import check_env  # noqa: E402
+from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
+
+NAMES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "FrozenLake-misc", "probe/action-mask"]
+
+
+def tree(length=3):
+    """Spaces of every kind, nested; the action comes back in the observation."""
+    space = {"a": Discrete(5), "b": (Box(-1.0, 1.0, (2,)), Box(False, True, (2, 2), np.bool_))}
+    actions = {"x": Discrete(5), "y": (Box(-1.0, 1.0, (2,)), MultiDiscrete((2, 3)))}
+
+    def show(x, y, key):
+        return {"a": x, "b": (y, jax.random.bernoulli(key, 0.5, (2, 2)))}
+
+    def reset(key):
+        return jnp.zeros((), jnp.int32), restart(show(jnp.int32(0), jnp.zeros(2), key))
+
+    def step(key, state, action):
+        state = state + 1
+        return state, transition(show(action["x"], action["y"][0], key), 1.0, state >= length)
+
+    return Env(reset, step, space, actions)
+
+
+def same(a, b):
+    assert jax.tree.structure(a) == jax.tree.structure(b)
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
+        np.testing.assert_array_equal(x, y)
+
+
+# --- one environment --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NAMES, "tree"])
+def test_gymnasiums_checker_is_content(name):
+    env = to_gymnasium(auto_reset(tree()) if name == "tree" else name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on infinite bounds
+        check_env(env, skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_steps_as_ours_does(name):
+    env, ours = to_gymnasium(name, seed=3), envs.make(name)
+    key, reset_key = jax.random.split(jax.random.key(3))
+    state, timestep = ours.reset(reset_key)
+    step = jax.jit(ours.step)
+    obs, _ = env.reset()
+    np.testing.assert_array_equal(obs, timestep.obs)
+    env.action_space.seed(0)
+    for _ in range(30):
+        action = env.action_space.sample()
+        key, step_key = jax.random.split(key)
+        state, timestep = step(step_key, state, jnp.asarray(action, ours.action_space.dtype))
+        obs, reward, terminated, truncated, info = env.step(action)
+        np.testing.assert_array_equal(obs, timestep.next_obs)  # the end of an episode is shown
+        assert obs in env.observation_space
+        assert (reward, terminated, truncated) == (timestep.reward, timestep.terminated, timestep.truncated)
+        assert type(reward) is float and type(terminated) is type(truncated) is bool
+        assert info.keys() == timestep.info.keys()
+        if terminated or truncated:
+            break
+
+
+def test_seeds_make_lives_reproducible():
+    def life(env, **seed):
+        observations = [env.reset(**seed)[0]]
+        for action in (0, 1, 1, 0):
+            observations.append(env.step(action)[0])
+        return np.array([*observations, env.reset()[0]])
+
+    make = lambda seed=0: to_gymnasium("CartPole-v1", seed=seed)  # noqa: E731
+    first = life(make(7))
+    np.testing.assert_array_equal(first, life(make(7)))
+    np.testing.assert_array_equal(first, life(make(), seed=7))
+    assert not np.array_equal(first, life(make(8)))
+    assert not np.array_equal(first[0], first[-1])
+    env = make()
+    np.testing.assert_array_equal(life(env, seed=7), life(env, seed=7))
+
+
+def test_copies_share_their_program():
+    one, other = (module._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
+    assert one is not other
+    env = envs.make("CartPole-v1")
+    assert to_gymnasium(env)._life._step is to_gymnasium(env, seed=1)._life._step
+
+
+def test_spaces_are_translated():
+    env = to_gymnasium(auto_reset(tree()))
+    spaces = gymnasium.spaces
+    assert env.observation_space == spaces.Dict(
+        a=spaces.Discrete(5),
+        b=spaces.Tuple([spaces.Box(-1, 1, (2,), np.float32), spaces.Box(0, 1, (2, 2), np.uint8)]),
+    )
+    assert env.action_space["y"][1] == spaces.MultiDiscrete([2, 3])
+    env.reset(seed=0)
+    action = env.action_space.sample()
+    obs, *_ = env.step(action)
+    assert obs in env.observation_space and obs["a"] == action["x"]
+    np.testing.assert_array_equal(obs["b"][0], action["y"][0])
+    obs["b"][0][:] = 0  # what is given out belongs to the user
+
+
+# --- many environments ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*NAMES, "tree"])
+def test_vector_environments_step_as_ours_do(name):
+    ours = auto_reset(tree()) if name == "tree" else envs.make(name, max_steps=7)
+    env = to_gymnasium(ours, num_envs=5, seed=3)
+    assert env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
+    many = vectorize(ours, 5)
+    key, reset_key = jax.random.split(jax.random.key(3))
+    state, timestep = many.reset(reset_key)
+    obs, info = env.reset()
+    same(obs, timestep.obs)
+    step = jax.jit(many.step)
+    env.action_space.seed(0)
+    ended = 0
+    for _ in range(20):
+        actions = env.action_space.sample()
+        key, step_key = jax.random.split(key)
+        state, timestep = step(step_key, state, jax.tree.map(jnp.asarray, actions))
+        obs, reward, terminated, truncated, info = env.step(actions)
+        same(obs, timestep.obs)
+        assert obs in env.observation_space
+        np.testing.assert_array_equal(reward, timestep.reward)
+        np.testing.assert_array_equal(terminated, timestep.terminated)
+        np.testing.assert_array_equal(truncated, timestep.truncated)
+        done = terminated | truncated
+        ended += done.sum()
+        assert ("final_obs" in info) == done.any()
+        if done.any():
+            np.testing.assert_array_equal(info["_final_obs"], done)
+            for lane in range(5):
+                if not done[lane]:
+                    assert info["final_obs"][lane] is None
+                    continue
+                assert info["final_obs"][lane] in env.single_observation_space
+                same(info["final_obs"][lane], jax.tree.map(lambda x, i=lane: x[i], timestep.next_obs))
+        if "action_mask" in info:
+            assert info["_action_mask"].all()
+            np.testing.assert_array_equal(info["action_mask"], timestep.info["action_mask"])
+            np.testing.assert_array_equal(env.action_masks(), timestep.info["action_mask"])
+    assert ended > 0
+
+
+def test_info_is_laid_out_as_gymnasium_lays_it_out():
+    sync = SyncVectorEnv(
+        [lambda: to_gymnasium("CartPole-v1", max_steps=5)] * 3, autoreset_mode=AutoresetMode.SAME_STEP
+    )
+    ours = to_gymnasium("CartPole-v1", num_envs=3, max_steps=5)
+    assert ours.observation_space == sync.observation_space and ours.action_space == sync.action_space
+    sync.reset(seed=0), ours.reset(seed=0)
+    for _ in range(5):
+        (obs, reward, terminated, truncated, theirs), mine = (
+            sync.step(np.zeros(3, int)),
+            ours.step(np.zeros(3, int)),
+        )
+        for a, b in ((obs, mine[0]), (reward, mine[1]), (terminated, mine[2]), (truncated, mine[3])):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+    assert mine[3].all() and truncated.all()
+    mine = mine[4]
+    # Their infos also tell of the resets, of which ours have nothing to tell.
+    assert set(mine) == {k for k in theirs if "final" in k}
+    for name in ("final_obs", "_final_obs", "_final_info"):
+        assert (mine[name].shape, mine[name].dtype) == (theirs[name].shape, theirs[name].dtype)
+    assert mine["final_info"].keys() == theirs["final_info"].keys()
+    for name, value in theirs["final_info"].items():
+        np.testing.assert_array_equal(mine["final_info"][name], value)
+
+
+def test_gymnasiums_wrappers_understand_it():
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(to_gymnasium("CartPole-v1", num_envs=8, seed=1))
+    env.reset(seed=1)
+    env.action_space.seed(1)
+    ended = 0
+    for _ in range(60):
+        *_, terminated, truncated, info = env.step(env.action_space.sample())
+        done = terminated | truncated
+        if done.any():
+            ended += done.sum()
+            np.testing.assert_allclose(info["episode"]["r"][done], info["final_info"]["episode_return"][done])
+            np.testing.assert_array_equal(
+                info["episode"]["l"][done], info["final_info"]["episode_length"][done]
+            )
+    assert ended > 8
+
+
+def test_seeds_of_vector_environments():
+    env = to_gymnasium("CartPole-v1", num_envs=16)
+    first, _ = env.reset(seed=5)
+    step = env.step(np.zeros(16, int))[0]
+    again, _ = env.reset(seed=5)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(step, env.step(np.zeros(16, int))[0])
+    assert len(np.unique(first, axis=0)) == 16  # lanes live lives of their own
+    assert not np.array_equal(first, env.reset(seed=6)[0])
+    env.close()
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (lambda: to_gymnasium("cartpole"), "the nearest: CartPole-v1"),
+        (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters are for a name"),
+        (lambda: to_gymnasium("CartPole-v1", num_envs=0), "num_envs must be at least 1"),
+        (lambda: to_gymnasium("CartPole-v1").step(0), "call reset before the first step"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step([0, 1]), r"must have the shape \(\), not \(2,\)"),
+        (
+            lambda: started(to_gymnasium("CartPole-v1", 2)).step([0]),
+            r"must have the shape \(2,\), not \(1,\)",
+        ),
+        (lambda: started(to_gymnasium("CartPole-v1")).action_masks(), "there is no action mask"),
+        (lambda: to_gymnasium("CartPole-v1", 2).reset(options={"reset_mask": 1}), "not by reset_mask"),
+        (
+            lambda: started(to_gymnasium(time_limit(tree(), 1), 2)).step(actions(2)),
+            "wrap it in jaxrl's auto_reset",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong()
+
+
+def started(env):
+    env.reset()
+    return env
+
+
+def actions(n):
+    return {"x": np.zeros(n, int), "y": (np.zeros((n, 2)), np.zeros((n, 2), int))}
+
+
+def test_without_gymnasium_the_remedy_is_named(monkeypatch):
+    imported = builtins.__import__
+
+    def refuse(name, *rest, **more):
+        if name.split(".")[0] == "gymnasium":
+            raise ImportError("no such module")
+        return imported(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    module._classes.cache_clear()
+    with pytest.raises(ImportError, match=r"pip install 'jaxrl\[gymnasium\]'"):
+        to_gymnasium("CartPole-v1")
+
+
+@pytest.mark.slow
+def test_stable_baselines_learns():
+    sb3 = pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.evaluation import evaluate_policy
+    from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+
+    def copies(seeds):
+        return VecMonitor(DummyVecEnv([lambda s=s: to_gymnasium("CartPole-v1", seed=s) for s in seeds]))
+
+    agent = sb3.PPO("MlpPolicy", copies(range(8)), n_steps=128, seed=0, device="cpu")
+    agent.learn(30_000)
+    mean_return, _ = evaluate_policy(agent, copies([100]), 10)
+    assert mean_return > 300  # observed: 500; a random policy gets 22
