@@ -3,8 +3,7 @@
 The package `jumanji` is an extra. Its time limits, which it reports as ends like any other, are switched
 off: the registry's truncate. Observations become dictionaries; the action mask moves to
 `info["action_mask"]`, and where one mask covers all combinations of several choices, they become one
-`Discrete`. Left out: what pays each agent its own reward, MultiCVRP (its actions), MMST (its limit shapes
-its state) and Sokoban (it downloads its levels).
+`Discrete`. Left out: worlds with a reward per agent, MultiCVRP, MMST and Sokoban, which downloads its levels.
 """
 
 import dataclasses
@@ -71,7 +70,7 @@ def make(jumanji_id: str, /, **params) -> Env:
 def _plain(obs):
     """Named tuples and dataclasses as dictionaries, without the action mask; no leaf is weakly typed."""
     if not hasattr(obs, "_asdict") and not dataclasses.is_dataclass(obs):
-        return jnp.asarray(obs, obs.dtype)
+        return jnp.asarray(obs, jnp.result_type(obs))
     fields = obs._asdict() if hasattr(obs, "_asdict") else vars(obs)
     return {name: _plain(value) for name, value in fields.items() if name != "action_mask"}
 

@@ -14,7 +14,7 @@ STORI's random events are written for each game; those here are what makes sense
 Apply the wrappers inside `time_limit`, as those of `jaxrl.envs.wrappers`.
 
 A wrapper hands its key on and takes its own draws from `fold_in(key, tag)`. So the environment draws the same
-numbers with a wrapper as without, a probability of 0 changes no bit, and runs at two probabilities meet the
+numbers with a wrapper as without, a probability of 0 changes nothing, and runs at two probabilities meet the
 same chances otherwise. Two wrappers of one kind around one environment need different `salt`s, or they draw
 the same numbers. Probabilities and scales may be traced: vmap over them.
 """

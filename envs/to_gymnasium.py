@@ -28,7 +28,8 @@ def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int = 0, **p
 
     The vector environment resets in the same step (`AutoresetMode.SAME_STEP`): where an episode ended, the
     observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the
-    masks `_final_obs` and `_final_info` say where.
+    masks `_final_obs` and `_final_info` say where. `final_info` has `episode_return` and `episode_length`;
+    Gymnasium 1.3's own `RecordEpisodeStatistics` misses the first step of an episode that began so.
 
     Args:
       env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.

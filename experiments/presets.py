@@ -21,6 +21,15 @@ MINATAR = Preset(
 
 NORMALIZED = {"normalize_obs": True, "normalize_reward": True}
 
+BRAX = {
+    "num_envs": 64,
+    "num_steps": 64,
+    "num_epochs": 5,
+    "num_minibatches": 16,
+    "init_log_std": -1.0,
+    **NORMALIZED,
+}
+
 PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "CartPole-v1"): Preset(
         {"num_envs": 8, "num_steps": 64},
@@ -48,6 +57,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "DiscountingChain-bsuite"): Preset(
         {"num_envs": 16, "num_steps": 100}, {"learning_rate": 1e-3, "gamma": 0.95}, 300_000
     ),
+    # Actions cost: narrow ones at the start (log-std -1) are what lets the bodies learn to walk early.
+    ("ppo", "brax/ant"): Preset(
+        BRAX, {"learning_rate": 1e-3, "gamma": 0.97, "gae_lambda": 0.9, "ent_coef": 0.0}, 1_000_000
+    ),
+    ("ppo", "brax/hopper"): Preset(BRAX, {"learning_rate": 1e-3, "gamma": 0.995, "ent_coef": 0.0}, 1_000_000),
     ("ppo", "Taxi-v3"): Preset({"num_envs": 16, "num_steps": 64}, {"learning_rate": 1e-3}, 500_000),
     # A fall costs 100, a step 1. Greedy, a policy that has not learned all can walk in circles for ever.
     ("ppo", "CliffWalking-v1"): Preset(

@@ -127,13 +127,12 @@ def test_transitions_of_four_rooms():
     obs = jax.jit(jax.vmap(see.step))(
         jax.random.split(KEY, 1000), jax.tree.map(lambda x: x[:1000], state), action[:1000]
     )[0]
-    pictures = jax.jit(jax.vmap(four_rooms.planes))(obs)
+    pictures, obs = jax.tree.map(np.asarray, (jax.jit(jax.vmap(four_rooms.planes))(obs), obs))
     for i in range(1000):
         expected = np.zeros((13, 13, 3), bool)
-        for r in range(13):
-            for c in range(13):
-                agent, goal = (r, c) == tuple(obs.pos[i].tolist()), (r, c) == tuple(obs.goal[i].tolist())
-                expected[r, c] = (r, c) not in FREE, agent, goal
+        agent, goal = tuple(obs.pos[i].tolist()), tuple(obs.goal[i].tolist())
+        for cell in np.ndindex(13, 13):
+            expected[cell] = cell not in FREE, cell == agent, cell == goal
         np.testing.assert_array_equal(pictures[i], expected)
 
 

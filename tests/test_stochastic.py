@@ -350,6 +350,8 @@ WORLDS = {
 @pytest.mark.parametrize("world", WORLDS)
 def test_at_probability_zero_no_bit_changes(world, traced):
     raw = WORLDS[world]()
+    # Optimised, two programs may round in two ways what they compute alike.
+    options = {"xla_backend_optimization_level": 0} if jax.default_backend() == "cpu" else None
 
     def run(zero):
         env = raw
@@ -360,8 +362,9 @@ def test_at_probability_zero_no_bit_changes(world, traced):
             assert jax.tree.leaves(env.observation_space) == jax.tree.leaves(raw.observation_space)
         return _timesteps(auto_reset(time_limit(env, 20)))
 
-    wrapped = jax.jit(run)(0.0) if traced else run(0.0)
-    plain = _timesteps(auto_reset(time_limit(raw, 20)))
+    zero = 0.0
+    wrapped = jax.jit(run if traced else lambda _: run(zero), compiler_options=options)(zero)
+    plain = jax.jit(lambda: _timesteps(auto_reset(time_limit(raw, 20))), compiler_options=options)()
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
@@ -369,7 +372,6 @@ def test_at_probability_zero_no_bit_changes(world, traced):
 def _timesteps(env):
     """As `play`, traceable."""
 
-    @jax.jit
     @jax.vmap
     def lane(key):
         state, first = env.reset(key)

@@ -422,6 +422,18 @@ def test_the_belief_of_the_tiger_is_that_of_bayes():
         assert abs(of_these.mean() - p) < 4 * np.sqrt(p * (1 - p) / len(of_these))
 
 
+@pytest.mark.parametrize("door", [1, 2])
+@pytest.mark.parametrize("left", [False, True])
+def test_after_a_door_the_tiger_is_anywhere_and_nothing_is_heard(door, left):
+    env = two_state.make()
+    state = two_state.State(jnp.asarray(left))
+    keys = jax.random.split(KEY, 20_000)
+    after, timestep = jax.jit(jax.vmap(lambda key: env.step(key, state, jnp.int32(door))))(keys)
+    assert (timestep.obs == 0).all()
+    assert (timestep.reward == (-100.0 if (door == 1) == left else 10.0)).all()
+    assert abs(after.left.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(keys))
+
+
 # --- the world plays its table ----------------------------------------------------------------
 
 

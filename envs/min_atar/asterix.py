@@ -165,6 +165,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     )
     # At most one thing is in the player's row.
     reward = (taken | taken_then) != 0
+    # A reduction is worked out once; all else XLA on a CPU repeats wherever a reset may follow.
     died = jnp.any(jnp.stack([touched, touched_then]) & ~gold != 0, axis=0)
     return state, reward.astype(jnp.float32), died
 

@@ -76,11 +76,20 @@ def _play_breakout(key, state):
 
 
 def _vary_breakout(key, state):
-    """Often only a few bricks or none are left."""
-    brick_key, share_key = jax.random.split(key)
+    """The ball is anywhere, with any speed; often only a few bricks or none are left."""
+    brick_key, share_key, ball_key, speed_key, strike_key = jax.random.split(key, 5)
     share = jnp.maximum(jax.random.uniform(share_key, minval=-0.5), 0.0)
     left = jax.random.bernoulli(brick_key, share, (30,))
-    return state.replace(bricks=jnp.sum(left << jnp.arange(30), dtype=jnp.int32))
+    x, y = jax.random.randint(ball_key, (2,), 0, jnp.array([10, 9]))
+    speed_x, speed_y = jax.random.rademacher(speed_key, (2,), jnp.int32)
+    return state.replace(
+        bricks=jnp.sum(left << jnp.arange(30), dtype=jnp.int32),
+        ball_x=x,
+        ball_y=y,
+        speed_x=speed_x,
+        speed_y=speed_y,
+        strike=jax.random.bernoulli(strike_key),
+    )
 
 
 # --- Freeway -------------------------------------------------------------------------------------

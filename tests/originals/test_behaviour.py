@@ -523,6 +523,9 @@ def test_starts_that_count_are_uniform_as_the_originals():
     state, _ = fresh(memory_chain.make(num_bits=3))
     assert chi2(np.bincount(state.query, minlength=3)).pvalue > 1e-3
     assert chi2(np.bincount(state.context @ [1, 2, 4], minlength=8)).pvalue > 1e-3
+    state, _ = fresh(memory_chain.make(num_bits=40))  # what is asked for must not depend on the bits
+    together = np.concatenate([state.query[:, None], state.context], axis=1).astype(float)
+    assert np.abs(np.corrcoef(together.T) - np.eye(41)).max() < 0.035
     state, timestep = fresh(umbrella_chain.make(n_distractor=40))
     assert chi2(np.bincount(state.need + 2 * state.has, minlength=4)).pvalue > 1e-3
     assert np.abs(timestep.obs[:, 3:].mean(axis=0) - 0.5).max() < 0.02

@@ -1,0 +1,29 @@
+"""Episodes of brax as a web page, with brax's own viewer; the page fetches that from the network."""
+
+from typing import Any
+
+PREFIX = "brax/"
+
+
+def page(name: str, states: list, params: dict[str, Any] | None = None) -> str:
+    """The HTML of an episode of the environment `name`, "brax/ant" and so on.
+
+    Args:
+      states: the environment's states in order, wrapped or not.
+      params: what the environment was made with.
+
+    Raises:
+      ValueError: `name` is no environment of brax, or there are no states.
+    """
+    if not name.startswith(PREFIX):
+        raise ValueError(f"{name} is no environment of brax: only those are shown as a web page")
+    if not states:
+        raise ValueError("an episode needs at least one state")
+    from brax.io import html
+
+    from jaxrl.envs import from_brax
+
+    env = from_brax._construct(name.removeprefix(PREFIX), **(params or {}))
+    return html.render(
+        env.sys.tree_replace({"opt.timestep": env.dt}), [state.pipeline_state for state in states]
+    )
