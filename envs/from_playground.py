@@ -2,7 +2,8 @@
 
 The package `playground` is an extra; the physics are MJX. Only the tasks of the DeepMind Control Suite
 are named, whose models come with it: for robots and hands it clones a large repository when one is made.
-`done` means that the simulation has diverged, the only end; the time limit is ours.
+`done` means that the simulation has diverged, the only end; the time limit is ours. Every start of the
+humanoid's is the same one, as Playground has it.
 """
 
 from typing import Any
@@ -26,17 +27,16 @@ def make(playground_id: str, /, **params) -> Env:
     """The raw environment of this name; actions are in [-1, 1], observations unbounded float32.
 
     Args:
-      params: of its configuration, such as `ctrl_dt` or `sim_dt`, in seconds; `impl="warp"`, Playground's
-        own default, needs an NVIDIA GPU, ours is "jax".
+      params: of its configuration, such as `ctrl_dt`, in seconds; `impl="warp"` needs an NVIDIA GPU.
 
     Raises:
       ValueError: without the package playground, or for an unknown parameter.
     """
     suite = _load(playground_id)
-    known = _known(suite, playground_id)
+    known = sorted(_known(suite, playground_id))
     for unknown in sorted(set(params) - set(known)):
         raise ValueError(
-            f"playground/{playground_id} has no parameter {unknown!r}; it has {', '.join(sorted(known))}"
+            f"playground/{playground_id} has no parameter {unknown!r}; it has {', '.join(known)}"
         )
     env = suite.load(playground_id, config_overrides={"impl": "jax", **params})
 

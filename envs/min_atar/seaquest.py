@@ -15,8 +15,8 @@ overflow, and a step costs the same however much swims about. This loses nothing
   in the order of their appearance. Difficulty rises for the sixth time, the last that changes their pace,
   when they still appear at least 15 steps apart; each change lets one come at most a step closer to
   the next, so then two are never in one cell. Later, at one pace, two that appeared at different steps
-  never have the same cell and timer, and no timer is above 2. So there is at most one enemy per row, cell and timer, the list's
-  order within a cell is that of the timers, and which of the two lists comes first matters only to a bullet.
+  never have the same cell and timer, and no timer is above 2. So there is at most one enemy per row, cell
+  and timer, and the list's order within a cell is that of the timers.
 * A submarine shoots every eleven steps from its tenth on: what matters is when it appeared, modulo eleven.
 * Divers appear every 30 steps and are gone after 59, so there are two at most; they move every six
   steps, which divides 30, so all of them move at once.
@@ -438,7 +438,8 @@ def _occupied(enemies, slow_enemies):
 
 
 def _all(enemies):
-    """Where any of the four bits is set. XLA on a CPU works a reduction out once, and all else again and again."""
+    """Where any of the four bits is set."""
+    # A reduction is worked out once; all else XLA on a CPU repeats wherever it is used.
     return jax.lax.reduce_or(enemies, axes=(0,))
 
 

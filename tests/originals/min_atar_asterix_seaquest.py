@@ -79,7 +79,9 @@ def _vary_asterix(ramping):
 
         share = jnp.array([0.1, 0.5, 0.9, 1.0])[jax.random.randint(keys[6], (), 0, 4)]
         present = jax.random.bernoulli(keys[7], share, (8,))
-        columns = jax.random.randint(keys[8], (8,), 0, 10) * present
+        near = player_x + jax.random.randint(keys[8], (8,), -2, 3)
+        anywhere = jax.random.randint(keys[8], (8,), 0, 10)
+        columns = jnp.where(jax.random.bernoulli(keys[11]), jnp.clip(near, 0, 9), anywhere) * present
         spawn_speed = jnp.maximum(10 - ramp_index, 1)
         move_speed = 5 - jnp.minimum(ramp_index // 2, 4)
         return state.replace(
@@ -262,10 +264,10 @@ def play_seaquest(key, state):
 
 
 def _vary_seaquest(key, state):
-    """Water that filled while the player waited above it, at any difficulty; then it is anywhere."""
-    keys = jax.random.split(key, 12)
+    """Water that filled while the player waited above it, at any difficulty; then it dives and shoots."""
+    keys = jax.random.split(key, 16)
     surfaced = jax.random.randint(keys[0], (), 0, 20)
-    surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.3), 19, surfaced)
+    surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.5), 19, surfaced)
     state = state.replace(
         spawn_speed=20 - surfaced,
         move_speed=5 - jnp.minimum(surfaced // 2, 3),
@@ -279,18 +281,40 @@ def _vary_seaquest(key, state):
         options = dict(actions=common.ALL_ACTIONS, sticky_action_prob=0.0, ramping=False)
         return seaquest.advance(state, 0, seaquest.draw(key), **options)[0], None
 
-    state, _ = jax.lax.scan(wait, state, jax.random.split(keys[5], 45))
+    state, _ = jax.lax.scan(wait, state, jax.random.split(keys[5], 31))
     right = jax.random.bernoulli(keys[6])
     y = jax.random.randint(keys[7], (), 0, 9)
     low = jax.random.bernoulli(keys[8], 0.3)
-    return state.replace(
+    water = seaquest.observe(state)[1:9]
+    free = ~water[:, :, 5] & ~water[:, :, 6]
+    shot = jax.random.randint(keys[9], (8, 1), 0, 10) == jnp.arange(10)
+    flies = jnp.where(jax.random.bernoulli(keys[10], 0.5, (8, 1)), 0, 10)
+    state = state.replace(
+        bullets=jnp.sum(
+            (shot & free).astype(jnp.uint32) << (jnp.arange(10) + flies), axis=1, dtype=jnp.uint32
+        ),
         sub_right=right,
-        sub_x=jax.random.randint(keys[9], (), 0, 9) + right,
+        sub_x=jax.random.randint(keys[11], (), 0, 9) + right,
         sub_y=y,
         surface=y == 0,
-        oxygen=jax.random.randint(keys[10], (), 0, jnp.where(low, 4, 201)),
-        diver_count=jax.random.randint(keys[11], (), -2, 7),
+        oxygen=jax.random.randint(keys[12], (), 0, jnp.where(low, 4, 201)),
+        diver_count=jax.random.randint(keys[13], (), -2, 7),
     )
+    # Two divers meet the player, who has room for one.
+    x = jnp.where(right, 2, 7)
+    meeting = state.replace(
+        diver_x=x,
+        diver_y=y,
+        diver_right=right,
+        older_x=x,
+        older_y=y,
+        older_right=~right,
+        diver_timer=jax.random.randint(keys[14], (), 13, 19),
+        sub_x=x,
+        diver_count=jnp.int32(5),
+    )
+    meets = (y > 0) & jax.random.bernoulli(keys[15], 0.2)
+    return jax.tree.map(lambda a, b: jnp.where(meets, a, b), meeting, state)
 
 
 def _seaquest(ramping):
