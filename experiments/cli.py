@@ -90,7 +90,7 @@ usage: jaxrl COMMAND ...
   resume RUN          go on with a run that was stopped
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
-  render RUN          a GIF of an episode                    [--seed K] [--out FILE.gif]
+  render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
@@ -423,17 +423,16 @@ def render(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Render:
-        """A GIF of an episode by the trained policy."""
+        """An episode by the trained policy: a GIF, or for environments of brax a web page."""
 
         run: Annotated[Path, _positional()]  # folder of the run
         seed: int | None = None  # agent to show; otherwise the one of median return
-        out: Path | None = None  # GIF file; otherwise episode.gif in the run
+        out: Path | None = None  # .gif, or .html for brax; otherwise episode.gif or .html in the run
         max_steps: int = 500  # the longest episode to show
         best: bool = False  # the best of the checkpoints that were kept, instead of the last
 
     chosen = parse(Render, argv, "jaxrl render")
-    out = chosen.out or chosen.run / "episode.gif"
-    print(reports.render(chosen.run, out, chosen.seed, chosen.max_steps, chosen.best))
+    print(reports.render(chosen.run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
     return 0
 
 

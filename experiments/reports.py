@@ -1,4 +1,4 @@
-"""What is made of a finished run: an evaluation, a GIF, lists of what there is."""
+"""What is made of a finished run: an evaluation, a GIF or a page, lists of what there is."""
 
 import dataclasses
 import json
@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxrl import checkpoint, envs, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
+from jaxrl.envs import wrappers
 from jaxrl.experiments import runs, trainer
 from jaxrl.experiments.presets import PRESETS
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -62,12 +63,19 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     )
 
 
-def render(path: Path, out: Path, seed: int | None, max_steps: int, best: bool) -> str:
-    """Writes a GIF of an episode by one of a run's agents. Returns what was written."""
+def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best: bool) -> str:
+    """Writes an episode by one of a run's agents: a GIF, or of brax a web page. Returns what was written."""
     from jaxrl.envs import render as drawing
 
     if max_steps < 1:
         raise ValueError(f"max_steps = {max_steps} must be at least 1")
+    name = runs.from_json(runs.read_info(path)["spec"]).environment
+    as_page = name.startswith("brax/")
+    suffix = ".html" if as_page else ".gif"
+    out = out or path / f"episode{suffix}"
+    if out.suffix.lower() != suffix:
+        kind = "a web page of brax's viewer" if as_page else "a GIF"
+        raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
     spec, programs, at = load(path, best)
     seeds = range(spec.seed, spec.seed + spec.seeds)
     if seed is None:
@@ -79,33 +87,52 @@ def render(path: Path, out: Path, seed: int | None, max_steps: int, best: bool) 
     lane = seed - spec.seed
     state = jax.tree.map(lambda x: x[lane], at.state)
     single = runs.algorithm(spec.algorithm)
-    env = envs.make(spec.environment, **spec.env)
-    algo = single.make(env, spec.config, runs.objective(spec.objective))
-    frames, total, steps = _episode(spec, env, partial(algo.act, state), state.memory, max_steps, drawing)
-    drawing.write_gif(out, frames)
+    algo = single.make(envs.make(name, **spec.env), spec.config, runs.objective(spec.objective))
+    world, params = _world(spec)
+    shown, total = [], 0.0
+    for env_state, now in _episode(spec, world, partial(algo.act, state), state.memory, max_steps):
+        total += float(now.reward)
+        if as_page:
+            shown.append(jax.device_get(env_state))
+            continue
+        frame = drawing.frame(name, env_state, now.obs, params)
+        shown.append(drawing.caption(frame, f"step {len(shown)}   return {total:.4g}"))
+    steps = len(shown) - 1
+    if as_page:
+        html = drawing.page(name, shown, params)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(html)
+    else:
+        # Short episodes are slowed down to four seconds, and the last frame stands for a while.
+        fps = min(30, max(3, len(shown) / 4))
+        drawing.write_gif(out, shown + shown[-1:] * round(0.7 * fps), fps)
     return f"{out}: seed {seed}, {steps} steps, return {total:.4g}"
 
 
-def _episode(spec, env, act, memory, max_steps, drawing):
-    """Plays an episode step by step on the host and draws it."""
+def _world(spec):
+    """The run's environment without its resets, so that the end of an episode can be seen; its parameters."""
+    entry = envs.REGISTRY[spec.environment]
+    params = {name: value for name, value in spec.env.items() if name not in ("max_steps", "resets")}
+    default = entry.limit(**params) if entry.limit else entry.max_steps
+    return wrappers.time_limit(entry.make(**params), spec.env.get("max_steps", default)), params
+
+
+def _episode(spec, env, act, memory, max_steps):
+    """Plays an episode of an environment without resets on the host: every state with its TimeStep."""
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     act = jax.jit(act)
     key, reset_key = jax.random.split(runs.evaluation_keys(spec, 0, domain=3)[0])
     env_state, now = reset(reset_key)
     memory = jax.tree.map(lambda m: np.zeros((1, *m.shape[1:]), m.dtype), memory)
-    frames, total, taken = [], 0.0, 0
-    while True:
-        frame = drawing.frame(spec.environment, env_state, now.obs)
-        frames.append(drawing.caption(frame, f"step {taken}   return {total:.4g}"))
-        if taken == max_steps:
-            return frames, total, taken
+    yield env_state, now
+    for _ in range(max_steps):
         key, act_key, env_key = jax.random.split(key, 3)
         one = jax.tree.map(lambda x: x[None], now)
         memory, action = act(memory, act_key, one.obs, one.first, one.info.get("action_mask"))
         env_state, now = step(env_key, env_state, jax.tree.map(lambda a: a[0], action))
-        total, taken = total + float(now.reward), taken + 1
-        if bool(now.done):  # the state is already that of the next episode: nothing more to draw
-            return frames, total, taken
+        yield env_state, now
+        if bool(now.done):
+            return
 
 
 def list_algos() -> str:

@@ -21,6 +21,14 @@ def test_python_examples_run(capsys):
     assert "Drift" in capsys.readouterr().out
 
 
+def test_examples_of_the_page_on_environments_run():
+    page = (Path(__file__).parent.parent / "docs" / "environments.md").read_text()
+    scope = {"__name__": "page"}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "environments.md", "exec"), scope)
+    assert scope["env"].observation_space.shape == (4,)
+
+
 def test_commands_exist():
     commands = re.findall(r"jaxrl (\w+)", "\n".join(blocks("bash")))
     assert set(cli.COMMANDS) == set(commands)

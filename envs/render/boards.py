@@ -126,7 +126,7 @@ def four_rooms(state, obs, **_):
 
 
 def meta_maze(state, obs, *, maze_size=9, rf_size=3, **_):
-    """Pillars in every second row and column; places count from the corner of a border `rf_size // 2` wide."""
+    """Pillars in every second row and column; places count from a border `rf_size // 2` wide."""
     size, border = integers(maze_size, rf_size // 2)
     place = np.pad(np.arange(size), border, constant_values=-1)
     outside = place < 0

@@ -287,12 +287,14 @@ def _vary_seaquest(key, state):
     low = jax.random.bernoulli(keys[8], 0.3)
     water = seaquest.observe(state)[1:9]
     free = ~water[:, :, 5] & ~water[:, :, 6]
-    shot = jax.random.randint(keys[9], (8, 1), 0, 10) == jnp.arange(10)
-    flies = jnp.where(jax.random.bernoulli(keys[10], 0.5, (8, 1)), 0, 10)
+    shooting, *left = jax.random.bernoulli(keys[10], 0.5, (9,))
+    shot = shooting & (jax.random.randint(keys[9], (8, 1), 0, 10) == jnp.arange(10))
+    flies = jnp.where(jnp.array(left)[:, None], 10, 0)
     state = state.replace(
         bullets=jnp.sum(
             (shot & free).astype(jnp.uint32) << (jnp.arange(10) + flies), axis=1, dtype=jnp.uint32
         ),
+        shot_timer=jnp.where(shooting, 9, state.shot_timer),  # until these are gone: no two may meet
         sub_right=right,
         sub_x=jax.random.randint(keys[11], (), 0, 9) + right,
         sub_y=y,
