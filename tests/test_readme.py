@@ -1,7 +1,10 @@
 """The README's examples run, in order, in one namespace; its commands name what exists."""
 
+import json
 import re
 from pathlib import Path
+
+from originals.ledger import table
 
 from jaxrl import names
 from jaxrl.experiments import cli
@@ -27,6 +30,12 @@ def test_examples_of_the_page_on_environments_run():
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(compile(block, "environments.md", "exec"), scope)
     assert scope["env"].observation_space.shape == (4,)
+
+
+def test_the_page_on_environments_shows_what_was_compared():
+    root = Path(__file__).parent.parent
+    rows = [json.loads(line) for line in (root / "tests" / "golden" / "originals.jsonl").open()]
+    assert table(rows) in (root / "docs" / "environments.md").read_text()
 
 
 def test_commands_exist():

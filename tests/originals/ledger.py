@@ -2,6 +2,8 @@
 
     JAXRL_LEDGER=rows.jsonl pytest tests/originals -m "slow or not slow"
     python tests/originals/ledger.py rows.jsonl        # the table of docs/environments.md
+
+tests/golden/originals.jsonl is what the last full run wrote.
 """
 
 import json
@@ -26,7 +28,7 @@ def table(rows: list[dict]) -> str:
         key = row["environment"], row["original"]
         if row["transitions"] >= most.get(key, row)["transitions"]:
             most[key] = row
-    lines = ["| environment | original | transitions | largest difference | |", "| --- | --- | ---: | ---: | --- |"]
+    lines = ["| environment | original | transitions | largest difference | |", "| --- " * 5 + "|"]
     for _, row in sorted(most.items()):
         largest = "0" if row["largest"] == 0 else f"{row['largest']:.1e}"
         cells = (row["environment"], row["original"], f"{row['transitions']:,}", largest, row["note"])
