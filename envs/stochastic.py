@@ -219,7 +219,7 @@ def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int
         nothing = jax.tree.map(jnp.zeros_like, then).replace(
             obs=state.obs, next_obs=state.obs, info=state.info
         )
-        inner, then = _select(happens, (state.inner, nothing), (inner, then))
+        inner, then = _select_step(happens, (state.inner, nothing), (inner, then))
         return Seen(inner, then.obs, then.info), then
 
     def twice_step(key, state, action):
@@ -232,7 +232,7 @@ def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int
             happens &= _is_allowed(env.action_space, action, mask)
         later_state, later = env.step(step_key, state, action)
         later = later.replace(reward=then.reward + later.reward)
-        return _select(happens & ~then.done, (later_state, later), (state, then))
+        return _select_step(happens & ~then.done, (later_state, later), (state, then))
 
     if event == "skip":
         return env._replace(reset=skip_reset, step=skip_step)
@@ -348,18 +348,18 @@ def shifted_action(env: Env, shift=0) -> Env:
 def _show(env: Env, change: Callable, space: PyTree) -> Env:
     """Shows `change(key, obs)`, which then lies in `space`; `obs` and `next_obs` are changed alike."""
 
-    def shown(key, timestep):
-        obs = change(key, timestep.obs)
-        same = timestep.next_obs is timestep.obs  # so it is in raw environments
-        return timestep.replace(obs=obs, next_obs=obs if same else change(key, timestep.next_obs))
-
+    # Two computations of one value may be rounded in two ways, so where obs is next_obs it stays that.
     def reset(key):
         state, timestep = env.reset(key)
-        return state, shown(key, timestep)
+        obs = change(key, timestep.obs)
+        return state, timestep.replace(obs=obs, next_obs=obs)
 
     def step(key, state, action):
         state, timestep = env.step(key, state, action)
-        return state, shown(key, timestep)
+        obs = next_obs = change(key, timestep.next_obs)
+        if timestep.next_obs is not timestep.obs:  # in raw environments it is
+            obs = _select(timestep.first, change(key, timestep.obs), next_obs)
+        return state, timestep.replace(obs=obs, next_obs=next_obs)
 
     return env._replace(reset=reset, step=step, observation_space=space)
 
@@ -379,6 +379,13 @@ def _masks(spaces, treedef, mask) -> list[np.ndarray]:
 
 def _select(condition, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _select_step(condition, new, old):
+    """One of two answers `(state, timestep)`; obs stays next_obs where it was the very same."""
+    state, timestep = _select(condition, new, old)
+    same = all(answer[1].next_obs is answer[1].obs for answer in (new, old))
+    return state, timestep.replace(next_obs=timestep.obs) if same else timestep
 
 
 def _parts(space, mask) -> list[jax.Array]:

@@ -1,5 +1,10 @@
 """Pictures of environment states: geometry, shapes, and GIF files that can be read again."""
 
+import base64
+import json
+import re
+import zlib
+from operator import itemgetter
 from types import SimpleNamespace as State
 
 import jax
@@ -8,7 +13,10 @@ import pytest
 from PIL import Image
 
 from jaxrl import envs
-from jaxrl.envs import render
+from jaxrl.envs import families, render
+from jaxrl.envs.wrappers import frame_stack
+from jaxrl.experiments import reports, runs
+from jaxrl.spaces import sample
 
 
 def centre(picture, colour, tolerance=12):
@@ -30,15 +38,101 @@ def grid(*cells, shape=(10, 10, 4)):
     return obs
 
 
-@pytest.mark.parametrize("name", sorted(render.DRAWINGS))
-def test_every_drawing_takes_the_wrapped_state_of_its_environment(name):
-    state, timestep = envs.make(name).reset(jax.random.key(0))
-    picture = render.frame(name, state, timestep.obs)
+OURS = [n for n, e in envs.REGISTRY.items() if e.origin == "jaxrl" and not n.startswith("probe/")]
+UNDRAWN = ("SimpleBandit-bsuite", "SimpleBandit-bsuite/noise", "SimpleBandit-bsuite/scale")  # no state at all
+GYMNAX = [f"gymnax/{n}" for n in render.DRAWINGS if f"gymnax/{n}" in envs.REGISTRY]
+
+
+def play(env, num_steps):
+    """States and observations, one pair per step and one before, under random actions."""
+
+    def step(carry, key):
+        step_key, action_key = jax.random.split(key)
+        state, _ = carry
+        state, timestep = env.step(step_key, state, sample(env.action_space, action_key))
+        return (state, timestep.obs), (state, timestep.obs)
+
+    @jax.jit
+    def both(key):
+        state, timestep = env.reset(key)
+        first = state, timestep.obs
+        _, rest = jax.lax.scan(step, first, jax.random.split(key, num_steps))
+        return jax.tree.map(lambda a, b: jax.numpy.concatenate([a[None], b]), first, rest)
+
+    found = jax.tree.map(np.asarray, both(jax.random.key(1)))
+    return [jax.tree.map(itemgetter(t), found) for t in range(num_steps + 1)]
+
+
+def is_picture(picture):
     assert picture.dtype == np.uint8
     assert picture.ndim == 3 and picture.shape[2] == 3
-    assert min(picture.shape[:2]) >= 160 and max(picture.shape[:2]) <= 400
+    assert min(picture.shape[:2]) >= 60 and max(picture.shape[:2]) <= 400
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) >= 3
-    np.testing.assert_array_equal(picture, render.frame(name, state, timestep.obs))
+
+
+@pytest.mark.parametrize("game", sorted({render._plain(name) for name in OURS} - {*UNDRAWN}))
+def test_every_environment_of_ours_is_drawn_under_all_its_names(game):
+    name, *others = [name for name in OURS if render._plain(name) == game]
+    moments = play(envs.make(name), 12)
+    pictures = [render.frame(name, state, obs) for state, obs in moments]
+    for picture in pictures:
+        is_picture(picture)
+        assert picture.shape == pictures[0].shape
+    assert any((picture != pictures[0]).any() for picture in pictures)
+    for other in others:
+        np.testing.assert_array_equal(pictures[-1], render.frame(other, *moments[-1]))
+
+
+@pytest.mark.parametrize("name", UNDRAWN)
+def test_a_bandit_has_nothing_to_show(name):
+    state, timestep = envs.make(name).reset(jax.random.key(0))
+    with pytest.raises(ValueError, match=f"{name} cannot be drawn: drawings exist for"):
+        render.frame(name, state, timestep.obs)
+
+
+@pytest.mark.parametrize("name", GYMNAX)
+def test_gymnaxs_own_environments_are_drawn_too(name):
+    pictures = [render.frame(name, state, obs) for state, obs in play(envs.make(name), 3)]
+    for picture in pictures:
+        is_picture(picture)
+        assert picture.shape == pictures[0].shape
+
+
+def test_nothing_is_listed_that_is_not_registered():
+    assert not {*render.DRAWINGS} - {*envs.REGISTRY}
+    assert len(GYMNAX) >= 20
+
+
+def test_parameters_change_the_drawing():
+    def pole(**params):
+        picture = render.frame("CartPole-v1", State(x=0.0, theta=0.0), None, params)
+        y, _ = np.nonzero(np.abs(picture.astype(int) - render.ORANGE).max(axis=-1) <= 12)
+        return np.ptp(y)
+
+    assert pole(length=0.25) == pytest.approx(pole() / 2, abs=5)
+    drawn = envs.family("CartPole-v1", length=families.uniform(0.2, 0.3))
+    state, timestep = drawn.reset(jax.random.key(0))
+    inside = render.frame("CartPole-v1", state, timestep.obs)
+    y, _ = np.nonzero(np.abs(inside.astype(int) - render.ORANGE).max(axis=-1) <= 12)
+    assert np.ptp(y) == pytest.approx(pole(length=0.25), rel=0.3)
+
+    lake = render.frame("FrozenLake-v1", State(position=63), None, {"map_name": "8x8"})
+    np.testing.assert_array_equal(lake, draw("FrozenLake8x8-v1", position=63))
+    assert render.frame("FrozenLake-v1", State(position=0), None, {"desc": ["SFG"]}).shape == (64, 192, 3)
+    assert render.frame("world/chain", State(index=7), None, {"length": 8}).shape == (49, 392, 3)
+
+
+def test_a_state_that_the_parameters_do_not_have_is_refused():
+    for name, fields in {
+        "FrozenLake-v1": dict(position=16),
+        "world/chain": dict(index=5),
+        "world/loop": dict(index=6),
+        "world/t-maze": dict(position=11, north=True),
+        "world/grid": dict(cell=0, exists=np.ones(7, bool)),
+        "MemoryChain-bsuite": dict(context=np.ones(1), query=0, time=7),
+    }.items():
+        with pytest.raises(ValueError, match="pass the"):
+            draw(name, **fields)
 
 
 def test_a_pole_with_positive_angle_leans_right():
@@ -150,6 +244,200 @@ def test_deep_sea_frozen_lake_and_four_rooms_show_row_and_column():
     assert walls[0].all() and walls[:, 0].all() and not walls[3, 6] and walls[6, 6]
 
 
+def cell(picture, row, column, num_rows):
+    """The colour in the corner of a cell, beside the disc that may be in it."""
+    size = len(picture) // num_rows
+    return tuple(picture[row * size + size // 10 + 1, column * size + size // 10 + 1].tolist())
+
+
+def middle(picture, row, column, num_rows):
+    """The colour in the middle of a cell."""
+    size = len(picture) // num_rows
+    return tuple(picture[row * size + size // 2, column * size + size // 2].tolist())
+
+
+def test_the_cliff_is_between_start_and_goal():
+    picture = draw("CliffWalking-v1", position=2 * 12 + 5)
+    assert middle(picture, 2, 5, 4) == render.VERMILLION
+    assert cell(picture, 3, 11, 4) == render.YELLOW
+    assert cell(picture, 3, 5, 4) != cell(picture, 2, 5, 4) == cell(picture, 0, 0, 4)
+
+
+def test_frozen_lakes_holes_are_where_they_are():
+    small, large = draw("FrozenLake-v1", position=0), draw("FrozenLake8x8-v1", position=9)
+    assert cell(small, 1, 1, 4) == cell(small, 3, 0, 4) == cell(large, 2, 3, 8)
+    assert cell(small, 1, 1, 4) != cell(small, 0, 1, 4) == cell(large, 0, 1, 8)
+    assert middle(large, 1, 1, 8) == render.VERMILLION
+
+
+def test_the_taxi_and_its_passenger():
+    def place(row, column):
+        return 10 + 62 * (column + 0.5), 10 + 62 * (row + 0.5)
+
+    fields = dict(column=1, destination=1, fickle=False)
+    waiting, aboard = (draw("Taxi-v3", row=3, passenger=p, **fields) for p in (2, 4))
+    for picture in (waiting, aboard):
+        np.testing.assert_allclose(centre(picture, render.ORANGE), place(3, 1), atol=9)
+    # The frame of the destination is purple as well: look elsewhere.
+    left = waiting[:, :200], aboard[:, :200]
+    x, y = place(4, 0)
+    np.testing.assert_allclose(centre(left[0], render.PURPLE), (x - 0.26 * 62, y - 0.26 * 62), atol=2)
+    np.testing.assert_allclose(centre(left[1], render.PURPLE), place(3, 1), atol=9)
+    np.testing.assert_allclose(
+        centre(waiting[:90, 100:], render.PURPLE), np.subtract(place(0, 4), (100, 0)), atol=2
+    )
+    walls = [(waiting[int(place(row, 0)[1]), 10 + 62 * east] == render.INK).all() for row, east in WALLS]
+    assert walls == [True, True, True, True, True, True, False, False]
+
+
+WALLS = [(0, 2), (1, 2), (3, 1), (4, 1), (3, 3), (4, 3), (2, 2), (0, 1)]  # the last two are open
+
+
+def test_a_hand_that_is_bust_is_red():
+    fields = dict(ace=False, untouched=False, shown=10, hidden=5)
+    bust, good = (draw("Blackjack-v1", total=total, **fields) for total in (22, 20))
+    assert len(np.argwhere((bust == render.VERMILLION).all(axis=-1))) > 1000
+    assert not (good == render.VERMILLION).all(axis=-1).any()
+    soft = draw("Blackjack-v1", total=8, **{**fields, "ace": True})
+    assert (soft != draw("Blackjack-v1", total=18, **fields)).any()  # both are worth 18
+
+
+def test_a_pole_that_hangs_is_below_its_cart():
+    hanging = draw("CartPoleSwingup-bsuite", x=0.0, theta=np.pi)
+    assert centre(hanging, render.ORANGE)[1] > centre(hanging, render.INK)[1] + 10
+    edges = [centre(draw("CartPole-bsuite", x=x, theta=0.0), render.INK)[0] - 199.5 for x in (-3.0, 0.0, 3.0)]
+    np.testing.assert_allclose(edges, (-175, 0, 175), atol=2)
+
+
+def test_worlds_show_where_one_is():
+    assert middle(draw("world/chain", index=3), 0, 3, 1) == render.VERMILLION
+    river = draw("world/river-swim", index=0)
+    assert middle(river, 0, 0, 1) == render.VERMILLION and cell(river, 0, 5, 1) == render.YELLOW
+    np.testing.assert_allclose(  # a third of the way round, clockwise from the top
+        centre(draw("world/loop", index=2), render.VERMILLION), (130 + 86.6, 130 + 50), atol=1
+    )
+    assert middle(draw("world/garnet", index=13), 2, 1, 6) == render.VERMILLION
+    maze = draw("world/t-maze", north=True, position=4)
+    assert middle(maze, 1, 4, 3) == render.SKY and cell(maze, 0, 10, 3) == render.YELLOW
+    assert cell(draw("world/t-maze", north=False, position=4), 2, 10, 3) == render.YELLOW
+    for left in (True, False):
+        tiger = draw("world/two-state", np.array([0.0, 1.0]), left=left)
+        assert (centre(tiger, render.ORANGE)[0] < 160) == left
+        assert centre(tiger, render.PURPLE)[0] > 160  # heard on the right
+
+
+def test_the_grid_shows_the_level_of_its_parameters():
+    params = dict(level="dense", seed=3)
+    level = envs.worlds.grid.sample(**params)
+    state = State(cell=int(level.start), exists=np.array([True, False, True, True]), time=0)
+    picture = render.frame("world/grid", state, None, params)
+    assert middle(picture, *divmod(int(level.start), 11), 11) == render.SKY
+    colours = [cell(picture, *divmod(int(place), 11), 11) for place in level.objects]
+    assert colours == [render.GREEN, render.NIGHT, render.VERMILLION, render.VERMILLION]
+
+
+def test_chains_of_the_behaviour_suite():
+    memory = draw("MemoryChain-bsuite", context=np.array([True]), query=0, time=3)
+    assert cell(memory, 0, 0, 2) == render.WHITE and middle(memory, 1, 3, 2) == render.ORANGE
+    forgot = draw("MemoryChain-bsuite", context=np.array([False]), query=0, time=3)
+    assert cell(forgot, 0, 0, 2) == render.BLUE
+    rain = draw("UmbrellaChain-bsuite", need=True, has=True, time=2)
+    assert cell(rain, 0, 10, 2) == render.BLUE and cell(rain, 0, 2, 2) == render.PURPLE
+    assert middle(rain, 1, 2, 2) == render.VERMILLION
+    chain = draw("DiscountingChain-bsuite", context=3, time=50)
+    np.testing.assert_allclose(centre(chain, render.VERMILLION), (30 + 175, 20 + 105), atol=1)
+
+
+def test_meta_mazes_walls_are_gymnaxs():
+    from jaxrl.envs import from_gymnax
+
+    maze = from_gymnax._construct("MetaMaze-misc")[0]
+    picture = draw("MetaMaze-misc", pos=np.array([1, 1]), goal=np.array([3, 3]))
+    size = len(picture) // len(maze.env_map)
+    walls = (picture[size // 2 :: size, size // 2 :: size] == render.GREY).all(axis=-1)
+    np.testing.assert_array_equal(walls, ~np.asarray(maze.env_map, bool))
+
+
+@pytest.mark.parametrize("name", ["navix/Navix-DoorKey-6x6-v0", "xminigrid/MiniGrid-DoorKey-6x6"])
+def test_boards_of_other_packages_are_drawn_by_their_own_renderers(name):
+    pytest.importorskip(name.partition("/")[0])
+    moments = play(envs.make(name), 20)
+    pictures = [render.frame(name, state, obs) for state, obs in moments]
+    assert {picture.shape for picture in pictures} in ({(288, 288, 3)}, {(318, 318, 3)})
+    assert any((picture != pictures[0]).any() for picture in pictures)
+    assert pictures[0].max() > 200  # codes taken for bytes would be all but black
+
+
+def test_pixels_of_craftax_are_shown_as_they_are():
+    obs = np.random.default_rng(0).random((130, 110, 3), np.float32)
+    picture = render.frame("craftax/Craftax-Pixels-v1", State(), obs)
+    np.testing.assert_allclose(picture[::2, ::2], 255 * obs, atol=0.51)
+
+
+def test_of_stacked_frames_the_last_one_is_drawn():
+    raw = envs.REGISTRY["Breakout-MinAtar"].make()
+    state, timestep = frame_stack(raw, 3).reset(jax.random.key(0))
+    one = render.frame("Breakout-MinAtar", state, timestep.obs[..., -4:])
+    np.testing.assert_array_equal(render.frame("Breakout-MinAtar", state, timestep.obs), one)
+
+
+def test_large_pictures_of_numbers_are_in_colours():
+    obs = np.zeros((63, 50, 3), np.float32)
+    obs[..., 0], obs[..., 2] = 1.0, 0.5
+    assert (render.frame("mine", State(), obs)[::5, ::5] == (255, 0, 128)).all()
+    assert (render.frame("mine", State(), obs[:10, :10])[5, 5] != (255, 0, 128)).any()
+
+
+# --- episodes -----------------------------------------------------------------------------------
+
+
+def test_an_episode_of_brax_is_a_page():
+    env = envs.REGISTRY["brax/inverted_pendulum"].make()
+    state, _ = jax.jit(env.reset)(jax.random.key(0))
+    wrapped = State(inner=state)
+    html = render.page("brax/inverted_pendulum", [state, wrapped, state])
+    assert html.lstrip().lower().startswith("<html")
+    (packed,) = re.findall(r'"([A-Za-z0-9+/=]{200,})"', html)
+    system = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert len(system["states"]["x"]) == 3
+    with pytest.raises(ValueError, match="CartPole-v1 is no environment of brax"):
+        render.page("CartPole-v1", [state])
+    with pytest.raises(ValueError, match="at least one state"):
+        render.page("brax/inverted_pendulum", [])
+
+
+@pytest.mark.parametrize(
+    "name, wrong, right", [("brax/ant", "a.gif", ".html"), ("CartPole-v1", "a.html", ".gif")]
+)
+def test_a_file_of_the_wrong_kind_is_refused_before_anything_is_loaded(
+    name, wrong, right, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runs, "read_info", lambda path: {"spec": None})
+    monkeypatch.setattr(runs, "from_json", lambda spec: State(environment=name))
+    with pytest.raises(ValueError, match=f"{name} is shown as .* must end in {right}") as caught:
+        reports.render(tmp_path, tmp_path / wrong, None, 10, False)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_episode_is_shown_to_its_end(monkeypatch):
+    monkeypatch.setattr(runs, "evaluation_keys", lambda *_, **__: jax.random.split(jax.random.key(0), 1))
+    world, params = reports._world(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
+    assert params == {"rows": 6}
+
+    def act(memory, key, obs, first, mask):
+        return memory, jax.numpy.ones(1, int)
+
+    moments = list(reports._episode(None, world, act, (), 100))
+    assert len(moments) == 6 and bool(moments[-1][1].terminated)
+    last = render.frame("Catch-bsuite", moments[-1][0], moments[-1][1].obs, params)
+    assert centre(last, render.ORANGE)[1] == pytest.approx(5.5 * len(last) / 6, abs=1)
+    cut, _ = reports._world(State(environment="Catch-bsuite", env={"max_steps": 2}))
+    assert len(list(reports._episode(None, cut, act, (), 100))) == 3
+
+
+# --- observations that are pictures -------------------------------------------------------------
+
+
 def test_other_observations_that_are_pictures_are_drawn_channel_by_channel():
     picture = render.frame("mine", State(), grid((0, 3, 11), shape=(4, 5, 12)))
     assert picture.shape == (256, 320, 3)
@@ -185,7 +473,7 @@ def test_states_that_are_batched_or_not_finite_are_refused():
     with pytest.raises(ValueError, match="not finite"):
         draw("Pendulum-v1", theta=np.nan, last_u=0.0)
     with pytest.raises(ValueError, match="4x4"):
-        draw("FrozenLake-misc", position=63)
+        draw("gymnax/FrozenLake-misc", position=63)
     with pytest.raises(ValueError, match="was expected"):
         render.frame("Breakout-MinAtar", State(), np.zeros(400))
 

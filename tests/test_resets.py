@@ -214,7 +214,7 @@ def alike(a, b):
             counts = [np.bincount(part, minlength=len(values)) for part in np.split(both, 2)]
             p = stats.chi2_contingency(counts).pvalue
         least = min(least, p)
-    return min(1.0, least * columns)
+    return min(1.0, least * max(columns, 1))
 
 
 SPOT = ("CartPole-v1", "Taxi-v3", "Breakout-MinAtar", "DeepSea-bsuite")

@@ -22,7 +22,7 @@ from jaxrl.envs.stochastic import (
     sudden,
     unpredictable_dynamics,
 )
-from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
+from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, restart, time_limit, transition
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
 from jaxrl.types import Env
 
@@ -415,6 +415,17 @@ def test_wrapped_environments_keep_the_laws(world):
     raw = WORLDS[world]()
     check_env(noisy_obs(corrupted_action(unpredictable_dynamics(raw, 0.3), 0.3), 0.3, 0.3))
     check_env(auto_reset(time_limit(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3), 9)))
+
+
+def test_obs_is_next_obs_to_the_last_bit():
+    raw = envs.REGISTRY["CartPole-v1"].make()
+    for event in ("skip", "repeat"):
+        env = unpredictable_dynamics(partial_obs(noisy_obs(raw, 0.1), None, 0.3), 0.3, event)
+        env = noisy_obs(flatten_obs(env), 0.1, salt=1)
+        _, timestep = play(auto_reset(env), lanes=16)
+        inside = ~timestep.first
+        np.testing.assert_array_equal(timestep.obs[inside], timestep.next_obs[inside])
+        assert (timestep.obs[timestep.terminated] != timestep.next_obs[timestep.terminated]).all()
 
 
 @pytest.mark.parametrize("name", [n for n in envs.names() if "/" not in n and "MNIST" not in n])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.envs.classic.cartpole import require_numbers, require_positive, sincos, vector, wrap
+from jaxrl.envs.classic.cartpole import require_numbers, require_positive, row, sincos, vector, wrap
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -142,5 +142,5 @@ def _show(state: State) -> tuple[jax.Array, jax.Array]:
     """The observation, and the tip's height above the joint in links."""
     sin1, cos1 = sincos(state.joint_angle1)
     sin2, cos2 = sincos(state.joint_angle2)
-    obs = jnp.stack([cos1, sin1, cos2, sin2, state.velocity_1, state.velocity_2])
+    obs = row(cos1, sin1, cos2, sin2, state.velocity_1, state.velocity_2)
     return obs, -cos1 - (cos1 * cos2 - sin1 * sin2)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.envs.classic.cartpole import require_numbers, require_positive, sincos, vector
+from jaxrl.envs.classic.cartpole import require_numbers, require_positive, row, sincos, vector
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -81,7 +81,7 @@ def roll(state: State, push, gravity, min_position, max_position, max_speed) -> 
 
 def show(state: State) -> jax.Array:
     """The observation of a state."""
-    return jnp.stack([state.position, state.velocity])
+    return row(state.position, state.velocity)
 
 
 def observation_space(min_position, max_position, max_speed) -> Box:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.classic.cartpole import require_numbers, require_positive, sincos, vector, wrap
+from jaxrl.envs.classic.cartpole import require_numbers, require_positive, row, sincos, vector, wrap
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box
 from jaxrl.types import Env
@@ -67,4 +67,4 @@ def draw(key: jax.Array) -> jax.Array:
 
 def _obs(state: State) -> jax.Array:
     sin, cos = sincos(state.theta)
-    return jnp.stack([cos, sin, state.theta_dot])
+    return row(cos, sin, state.theta_dot)

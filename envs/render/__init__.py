@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.envs.render import boards, classic, toy_text, worlds
+from jaxrl.envs.render import boards, classic, theirs, toy_text, worlds
 from jaxrl.envs.render.brax_page import page  # noqa: F401
 from jaxrl.envs.render.gif import CAPTION_HEIGHT, caption, write_gif  # noqa: F401
 from jaxrl.envs.render.paper import (  # noqa: F401
@@ -81,7 +81,7 @@ def frame(name: str, env_state: Any, obs: Any, params: dict[str, Any] | None = N
     """Draws one state of the environment `name` as `[H, W, 3]` uint8.
 
     Names of one game are drawn alike: "MinAtar/Breakout-v0" as "Breakout-MinAtar", "gymnax/..." as what has
-    the plain name, "/noise" and the like as what they vary.
+    the plain name, "/noise" and the like as what they vary. navix and xminigrid draw their own boards.
 
     An environment without a drawing of its own is shown by its observation if that is a picture:
     `[H, W]` or `[H, W, C]`, each channel a colour, as bright as its value between 0 and 1 (uint8: 0 and
@@ -104,7 +104,7 @@ def frame(name: str, env_state: Any, obs: Any, params: dict[str, Any] | None = N
     while hasattr(env_state, "inner"):
         params |= getattr(env_state, "params", {})
         env_state = env_state.inner
-    if draw := DRAWINGS.get(_plain(name)):
+    if draw := DRAWINGS.get(_plain(name)) or theirs.BY_PREFIX.get(name.partition("/")[0] + "/"):
         return draw(env_state, obs, **params)
     known = f"drawings exist for {', '.join(DRAWINGS)} and for observations that are pictures"
     return boards.picture(name, obs, f"{known} ([H, W] or [H, W, C])")

@@ -23,7 +23,11 @@ def page(name: str, states: list, params: dict[str, Any] | None = None) -> str:
 
     from jaxrl.envs import from_brax
 
+    bodies = []
+    for state in states:
+        while hasattr(state, "inner"):
+            state = state.inner
+        bodies.append(state.pipeline_state)
     env = from_brax._construct(name.removeprefix(PREFIX), **(params or {}))
-    return html.render(
-        env.sys.tree_replace({"opt.timestep": env.dt}), [state.pipeline_state for state in states]
-    )
+    # The viewer plays one state per time step of the physics, of which the environment takes several.
+    return html.render(env.sys.tree_replace({"opt.timestep": env.dt}), bodies)

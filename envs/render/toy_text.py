@@ -72,10 +72,10 @@ def taxi(state, obs, **_):
     for step in range(1, 5):
         for line in ([(step, 0), (step, 5)], [(0, step), (5, step)]):
             paper.line(line, 0.012, LINE)
-    paper.box(places[destination], (0.98, 0.98), PURPLE)
-    paper.box(places[destination], (0.86, 0.86), PLACES[destination])
+    paper.box(places[destination], (0.9, 0.9), PURPLE)
+    paper.box(places[destination], (0.78, 0.78), PLACES[destination])
     for place, letter in zip(_PLACES, "RGYB"):
-        paper.write(at(place, 0.28, -0.27), letter, 0.3)
+        paper.write(at(place, 0.27, 0.25), letter, 0.26)
     for wall in ([(0, 0), (5, 0)], [(0, 5), (5, 5)], [(0, 0), (0, 5)], [(5, 0), (5, 5)]):
         paper.line(wall, 0.06, INK)
     for street, line in enumerate(STREETS):
@@ -89,7 +89,7 @@ def taxi(state, obs, **_):
     paper.box(at(cab, 0, -0.09), (0.8, 0.24), ORANGE)
     paper.box(at(cab, 0, 0.12), (0.46, 0.26), ORANGE)
     paper.box(at(cab, 0, 0.11), (0.38, 0.18), PAPER)
-    rider = at(cab, 0, 0.1) if passenger == 4 else at(_PLACES[passenger], -0.3, 0.3)
+    rider = at(cab, 0, 0.1) if passenger == 4 else at(_PLACES[passenger], -0.26, 0.26)
     paper.circle(rider, 0.1, PURPLE)
     return paper.pixels()
 

@@ -1,7 +1,6 @@
 """Environments stepped with random actions, many side by side in one program, resets included.
 
-The same loop for all; only `reset` and `step` are the library's own, and for ours the scan too, which is
-that of our rollouts: it makes what follows from keys alone beforehand (`jaxrl.hoist`).
+The same loop for all; only `reset` and `step` are the library's own.
 """
 
 import importlib
@@ -38,15 +37,6 @@ def ours(name, num_envs):
 
     space = env.action_space
     return reset, step, space.n if hasattr(space, "n") else (space.shape, space.low, space.high)
-
-
-def own_scan():
-    """The scan of our rollouts; JAX's in trees that are older than it."""
-    try:
-        from jaxrl.hoist import scan
-    except ImportError:
-        from jax.lax import scan
-    return scan
 
 
 def gymnax(name, num_envs):
@@ -106,13 +96,11 @@ def make(settings):
         state, obs, reward, done = step(step_key, state, draw(action_key))
         return (state, obs, total + reward.sum(), ended + done.sum()), None
 
-    scan = own_scan() if LIBRARY == "ours" else jax.lax.scan
-
     @jax.jit
     def program(key, carry, units):
         def unit(i, carry):
             unit_key = jax.random.fold_in(key, i)
-            return scan(body, carry, tuple(jax.random.split(unit_key, (2, STEPS_PER_UNIT))))[0]
+            return jax.lax.scan(body, carry, tuple(jax.random.split(unit_key, (2, STEPS_PER_UNIT))))[0]
 
         return jax.lax.fori_loop(0, units, unit, carry)
 
