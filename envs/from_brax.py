@@ -83,7 +83,8 @@ def params(brax_id: str) -> dict[str, Any]:
 
 
 def _construct(brax_id: str, **params):
-    from brax import envs as brax_envs
+    with jax.ensure_compile_time_eval():  # under a user's jit constants of the modules would be tracers
+        from brax import envs as brax_envs
 
     name, _, backend = brax_id.partition(":")
     _mend_clip()

@@ -291,6 +291,8 @@ def _import_gymnax():
         deferred["matplotlib"].__path__ = []
     sys.modules.update(deferred)
     try:
-        return importlib.import_module("gymnax")
+        # Under a user's jit its module constants would be tracers for ever.
+        with jax.ensure_compile_time_eval():
+            return importlib.import_module("gymnax")
     finally:
         _withdraw()

@@ -261,6 +261,19 @@ def test_make_works_inside_jit_where_constructors_look_at_arrays(name):
     np.testing.assert_array_equal(first(KEY), envs.make(name).reset(KEY)[1].obs)
 
 
+def test_gymnax_may_be_imported_first_inside_jit():
+    run_python("""
+import jax
+from jaxrl import envs
+def play(key):
+    env = envs.make("gymnax/FrozenLake-misc", map_name="8x8")
+    state, _ = env.reset(key)
+    return env.step(key, state, 1)[1].obs
+assert jax.eval_shape(play, jax.random.key(0)).shape == ()
+assert int(play(jax.random.key(0))) in range(64)
+""")
+
+
 def test_what_shapes_the_program_cannot_be_traced():
     with pytest.raises(ValueError, match="size of DeepSea-bsuite shapes the program"):
         jax.jit(lambda size: envs.make("gymnax/DeepSea-bsuite", size=size).reset(KEY))(4)

@@ -70,7 +70,7 @@ def make(
     field = Field(rows, columns, half)
 
     def reset(key):
-        state = begin(field, draw(key, rows), ball_x_speed)
+        state = begin(field, draw(key), ball_x_speed)
         return state, restart(observe(field, state))
 
     def step(key, state, action):
@@ -90,15 +90,15 @@ class Field:
     half: int = struct.field(pytree_node=False)
 
 
-def draw(key, rows):
-    """All that is random: the ball's row in a reset, and its speeds as one of 6 pairs."""
-    row, course = jax.random.randint(key, (2,), 0, jnp.array([rows, 6]))
-    return row, course
+def draw(key) -> jax.Array:
+    """All that is random: the ball's row and course in a reset, `[2]` in [0, 1)."""
+    return jax.random.uniform(key, (2,))
 
 
 def begin(field: Field, draws, ball_x_speed) -> State:
     """The ball in the middle column, at a row and in a direction that were drawn; paddles in the middle."""
-    row, course = draws
+    row = _below(draws[0], field.rows)
+    course = _below(draws[1], 6)  # level, up or down, to the left or to the right
     middle = jnp.asarray(field.rows // 2, jnp.int32)
     column = jnp.asarray(field.columns // 2, jnp.int32)
     speed = jnp.asarray(ball_x_speed, jnp.int32)
@@ -170,6 +170,11 @@ def observe(field: Field, state: State) -> jax.Array:
     picture = jnp.zeros(field.rows * field.columns * 3, bool)
     picture = picture.at[cells].set(True, unique_indices=True, mode="promise_in_bounds")
     return picture.reshape(field.rows, field.columns, 3)
+
+
+def _below(u, n):
+    """A number in [0, 1) as one of 0 .. n - 1."""
+    return jnp.minimum((u * n).astype(jnp.int32), n - 1)  # a float32 below 1 times n may round up to n
 
 
 def _whole(name, value, low, high=None) -> int:
