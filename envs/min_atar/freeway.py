@@ -127,15 +127,16 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob):
 def observe(state: State):
     """`[10, 10, 7]` bool: a plane for each of `CHANNELS`.
 
-    A car has a trail, one cell behind it, on the plane of its speed.
+    A car has a trail, one cell behind it, on the plane of its speed. The cell and the plane are one
+    number for each row, so that every number of the observation is one comparison.
     """
-    lane = jnp.pad(state.car_x, 1, constant_values=-1)[:, None]  # rows 0 and 9 have no car
-    pace = jnp.pad(jnp.abs(state.car_speed), 1)[:, None]
     behind = state.car_x - jnp.sign(state.car_speed)
     behind = jnp.where(behind < 0, 9, jnp.where(behind > 9, 0, behind))
-    trail = jnp.pad(behind, 1)[:, None] == _COLUMNS
-    chicken = (state.player == _ROWS) & (_COLUMNS == _COLUMN)
-    planes = [chicken, lane == _COLUMNS, *(trail & (pace == i) for i in range(1, 6))]
+    nowhere = -1  # rows 0 and 9 have no car
+    car = jnp.pad(state.car_x, 1, constant_values=nowhere)[:, None]
+    trail = jnp.pad(behind + 10 * jnp.abs(state.car_speed), 1, constant_values=nowhere)[:, None]
+    chicken = 10 * state.player + _COLUMN == 10 * _ROWS + _COLUMNS
+    planes = [chicken, car == _COLUMNS, *(trail == _COLUMNS + 10 * speed for speed in range(1, 6))]
     return jnp.stack(planes, axis=-1)
 
 
