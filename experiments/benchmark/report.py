@@ -251,7 +251,7 @@ def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:
 
 
 def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], settings: dict[str, Any]) -> str:
-    """All that was measured, repeat by repeat, and all that it depends on."""
+    """All that was measured, repeat by repeat, and all that it depends on, but no paths of this machine."""
     seconds = facts["unit"] == "s"
     ratio = {(row.case, row.name): row.ratio for row in rows(results, seconds)}
     cases = [
@@ -261,6 +261,7 @@ def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], setti
             "contenders": {
                 name: {
                     **dataclasses.asdict(outcome),
+                    "ready": {key: told for key, told in outcome.ready.items() if key != "source"},
                     "values": values(outcome, seconds),
                     "times_as_fast_as_it": _plain(ratio[case, name]),
                 }
