@@ -1,12 +1,40 @@
-"""What the games of MinAtar share: action sets, sticky actions, the observation's space."""
+"""What the games of MinAtar share: how rules become an environment, action sets, sticky actions."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
+from jaxrl.types import Env
 
 ALL_ACTIONS = "nlurdf"  # nothing, left, up, right, down, fire: the place of a letter is the original's number
+
+
+def game(start, draw, advance, observe, *, channels: int, actions: str, sticky_action_prob, **options) -> Env:
+    """The raw environment of a game's rules.
+
+    Args:
+      start: `(key) -> state`; draw: `(key) -> draws`, all that a step draws.
+      advance: `(state, action, draws, *, actions, sticky_action_prob, **options) ->
+        (state, reward, terminated)`.
+      observe: `(state) -> [10, 10, channels]` bool.
+
+    Raises:
+      ValueError: for a probability outside [0, 1].
+    """
+    require_probability(sticky_action_prob)
+    options |= {"actions": actions, "sticky_action_prob": sticky_action_prob}
+
+    def reset(key):
+        state = start(key)
+        return state, restart(observe(state))
+
+    def step(key, state, action):
+        state, reward, terminated = advance(state, action, draw(key), **options)
+        return state, transition(observe(state), reward, terminated)
+
+    return Env(reset, step, observation_space(channels), action_space(actions))
 
 
 def action_set(minimal: str, minimal_actions: bool) -> str:

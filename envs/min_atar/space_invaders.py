@@ -12,7 +12,6 @@ import numpy as np
 from flax import struct
 
 from jaxrl.envs.min_atar import common
-from jaxrl.envs.wrappers import restart, transition
 from jaxrl.types import Env
 
 MINIMAL_ACTIONS = "nlrf"
@@ -55,26 +54,16 @@ def make(*, sticky_action_prob=0.1, ramping: bool = True, minimal_actions: bool 
     Raises:
       ValueError: for a probability outside [0, 1].
     """
-    common.require_probability(sticky_action_prob)
-    actions = common.action_set(MINIMAL_ACTIONS, minimal_actions)
-
-    def reset(key):
-        state = start(key)
-        return state, restart(observe(state))
-
-    def step(key, state, action):
-        state, reward, terminated = advance(
-            state,
-            action,
-            draw(key),
-            actions=actions,
-            sticky_action_prob=sticky_action_prob,
-            ramping=ramping,
-        )
-        return state, transition(observe(state), reward, terminated)
-
-    space = common.observation_space(len(CHANNELS))
-    return Env(reset, step, space, common.action_space(actions))
+    return common.game(
+        start,
+        draw,
+        advance,
+        observe,
+        channels=len(CHANNELS),
+        actions=common.action_set(MINIMAL_ACTIONS, minimal_actions),
+        sticky_action_prob=sticky_action_prob,
+        ramping=ramping,
+    )
 
 
 def start(key) -> State:
