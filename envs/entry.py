@@ -1,7 +1,7 @@
 """What the registry knows of an environment, and the parameters of one that is our own function."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 
@@ -43,6 +43,11 @@ def require_known(name: str, make: Callable, params: dict[str, Any]) -> None:
     found = inspect.signature(make).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in found):
         return
-    known = sorted(p.name for p in found)
+    require_among(name, (p.name for p in found), params)
+
+
+def require_among(name: str, known: Iterable[str], params: dict[str, Any]) -> None:
+    """Raises ValueError for the first parameter of environment `name` that is not among the known ones."""
+    known = sorted(set(known))
     for unknown in sorted(set(params) - set(known)):
         raise ValueError(f"{name} has no parameter {unknown!r}; it has {', '.join(known) or 'none'}")

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box
 from jaxrl.types import Env
@@ -51,12 +52,7 @@ def make(brax_id: str, /, **params) -> Env:
     """
     env = _construct(brax_id)
     if params:
-        known = _arguments(env)
-        unknown = sorted(set(params) - set(known))
-        if unknown:
-            raise ValueError(
-                f"brax/{brax_id} has no parameter {unknown[0]!r}; it has {', '.join(sorted(known))}"
-            )
+        require_among(f"brax/{brax_id}", _arguments(env), params)
         env = _construct(brax_id, **params)
 
     # `env.observation_size` would run a reset, operation by operation.

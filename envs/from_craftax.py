@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -30,11 +31,7 @@ def make(craftax_id: str, /, **params) -> Env:
       ValueError: without the package craftax, or for an unknown parameter.
     """
     env = _load(craftax_id)
-    known = _known(env)
-    for unknown in sorted(set(params) - set(known)):
-        raise ValueError(
-            f"craftax/{craftax_id} has no parameter {unknown!r}; it has {', '.join(sorted(known))}"
-        )
+    require_among(f"craftax/{craftax_id}", _known(env), params)
     settings = env.default_params.replace(max_timesteps=_NEVER, **params)
 
     def reset(key):

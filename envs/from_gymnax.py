@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -69,10 +70,7 @@ def make(gymnax_id: str, /, **params) -> Env:
     fields = dict(params)
     env, defaults = _construct(gymnax_id)
     known_fields, known_arguments = _fields(defaults), _arguments(env)
-    unknown = sorted(set(params) - set(known_fields) - set(known_arguments))
-    if unknown:
-        known = ", ".join(sorted({*known_fields, *known_arguments})) or "none"
-        raise ValueError(f"{gymnax_id} has no parameter {unknown[0]!r}; it has {known}")
+    require_among(gymnax_id, {*known_fields, *known_arguments}, params)
 
     arguments = {name: fields.pop(name) for name in known_arguments if name in fields}
     for name, value in arguments.items():

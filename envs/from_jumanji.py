@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
@@ -39,9 +40,7 @@ def make(jumanji_id: str, /, **params) -> Env:
         message = f"jumanji/{jumanji_id} needs the package jumanji: pip install 'jaxrl[jumanji]' ({error})"
         raise ValueError(message) from error
     arguments = inspect.signature(type(jumanji.make(jumanji_id))).parameters
-    known = sorted(set(arguments) - {"time_limit", "viewer"})
-    for unknown in sorted(set(params) - set(known)):
-        raise ValueError(f"jumanji/{jumanji_id} has no parameter {unknown!r}; it has {', '.join(known)}")
+    require_among(f"jumanji/{jumanji_id}", set(arguments) - {"time_limit", "viewer"}, params)
     endless = {"time_limit": np.iinfo(np.int32).max} if "time_limit" in arguments else {}
     env = jumanji.make(jumanji_id, **params, **endless)
     seen = jax.eval_shape(env.reset, jax.random.key(0))[1].observation

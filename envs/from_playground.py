@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box
 from jaxrl.types import Env
@@ -33,11 +34,7 @@ def make(playground_id: str, /, **params) -> Env:
       ValueError: without the package playground, or for an unknown parameter.
     """
     suite = _load(playground_id)
-    known = sorted(_known(suite, playground_id))
-    for unknown in sorted(set(params) - set(known)):
-        raise ValueError(
-            f"playground/{playground_id} has no parameter {unknown!r}; it has {', '.join(known)}"
-        )
+    require_among(f"playground/{playground_id}", _known(suite, playground_id), params)
     env = suite.load(playground_id, config_overrides={"impl": "jax", **params})
 
     def reset(key):

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxrl.envs.entry import require_among
 from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
@@ -39,11 +40,7 @@ def make(xminigrid_id: str, /, **params) -> Env:
       ValueError: without the package xminigrid, or for an unknown parameter.
     """
     env, settings = _load(xminigrid_id)
-    known = _known(settings)
-    for unknown in sorted(set(params) - set(known)):
-        raise ValueError(
-            f"xminigrid/{xminigrid_id} has no parameter {unknown!r}; it has {', '.join(sorted(known))}"
-        )
+    require_among(f"xminigrid/{xminigrid_id}", _known(settings), params)
     settings = settings.replace(**params)
 
     def reset(key):
