@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env, TimeStep
 
@@ -181,14 +182,15 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
 def _exchange(timestep: TimeStep, start, state):
     """State and TimeStep after a step: those of `start`, a reset's answer, where the episode is over."""
     fresh_state, fresh = start
+    done = once(timestep.done)
 
     def exchange(new, old):
-        return jax.tree.map(lambda a, b: jnp.where(timestep.done, a, b), new, old)
+        return jax.tree.map(lambda a, b: jnp.where(done, a, b), new, old)
 
     info = dict(timestep.info)
     if "action_mask" in info:
         info["action_mask"] = exchange(fresh.info["action_mask"], info["action_mask"])
-    timestep = timestep.replace(obs=exchange(fresh.obs, timestep.obs), first=timestep.done, info=info)
+    timestep = timestep.replace(obs=exchange(fresh.obs, timestep.obs), first=done, info=info)
     return exchange(fresh_state, state), timestep
 
 

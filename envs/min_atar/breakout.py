@@ -12,6 +12,7 @@ import numpy as np
 from flax import struct
 
 from jaxrl.envs.min_atar import common
+from jaxrl.once import once
 from jaxrl.types import Env
 
 MINIMAL_ACTIONS = "nlr"
@@ -63,7 +64,7 @@ def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
 
 def start(key) -> State:
     """The ball starts below the wall at the left or the right side, and comes down inwards."""
-    right = jax.random.bernoulli(key)
+    right = once(jax.random.bernoulli(key))
     x = jnp.where(right, 9, 0).astype(jnp.int32)
     y = jnp.int32(3)
     return State(

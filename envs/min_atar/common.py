@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.envs.wrappers import restart, transition
+from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
@@ -31,7 +32,8 @@ def game(start, draw, advance, observe, *, channels: int, actions: str, sticky_a
         return state, restart(observe(state))
 
     def step(key, state, action):
-        state, reward, terminated = advance(state, action, draw(key), **options)
+        state, reward, terminated = advance(state, action, once(draw(key)), **options)
+        state = once(state)
         return state, transition(observe(state), reward, terminated)
 
     return Env(reset, step, observation_space(channels), action_space(actions))

@@ -12,6 +12,7 @@ import numpy as np
 from flax import struct
 
 from jaxrl.envs.min_atar import common
+from jaxrl.once import once
 from jaxrl.types import Env
 
 MINIMAL_ACTIONS = "nud"
@@ -62,7 +63,7 @@ def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
 
 def start(key) -> State:
     """Every car starts at the left edge, with a speed of its own."""
-    speed = _speeds(jax.random.uniform(key, (_LANES,)))
+    speed = once(_speeds(jax.random.uniform(key, (_LANES,))))
     return State(
         player=jnp.int32(9),
         move_timer=jnp.int32(_PLAYER_SPEED),

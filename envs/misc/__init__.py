@@ -5,5 +5,6 @@ from jaxrl.envs.misc import four_rooms, pong
 
 ENTRIES: dict[str, Entry] = {
     "FourRooms-misc": own(four_rooms.make, 500, "a table of the map in NumPy"),
-    "Pong-misc": own(pong.make, 1000, "a second implementation in NumPy"),
+    # Half of a step would be the picture of a start that hardly any lane needs: 3 times as fast.
+    "Pong-misc": own(pong.make, 1000, "a second implementation in NumPy")._replace(resets="optimistic"),
 }

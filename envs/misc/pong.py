@@ -17,6 +17,7 @@ import numpy as np
 from flax import struct
 
 from jaxrl.envs.wrappers import restart, transition
+from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
@@ -70,12 +71,12 @@ def make(
     field = Field(rows, columns, half)
 
     def reset(key):
-        state = begin(field, draw(key), ball_x_speed)
+        state = begin(field, once(draw(key)), ball_x_speed)
         return state, restart(observe(field, state))
 
     def step(key, state, action):
         speeds = paddle_y_speed, opponent_y_speed, ball_max_y_speed
-        state, reward = advance(field, speeds, state, action)
+        state, reward = once(advance(field, speeds, state, action))
         return state, transition(observe(field, state), reward, reward != 0)
 
     return Env(reset, step, Box(0, 1, (rows, columns, 3), jnp.dtype(jnp.bool_)), Discrete(3))
