@@ -91,6 +91,7 @@ SUITES: dict[str, dict[str, Contender]] = {
     "population": {"ours": _OURS, "rejax": _REJAX},
     "envs": {
         "ours": Contender("step_envs.py", settings={"library": "ours"}),
+        "ours-hoisted": Contender("step_envs.py", settings={"library": "ours", "hoisted": True}),
         "gymnax": Contender(
             "step_envs.py",
             settings={"library": "gymnax"},

@@ -1,6 +1,7 @@
 """Environments stepped with random actions, many side by side in one program, resets included.
 
-The same loop for all; only `reset` and `step` are the library's own.
+The same loop for all; only `reset` and `step` are the library's own. "hoisted" is ours in the loop of
+our rollouts.
 """
 
 import importlib
@@ -9,7 +10,8 @@ import sys
 
 from protocol import Contestant, jax_device, serve
 
-LIBRARY = json.loads(sys.argv[1])["library"]
+SETTINGS = json.loads(sys.argv[1])
+LIBRARY, HOISTED = SETTINGS["library"], SETTINGS.get("hoisted", False)
 STEPS_PER_UNIT = 1000
 
 
@@ -81,6 +83,7 @@ def make(settings):
     import jax.numpy as jnp
 
     num_envs = settings["num_envs"]
+    scan = importlib.import_module("jaxrl.hoist").scan if HOISTED else jax.lax.scan
     reset, step, actions = {"ours": ours, "gymnax": gymnax, "brax": brax}[LIBRARY](settings["env"], num_envs)
 
     def draw(key):
@@ -100,7 +103,7 @@ def make(settings):
     def program(key, carry, units):
         def unit(i, carry):
             unit_key = jax.random.fold_in(key, i)
-            return jax.lax.scan(body, carry, tuple(jax.random.split(unit_key, (2, STEPS_PER_UNIT))))[0]
+            return scan(body, carry, tuple(jax.random.split(unit_key, (2, STEPS_PER_UNIT))))[0]
 
         return jax.lax.fori_loop(0, units, unit, carry)
 
