@@ -1,7 +1,6 @@
 """Classic control: the five small tasks of Gymnasium, each after its original, in closed form.
 
-Their constants may be traced: `jax.vmap` over pole lengths makes a population of worlds. The file of
-CartPole holds what all share.
+Their constants may be traced: `jax.vmap` over pole lengths makes a population of worlds.
 """
 
 from jaxrl.envs.classic import acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum

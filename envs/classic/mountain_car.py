@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.envs.classic.cartpole import require_numbers, require_positive, row, sincos, vector
+from jaxrl.envs.classic.common import require_numbers, require_positive, row, sincos, vector
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

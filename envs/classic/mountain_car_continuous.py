@@ -8,7 +8,7 @@ What differs: nothing but rounding. Gradients flow through `step`.
 import jax
 import jax.numpy as jnp
 
-from jaxrl.envs.classic.cartpole import require_numbers
+from jaxrl.envs.classic.common import require_numbers
 from jaxrl.envs.classic.mountain_car import draw, observation_space, roll, show, start
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.classic.cartpole import require_numbers, require_positive, row, sincos, vector, wrap
+from jaxrl.envs.classic.common import require_numbers, require_positive, row, sincos, vector, wrap
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box
 from jaxrl.types import Env

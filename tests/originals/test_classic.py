@@ -12,7 +12,15 @@ import numpy as np
 import pytest
 
 from jaxrl.envs import check, from_gymnax
-from jaxrl.envs.classic import ENTRIES, acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum
+from jaxrl.envs.classic import (
+    ENTRIES,
+    acrobot,
+    cartpole,
+    common,
+    mountain_car,
+    mountain_car_continuous,
+    pendulum,
+)
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.spaces import contains, sample
 from originals.ledger import record
@@ -281,19 +289,19 @@ def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
 def test_sines_and_cosines_are_those_of_numpy_and_never_above_one():
     near = np.linspace(-8.0, 8.0, 400_001)
     x = np.concatenate([near, 6000 * near, [0.0, -0.0, 1e-30]]).astype(np.float32)
-    sin, cos = jax.jit(cartpole.sincos)(x)
+    sin, cos = jax.jit(common.sincos)(x)
     np.testing.assert_allclose(sin, np.sin(x.astype(np.float64)), atol=1.5e-7)
     np.testing.assert_allclose(cos, np.cos(x.astype(np.float64)), atol=1.5e-7)
     assert np.abs(sin).max() <= 1 and np.abs(cos).max() <= 1
-    assert np.isnan(cartpole.sincos(jnp.float32(np.nan))).all()
+    assert np.isnan(common.sincos(jnp.float32(np.nan))).all()
 
 
 def test_derivatives_of_sine_and_cosine_are_each_other_twice():
     x = jnp.float32(0.9)
-    sin, cos = cartpole.sincos(x)
-    first = jax.grad(lambda x: cartpole.sincos(x)[0])
+    sin, cos = common.sincos(x)
+    first = jax.grad(lambda x: common.sincos(x)[0])
     np.testing.assert_allclose([first(x), jax.grad(first)(x)], [cos, -sin], rtol=1e-6)
-    np.testing.assert_allclose(jax.grad(lambda x: cartpole.sincos(x)[1])(x), -sin, rtol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda x: common.sincos(x)[1])(x), -sin, rtol=1e-6)
 
 
 def test_angles_are_wrapped_as_by_the_originals_loop():
@@ -302,7 +310,7 @@ def test_angles_are_wrapped_as_by_the_originals_loop():
     offsets = np.concatenate([np.linspace(-1e-4, 1e-4, 401), np.linspace(-3.0, 3.0, 401)])
     seams = np.arange(-9, 10)[:, None] * PI + offsets
     x = seams.astype(np.float32).ravel()
-    ours = np.asarray(cartpole.wrap(jnp.asarray(x)), np.float64)
+    ours = np.asarray(common.wrap(jnp.asarray(x)), np.float64)
     theirs = np.array([wrap(value, -PI, PI) for value in x.astype(np.float64)])
     apart = (ours - theirs + PI) % (2 * PI) - PI
     assert np.abs(apart).max() < 1e-6 and np.abs(ours).max() < PI + 5e-6
