@@ -14,6 +14,8 @@ from functools import partial
 from numbers import Integral
 from typing import Any
 
+import jax
+
 from jaxrl.envs import (
     behaviour,
     classic,
@@ -62,7 +64,7 @@ def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None
     require_known(name, entry.make, params)
     raw = entry.make(**params)  # before the limit, so that a wrong parameter is reported as such
     if max_steps is ...:
-        max_steps = _checked(entry.limit(**params)) if entry.limit else entry.max_steps
+        max_steps = _own_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
 
 
@@ -93,6 +95,14 @@ def register(
     if name in REGISTRY:
         raise ValueError(f"an environment {name!r} is registered already; choose another name")
     REGISTRY[name] = Entry(make, _checked(max_steps), params, origin, limit)
+
+
+def _own_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
+    """The time limit that an environment of these parameters has by itself."""
+    limit = entry.limit(**params) if entry.limit else entry.max_steps
+    if isinstance(limit, jax.core.Tracer):
+        raise ValueError(f"the time limit of {name} follows from parameters that are traced: give max_steps")
+    return _checked(int(limit) if isinstance(limit, jax.Array) else limit)
 
 
 def _checked(max_steps: Any) -> int | None:

@@ -86,7 +86,7 @@ class Stacked:
 
 @struct.dataclass
 class Pooled:
-    """An environment's state, the answer of a reset for its next episode, and the steps taken in all."""
+    """An environment's state, a reset's answer that waits in a pool of one per lane, and the steps taken in all."""
 
     inner: Any
     spare: Any
@@ -151,14 +151,15 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
     Args:
       resets: where the new episode's start comes from.
         "fresh": a reset in every step of every lane, used if the episode ends there.
-        "pool": every lane keeps a start in its state and takes that; in each step a sixteenth of the lanes
-        gets another one. A lane that ends two episodes within 16 steps starts both alike; every
-        start is a fair draw. Costs the memory of a second state.
+        "pool": there are as many starts as lanes, a sixteenth of which is made anew in each step; a lane that
+        ends an episode takes the next one in turn. No lane takes a start twice, so how long an episode lasts
+        has no say in which starts are taken; but several lanes may take one. Costs the memory of a second
+        state.
         "optimistic": in each step one reset per 16 lanes, dealt out in turn to the lanes that end an episode
         there; where more of them end at once, several start alike. After Matthews et al. 2024, Craftax.
         https://arxiv.org/abs/2402.16801
       "pool" and "optimistic" are for environments whose reset is as dear as a step; lanes are those of the
-      innermost `vmap`, and no longer independent of each other. Without a `vmap`, "optimistic" is "fresh".
+      innermost `vmap`, and no longer independent of each other. Without a `vmap`, both are "fresh" in effect.
 
     Raises:
       ValueError: another name.
@@ -215,15 +216,26 @@ def _dealt(env: Env):
 
 def _auto_reset_from_pool(env: Env) -> Env:
     @jax.custom_batching.custom_vmap
+    def offered(time, spare):
+        return spare
+
+    @offered.def_vmap
+    def offered_batched(axis_size, in_batched, time, spare):
+        """Lane i's offer is start i + t: a lane comes to a start again when that has been made anew."""
+        time, spare = _as_batched(axis_size, in_batched, (time, spare))
+        moved = jax.tree.map(lambda x: jnp.roll(x, -time[0], axis=0), spare)  # lanes step together
+        return moved, jax.tree.map(lambda _: True, moved)
+
+    @jax.custom_batching.custom_vmap
     def refill(key, time, spare):
-        return jax.lax.cond(time % POOL_PERIOD == 0, env.reset, lambda _: spare, key)
+        return env.reset(key)
 
     @refill.def_vmap
-    def batched(axis_size, in_batched, key, time, spare):
+    def refill_batched(axis_size, in_batched, key, time, spare):
         keys, time, spare = _as_batched(axis_size, in_batched, (key, time, spare))
         count = -(-axis_size // POOL_PERIOD)
         fresh = jax.vmap(env.reset)(keys[:count])
-        begin = (time[0] % POOL_PERIOD) * count  # lanes step together; the last block may overlap others
+        begin = (time[0] % -(-axis_size // count)) * count  # the last block may overlap others
 
         def exchange(some, every):
             return jax.lax.dynamic_update_slice_in_dim(every, some, begin, 0)
@@ -241,8 +253,8 @@ def _auto_reset_from_pool(env: Env) -> Env:
         with jax.named_scope("dynamics"):
             inner, timestep = env.step(step_key, state.inner, action)
         with jax.named_scope("reset"):
-            inner, timestep = _exchange(timestep, state.spare, inner)
-            spare = refill(reset_key, state.time + 1, state.spare)
+            inner, timestep = _exchange(timestep, offered(state.time, state.spare), inner)
+            spare = refill(reset_key, state.time, state.spare)
         return Pooled(inner, spare, state.time + 1), timestep
 
     return env._replace(reset=reset, step=step)

@@ -106,6 +106,40 @@ def test_a_pool_changes_all_its_starts_in_a_period():
     assert same == pytest.approx(1 / STARTS, abs=0.15)
 
 
+@pytest.mark.parametrize("num_envs", [1, 3, 16, 40])
+@pytest.mark.parametrize("resets", RESETS)
+def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
+    """One of two starts ends after a step, the other after twelve: as many episodes begin with each."""
+
+    def reset(key):
+        state = jnp.where(jax.random.bernoulli(key), 1, 12)
+        return state, restart(state.astype(jnp.float32))
+
+    def step(key, state, action):
+        return state - 1, transition((state - 1).astype(jnp.float32), 0.0, state == 1)
+
+    env = vectorize(auto_reset(Env(reset, step, Box(0.0, 12.0, ()), Discrete(1)), resets), num_envs)
+
+    @jax.jit
+    def run(key):
+        start, steps = jax.random.split(key)
+        state, _ = env.reset(start)
+
+        def body(state, key):
+            state, timestep = env.step(key, state, jnp.zeros(num_envs, jnp.int32))
+            return state, (timestep.first, timestep.obs)
+
+        return jax.lax.scan(body, state, jax.random.split(steps, 60_000 // num_envs))[1]
+
+    first, obs = map(np.asarray, run(jax.random.key(7)))
+    # Lanes that end together may share a start: count one lane in 16 where they can.
+    lanes = slice(None, None, 1 if resets == "fresh" else OPTIMISTIC_SHARE)
+    starts = obs[:, lanes][first[:, lanes]]
+    short = (starts == 1).mean()
+    assert len(starts) > 300 and set(starts) == {1.0, 12.0}
+    assert abs(short - 0.5) < 5 * 0.5 / np.sqrt(len(starts)), short
+
+
 @pytest.mark.parametrize("resets", RESETS)
 def test_without_vmap_it_is_one_environment(resets):
     env = auto_reset(world(2), resets)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.behaviour.common import below, require_count
+from jaxrl.envs.behaviour.common import below
+from jaxrl.envs.require import require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

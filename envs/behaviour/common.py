@@ -3,7 +3,6 @@
 import functools
 import inspect
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 import jax
@@ -111,14 +110,6 @@ def bits_of(words, count: int):
 def below(uniform, count: int):
     """A uniform draw from [0, 1) as one of the whole numbers 0 .. count - 1, int32."""
     return jnp.minimum(jnp.floor(uniform * count), count - 1).astype(jnp.int32)
-
-
-def require_count(name: str, value: Any, least: int) -> None:
-    """Raises ValueError unless `value` is a whole number known in Python, `least` or more."""
-    if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} shapes the program and cannot be traced")
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
 
 
 def require_positive(**values) -> None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.behaviour.common import require_count
+from jaxrl.envs.require import require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.behaviour.common import below, bits_of, require_count
+from jaxrl.envs.behaviour.common import below, bits_of
+from jaxrl.envs.require import require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

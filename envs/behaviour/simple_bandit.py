@@ -9,7 +9,7 @@ observation is `[1]` where the original has `[1, 1]`.
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl.envs.behaviour.common import require_count
+from jaxrl.envs.require import require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

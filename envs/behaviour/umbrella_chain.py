@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.behaviour.common import coins, require_count
+from jaxrl.envs.behaviour.common import coins
+from jaxrl.envs.require import require_count
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env

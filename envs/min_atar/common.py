@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.require import require_probability
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete
@@ -24,7 +25,7 @@ def game(start, draw, advance, observe, *, channels: int, actions: str, sticky_a
     Raises:
       ValueError: for a probability outside [0, 1].
     """
-    require_probability(sticky_action_prob)
+    require_probability(sticky_action_prob=sticky_action_prob)
     options |= {"actions": actions, "sticky_action_prob": sticky_action_prob}
 
     def reset(key):
@@ -51,12 +52,6 @@ def action_space(actions: str) -> Discrete:
 def observation_space(channels: int) -> Box:
     """Ten by ten cells and a plane for each kind of thing, `[10, 10, C]` (row, column, kind)."""
     return Box(False, True, (10, 10, channels), np.dtype(bool))
-
-
-def require_probability(sticky_action_prob) -> None:
-    """Raises ValueError unless it is between 0 and 1."""
-    if not isinstance(sticky_action_prob, jax.core.Tracer) and not 0.0 <= sticky_action_prob <= 1.0:
-        raise ValueError(f"sticky_action_prob must be between 0 and 1, not {sticky_action_prob!r}")
 
 
 def stick(uniform, sticky_action_prob, last_action, action):

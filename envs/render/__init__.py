@@ -105,7 +105,10 @@ def frame(name: str, env_state: Any, obs: Any, params: dict[str, Any] | None = N
         params |= getattr(env_state, "params", {})
         env_state = env_state.inner
     if draw := DRAWINGS.get(_plain(name)) or theirs.BY_PREFIX.get(name.partition("/")[0] + "/"):
-        return draw(env_state, obs, **params)
+        try:
+            return draw(env_state, obs, **params)
+        except (AttributeError, TypeError, IndexError) as error:
+            raise ValueError(f"{name}: this is no state of it with its observation ({error})") from error
     known = f"drawings exist for {', '.join(DRAWINGS)} and for observations that are pictures"
     return boards.picture(name, obs, f"{known} ([H, W] or [H, W, C])")
 

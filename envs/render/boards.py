@@ -101,14 +101,21 @@ def picture(name, obs, why):
 def catch(state, obs, **_):
     """gymnax's state tells the paddle's row, which is the last one."""
     ball_y, ball_x, paddle_x = integers(state.ball_y, state.ball_x, state.paddle_x)
-    board = np.zeros(np.shape(obs)[:2])
+    board = np.zeros(_board(obs))
     board[-1, paddle_x] = 1
     return disc(cells(board, (SKY,)), ball_y, ball_x, len(board), ORANGE)
 
 
+def _board(obs) -> tuple[int, int]:
+    """Rows and columns, which the observation tells; flattened it does not."""
+    if np.ndim(obs) != 2:
+        raise ValueError(f"the observation must be the board [rows, columns], not {np.shape(obs)}")
+    return np.shape(obs)
+
+
 def deep_sea(state, obs, **_):
     """The diver, the treasure in the corner, and water that darkens with depth."""
-    size = len(np.asarray(obs))
+    size, _ = _board(obs)
     row, column = integers(state.row, state.column)
     row, column = min(row, size - 1), min(column, size - 1)  # the end is below the last row
     treasure = np.zeros((size, size))

@@ -11,6 +11,7 @@ may be traced.
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.require import require_count, require_probability
 from jaxrl.envs.worlds import tabular
 from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.types import Env
@@ -20,10 +21,10 @@ def mdp(length: int = 5, slip: float = 0.2, small: float = 2.0, large: float = 1
     """The table: action 0 goes forward, action 1 goes back; with probability `slip` it is the other one.
 
     Raises:
-      ValueError: a chain of less than two states.
+      ValueError: a chain of less than two states, or a `slip` that is no probability.
     """
-    if length < 2:
-        raise ValueError(f"length must be at least 2, not {length!r}")
+    require_count("length", length, 2)
+    require_probability(slip=slip)
     states = np.arange(length)
     forward = np.eye(length, dtype=np.float32)[np.minimum(states + 1, length - 1)]
     back = np.eye(length, dtype=np.float32)[np.zeros(length, int)]

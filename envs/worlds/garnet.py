@@ -15,6 +15,7 @@ The seed may be traced, so a vmap draws thousands of worlds:
 import jax
 import jax.numpy as jnp
 
+from jaxrl.envs.require import require_count, require_probability
 from jaxrl.envs.worlds import tabular
 from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.types import Env
@@ -29,14 +30,16 @@ def mdp(
       density: share of the pairs of state and action that have a reward at all.
 
     Raises:
-      ValueError: more successors than states, or a count below 1.
+      ValueError: more successors than states, a count below 1, or a density that is no share.
     """
-    if min(num_states, num_actions, branching) < 1 or branching > num_states:
-        raise ValueError(
-            f"a Garnet of {num_states} states, {num_actions} actions and {branching} successors is not one: "
-            "counts must be at least 1, and no more successors than states"
-        )
+    for name, count in (("num_states", num_states), ("num_actions", num_actions), ("branching", branching)):
+        require_count(name, count, 1)
+    if branching > num_states:
+        raise ValueError(f"branching = {branching} must be at most num_states = {num_states}")
+    require_probability(density=density)
     is_key = jnp.issubdtype(getattr(seed, "dtype", jnp.int32), jax.dtypes.prng_key)
+    if not is_key and not jnp.issubdtype(jnp.result_type(seed), jnp.integer):
+        raise ValueError(f"seed must be a whole number or a random key, not {seed!r}")
     key = seed if is_key else jax.random.key(seed)
     order_key, gap_key, reward_key, where_key = jax.random.split(key, 4)
     pairs = (num_states, num_actions)

@@ -15,6 +15,7 @@ L = length, V of the hub, where k steps are left if they count:
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.require import require_count
 from jaxrl.envs.worlds import tabular
 from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.types import Env
@@ -29,8 +30,7 @@ def mdp(length: int = 6, small: float = 1.0, large: float = 12.0) -> Tabular:
     Raises:
       ValueError: a loop of less than two steps.
     """
-    if length < 2:
-        raise ValueError(f"length must be at least 2, not {length!r}")
+    require_count("length", length, 2)
     states = np.arange(length)
     onward = np.eye(length, dtype=np.float32)[(states + 1) % length]
     stay = onward.copy()

@@ -7,9 +7,11 @@ always upstream is worth 3.34 million in the 5,000 steps of the original. Later 
 but for the ends of the river. The world is endless; its registered time limit is 5,000.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs.require import require_count, require_probability
 from jaxrl.envs.worlds import tabular
 from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.types import Env
@@ -26,10 +28,12 @@ def mdp(
       large: for swimming at the upper end and staying there, which happens with probability `up`.
 
     Raises:
-      ValueError: a river of less than three states.
+      ValueError: a river of less than three states, or chances that are none.
     """
-    if num_states < 3:
-        raise ValueError(f"num_states must be at least 3, not {num_states!r}")
+    require_count("num_states", num_states, 3)
+    require_probability(up=up, down=down)
+    if not isinstance(up + down, jax.core.Tracer) and up + down > 1:
+        raise ValueError(f"up = {up} and down = {down} must not be more than 1 together")
     states = np.arange(num_states)
     eye = np.eye(num_states, dtype=np.float32)
     left, right = eye[np.maximum(states - 1, 0)], eye[np.minimum(states + 1, num_states - 1)]
