@@ -77,7 +77,11 @@ PRESETS: dict[tuple[str, str], Preset] = {
         for game, steps in MINATAR_STEPS.items()
         for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
     },
-    # Without sticky actions the larger steps pay.
+    **{
+        ("ppo", name): MINATAR._replace(hparams={"learning_rate": 5e-3})
+        for name in ("Breakout-MinAtar", "MinAtar/Breakout-v1")
+    },
+    # Without sticky actions still larger steps pay.
     ("ppo", "gymnax/Breakout-MinAtar"): MINATAR._replace(hparams={"learning_rate": 1e-2}),
 }
 

@@ -17,7 +17,15 @@ TARGETS = [
     ("MountainCarContinuous-v0", 8, "median", 85.0),
     ("Catch-bsuite", 8, "median", 0.99),  # 1 is the most
     ("DiscountingChain-bsuite", 8, "median", 1.09),  # 1.1 is the most, the other chains give 1
-    ("Breakout-MinAtar", 10, "median", 15.0),
+    ("Breakout-MinAtar", 10, "median", 15.0),  # a random policy: 0.4
+    ("SpaceInvaders-MinAtar", 8, "median", 60.0),  # 4
+    ("Asterix-MinAtar", 8, "median", 5.0),  # 0.5
+    ("Freeway-MinAtar", 8, "median", 30.0),  # 0.3
+    ("Seaquest-MinAtar", 8, "median", 2.0),  # 0.1
+    ("Taxi-v3", 8, "median", 7.0),  # 7.9 is the most, on average
+    ("CliffWalking-v1", 8, "median", -17.0),  # -13 is the most
+    ("brax/ant", 8, "median", 2500.0),
+    ("brax/hopper", 8, "median", 800.0),
 ]
 
 
