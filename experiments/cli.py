@@ -1,4 +1,4 @@
-"""The command line: `jaxrl train`, `resume`, `evaluate`, `plot`, `render`, `list`, `benchmark`, `profile`.
+"""The command line: `jaxrl train`, `sweep`, `resume`, `evaluate`, `plot`, `render`, `list`, `benchmark`, `profile`.
 
 Flags come from the dataclasses: every field of a Config and an Hparams is one, with its comment as
 help and the preset of the environment as default. What a person can get wrong ends in one line on
@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-COMMANDS = ("train", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
+COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
 
 
 class UsageError(ValueError):
@@ -79,7 +79,7 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    table = dict(zip(COMMANDS, (train, resume, evaluate, plot, render, list_, benchmark, profile)))
+    table = dict(zip(COMMANDS, (train, sweep, resume, evaluate, plot, render, list_, benchmark, profile)))
     return names.lookup("command", table, argv[0])(argv[1:])
 
 
@@ -87,6 +87,7 @@ USAGE = """\
 usage: jaxrl COMMAND ...
 
   train ALGO ENV      train agents, all seeds at once        jaxrl train ppo CartPole-v1 --seeds 8
+  sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
   resume RUN          go on with a run that was stopped
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
@@ -231,7 +232,18 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
 def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
-    algorithm, environment, options, chosen, env = understand("train", train_options, argv)
+    spec, chosen, extra = meant("train", train_options, argv)
+    path = chosen.out or runs.default_folder(spec)
+    if chosen.dry_run:
+        return dry_run(path, spec, extra)
+    return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+
+
+def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
+    """The Spec of a command, its options as typed, and those that change nothing of what is computed."""
+    from jaxrl.experiments import runs
+
+    algorithm, environment, options, chosen, env = understand(command, options_of, argv)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
@@ -250,10 +262,89 @@ def train(argv: list[str]) -> int:
         raise UsageError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
     if chosen.hp.total_updates != options.hp.total_updates:
         raise UsageError("--hp.total-updates follows from --steps: leave it out")
-    path = chosen.out or runs.default_folder(spec)
+    return spec, chosen, extra
+
+
+# --- sweep -------------------------------------------------------------------------------------
+
+
+def sweep_options(algorithm: str, environment: str, objective_name: str) -> type:
+    """The options of `jaxrl sweep ALGO ENV`: those of `train`, and how to search."""
+    from jaxrl.experiments.sweep import SEARCHES
+
+    @dataclasses.dataclass
+    class Sweep(train_options(algorithm, environment, objective_name)):
+        """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
+
+        seeds: int = 8  # agents of each trial
+        trials: int = 0  # how many; 0: all combinations
+        search: Literal[SEARCHES] = "auto"  # auto: the grid, or a Sobol sequence where there is none
+        confirm_seeds: int = 8  # new seeds with which the best trial is trained once more; 0: none
+
+    return Sweep
+
+
+def sweep(argv: list[str]) -> int:
+    from jaxrl.experiments import runs
+    from jaxrl.experiments import sweep as sweeps
+
+    axes, rest = sweeps.axes_of(argv)
+    firsts = [one.at(0.0) for one in axes]
+    spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
+    if not axes:
+        raise UsageError("a sweep needs something to try: --hp.learning-rate log:1e-4:1e-2, --hp.gamma 0.9,0.99")
+    if chosen.trials < 0 or chosen.confirm_seeds < 0:
+        raise UsageError("--trials and --confirm-seeds must not be negative")
+    trials = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)
+
+    def spec_of(words):
+        return meant("sweep", sweep_options, [*rest, *words])[0]
+
+    groups = sweeps.grouped(axes, trials, spec_of)
+    for group in groups:
+        runs.check_numbers(group.spec)
+    path = chosen.out or runs.default_folder(spec, "sweep-")
+    print(_plan(path, axes, trials, groups), flush=True)
     if chosen.dry_run:
-        return dry_run(path, spec, extra)
-    return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+        for number, group in enumerate(groups, 1):
+            dry_run(path / f"group-{number}", group.spec, extra)
+        return 0
+    extra["confirm_seeds"] = chosen.confirm_seeds
+    sweeps.create_folder(path, axes, trials, groups, extra, ["jaxrl", "sweep", *argv])
+    return carry_on_sweep(path)
+
+
+def _plan(path: Path, axes, trials, groups) -> str:
+    agents = sum(group.spec.agents for group in groups)
+    lines = [f"{len(trials)} trials, {agents} agents, {len(groups)} program(s); into {path}"]
+    static = [one.flag for one in axes if not one.traced]
+    for number, group in enumerate(groups, 1):
+        values = [trials[group.trials[0]][i] for i, one in enumerate(axes) if not one.traced]
+        what = " ".join(f"{flag} {value}" for flag, value in zip(static, values))
+        lines.append(f"  group-{number}: {len(group.trials)} trials x {group.spec.seeds} seeds  {what}".rstrip())
+    return "\n".join(lines)
+
+
+def carry_on_sweep(path: Path) -> int:
+    """Trains a sweep from where its folder stands: its groups, the confirmation, the table."""
+    from jaxrl.experiments import sweep as sweeps
+
+    info, groups = sweeps.read(path)
+    options = {name: value for name, value in info["options"].items() if name != "confirm_seeds"}
+
+    def done(folder: Path, spec) -> int:
+        made = (folder / "run.json").exists()
+        return carry_on(folder, spec, options, None if made else info["command"], whole=path)
+
+    for number, group in enumerate(groups, 1):
+        if status := done(path / f"group-{number}", group.spec):
+            return status
+    again = sweeps.confirmation(path)
+    if again and (status := done(path / "confirm", again)):
+        return status
+    sweeps.write_results(path)
+    print(sweeps.table(path))
+    return 0
 
 
 def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
@@ -285,11 +376,14 @@ def _value_of(flag: str, argv: list[str], default: str) -> str:
     return value
 
 
-def carry_on(path: Path, spec, options: dict[str, Any], command: list[str] | None = None) -> int:
+def carry_on(
+    path: Path, spec, options: dict[str, Any], command: list[str] | None = None, whole: Path | None = None
+) -> int:
     """Trains a run from where its folder stands, and says how it went.
 
     Args:
       command: what was typed for a new run, whose folder is made as soon as all has been checked.
+      whole: the sweep that the run is a part of: what to resume.
     """
     from jaxrl.experiments import runs
 
@@ -305,15 +399,15 @@ def carry_on(path: Path, spec, options: dict[str, Any], command: list[str] | Non
     try:
         with runs.claim(path):
             print(announcement, flush=True)
-            return _train(path, spec, programs, options, begun)
+            return _train(path, whole or path, spec, programs, options, begun)
     except KeyboardInterrupt:  # while nothing has begun that could be saved, or a second time
-        print(f"jaxrl: interrupted; go on with: jaxrl resume {path}", file=sys.stderr)
+        print(f"jaxrl: interrupted; go on with: jaxrl resume {whole or path}", file=sys.stderr)
         return 130
     except OSError as error:
-        raise ValueError(f"{_told(error)}: mend that and go on with: jaxrl resume {path}") from error
+        raise ValueError(f"{_told(error)}: mend that and go on with: jaxrl resume {whole or path}") from error
 
 
-def _train(path: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
+def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
     from jaxrl import checkpoint
     from jaxrl.experiments import reporters, runs, trainer
 
@@ -326,7 +420,7 @@ def _train(path: Path, spec, programs, options: dict[str, Any], begun: float) ->
         return 0
     title = f"{spec.algorithm} {spec.environment}"
     steps = programs.algo.steps_per_update
-    reporter = reporters.choose(title, programs.num_updates, steps, spec.seeds)
+    reporter = reporters.choose(title, programs.num_updates, steps, spec.agents)
     sinks = []
     try:
         reporter.status("compiling ...")
@@ -349,7 +443,7 @@ def _train(path: Path, spec, programs, options: dict[str, Any], begun: float) ->
     if not complete:
         print(
             f"stopped and saved after {at.num_updates} of {programs.num_updates} updates; "
-            f"go on with: jaxrl resume {path}"
+            f"go on with: jaxrl resume {whole}"
         )
         return 130
     draw_curves(path)
@@ -370,6 +464,7 @@ def draw_curves(path: Path) -> None:
 
 def resume(argv: list[str]) -> int:
     from jaxrl.experiments import runs
+    from jaxrl.experiments import sweep as sweeps
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -380,6 +475,8 @@ def resume(argv: list[str]) -> int:
 
     path = parse(Resume, argv, "jaxrl resume").run
     use_cores()
+    if sweeps.is_sweep(path):
+        return carry_on_sweep(path)
     info = runs.read_info(path)
     return carry_on(path, runs.from_json(info["spec"]), info["options"])
 

@@ -36,10 +36,10 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
     result = runs.build(spec).evaluate(at.state, keys)
-    returns = np.asarray(result.returns, np.float64)[: spec.seeds]
+    returns = np.asarray(result.returns, np.float64)[: spec.agents]
     per_seed = returns.mean(axis=1)
     # Episodes of one agent are alike: with several agents the interval is over agents.
-    sample = per_seed if spec.seeds > 1 else returns[0]
+    sample = per_seed if spec.agents > 1 else returns[0]
     low, high = bootstrap_interval(sample, iqm) if len(sample) > 1 else (np.nan, np.nan)
     summary = {
         "mean": float(returns.mean()),
@@ -48,12 +48,12 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
         "interval": [float(low), float(high)],
         "episodes": int(returns.size),
         "per_seed": per_seed.tolist(),
-        "unfinished": int((~np.asarray(result.finished)[: spec.seeds]).sum()),
+        "unfinished": int((~np.asarray(result.finished)[: spec.agents]).sum()),
         "num_updates": at.num_updates,
     }
     if as_json:
         return json.dumps({name: logger.finite(value) for name, value in summary.items()})
-    over = f"{spec.seeds} seeds" if spec.seeds > 1 else "episodes of one seed"
+    over = f"{spec.agents} {'agents' if spec.trials else 'seeds'}" if spec.agents > 1 else "episodes of one seed"
     return (
         f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
         f"{episodes} episodes of each seed\n"
@@ -77,14 +77,15 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         kind = "a web page of brax's viewer" if as_page else "a GIF"
         raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
     spec, programs, at = load(path, best)
-    seeds = range(spec.seed, spec.seed + spec.seeds)
+    # The agents of a sweep are numbered, all seeds of the first trial first.
+    seeds = range(spec.agents) if spec.trials else range(spec.seed, spec.seed + spec.seeds)
     if seed is None:
         keys = runs.evaluation_keys(spec, at.num_updates, domain=2)
-        means = np.asarray(programs.evaluate(at.state, keys).returns)[: spec.seeds].mean(axis=1)
+        means = np.asarray(programs.evaluate(at.state, keys).returns)[: spec.agents].mean(axis=1)
         seed = seeds[int(np.argsort(means)[(len(means) - 1) // 2])]
     if seed not in seeds:
         raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")
-    lane = seed - spec.seed
+    lane = seeds.index(seed)
     state = jax.tree.map(lambda x: x[lane], at.state)
     single = runs.algorithm(spec.algorithm)
     algo = single.make(envs.make(name, **spec.env), spec.config, runs.objective(spec.objective))

@@ -41,6 +41,8 @@ class Spec:
     Attributes:
       steps: environment steps per seed; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
+      trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
+        of the objective as `objective.clip_eps`); every trial has all the seeds. Empty: one trial.
       intervals: rows of metrics and evaluations over the run; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
@@ -56,6 +58,12 @@ class Spec:
     seeds: int
     intervals: int
     eval_episodes: int
+    trials: tuple[dict[str, float], ...] = ()
+
+    @property
+    def agents(self) -> int:
+        """Agents that are reported: the seeds of the first trial, of the second, ..."""
+        return self.seeds * max(1, len(self.trials))
 
     @property
     def keys(self) -> jax.Array:
@@ -64,20 +72,56 @@ class Spec:
 
     @property
     def lanes(self) -> int:
-        """Agents that are trained: `seeds`, rounded up by a quarter at most; the others are not reported.
+        """Agents that are trained: `agents`, rounded up by a quarter at most; the others are not reported.
 
         So there are few programs to compile (1, 2, 4, 6, ... 16, 20, ... 32, 40, ... lanes), and the agents
         can be shared out among the devices.
         """
-        step = max(2, 2 ** (self.seeds.bit_length() - 3)) if self.seeds > 1 else 1
-        return -(-self.seeds // step) * step
+        step = max(2, 2 ** (self.agents.bit_length() - 3)) if self.agents > 1 else 1
+        return -(-self.agents // step) * step
 
     @property
     def _seeds(self) -> np.ndarray:
-        return ((self.seed + np.arange(self.lanes)) % 2**31).astype(np.int32)
+        lane = np.arange(self.lanes)
+        return ((self.seed + (lane % self.seeds if self.trials else lane)) % 2**31).astype(np.int32)
+
+    def lane_hparams(self) -> Any:
+        """The hyperparameters, float32; where there are trials, those of each lane `[P]`."""
+        # Plain arrays: a Python number would be a weak type, and its restored twin another program.
+        if not self.trials:
+            return jax.tree.map(lambda x: np.asarray(x, np.float32), self.hparams)
+        trials = [with_values(self.hparams, trial) for trial in self.trials]
+        own = np.minimum(np.arange(self.lanes) // self.seeds, len(trials) - 1)
+        return jax.tree.map(lambda *x: np.asarray(x, np.float32)[own], *trials)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if not self.trials:  # as it was before there were any: old checkpoints are still this run's
+            del data["trials"]
+        return data
+
+
+def with_values(hparams: Any, values: dict[str, float]) -> Any:
+    """Hyperparameters with some replaced; `objective.clip_eps` is one of the objective's.
+
+    Raises:
+      ValueError: there is none of that name.
+    """
+    own = {name: value for name, value in values.items() if "." not in name}
+    inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
+    for name in values:
+        lookup("hyperparameter", hparam_names(hparams), name)
+    if inner:
+        own["objective"] = dataclasses.replace(hparams.objective, **inner)
+    return hparams.replace(**own)
+
+
+def hparam_names(hparams: Any) -> dict[str, float]:
+    """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
+    found = {name: value for name, value in vars(hparams).items() if name != "objective"}
+    inner = vars(hparams.objective) if dataclasses.is_dataclass(hparams.objective) else {}
+    found |= {f"objective.{name}": value for name, value in inner.items()}
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -91,7 +135,8 @@ def from_json(data: dict[str, Any]) -> Spec:
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
         hparams = dict(data["hparams"])
         hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
-        spec = Spec(**{**data, "config": module.Config(**config), "hparams": module.Hparams(**hparams)})
+        parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
+        spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
@@ -157,15 +202,14 @@ def build(spec: Spec) -> Programs:
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     mesh = train.mesh(spec.lanes)
-    algo = train.population(single, mesh=mesh)
+    algo = train.population(single, vary_hparams=bool(spec.trials), mesh=mesh)
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
-    hp = spec.hparams.replace(total_updates=float(num_updates))
-    # Plain arrays: a Python number would be a weak type, and its restored twin another program.
-    hp = jax.tree.map(lambda x: np.asarray(x, np.float32), hp)
+    hparams = spec.hparams.replace(total_updates=float(num_updates))
+    hp = dataclasses.replace(spec, hparams=hparams).lane_hparams()
     return Programs(
         algo=algo,
         hp=hp,
@@ -198,8 +242,7 @@ def check_numbers(spec: Spec) -> None:
         require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
-    typed = dataclasses.asdict(spec.hparams)
-    hparams = {**typed, **{f"objective.{k}": v for k, v in typed.pop("objective").items()}}
+    hparams = hparam_names(spec.hparams)
     for name, value in {**spec.env, **dataclasses.asdict(spec.config), **hparams}.items():
         require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
     for name, value in dataclasses.asdict(spec.config).items():
@@ -207,8 +250,10 @@ def check_numbers(spec: Spec) -> None:
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
         elif isinstance(value, int):
             require(value >= 0, name, value, "not be negative")
-    for name, value in hparams.items():
+    tried = [pair for trial in spec.trials for pair in trial.items()]
+    for name, value in [*hparams.items(), *tried]:
         kind = name.rpartition(".")[2]
+        require(math.isfinite(value), name, value, "be finite")
         require(kind not in POSITIVE or value > 0, name, value, "be positive")
         require(kind not in NOT_NEGATIVE or value >= 0, name, value, "not be negative")
         require(kind not in SHARE or 0 <= value <= 1, name, value, "lie between 0 and 1")
@@ -239,10 +284,10 @@ def _evaluation_keys(domain, seeds, num_updates):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(root, s), num_updates))(seeds)
 
 
-def default_folder(spec: Spec) -> Path:
+def default_folder(spec: Spec, prefix: str = "") -> Path:
     """`runs/ppo-CartPole-v1-20260131-101500`, with a number behind it if that is taken."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = Path("runs") / f"{spec.algorithm}-{spec.environment.replace('/', '-')}-{now}"
+    base = Path("runs") / f"{prefix}{spec.algorithm}-{spec.environment.replace('/', '-')}-{now}"
     path, number = base, 1
     while path.exists():
         number += 1
@@ -417,10 +462,10 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     device = jax.devices()[0]
     state = jax.eval_shape(programs.init, spec.keys)
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if x.dtype.itemsize)
-    agents = f"{spec.seeds} agents (seeds {spec.seed} to {spec.seed + spec.seeds - 1})"
-    if spec.seeds == 1:
-        agents = f"1 agent (seed {spec.seed})"
-    if spec.lanes > spec.seeds:
+    seeds = f"seeds {spec.seed} to {spec.seed + spec.seeds - 1}" if spec.seeds > 1 else f"seed {spec.seed}"
+    trials = f"{len(spec.trials)} trials, " if spec.trials else ""
+    agents = f"{spec.agents} agent{'s' * (spec.agents > 1)} ({trials}{seeds})"
+    if spec.lanes > spec.agents:
         agents += f" in {spec.lanes} lanes"
     steps = programs.num_updates * programs.algo.steps_per_update
     return (

@@ -149,9 +149,9 @@ def fit(
     trained, first, length = 0.0, at.num_updates, 1
 
     def write(done, since, totals, evaluation):
-        row = make_row(algo, done, since, totals, evaluation, spec.seeds)
+        row = make_row(algo, done, since, totals, evaluation, spec.agents)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
-        speed = rate(done, first, trained, algo.steps_per_update, spec.seeds)
+        speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
         row["steps_per_second"] = round(speed, 1)
         for sink in sinks:
             sink.write(row)

@@ -7,7 +7,7 @@ from pathlib import Path
 from originals.ledger import table
 
 from jaxrl import names
-from jaxrl.experiments import cli
+from jaxrl.experiments import cli, sweep
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -53,6 +53,15 @@ def test_training_commands_parse():
             objective = "dpo" if "--objective dpo" in flags else "ppo"
             options = cli.train_options(algorithm, environment, objective)
             cli.parse(options, flags.split(), "jaxrl train")
+
+
+def test_sweeping_commands_parse():
+    for algorithm, environment, words in re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", "\n".join(blocks("bash"))):
+        axes, rest = sweep.axes_of(words.split())
+        first = sweep.words_for(axes, [one.at(0.0) for one in axes])
+        options = [algorithm, environment, *rest, *first]
+        spec, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
+        assert len(sweep.draw(axes, chosen.search, chosen.trials, chosen.seed)) >= 8
 
 
 def test_files_that_are_named_exist():

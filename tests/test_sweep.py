@@ -1,0 +1,265 @@
+"""Sweeps: what is tried, in how many programs, and that every trial is the agent it would be alone."""
+
+import contextlib
+import io
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxrl import logger
+from jaxrl.experiments import cli, runs, sweep, trainer
+
+SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
+SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]
+SMALL += ["--env.max-steps", "50", "--steps", "320"]
+RATES = "1e-3,1e-2,1e30"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """A compile cache for this file alone: its runs share a few programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+def command(*argv):
+    """Exit status, and what a command said."""
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        status = cli.main(["sweep", "ppo", "CartPole-v1", *map(str, argv)])
+    return status, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Three learning rates, one of which is absurd, times two lengths of rollout."""
+    path = tmp_path_factory.mktemp("sweep") / "sweep"
+    axes = ["--hp.learning-rate", RATES, "--config.num-steps", "8,16"]
+    status, said = command(*SMALL, *axes, "--confirm-seeds", 2, "--out", path)
+    assert status == 0, said
+    return path, said
+
+
+# --- what is tried ------------------------------------------------------------------------------
+
+
+def test_an_axis_is_values_or_a_range():
+    assert sweep.axis("--hp.gamma", "0.9,0.99").values == ("0.9", "0.99")
+    assert sweep.axis("--hp.gamma", "0.5:1:3").values == ("0.5", "0.75", "1.0")
+    values = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2:3").values
+    np.testing.assert_allclose([float(value) for value in values], [1e-4, 1e-3, 1e-2], rtol=1e-12)
+    wide = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2")
+    np.testing.assert_allclose([float(wide.at(u)) for u in (0.0, 0.25, 0.5)], [1e-4, 10**-3.5, 1e-3])
+    assert float(sweep.axis("--hp.ent-coef", "-1:3").at(0.25)) == 0.0
+    three = sweep.axis("--hp.gamma", "1,2,3")
+    assert [three.at(u) for u in (0.0, 0.33, 0.34, 0.999)] == ["1", "1", "2", "3"]
+
+
+def test_a_grid_has_every_combination_once():
+    axes = [sweep.axis("--hp.gamma", "0.9,0.99"), sweep.axis("--config.num-steps", "8,16,32")]
+    trials = sweep.draw(axes, "auto", 0, seed=0)
+    assert len(trials) == len(set(trials)) == 6
+    assert set(trials) == {(g, n) for g in ("0.9", "0.99") for n in ("8", "16", "32")}
+
+
+@pytest.mark.parametrize("search", ["random", "sobol"])
+def test_draws_fill_the_ranges(search):
+    axes = [sweep.axis("--hp.learning-rate", "log:1e-4:1e-2"), sweep.axis("--hp.gamma", "1,2,3,4")]
+    trials = sweep.draw(axes, search, 256, seed=1)
+    assert trials == sweep.draw(axes, search, 256, seed=1) != sweep.draw(axes, search, 256, seed=2)
+    shares = np.array([math.log10(float(rate)) for rate, _ in trials]) / 2 + 2
+    assert 0 <= shares.min() and shares.max() < 1
+    counts = np.array([[sum(name == w for _, name in trials)] for w in "1234"])
+    bins = np.histogram(shares, bins=16, range=(0, 1))[0]
+    if search == "sobol":  # a digital net: every interval of a sixteenth has its sixteenth
+        assert set(bins) == {16} and set(counts.ravel()) == {64}
+    else:  # binomial: four standard deviations
+        assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
+
+
+def test_one_program_for_all_that_is_traced():
+    words = ["--hp.gamma", "0.9,0.99", "--config.hidden-sizes", "8x8,16", "--hp.objective.clip-eps", "0.1,0.3"]
+    axes, rest = sweep.axes_of([*SMALL[:4], *words])
+    assert rest == SMALL[:4]
+
+    def spec_of(words):
+        return cli.meant("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
+
+    groups = sweep.grouped(axes, sweep.draw(axes, "grid", 0, 0), spec_of)
+    assert [group.spec.config.hidden_sizes for group in groups] == [(8, 8), (16,)]
+    for group in groups:
+        hp = group.spec.lane_hparams()
+        assert len(group.trials) == 4 and hp.gamma.shape == (group.spec.lanes,)
+        tried = [(float(g), float(c)) for g, c in zip(hp.gamma[::8], hp.objective.clip_eps[::8])]
+        np.testing.assert_allclose(tried, [(0.9, 0.1), (0.9, 0.3), (0.99, 0.1), (0.99, 0.3)], rtol=1e-6)
+        assert runs.from_json(json.loads(json.dumps(group.spec.to_json()))) == group.spec
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "something to try"),
+        ("--hp.learning-rate log:0:1", "0 < LOW < HIGH"),
+        ("--hp.learning-rate 1e-2:1e-3", "LOW < HIGH"),
+        ("--hp.learning-rate log:1e-4", "no range"),
+        ("--hp.learning-rate log:a:b", "no range"),
+        ("--hp.learning-rate 1e-4:1e-2:1", "at least 2"),
+        ("--hp.learning-rate 1e-4:nan", "no range"),
+        ("--hp.gamma 0.9,", "missing"),
+        ("--hp.gamma 0.9,0.9", "twice"),
+        ("--hp.gamma 0.9,0.99 --hp.gamma 0.5,0.6", "twice"),
+        ("--hp.gamma 0.9,much", "takes numbers, not 'much'"),
+        ("--hp.gamma 0.9,1.5", "gamma = 1.5 must lie between 0 and 1"),
+        ("--hp.gama 0.9,0.99", "--hp.gamma"),
+        ("--hp.total-updates 5,6", "--steps"),
+        ("--config.num-steps 8:32", "needs values"),
+        ("--config.num-steps 8,x", "whole number"),
+        ("--hp.learning-rate log:1e-4:1e-2 --search grid", "a grid needs values"),
+        ("--hp.learning-rate log:1e-4:1e-2", "--trials"),
+        ("--hp.gamma 0.9,0.99 --search grid --trials 4", "leave --trials out"),
+        ("--hp.gamma 0.9,0.99 --trials -1", "negative"),
+        ("--hp.gamma 0.9,0.99 --confirm-seeds -1", "negative"),
+        ("--hp.gamma 0.9,0.99 --search clever", "auto"),
+        ("--objective ppo,qqo", "objective"),
+        ("--hp.gamma 0.9,0.99 --seeds 0", "seeds"),
+    ],
+)
+def test_bad_input_is_one_line(words, told, tmp_path):
+    status, said = command(*SMALL[:4], *words.split(), "--out", tmp_path / "sweep")
+    assert status == 2 and told in said, said
+    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    assert not (tmp_path / "sweep").exists()
+
+
+# --- what comes of it ---------------------------------------------------------------------------
+
+
+def test_the_folder_and_the_table(swept):
+    path, said = swept
+    found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    trials, again = found[:-1], found[-1]
+    assert sorted(one["trial"] for one in trials) == list(range(6))
+    scores = [one["score"] for one in trials if one["score"] is not None]
+    assert scores == sorted(scores, reverse=True) and len(scores) >= 4
+    assert again["confirms"] == trials[0]["trial"] and len(again["per_seed"]) == 2
+    assert "6 trials, 12 agents, 2 program(s)" in said and "new seeds" in said
+    confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
+    assert (confirmed.seed, confirmed.seeds) == (2, 2)  # none of the seeds 0 and 1 that chose it
+    values = trials[0]["values"]
+    assert confirmed.hparams.learning_rate == float(values["--hp.learning-rate"])
+    assert confirmed.config.num_steps == int(values["--config.num-steps"])
+
+
+def test_a_taken_folder_is_refused(swept):
+    path, _ = swept
+    status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)
+    assert status == 2 and "choose another --out" in said
+
+
+def rows_of(folder):
+    return logger.read_jsonl(folder / "metrics.jsonl")
+
+
+def assert_lane(row, lane, alone, other, rtol):
+    for name, values in row.items():
+        if isinstance(values, list) and name in alone:
+            a, b = values[lane], alone[name][other]
+            assert (a is None) == (b is None), name
+            if a is not None:
+                np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6, err_msg=name)
+
+
+def test_a_lane_is_that_agent(swept, tmp_path):
+    """Seed 1 of trial 2 (learning rate 1e-2, 8 steps) begins as `jaxrl train` with these values does."""
+    path, _ = swept
+    flags = [*SMALL, "--config.num-steps", "8", "--hp.learning-rate", "1e-2", "--out", str(tmp_path / "run")]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert cli.main(["train", "ppo", "CartPole-v1", *flags]) == 0
+    alone = rows_of(tmp_path / "run")
+    assert_lane(rows_of(path / "group-1")[0], 3, alone[0], 1, rtol=1e-3)
+
+
+def test_a_sick_lane_stays_alone(swept, tmp_path):
+    """A learning rate of 1e30 makes an agent's numbers infinite: told, and nobody else is touched by it."""
+    path, said = swept
+    found = {one["trial"]: one for one in sweep.results(path)}
+    sick = [number for number, one in found.items() if one["values"]["--hp.learning-rate"] == "1e30"]
+    assert len(sick) == 2
+    for number in sick:
+        assert found[number]["score"] is None and set(found[number]["died"]) == {0, 1}
+        assert f"trial {number}, seed 0: dead" in said
+    assert not any(one["died"] for number, one in found.items() if number not in sick)
+    status, _ = command(*SMALL, "--hp.learning-rate", "1e-3,1e-2", "--config.num-steps", "8,16",
+                        "--confirm-seeds", 0, "--out", tmp_path / "healthy")  # fmt: skip
+    assert status == 0
+    for group in ("group-1", "group-2"):
+        with_it, without = rows_of(path / group), rows_of(tmp_path / "healthy" / group)
+        for lane in range(4):
+            assert_lane(with_it[0], lane, without[0], lane, rtol=1e-3)
+
+
+# --- stopping -----------------------------------------------------------------------------------
+
+
+def final_state(folder):
+    spec = runs.from_json(runs.read_info(folder)["spec"])
+    at = trainer.restore(runs.build(spec), spec, folder)
+    is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    leaves = [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves((at.state, at.totals))]
+    return [np.asarray(leaf).tobytes() for leaf in leaves]
+
+
+LONG = [*SMALL, "--hp.learning-rate", RATES, "--config.num-steps", "8,16", "--confirm-seeds", "2"]
+LONG += ["--steps", "12800", "--intervals", "40", "--save-every-seconds", "0"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "sweep"
+    status, said = command(*LONG, "--out", path)
+    assert status == 0, said
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
+    path = tmp_path / "stopped"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxrl.experiments", "sweep", "ppo", "CartPole-v1", *LONG, "--out", str(path)],
+        env=dict(os.environ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    second = path / "group-2" / "metrics.jsonl"
+    while len(logger.read_jsonl(second)) < 3:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[0]
+    assert not (path / "results.jsonl").exists()
+    if number == signal.SIGINT:
+        assert process.returncode == 130 and f"go on with: jaxrl resume {path}\n" in said
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert cli.main(["resume", str(path)]) == 0
+    for folder in ("group-1", "group-2", "confirm"):
+        assert final_state(path / folder) == final_state(whole / folder)
+    assert (path / "results.jsonl").read_text() == (whole / "results.jsonl").read_text()
+
+
+def test_a_broken_sweep_is_told(tmp_path):
+    (tmp_path / "sweep.json").write_text("{")
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert cli.main(["resume", str(tmp_path)]) == 2
+    assert "sweep.json cannot be read" in said.getvalue() and said.getvalue().count("\n") == 1
