@@ -9,6 +9,7 @@ Underspecification in Evaluating Deep Reinforcement Learning". https://arxiv.org
 A distribution is a function `(key) -> value`: `uniform`, `log_uniform`, `choice`, `normal` or your own.
 """
 
+import contextlib
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,8 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax.extend.core import Literal
+from jax.scipy.special import ndtr, ndtri
 
-from jaxrl.envs.entry import require_known
+from jaxrl.envs.entry import Entry, require_known
 from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, time_limit
 from jaxrl.names import lookup
 from jaxrl.spaces import Box
@@ -59,7 +61,7 @@ def family(
       observe: appends the drawn parameters, in the order of their names and in their own units, to the
         observation, which becomes one vector (by `flatten_obs`).
       report: puts them into `info["params"]`, a dict; where `done`, those of the episode that ended.
-      max_steps: as in `envs.make`; None for a function.
+      max_steps: as in `envs.make`; None for a function. To be given where it depends on what is drawn.
       resets: as in `envs.make`; with "lane" it must be "fresh", for the start of another lane is that of
         another member.
       params: distributions, functions `(key) -> number`; anything else stays fixed. A parameter's draw
@@ -68,14 +70,14 @@ def family(
     Bounds of the spaces that depend on a drawn parameter become infinite.
 
     Raises:
-      ValueError: for an unknown name or parameter, one that shapes the program, another `per`, or `resets`
-        that do not go with it.
+      ValueError: for an unknown name or parameter, one that shapes the program or the time limit, another
+        `per`, or `resets` that do not go with it.
     """
     if per not in ("episode", "lane"):
         raise ValueError(f"per must be 'episode' or 'lane', not {per!r}")
     distributions = {n: p for n, p in params.items() if callable(p)}
     fixed = {n: p for n, p in params.items() if not callable(p)}
-    raw_make, max_steps, usual_resets = _maker(name, max_steps, params, fixed)
+    raw_make, max_steps, usual_resets = _maker(name, max_steps, distributions, fixed)
     if per == "lane" and resets not in (None, "fresh"):
         raise ValueError(f"per='lane' needs resets='fresh', not {resets!r}")
     resets = resets or ("fresh" if per == "lane" else usual_resets)
@@ -168,11 +170,28 @@ def choice(values: Sequence, weights: Sequence | None = None) -> Callable:
 
 
 def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
-    """A normal number; drawn again, so to say, until it lies between `low` and `high`."""
+    """A normal number; drawn again, so to say, until it lies between `low` and `high`.
+
+    Raises:
+      ValueError: for a `std` that is not positive, or bounds more than 10 of it away on one side, where
+        float32 has no probabilities left.
+    """
     _require_order(low, high)
+    if _known(std) and not np.asarray(std) > 0:
+        raise ValueError(f"normal needs a positive std, not {std!r}: leave what is certain fixed")
+    if all(map(_known, (mean, std, low, high))) and _is_beyond(10, mean, std, low, high):
+        raise ValueError(
+            f"normal is not drawn beyond 10 std from its mean, as between {low!r} and {high!r}: move them"
+        )
 
     def draw(key):
-        return mean + std * jax.random.truncated_normal(key, (low - mean) / std, (high - mean) / std)
+        a, b = ((jnp.asarray(bound) - mean) / std for bound in (low, high))
+        # What lies to the right is drawn mirrored: probabilities near 0 are told apart, those near 1 are not.
+        mirrored = a > -b
+        p_low, p_high = ndtr(jnp.where(mirrored, -b, a)), ndtr(jnp.where(mirrored, -a, b))
+        u = jax.random.uniform(key, minval=2.0**-24)  # 0 would be infinitely far away
+        x = ndtri(jnp.maximum(p_low + u * (p_high - p_low), jnp.finfo(u.dtype).tiny))
+        return jnp.clip(mean + std * jnp.where(mirrored, -x, x), low, high)
 
     return draw
 
@@ -229,17 +248,35 @@ def _range(dtype):
     return (False, True) if np.dtype(dtype) == bool else (np.iinfo(dtype).min, np.iinfo(dtype).max)
 
 
-def _maker(name, max_steps, params, fixed):
+def _maker(name, max_steps, distributions, fixed):
     """The function that makes the raw environment, its time limit, and where its starts come from."""
     from jaxrl import envs  # which imports this module, perhaps
 
     if callable(name):
         return name, envs._checked(None if max_steps is ... else max_steps), "fresh"
     entry = lookup("environment", envs.REGISTRY, name)
-    require_known(name, entry.make, params)
+    require_known(name, entry.make, distributions | fixed)
     if max_steps is ...:
-        max_steps = entry.limit(**fixed) if entry.limit else entry.max_steps
+        max_steps = _limit(name, entry, distributions, fixed)
     return entry.make, envs._checked(max_steps), entry.resets
+
+
+def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: dict[str, Any]) -> int | None:
+    """The time limit of all members: what the entry says without the values of what is drawn."""
+    if entry.limit is None or not distributions:
+        return entry.limit(**fixed) if entry.limit else entry.max_steps
+    told = []
+
+    def ask(key):
+        traced = {n: distribution(key) for n, distribution in distributions.items()}
+        told.append(entry.limit(**fixed, **traced))
+
+    with contextlib.suppress(jax.errors.JAXTypeError):  # it wanted a value
+        jax.eval_shape(ask, jax.random.key(0))
+    if not told or isinstance(told[0], jax.Array):
+        among = ", ".join(sorted(distributions))
+        raise ValueError(f"the time limit of {name} depends on what is drawn, among {among}: give max_steps")
+    return told[0]
 
 
 def _strong(value) -> jax.Array:
@@ -252,6 +289,11 @@ def _known(value) -> bool:
     return not isinstance(value, jax.core.Tracer)
 
 
+def _is_beyond(most: float, mean, std, low, high) -> bool:
+    mean, std, low, high = map(np.asarray, (mean, std, low, high))
+    return max(low - mean, mean - high) > most * std
+
+
 def _require_order(low, high) -> None:
-    if _known(low) and _known(high) and not low <= high:
+    if _known(low) and _known(high) and not np.asarray(low) <= np.asarray(high):
         raise ValueError(f"a distribution needs low <= high, not {low!r} and {high!r}")

@@ -1,4 +1,4 @@
-"""Checks of the parameters of environments; what is traced cannot be looked at and passes, unless it may not be."""
+"""Checks of the parameters of environments; what is traced cannot be looked at."""
 
 from numbers import Integral
 from typing import Any
@@ -18,5 +18,5 @@ def require_count(name: str, value: Any, least: int) -> None:
 def require_probability(**values) -> None:
     """Raises ValueError for a number that is not between 0 and 1."""
     for name, value in values.items():
-        if not isinstance(value, jax.core.Tracer) and not np.all((0.0 <= value) & (value <= 1.0)):
+        if not isinstance(value, jax.core.Tracer) and not np.all((value >= 0.0) & (value <= 1.0)):
             raise ValueError(f"{name} must be between 0 and 1, not {value!r}")

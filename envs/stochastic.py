@@ -77,16 +77,19 @@ def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
     Args:
       scale: standard deviation, in the units of the observation; a number, or an array that broadcasts
         to every float leaf.
-      flip_probability: of every bool, integer or discrete component.
+      flip_probability: of every bool, integer or discrete component; a number, or an array that broadcasts
+        to every such leaf.
 
     Raises:
-      ValueError: where nothing that is asked for applies to these observations.
+      ValueError: where nothing that is asked for applies to these observations, or does not fit them.
     """
-    _require_probability(flip_probability, "flip_probability")
-    if not isinstance(scale, jax.Array) and np.any(np.asarray(scale) < 0):
-        raise ValueError(f"scale must not be negative, not {scale!r}")
     spaces, treedef = jax.tree.flatten(env.observation_space)
     floats = [_is_float(space) for space in spaces]
+    scale, flip_probability = _array(scale), _array(flip_probability)
+    _require_probability(flip_probability, "flip_probability", [s.shape for s in spaces if not _is_float(s)])
+    _require_fit(scale, "scale", [s.shape for s in spaces if _is_float(s)])
+    if _is_known(scale) and np.any(np.asarray(scale) < 0):
+        raise ValueError(f"scale must not be negative, not {scale!r}")
     noisy, flipping = not _is_zero(scale), not _is_zero(flip_probability)
     if (noisy or flipping) and not ((noisy and any(floats)) or (flipping and not all(floats))):
         remedy = "scale" if flipping else "flip_probability"
@@ -263,8 +266,12 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
       clock: "steps" or, for environments that reset themselves, "episodes".
 
     Raises:
-      ValueError: for a parameter that shapes the program, or another clock.
+      ValueError: for a parameter that shapes the program, another clock, or a `functools.partial` that asks
+        for other resets.
     """
+    resets = getattr(make, "keywords", {}).get("resets")
+    if resets in ("pool", "optimistic"):
+        raise ValueError(f"non_stationary needs resets='fresh', not {resets!r}: others start at other times")
     if clock not in ("steps", "episodes"):
         raise ValueError(f"clock must be 'steps' or 'episodes', not {clock!r}")
 
@@ -293,11 +300,13 @@ def sudden(before, after, at: int) -> Callable:
 
 def cyclic(first, second, period: int) -> Callable:
     """A schedule: `first` for `period`, `second` for `period`, and so on."""
+    _require_time(period, "period")
     return lambda time: jnp.where(time // period % 2 == 0, first, second)
 
 
 def drift(start, end, duration: int) -> Callable:
     """A schedule: from `start` to `end` on a straight line, and `end` after `duration`."""
+    _require_time(duration, "duration")
     return lambda time: start + (end - start) * jnp.clip(time / duration, 0.0, 1.0)
 
 
@@ -324,6 +333,7 @@ def shifted_action(env: Env, shift=0) -> Env:
     if not isinstance(space, Discrete | MultiDiscrete):
         raise ValueError(f"shifted_action needs a Discrete or MultiDiscrete action space, not {space}")
     sizes = np.asarray(space.n if isinstance(space, Discrete) else space.nvec, np.int32)
+    shift = jnp.asarray(shift, jnp.int32)  # a schedule may give floats
 
     def renamed(timestep):
         if "action_mask" not in timestep.info:
@@ -336,11 +346,11 @@ def shifted_action(env: Env, shift=0) -> Env:
 
     def reset(key):
         state, timestep = env.reset(key)
-        return Shifted(state, jnp.asarray(shift, jnp.int32)), renamed(timestep)
+        return Shifted(state, shift), renamed(timestep)
 
     def step(key, state, action):
         inner, timestep = env.step(key, state.inner, ((action + state.shift) % sizes).astype(space.dtype))
-        return Shifted(inner, jnp.asarray(shift, jnp.int32)), renamed(timestep)
+        return Shifted(inner, shift), renamed(timestep)
 
     return env._replace(reset=reset, step=step)
 
@@ -368,10 +378,11 @@ def _masks(spaces, treedef, mask) -> list[np.ndarray]:
     """For every leaf of the observation, which of its components are always visible."""
     if mask is None:
         return [np.zeros(space.shape, bool) for space in spaces]
-    masks = [mask] if len(spaces) == 1 else None
     try:
-        masks = masks or treedef.flatten_up_to(mask)
-        return [np.broadcast_to(np.asarray(m, bool), s.shape) for m, s in zip(masks, spaces)]
+        masks = [np.asarray(m) for m in treedef.flatten_up_to(mask)]
+        if any(m.dtype == object for m in masks):  # a dict, of which NumPy makes one truth value
+            raise TypeError("a mask is made of truth values")
+        return [np.broadcast_to(m.astype(bool), s.shape) for m, s in zip(masks, spaces)]
     except (ValueError, TypeError) as error:
         wanted = treedef.unflatten([tuple(s.shape) for s in spaces])
         raise ValueError(f"mask must fit observations of shape {wanted}, not be {mask!r}") from error
@@ -425,10 +436,36 @@ def _is_float(space) -> bool:
     return jnp.issubdtype(space.dtype, jnp.floating)
 
 
+def _is_known(value) -> bool:
+    return not isinstance(value, jax.core.Tracer)
+
+
 def _is_zero(value) -> bool:
-    return not isinstance(value, jax.core.Tracer) and not np.any(np.asarray(value))
+    return _is_known(value) and not np.any(np.asarray(value))
 
 
-def _require_probability(value, name: str) -> None:
-    if not isinstance(value, jax.Array) and not 0.0 <= value <= 1.0:
+def _array(value):
+    """Lists as arrays, to reckon with; numbers and arrays as they are."""
+    return np.asarray(value) if isinstance(value, list | tuple) else value
+
+
+def _require_probability(value, name: str, shapes=((),)) -> None:
+    """One number, or numbers that broadcast to each of `shapes`."""
+    _require_fit(value, name, shapes)
+    if _is_known(value) and not np.all((np.asarray(value) >= 0.0) & (np.asarray(value) <= 1.0)):
         raise ValueError(f"{name} must be between 0 and 1, not {value!r}")
+
+
+def _require_fit(value, name: str, shapes) -> None:
+    for shape in shapes:
+        try:
+            np.broadcast_to(np.empty(np.shape(value)), shape)
+        except ValueError as error:
+            raise ValueError(
+                f"{name} of shape {np.shape(value)} does not broadcast to {tuple(shape)}: give a number"
+            ) from error
+
+
+def _require_time(value, name: str) -> None:
+    if _is_known(value) and not np.asarray(value) >= 1:
+        raise ValueError(f"{name} must be at least 1, not {value!r}")

@@ -8,23 +8,31 @@ jaxrl[gymnasium]`.
 """
 
 import functools
+import inspect
+from numbers import Integral
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.names import lookup
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
 
 
-def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int = 0, **params):
+def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None = None, **params):
     """A `gymnasium.Env` or, with `num_envs`, a `gymnasium.vector.VectorEnv` of one of our environments.
 
     Observations, rewards and the rest are NumPy. Discrete and MultiDiscrete values are int64; bool arrays
     become `Box(0, 1, dtype=uint8)`, which every policy of Stable-Baselines3 takes; dicts and tuples of spaces
     become Dict and Tuple. `action_masks()` gives the legal actions, where there are some.
+
+    A single environment's `reset` after the end of an episode starts the next one of the same life: the
+    clock of `stochastic.non_stationary` goes on, and a lane of `families.family` stays the member it is. Its
+    info then has the action mask, and zeros for the return and the length. In mid-episode or with a seed it
+    starts all anew.
 
     The vector environment resets in the same step (`AutoresetMode.SAME_STEP`): where an episode ended, the
     observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the
@@ -33,20 +41,30 @@ def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int = 0, **p
 
     Args:
       env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.
-      seed: of all that is random until a `reset(seed=...)`; copies with the same one live the same lives.
+      seed: of all that is random until a `reset(seed=...)`, by default 0; copies with the same one live the
+        same lives. Where the environment has a parameter `seed` of its own, make it first.
 
     Raises:
-      ValueError: for spaces that Gymnasium lacks, or `params` without a name.
+      ValueError: for spaces that Gymnasium lacks, `params` without a name, or a `seed` that might be either.
+        `step` raises it for what is no action of the space; reals out of a Box's bounds are left to the
+        environment.
       ImportError: without Gymnasium.
     """
     if isinstance(env, str):
         from jaxrl import envs  # which imports this module, perhaps
 
+        own = inspect.signature(lookup("environment", envs.REGISTRY, env).make).parameters
+        if seed is not None and "seed" in own:
+            raise ValueError(
+                f"{env} has a parameter seed too: for that one pass envs.make({env!r}, seed={seed!r}) instead"
+            )
         env = envs.make(env, **params)
     elif params:
         raise ValueError(f"parameters are for a name, not for an environment that is made: {sorted(params)}")
-    if num_envs is not None and num_envs < 1:
-        raise ValueError(f"num_envs must be at least 1, not {num_envs!r}")
+    positive = isinstance(num_envs, Integral) and not isinstance(num_envs, bool) and num_envs > 0
+    if num_envs is not None and not positive:
+        raise ValueError(f"num_envs must be a positive integer or None, not {num_envs!r}")
+    seed = 0 if seed is None else seed
     single, vector = _classes()
     return single(env, seed) if num_envs is None else vector(env, num_envs, seed)
 
@@ -158,9 +176,12 @@ class _Life:
         self._reset, self._step = _programs(env.reset, env.step, num_envs)
         self._batch = () if num_envs is None else (num_envs,)
         self._key = jax.random.key(seed)
-        self._state = self._info = None
+        self._state = self._info = self._started = None
 
     def reset(self, seed: int | None):
+        timestep, self._started = self._started, None
+        if seed is None and timestep is not None:
+            return timestep
         if seed is not None:
             self._key = jax.random.key(seed)
         self._key, self._state, timestep = self._reset(self._key)
@@ -171,7 +192,10 @@ class _Life:
             raise ValueError("call reset before the first step")
         action = _action(self._spaces[1], action, self._batch)
         self._key, self._state, timestep = self._step(self._key, self._state, action)
-        return self._fetch(timestep)
+        timestep = self._fetch(timestep)
+        over = not self._batch and timestep.first & (timestep.terminated | timestep.truncated)
+        self._started = _start(timestep) if over else None
+        return timestep
 
     def obs(self, obs):
         return _numpy(self._spaces[0], obs)
@@ -186,6 +210,17 @@ class _Life:
         timestep = jax.tree.map(lambda x: np.array(x), jax.device_get(timestep))
         self._info = timestep.info
         return timestep
+
+
+def _start(timestep):
+    """What a reset would tell of the episode that began in the step which ended the last one.
+
+    The rest of the info told of the old episode, and what the new one would say is not known.
+    """
+    info = {name: x.copy() for name, x in timestep.info.items() if name == "action_mask"}
+    for name in {"episode_return", "episode_length"} & timestep.info.keys():
+        info[name] = np.zeros_like(timestep.info[name])
+    return timestep.replace(info=info)
 
 
 @functools.lru_cache(maxsize=64)
@@ -217,7 +252,7 @@ def _space(space):
     if isinstance(space, Box):
         dtype = np.dtype(np.uint8) if np.dtype(space.dtype) == bool else np.dtype(space.dtype)
         low, high = (
-            np.broadcast_to(np.asarray(b), space.shape).astype(dtype) for b in (space.low, space.high)
+            _within(np.broadcast_to(np.asarray(b), space.shape), dtype) for b in (space.low, space.high)
         )
         return spaces.Box(low, high, tuple(space.shape), dtype)
     if isinstance(space, dict) and all(isinstance(name, str) for name in space):
@@ -225,6 +260,16 @@ def _space(space):
     if isinstance(space, tuple | list):
         return spaces.Tuple([_space(child) for child in space])
     raise ValueError(f"Gymnasium has no space like {space!r}: apply jaxrl.envs.wrappers.flatten_obs")
+
+
+def _within(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """A bound as `dtype`; integers, which know no infinity, have their least and greatest for it."""
+    if not np.issubdtype(dtype, np.integer):
+        return bound.astype(dtype)
+    # Not by np.clip: a float32 has no 2**31 - 1, and what it has instead is no int32.
+    least, greatest = (dtype.type(end) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
+    below, above = bound <= least, bound >= greatest
+    return np.select([below, above], [least, greatest], np.where(below | above, 0, bound).astype(dtype))
 
 
 def _numpy(space, value):
@@ -245,11 +290,18 @@ def _action(space, action, batch: tuple[int, ...]):
         return {name: _action(child, action[name], batch) for name, child in space.items()}
     if isinstance(space, tuple | list):
         return type(space)(_action(child, x, batch) for child, x in zip(space, action))
-    action = np.asarray(action, space.dtype)
+    given = np.asarray(action)
     wanted = (*batch, *space.shape)
-    if action.shape != wanted:
-        raise ValueError(f"an action must have the shape {wanted}, not {action.shape}")
-    return jnp.asarray(action)
+    if given.shape != wanted:
+        raise ValueError(f"an action must have the shape {wanted}, not {given.shape}")
+    if isinstance(space, Box):
+        if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
+            raise ValueError(f"an action is made of finite numbers, not {action!r}")
+    else:
+        sizes = space.n if isinstance(space, Discrete) else space.nvec
+        if given.dtype.kind not in "iu" or not ((given >= 0) & (given < np.asarray(sizes))).all():
+            raise ValueError(f"an action is made of integers from 0 and below {sizes}, not {action!r}")
+    return jnp.asarray(given.astype(space.dtype))
 
 
 def _put(target: dict, told: dict, where: np.ndarray) -> None:

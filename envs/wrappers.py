@@ -86,7 +86,7 @@ class Stacked:
 
 @struct.dataclass
 class Pooled:
-    """An environment's state, a reset's answer that waits in a pool of one per lane, and the steps taken in all."""
+    """An environment's state, a reset's answer that waits in the pool, and the steps taken in all."""
 
     inner: Any
     spare: Any
@@ -96,10 +96,17 @@ class Pooled:
 def time_limit(env: Env, max_steps: int | None) -> Env:
     """Cuts every episode after `max_steps` steps: `truncated`, not `terminated`; None leaves it endless.
 
-    An episode that terminates on its last step is terminated, not truncated.
+    An episode that terminates on its last step is terminated, not truncated. The limit may be traced.
+
+    Raises:
+      ValueError: for a limit that is not a positive integer.
     """
     if max_steps is None:
         return env
+    if not isinstance(max_steps, jax.core.Tracer):
+        limit = np.asarray(max_steps)
+        if limit.shape or limit.dtype.kind not in "iu" or limit < 1:
+            raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
 
     def reset(key):
         state, timestep = env.reset(key)
@@ -366,8 +373,9 @@ def sticky_actions(env: Env, probability: float = 0.25) -> Env:
     The previous action is the one that was executed, itself perhaps a repetition; the first step of
     an episode never repeats. Machado et al. 2018. https://arxiv.org/abs/1709.06009
     """
-    if not isinstance(probability, jax.Array) and not 0.0 <= probability <= 1.0:
-        raise ValueError(f"probability must be between 0 and 1, not {probability!r}")
+    known = not isinstance(probability, jax.core.Tracer)
+    if np.shape(probability) or (known and not 0.0 <= np.asarray(probability) <= 1.0):
+        raise ValueError(f"probability must be one number between 0 and 1, not {probability!r}")
 
     def reset(key):
         state, timestep = env.reset(key)

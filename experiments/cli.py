@@ -1,4 +1,4 @@
-"""The command line: `jaxrl train`, `sweep`, `resume`, `evaluate`, `plot`, `render`, `list`, `benchmark`, `profile`.
+"""The command line: `jaxrl train`, `sweep`, `resume`, `evaluate`, `plot`, `render`, `list` and more.
 
 Flags come from the dataclasses: every field of a Config and an Hparams is one, with its comment as
 help and the preset of the environment as default. What a person can get wrong ends in one line on
@@ -292,7 +292,9 @@ def sweep(argv: list[str]) -> int:
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
     if not axes:
-        raise UsageError("a sweep needs something to try: --hp.learning-rate log:1e-4:1e-2, --hp.gamma 0.9,0.99")
+        raise UsageError(
+            "a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1"
+        )
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     trials = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)
@@ -320,8 +322,8 @@ def _plan(path: Path, axes, trials, groups) -> str:
     static = [one.flag for one in axes if not one.traced]
     for number, group in enumerate(groups, 1):
         values = [trials[group.trials[0]][i] for i, one in enumerate(axes) if not one.traced]
-        what = " ".join(f"{flag} {value}" for flag, value in zip(static, values))
-        lines.append(f"  group-{number}: {len(group.trials)} trials x {group.spec.seeds} seeds  {what}".rstrip())
+        what = "".join(f"  {flag} {value}" for flag, value in zip(static, values))
+        lines.append(f"  group-{number}: {len(group.trials)} trials x {group.spec.seeds} seeds{what}")
     return "\n".join(lines)
 
 

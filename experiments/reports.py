@@ -53,7 +53,8 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     }
     if as_json:
         return json.dumps({name: logger.finite(value) for name, value in summary.items()})
-    over = f"{spec.agents} {'agents' if spec.trials else 'seeds'}" if spec.agents > 1 else "episodes of one seed"
+    kind = "agents" if spec.trials else "seeds"
+    over = f"{spec.agents} {kind}" if spec.agents > 1 else "episodes of one seed"
     return (
         f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
         f"{episodes} episodes of each seed\n"

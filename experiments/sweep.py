@@ -202,7 +202,7 @@ def _name(one: Axis) -> str:
 
 
 def create_folder(path: Path, axes, trials, groups: list[Group], options: dict, command: list[str]) -> None:
-    """Writes `sweep.json`. Raises ValueError where the folder holds something already, or cannot be written."""
+    """Writes `sweep.json`. Raises ValueError where the folder is taken, or cannot be written."""
     if (path / "sweep.json").exists() or (path / "run.json").exists():
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
@@ -241,7 +241,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
 
 
 def outcome(path: Path, spec: runs.Spec) -> list[dict[str, Any]]:
-    """Of each trial of a run, from its last row of metrics: returns by seed, score and interval, and who died.
+    """Of each trial of a run, by its last row of metrics: returns by seed, score, interval, and who died.
 
     An agent is dead from the first interval in which a loss or a gradient of it is no finite number. The
     score is the interquartile mean over the agents that live, none where most are dead.
@@ -341,8 +341,8 @@ def table(path: Path, most: int = 10) -> str:
     if again:
         lost = found[0]["score"] - again["score"] if again["score"] is not None else math.nan
         lines.append(
-            f"trial {again['confirms']} again with {len(again['per_seed'])} new seeds: {_number(again['score'])} "
-            f"({_ends(again)}), {_number(lost)} less than as the best of {len(found)}"
+            f"trial {again['confirms']} again with {len(again['per_seed'])} new seeds: "
+            f"{_number(again['score'])} ({_ends(again)}), {_number(lost)} less than as best of {len(found)}"
         )
     return "\n".join(lines)
 

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 
 
 def once(tree):
-    """The same values, bit for bit (denormals may become 0); on a CPU each is in memory before anything is made of it.
+    """The same values; on a CPU each is in memory before anything is made of it.
 
     For what is cheap to keep, dear to make and wanted often: draws, and the state from which a
     picture is made (docs/performance.md has what it gains). Not for constants: it would hide them from the
-    compiler. Elsewhere than on a CPU it does nothing.
+    compiler. Denormals may become 0, no other bit changes.
+    Elsewhere than on a CPU it does nothing.
 
     Args:
       tree: a pytree of real numbers and truth values; random keys are left alone.

@@ -11,6 +11,7 @@ from scipy import stats
 from jaxrl import envs
 from jaxrl.envs import families
 from jaxrl.envs.check import check_env
+from jaxrl.envs.entry import Entry
 from jaxrl.envs.families import choice, family, log_uniform, normal, uniform
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.evaluate import evaluate
@@ -59,10 +60,22 @@ def draws(distribution, n=4000):
         (normal(2.0, 0.5), stats.norm(2.0, 0.5)),
         (normal(2.0, 0.5, low=1.5), stats.truncnorm(-1, np.inf, 2.0, 0.5)),
         (normal(2.0, 0.5, 1.0, 2.5), stats.truncnorm(-2, 1, 2.0, 0.5)),
+        (normal(0.0, 1.0, 5.0, 6.0), stats.truncnorm(5, 6)),
+        (normal(0.0, 1.0, 6.0, 9.0), stats.truncnorm(6, 9)),
+        (normal(1.0, 0.5, -3.5, -2.0), stats.truncnorm(-9, -6, 1.0, 0.5)),
+        (normal(0.0, 1.0, 10.0), stats.truncnorm(10, np.inf)),
     ],
 )
 def test_distributions(distribution, reference):
     assert stats.kstest(draws(distribution), reference.cdf).pvalue > 1e-3
+
+
+def test_a_normal_number_keeps_to_its_bounds():
+    tail = draws(normal(0.0, 1.0, 5.0, 6.0))
+    assert tail.min() >= 5 and tail.max() <= 6 and len(np.unique(tail)) > 3000
+    assert (draws(normal(3.0, 0.1, 3.05, 3.05), 10) == np.float32(3.05)).all()
+    far = jax.vmap(lambda low: normal(0.0, 1.0, low, 20.0)(KEY))(jnp.array([14.0]))  # traced: not refused
+    assert far[0] == 14
 
 
 @pytest.mark.parametrize("weights, expected", [(None, [1 / 3] * 3), ([1, 0, 3], [0.25, 0, 0.75])])
@@ -139,6 +152,28 @@ def test_members_are_what_make_makes():
             assert then.terminated == timestep.terminated[lane, t + 1]
 
 
+def test_the_time_limit_does_not_depend_on_what_is_drawn():
+    def length_of_the_cut(env, steps):
+        timestep = play(env, lanes=16, steps=steps)
+        return set(timestep.info["episode_length"][timestep.truncated])
+
+    seeds = lambda key: jax.random.randint(key, (), 0, 1000)  # noqa: E731
+    # The longest of all levels, as where `envs.make` is vmapped over seeds; level 0 ends after 87.
+    assert length_of_the_cut(family("world/grid", seed=seeds), 101) == {100}
+    assert length_of_the_cut(family("world/grid", seed=0), 101) == {87}
+    assert length_of_the_cut(family("world/loop", length=4, small=uniform(0.0, 1.0)), 9) == {3}
+    assert length_of_the_cut(family("world/t-maze", length=choice([3, 4]), max_steps=7), 9) == {7}
+
+
+def test_a_time_limit_that_wants_a_value_asks_for_max_steps(monkeypatch):
+    limit = lambda wage=1.0, start=0.0: 5 if start > 1 else 7  # noqa: E731
+    monkeypatch.setitem(envs.REGISTRY, "test/paid", Entry(paid, 7, limit=limit))
+    wages, starts = uniform(0.0, 1.0), uniform(0.0, 2.0)
+    assert play(family("test/paid", wage=wages, start=2.0)).truncated[:, 5].all()
+    with pytest.raises(ValueError, match="depends on what is drawn, among start, wage: give max_steps"):
+        family("test/paid", wage=wages, start=starts)
+
+
 def test_parameters_can_be_observed():
     env = family(
         "CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]), observe=True, report=True
@@ -206,7 +241,15 @@ def test_a_distribution_may_be_traced():
         (lambda: family("CartPole-v1", per="day"), "per must be 'episode' or 'lane', not 'day'"),
         (lambda: family("CartPole-v1", per="lane", resets="pool"), "per='lane' needs resets='fresh'"),
         (lambda: family("CartPole-v1", max_steps=0), "max_steps must be a positive integer"),
+        (
+            lambda: family("world/t-maze", length=choice([200])),
+            "time limit of world/t-maze depends on what is drawn, among length: give max_steps",
+        ),
         (lambda: uniform(1.0, 0.5), "needs low <= high"),
+        (lambda: normal(0.5, 0.0), "normal needs a positive std, not 0.0"),
+        (lambda: normal(0.5, -0.1), "normal needs a positive std, not -0.1"),
+        (lambda: normal(0.0, 1.0, 14.0, 15.0), "not drawn beyond 10 std from its mean"),
+        (lambda: normal(0.0, 0.1, high=-2.0), "not drawn beyond 10 std from its mean"),
         (lambda: log_uniform(0.0, 0.5), "positive bounds"),
         (lambda: choice([]), "choice needs values"),
         (lambda: choice([1, 2], [1]), "as many weights"),

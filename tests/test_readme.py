@@ -56,11 +56,13 @@ def test_training_commands_parse():
 
 
 def test_sweeping_commands_parse():
-    for algorithm, environment, words in re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", "\n".join(blocks("bash"))):
+    commands = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", "\n".join(blocks("bash")))
+    assert commands
+    for algorithm, environment, words in commands:
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
-        spec, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
+        _, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
         assert len(sweep.draw(axes, chosen.search, chosen.trials, chosen.seed)) >= 8
 
 

@@ -139,6 +139,20 @@ def test_a_scale_may_differ_by_component():
     assert (noise[..., 0] == 0).all() and abs(noise[..., 1].std() - 2) < 0.1
 
 
+@pytest.mark.parametrize("scale", [[0.1] * 4, np.full((1,), 0.1), jnp.float32(0.1), np.array(0.1)])
+def test_a_scale_may_be_a_list_or_an_array(scale):
+    env = noisy_obs(CARTPOLE(), scale)
+    assert env.reset(KEY)[1].obs.shape == env.observation_space.shape
+    np.testing.assert_array_equal(env.reset(KEY)[1].obs, noisy_obs(CARTPOLE(), 0.1).reset(KEY)[1].obs)
+
+
+def test_a_flip_probability_may_differ_by_component():
+    env, value = still(TREE["grey"])
+    _, timestep = play(noisy_obs(env, 0.0, [0.0, 1.0]))
+    changed = timestep.obs != np.asarray(value)
+    assert not changed[..., 0].any() and abs(changed[..., 1].mean() - 0.9) < 0.02
+
+
 def test_bools_flip_and_discrete_values_are_drawn_anew():
     env, value = still(TREE)
     env = noisy_obs(env, 0.0, 0.3)
@@ -192,6 +206,17 @@ def test_a_mask_hides_components_always_or_with_a_probability():
     assert_rate(timestep.obs[..., 2] == 0, 0.25)
     np.testing.assert_array_equal(timestep.obs[..., :2], np.broadcast_to(value[:2], (LANES, STEPS + 1, 2)))
     np.testing.assert_array_equal(env.observation_space.low, [1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "wrap, mask",
+    [(lambda x: {"a": x}, {"a": [False, False, True]}), (lambda x: (x,), ([False, False, True],))],
+)
+def test_a_mask_of_a_tree_of_one_leaf(wrap, mask):
+    env, value = still(wrap(Box(1.0, 2.0, (3,))))
+    obs = partial_obs(env, mask).reset(KEY)[1].obs
+    [seen], [true] = jax.tree.leaves(obs), jax.tree.leaves(value)
+    np.testing.assert_array_equal(seen, np.where([False, False, True], true, 0))
 
 
 # --- actions and dynamics ---------------------------------------------------------------------
@@ -327,6 +352,15 @@ def test_actions_and_their_mask_are_renamed():
     assert timestep.info["action_mask"][0, 1].tolist() == [False, True, True, False, True]
 
 
+def test_a_shift_may_be_a_float():
+    raw = echo(Discrete(3), [True, True, False])
+    one, two = (shifted_action(raw, shift) for shift in (1, 1.0))
+    for a, b in zip(jax.tree.leaves(one.reset(KEY)), jax.tree.leaves(two.reset(KEY)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    _, timestep = play(non_stationary(partial(shifted_action, raw), "shift", drift(0.0, 2.0, 2)), 1, 2)
+    assert timestep.info["action_mask"][0].tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 1]]
+
+
 # --- all of them ------------------------------------------------------------------------------
 
 WRAPPERS = {
@@ -442,6 +476,18 @@ def test_every_environment_can_be_wrapped(name):
         assert (tuple(space.shape), np.dtype(space.dtype)) == (obs.shape, obs.dtype)
 
 
+def test_what_is_known_is_checked_under_jit_too():
+    half, wrong = jnp.float32(0.5), jnp.float32(1.5)
+
+    def start(probability):
+        env = unpredictable_dynamics(noisy_obs(CARTPOLE(), half), probability)
+        return drift(half, half, jnp.int32(3))(0) + env.reset(KEY)[1].obs
+
+    jax.jit(lambda: start(half))()
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        jax.jit(lambda: start(wrong))()
+
+
 def test_probabilities_can_be_vmapped():
     def moves(probability):
         env = unpredictable_dynamics(counting(), probability)
@@ -460,12 +506,34 @@ CARTPOLE = envs.REGISTRY["CartPole-v1"].make
     "wrap, message",
     [
         (lambda: noisy_obs(CARTPOLE(), -1.0), "scale must not be negative"),
+        (lambda: noisy_obs(CARTPOLE(), jnp.array([0.1, 0.1, 0.1, -1.0])), "scale must not be negative"),
+        (
+            lambda: noisy_obs(CARTPOLE(), np.ones((4, 1))),
+            r"scale of shape \(4, 1\) does not broadcast to \(4,\)",
+        ),
+        (lambda: noisy_obs(CARTPOLE(), np.ones(3)), r"scale of shape \(3,\) does not broadcast to \(4,\)"),
+        (lambda: noisy_obs(still(TREE)[0], 0.0, np.full(2, 0.1)), "flip_probability of shape"),
+        (lambda: noisy_obs(still(TREE)[0], 0.0, np.array(1.1)), "flip_probability must be between 0 and 1"),
         (lambda: noisy_obs(CARTPOLE(), 0.0, 0.5), "nothing would be noisy .* give scale instead"),
         (lambda: noisy_obs(still(Discrete(3))[0], 0.5), "give flip_probability instead"),
         (lambda: partial_obs(CARTPOLE()), "needs a mask, a hide_probability or both"),
         (lambda: partial_obs(CARTPOLE(), [True, False]), r"mask must fit observations of shape \(4,\)"),
         (lambda: partial_obs(still(TREE)[0], [True]), "mask must fit"),
+        (lambda: partial_obs(CARTPOLE(), {"a": [True] * 4}), "mask must fit"),
+        (lambda: partial_obs(still({"a": Discrete(2)})[0], {"b": True}), "mask must fit"),
+        (lambda: partial_obs(still({"a": Discrete(2)})[0], [True]), "mask must fit"),
+        (lambda: partial_obs(CARTPOLE(), None, np.full(4, 0.5)), r"hide_probability of shape \(4,\)"),
         (lambda: corrupted_action(CARTPOLE(), 1.5), "probability must be between 0 and 1, not 1.5"),
+        (lambda: corrupted_action(CARTPOLE(), jnp.float32(1.5)), "probability must be between 0 and 1"),
+        (lambda: unpredictable_dynamics(CARTPOLE(), np.full(2, 0.5)), r"probability of shape \(2,\)"),
+        (lambda: cyclic(1.0, 2.0, 0), "period must be at least 1, not 0"),
+        (lambda: drift(1.0, 2.0, 0), "duration must be at least 1, not 0"),
+        (
+            lambda: non_stationary(
+                partial(envs.make, "CartPole-v1", resets="pool"), "gravity", sudden(9.8, 3.7, 2)
+            ),
+            "non_stationary needs resets='fresh', not 'pool'",
+        ),
         (lambda: unpredictable_dynamics(CARTPOLE(), 0.5, "jump"), "event must be 'skip', 'repeat' or"),
         (
             lambda: non_stationary(paid, "wage", sudden(0, 1, 2), "days"),

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from jaxrl import envs
+from jaxrl.envs import families
+from jaxrl.envs.stochastic import drift, non_stationary
 from jaxrl.envs.to_gymnasium import to_gymnasium
-from jaxrl.envs.wrappers import auto_reset, restart, time_limit, transition
+from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
@@ -101,6 +103,80 @@ def test_seeds_make_lives_reproducible():
     np.testing.assert_array_equal(life(env, seed=7), life(env, seed=7))
 
 
+def wages(wage=0.0):
+    """Three steps an episode; shows a random number, pays the wage, and every start has a mask of its own."""
+
+    def reset(key):
+        mask = jax.random.bernoulli(key, 0.5, (32,))
+        return jnp.int32(0), restart(jax.random.uniform(key, (1,)), {"action_mask": mask})
+
+    def step(key, state, action):
+        timestep = transition(jax.random.uniform(key, (1,)), wage, False, {"action_mask": jnp.ones(32, bool)})
+        return state + 1, timestep
+
+    raw = Env(reset, step, Box(0.0, 1.0, (1,)), Discrete(32))
+    return auto_reset(episode_stats(time_limit(raw, 3)))
+
+
+def episode(env):
+    """The rewards until the end."""
+    rewards, over = [], False
+    while not over:
+        _, reward, terminated, truncated, _ = env.step(0)
+        rewards.append(reward)
+        over = terminated or truncated
+    return rewards
+
+
+def test_a_reset_after_an_end_goes_on_with_the_same_life():
+    env = to_gymnasium(non_stationary(wages, "wage", drift(0.0, 99.0, 99)))
+    paid = []
+    for _ in range(3):
+        obs, info = env.reset()
+        assert obs in env.observation_space
+        assert info["episode_return"] == info["episode_length"] == 0
+        assert type(info["episode_length"]) is np.int32
+        np.testing.assert_array_equal(info["action_mask"], env.action_masks())
+        assert not info["action_mask"].all()
+        paid += episode(env)
+    np.testing.assert_allclose(paid, np.arange(9), rtol=1e-6)
+    # In mid-episode or with a seed all starts anew.
+    env.reset()
+    assert env.step(0)[1] == 9
+    env.reset()
+    assert env.step(0)[1] == 0
+    episode(env)
+    env.reset(seed=1)
+    assert env.step(0)[1] == 0
+
+
+def test_the_start_that_is_shown_is_the_one_that_is_played():
+    env, ours = to_gymnasium(wages(), seed=3), wages()
+    key, reset_key = jax.random.split(jax.random.key(3))
+    state, timestep = ours.reset(reset_key)
+    env.reset()
+    for _ in range(3):
+        key, step_key = jax.random.split(key)
+        state, timestep = ours.step(step_key, state, jnp.int32(0))
+        obs, *_ = env.step(0)
+    same(obs, timestep.next_obs)
+    start, info = env.reset()
+    same(start, timestep.obs)
+    np.testing.assert_array_equal(info["action_mask"], timestep.info["action_mask"])
+    assert env.reset()[0] != start  # nothing was played in between: another start, then
+
+
+def test_a_member_of_a_family_stays():
+    make = lambda **p: envs.family("CartPole-v1", length=families.uniform(0.3, 1.0), max_steps=3, **p)  # noqa: E731
+    for per, members in (("lane", 1), ("episode", 4)):
+        env, told = to_gymnasium(make(per=per, report=True)), set()
+        for _ in range(4):
+            env.reset()
+            told.add(float(env.step(0)[4]["params"]["length"]))
+            episode(env)
+        assert len(told) == members
+
+
 def test_copies_share_their_program():
     one, other = (module._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
     assert one is not other
@@ -122,6 +198,25 @@ def test_spaces_are_translated():
     assert obs in env.observation_space and obs["a"] == action["x"]
     np.testing.assert_array_equal(obs["b"][0], action["y"][0])
     obs["b"][0][:] = 0  # what is given out belongs to the user
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
+def test_infinite_bounds_of_integers_are_the_dtypes_own(dtype):
+    raw = envs.make("CartPole-v1")
+    high = np.array([np.inf, 7.0], np.float32)
+    env = to_gymnasium(raw._replace(observation_space=Box(-np.inf, high, (2,), np.dtype(dtype))))
+    box, limits = env.observation_space, np.iinfo(dtype)
+    assert box.low.tolist() == [limits.min] * 2 and box.high.tolist() == [limits.max, 7]
+    assert np.array([3, 4], dtype) in box and box.sample() in box
+
+
+def test_actions_of_every_integer_kind_are_taken():
+    env = started(to_gymnasium("CartPole-v1"))
+    for action in (1, np.int64(1), np.array(1), np.uint8(1), jnp.int32(1)):
+        env.step(action)
+    env = started(to_gymnasium("Pendulum-v1", num_envs=2))
+    env.step([[0.5], [1]])
+    env.step(np.zeros((2, 1), int))
 
 
 # --- many environments ------------------------------------------------------------------------
@@ -234,7 +329,28 @@ def test_seeds_of_vector_environments():
     [
         (lambda: to_gymnasium("cartpole"), "the nearest: CartPole-v1"),
         (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters are for a name"),
-        (lambda: to_gymnasium("CartPole-v1", num_envs=0), "num_envs must be at least 1"),
+        (
+            lambda: to_gymnasium("CartPole-v1", num_envs=0),
+            "num_envs must be a positive integer or None, not 0",
+        ),
+        (lambda: to_gymnasium("CartPole-v1", num_envs=2.5), "a positive integer or None, not 2.5"),
+        (lambda: to_gymnasium("CartPole-v1", num_envs="2"), "a positive integer or None, not '2'"),
+        (lambda: to_gymnasium("CartPole-v1", num_envs=True), "a positive integer or None, not True"),
+        (
+            lambda: to_gymnasium("world/grid", seed=0),
+            r"too: .* pass envs.make\('world/grid', seed=0\) instead",
+        ),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(7), "integers from 0 and below 2, not 7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(-1), "integers from 0 and below 2, not -1"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(1.7), "integers from 0 and below 2, not 1.7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(None), "integers from 0 and below 2, not None"),
+        (lambda: started(to_gymnasium("CartPole-v1", 2)).step([0, 2]), "integers from 0 and below 2"),
+        (lambda: started(to_gymnasium("Pendulum-v1")).step([np.nan]), "finite numbers"),
+        (lambda: started(to_gymnasium("Pendulum-v1")).step([None]), "finite numbers"),
+        (
+            lambda: started(to_gymnasium(auto_reset(tree()), 2)).step(actions(2, choice=3)),
+            r"integers from 0 and below \(2, 3\)",
+        ),
         (lambda: to_gymnasium("CartPole-v1").step(0), "call reset before the first step"),
         (lambda: started(to_gymnasium("CartPole-v1")).step([0, 1]), r"must have the shape \(\), not \(2,\)"),
         (
@@ -259,8 +375,8 @@ def started(env):
     return env
 
 
-def actions(n):
-    return {"x": np.zeros(n, int), "y": (np.zeros((n, 2)), np.zeros((n, 2), int))}
+def actions(n, choice=0):
+    return {"x": np.zeros(n, int), "y": (np.zeros((n, 2)), np.full((n, 2), choice))}
 
 
 def test_without_gymnasium_the_remedy_is_named(monkeypatch):

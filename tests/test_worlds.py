@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import train
+from jaxrl import envs, train
 from jaxrl.algos import ppo
 from jaxrl.envs.check import check_env
 from jaxrl.envs.worlds import (
@@ -247,8 +247,10 @@ def test_a_table_shows_states_as_asked():
         (lambda: garnet.make(seed=0.5), "seed must be a whole number"),
         (lambda: garnet.make(num_actions=0), "num_actions must be a whole number, 1 or more"),
         (lambda: t_maze.make(length=2.5), "length must be a whole number"),
-        (lambda: jax.vmap(lambda n: envs.make("world/t-maze", length=n).reset(KEY))(jnp.arange(1, 3)),
-            "follows from parameters that are traced: give max_steps"),
+        (
+            lambda: jax.vmap(lambda n: envs.make("world/t-maze", length=n).reset(KEY))(jnp.arange(1, 3)),
+            "follows from parameters that are traced: give max_steps",
+        ),
         (lambda: t_maze.make(length=0), "length must be at least 1"),
         (lambda: two_state.make(accuracy=1.0), "accuracy must lie between 0 and 1"),
         (lambda: garnet.make(num_states=3, branching=4), "branching = 4 must be at most num_states = 3"),

@@ -23,6 +23,8 @@ from jaxrl.envs.wrappers import (
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, contains, flat_size
 from jaxrl.types import Env
 
+KEY = jax.random.key(0)
+
 
 def counting(length=3, shape=(1,)):
     """Starts at a random tenth, adds 1 each step; reward is the action; terminates after `length`."""
@@ -96,6 +98,16 @@ def test_time_limit_truncates_what_did_not_terminate(limit, terminated, truncate
     truncated = np.array(truncated, bool) & ~np.array(terminated, bool)
     np.testing.assert_array_equal(timestep.terminated, np.array(terminated, bool))
     np.testing.assert_array_equal(timestep.truncated, truncated)
+
+
+def test_a_time_limit_may_be_an_array_or_traced():
+    def end(limit):
+        return play(time_limit(counting(9), limit), jax.random.key(0), [0] * 3)[1].truncated
+
+    for limit in (np.int64(2), jnp.int32(2)):
+        assert end(limit).tolist() == [False, False, True, True]
+    cut = jax.vmap(lambda n: (env := time_limit(counting(9), n)).step(KEY, env.reset(KEY)[0], 0)[1].truncated)
+    assert cut(jnp.array([1, 2])).tolist() == [True, False]
 
 
 def test_auto_reset_exchanges_the_state_the_observation_and_the_mask_only():
@@ -309,6 +321,12 @@ TREE = showing({"a": Discrete(2)}, [{"a": jnp.int32(0)}] * 2)
         (lambda: frame_stack(showing(Discrete(2), [jnp.int32(0)] * 2), 2), "one_hot_obs first"),
         (lambda: frame_stack(DISCRETE, 0), "positive integer, not 0"),
         (lambda: sticky_actions(DISCRETE, 1.5), "between 0 and 1, not 1.5"),
+        (lambda: sticky_actions(DISCRETE, jnp.float32(1.5)), "between 0 and 1"),
+        (lambda: sticky_actions(DISCRETE, np.full(2, 0.5)), "one number between 0 and 1"),
+        (lambda: time_limit(DISCRETE, 0), "positive integer or None, not 0"),
+        (lambda: time_limit(DISCRETE, "5"), "positive integer or None, not '5'"),
+        (lambda: time_limit(DISCRETE, 2.5), "positive integer or None, not 2.5"),
+        (lambda: time_limit(DISCRETE, True), "positive integer or None, not True"),
         (lambda: clip_action(DISCRETE), "needs one Box as action space, not Discrete"),
         (lambda: rescale_action(DISCRETE), "needs one Box as action space, not Discrete"),
         (lambda: rescale_action(clip_action(CONTINUOUS)), "apply clip_action instead"),

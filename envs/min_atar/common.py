@@ -1,6 +1,5 @@
 """What the games of MinAtar share: how rules become an environment, action sets, sticky actions."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 

@@ -9,8 +9,8 @@ at the start only, the corridor looks the same everywhere: memory is worth the d
 Three numbers are seen, as in the original: 0 1 1 or 1 1 0 at the start (the sign), 1 0 1 in the
 corridor, 0 1 0 at the junction. Actions are north, east, south and west; at the junction, `length`
 steps east of the start, north and south end the episode. Whoever runs into a wall stays where they
-are, for `bump`. Every parameter may be traced in `make`; the registered time limit is ten times the way, so with
-a traced `length` it must be given.
+are, for `bump`. Every parameter may be traced in `make`; the registered time limit is ten times the way,
+so with a traced `length` it must be given.
 """
 
 import jax
