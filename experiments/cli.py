@@ -292,9 +292,7 @@ def sweep(argv: list[str]) -> int:
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
     if not axes:
-        raise UsageError(
-            "a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1"
-        )
+        raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     trials = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)

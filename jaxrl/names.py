@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable, Mapping
 
+MOST = 12  # names that a sentence can bear
+
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """What to offer for an unknown name: the nearest ones, or some of all."""
@@ -11,8 +13,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
     if close:
         return f"the nearest: {', '.join(close)}"
-    shown = ", ".join(names[:8])
-    return f"there are {shown}" + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    shown, more = ", ".join(names[:MOST]), len(names) - MOST
+    return f"there are {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def lookup(kind: str, table: Mapping, name: str):

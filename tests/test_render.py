@@ -558,3 +558,17 @@ def test_frames_that_make_no_gif_are_refused(tmp_path):
     with pytest.raises(ValueError, match="differ in size"):
         render.write_gif(tmp_path / "a.gif", [np.zeros((4, 4, 3)), np.zeros((4, 5, 3))])
     assert not (tmp_path / "a.gif").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "obs", "fields", "told"),
+    [
+        ("CartPole-v1", None, {"theta": 0.1, "theta_dot": 0.0}, "this is no state of it"),
+        ("DeepSea-bsuite", np.zeros(64), {"row": 1, "column": 1}, "must be the board"),
+        ("Catch-bsuite", np.zeros(50), {"ball_x": 1, "ball_y": 1, "paddle_x": 2}, "must be the board"),
+    ],
+)
+def test_a_state_of_something_else_is_told(name, obs, fields, told):
+    with pytest.raises(ValueError, match=told) as caught:
+        draw(name, obs, **fields)
+    assert "\n" not in str(caught.value)
