@@ -280,12 +280,17 @@ def sweep_options(algorithm: str, environment: str, objective_name: str) -> type
         trials: int = 0  # how many; 0: all combinations
         search: Literal[SEARCHES] = "auto"  # auto: the grid, or a Sobol sequence where there is none
         confirm_seeds: int = 8  # new seeds with which the best trial is trained once more; 0: none
+        slots: int = 0  # asha: trials at a time; 0: one eighth of them
+        eta: int = 4  # asha: one in so many goes on from a rung
+        rungs: int = 3  # asha: how often a trial is judged, its end included
+        decisions: int = 19  # pbt: how often the worst members become copies of the best
+        generations: int = 10  # cmaes, openes, optuna: how often `trials` are asked for
 
     return Sweep
 
 
 def sweep(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import runs, search
     from jaxrl.experiments import sweep as sweeps
 
     axes, rest = sweeps.axes_of(argv)
@@ -295,12 +300,16 @@ def sweep(argv: list[str]) -> int:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
-    trials = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)
+    shares = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)
+    trials = sweeps.values_at(axes, shares)
 
     def spec_of(words):
         return meant("sweep", sweep_options, [*rest, *words])[0]
 
-    groups = sweeps.grouped(axes, trials, spec_of)
+    if chosen.search in search.KINDS:
+        groups = [sweeps.searched(axes, shares, spec, chosen)]
+    else:
+        groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:
         runs.check_numbers(group.spec)
     path = chosen.out or runs.default_folder(spec, "sweep-")
@@ -392,7 +401,9 @@ def carry_on(
         runs.enable_compile_cache()
     runs.require_extras(options)
     programs = runs.build(spec)
-    spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=float(programs.num_updates)))
+    spec = dataclasses.replace(
+        spec, hparams=spec.hparams.replace(total_updates=float(programs.agent_updates))
+    )
     announcement = runs.announcement(spec, programs, path)  # traces: what does not fit is told here
     if command:
         runs.create_folder(path, spec, options, command)
@@ -410,11 +421,13 @@ def carry_on(
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
     from jaxrl import checkpoint
     from jaxrl.experiments import reporters, runs, trainer
+    from jaxrl.experiments import sweep as sweeps
 
     at = None
     if checkpoint.latest(path / "checkpoints") is not None:
         at = trainer.restore(programs, spec, path)
-    if at and at.num_updates >= programs.num_updates:
+    if at and trainer.is_complete(programs, at):
+        sweeps.keep_search(path, spec, programs, at.state)
         draw_curves(path)
         print(runs.closing(path, "complete already"))
         return 0
@@ -446,6 +459,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
             f"go on with: jaxrl resume {whole}"
         )
         return 130
+    sweeps.keep_search(path, spec, programs, at.state)
     draw_curves(path)
     print(runs.closing(path, f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"))
     return 0

@@ -53,7 +53,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     }
     if as_json:
         return json.dumps({name: logger.finite(value) for name, value in summary.items()})
-    kind = "agents" if spec.trials else "seeds"
+    kind = "agents" if spec.slots > 1 else "seeds"
     over = f"{spec.agents} {kind}" if spec.agents > 1 else "episodes of one seed"
     return (
         f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
@@ -79,7 +79,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
     spec, programs, at = load(path, best)
     # The agents of a sweep are numbered, all seeds of the first trial first.
-    seeds = range(spec.agents) if spec.trials else range(spec.seed, spec.seed + spec.seeds)
+    seeds = range(spec.agents) if spec.slots > 1 else range(spec.seed, spec.seed + spec.seeds)
     if seed is None:
         keys = runs.evaluation_keys(spec, at.num_updates, domain=2)
         means = np.asarray(programs.evaluate(at.state, keys).returns)[: spec.agents].mean(axis=1)
@@ -87,7 +87,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     if seed not in seeds:
         raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")
     lane = seeds.index(seed)
-    state = jax.tree.map(lambda x: x[lane], at.state)
+    state = jax.tree.map(lambda x: x[lane], programs.agents(at.state))
     single = runs.algorithm(spec.algorithm)
     algo = single.make(envs.make(name, **spec.env), spec.config, runs.objective(spec.objective))
     world, params = _world(spec)

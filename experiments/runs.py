@@ -9,10 +9,12 @@ import math
 import os
 import subprocess
 import sys
+import types
 import typing
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,7 @@ import jaxrl
 from jaxrl import envs, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
+from jaxrl.experiments import search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
 from jaxrl.types import Algorithm
@@ -43,7 +46,9 @@ class Spec:
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
         of the objective as `objective.clip_eps`); every trial has all the seeds. Empty: one trial.
-      intervals: rows of metrics and evaluations over the run; checkpoints are made at most as often.
+      search: of a search on the device, what it is and how it begins (see `search.record`); its slots take
+        the place of trials, and `steps` are those of an agent that comes to its end.
+      intervals: rows of metrics and evaluations over `steps`; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
 
@@ -59,11 +64,17 @@ class Spec:
     intervals: int
     eval_episodes: int
     trials: tuple[dict[str, float], ...] = ()
+    search: dict[str, Any] | None = None
 
     @property
     def agents(self) -> int:
         """Agents that are reported: the seeds of the first trial, of the second, ..."""
-        return self.seeds * max(1, len(self.trials))
+        return self.seeds * self.slots
+
+    @property
+    def slots(self) -> int:
+        """Trials side by side."""
+        return self.search["slots"] if self.search else max(1, len(self.trials))
 
     @property
     def keys(self) -> jax.Array:
@@ -83,7 +94,8 @@ class Spec:
     @property
     def _seeds(self) -> np.ndarray:
         lane = np.arange(self.lanes)
-        return ((self.seed + (lane % self.seeds if self.trials else lane)) % 2**31).astype(np.int32)
+        own = lane % self.seeds if self.trials or self.search else lane
+        return ((self.seed + own) % 2**31).astype(np.int32)
 
     def lane_hparams(self) -> Any:
         """The hyperparameters, float32; where there are trials, those of each lane `[P]`."""
@@ -96,8 +108,9 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
-        if not self.trials:  # as it was before there were any: old checkpoints are still this run's
-            del data["trials"]
+        for name in ("trials", "search"):
+            if not data[name]:  # as it was before there were any: old checkpoints are still this run's
+                del data[name]
         return data
 
 
@@ -157,6 +170,8 @@ def _fits(value: Any, kind: Any) -> bool:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in arguments
+    if origin is types.UnionType:
+        return any(_fits(value, one) for one in arguments)
     if origin is tuple:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
     if kind is float:
@@ -182,14 +197,29 @@ def objective(name: str):
 
 @dataclasses.dataclass(frozen=True)
 class Programs:
-    """A Spec made ready: an algorithm over all its seeds, hyperparameters and compiled evaluation."""
+    """A Spec made ready: an algorithm over all its seeds, hyperparameters and compiled evaluation.
+
+    Attributes:
+      num_updates: of the run, at most.
+      agent_updates: of an agent from its beginning to its end; a search begins several in a lane.
+      init: `(keys) -> state`.
+      evaluate: `(state, keys) -> Evaluation [P, E]`.
+      sharding: of whatever has an axis of agents.
+      state_sharding: of the state, a prefix of its tree.
+      agents: `(state) -> states of the algorithm [P]`.
+      finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
+    """
 
     algo: Algorithm
     hp: Any
     num_updates: int
-    init: Any  # (keys) -> state
-    evaluate: Any  # (state, keys) -> Evaluation [P, E]
-    sharding: NamedSharding  # of whatever has an axis of agents
+    agent_updates: int
+    init: Any
+    evaluate: Any
+    sharding: NamedSharding
+    state_sharding: Any
+    agents: Any
+    finished: Any = None
 
 
 def build(spec: Spec) -> Programs:
@@ -202,23 +232,40 @@ def build(spec: Spec) -> Programs:
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     mesh = train.mesh(spec.lanes)
-    algo = train.population(single, vary_hparams=bool(spec.trials), mesh=mesh)
-    algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
-    num_updates = -(-spec.steps // single.steps_per_update)
+    algo = train.population(single, vary_hparams=bool(spec.trials or spec.search), mesh=mesh)
+    by_agent, everywhere = (NamedSharding(mesh, spec) for spec in (PartitionSpec("agents"), PartitionSpec()))
+    num_updates = agent_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
-    hparams = spec.hparams.replace(total_updates=float(num_updates))
+    evaluate_agents = train.over_agents(
+        partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), mesh
+    )
+    state_sharding, finished, agents = by_agent, None, lambda state: state
+    if spec.search:
+        strategy, space = search.make(spec.search, agent_updates)
+        state_sharding = search.SearchState(
+            everywhere, *[by_agent] * 6, strategy=everywhere, num_updates=everywhere
+        )
+        algo = search.over(algo, strategy, space, spec.seeds)
+        num_updates, agent_updates = strategy.num_updates, strategy.agent_updates
+        agents = attrgetter("agents")
+        if strategy.finished:
+            finished = jax.jit(lambda state: strategy.finished(state.strategy))
+    algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
+    hparams = spec.hparams.replace(total_updates=float(agent_updates))
     hp = dataclasses.replace(spec, hparams=hparams).lane_hparams()
     return Programs(
         algo=algo,
         hp=hp,
         num_updates=num_updates,
-        init=jax.jit(lambda keys: algo.init(keys, hp)),
-        evaluate=jax.jit(
-            train.over_agents(partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), mesh)
-        ),
-        sharding=NamedSharding(mesh, PartitionSpec("agents")),
+        agent_updates=agent_updates,
+        init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=state_sharding),
+        evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys)),
+        sharding=by_agent,
+        state_sharding=state_sharding,
+        agents=agents,
+        finished=finished,
     )
 
 
@@ -463,14 +510,14 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     state = jax.eval_shape(programs.init, spec.keys)
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if x.dtype.itemsize)
     seeds = f"seeds {spec.seed} to {spec.seed + spec.seeds - 1}" if spec.seeds > 1 else f"seed {spec.seed}"
-    trials = f"{len(spec.trials)} trials, " if spec.trials else ""
+    trials = f"{spec.slots} trials, " if spec.trials else f"{spec.slots} at a time, " if spec.search else ""
     agents = f"{spec.agents} agent{'s' * (spec.agents > 1)} ({trials}{seeds})"
     if spec.lanes > spec.agents:
         agents += f" in {spec.lanes} lanes"
-    steps = programs.num_updates * programs.algo.steps_per_update
+    steps = programs.agent_updates * programs.algo.steps_per_update
     return (
         f"{spec.algorithm} on {spec.environment}: {agents}, {count(steps)} steps each in "
-        f"{programs.num_updates} updates, on {device.device_kind} ({device.platform}), "
+        f"{programs.agent_updates} updates, on {device.device_kind} ({device.platform}), "
         f"{size(held)} of state; into {path}"
     )
 

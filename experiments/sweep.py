@@ -24,10 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl import logger
-from jaxrl.experiments import runs
+from jaxrl.experiments import runs, search
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
-SEARCHES = ("auto", "grid", "random", "sobol")
+SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS)
 TRACED = "--hp."
 STATIC = ("--config.", "--env.", "--objective")
 
@@ -44,6 +44,11 @@ class Axis(NamedTuple):
     @property
     def traced(self) -> bool:
         return self.flag.startswith(TRACED)
+
+    @property
+    def name(self) -> str:
+        """`objective.clip_eps` of `--hp.objective.clip-eps`."""
+        return self.flag.removeprefix(TRACED).replace("-", "_")
 
     def at(self, share: float) -> str:
         """The value at a share in [0, 1) of the way through the axis."""
@@ -122,36 +127,43 @@ def _option(word: str) -> bool:
     return word.startswith((TRACED, *STATIC))
 
 
-def draw(axes: list[Axis], search: str, trials: int, seed: int) -> list[tuple[str, ...]]:
-    """A value of each axis for each trial.
+def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
+    """Where each trial lies in the axes: shares `[T, D]` in [0, 1), for `Axis.at`.
 
     Args:
-      search: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
+      kind: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
         Sobol sequence, Sobol 1967); "auto" is the grid where there is one and no number of trials is given.
+        A search on the device begins with the same, in an order that says nothing.
       trials: how many; 0 for a grid.
 
     Raises:
       ValueError: the search does not fit the axes or the number.
     """
     ranges = [one.flag for one in axes if not one.values]
-    if search == "auto":
-        search = "grid" if not ranges and not trials else "sobol"
-    if search == "grid":
+    device = kind in search.KINDS
+    if kind in ("auto", "asha"):
+        kind = "grid" if not ranges and not trials else "sobol"
+    if kind == "grid":
         if ranges:
             raise ValueError(f"a grid needs values: give {ranges[0]} as A,B,C or LOW:HIGH:COUNT")
         if trials:
             raise ValueError("a grid has as many trials as combinations: leave --trials out")
-        return list(itertools.product(*(one.values for one in axes)))
+        sides = [(np.arange(len(one.values)) + 0.5) / len(one.values) for one in axes]
+        shares = np.array(list(itertools.product(*sides)))
+        return np.random.default_rng(seed).permutation(shares) if device else shares
     if trials < 1:
-        raise ValueError(f"--search {search} needs --trials, at least 1")
-    if search == "random":
-        shares = np.random.default_rng(seed).random((trials, len(axes)))
-    else:
-        from scipy.stats import qmc
+        raise ValueError(f"--search {kind} needs --trials, at least 1")
+    if kind == "random":
+        return np.random.default_rng(seed).random((trials, len(axes)))
+    from scipy.stats import qmc
 
-        with warnings.catch_warnings():  # its balance is best for powers of two, which nobody must choose
-            warnings.simplefilter("ignore", UserWarning)
-            shares = qmc.Sobol(len(axes), seed=seed).random(trials)
+    with warnings.catch_warnings():  # its balance is best for powers of two, which nobody must choose
+        warnings.simplefilter("ignore", UserWarning)
+        return qmc.Sobol(len(axes), seed=seed).random(trials)
+
+
+def values_at(axes: list[Axis], shares: np.ndarray) -> list[tuple[str, ...]]:
+    """The values of the trials that `draw` placed."""
     return [tuple(one.at(share) for one, share in zip(axes, row)) for row in shares]
 
 
@@ -186,16 +198,47 @@ def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Gr
     for numbers in members.values():
         spec = spec_of(words_for(axes, trials[numbers[0]]))
         traced = [
-            {_name(one): float(value) for one, value in zip(axes, trials[number]) if one.traced}
+            {one.name: float(value) for one, value in zip(axes, trials[number]) if one.traced}
             for number in numbers
         ]
         groups.append(Group(dataclasses.replace(spec, trials=tuple(traced)), tuple(numbers)))
     return groups
 
 
-def _name(one: Axis) -> str:
-    """`--hp.objective.clip-eps` as `objective.clip_eps`."""
-    return one.flag.removeprefix(TRACED).replace("-", "_")
+def searched(axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:
+    """A search on the device as one group: what its slots begin with, and how it goes on.
+
+    Args:
+      options: what was typed: `search`, `slots`, `eta` and so on.
+
+    Raises:
+      ValueError: an axis that is not traced, or numbers that make no search.
+    """
+    for one in axes:
+        if not one.traced:
+            raise ValueError(f"--search {options.search} varies {TRACED}* options only, not {one.flag}")
+    trials = len(shares)
+    slots = options.slots or max(1, trials // 8) if options.search == "asha" else trials
+    chosen = {
+        "kind": options.search,
+        "axes": [_plain(one) for one in axes],
+        "x": np.asarray(shares, np.float32).tolist(),
+        "slots": slots,
+    }
+    for one in axes:
+        if one.values:
+            continue
+        for end in (one.at(0.0), one.at(1.0)):  # so that all in between makes sense
+            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(end)},)))
+    needs = {"asha": ("eta", "rungs"), "pbt": ("decisions",)}.get(options.search, ("generations",))
+    chosen |= {name: getattr(options, name) for name in needs}
+    return Group(dataclasses.replace(spec, search=chosen), tuple(range(trials)))
+
+
+def _plain(one: Axis) -> dict[str, Any]:
+    """An axis as JSON can hold it."""
+    ends = {} if one.values else {"low": one.low, "high": one.high, "log": one.log}
+    return {"flag": one.flag, "values": list(one.values), **ends}
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -213,11 +256,9 @@ def create_folder(path: Path, axes, trials, groups: list[Group], options: dict, 
         "options": options,
         **runs.provenance(),
     }
-    temporary = path / "sweep.json.tmp"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(info, indent=1, allow_nan=False) + "\n")
-        os.replace(temporary, path / "sweep.json")
+        _replace(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
 
@@ -279,30 +320,83 @@ def results(path: Path) -> list[dict[str, Any]]:
     info, groups = read(path)
     found = []
     for number, group in enumerate(groups, 1):
-        outcomes = outcome(path / f"group-{number}", group.spec)
-        for trial, what in zip(group.trials, outcomes, strict=True):
+        folder = path / f"group-{number}"
+        if group.spec.search:
+            found += [{"group": number, **one} for one in searched_outcome(folder)]
+            continue
+        for trial, what in zip(group.trials, outcome(folder, group.spec), strict=True):
             values = dict(zip(info["axes"], info["trials"][trial]))
             found.append({"trial": trial, "group": number, "values": values, **what})
-    return sorted(found, key=lambda one: (one["score"] is None, -(one["score"] or 0.0), one["trial"]))
+
+    def rank(one):  # who was trained for longer stands above
+        known = one["score"] is not None
+        return not known, -one.get("steps", 0), -(one["score"] or 0.0), one["trial"]
+
+    return sorted(found, key=rank)
+
+
+def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> None:
+    """Writes what a search on the device has found into the folder of its run; nothing for other runs."""
+    if not spec.search:
+        return
+    own = search.on_host(state.strategy)
+    updates = -(-spec.steps // programs.algo.steps_per_update)
+    found = search.outcome(spec.search, updates, own)
+    for one in found["trials"]:
+        one["steps"] = one.pop("updates") * programs.algo.steps_per_update
+    found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
+    _replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n")
+
+
+def searched_outcome(path: Path) -> list[dict[str, Any]]:
+    """The trials of a search on the device, as `results` has them. ValueError where it is not done."""
+    try:
+        found = json.loads((path / "search.json").read_text())["trials"]
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
+    for one in found:
+        living = [value for value in one["per_seed"] if value is not None]
+        whole = living and 2 * len(living) > len(one["per_seed"])
+        one["score"] = float(iqm(living)) if whole else None
+        one["interval"] = None
+        if whole and len(living) > 1:
+            one["interval"] = [float(end) for end in bootstrap_interval(living, iqm)]
+        one["died"] = {}
+    return found
 
 
 def confirmation(path: Path) -> runs.Spec | None:
     """The run that trains the best trial again, with seeds that no trial has had; None where none is wanted.
 
     The best of many trials looks better than it is, for chance chose it too: only new seeds tell how good
-    it is.
+    it is. Of an evolution strategy it is the mean of its last generation.
     """
     info, groups = read(path)
     best = results(path)[0]
     seeds = info["options"]["confirm_seeds"]
     if not seeds or best["score"] is None:
         return None
-    group = groups[best["group"] - 1]
-    values = group.spec.trials[group.trials.index(best["trial"])]
-    hparams = runs.with_values(group.spec.hparams, values)
+    spec = groups[best["group"] - 1].spec
+    if spec.search:
+        values = json.loads((path / f"group-{best['group']}" / "search.json").read_text())["recommended"]
+        if values is None:
+            return None
+    else:
+        values = spec.trials[groups[best["group"] - 1].trials.index(best["trial"])]
     return dataclasses.replace(
-        group.spec, hparams=hparams, trials=(), seed=group.spec.seed + group.spec.seeds, seeds=seeds
+        spec,
+        hparams=runs.with_values(spec.hparams, values),
+        trials=(),
+        search=None,
+        seed=spec.seed + spec.seeds,
+        seeds=seeds,
     )
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
 
 
 def write_results(path: Path) -> list[dict[str, Any]]:
@@ -312,9 +406,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     if again:
         (what,) = outcome(path / "confirm", again)
         found.append({"confirms": found[0]["trial"], **what})
-    temporary = path / "results.jsonl.tmp"
-    temporary.write_text("".join(json.dumps(one, allow_nan=False) + "\n" for one in found))
-    os.replace(temporary, path / "results.jsonl")
+    _replace(path / "results.jsonl", "".join(json.dumps(one, allow_nan=False) + "\n" for one in found))
     return found
 
 

@@ -44,7 +44,8 @@ def shapes(programs: runs.Programs, spec: runs.Spec):
     """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
     state = jax.eval_shape(programs.init, spec.keys)
     totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
-    return jax.tree.map(lambda x: x.update(sharding=programs.sharding), (state, totals))
+    place = jax.tree.broadcast((programs.state_sharding, programs.sharding), (state, totals))
+    return jax.tree.map(lambda x, where: x.update(sharding=where), (state, totals), place)
 
 
 def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
@@ -55,7 +56,9 @@ def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
     state, totals = shapes(programs, spec)
     pool = ThreadPoolExecutor(1)
     init = pool.submit(lambda: programs.init.lower(spec.keys).compile())
-    advance = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1)).compile()
+    places = (programs.state_sharding, programs.sharding)
+    advance = train.program(programs.algo.update, out_shardings=places)
+    advance = advance.lower(state, totals, programs.hp, np.int32(1)).compile()
     evaluate = None
     if spec.eval_episodes:  # not sooner: training waits for the two others
         evaluate = pool.submit(lambda: programs.evaluate.lower(state, spec.keys).compile())
@@ -89,7 +92,11 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     target = {"state": state, "totals": totals}
     expected = {"spec": spec.to_json()}
     held, metadata = checkpoint.restore(
-        path / "checkpoints", target, step, expected, sharding=programs.sharding
+        path / "checkpoints",
+        target,
+        step,
+        expected,
+        sharding={"state": programs.state_sharding, "totals": programs.sharding},
     )
     return Position(held["state"], held["totals"], metadata["num_updates"])
 
@@ -143,7 +150,8 @@ def fit(
     """
     algo, hp = programs.algo, programs.hp
     zeros = jax.tree.map(np.zeros_like, at.totals)
-    ends = boundaries(programs.num_updates, spec.intervals)
+    lives = -(-programs.num_updates // programs.agent_updates)  # in one lane, one after the other
+    ends = boundaries(programs.num_updates, spec.intervals * lives)
     before = max([end for end in ends if end <= at.num_updates], default=0)
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
@@ -182,18 +190,27 @@ def fit(
                 evaluation = jax.block_until_ready(compiled.evaluate.result()(at.state, keys))
             waiting = (end, before, at.totals, evaluation)
             at, before = at._replace(totals=zeros), end
-            now = time.perf_counter()
-            if end == ends[-1] or now - saved_at >= save_every_seconds:
+            now, ended = time.perf_counter(), is_complete(programs, at)
+            if ended or now - saved_at >= save_every_seconds:
                 score = score_of(write(*waiting))  # the row first: a checkpoint stands for its rows
                 save(spec, path, at, score)
                 waiting, saved_at = None, time.perf_counter()
+            if ended:
+                break
         if waiting:
             write(*waiting)
-        complete = at.num_updates >= programs.num_updates
+        complete = is_complete(programs, at)
         # A checkpoint of this very update may be there already, and it has a score.
         if not complete and checkpoint.latest(path / "checkpoints") != at.num_updates:
             save(spec, path, at)
     return at, complete
+
+
+def is_complete(programs: runs.Programs, at: Position) -> bool:
+    """Whether nothing is left to train: the updates are done, or a search has come to its end."""
+    if at.num_updates >= programs.num_updates:
+        return True
+    return programs.finished is not None and bool(programs.finished(at.state))
 
 
 def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:

@@ -158,9 +158,10 @@ def compiler_options() -> dict:
 
 
 @lru_cache(maxsize=16)
-def program(update):
-    """`advance` of an algorithm's `update`, jitted once, with its state donated."""
-    return jax.jit(partial(advance, update), donate_argnums=0, compiler_options=compiler_options())
+def program(update, **options):
+    """`advance` of an algorithm's `update`, jitted once with these `options`, its state donated."""
+    options["compiler_options"] = compiler_options()
+    return jax.jit(partial(advance, update), donate_argnums=0, **options)
 
 
 def chunks(algo: Algorithm, state, hp, num_chunks: int, length: int) -> Iterator[tuple]:

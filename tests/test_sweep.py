@@ -68,7 +68,7 @@ def test_an_axis_is_values_or_a_range():
 
 def test_a_grid_has_every_combination_once():
     axes = [sweep.axis("--hp.gamma", "0.9,0.99"), sweep.axis("--config.num-steps", "8,16,32")]
-    trials = sweep.draw(axes, "auto", 0, seed=0)
+    trials = sweep.values_at(axes, sweep.draw(axes, "auto", 0, seed=0))
     assert len(trials) == len(set(trials)) == 6
     assert set(trials) == {(g, n) for g in ("0.9", "0.99") for n in ("8", "16", "32")}
 
@@ -76,8 +76,9 @@ def test_a_grid_has_every_combination_once():
 @pytest.mark.parametrize("search", ["random", "sobol"])
 def test_draws_fill_the_ranges(search):
     axes = [sweep.axis("--hp.learning-rate", "log:1e-4:1e-2"), sweep.axis("--hp.gamma", "1,2,3,4")]
-    trials = sweep.draw(axes, search, 256, seed=1)
-    assert trials == sweep.draw(axes, search, 256, seed=1) != sweep.draw(axes, search, 256, seed=2)
+    trials = sweep.values_at(axes, sweep.draw(axes, search, 256, seed=1))
+    same = sweep.values_at(axes, sweep.draw(axes, search, 256, seed=1))
+    assert trials == same != sweep.values_at(axes, sweep.draw(axes, search, 256, seed=2))
     shares = np.array([math.log10(float(rate)) for rate, _ in trials]) / 2 + 2
     assert shares.min() >= 0 and shares.max() < 1
     counts = np.array([[sum(name == w for _, name in trials)] for w in "1234"])
@@ -97,7 +98,7 @@ def test_one_program_for_all_that_is_traced():
     def spec_of(words):
         return cli.meant("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
 
-    groups = sweep.grouped(axes, sweep.draw(axes, "grid", 0, 0), spec_of)
+    groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.hidden_sizes for group in groups] == [(8, 8), (16,)]
     for group in groups:
         hp = group.spec.lane_hparams()

@@ -1,0 +1,134 @@
+"""Asynchronous successive halving: many trials begin, few are trained to the end, freed lanes begin others.
+
+A trial that has come to a rung (base, base * eta, base * eta^2, ... updates) goes on if its score is
+among the best 1/eta of all that have been there so far, and ends otherwise; what it occupied begins the
+next trial at once. Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning",
+https://arxiv.org/abs/1810.05934, in the form that stops trials instead of pausing them: all lanes are
+updated together, and a trial that waits would take up a lane as well.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl.experiments.search.over import Decision, Strategy
+
+
+@struct.dataclass
+class Ladder:
+    """What is remembered. Axes: `K` slots, `S` seeds, `R` rungs, `T` trials.
+
+    Attributes:
+      trial: `[K]`, what each slot is at, -1: nothing is left to do.
+      began, ended: `[T]`, in updates of the search; -1 for what has not.
+      rung_score: `[R, T]`, mean over seeds; nan where a trial has not been.
+      per_seed: `[T, S]`, the scores at the last rung reached.
+      next: the first trial that has not begun.
+    """
+
+    trial: jnp.ndarray
+    began: jnp.ndarray
+    ended: jnp.ndarray
+    rung_score: jnp.ndarray
+    per_seed: jnp.ndarray
+    next: jnp.ndarray
+
+
+def rungs(agent_updates: int, eta: int, count: int) -> list[int]:
+    """After how many updates a trial is judged; the last are `agent_updates`, rounded up."""
+    base = -(-agent_updates // eta ** (count - 1))
+    return [base * eta**i for i in range(count)]
+
+
+def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) -> Strategy:
+    """A Strategy that tries the trials `x`, in their order.
+
+    Args:
+      x: `[T, D]`, the trials.
+      slots: `K`, trials at a time.
+      agent_updates: updates of a trial that comes to the end; rounded up to a multiple of the first rung.
+      eta: one in so many goes on from a rung.
+
+    Raises:
+      ValueError: a number that makes no search.
+    """
+    x = np.asarray(x, np.float32)
+    trials = len(x)
+    if eta < 2 or num_rungs < 2:
+        raise ValueError(f"eta = {eta} and rungs = {num_rungs} must be at least 2")
+    if not 1 <= slots <= trials:
+        raise ValueError(f"slots = {slots} must lie between 1 and the number of trials, {trials}")
+    if eta ** (num_rungs - 1) > agent_updates:
+        raise ValueError(
+            f"{agent_updates} updates are too few for {num_rungs} rungs of {eta}: train for more steps, or "
+            "take fewer rungs"
+        )
+    ages = np.array(rungs(agent_updates, eta, num_rungs), np.int32)
+
+    def init(key, seeds):
+        del key
+        trial = jnp.arange(slots, dtype=jnp.int32)
+        began = jnp.where(jnp.arange(trials) < slots, 0, -1).astype(jnp.int32)
+        own = Ladder(
+            trial=trial,
+            began=began,
+            ended=jnp.full(trials, -1, jnp.int32),
+            rung_score=jnp.full((num_rungs, trials), jnp.nan),
+            per_seed=jnp.full((trials, seeds), jnp.nan),
+            next=jnp.full((), slots, jnp.int32),
+        )
+        return own, _spread(jnp.asarray(x)[trial], seeds)
+
+    def decide(key, own, x_now, score, alive, num_updates):
+        del key
+        trial = own.trial
+        age = num_updates - own.began[trial]
+        at = (age == ages[:, None]) & (trial >= 0)  # [R, K]
+        here = at.any(axis=0)
+        scattered = jnp.where(here, trial, trials)  # out of bounds: dropped
+        mean = score.mean(axis=1)
+        rung_score = own.rung_score
+        for i in range(num_rungs):
+            rung_score = rung_score.at[i, jnp.where(at[i], trial, trials)].set(mean, mode="drop")
+        per_seed = own.per_seed.at[scattered].set(score, mode="drop")
+        goes_on = jnp.stack([promoted(rung_score[i], trial, eta) for i in range(num_rungs)])
+        goes_on = goes_on.at[-1].set(False) & alive.all(axis=1)
+        stops = (at & ~goes_on).any(axis=0)
+        ended = own.ended.at[jnp.where(stops, trial, trials)].set(num_updates, mode="drop")
+        number = own.next + jnp.cumsum(stops) - 1
+        starts = stops & (number < trials)
+        trial = jnp.where(stops, jnp.where(starts, number, -1), trial).astype(jnp.int32)
+        began = own.began.at[jnp.where(starts, trial, trials)].set(num_updates, mode="drop")
+        upto = jnp.minimum(own.next + stops.sum(), trials).astype(jnp.int32)
+        own = Ladder(trial, began, ended, rung_score, per_seed, upto)
+        fresh = jnp.broadcast_to(starts[:, None], score.shape)
+        x_new = jnp.where(fresh[..., None], _spread(jnp.asarray(x)[trial], score.shape[1]), x_now)
+        return Decision(own, x_new, fresh=fresh)
+
+    return Strategy(
+        slots=slots,
+        every=int(ages[0]),
+        agent_updates=int(ages[-1]),
+        num_updates=int(ages[-1]) * -(-trials // slots),  # if nothing were stopped
+        init=init,
+        decide=decide,
+        finished=lambda own: (own.trial < 0).all(),
+    )
+
+
+def promoted(rung_score, trial, eta: int):
+    """`[K]`: which of the trials `[K]` is among the best 1/eta of a rung's scores `[T]`, nan for the absent.
+
+    The best so far always goes on, however few there are, and equals are treated alike: as long as no
+    episode has ended, nobody is judged.
+    """
+    known = ~jnp.isnan(rung_score)
+    places = jnp.maximum(known.sum() // eta, 1)
+    own = rung_score[trial]
+    better = (known & (rung_score > own[:, None])).sum(axis=1)
+    return (better < places) & ~jnp.isnan(own)
+
+
+def _spread(x, seeds: int):
+    """`[K, D]` as `[K, S, D]`."""
+    return jnp.broadcast_to(x[:, None], (x.shape[0], seeds, x.shape[1]))

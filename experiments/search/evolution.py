@@ -1,0 +1,118 @@
+"""Evolution strategies of evosax over hyperparameters: every generation is trained from scratch."""
+
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from jaxrl.experiments.search.over import Decision, Strategy
+
+METHODS = ("cmaes", "openes")
+
+
+@struct.dataclass
+class Generations:
+    """What happened. Axes: `G` generations, `K` candidates, `S` seeds, `D` numbers searched.
+
+    Attributes:
+      es: the state of evosax.
+      x: `[G, K, D]`, the candidates.
+      score: `[G, K, S]`.
+      mean: `[D]`, where the search has come to.
+    """
+
+    es: object
+    x: jax.Array
+    score: jax.Array
+    mean: jax.Array
+
+
+def evolution(method: str, space, slots: int, agent_updates: int, generations: int) -> Strategy:
+    """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
+    https://arxiv.org/abs/1703.03864), as evosax has them.
+
+    A candidate's fitness is the mean score over its seeds; generations have seeds of their own.
+
+    Args:
+      method: "cmaes" or "openes".
+      slots: `K`, candidates of a generation; even for OpenES, which draws them in opposite pairs.
+      agent_updates: of each candidate's agents.
+
+    Raises:
+      ValueError: evosax is missing, or a number makes no search.
+    """
+    if importlib.util.find_spec("evosax") is None:
+        raise ValueError(f"--search {method} needs the extra: pip install 'jaxrl[evolution]'")
+    if slots < 4 or slots % 2:
+        raise ValueError(f"an evolution strategy needs an even number of candidates, at least 4, not {slots}")
+    if generations < 1:
+        raise ValueError(f"generations = {generations} must be at least 1")
+    size = len(space.centre)
+    centre, scale = jnp.asarray(space.centre), jnp.asarray(space.scale)
+    es, params = _make(method, slots, size)
+
+    def ask(key, state):  # evosax works in units of `scale` around `centre`
+        z, state = es.ask(key, state, params)
+        return state, centre + scale * z
+
+    def spread(x, seeds):
+        return jnp.broadcast_to(x[:, None], (slots, seeds, size))
+
+    def init(key, seeds):
+        init_key, ask_key = jax.random.split(key)
+        state, x = ask(ask_key, es.init(init_key, jnp.zeros(size), params))
+        own = Generations(
+            es=state,
+            x=jnp.zeros((generations, slots, size)).at[0].set(x),
+            score=jnp.zeros((generations, slots, seeds)),
+            mean=centre,
+        )
+        return _strong(own), spread(x, seeds)
+
+    def decide(key, own, x_now, score, alive, num_updates):
+        del alive  # the score says it
+        tell_key, ask_key = jax.random.split(key)
+        generation = num_updates // agent_updates - 1
+        mean = score.mean(axis=1)
+        worst = jnp.min(jnp.where(jnp.isfinite(mean), mean, jnp.inf), initial=0.0)
+        fitness = -jnp.where(jnp.isfinite(mean), mean, worst - 1.0)  # evosax minimises; ranks are what counts
+        z = (own.x[generation] - centre) / scale
+        state, _ = es.tell(tell_key, z, fitness, own.es, params)
+        told = centre + scale * state.mean
+        state, x = ask(ask_key, state)
+        seeds = score.shape[1]
+        own = Generations(
+            es=state,
+            x=own.x.at[generation + 1].set(x, mode="drop"),
+            score=own.score.at[generation].set(score),
+            mean=told,
+        )
+        # The last generation is judged and stays: nobody would train what is asked for after it.
+        more = generation + 1 < generations
+        x = jnp.where(more, spread(x, seeds), x_now)
+        return Decision(_strong(own), x, fresh=jnp.broadcast_to(more, score.shape))
+
+    updates = agent_updates * generations
+    return Strategy(slots, agent_updates, agent_updates, updates, init, decide, renews=True)
+
+
+def _make(method: str, slots: int, size: int):
+    from evosax.algorithms import CMA_ES, Open_ES
+
+    if method == "cmaes":
+        es = CMA_ES(population_size=slots, solution=jnp.zeros(size))
+    else:
+        es = Open_ES(
+            population_size=slots,
+            solution=jnp.zeros(size),
+            optimizer=optax.adam(0.2),
+            std_schedule=optax.constant_schedule(0.5),
+        )
+    return es, es.default_params
+
+
+def _strong(tree):
+    """Without weak types, which would not be those of the next generation."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

@@ -1,0 +1,195 @@
+"""An algorithm over a population becomes one that searches while it trains.
+
+The search is an Algorithm again: `init` begins the agents, `update` updates them all and, every so often,
+asks a Strategy what to do next: which agents go on, which become copies of others, which begin anew with
+other hyperparameters. All of that happens in the compiled program, in the lanes that there are, so a
+search is saved, stopped and resumed as any run is.
+
+    algo = over(population, pbt(...), box(axes), seeds=8)
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl.types import Algorithm
+
+SEARCH = 0x5EA2C4  # apart from every split of the key that it is folded into
+
+
+@struct.dataclass
+class SearchState:
+    """A search under way. Axes: `P` lanes, `D` numbers searched, `K` slots, `S` seeds.
+
+    Attributes:
+      key: of the search itself.
+      keys: `[P]`, what an agent is begun with; those of one seed are the same in every slot.
+      agents: states of the algorithm `[P]`.
+      x: `[P, D]`, the hyperparameters of the agents.
+      return_sum, episodes: `[P]`, over the episodes that ended since the last decision.
+      score: `[P]`, mean return of those, -inf where none ever ended or the agent's numbers are not finite.
+      strategy: what the strategy remembers.
+      num_updates: of the search.
+    """
+
+    key: jax.Array
+    keys: jax.Array
+    agents: Any
+    x: jax.Array
+    return_sum: jax.Array
+    episodes: jax.Array
+    score: jax.Array
+    strategy: Any
+    num_updates: jax.Array
+
+
+class Decision(NamedTuple):
+    """What happens to the agents.
+
+    Attributes:
+      strategy: what the strategy remembers from here on.
+      x: `[K, S, D]`, hyperparameters from here on.
+      source: `[K, S]`, the slot whose agent of the same seed each becomes a copy of (its own: none); None
+        where a strategy never copies.
+      fresh: `[K, S]`, who begins anew; None where a strategy never does that.
+    """
+
+    strategy: Any
+    x: jax.Array
+    source: jax.Array | None = None
+    fresh: jax.Array | None = None
+
+
+class Strategy(NamedTuple):
+    """How a search goes on.
+
+    Attributes:
+      slots: `K`; with `S` seeds there are `K * S` agents, all seeds of the first slot first.
+      every: updates between two decisions.
+      agent_updates: updates that an agent has from its beginning to its end.
+      num_updates: updates of the whole search, at most.
+      init: `(key, S) -> (own state, x [K, S, D])`.
+      decide: `(key, own state, x [K, S, D], score [K, S], alive [K, S], num_updates) -> Decision`; a score
+        is -inf as long as no episode has ended, and of an agent that is not alive.
+      finished: `(own state) -> bool`: nothing is left to be done; None: it ends with its updates.
+      renews: a fresh agent has a key of its own instead of that which its seed had at first.
+    """
+
+    slots: int
+    every: int
+    agent_updates: int
+    num_updates: int
+    init: Callable
+    decide: Callable
+    finished: Callable | None = None
+    renews: bool = False
+
+
+def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
+    """`algo`, whose agents have an axis `[P]` and hyperparameters of their own, under a Strategy.
+
+    Whatever follows the contract will do: the score is the mean return that its metrics tell.
+
+    Args:
+      algo: as `train.population(..., vary_hparams=True)` makes it.
+      seeds: `S`; `P` may be larger than `K * S`, what is left over follows the last slot.
+
+    Returns:
+      An Algorithm: `init(keys [P], hp)`, `update(state, hp)`, where `hp` has no axis: what is not searched.
+    """
+
+    def hparams(hp, x):
+        return jax.vmap(lambda own: space.hparams(hp, own))(x)
+
+    def to_grid(x):  # [P, ...] -> [K, S, ...]
+        return x[: strategy.slots * seeds].reshape(strategy.slots, seeds, *x.shape[1:])
+
+    def to_lanes(x, lanes):  # [K, S, ...] -> [P, ...]
+        x = x.reshape(strategy.slots * seeds, *x.shape[2:])
+        rest = jnp.broadcast_to(x[-1:], (lanes - x.shape[0], *x.shape[1:]))
+        return jnp.concatenate([x, rest])
+
+    def init(keys, hp):
+        lanes = keys.shape[0]
+        key, strategy_key = jax.random.split(jax.random.fold_in(keys[0], SEARCH))
+        own, x = strategy.init(strategy_key, seeds)
+        x = to_lanes(x, lanes)
+        nothing = jnp.zeros(lanes)
+        score = jnp.full(lanes, -jnp.inf)
+        agents = algo.init(keys, hparams(hp, x))
+        start = jnp.zeros((), jnp.int32)
+        return SearchState(key, keys, agents, x, nothing, nothing, score, own, start)
+
+    def update(state, hp):
+        agents, metrics = algo.update(state.agents, hparams(hp, state.x))
+        state = state.replace(
+            agents=agents,
+            return_sum=state.return_sum + metrics["episode/return_sum"],
+            episodes=state.episodes + metrics["episode/count"],
+            num_updates=state.num_updates + 1,
+        )
+        due = state.num_updates % strategy.every == 0
+        state = jax.lax.cond(due, lambda s: decide(s, hp, is_finite(metrics)), lambda s: s, state)
+        return state, metrics
+
+    def decide(state, hp, alive):
+        lanes = state.keys.shape[0]
+        mean = state.return_sum / jnp.maximum(state.episodes, 1.0)
+        score = jnp.where(state.episodes > 0, mean, state.score)
+        score = jnp.where(alive, score, -jnp.inf)
+        key, strategy_key = jax.random.split(state.key)
+        decision = strategy.decide(
+            strategy_key,
+            state.strategy,
+            to_grid(state.x),
+            to_grid(score),
+            to_grid(alive),
+            state.num_updates,
+        )
+        agents, x = state.agents, to_lanes(decision.x, lanes)
+        if decision.source is not None:
+            lane = decision.source * seeds + jnp.arange(seeds)
+            lane = to_lanes(lane, lanes)
+            own_keys = agents.key  # a copy that draws what its original draws would stay one
+            agents = jax.tree.map(lambda leaf: leaf[lane], agents).replace(key=own_keys)
+            score = score[lane]
+        if decision.fresh is not None:
+            fresh = to_lanes(decision.fresh, lanes)
+            keys = state.keys
+            if strategy.renews:
+                keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.num_updates)
+            agents = _choose(fresh, algo.init(keys, hparams(hp, x)), agents)
+            score = jnp.where(fresh, -jnp.inf, score)
+        nothing = jnp.zeros(lanes)
+        return state.replace(
+            key=key,
+            agents=agents,
+            x=x,
+            return_sum=nothing,
+            episodes=nothing,
+            score=score,
+            strategy=decision.strategy,
+        )
+
+    def act(state, *args):
+        return algo.act(state.agents, *args)
+
+    return algo._replace(init=init, update=update, act=act)
+
+
+def is_finite(metrics) -> jax.Array:
+    """`[P]`: whose losses and gradients are all finite numbers."""
+    watched = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
+    return jnp.isfinite(jnp.stack(watched)).all(axis=0)
+
+
+def _choose(fresh, new, old):
+    """Leaves of `new` where `fresh [P]`, of `old` elsewhere."""
+
+    def choose(a, b):
+        return jnp.where(fresh.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return jax.tree.map(choose, new, old)

@@ -1,0 +1,134 @@
+"""A search as data: what of it stands in a Spec, and what came of it."""
+
+import math
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl.experiments.search.asha import asha, rungs
+from jaxrl.experiments.search.evolution import METHODS, evolution
+from jaxrl.experiments.search.over import Strategy
+from jaxrl.experiments.search.pbt import pbt
+from jaxrl.experiments.search.space import Space, box
+
+KINDS = ("asha", "pbt", *METHODS)
+
+
+def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
+    """The Strategy and the Space that a Spec's `search` tells of.
+
+    Args:
+      search: `kind`, `axes` (see `sweep.Axis`), `slots`, what the kind needs, and `x`, the first trials.
+      agent_updates: that one agent has from its beginning to its end.
+
+    Raises:
+      ValueError: numbers that make no search.
+    """
+    from jaxrl.experiments.sweep import Axis
+
+    axes = [Axis(**{**one, "values": tuple(one["values"])}) for one in search["axes"]]
+    space, kind = box(axes), search["kind"]
+    if kind == "asha":
+        chosen = asha(search["x"], search["slots"], agent_updates, search["eta"], search["rungs"])
+    elif kind == "pbt":
+        chosen = pbt(search["x"], agent_updates, search["decisions"], space)
+    else:
+        chosen = evolution(kind, space, search["slots"], agent_updates, search["generations"])
+    return chosen, space
+
+
+def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, Any]:
+    """What came of a search.
+
+    Args:
+      own: what the strategy remembers at the end, on the host.
+
+    Returns:
+      `trials`: of each its number, values `{flag: text}`, scores by seed, updates of its agents, and what
+      its kind has to tell. `recommended`: hyperparameters by name, or None where no fixed ones are.
+    """
+    strategy, space = make(search, agent_updates)
+    flags = [one["flag"] for one in search["axes"]]
+    found, recommended = {"asha": _asha, "pbt": _pbt}.get(search["kind"], _evolution)(search, strategy, own)
+
+    def read(x):
+        return np.asarray(space.values(np.asarray(x, np.float32))).tolist()
+
+    for number, one in enumerate(found):
+        one["trial"] = number
+        one["values"] = dict(zip(flags, map(repr, read(one.pop("x")))))
+        one["per_seed"] = [_finite(value) for value in np.asarray(one["per_seed"]).tolist()]
+        if "path" in one:
+            one["path"] = dict(zip(flags, np.asarray(read(one["path"])).T.tolist()))
+    if recommended is not None:
+        recommended = dict(zip(space.names, read(recommended)))
+    return {"trials": found, "recommended": recommended}
+
+
+def _asha(search, strategy, own):
+    """A line per trial; the best of those that came furthest is recommended."""
+    ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
+    found, ranks = [], []
+    for trial, x in enumerate(search["x"]):
+        rung = int((~np.isnan(own.rung_score[:, trial])).sum())
+        updates = ages[rung - 1] if rung else 0
+        found.append({"x": x, "per_seed": own.per_seed[trial], "updates": updates, "rung": rung})
+        score = own.rung_score[rung - 1, trial] if rung else -np.inf
+        ranks.append((rung, score))
+    best = max(range(len(ranks)), key=ranks.__getitem__)
+    return found, search["x"][best] if ranks[best][1] > -np.inf else None
+
+
+def _pbt(search, strategy, own):
+    """A line per population: its best member, whose parents it had and what they were trained with."""
+    found = []
+    generations, _, seeds = own.parent.shape
+    for seed in range(seeds):
+        best = int(np.argmax(own.score[-1, :, seed]))
+        line = [best]
+        for generation in reversed(range(generations - 1)):
+            line.append(int(own.parent[generation, line[-1], seed]))
+        line.reverse()
+        found.append(
+            {
+                "x": own.x[-1, best, seed],
+                "per_seed": own.score[-1, best, seed : seed + 1],
+                "updates": strategy.agent_updates,
+                "population": seed,
+                "ancestry": line,
+                "path": [own.x[generation, member, seed] for generation, member in enumerate(line)],
+            }
+        )
+    return found, None
+
+
+def _evolution(search, strategy, own):
+    """A line per candidate; the mean at the end is recommended."""
+    generations, slots, _ = own.score.shape
+    found = [
+        {
+            "x": own.x[generation, slot],
+            "per_seed": own.score[generation, slot],
+            "updates": strategy.agent_updates,
+            "generation": generation,
+        }
+        for generation in range(generations)
+        for slot in range(slots)
+    ]
+    return found, own.mean
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def on_host(tree):
+    """A tree of arrays as NumPy's, random keys as their words."""
+
+    def fetch(leaf):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf)
+
+    return jax.tree.map(fetch, tree)

@@ -1,0 +1,91 @@
+"""Where a search looks: vectors, and the hyperparameters that they stand for."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+
+from jaxrl.types import PyTree
+
+
+class Space(NamedTuple):
+    """`D` numbers, and what they mean.
+
+    Attributes:
+      names: of the numbers.
+      hparams: `(hp, x [D]) -> hp`: the hyperparameters with those replaced that are searched.
+      values: `(x [..., D]) -> [..., D]`: the numbers as a person reads them.
+      centre, scale: `[D]`, where a search begins, and how far it looks around at first.
+      spread: `[D]`, a small step: a tenth of a range, or to the next of several values.
+    """
+
+    names: tuple[str, ...]
+    hparams: Callable
+    values: Callable
+    centre: np.ndarray
+    scale: np.ndarray
+    spread: np.ndarray
+
+
+def box(axes) -> Space:
+    """The unit cube `[0, 1]^D`, each side an axis of a sweep; outside of it the nearest face counts.
+
+    Args:
+      axes: `sweep.Axis`, for hyperparameters: several values or a range, logarithmic or not.
+    """
+    names = tuple(one.name for one in axes)
+
+    def values(x):
+        columns = [_value(one, x[..., i]) for i, one in enumerate(axes)]
+        return jnp.stack(columns, axis=-1)
+
+    def hparams(hp, x):
+        return with_arrays(hp, dict(zip(names, values(x))))
+
+    size = len(names)
+    spread = np.array([1 / len(one.values) if one.values else 0.1 for one in axes], np.float32)
+    centre, scale = np.full(size, 0.5, np.float32), np.full(size, 0.25, np.float32)
+    return Space(names, hparams, values, centre, scale, spread)
+
+
+def _value(one, share):
+    share = jnp.clip(share, 0.0, 1.0)
+    if one.values:
+        table = np.array([float(value) for value in one.values], np.float32)
+        return jnp.asarray(table)[jnp.minimum((share * len(table)).astype(jnp.int32), len(table) - 1)]
+    if one.log:
+        low, high = np.log(one.low), np.log(one.high)
+        return jnp.exp(np.float32(low) + share * np.float32(high - low))
+    return np.float32(one.low) + share * np.float32(one.high - one.low)
+
+
+def subtree(start: PyTree, scale: float = 1.0, name: str = "objective") -> Space:
+    """Any tree of numbers among the hyperparameters, all of them searched: those of an objective, say.
+
+    Args:
+      start: the numbers that the search starts around.
+      scale: how far from them it looks at first, in their own units.
+      name: of the hyperparameter that is such a tree.
+    """
+    flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), start))
+    sizes = [np.full(flat.size, number, np.float32) for number in (scale, 0.1 * scale)]
+    return Space(
+        names=tuple(f"{name}[{i}]" for i in range(flat.size)),
+        hparams=lambda hp, x: hp.replace(**{name: unravel(x)}),
+        values=lambda x: x,
+        centre=np.asarray(flat),
+        scale=sizes[0],
+        spread=sizes[1],
+    )
+
+
+def with_arrays(hp: PyTree, values: dict[str, jax.Array]) -> PyTree:
+    """Hyperparameters with some replaced by traced numbers, those of the objective as `objective.NAME`."""
+    own = {name: value for name, value in values.items() if "." not in name}
+    inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
+    if inner:
+        own["objective"] = hp.objective.replace(**inner)
+    return hp.replace(**own)
