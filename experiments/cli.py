@@ -187,6 +187,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         tensorboard: bool = False  # also write TensorBoard files into the folder
         wandb: bool = False  # also log to Weights & Biases
         compile_cache: bool = True  # keep compiled programs for the next start
+        chunk: int = 0  # agents that a device updates at a time; 0: what suits it
         dry_run: bool = False  # check and compile everything, tell the memory, train and write nothing
         config: module.Config = config_default  # what compiles
         hp: module.Hparams = hp_default  # what is traced
@@ -256,6 +257,7 @@ def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str
         seeds=chosen.seeds,
         intervals=chosen.intervals,
         eval_episodes=chosen.eval_episodes,
+        chunk=chosen.chunk,
     )
     extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if not chosen.save_every_seconds >= 0:
@@ -296,6 +298,7 @@ def sweep(argv: list[str]) -> int:
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
+    axes = sweeps.in_lanes(axes, spec)
     if not axes:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
     if chosen.trials < 0 or chosen.confirm_seeds < 0:

@@ -89,6 +89,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     lane = seeds.index(seed)
     state = jax.tree.map(lambda x: x[lane], programs.agents(at.state))
     single = runs.algorithm(spec.algorithm)
+    spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = single.make(envs.make(name, **spec.env), spec.config, runs.objective(spec.objective))
     world, params = _world(spec)
     shown, total = [], 0.0

@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 import jax
 import numpy as np
+from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
@@ -45,9 +46,11 @@ class Spec:
       steps: environment steps per seed; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
-        of the objective as `objective.clip_eps`); every trial has all the seeds. Empty: one trial.
+        of the objective as `objective.clip_eps`), and what parameters of the environment instead of `env`
+        (`env.length`); every trial has all the seeds. Empty: one trial.
       search: of a search on the device, what it is and how it begins (see `search.record`); its slots take
         the place of trials, and `steps` are those of an agent that comes to its end.
+      chunk: agents that a device updates at a time; 0: what `train.over_agents` says.
       intervals: rows of metrics and evaluations over `steps`; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
@@ -65,6 +68,7 @@ class Spec:
     eval_episodes: int
     trials: tuple[dict[str, float], ...] = ()
     search: dict[str, Any] | None = None
+    chunk: int = 0
 
     @property
     def agents(self) -> int:
@@ -102,16 +106,37 @@ class Spec:
         # Plain arrays: a Python number would be a weak type, and its restored twin another program.
         if not self.trials:
             return jax.tree.map(lambda x: np.asarray(x, np.float32), self.hparams)
-        trials = [with_values(self.hparams, trial) for trial in self.trials]
-        own = np.minimum(np.arange(self.lanes) // self.seeds, len(trials) - 1)
-        return jax.tree.map(lambda *x: np.asarray(x, np.float32)[own], *trials)
+        trials = [with_values(self.hparams, parts(trial)[0]) for trial in self.trials]
+        return jax.tree.map(lambda *x: np.asarray(x, np.float32)[self._trial_of_lane], *trials)
+
+    def lane_env(self) -> dict[str, np.ndarray]:
+        """The parameters of the environment that the trials vary, float32, of each lane `[P]`."""
+        trials = [parts(trial)[1] for trial in self.trials]
+        return {
+            name: np.array([trial[name] for trial in trials], np.float32)[self._trial_of_lane]
+            for name in (trials[0] if trials else ())
+        }
+
+    def env_of(self, lane: int) -> dict[str, Any]:
+        """The parameters of the environment of one lane."""
+        return self.env | {name: float(values[lane]) for name, values in self.lane_env().items()}
+
+    @property
+    def _trial_of_lane(self) -> np.ndarray:
+        return np.minimum(np.arange(self.lanes) // self.seeds, len(self.trials) - 1)
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
-        for name in ("trials", "search"):
+        for name in ("trials", "search", "chunk"):
             if not data[name]:  # as it was before there were any: old checkpoints are still this run's
                 del data[name]
         return data
+
+
+def parts(trial: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
+    """What a trial says of hyperparameters, and of the environment, whose names lose their `env.`."""
+    env = {name.removeprefix("env."): value for name, value in trial.items() if name.startswith("env.")}
+    return {name: value for name, value in trial.items() if not name.startswith("env.")}, env
 
 
 def with_values(hparams: Any, values: dict[str, float]) -> Any:
@@ -229,17 +254,19 @@ def build(spec: Spec) -> Programs:
       ValueError: whatever does not fit, in one sentence.
     """
     check_numbers(spec)
-    env = envs.make(spec.environment, **spec.env)
-    single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     mesh = train.mesh(spec.lanes)
-    algo = train.population(single, vary_hparams=bool(spec.trials or spec.search), mesh=mesh)
+    lane_env = spec.lane_env()
+    env = envs.make(spec.environment, **spec.env_of(0))
+    single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+    own = in_own_env(spec, single) if lane_env else single
+    algo = train.watched(train.population(own, bool(spec.trials or spec.search), mesh, spec.chunk))
     by_agent, everywhere = (NamedSharding(mesh, spec) for spec in (PartitionSpec("agents"), PartitionSpec()))
     num_updates = agent_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
     evaluate_agents = train.over_agents(
-        partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), mesh
+        partial(_evaluate, spec, env, single.act, max(spec.eval_episodes, 1)), (0, 0, 0), mesh
     )
     state_sharding, finished, agents = by_agent, None, lambda state: state
     if spec.search:
@@ -255,13 +282,15 @@ def build(spec: Spec) -> Programs:
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     hparams = spec.hparams.replace(total_updates=float(agent_updates))
     hp = dataclasses.replace(spec, hparams=hparams).lane_hparams()
+    if lane_env:
+        hp = InEnv(hp, lane_env)
     return Programs(
         algo=algo,
         hp=hp,
         num_updates=num_updates,
         agent_updates=agent_updates,
         init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=state_sharding),
-        evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys)),
+        evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
         state_sharding=state_sharding,
         agents=agents,
@@ -285,7 +314,7 @@ def check_numbers(spec: Spec) -> None:
 
     for name in ("steps", "seeds", "intervals"):
         require(getattr(spec, name) >= 1, name, getattr(spec, name), "be at least 1")
-    for name in ("eval_episodes", "seed"):
+    for name in ("eval_episodes", "seed", "chunk"):
         require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
@@ -306,7 +335,47 @@ def check_numbers(spec: Spec) -> None:
         require(kind not in SHARE or 0 <= value <= 1, name, value, "lie between 0 and 1")
 
 
-def _evaluate(env, act, num_episodes, state, key):
+@struct.dataclass
+class InEnv:
+    """Hyperparameters of an algorithm, and parameters of the environment that it is in."""
+
+    agent: Any
+    env: dict[str, Any]
+
+
+def in_own_env(spec: Spec, algo: Algorithm) -> Algorithm:
+    """The algorithm in environments whose parameters are traced: `init` and `update` take an InEnv."""
+
+    def made(hp):
+        env = envs.make(spec.environment, **{**spec.env, **hp.env})
+        return algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+
+    return algo._replace(
+        init=lambda key, hp: made(hp).init(key, hp.agent),
+        update=lambda state, hp: made(hp).update(state, hp.agent),
+    )
+
+
+def can_trace(spec: Spec, name: str, value: float) -> bool:
+    """Whether a parameter of the environment can differ between the lanes of one program."""
+    try:
+        env = envs.make(spec.environment, **{**spec.env, name: value})
+        algo = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+        algo = in_own_env(spec, algo)
+
+        def two_updates(key, value):
+            hp = InEnv(spec.hparams, {name: value})
+            return algo.update(algo.init(key, hp), hp)
+
+        jax.eval_shape(two_updates, jax.random.key(0), np.float32(value))
+    except (jax.errors.JAXTypeError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _evaluate(spec, env, act, num_episodes, state, key, params):
+    if params:  # traced, of this lane
+        env = envs.make(spec.environment, **{**spec.env, **params})
     return evaluate(env, partial(act, state), state.memory, key, num_episodes)
 
 

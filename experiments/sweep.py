@@ -40,15 +40,16 @@ class Axis(NamedTuple):
     low: float = math.nan
     high: float = math.nan
     log: bool = False
+    lanes: bool = False  # a parameter of the environment that may differ from lane to lane
 
     @property
     def traced(self) -> bool:
-        return self.flag.startswith(TRACED)
+        return self.lanes or self.flag.startswith(TRACED)
 
     @property
     def name(self) -> str:
-        """`objective.clip_eps` of `--hp.objective.clip-eps`."""
-        return self.flag.removeprefix(TRACED).replace("-", "_")
+        """`objective.clip_eps` of `--hp.objective.clip-eps`, `env.length` of `--env.length`."""
+        return self.flag.removeprefix(TRACED).removeprefix("--").replace("-", "_")
 
     def at(self, share: float) -> str:
         """The value at a share in [0, 1) of the way through the axis."""
@@ -101,7 +102,7 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
     """The axes among the words of a command, and the words that are left.
 
     Raises:
-      ValueError: a static option has a range, or an option comes twice.
+      ValueError: an option comes twice.
     """
     found, rest = [], []
     words = [part for word in argv for part in (word.split("=", 1) if _option(word) else [word])]
@@ -116,8 +117,6 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
         rest.append(word)
         position += 1
     for one in found:
-        if not one.traced and not one.values:
-            raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
         if sum(other.flag == one.flag for other in found) > 1 or one.flag in rest:
             raise ValueError(f"{one.flag} is given twice")
     return found, rest
@@ -125,6 +124,27 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
 
 def _option(word: str) -> bool:
     return word.startswith((TRACED, *STATIC))
+
+
+def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
+    """The axes, with those marked that can be lanes of one program though they are not hyperparameters.
+
+    Raises:
+      ValueError: a range of an option that takes values only, or an end of one that makes no sense.
+    """
+    found = []
+    for one in axes:
+        if one.flag.startswith("--env."):
+            name = one.name.removeprefix("env.")
+            number = isinstance(runs.envs.REGISTRY[spec.environment].params().get(name), float)
+            if number and runs.can_trace(spec, name, float(one.at(0.0))):
+                one = one._replace(lanes=True)
+                for text in one.values or (one.at(0.0), one.at(1.0)):
+                    runs.envs.make(spec.environment, **{**spec.env, name: float(text)})
+        if not one.traced and not one.values:
+            raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
+        found.append(one)
+    return found
 
 
 def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
@@ -215,7 +235,7 @@ def searched(axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> 
       ValueError: an axis that is not traced, or numbers that make no search.
     """
     for one in axes:
-        if not one.traced:
+        if not one.flag.startswith(TRACED):
             raise ValueError(f"--search {options.search} varies {TRACED}* options only, not {one.flag}")
     trials = len(shares)
     slots = options.slots or max(1, trials // 8) if options.search == "asha" else trials
@@ -284,8 +304,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
 def outcome(path: Path, spec: runs.Spec) -> list[dict[str, Any]]:
     """Of each trial of a run, by its last row of metrics: returns by seed, score, interval, and who died.
 
-    An agent is dead from the first interval in which a loss or a gradient of it is no finite number. The
-    score is the interquartile mean over the agents that live, none where most are dead.
+    The score is the interquartile mean over the agents that live, none where most are dead.
     """
     rows = logger.read_jsonl(path / "metrics.jsonl")
     if not rows:
@@ -308,11 +327,9 @@ def outcome(path: Path, spec: runs.Spec) -> list[dict[str, Any]]:
 
 
 def _died(rows, lane: int) -> int | None:
-    for row in rows:
-        watched = [value for name, value in row.items() if name.startswith(("loss/", "grad/"))]
-        if any(values[lane] is None for values in watched):
-            return row["timesteps"]
-    return None
+    """The step from which on an agent's losses or gradients were no finite numbers."""
+    told = (row["agent/died_at"][lane] for row in rows if "agent/died_at" in row)
+    return next(filter(None, told), None)
 
 
 def results(path: Path) -> list[dict[str, Any]]:
@@ -383,9 +400,11 @@ def confirmation(path: Path) -> runs.Spec | None:
             return None
     else:
         values = spec.trials[groups[best["group"] - 1].trials.index(best["trial"])]
+    hparams, env = runs.parts(values)
     return dataclasses.replace(
         spec,
-        hparams=runs.with_values(spec.hparams, values),
+        hparams=runs.with_values(spec.hparams, hparams),
+        env=spec.env | env,
         trials=(),
         search=None,
         seed=spec.seed + spec.seeds,
@@ -403,11 +422,34 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl`; returns its lines."""
     found = results(path)
     again = confirmation(path)
+    groups = read(path)[1]
+    kind = (groups[0].spec.search or {}).get("kind")
     if again:
         (what,) = outcome(path / "confirm", again)
-        found.append({"confirms": found[0]["trial"], **what})
+        # Of an evolution strategy none of its candidates was trained again, but their mean.
+        found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
+    if kind == "pbt":
+        found.append({"confirms": "members", **judged_again(path / "group-1", found)})
     _replace(path / "results.jsonl", "".join(json.dumps(one, allow_nan=False) + "\n" for one in found))
     return found
+
+
+EPISODES = 128  # in which the chosen members of population based training are judged again
+
+
+def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
+    """The members that won, in fresh episodes: their hyperparameters changed, so they cannot begin anew."""
+    from jaxrl.experiments import trainer
+
+    spec = dataclasses.replace(runs.from_json(runs.read_info(path)["spec"]), eval_episodes=EPISODES)
+    programs = runs.build(spec)
+    at = trainer.restore(programs, runs.from_json(runs.read_info(path)["spec"]), path)
+    keys = runs.evaluation_keys(spec, at.num_updates, domain=4)
+    returns = np.asarray(programs.evaluate(at.state, keys).returns, np.float64).mean(axis=1)
+    # A trial of `chosen` is a population, which is one of the seeds.
+    per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in chosen]
+    interval = [float(end) for end in bootstrap_interval(per_seed, iqm)] if len(per_seed) > 1 else None
+    return {"score": float(iqm(per_seed)), "interval": interval, "per_seed": per_seed, "died": {}}
 
 
 def table(path: Path, most: int = 10) -> str:
@@ -415,28 +457,62 @@ def table(path: Path, most: int = 10) -> str:
     info, groups = read(path)
     found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = found.pop() if "confirms" in found[-1] else None
-    seeds = groups[0].spec.seeds
+    spec = groups[0].spec
     names = [flag.removeprefix("--") for flag in info["axes"]]
     head = ["trial", *names, "score", "95 % interval"]
+    searched = "steps" in found[0]
     rows = [
         [str(one["trial"]), *map(_short, one["values"].values()), _number(one["score"]), _ends(one)]
+        + ([f"{one['steps']:,}"] if searched else [])
         for one in found[:most]
     ]
+    head += ["steps"] if searched else []
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in (head, *rows)]
     if len(found) > most:
         lines.append(f"... and {len(found) - most} more in {path / 'results.jsonl'}")
-    lines.append(f"score: interquartile mean over {seeds} seeds of the last return")
+    lines.append(_meaning(path, spec, len(found)))
     for one in found:
         for agent, step in one["died"].items():
-            lines.append(f"trial {one['trial']}, seed {agent}: dead (no finite loss) by step {step:,}")
+            who = f"trial {one['trial']}, seed {agent}"
+            lines.append(f"{who}: dead (no finite loss or gradient) from step {step:,}")
     if again:
-        lost = found[0]["score"] - again["score"] if again["score"] is not None else math.nan
-        lines.append(
-            f"trial {again['confirms']} again with {len(again['per_seed'])} new seeds: "
-            f"{_number(again['score'])} ({_ends(again)}), {_number(lost)} less than as best of {len(found)}"
-        )
+        lines.append(_told_again(found, again))
     return "\n".join(lines)
+
+
+def _meaning(path: Path, spec: runs.Spec, trials: int) -> str:
+    """What a score is, and what a search has cost."""
+    if not spec.search:
+        return f"score: interquartile mean over {spec.seeds} seeds of the last return"
+    spent = json.loads((path / "group-1" / "search.json").read_text())["steps"]
+    if spec.search["kind"] == "pbt":
+        return (
+            f"trial: the best of {spec.slots} members of each of {spec.seeds} populations, with what it had "
+            f"at the end; score: its last return; {spent:,} steps in all"
+        )
+    full = spec.steps * spec.seeds * trials
+    return (
+        f"score: interquartile mean over {spec.seeds} seeds of the return where a trial ended; "
+        f"{spent:,} steps in all, {100 * spent / full:.0f} % of training every trial to its end"
+    )
+
+
+def _told_again(found, again) -> str:
+    """What fresh seeds or episodes say of the winner."""
+    value, ends = _number(again["score"]), _ends(again)
+    count = len(again["per_seed"])
+    if again["confirms"] is None:
+        return f"the mean of the last generation, trained with {count} new seeds: {value} ({ends})"
+    if again["confirms"] == "members":
+        chosen = iqm([one["score"] for one in found if one["score"] is not None])
+        who, what = "the winners", f"in {EPISODES} fresh episodes each"
+    else:
+        chosen = found[0]["score"]
+        who, what = f"trial {again['confirms']} again", f"with {count} new seeds"
+    lost = chosen - again["score"] if again["score"] is not None else math.nan
+    of = f"best of {len(found)}" if again["confirms"] != "members" else "best of their populations"
+    return f"{who} {what}: {value} ({ends}), {_number(lost)} less than as {of}"
 
 
 def _short(text: str) -> str:

@@ -214,10 +214,15 @@ def is_complete(programs: runs.Programs, at: Position) -> bool:
 
 
 def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
-    """One interval as a row: totals of the updates `since .. done`, with a value for every seed."""
+    """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
+
+    `agent/died_at` is there if an agent is dead: after how many steps its losses or gradients stopped being
+    finite numbers.
+    """
     metrics = train.summarize(totals, done - since)
     metrics = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], metrics)
     counts = metrics.pop("episode/count", None)
+    dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
     row: dict[str, Any] = {"num_updates": done, "timesteps": done * algo.steps_per_update}
     for name, values in metrics.items():
         if name.startswith("episode/") and name.endswith("_sum"):
@@ -227,6 +232,9 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
             row[name] = values.tolist()
     if counts is not None:
         row["episode/count"] = counts.tolist()
+    if dead.any():
+        died = [(done - count + 1) * algo.steps_per_update if count else None for count in dead.tolist()]
+        row["agent/died_at"] = died
     if evaluation is not None:
         row["evaluation/return"] = np.asarray(evaluation.returns, np.float64)[:seeds].mean(-1).tolist()
         row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64)[:seeds].mean(-1).tolist()

@@ -69,19 +69,21 @@ def mesh(size: int) -> Mesh:
     return Mesh(devices[:count], ("agents",))
 
 
-def over_agents(function, in_axes, mesh: Mesh | None = None):
+def over_agents(function, in_axes, mesh: Mesh | None = None, chunk: int = 0):
     """`jax.vmap(function, in_axes)` over agents, divided as the machine is fast at.
 
     Devices work on their shares by themselves. On a CPU each takes `GROUP` agents at a time: vectorized,
-    to have fewer and larger operations, but no more than fit into its cache.
+    to have fewer and larger operations, but no more than fit into its cache. Elsewhere each takes all.
 
     Args:
       in_axes: 0 or None for each argument.
       mesh: devices (see `mesh`); None leaves everything where it is.
+      chunk: agents at a time on a device; 0: as said above.
     """
+    at_a_time = chunk or (GROUP if jax.default_backend() == "cpu" else 0)
 
     def share(*args):
-        if jax.default_backend() != "cpu":
+        if not at_a_time:
             return jax.vmap(function, in_axes)(*args)
         agents = [x for x, axis in zip(args, in_axes) if axis == 0]
 
@@ -90,7 +92,7 @@ def over_agents(function, in_axes, mesh: Mesh | None = None):
             return function(*(next(own) if axis == 0 else x for x, axis in zip(args, in_axes)))
 
         size = jax.tree.leaves(agents)[0].shape[0]
-        return jax.lax.map(one, agents, batch_size=GROUP if size > 1 else None)
+        return jax.lax.map(one, agents, batch_size=at_a_time if size > 1 else None)
 
     if mesh is None or mesh.size == 1:
         return share
@@ -99,20 +101,44 @@ def over_agents(function, in_axes, mesh: Mesh | None = None):
     return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=by_agent, check_vma=False)
 
 
-def population(algo: Algorithm, vary_hparams: bool = False, mesh: Mesh | None = None) -> Algorithm:
+def population(
+    algo: Algorithm, vary_hparams: bool = False, mesh: Mesh | None = None, chunk: int = 0
+) -> Algorithm:
     """The same algorithm for `P` agents at once: keys, states and metrics get a leading axis `[P]`.
 
     Args:
       vary_hparams: hyperparameters have that axis too (see `grid`); otherwise all agents share them.
       mesh: the devices to spread the agents over, `mesh(P)` for all that can be used; None for one.
+      chunk: agents that a device updates at a time, see `over_agents`.
     """
     axes = (0, 0 if vary_hparams else None)
 
     def act(state, memory, key, obs, first, action_mask=None):
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
-    init, update = over_agents(algo.init, axes, mesh), over_agents(algo.update, axes, mesh)
+    init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
     return algo._replace(init=init, update=update, act=act)
+
+
+def watched(algo: Algorithm) -> Algorithm:
+    """The same population, whose metrics also count the updates in which an agent was dead.
+
+    `agent/dead/count` `[P]` is 1 where a loss or a gradient of the update is not a finite number. Parameters
+    that took such a step stay so: an agent of which `n` updates are counted in an interval died `n` before
+    the interval's end.
+    """
+
+    def update(state, hp):
+        state, metrics = algo.update(state, hp)
+        return state, metrics | {"agent/dead/count": (~is_alive(metrics)).astype(jnp.float32)}
+
+    return algo._replace(update=update)
+
+
+def is_alive(metrics) -> jax.Array:
+    """`[P]`: whose losses and gradients are all finite numbers."""
+    told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
+    return jnp.isfinite(jnp.stack(told)).all(axis=0)
 
 
 def advance(update, state, totals, hp, length):

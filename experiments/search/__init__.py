@@ -1,7 +1,7 @@
 """Search for hyperparameters inside the compiled program: `over` wraps an algorithm, a Strategy decides."""
 
 from jaxrl.experiments.search.asha import asha
-from jaxrl.experiments.search.evolution import evolution
+from jaxrl.experiments.search.evolution import METHODS, evolution
 from jaxrl.experiments.search.over import Decision, SearchState, Strategy, over
 from jaxrl.experiments.search.pbt import pbt
 from jaxrl.experiments.search.record import KINDS, make, on_host, outcome
@@ -9,6 +9,7 @@ from jaxrl.experiments.search.space import Space, box, subtree
 
 __all__ = [
     "KINDS",
+    "METHODS",
     "Decision",
     "SearchState",
     "Space",

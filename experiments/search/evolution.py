@@ -10,6 +10,7 @@ from flax import struct
 from jaxrl.experiments.search.over import Decision, Strategy
 
 METHODS = ("cmaes", "openes")
+PARTS = 10  # of an agent's training, the last of which is its score
 
 
 @struct.dataclass
@@ -33,12 +34,13 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
     https://arxiv.org/abs/1703.03864), as evosax has them.
 
-    A candidate's fitness is the mean score over its seeds; generations have seeds of their own.
+    A candidate's fitness is the mean score over its seeds, in the last tenth of their training; the agents
+    of each generation have keys of their own.
 
     Args:
       method: "cmaes" or "openes".
       slots: `K`, candidates of a generation; even for OpenES, which draws them in opposite pairs.
-      agent_updates: of each candidate's agents.
+      agent_updates: of each candidate's agents; rounded up to whole tenths.
 
     Raises:
       ValueError: evosax is missing, or a number makes no search.
@@ -49,6 +51,8 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         raise ValueError(f"an evolution strategy needs an even number of candidates, at least 4, not {slots}")
     if generations < 1:
         raise ValueError(f"generations = {generations} must be at least 1")
+    every = -(-agent_updates // PARTS)
+    agent_updates = every * PARTS
     size = len(space.centre)
     centre, scale = jnp.asarray(space.centre), jnp.asarray(space.scale)
     es, params = _make(method, slots, size)
@@ -74,6 +78,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     def decide(key, own, x_now, score, alive, num_updates):
         del alive  # the score says it
         tell_key, ask_key = jax.random.split(key)
+        over = num_updates % agent_updates == 0  # otherwise only the score begins anew
         generation = num_updates // agent_updates - 1
         mean = score.mean(axis=1)
         worst = jnp.min(jnp.where(jnp.isfinite(mean), mean, jnp.inf), initial=0.0)
@@ -83,19 +88,20 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         told = centre + scale * state.mean
         state, x = ask(ask_key, state)
         seeds = score.shape[1]
-        own = Generations(
+        then = Generations(
             es=state,
             x=own.x.at[generation + 1].set(x, mode="drop"),
             score=own.score.at[generation].set(score),
             mean=told,
         )
+        own = jax.tree.map(lambda new, old: jnp.where(over, new, old), _strong(then), own)
         # The last generation is judged and stays: nobody would train what is asked for after it.
-        more = generation + 1 < generations
+        more = over & (generation + 1 < generations)
         x = jnp.where(more, spread(x, seeds), x_now)
-        return Decision(_strong(own), x, fresh=jnp.broadcast_to(more, score.shape))
+        return Decision(own, x, fresh=jnp.broadcast_to(more, score.shape))
 
     updates = agent_updates * generations
-    return Strategy(slots, agent_updates, agent_updates, updates, init, decide, renews=True)
+    return Strategy(slots, every, agent_updates, updates, init, decide, renews=True)
 
 
 def _make(method: str, slots: int, size: int):

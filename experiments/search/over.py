@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl.train import is_alive
 from jaxrl.types import Algorithm
 
 SEARCH = 0x5EA2C4  # apart from every split of the key that it is folded into
@@ -132,7 +133,7 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
             num_updates=state.num_updates + 1,
         )
         due = state.num_updates % strategy.every == 0
-        state = jax.lax.cond(due, lambda s: decide(s, hp, is_finite(metrics)), lambda s: s, state)
+        state = jax.lax.cond(due, lambda s: decide(s, hp, is_alive(metrics)), lambda s: s, state)
         return state, metrics
 
     def decide(state, hp, alive):
@@ -178,12 +179,6 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
         return algo.act(state.agents, *args)
 
     return algo._replace(init=init, update=update, act=act)
-
-
-def is_finite(metrics) -> jax.Array:
-    """`[P]`: whose losses and gradients are all finite numbers."""
-    watched = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
-    return jnp.isfinite(jnp.stack(watched)).all(axis=0)
 
 
 def _choose(fresh, new, old):

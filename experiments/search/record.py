@@ -93,9 +93,9 @@ def _pbt(search, strategy, own):
         found.append(
             {
                 "x": own.x[-1, best, seed],
+                "member": best,
                 "per_seed": own.score[-1, best, seed : seed + 1],
                 "updates": strategy.agent_updates,
-                "population": seed,
                 "ancestry": line,
                 "path": [own.x[generation, member, seed] for generation, member in enumerate(line)],
             }
