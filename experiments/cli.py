@@ -188,7 +188,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         wandb: bool = False  # also log to Weights & Biases
         compile_cache: bool = True  # keep compiled programs for the next start
         chunk: int = 0  # agents that a device updates at a time; 0: what suits it
-        dry_run: bool = False  # check and compile everything, tell the memory, train and write nothing
+        dry_run: bool = False  # check and compile everything, tell memory and time, write nothing
         config: module.Config = config_default  # what compiles
         hp: module.Hparams = hp_default  # what is traced
         env: env_options = env_default  # parameters of the environment
@@ -315,6 +315,8 @@ def sweep(argv: list[str]) -> int:
         groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:
         runs.check_numbers(group.spec)
+    if not chosen.chunk and not chosen.dry_run:
+        groups = [sweeps.with_chunk(group) for group in groups]
     path = chosen.out or runs.default_folder(spec, "sweep-")
     print(_plan(path, axes, trials, groups), flush=True)
     if chosen.dry_run:
@@ -360,8 +362,8 @@ def carry_on_sweep(path: Path) -> int:
 
 
 def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
-    """Does all of a new run up to its first update, and writes nothing but the compile cache."""
-    from jaxrl.experiments import reporters, runs, trainer
+    """Does all of a new run up to its first updates, and writes nothing but the compile cache."""
+    from jaxrl.experiments import planning, runs, trainer
 
     begun = time.perf_counter()
     if options["compile_cache"]:
@@ -372,8 +374,9 @@ def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
     compiled = trainer.compile_programs(programs, spec)
     if compiled.evaluate:
         compiled.evaluate.result()
-    memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
-    print(f"compiled in {time.perf_counter() - begun:.1f} s{memory}; nothing trained, nothing written")
+    print(f"compiled in {time.perf_counter() - begun:.1f} s, kept for the next start", flush=True)
+    print(planning.in_a_process(spec, options["compile_cache"]))
+    print("nothing trained, nothing written")
     return 0
 
 

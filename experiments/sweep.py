@@ -255,6 +255,14 @@ def searched(axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> 
     return Group(dataclasses.replace(spec, search=chosen), tuple(range(trials)))
 
 
+def with_chunk(group: Group) -> Group:
+    """The group with as many agents at a time as is fast, where it runs for long enough to find out."""
+    from jaxrl.experiments import planning
+
+    chunk = planning.choose_chunk(group.spec)
+    return group._replace(spec=dataclasses.replace(group.spec, chunk=chunk))
+
+
 def _plain(one: Axis) -> dict[str, Any]:
     """An axis as JSON can hold it."""
     ends = {} if one.values else {"low": one.low, "high": one.high, "log": one.log}

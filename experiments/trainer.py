@@ -40,6 +40,12 @@ def boundaries(num_updates: int, intervals: int) -> list[int]:
     return [num_updates * i // count for i in range(1, count + 1)]
 
 
+def ends_of(programs: runs.Programs, spec: runs.Spec) -> list[int]:
+    """After which updates of a run a row is written; a search has `intervals` for each life in a lane."""
+    lives = -(-programs.num_updates // programs.agent_updates)
+    return boundaries(programs.num_updates, spec.intervals * lives)
+
+
 def shapes(programs: runs.Programs, spec: runs.Spec):
     """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
     state = jax.eval_shape(programs.init, spec.keys)
@@ -150,8 +156,7 @@ def fit(
     """
     algo, hp = programs.algo, programs.hp
     zeros = jax.tree.map(np.zeros_like, at.totals)
-    lives = -(-programs.num_updates // programs.agent_updates)  # in one lane, one after the other
-    ends = boundaries(programs.num_updates, spec.intervals * lives)
+    ends = ends_of(programs, spec)
     before = max([end for end in ends if end <= at.num_updates], default=0)
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1

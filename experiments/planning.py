@@ -1,0 +1,209 @@
+"""What a run will take: memory by the compiler's account, time by a probe; how many agents at once."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl import envs
+from jaxrl.experiments import plot, runs, trainer
+from jaxrl.experiments.reporters import duration, size
+from jaxrl.train import use_cores
+
+PROBE_SECONDS = 1.0
+CHUNKS = (4, 16, 32)  # beside the usual, where a run is long enough for finding out
+LONG = 120.0  # seconds of training from which on it is
+GAIN = 1.05  # what is measured as faster by less is noise
+
+
+class Plan(NamedTuple):
+    """What a run will take. Bytes and seconds.
+
+    Attributes:
+      state: of all agents, for as long as the run lasts.
+      working: what the compiled update needs beside them.
+      peak: of the whole process; where the device has a memory of its own, of that.
+      training, evaluating: of the whole run; of a search, at most.
+      around: to start, with programs that are compiled already, and to save and draw.
+    """
+
+    state: int
+    working: int
+    peak: int
+    training: float
+    evaluating: float
+    around: float
+
+    def told(self, spec: runs.Spec) -> str:
+        """As two lines for a person."""
+        whole = self.training + self.evaluating + self.around
+        return (
+            f"memory: {size(self.peak)} at most; agents {size(self.state)} ({size(self.state / spec.lanes)} "
+            f"each), their update {size(self.working)} more\n"
+            f"time: {duration(whole + 0.5)} (training {self.training:.1f} s, "
+            f"evaluating {self.evaluating:.1f} s, starting and saving {self.around:.1f} s)"
+        )
+
+
+def in_a_process(spec: runs.Spec, compile_cache: bool) -> str:
+    """What a run will take, found out by a process of its own, as the run will be one."""
+    given = json.dumps({"spec": spec.to_json(), "compile_cache": compile_cache})
+    command = [sys.executable, "-m", "jaxrl.experiments.planning"]
+    answer = subprocess.run(command, input=given, capture_output=True, text=True)
+    if answer.returncode:
+        last = (answer.stderr.strip().splitlines() or ["it was killed: out of memory?"])[-1]
+        raise ValueError(f"a trial of the run failed: {last.removeprefix('ValueError: ')}")
+    return answer.stdout.strip()
+
+
+def plan(spec: runs.Spec) -> Plan:
+    """Does what a run does, for a second, and reckons.
+
+    Raises:
+      ValueError: the run needs more memory than there is.
+    """
+    begun = time.perf_counter()
+    programs = runs.build(spec)
+    compiled = trainer.compile_programs(programs, spec)
+    state = sum(map(_bytes, trainer.shapes(programs, spec)))
+    working = max(0, (compiled.memory or 0) - state)
+    require_room(spec, state + working)
+    at = trainer.start(programs, spec, compiled)
+    around = time.perf_counter() - begun
+    update, at = probe(programs, compiled, at)
+    rows = len(trainer.ends_of(programs, spec))
+    evaluating = rows * _evaluation(spec, programs, compiled, at)
+    training = update * programs.num_updates
+    saving, drawing = _afterwards(spec, programs, at, rows)
+    around += drawing + saving * (1 + min(rows, (training + evaluating) / 10.0))
+    return Plan(state, working, _peak(), training, evaluating, around)
+
+
+def _afterwards(spec, programs, at, rows: int) -> tuple[float, float]:
+    """Seconds that a checkpoint takes, and the curves at the end."""
+    with tempfile.TemporaryDirectory() as folder:
+        begun = time.perf_counter()
+        trainer.save(spec, Path(folder), at)
+        saved = time.perf_counter()
+        row = trainer.make_row(programs.algo, at.num_updates, 0, at.totals, None, spec.agents)
+        told = [{**row, "timesteps": i + 1} for i in range(rows)]
+        with contextlib.suppress(ValueError):  # no episode has ended yet
+            plot.curves([("", told)], Path(folder) / "curves.png")
+        return saved - begun, time.perf_counter() - saved
+
+
+def probe(programs: runs.Programs, compiled: trainer.Compiled, at: trainer.Position):
+    """Seconds of an update, and the position after those that it took to find out."""
+    length, spent = 1, 0.0
+    while True:
+        begun = time.perf_counter()
+        state, totals = compiled.advance(at.state, at.totals, programs.hp, np.int32(length))
+        jax.block_until_ready(totals)
+        spent = time.perf_counter() - begun
+        at = trainer.Position(state, totals, at.num_updates + length)
+        if spent >= PROBE_SECONDS / 2:
+            return spent / length, at
+        length = min(length * 16, max(length + 1, math.ceil(length * PROBE_SECONDS / max(spent, 1e-4))))
+
+
+def _evaluation(spec, programs, compiled, at) -> float:
+    """Seconds of an evaluation whose episodes last until the time limit, as good ones often do."""
+    if not spec.eval_episodes:
+        return 0.0
+    run, keys = compiled.evaluate.result(), runs.evaluation_keys(spec, at.num_updates)
+    jax.block_until_ready(run(at.state, keys))
+    begun = time.perf_counter()
+    lengths = np.asarray(jax.block_until_ready(run(at.state, keys)).lengths)
+    spent = time.perf_counter() - begun
+    entry = envs.REGISTRY[spec.environment]
+    limit = spec.env.get("max_steps", entry.max_steps)
+    return spent * (limit / lengths.max(axis=1).mean() if limit else 1.0)
+
+
+def choose_chunk(spec: runs.Spec) -> int:
+    """Agents at a time for a long run on a CPU: the usual, unless another is measured to be faster.
+
+    Returns:
+      A number for `Spec.chunk`, 0 for the usual. It is part of what a run computes, to rounding, so it is
+      decided once, before the run begins.
+    """
+    share = spec.lanes // jax.device_count()
+    if jax.default_backend() != "cpu" or share <= min(CHUNKS):
+        return 0
+    usual = _seconds(spec, 0)
+    if usual * runs.build(spec).num_updates < LONG:
+        return 0
+    measured = {chunk: _seconds(spec, chunk) for chunk in CHUNKS if chunk <= share}
+    best = min(measured, key=measured.__getitem__)
+    return best if measured[best] * GAIN < usual else 0
+
+
+def _seconds(spec: runs.Spec, chunk: int) -> float:
+    spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
+    programs = runs.build(spec)
+    compiled = trainer.compile_programs(programs, spec)
+    return probe(programs, compiled, trainer.start(programs, spec, compiled))[0]
+
+
+def require_room(spec: runs.Spec, needed: int) -> None:
+    """Raises ValueError where a run cannot fit into the memory there is."""
+    free = _free()
+    if free is not None and needed > free:
+        raise ValueError(
+            f"{spec.agents} agents need {size(needed)} and {size(free)} are free: take fewer seeds or "
+            "trials, or fewer at a time by --chunk"
+        )
+
+
+def _free() -> int | None:
+    """Bytes that can still be had: of the device, or on a CPU of the machine; None where nobody says."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.local_device_count()
+    try:
+        with open("/proc/meminfo") as file:
+            fields = dict(line.split(":") for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def _peak() -> int:
+    """Bytes that this process had at most; of the device, where that keeps count."""
+    stats = jax.devices()[0].memory_stats()
+    if stats and "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"] * jax.local_device_count()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(x.shape) * max(x.dtype.itemsize, 8 * _is_key(x)) for x in jax.tree.leaves(tree))
+
+
+def _is_key(leaf) -> bool:
+    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def main() -> None:
+    """Reads a Spec from standard input and prints what its run will take."""
+    given = json.load(sys.stdin)
+    spec = runs.from_json(given["spec"])
+    use_cores()
+    if given["compile_cache"]:
+        runs.enable_compile_cache()
+    print(plan(spec).told(spec))
+
+
+if __name__ == "__main__":
+    main()
