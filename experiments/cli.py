@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import gc
 import io
+import itertools
 import os
 import re
 import sys
@@ -309,14 +310,18 @@ def sweep(argv: list[str]) -> int:
     def spec_of(words):
         return meant("sweep", sweep_options, [*rest, *words])[0]
 
+    if chosen.search == "optuna":
+        search.require()
+        if static := [one.flag for one in axes if not one.traced]:
+            raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
+        if chosen.generations < 1:
+            raise UsageError(f"generations = {chosen.generations} must be at least 1")
     if chosen.search in search.KINDS:
         groups = [sweeps.searched(axes, shares, spec, chosen)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:
-        runs.check_numbers(group.spec)
-    if not chosen.chunk and not chosen.dry_run:
-        groups = [sweeps.with_chunk(group) for group in groups]
+        runs.build(group.spec)  # whatever makes no sense is told here
     path = chosen.out or runs.default_folder(spec, "sweep-")
     print(_plan(path, axes, trials, groups), flush=True)
     if chosen.dry_run:
@@ -324,6 +329,11 @@ def sweep(argv: list[str]) -> int:
             dry_run(path / f"group-{number}", group.spec, extra)
         return 0
     extra["confirm_seeds"] = chosen.confirm_seeds
+    if not chosen.chunk:
+        if extra["compile_cache"]:
+            runs.enable_compile_cache()
+        groups = [sweeps.with_chunk(group) for group in groups]
+    extra["batches"] = chosen.generations if chosen.search == "optuna" else 1
     sweeps.create_folder(path, axes, trials, groups, extra, ["jaxrl", "sweep", *argv])
     return carry_on_sweep(path)
 
@@ -341,16 +351,20 @@ def _plan(path: Path, axes, trials, groups) -> str:
 
 def carry_on_sweep(path: Path) -> int:
     """Trains a sweep from where its folder stands: its groups, the confirmation, the table."""
+    from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
 
     info, groups = sweeps.read(path)
-    options = {name: value for name, value in info["options"].items() if name != "confirm_seeds"}
+    options = {name: value for name, value in info["options"].items() if name in runs.OPTIONS}
 
     def done(folder: Path, spec) -> int:
         made = (folder / "run.json").exists()
         return carry_on(folder, spec, options, None if made else info["command"], whole=path)
 
-    for number, group in enumerate(groups, 1):
+    for number in itertools.count(1):
+        group = groups[number - 1] if number <= len(groups) else sweeps.next_batch(path)
+        if group is None:
+            break
         if status := done(path / f"group-{number}", group.spec):
             return status
     again = sweeps.confirmation(path)

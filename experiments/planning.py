@@ -23,6 +23,7 @@ from jaxrl.train import use_cores
 PROBE_SECONDS = 1.0
 CHUNKS = (4, 16, 32)  # beside the usual, where a run is long enough for finding out
 LONG = 120.0  # seconds of training from which on it is
+SLOW = 30_000  # steps per second that any environment makes with many agents
 GAIN = 1.05  # what is measured as faster by less is noise
 
 
@@ -138,7 +139,8 @@ def choose_chunk(spec: runs.Spec) -> int:
       decided once, before the run begins.
     """
     share = spec.lanes // jax.device_count()
-    if jax.default_backend() != "cpu" or share <= min(CHUNKS):
+    few = spec.lanes * spec.steps < LONG * SLOW
+    if jax.default_backend() != "cpu" or share <= min(CHUNKS) or few:
         return 0
     usual = _seconds(spec, 0)
     if usual * runs.build(spec).num_updates < LONG:
@@ -171,10 +173,8 @@ def _free() -> int | None:
     if stats and "bytes_limit" in stats:
         return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.local_device_count()
     try:
-        with open("/proc/meminfo") as file:
-            fields = dict(line.split(":") for line in file)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
+        return _kilobytes("/proc/meminfo", "MemAvailable")
+    except (OSError, KeyError):
         return None
 
 
@@ -183,8 +183,16 @@ def _peak() -> int:
     stats = jax.devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] * jax.local_device_count()
+    with contextlib.suppress(OSError, KeyError):  # Linux; what getrusage says there includes the parent
+        return _kilobytes("/proc/self/status", "VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _kilobytes(path: str, name: str) -> int:
+    """A field of a file of Linux's, in bytes."""
+    fields = dict(line.split(":", 1) for line in Path(path).read_text().splitlines())
+    return int(fields[name].split()[0]) * 1024
 
 
 def _bytes(tree: Any) -> int:

@@ -27,7 +27,7 @@ from jaxrl import logger
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
-SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS)
+SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."
 STATIC = ("--config.", "--env.", "--objective")
 
@@ -56,8 +56,10 @@ class Axis(NamedTuple):
         if self.values:
             return self.values[int(share * len(self.values))]
         if self.log:
-            return repr(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
-        return repr(self.low + share * (self.high - self.low))
+            return repr(
+                float(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
+            )
+        return repr(float(self.low + share * (self.high - self.low)))
 
 
 def axis(flag: str, text: str) -> Axis:
@@ -102,7 +104,7 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
     """The axes among the words of a command, and the words that are left.
 
     Raises:
-      ValueError: an option comes twice.
+      ValueError: an option that takes values only has a range, or one comes twice.
     """
     found, rest = [], []
     words = [part for word in argv for part in (word.split("=", 1) if _option(word) else [word])]
@@ -117,6 +119,8 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
         rest.append(word)
         position += 1
     for one in found:
+        if not one.values and not one.flag.startswith((TRACED, "--env.")):
+            raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
         if sum(other.flag == one.flag for other in found) > 1 or one.flag in rest:
             raise ValueError(f"{one.flag} is given twice")
     return found, rest
@@ -153,7 +157,7 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     Args:
       kind: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
         Sobol sequence, Sobol 1967); "auto" is the grid where there is one and no number of trials is given.
-        A search on the device begins with the same, in an order that says nothing.
+        A search begins with the same, on the device in an order that says nothing.
       trials: how many; 0 for a grid.
 
     Raises:
@@ -161,7 +165,7 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     """
     ranges = [one.flag for one in axes if not one.values]
     device = kind in search.KINDS
-    if kind in ("auto", "asha"):
+    if kind in ("auto", "asha", "optuna"):
         kind = "grid" if not ranges and not trials else "sobol"
     if kind == "grid":
         if ranges:
@@ -266,7 +270,8 @@ def with_chunk(group: Group) -> Group:
 def _plain(one: Axis) -> dict[str, Any]:
     """An axis as JSON can hold it."""
     ends = {} if one.values else {"low": one.low, "high": one.high, "log": one.log}
-    return {"flag": one.flag, "values": list(one.values), **ends}
+    lanes = {"lanes": True} if one.lanes else {}
+    return {"flag": one.flag, "values": list(one.values), **ends, **lanes}
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -278,7 +283,7 @@ def create_folder(path: Path, axes, trials, groups: list[Group], options: dict, 
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
         "command": command,
-        "axes": [one.flag for one in axes],
+        "axes": [_plain(one) for one in axes],
         "trials": [list(values) for values in trials],
         "groups": [{"spec": group.spec.to_json(), "trials": list(group.trials)} for group in groups],
         "options": options,
@@ -300,10 +305,38 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
     try:
         info = json.loads((path / "sweep.json").read_text())
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
-        info["options"]["confirm_seeds"], info["axes"], info["trials"]
+        info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"]
+        info["axes"] = [Axis(**{**one, "values": tuple(one["values"])}) for one in info["axes"]]
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path / 'sweep.json'} cannot be read: {error}") from None
+    for number in range(2, info["options"]["batches"] + 1):  # those that were asked for so far
+        folder = path / f"group-{number}"
+        if not (folder / "run.json").exists():
+            break
+        groups.append(_batch(info, runs.from_json(runs.read_info(folder)["spec"])))
     return info, groups
+
+
+def _batch(info: dict[str, Any], spec: runs.Spec) -> Group:
+    """The next batch of an Optuna search as a group; `info` then lists its trials, too."""
+    known = info["trials"]
+    values = [[repr(trial[one.name]) for one in info["axes"]] for trial in spec.trials]
+    numbers = tuple(range(len(known), len(known) + len(values)))
+    known += values
+    return Group(spec, numbers)
+
+
+def next_batch(path: Path) -> Group | None:
+    """What Optuna asks for after all that is there; None where no batch is left."""
+    info, groups = read(path)
+    if len(groups) >= info["options"]["batches"]:
+        return None
+    first = groups[0].spec
+    by_trial = sorted(results(path), key=lambda one: one["trial"])
+    tried = [(one["values"], one["score"]) for one in by_trial]
+    asked = search.ask(info["axes"], tried, len(first.trials), first.seed)
+    trials = tuple({one.name: float(values[one.flag]) for one in info["axes"]} for values in asked)
+    return _batch(info, dataclasses.replace(first, trials=trials))
 
 
 # --- what came of it ------------------------------------------------------------------------------
@@ -350,7 +383,7 @@ def results(path: Path) -> list[dict[str, Any]]:
             found += [{"group": number, **one} for one in searched_outcome(folder)]
             continue
         for trial, what in zip(group.trials, outcome(folder, group.spec), strict=True):
-            values = dict(zip(info["axes"], info["trials"][trial]))
+            values = dict(zip((one.flag for one in info["axes"]), info["trials"][trial]))
             found.append({"trial": trial, "group": number, "values": values, **what})
 
     def rank(one):  # who was trained for longer stands above
@@ -466,7 +499,7 @@ def table(path: Path, most: int = 10) -> str:
     found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = found.pop() if "confirms" in found[-1] else None
     spec = groups[0].spec
-    names = [flag.removeprefix("--") for flag in info["axes"]]
+    names = [one.flag.removeprefix("--") for one in info["axes"]]
     head = ["trial", *names, "score", "95 % interval"]
     searched = "steps" in found[0]
     rows = [

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrl import logger
-from jaxrl.experiments import cli, runs, sweep, trainer
+from jaxrl.experiments import cli, planning, runs, search, sweep, trainer
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]
@@ -135,6 +136,20 @@ def test_one_program_for_all_that_is_traced():
         ("--hp.gamma 0.9,0.99 --search clever", "auto"),
         ("--objective ppo,qqo", "objective"),
         ("--hp.gamma 0.9,0.99 --seeds 0", "seeds"),
+        ("--hp.gamma 0.9:1 --search asha", "--trials"),
+        ("--hp.gamma 0.9,0.99 --search asha --steps 64", "updates are too few"),
+        ("--hp.gamma 0.9,0.99 --search asha --slots 3", "slots = 3"),
+        ("--hp.gamma 0.9:1 --search pbt --trials 3", "at least 4 members"),
+        ("--hp.gamma 0.9:1 --search pbt --trials 4 --decisions 0", "decisions = 0"),
+        ("--hp.gamma 0.9:1 --search cmaes --trials 5", "even number"),
+        ("--hp.gamma 0.9:1.1 --search pbt --trials 4", "must lie between 0 and 1"),
+        ("--hp.gamma 0.9:1 --search optuna --trials 4 --generations 0", "generations"),
+        ("--config.num-steps 8,16 --search asha", "--hp.* options only"),
+        ("--config.num-steps 8,16 --search optuna", "varies what one program can"),
+        ("--env.length 0.5:-1", "LOW < HIGH"),
+        ("--env.length -1:1 --trials 2", "length"),
+        ("--env.max-steps 100:200", "whole number"),
+        ("--hp.gamma 0.9,0.99 --chunk -1", "chunk"),
     ],
 )
 def test_bad_input_is_one_line(words, told, tmp_path):
@@ -202,6 +217,11 @@ def test_a_sick_lane_stays_alone(swept, tmp_path):
         assert found[number]["score"] is None and set(found[number]["died"]) == {0, 1}
         assert f"trial {number}, seed 0: dead" in said
     assert not any(one["died"] for number, one in found.items() if number not in sick)
+    # To the step: what the agent's first update makes infinite is seen in the second, if not at once.
+    spent = {"8": 32, "16": 64}
+    for number in sick:
+        update = spent[found[number]["values"]["--config.num-steps"]]
+        assert set(found[number]["died"].values()) <= {update, 2 * update}
     status, _ = command(*SMALL, "--hp.learning-rate", "1e-3,1e-2", "--config.num-steps", "8,16",
                         "--confirm-seeds", 0, "--out", tmp_path / "healthy")  # fmt: skip
     assert status == 0
@@ -209,6 +229,123 @@ def test_a_sick_lane_stays_alone(swept, tmp_path):
         with_it, without = rows_of(path / group), rows_of(tmp_path / "healthy" / group)
         for lane in range(4):
             assert_lane(with_it[0], lane, without[0], lane, rtol=1e-3)
+
+
+def test_parameters_of_the_environment_are_lanes(tmp_path):
+    """A pole of length 1.2 is the one that `jaxrl train` has with that length, in one program with others."""
+    path = tmp_path / "sweep"
+    status, said = command(*SMALL, "--env.length", "0.3,1.2", "--config.num-steps", 8, "--out", path)
+    assert status == 0 and "2 trials, 4 agents, 1 program(s)" in said, said
+    flags = [*SMALL, "--config.num-steps", "8", "--env.length", "1.2", "--out", str(tmp_path / "run")]
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert cli.main(["train", "ppo", "CartPole-v1", *flags]) == 0
+    alone, first = rows_of(tmp_path / "run")[0], rows_of(path / "group-1")[0]
+    assert_lane(first, 3, alone, 1, rtol=1e-3)
+    assert first["loss/value"][1] != first["loss/value"][3]
+    again = runs.from_json(runs.read_info(path / "confirm")["spec"])
+    best = json.loads((path / "results.jsonl").read_text().splitlines()[0])
+    assert again.env == {"max_steps": 50, "length": float(best["values"]["--env.length"])}
+
+
+def test_a_parameter_that_shapes_the_program_is_a_group(tmp_path):
+    axes = [sweep.axis("--env.max-steps", "20,30"), sweep.axis("--env.gravity", "9:10")]
+    words = ["ppo", "CartPole-v1", *SMALL, "--env.gravity", "9"]
+    spec = cli.meant("sweep", cli.sweep_options, words)[0]
+    assert [one.traced for one in sweep.in_lanes(axes, spec)] == [False, True]
+
+
+def test_chunks_change_nothing_but_rounding(tmp_path):
+    for chunk in (0, 1, 3):
+        flags = [
+            *SMALL,
+            "--config.num-steps",
+            "8",
+            "--chunk",
+            str(chunk),
+            "--out",
+            str(tmp_path / str(chunk)),
+        ]
+        with contextlib.redirect_stdout(io.StringIO()):
+            assert cli.main(["train", "ppo", "CartPole-v1", *flags]) == 0
+    usual, *others = [rows_of(tmp_path / str(chunk))[0] for chunk in (0, 1, 3)]
+    for row in others:
+        for lane in range(2):
+            assert_lane(row, lane, usual, lane, rtol=1e-3)
+
+
+def test_a_dry_run_tells_memory_and_time(tmp_path):
+    status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
+    assert status == 0 and not (tmp_path / "sweep").exists()
+    peak = re.search(r"memory: ([\d.]+) MB at most", said)
+    times = re.search(r"training ([\d.]+) s, evaluating ([\d.]+) s, starting and saving ([\d.]+) s", said)
+    assert 100 < float(peak[1]) < 4000 and all(float(seconds) < 100 for seconds in times.groups()), said
+
+
+def test_what_does_not_fit_is_told():
+    spec = cli.meant("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
+    planning.require_room(spec, 1)
+    with pytest.raises(ValueError, match="take fewer seeds"):
+        planning.require_room(spec, 2**60)
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+SEARCH = [*SMALL, "--config.num-steps", "8", "--steps", "1024", "--save-every-seconds", "0"]
+SEARCH += ["--eval-episodes", "0", "--confirm-seeds", "2", "--hp.learning-rate", "log:1e-4:1e-1"]
+KINDS = {
+    "asha": ["--trials", "8", "--slots", "2", "--eta", "2", "--rungs", "3"],
+    "pbt": ["--trials", "4", "--decisions", "3"],
+    "cmaes": ["--trials", "4", "--generations", "2"],
+    "optuna": ["--trials", "4", "--generations", "3"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
+    if kind in ("cmaes", "optuna"):
+        pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
+    words = [*SEARCH, "--search", kind, *KINDS[kind]]
+    status, said = command(*words, "--out", tmp_path / "whole")
+    assert status == 0, said
+    path = tmp_path / "killed"
+    line = ["sweep", "ppo", "CartPole-v1", *words, "--out", str(path)]
+    process = subprocess.Popen([sys.executable, "-m", "jaxrl.experiments", *line], stdout=subprocess.DEVNULL)
+    watched = path / ("group-2" if kind == "optuna" else "group-1")
+    while not (watched / "checkpoints").exists() or not trainer.checkpoint.steps(watched / "checkpoints"):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (path / "results.jsonl").exists()
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert cli.main(["resume", str(path)]) == 0
+    assert (path / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
+    *found, again = [json.loads(one) for one in (path / "results.jsonl").read_text().splitlines()]
+    count = {"asha": 8, "pbt": 2, "cmaes": 8, "optuna": 12}[kind]
+    assert sorted(one["trial"] for one in found) == list(range(count))
+    assert all(1e-4 <= float(one["values"]["--hp.learning-rate"]) <= 1e-1 for one in found)
+    assert len({one["values"]["--hp.learning-rate"] for one in found}) > count / 2
+    assert again["confirms"] == {"pbt": "members", "cmaes": None}.get(kind, found[0]["trial"])
+    assert (len(again["per_seed"]) == 2 and "less than as" in said) or kind == "cmaes"
+    if kind == "asha":
+        longest = max(one["steps"] for one in found)
+        assert {one["steps"] for one in found} == {longest // 4, longest // 2, longest}
+        assert found[0]["steps"] == longest
+    if kind == "pbt":
+        for one in found:
+            assert len(one["ancestry"]) == 4 and len(one["path"]["--hp.learning-rate"]) == 4
+            assert one["path"]["--hp.learning-rate"][-1] == float(one["values"]["--hp.learning-rate"])
+
+
+def test_optuna_is_told_what_came_of_its_trials():
+    pytest.importorskip("optuna")
+    axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
+    known = np.linspace(0, 1, 40).tolist()
+    tried = [({"--hp.gamma": repr(g), "--hp.gae-lambda": "0.8"}, -((g - 0.3) ** 2)) for g in known]
+    asked = search.ask(axes, tried, 20, seed=0)
+    assert asked == search.ask(axes, tried, 20, seed=0)
+    values = [float(one["--hp.gamma"]) for one in asked]
+    assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {"0.8", "0.9"}
 
 
 # --- stopping -----------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Search for hyperparameters inside the compiled program: `over` wraps an algorithm, a Strategy decides."""
 
 from jaxrl.experiments.search.asha import asha
+from jaxrl.experiments.search.batches import ask, require
 from jaxrl.experiments.search.evolution import METHODS, evolution
 from jaxrl.experiments.search.over import Decision, SearchState, Strategy, over
 from jaxrl.experiments.search.pbt import pbt
@@ -15,6 +16,7 @@ __all__ = [
     "Space",
     "Strategy",
     "asha",
+    "ask",
     "box",
     "evolution",
     "make",
@@ -22,5 +24,6 @@ __all__ = [
     "outcome",
     "over",
     "pbt",
+    "require",
     "subtree",
 ]

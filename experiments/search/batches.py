@@ -1,0 +1,51 @@
+"""Optuna by ask and tell: after each batch of trials it is told the scores and asked for the next."""
+
+import importlib.util
+import logging
+import warnings
+from typing import Any
+
+
+def require() -> None:
+    """Raises ValueError where Optuna is missing."""
+    if importlib.util.find_spec("optuna") is None:
+        raise ValueError("--search optuna needs the extra: pip install 'jaxrl[optuna]'")
+
+
+Tried = list[tuple[dict[str, str], float | None]]
+
+
+def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
+    """The next trials, by the tree-structured Parzen estimator (Bergstra et al. 2011).
+
+    It is made anew from all that has been tried, so the same history and seed give the same trials, and a
+    search that was stopped goes on with those it would have had.
+
+    Args:
+      axes: `sweep.Axis`.
+      tried: values by flag, and the score; None for a trial without one, which counts as failed.
+
+    Returns:
+      Values by flag, of `count` trials.
+    """
+    import optuna
+    from optuna.trial import TrialState, create_trial
+
+    logging.getLogger("optuna").setLevel(logging.WARNING)
+    space: dict[str, Any] = {
+        one.flag: optuna.distributions.CategoricalDistribution(tuple(map(float, one.values)))
+        if one.values
+        else optuna.distributions.FloatDistribution(one.low, one.high, log=one.log)
+        for one in axes
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        # Trials of a batch do not know each other's scores: the liar keeps them apart.
+        sampler = optuna.samplers.TPESampler(seed=seed + len(tried), constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    for values, score in tried:
+        params = {one.flag: float(values[one.flag]) for one in axes}
+        state = TrialState.FAIL if score is None else TrialState.COMPLETE
+        study.add_trial(create_trial(params=params, distributions=space, value=score, state=state))
+    asked = [study.ask(space).params for _ in range(count)]
+    return [{flag: repr(value) for flag, value in params.items()} for params in asked]

@@ -1,0 +1,362 @@
+"""Search on the device: each strategy against its definition, on agents whose returns are known."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import small
+from flax import struct
+
+from jaxrl import objectives, train
+from jaxrl.experiments import search
+from jaxrl.experiments.search.asha import promoted, rungs
+from jaxrl.experiments.search.pbt import exploit, explore
+from jaxrl.experiments.sweep import Axis
+from jaxrl.types import Algorithm
+
+AXES = [Axis("--hp.learning-rate", (), 1e-4, 1e-1, True), Axis("--hp.gamma", (), 0.0, 1.0)]
+
+
+@struct.dataclass
+class Hp:
+    learning_rate: float = 1e-3
+    gamma: float = 0.5
+    objective: object = ()
+
+
+@struct.dataclass
+class Agent:
+    key: jax.Array
+    born: jax.Array  # random bits of its beginning
+    params: jax.Array  # sum of its learning rates
+    num_updates: jax.Array
+
+
+def pretend(value):
+    """A population of agents whose return in each update is `value(hp, agent)`; nan: it dies."""
+
+    def init(key, hp):
+        key, born_key = jax.random.split(key)
+        return Agent(key, jax.random.bits(born_key), jnp.zeros(()), jnp.zeros((), jnp.int32))
+
+    def update(agent, hp):
+        key, _ = jax.random.split(agent.key)
+        agent = agent.replace(
+            key=key, params=agent.params + hp.learning_rate, num_updates=agent.num_updates + 1
+        )
+        told = value(hp, agent)
+        metrics = {"episode/return_sum": told, "episode/count": jnp.ones(()), "loss/policy": told}
+        return agent, metrics
+
+    single = Algorithm(init, update, lambda *args: args, Hp(), steps_per_update=1)
+    return train.population(single, vary_hparams=True)
+
+
+def searched(algo, strategy, space, seeds, lanes=None, num_updates=None):
+    """The final state of a search, and the metrics of every update."""
+    over = search.over(algo, strategy, space, seeds)
+    seed = jnp.arange(lanes or strategy.slots * seeds) % seeds
+    keys = jax.vmap(jax.random.key)(seed)
+
+    @jax.jit
+    def run(keys):
+        state = over.init(keys, Hp())
+        return jax.lax.scan(
+            lambda s, _: over.update(s, Hp()), state, length=num_updates or strategy.num_updates
+        )
+
+    return run(keys)
+
+
+# --- the space ----------------------------------------------------------------------------------
+
+
+def test_a_box_means_what_the_axes_of_a_sweep_mean():
+    axes = [*AXES, Axis("--hp.objective.clip-eps", ("0.1", "0.2", "0.4"))]
+    space = search.box(axes)
+    for share in (0.0, 0.2, 0.5, 0.7, 0.99):
+        x = jnp.full(3, share, jnp.float32)
+        expected = [float(one.at(share)) for one in axes]
+        np.testing.assert_allclose(space.values(x), expected, rtol=1e-5)
+        hp = space.hparams(small("ppo").hparams, x)
+        told = [hp.learning_rate, hp.gamma, hp.objective.clip_eps]
+        np.testing.assert_allclose(told, expected, rtol=1e-5)
+    np.testing.assert_allclose(space.values(jnp.array([-1.0, 2.0, 2.0])), [1e-4, 1.0, 0.4], rtol=1e-5)
+
+
+def test_any_subtree_can_be_searched():
+    start = objectives.dpo().params
+    space = search.subtree(start, scale=0.5)
+    hp = space.hparams(small("ppo").hparams, jnp.array([1.5, 0.25]))
+    assert (float(hp.objective.alpha), float(hp.objective.beta)) == (1.5, 0.25)
+    np.testing.assert_allclose(space.centre, [2.0, 0.6], rtol=1e-6)
+    assert space.names == ("objective[0]", "objective[1]")
+
+
+# --- asynchronous successive halving -------------------------------------------------------------
+
+
+def halve(quality, slots, eta, num_rungs, base):
+    """ASHA as one would do it with pencil and paper. Returns rungs reached and when each trial began."""
+    ages = [base * eta**i for i in range(num_rungs)]
+    scores = [{} for _ in ages]
+    running, waiting = {}, list(range(len(quality)))
+    began, reached = {}, dict.fromkeys(range(len(quality)), 0)
+    for slot in range(slots):
+        running[slot] = waiting.pop(0)
+        began[running[slot]] = 0
+    now = 0
+    while running:
+        now += base
+        arrived = [s for s, t in running.items() if now - began[t] in ages]
+        for slot in arrived:
+            trial = running[slot]
+            rung = ages.index(now - began[trial])
+            scores[rung][trial] = quality[trial]
+            reached[trial] = rung + 1
+        for slot in sorted(arrived):
+            trial = running[slot]
+            rung = ages.index(now - began[trial])
+            places = max(1, len(scores[rung]) // eta)
+            place = sum(other > quality[trial] for other in scores[rung].values())
+            if place < places and rung < num_rungs - 1:
+                continue
+            del running[slot]
+            if waiting:
+                running[slot] = waiting.pop(0)
+                began[running[slot]] = now
+    return reached, began, now
+
+
+@pytest.mark.parametrize(
+    ("trials", "slots", "eta", "num_rungs"), [(16, 4, 4, 3), (9, 9, 3, 2), (20, 3, 2, 4)]
+)
+def test_halving_is_what_pencil_and_paper_give(trials, slots, eta, num_rungs):
+    x = np.random.default_rng(trials).random((trials, 2)).astype(np.float32)
+    strategy = search.asha(x, slots, agent_updates=eta ** (num_rungs - 1) * 2, eta=eta, num_rungs=num_rungs)
+    algo = pretend(lambda hp, agent: hp.gamma)
+    state, _ = searched(algo, strategy, search.box(AXES), seeds=3, lanes=3 * slots + 2)
+    own = search.on_host(state.strategy)
+    reached, began, end = halve(x[:, 1], slots, eta, num_rungs, base=2)
+    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == list(reached.values())
+    assert own.began.tolist() == [began[trial] for trial in range(trials)]
+    assert own.ended.max() == end <= strategy.num_updates
+    assert bool(strategy.finished(state.strategy))
+    np.testing.assert_allclose(own.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
+
+
+def test_a_rung_lets_the_best_share_go_on():
+    score = jnp.array([0.1, 0.9, jnp.nan, 0.5, 0.7, 0.3, 0.8, 0.2, 0.6])
+    assert promoted(score, jnp.arange(9), 4).tolist() == [False, True] + [False] * 4 + [True, False, False]
+    alone = jnp.array([jnp.nan, 0.1, jnp.nan])
+    assert promoted(alone, jnp.arange(3), 4).tolist() == [False, True, False]
+    nobody_knows = jnp.full(4, -jnp.inf)
+    assert promoted(nobody_knows, jnp.arange(4), 4).all()
+
+
+def test_the_dead_do_not_go_on():
+    x = np.array([[0.5, 0.9], [0.5, 0.2], [0.5, 0.1], [0.5, 0.05]], np.float32)
+    strategy = search.asha(x, 4, agent_updates=4, eta=2, num_rungs=3)
+    algo = pretend(lambda hp, agent: jnp.where(hp.gamma > 0.8, jnp.nan, hp.gamma))
+    state, _ = searched(algo, strategy, search.box(AXES), seeds=2)
+    own = search.on_host(state.strategy)
+    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
+
+
+def test_a_freed_lane_begins_another_agent_with_the_key_of_its_seed():
+    """Trials are compared with the same seeds, and a trial is the agent that it would be by itself."""
+    x = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.5]], np.float32)
+    strategy = search.asha(x, 2, agent_updates=4, eta=2, num_rungs=2)
+    algo = pretend(lambda hp, agent: hp.gamma)
+    state, _ = searched(algo, strategy, search.box(AXES), seeds=2, num_updates=5)
+    # Trial 0 ended after 4 updates and trial 1 after 2, so trial 2 has had 3, in lanes 2 and 3.
+    assert state.agents.num_updates.tolist() == [1, 1, 3, 3] or state.agents.num_updates.tolist() == [
+        5,
+        5,
+        3,
+        3,
+    ]
+    born = state.agents.born
+    assert born[0] == born[2] and born[1] == born[3] and born[0] != born[1]
+    rate = float(AXES[0].at(0.3))
+    np.testing.assert_allclose(state.agents.params[2:], 3 * rate, rtol=1e-5)
+
+
+def test_rungs_round_up():
+    assert rungs(196, 4, 3) == [13, 52, 208]
+    assert rungs(9, 3, 3) == [1, 3, 9]
+
+
+# --- population based training --------------------------------------------------------------------
+
+
+def test_the_worst_quarter_copies_the_best():
+    score = jnp.arange(16.0)
+    sources = jax.vmap(lambda key: exploit(key, score, 4))(jax.random.split(jax.random.key(0), 500))
+    assert (sources[:, 4:] == jnp.arange(4, 16)).all()
+    drawn = np.asarray(sources[:, :4])
+    assert set(drawn.ravel()) == {12, 13, 14, 15}
+    counts = np.bincount(drawn.ravel(), minlength=16)[12:]
+    assert abs(counts - 500).max() < 4 * np.sqrt(500 * 0.75)  # four standard deviations
+    # Each draws for itself: two members agree one time in four.
+    assert abs((drawn[:, 0] == drawn[:, 1]).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 500)
+
+
+def test_equals_are_not_exchanged_and_the_dead_are():
+    key = jax.random.key(0)
+    assert exploit(key, jnp.ones(8), 2).tolist() == list(range(8))
+    score = jnp.array([-jnp.inf, 1.0, 2.0, 3.0])
+    assert exploit(key, score, 1).tolist() == [3, 1, 2, 3]
+
+
+def test_every_hyperparameter_is_changed_by_itself():
+    x = jnp.full((40, 25, 3), 0.5)
+    spread = np.array([0.1, 0.1, 0.01], np.float32)
+    moved = np.asarray(explore(jax.random.key(0), x, spread)).reshape(-1, 3) - 0.5
+    correlation = np.corrcoef(moved.T)
+    assert abs(correlation[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(1000)
+    assert len(np.unique(moved[:, 0])) == 1000
+    # Three quarters are normal steps, the rest a fresh draw: the third column tells them apart.
+    far = (abs(moved[:, 2]) > 0.05).mean()
+    assert abs(far - 0.25 * 0.9) < 4 * np.sqrt(0.225 * 0.775 / 1000)
+    edges = np.asarray(explore(jax.random.key(1), jnp.ones((500, 1, 1)), spread[:1]))
+    assert edges.min() >= 0 and edges.max() <= 1 and (edges < 1).mean() > 0.9
+
+
+def test_a_copy_has_all_but_the_key_and_ancestry_tells_whose_it_is():
+    x = np.stack([np.linspace(0.1, 0.8, 8), np.linspace(0.05, 0.95, 8)], axis=1).astype(np.float32)
+    space = search.box(AXES)
+    strategy = search.pbt(x, agent_updates=12, decisions=3, space=space)
+    assert (strategy.every, strategy.num_updates) == (3, 12)
+    algo = pretend(lambda hp, agent: hp.gamma)
+    state, _ = searched(algo, strategy, space, seeds=5)
+    own = search.on_host(state.strategy)
+    parent = own.parent
+    assert parent.shape == (4, 8, 5)
+    np.testing.assert_array_equal(own.x[0], np.repeat(x[:, None], 5, axis=1))
+    # Replay: who copied whom gives each member's sum of learning rates.
+    total = np.zeros((8, 5))
+    for generation in range(4):
+        total += 3 * np.asarray(space.values(own.x[generation]))[..., 0]
+        np.testing.assert_allclose(own.score[generation], space.values(own.x[generation])[..., 1], rtol=1e-5)
+        total = np.take_along_axis(total, parent[generation], axis=0)
+    np.testing.assert_allclose(state.agents.params.reshape(8, 5), total, rtol=1e-4)
+    # Nobody is exchanged at the end, everybody's numbers of updates agree.
+    np.testing.assert_array_equal(parent[-1], np.repeat(np.arange(8)[:, None], 5, axis=1))
+    assert (state.agents.num_updates == 12).all()
+    # Every seed is a population of its own, which makes its own choices.
+    assert any((parent[:-1, :, 0] != parent[:-1, :, seed]).any() for seed in range(1, 5))
+
+
+def test_a_copy_draws_other_numbers_than_its_original():
+    x = np.array([[0.5, 0.1], [0.5, 0.4], [0.5, 0.6], [0.5, 0.9]], np.float32)
+    space = search.box(AXES)
+    strategy = search.pbt(x, agent_updates=4, decisions=1, space=space)
+    algo = pretend(lambda hp, agent: hp.gamma)
+    over = search.over(algo, strategy, space, 2)
+    keys = jax.vmap(jax.random.key)(jnp.arange(8))  # all different here, to see that keys stay
+    state = over.init(keys, Hp())
+    expected = algo.init(keys, jax.vmap(lambda _: Hp())(jnp.arange(8)))
+    for _ in range(2):
+        state, _ = jax.jit(over.update)(state, Hp())
+        expected, _ = algo.update(expected, jax.vmap(lambda _: Hp())(jnp.arange(8)))
+    assert (state.strategy.parent[0] == 3).sum() >= 2  # the worst of each seed became the best
+    np.testing.assert_array_equal(jax.random.key_data(state.agents.key), jax.random.key_data(expected.key))
+
+
+# --- evolution ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("method", "generations"), [("cmaes", 25), ("openes", 60)])
+def test_evolution_finds_the_top_of_a_hill(method, generations):
+    space = search.box(AXES)
+    top = jnp.array([0.8, 0.3])
+
+    def height(hp, agent):
+        x = jnp.stack([jnp.log10(hp.learning_rate) / 3 + 4 / 3, hp.gamma])
+        return -jnp.square(x - top).sum()
+
+    strategy = search.evolution(method, space, 12, agent_updates=10, generations=generations)
+    state, _ = searched(pretend(height), strategy, space, seeds=2)
+    own = search.on_host(state.strategy)
+    assert own.x.shape == (generations, 12, 2) and np.isfinite(own.score).all()
+    np.testing.assert_allclose(own.mean, top, atol=0.05)
+    assert own.score[-1].mean() > own.score[0].mean()
+
+
+def test_every_generation_begins_anew_with_keys_of_its_own():
+    space = search.box(AXES)
+    strategy = search.evolution("cmaes", space, 4, agent_updates=10, generations=3)
+    algo = pretend(lambda hp, agent: agent.born / 2.0**32)  # the return is the luck of its beginning
+    state, metrics = searched(algo, strategy, space, seeds=2)
+    luck = np.asarray(metrics["episode/return_sum"])[9::10]  # [G, P]
+    assert len(np.unique(luck.round(6))) == 6  # one of each seed and generation, the same in every slot
+    assert (state.agents.num_updates == 10).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda space: search.asha(np.zeros((4, 2)), 5, 64), "slots = 5"),
+        (lambda space: search.asha(np.zeros((4, 2)), 2, 64, eta=1), "eta = 1"),
+        (lambda space: search.asha(np.zeros((4, 2)), 2, 8, eta=3), "8 updates are too few"),
+        (lambda space: search.pbt(np.zeros((3, 2)), 20, 2, space), "at least 4 members, not 3"),
+        (lambda space: search.pbt(np.zeros((4, 2)), 20, 20, space), "decisions = 20"),
+        (lambda space: search.evolution("cmaes", space, 5, 20, 2), "even number of candidates"),
+        (lambda space: search.evolution("cmaes", space, 6, 20, 0), "generations = 0"),
+    ],
+)
+def test_numbers_that_make_no_search(make, told):
+    with pytest.raises(ValueError, match=told):
+        make(search.box(AXES))
+
+
+# --- with a real algorithm -----------------------------------------------------------------------
+
+
+@functools.cache
+def ppo_population():
+    algo = small("ppo")
+    return algo, train.population(algo, vary_hparams=True)
+
+
+def test_agents_under_search_are_the_agents_without():
+    """Until the first decision, and any algorithm of the contract will do."""
+    algo, population = ppo_population()
+    space = search.box(AXES)
+    x = np.random.default_rng(0).random((4, 2)).astype(np.float32)
+    strategy = search.pbt(x, agent_updates=8, decisions=1, space=space)
+    over = search.over(population, strategy, space, 2)
+    keys = jax.vmap(jax.random.key)(jnp.arange(8) % 2)
+    state = jax.jit(over.init)(keys, algo.hparams)
+    hp = jax.vmap(lambda own: space.hparams(algo.hparams, own))(np.repeat(x, 2, axis=0))
+    alone = jax.jit(population.init)(keys, hp)
+    update, update_alone = jax.jit(over.update), jax.jit(population.update)
+    for _ in range(3):
+        state, _ = update(state, algo.hparams)
+        alone, _ = update_alone(alone, hp)
+    for a, b in zip(jax.tree.leaves(state.agents.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    # The state of a search is a fixed point of its update in shape and type, as any state is.
+    kinds = [
+        jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+        for tree in (state, update(state, algo.hparams)[0])
+    ]
+    assert kinds[0] == kinds[1]
+
+
+# --- who is dead ----------------------------------------------------------------------------------
+
+
+def test_the_step_of_a_death_is_known():
+    def value(hp, agent):
+        return jnp.where((agent.num_updates >= 7) & (hp.gamma > 0.5), jnp.nan, 1.0)
+
+    algo = train.watched(pretend(value))
+    hp = train.grid(Hp(), gamma=jnp.array([0.4, 0.6]))
+    state = algo.init(jax.random.split(jax.random.key(0), 2), hp)
+    totals = train.no_totals(algo.update, state, hp)
+    _, totals = jax.jit(functools.partial(train.advance, algo.update))(state, totals, hp, 10)
+    assert totals["agent/dead/count"].tolist() == [0.0, 4.0]  # the updates 7, 8, 9 and 10
