@@ -5,12 +5,17 @@ import os
 os.environ.setdefault("JAXRL_CACHE", "off")
 
 import functools
+import signal
 
 import jax
 import pytest
 
 from jaxrl import envs, objectives
 from jaxrl.algos import ALGORITHMS
+
+# Started in the background of a shell, a process ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Sizes at which a program compiles fast and every branch of it runs: Config, then Hparams.
 SMALL = {

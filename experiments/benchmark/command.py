@@ -54,6 +54,7 @@ class Population(Common):
     num_envs: int | None = None  # environments of each agent, if not the usual number
     seconds: float = 3.0  # length of a repeat
     devices: tuple[int, ...] = ()  # ours also on a processor divided into so many devices
+    rates: int = 0  # the same with so many learning rates, shared out among the agents: a sweep
     scale: bool = False  # ours also with 64 to 4096 agents, 10,000 steps each
 
 
@@ -117,6 +118,9 @@ def check(suite: str, options: Any) -> list[str]:
         value = getattr(options, name, None)
         if value is not None and not 0 < value < float("inf"):
             raise ValueError(f"{name} = {value} must be positive")
+    for agents in options.agents if getattr(options, "rates", 0) else ():
+        if options.rates < 0 or agents % options.rates:
+            raise ValueError(f"rates = {options.rates} must divide the number of agents, {agents}")
     if (getattr(options, "learn_steps", None) or 0) < 0:
         raise ValueError(f"learn_steps = {options.learn_steps} must not be negative; 0 leaves it out")
     for name in ("env", "agents", *(["num_envs"] if suite == "envs" else [])):

@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from jaxrl.names import lookup
 
 
@@ -79,6 +81,7 @@ STEPPED = (
 )
 BRAX = ("brax/ant", "brax/hopper")
 
+RATES = (1e-5, 1e-1)  # the range of a sweep over learning rates
 SCALE = (64, 128, 256, 512, 1024, 2048, 4096)
 SCALE_STEPS = 10_000
 
@@ -114,6 +117,10 @@ def population_cases(options) -> list[Case]:
         for agents in options.agents:
             settings = training(env, agents, options.num_envs, options.seconds)
             cases.append(Case(f"{env}, {agents} agents", settings))
+            if options.rates:
+                rates = np.geomspace(*RATES, options.rates).repeat(agents // options.rates).tolist()
+                name = f"{env}, {options.rates} learning rates x {agents // options.rates} seeds"
+                cases[-1] = Case(name, {**settings, "learning_rates": rates})
             cases += [_simulated(cases[-1], count) for count in options.devices]
         if options.scale:
             cases += [_scaled(env, agents, options) for agents in SCALE]

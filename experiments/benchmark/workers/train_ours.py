@@ -8,8 +8,11 @@ def load():
     from jaxrl.algos import ppo  # noqa: F401
 
 
-def prepare(algo, keys, hp):
+def prepare(algo, keys, hp, **axes):
     """A population made ready to train, one agent for each key.
+
+    Args:
+      axes: hyperparameters that differ, a value for each agent.
 
     Returns:
       `(state, step)`; `step(state, n)` gives the state after `n` more updates, still being computed.
@@ -19,7 +22,8 @@ def prepare(algo, keys, hp):
     from jaxrl import train
 
     spread = {"mesh": train.mesh(len(keys))} if hasattr(train, "mesh") else {}
-    agents = train.population(algo, **spread)
+    agents = train.population(algo, vary_hparams=bool(axes), **spread)
+    hp = train.grid(hp, **axes) if axes else hp
     update = jax.jit(agents.update)
     state = jax.jit(agents.init)(keys, hp)
     program, zeros = train.program(update), train.no_totals(update, state, hp)
@@ -51,7 +55,9 @@ def make(settings):
     def keys(count, first=0):
         return jax.vmap(jax.random.key)(np.arange(first, first + count))
 
-    state, step = prepare(algo, keys(settings["agents"]), hp)
+    rates = settings.get("learning_rates")
+    axes = {"learning_rate": np.asarray(rates, np.float32)} if rates else {}
+    state, step = prepare(algo, keys(settings["agents"]), hp, **axes)
 
     def run(updates):
         nonlocal state

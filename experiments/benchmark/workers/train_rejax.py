@@ -68,6 +68,9 @@ def make(settings):
     def program(iterations):
         return over_agents(lambda state: trainer(iterations).train(train_state=state)[0])
 
+    if rates := settings.get("learning_rates"):
+        return sweep(settings, trainer, jax.numpy.asarray(rates))
+
     keys = jax.vmap(jax.random.PRNGKey)(jax.numpy.arange(agents))
     state = over_agents(trainer(1).init_state)(keys if agents > 1 else keys[0])
     programs = {1: program(1)}
@@ -105,6 +108,40 @@ def make(settings):
         device=jax_device,
         source=rejax.__file__,
         notes="gymnax through a shim; gradients clipped element by element; clipped value loss",
+    )
+
+
+def sweep(settings, trainer, rates):
+    """The population with learning rates of its own, which rejax trains from the beginning each time."""
+    import jax
+    import rejax
+
+    keys = jax.vmap(jax.random.PRNGKey)(jax.numpy.arange(len(rates)))
+    programs = {}
+
+    def program(iterations):
+        def one(key, rate):
+            state, _ = trainer(iterations).replace(learning_rate=rate).train(rng=key)
+            return state.actor_ts.params
+
+        return jax.jit(jax.vmap(one))
+
+    def run(iterations):
+        for count in [iterations] if iterations in programs else [1] * iterations:
+            programs[count] = programs.get(count) or program(count)
+            jax.block_until_ready(programs[count](keys, rates))
+
+    def settle(iterations):
+        programs[iterations] = programs.get(iterations) or program(iterations)
+        run(iterations)
+
+    return Contestant(
+        run=run,
+        steps_per_unit=settings["sizes"]["num_envs"] * settings["sizes"]["num_steps"] * len(rates),
+        settle=settle,
+        device=jax_device,
+        source=rejax.__file__,
+        notes="each repeat begins with fresh agents; otherwise as above",
     )
 
 
