@@ -51,7 +51,7 @@ class Axis(NamedTuple):
             return self.values[int(share * len(self.values))]
         if self.log:
             return repr(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
-        return repr(self.low + share * (self.high - self.low))
+        return repr(float(self.low + share * (self.high - self.low)))
 
 
 def axis(flag: str, text: str) -> Axis:

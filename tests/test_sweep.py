@@ -86,6 +86,8 @@ def test_draws_fill_the_ranges(search):
         assert set(bins) == {16} and set(counts.ravel()) == {64}
     else:  # binomial: four standard deviations
         assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
+    even = [float(text) for (text,) in sweep.draw([sweep.axis("--hp.gamma", "0.9:1")], search, 8, seed=1)]
+    assert 0.9 <= min(even) < max(even) <= 1
 
 
 def test_one_program_for_all_that_is_traced():
