@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
+COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
+COMMANDS += ("benchmark", "profile")
 
 
 class UsageError(ValueError):
@@ -79,7 +80,8 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    table = dict(zip(COMMANDS, (train, sweep, resume, evaluate, plot, render, list_, benchmark, profile)))
+    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
+    table = dict(zip(COMMANDS, functions))
     return names.lookup("command", table, argv[0])(argv[1:])
 
 
@@ -91,6 +93,7 @@ usage: jaxrl COMMAND ...
   resume RUN          go on with a run that was stopped
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
+  report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
@@ -513,6 +516,12 @@ def plot(argv: list[str]) -> int:
         raise UsageError("plot needs a run: jaxrl plot RUN")
     print(runs.plot_curves(list(chosen.runs), chosen.out or chosen.runs[0] / "curves.png"))
     return 0
+
+
+def report(argv: list[str]) -> int:
+    from jaxrl.experiments.report.command import command
+
+    return command(argv)
 
 
 def render(argv: list[str]) -> int:

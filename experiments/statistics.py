@@ -349,7 +349,7 @@ def main_effect(values: Sequence, scores, confidence: float = 0.95, seed: int = 
       fewer than 8 trials, one value, scores all alike, or about as many categories as trials.
     """
     scores = np.asarray(scores, np.float64)
-    bins = _bins(values)
+    bins = bins_of(values)
     count = scores.size
     if count < MIN_TRIALS or np.ptp(scores) == 0 or not 1 < bins.shape[1] <= count // 2:
         return Estimate(np.nan, np.nan, np.nan)
@@ -361,8 +361,8 @@ def main_effect(values: Sequence, scores, confidence: float = 0.95, seed: int = 
     return Estimate(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)))
 
 
-def _bins(values) -> np.ndarray:
-    """Which bin each trial is in, one-hot, `[N, bins]`."""
+def bins_of(values) -> np.ndarray:
+    """Which bin of an axis each trial is in, one-hot `[N, bins]`: see `main_effect`."""
     distinct, index = np.unique(np.asarray(values), return_inverse=True)
     most = int(np.clip(round(np.sqrt(len(values))), 2, 16))
     if len(distinct) > most and np.issubdtype(distinct.dtype, np.number):
