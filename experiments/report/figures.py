@@ -77,17 +77,17 @@ def spans_decades(values: Sequence[float]) -> bool:
     return min(values) > 0 and max(values) / min(values) >= 20
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, digits: int = 4) -> str:
     """A number for people: four digits, a true minus, a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
-    if 1e4 <= abs(value) < 1e7:
+    if 10**digits <= abs(value) < 1e7:
         return f"{value:,.0f}".replace("-", "−")
-    text = f"{value:.4g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.3e}"
+    text = f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.{digits - 1}e}"
     if "e" in text:
-        digits, power = text.split("e")
-        digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
-        text = f"{digits}e{int(power)}"
+        front, power = text.split("e")
+        front = front.rstrip("0").rstrip(".") if "." in front else front
+        text = f"{front}e{int(power)}"
     return text.replace("-", "−")
 
 

@@ -52,9 +52,9 @@ def figure(drawn: str, caption: str, legend: str = "") -> Html:
     return tag("figure", Html(legend), Html(drawn), tag("figcaption", caption))
 
 
-def ends(estimate: Estimate) -> str:
+def ends(estimate: Estimate, digits: int = 4) -> str:
     """`481 to 500`, or a dash."""
-    return f"{number(estimate.low)} to {number(estimate.high)}" if estimate.known else "–"
+    return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}" if estimate.known else "–"
 
 
 def told(estimate: Estimate) -> str:

@@ -230,9 +230,9 @@ def trial_table(source: Source) -> Html:
     rows = []
     for one, score, loss in zip(found, scores, losses):
         fresh = "confirms" in one
-        name = f"{one['confirms']}, fresh seeds" if fresh else str(one.get("trial", "–"))
+        name = f"{one['confirms']}, fresh" if fresh else str(one.get("trial", "–"))
         plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
-        apart = "–" if loss is None else f"{number(loss.value)} ({ends(loss)})"
+        apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
         settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
         settings += [f"{one['steps']:,}"] * lengths
         rows.append([name, number(score.value), ends(score), plotted, *settings, apart])
@@ -339,7 +339,7 @@ def dead_rows(source: Source) -> list[list[str]]:
     """Of each trial with dead agents: its name, and which died when."""
     rows = []
     for one in [*source.trials, *source.confirms]:
-        name = f"{one['confirms']}, fresh seeds" if "confirms" in one else str(one.get("trial", "–"))
+        name = f"{one['confirms']}, fresh" if "confirms" in one else str(one.get("trial", "–"))
         if one["died"]:
             rows.append([name, listed([f"{seed} (by step {step:,})" for seed, step in one["died"].items()])])
     return rows

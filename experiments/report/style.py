@@ -23,7 +23,7 @@ STYLE = (
     "@media print { :root {" + LIGHT + " --paper: #fff; } }\n"
     """
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 52rem; background: var(--paper);
+body { margin: 0 auto; padding: 2.5rem 1.25rem 4rem; max-width: 54rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.75rem; line-height: 1.2; letter-spacing: -0.015em; margin: 0 0 1rem; }
 h2 { font-size: 1.3rem; line-height: 1.25; letter-spacing: -0.01em; margin: 3rem 0 0.75rem;
@@ -49,7 +49,7 @@ pre span { display: inline-block; max-width: 100%; text-indent: 0; }
 .scroll { overflow-x: auto; margin: 0.75rem 0; }
 table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 500; font-size: 0.82rem; text-align: left; vertical-align: bottom; }
-th, td { padding: 0.32rem 1rem 0.32rem 0; border-bottom: 1px solid var(--hair); white-space: nowrap; }
+th, td { padding: 0.32rem 0.9rem 0.32rem 0; border-bottom: 1px solid var(--hair); white-space: nowrap; }
 td.long { white-space: normal; min-width: 14rem; }
 .n { text-align: right; }
 .marked td { font-weight: 600; }
