@@ -236,14 +236,14 @@ def test_the_indices_of_ishigami():
 
 
 def test_the_intervals_hold_what_they_should():
-    """Of 60 sweeps of 48 trials at least nine tenths hold the truth, of an axis that matters or does not."""
+    """Over sweeps of 128 trials. A bootstrap that is not moved calls one irrelevant axis in six relevant."""
     generator = np.random.default_rng(1)
     held = np.zeros(2)
     for _ in range(60):
-        x = generator.random((48, 2))
-        score = np.sqrt(12) * x[:, 0] + generator.normal(size=48)
+        x = generator.random((128, 2))
+        score = np.sqrt(12) * x[:, 0] + generator.normal(size=128)
         held += [inside(main_effect(x[:, 0], score), 0.5), inside(main_effect(x[:, 1], score), 0.0)]
-    assert (held >= 54).all()
+    assert held[0] >= 54 and held[1] >= 57
 
 
 def test_categories_are_compared_as_in_an_analysis_of_variance():
