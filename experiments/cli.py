@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", "benchmark", "profile")
+COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
+COMMANDS += ("benchmark", "profile")
 
 
 class UsageError(ValueError):
@@ -80,7 +81,8 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    table = dict(zip(COMMANDS, (train, sweep, resume, evaluate, plot, render, list_, benchmark, profile)))
+    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
+    table = dict(zip(COMMANDS, functions))
     return names.lookup("command", table, argv[0])(argv[1:])
 
 
@@ -92,6 +94,7 @@ usage: jaxrl COMMAND ...
   resume RUN          go on with a run that was stopped
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
+  report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
@@ -304,7 +307,8 @@ def sweep(argv: list[str]) -> int:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
-    shares = sweeps.draw(axes, chosen.search, chosen.trials, chosen.seed)
+    kind = sweeps.resolved(axes, chosen.search, chosen.trials)
+    shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
     def spec_of(words):
@@ -334,7 +338,7 @@ def sweep(argv: list[str]) -> int:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["batches"] = chosen.generations if chosen.search == "optuna" else 1
-    sweeps.create_folder(path, axes, trials, groups, extra, ["jaxrl", "sweep", *argv])
+    sweeps.create_folder(path, axes, kind, trials, groups, extra, ["jaxrl", "sweep", *argv])
     return carry_on_sweep(path)
 
 
@@ -547,6 +551,12 @@ def plot(argv: list[str]) -> int:
         raise UsageError("plot needs a run: jaxrl plot RUN")
     print(runs.plot_curves(list(chosen.runs), chosen.out or chosen.runs[0] / "curves.png"))
     return 0
+
+
+def report(argv: list[str]) -> int:
+    from jaxrl.experiments.report.command import command
+
+    return command(argv)
 
 
 def render(argv: list[str]) -> int:

@@ -145,7 +145,7 @@ def _draw(axes, curve, style, statistic, confidence):
             known = np.isfinite(seed)
             marker = "." if known.sum() == 1 else None
             axes.plot(steps[known], seed[known], **style, linewidth=0.7, alpha=alpha, marker=marker)
-    centre, low, high = _summary(steps, returns, statistic, confidence)
+    centre, low, high = summary(steps, returns, statistic, confidence)
     if steps.size == 1:
         line.set_marker("o")  # a line through one point cannot be seen
         if np.isfinite(low[0]):
@@ -159,8 +159,11 @@ def _draw(axes, curve, style, statistic, confidence):
     return line
 
 
-def _summary(steps, returns, statistic, confidence):
-    """The statistic over seeds and its interval at every step, each `[T]`."""
+def summary(steps, returns, statistic, confidence):
+    """The statistic over seeds and its interval at every step, each `[T]`, of returns `[S, T]`.
+
+    A seed counts between its first and its last known return, and needs one.
+    """
     filled = np.stack(
         [
             np.interp(steps, steps[known], seed[known], left=np.nan, right=np.nan)

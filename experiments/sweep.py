@@ -56,9 +56,7 @@ class Axis(NamedTuple):
         if self.values:
             return self.values[int(share * len(self.values))]
         if self.log:
-            return repr(
-                float(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
-            )
+            return repr(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
         return repr(float(self.low + share * (self.high - self.low)))
 
 
@@ -151,13 +149,18 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
     return found
 
 
+def resolved(axes: list[Axis], kind: str, trials: int) -> str:
+    """The search itself; "auto" is the grid where there is one and no number of trials is given."""
+    grid = all(one.values for one in axes) and not trials
+    return ("grid" if grid else "sobol") if kind == "auto" else kind
+
+
 def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     """Where each trial lies in the axes: shares `[T, D]` in [0, 1), for `Axis.at`.
 
     Args:
       kind: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
-        Sobol sequence, Sobol 1967); "auto" is the grid where there is one and no number of trials is given.
-        A search begins with the same, on the device in an order that says nothing.
+        Sobol sequence, Sobol 1967). A search begins with the same, on the device in an order that says nothing.
       trials: how many; 0 for a grid.
 
     Raises:
@@ -165,8 +168,8 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     """
     ranges = [one.flag for one in axes if not one.values]
     device = kind in search.KINDS
-    if kind in ("auto", "asha", "optuna"):
-        kind = "grid" if not ranges and not trials else "sobol"
+    if kind in ("asha", "optuna"):
+        kind = resolved(axes, "auto", trials)
     if kind == "grid":
         if ranges:
             raise ValueError(f"a grid needs values: give {ranges[0]} as A,B,C or LOW:HIGH:COUNT")
@@ -277,13 +280,16 @@ def _plain(one: Axis) -> dict[str, Any]:
 # --- the folder ----------------------------------------------------------------------------------
 
 
-def create_folder(path: Path, axes, trials, groups: list[Group], options: dict, command: list[str]) -> None:
-    """Writes `sweep.json`. Raises ValueError where the folder is taken, or cannot be written."""
+def create_folder(
+    path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
+) -> None:
+    """Writes `sweep.json`; `kind` is how is searched. Raises ValueError where the folder is taken, or cannot be written."""
     if (path / "sweep.json").exists() or (path / "run.json").exists():
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
         "command": command,
         "axes": [_plain(one) for one in axes],
+        "search": kind,
         "trials": [list(values) for values in trials],
         "groups": [{"spec": group.spec.to_json(), "trials": list(group.trials)} for group in groups],
         "options": options,
@@ -305,7 +311,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
     try:
         info = json.loads((path / "sweep.json").read_text())
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
-        info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"]
+        info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
         info["axes"] = [Axis(**{**one, "values": tuple(one["values"])}) for one in info["axes"]]
     except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path / 'sweep.json'} cannot be read: {error}") from None

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from originals.ledger import table
 
 from jaxrl import names
@@ -64,6 +65,24 @@ def test_sweeping_commands_parse():
         options = [algorithm, environment, *rest, *first]
         _, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
         assert len(sweep.draw(axes, chosen.search, chosen.trials, chosen.seed)) >= 8
+
+
+def test_reporting_commands_run(tmp_path, monkeypatch):
+    """Of shipped records; the others name runs that a reader makes, and need only parse."""
+    root = Path(__file__).parent.parent
+    lines = re.findall(r"jaxrl report ([^#\n]*)", "\n".join(blocks("bash")))
+    shipped = [line.split() for line in lines if line.startswith("experiments/")]
+    assert len(lines) >= 4 and len(shipped) == 1
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        first, *rest = line.split()
+        if line.split() not in shipped:
+            with pytest.raises(ValueError, match=f"{first} does not exist"):
+                cli.dispatch(["report", first, *rest])
+    path, *rest = shipped[0]
+    assert cli.main(["report", str(root / path), *rest]) == 0
+    page = (tmp_path / rest[-1]).read_text()
+    assert "64 trials" in page and "fresh seeds" in page
 
 
 def test_files_that_are_named_exist():

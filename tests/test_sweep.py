@@ -69,7 +69,7 @@ def test_an_axis_is_values_or_a_range():
 
 def test_a_grid_has_every_combination_once():
     axes = [sweep.axis("--hp.gamma", "0.9,0.99"), sweep.axis("--config.num-steps", "8,16,32")]
-    trials = sweep.values_at(axes, sweep.draw(axes, "auto", 0, seed=0))
+    trials = sweep.values_at(axes, sweep.draw(axes, sweep.resolved(axes, "auto", 0), 0, seed=0))
     assert len(trials) == len(set(trials)) == 6
     assert set(trials) == {(g, n) for g in ("0.9", "0.99") for n in ("8", "16", "32")}
 
@@ -88,6 +88,8 @@ def test_draws_fill_the_ranges(search):
         assert set(bins) == {16} and set(counts.ravel()) == {64}
     else:  # binomial: four standard deviations
         assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
+    even = [float(text) for (text,) in sweep.draw([sweep.axis("--hp.gamma", "0.9:1")], search, 8, seed=1)]
+    assert 0.9 <= min(even) < max(even) <= 1
 
 
 def test_one_program_for_all_that_is_traced():

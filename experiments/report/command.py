@@ -1,0 +1,56 @@
+"""`jaxrl report PATH...`: reads runs, sweeps and data, and writes the page."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Annotated
+
+
+def command(argv: list[str]) -> int:
+    """Writes a report and says where it is. Raises ValueError for what cannot be reported."""
+    import tyro
+
+    from jaxrl.experiments.cli import UsageError, parse
+    from jaxrl.experiments.report import data, page
+
+    @dataclasses.dataclass
+    class Report:
+        """Honest statistics of runs and sweeps as one page that needs no network."""
+
+        paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
+        out: Path | None = None  # .html file; otherwise report.html in the first folder, or beside the file
+        data: Path | None = None  # also write the records, as .jsonl: the same page can be made from them
+        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1; otherwise those shown
+
+    chosen = parse(Report, argv, "jaxrl report")
+    if not chosen.paths:
+        raise UsageError("report needs a run or a sweep: jaxrl report RUN")
+    out = chosen.out or _default(chosen.paths[0])
+    if out.suffix != ".html":
+        raise UsageError(f"--out {out} must end in .html")
+    if chosen.data and chosen.data.suffix != ".jsonl":
+        raise UsageError(f"--data {chosen.data} must end in .jsonl")
+    sources = data.read(list(chosen.paths))
+    text, sentence = page.build(sources, dict(map(_range, chosen.range)))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(text, encoding="utf-8")
+    if chosen.data:
+        data.write(chosen.data, sources)
+    print(f"{sentence}\n{out}")
+    return 0
+
+
+def _default(path: Path) -> Path:
+    return path.with_suffix(".html") if path.suffix == ".jsonl" else path / "report.html"
+
+
+def _range(text: str) -> tuple[str, tuple[float, float]]:
+    """`CartPole-v1=0:500` as a name and two numbers."""
+    name, _, ends = text.rpartition("=")
+    try:
+        low, high = map(float, ends.split(":"))
+    except ValueError:
+        low = high = math.nan
+    if not (name and -math.inf < low < high < math.inf):
+        raise ValueError(f"--range {text}: write ENV=LOW:HIGH with LOW below HIGH, as CartPole-v1=0:500")
+    return name, (low, high)

@@ -1,0 +1,261 @@
+"""What a report is made from: runs, sweeps and data files, all as the same records.
+
+A source is a header and a record for each trial, best first; a run is a source of one trial. As JSON lines
+(`write`, read again by `read`) a source is its header's line and then one line per trial:
+
+    {"report": 1, "kind": "sweep", "name": "lr", "command": [...], "algorithm": "ppo", "environment":
+     "CartPole-v1", "env": {...}, "objective": "ppo", "metric": "evaluation", "steps": 50000, "seed": 0,
+     "seeds": 8, "axes": ["--hp.learning-rate"], "search": "sobol", "versions": {...}, "device": {...},
+     "git_commit": "...", "started": "...", "wall_seconds": 12.3}
+    {"trial": 3, "values": {"--hp.learning-rate": "0.003"}, "first_seed": 0, "per_seed": [...],
+     "score": 497.0, "interval": [481.0, 500.0], "died": {"2": 4096}, "steps": 50176,
+     "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
+    {"confirms": 3, ...}                 the same for the best trial, trained again with fresh seeds
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrl import logger
+from jaxrl.experiments.statistics import iqm
+
+FORMAT = 1
+CURVE_POINTS = 40  # of more intervals some are left out: nobody can see them
+METRICS = {"evaluation": "evaluation/return", "training": "episode/return"}
+
+# Of what kind the values of a line are; what may be None may also be missing.
+NOTHING = type(None)
+HEADER = {"report": int, "name": str, "command": list, "algorithm": str, "environment": str, "axes": list}
+HEADER |= {"steps": int, "seed": int, "seeds": int, "wall_seconds": (int, float, NOTHING)}
+HEADER |= dict.fromkeys(("env", "versions", "device"), (dict, NOTHING))
+HEADER |= dict.fromkeys(("objective", "metric", "search", "git_commit", "started"), (str, NOTHING))
+TRIAL = {"values": dict, "per_seed": list, "died": dict, "steps": int, "first_seed": int}
+TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING)}
+
+
+class Source(NamedTuple):
+    """A run or a sweep: its header, its trials best first, and trials repeated with fresh seeds."""
+
+    about: dict[str, Any]
+    trials: list[dict[str, Any]]
+    confirms: list[dict[str, Any]]
+
+
+def read(paths: list[Path]) -> list[Source]:
+    """The records of runs (folders with run.json), sweeps (sweep.json) and data files (.jsonl).
+
+    Raises:
+      ValueError: a path is none of these, is broken, or has nothing finished to show.
+    """
+    sources = []
+    for path in paths:
+        if not path.exists():
+            raise ValueError(f"{path} does not exist: give folders of runs or sweeps, or .jsonl data files")
+        if path.is_file():
+            sources += _read_file(path)
+        elif (path / "sweep.json").is_file():
+            sources.append(_read_sweep(path))
+        elif (path / "run.json").is_file():
+            sources.append(_read_run(path))
+        else:
+            raise ValueError(f"{path} is neither a run nor a sweep: it has no run.json and no sweep.json")
+    return sources
+
+
+def write(path: Path, sources: list[Source]) -> None:
+    """Writes sources as JSON lines. Raises OSError where that cannot be."""
+    lines = [line for source in sources for line in (source.about, *source.trials, *source.confirms)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def _read_run(path: Path) -> Source:
+    from jaxrl.experiments import runs, sweep
+
+    info = runs.read_info(path)
+    spec = runs.from_json(info["spec"])
+    rows = logger.read_jsonl(path / "metrics.jsonl")
+    if not rows:
+        raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
+    tried = spec.trials or ({},)
+    axes = ["--hp." + name.replace("_", "-") for name in tried[0]]
+    trials = [
+        {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
+        | _lanes(rows, spec, number)
+        for number, (values, outcome) in enumerate(zip(tried, sweep.outcome(path, spec)))
+    ]
+    trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
+    about = {"kind": "run", **_about(path, info, info["spec"], rows), "axes": axes}
+    return _plain(Source(about | {"wall_seconds": _wall_seconds(path)}, trials, []))
+
+
+def _read_sweep(path: Path) -> Source:
+    from jaxrl.experiments import runs, sweep
+
+    info, groups = sweep.read(path)
+    if not (path / "results.jsonl").exists():
+        raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
+    trials, confirms, rows = [], [], {}
+    for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
+        one = _object(path / "results.jsonl", number, line)
+        if "confirms" in one:
+            # Winners that were only judged again, in fresh episodes, have no run of their own.
+            folder, trained = path / "confirm", one["confirms"] != "members"
+            spec = runs.from_json(runs.read_info(folder)["spec"]) if trained else groups[0].spec
+            lane = 0 if trained else None
+            one.setdefault("values", _values_of(trials, one["confirms"]))
+        else:
+            group = one.pop("group", 0)
+            folder = path / f"group-{group}"
+            # A search that trains in another way than all trials side by side has no lanes to look up.
+            spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
+            known = not spec.search and one.get("trial") in groups[group - 1].trials
+            lane = groups[group - 1].trials.index(one["trial"]) if known else None
+        if folder not in rows:
+            rows[folder] = logger.read_jsonl(folder / "metrics.jsonl")
+        one = {**_lanes(rows[folder], spec, lane), **one}
+        _check(path / "results.jsonl", number, one, TRIAL)
+        (confirms if "confirms" in one else trials).append(one)
+    if not trials:
+        raise ValueError(f"{path / 'results.jsonl'} holds no trials: go on with `jaxrl resume {path}`")
+    first = next((found for found in rows.values() if found), [])
+    about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
+    about |= {"axes": [one.flag for one in info["axes"]], "search": info["search"]}
+    about["wall_seconds"] = sum(map(_wall_seconds, rows))
+    return _plain(Source(about, trials, confirms))
+
+
+def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, Any]:
+    """The header that a run and a sweep have in common."""
+    kept = ("algorithm", "environment", "env", "objective", "steps", "seed", "seeds")
+    return {
+        "report": FORMAT,
+        "name": path.resolve().name,
+        "command": [_without_folders(word) for word in info["command"]],
+        **{name: spec[name] for name in kept},
+        "metric": next((name for name, key in METRICS.items() if rows and rows[-1].get(key)), None),
+        "search": None,
+        **{name: info.get(name) for name in ("versions", "device", "git_commit", "started")},
+    }
+
+
+def _without_folders(word: str) -> str:
+    """A word of a command; of a path that only this machine has, its name."""
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
+
+
+def _values_of(trials: list[dict], number: int | str | None) -> dict[str, str]:
+    return next((one["values"] for one in trials if one.get("trial") == number), {})
+
+
+def _lanes(rows: list[dict], spec, trial: int | None) -> dict[str, Any]:
+    """First seed, steps and curve of a trial of a run: its seeds stand side by side in the rows."""
+    rows = rows if trial is not None else []
+    found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
+    metric = next((key for key in METRICS.values() if rows and rows[-1].get(key)), None)
+    lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
+    points = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
+    if not points:
+        return found
+    kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
+    points = [points[index] for index in kept]
+    living = [[value for value in values if value is not None] for _, values in points]
+    curve = {
+        "timesteps": [steps for steps, _ in points],
+        "iqm": [_short(iqm(values)) if values else None for values in living],
+        "per_seed": [list(map(_short, seed)) for seed in zip(*(values for _, values in points))],
+    }
+    return {**found, "curve": curve}
+
+
+def _short(value) -> float | None:
+    """Five digits: more than a figure can show."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _wall_seconds(path: Path) -> float:
+    """For how long a run was trained, by its sessions; 0 where it does not say."""
+    try:
+        return sum(one["wall_seconds"] for one in json.loads((path / "run.json").read_text())["sessions"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0.0
+
+
+def _plain(source: Source) -> Source:
+    """What reading the written source gives: so a page is the same whichever it is made from."""
+    return Source(*json.loads(json.dumps(source, allow_nan=False)))
+
+
+# --- data files -----------------------------------------------------------------------------------
+
+
+def _read_file(path: Path) -> list[Source]:
+    if path.suffix != ".jsonl":
+        raise ValueError(f"{path} is no .jsonl data file, and no folder of a run or a sweep")
+    sources: list[Source] = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+        one = _object(path, number, line)
+        if "report" in one:
+            _check(path, number, one, HEADER)
+            if one["report"] != FORMAT:
+                raise ValueError(f"{path} was written by another version of jaxrl: make it anew with --data")
+            sources.append(Source(one, [], []))
+        elif not sources:
+            raise ValueError(f"{path} is no data of a report: make some with `jaxrl report RUN --data FILE`")
+        else:
+            _check(path, number, one, TRIAL)
+            (sources[-1].confirms if "confirms" in one else sources[-1].trials).append(one)
+    if not sources or not all(source.trials for source in sources):
+        raise ValueError(f"{path} has nothing finished in it: a header without trials")
+    return sources
+
+
+def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        one = json.loads(line)
+    except ValueError:
+        one = None
+    if not isinstance(one, dict):
+        raise ValueError(f"{path}, line {number}, is broken: it is no JSON object")
+    return one
+
+
+def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
+    """Raises ValueError where a line lacks what a page needs, or has it of another kind."""
+    wrong = [name for name, kind in kinds.items() if not isinstance(one.get(name), kind)]
+    if not wrong and kinds is HEADER and not all(isinstance(axis, str) for axis in one["axes"]):
+        wrong = ["axes"]
+    if not wrong and kinds is TRIAL:
+        wrong = _wrong_numbers(one)
+    if wrong:
+        raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong kind")
+
+
+def _wrong_numbers(one: dict[str, Any]) -> list[str]:
+    """Names of what a trial's line holds that are not the numbers they should be."""
+    died, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
+    steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
+    shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(
+        isinstance(part, list) and len(part) == len(steps) for part in (centre, *seeds)
+    )
+    right = {
+        "per_seed": all(map(_returned, one["per_seed"])),
+        "score": _returned(one.get("score")),
+        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in died.items()),
+        "curve": shaped
+        and all(isinstance(step, int) for step in steps)
+        and all(_returned(x) for part in (centre, *seeds) for x in part),
+    }
+    return [name for name, well in right.items() if not well]
+
+
+def _returned(value: Any) -> bool:
+    return value is None or (isinstance(value, int | float) and math.isfinite(value))

@@ -1,0 +1,76 @@
+"""Pieces of a page: everything that is text is escaped here, once."""
+
+from collections.abc import Sequence
+from html import escape
+
+from jaxrl.experiments.report.figures import number
+from jaxrl.experiments.statistics import Estimate
+
+LONG = 26  # words of a cell that may wrap
+
+
+class Html(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def tag(name: str, *parts: str, style: str = "") -> Html:
+    """An element; of its parts, what is no `Html` is escaped."""
+    named = f' class="{escape(style)}"' if style else ""
+    return Html(f"<{name}{named}>{''.join(map(safe, parts))}</{name}>")
+
+
+def safe(part: str) -> Html:
+    return part if isinstance(part, Html) else Html(escape(str(part)))
+
+
+def joined(*parts: str) -> Html:
+    return Html("".join(map(safe, parts)))
+
+
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1, marked: Sequence[int] = ()
+) -> Html:
+    """A table that scrolls by itself where it is too wide.
+
+    Args:
+      words: so many columns at the left hold words, the others numbers.
+      marked: numbers of rows that stand out.
+    """
+
+    def cells(kind: str, row: Sequence[str]) -> str:
+        styles = ["long" * (len(cell) > LONG) if i < words else "n" for i, cell in enumerate(row)]
+        return "".join(tag(kind, cell, style=style) for cell, style in zip(row, styles))
+
+    body = [tag("tr", Html(cells("td", row)), style="marked" * (i in marked)) for i, row in enumerate(rows)]
+    top = tag("thead", tag("tr", Html(cells("th", head))))
+    return tag("div", tag("table", top, tag("tbody", *body)), style="scroll")
+
+
+def figure(drawn: str, caption: str, legend: str = "") -> Html:
+    return tag("figure", Html(legend), Html(drawn), tag("figcaption", caption))
+
+
+def ends(estimate: Estimate, digits: int = 4) -> str:
+    """`481 to 500`, or a dash."""
+    return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}" if estimate.known else "–"
+
+
+def told(estimate: Estimate) -> str:
+    """`497 (95 % 481 to 500)`."""
+    return number(estimate.value) + (f" (95 % {ends(estimate)})" if estimate.known else "")
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def several(count: int, noun: str) -> str:
+    """`1 seed`, `8 seeds`."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

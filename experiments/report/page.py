@@ -1,0 +1,86 @@
+"""The page: what came of it first, then everything that it rests on, in one file that needs no other."""
+
+from html import escape
+
+from jaxrl.experiments.report import compare, sections, versus
+from jaxrl.experiments.report.compare import environment, method
+from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.report.markup import Html, several, tag
+from jaxrl.experiments.report.style import STYLE
+from jaxrl.experiments.statistics import RESAMPLES
+
+
+def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tuple[str, str]:
+    """The page of some sources, as HTML, and the sentence at its top.
+
+    Args:
+      ranges: of environments, the returns that are 0 and 1 where several environments are put together.
+
+    Raises:
+      ValueError: a range is given of an environment that is not there.
+    """
+    found = compare.entries(sources)
+    scale = versus.scale_of(found, ranges)
+    alone = len(sources) == 1
+    if alone:
+        (source,) = sources
+        heading, sentence, also = sections.title(source), sections.decision(source), sections.findings(source)
+        parts = []
+    else:
+        pairs = compare.pairs(found, scale)
+        heading, sentence, also = _heading(sources), versus.decision(found, scale, pairs), []
+        parts = [versus.section(found, scale, pairs)] * bool(found) + [sections.runs(sources)]
+    top = [tag("p", "jaxrl report", style="kind"), tag("h1", heading), tag("p", sentence, style="decision")]
+    if also:
+        top.append(tag("ul", *(tag("li", one) for one in also), style="findings"))
+    for source in sources:
+        if alone or len(source.trials) > 1:
+            name = "What was run" if alone else f"{source.about['name']}: {sections.title(source)}"
+            parts.append(sections.section(source, name, alone))
+    body = tag("main", tag("header", *top), *parts, _methods(sources))
+    return _document(heading, body), sentence
+
+
+def _heading(sources: list[Source]) -> str:
+    methods, places = set(map(method, sources)), {environment(source) for source in sources}
+    where = f"in {several(len(places), 'environment')}" if len(places) > 1 else f"on {next(iter(places))}"
+    what = next(iter(methods)) if len(methods) == 1 else several(len(methods), "method")
+    return f"{what} {where}"
+
+
+def _methods(sources: list[Source]) -> Html:
+    """How the numbers are made."""
+    told = {
+        "IQM": "the interquartile mean: the mean of what is left when the lowest and the highest quarter of "
+        "the seeds are cut off (Agarwal et al. 2021).",
+        "Intervals": f"percentile bootstrap, 95 %, {RESAMPLES:,} resamples of whole seeds, within each "
+        "environment. With few seeds they are too narrow rather than too wide: they cannot know what no "
+        "seed has shown.",
+        "Final return": "each seed’s last evaluation, or its last training return without any.",
+        "Agents that died": "count out of every score; a trial most of whose agents died has none.",
+    }
+    if any(len(source.trials) > 1 for source in sources):
+        told["Fresh seeds"] = (
+            "the best of many trials looks better than it is, for chance chose it too. Only seeds that did "
+            "not choose it tell how good it is."
+        )
+        told["Share of variance"] = (
+            "the first-order Sobol index of an axis (functional ANOVA, Hutter et al. 2014): the variance "
+            "between bins of trials along the axis, less what chance would put there, over that of all. "
+            "Its interval is a bootstrap over trials. It presumes that the axes were varied independently."
+        )
+    if len(sources) > 1:
+        told["P(first better)"] = (
+            "how often a seed of one method beats a seed of the other in the same environment, ties by half, "
+            "averaged over environments (Mann and Whitney’s U; Agarwal et al. 2021)."
+        )
+    items = [tag("p", tag("strong", f"{name}: "), what, style="note") for name, what in told.items()]
+    return tag("section", tag("h2", "How the numbers are made"), *items)
+
+
+def _document(title: str, body: Html) -> str:
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )

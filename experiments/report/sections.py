@@ -1,0 +1,412 @@
+"""The part of a page that tells of one run or one sweep."""
+
+import datetime
+import math
+import shlex
+from typing import Any
+
+import numpy as np
+
+from jaxrl.experiments.plot import format_steps, summary
+from jaxrl.experiments.report import figures, markup, trials
+from jaxrl.experiments.report.compare import best_of, environment, plain, seeds_of
+from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.report.figures import number
+from jaxrl.experiments.report.markup import Html, ends, joined, listed, percent, several, table, tag, told
+from jaxrl.experiments.statistics import MIN_TRIALS, Estimate, iqm
+
+FIRST_ROWS = 10  # of a table of trials; the others can be unfolded
+MOST_FADED = 300  # lines of other trials in a figure of curves
+
+
+def title(source: Source) -> str:
+    about = source.about
+    with_objective = f" ({about['objective']})" if about.get("objective") not in (None, "ppo") else ""
+    name = f"{about['algorithm']}{with_objective} on {environment(source)}"
+    return f"{name}: {several(len(source.trials), 'trial')}" if len(source.trials) > 1 else name
+
+
+def decision(source: Source) -> str:
+    """What came of it, in one sentence."""
+    trial, chosen = best_of(source)
+    if trial.get("score") is None:
+        return "No score: no episode ended, or most agents of every trial died."
+    seeds = len(seeds_of(trial))
+    found = f"IQM {told(trials.score(trial))}"
+    if len(source.trials) == 1 and not source.confirms:
+        return f"{found} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
+    what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in trial["values"].items())
+    if chosen:
+        return (
+            f"Best of {len(source.trials)}: {what} – {found} over the {several(seeds, 'seed')} that chose "
+            "it. It was not trained again with fresh seeds, so it looks better than it is."
+        )
+    curse = trials.winners_curse(source)
+    first = next((one for one in source.trials if one.get("trial") == trial["confirms"]), source.trials[0])
+    return (
+        f"Best: {what} – {found} over {several(seeds, 'fresh seed')}; "
+        f"chosen as {number(first['score'])}, so {_less(curse)}."
+    )
+
+
+def _less(curse: Estimate | None) -> str:
+    if curse is None:
+        return "nothing to compare it with"
+    if abs(curse.value) < 1e-9:
+        return "no less"
+    return f"{number(abs(curse.value))} {'less' if curse.value > 0 else 'more'}"
+
+
+def value(text: str) -> str:
+    """A value of an axis for people: numbers short, words as they are."""
+    numbers = figures.as_numbers([text])
+    return number(numbers[0]) if numbers else text
+
+
+def findings(source: Source) -> list[str]:
+    """What else a person should know before using the result."""
+    found = []
+    if len(source.trials) > 1:
+        found += _about_the_sweep(source)
+    asked = source.about["steps"]
+    if short(source):
+        found.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
+    dead = sum(len(one["died"]) for one in [*source.trials, *source.confirms])
+    if dead:
+        found.append(f"{several(dead, 'agent')} died (listed below) and counted out of the scores.")
+    return found
+
+
+def _about_the_sweep(source: Source) -> list[str]:
+    found = []
+    losses = trials.behind(source)
+    alike = sum(one is not None and one.low <= 0 for one in losses)
+    if alike:
+        seeds = source.about["seeds"]
+        found.append(
+            f"{alike} of the other {len(losses) - 1} trials cannot be told apart from the first by their "
+            f"{several(seeds, 'seed')}" + (", which are few." if seeds < 6 else ".")
+        )
+    if curse := trials.winners_curse(source):
+        reach = f" (95 % {ends(curse)})" if curse.known else ""
+        found.append(
+            f"Winner’s curse: as the best of {len(losses)} trials it scored {number(curse.value)}{reach} "
+            "more than with fresh seeds."
+        )
+    matters = trials.importance(source)
+    if matters:
+        first = matters[0]
+        found.append(
+            f"{plain(first.axis).capitalize()} explains {percent(first.share.value)} of the variance of the "
+            f"score by itself (95 % {percent(first.share.low)} to {percent(first.share.high)})."
+        )
+    return found
+
+
+def facts(source: Source) -> Html:
+    """What was run: settings, versions, and the command that does it again."""
+    about = source.about
+    device, versions = about.get("device") or {}, about.get("versions") or {}
+    pairs = [
+        ("algorithm", about["algorithm"]),
+        ("environment", environment(source)),
+        ("objective", about.get("objective")),
+        ("trials", f"{len(source.trials)}" if len(source.trials) > 1 else None),
+        ("search", about.get("search")),
+        ("seeds", f"{about['seeds']}, from {about['seed']}"),
+        ("steps per seed", f"{about['steps']:,}"),
+        ("measured by", f"{about['metric']} return" if about.get("metric") else None),
+        ("device", _device(device)),
+        ("trained for", _duration(about.get("wall_seconds"))),
+        ("started", _date(about.get("started"))),
+        ("commit", (about.get("git_commit") or "")[:12]),
+        ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jaxrl", "jax") if name in versions)),
+    ]
+    told = [tag("div", tag("dt", name), tag("dd", str(what))) for name, what in pairs if what]
+    return joined(tag("dl", *told), tag("pre", _command(about["command"])))
+
+
+def _command(words: list[str]) -> Html:
+    """A command that wraps between options rather than in them."""
+    parts: list[list[str]] = [[]]
+    for word in map(str, words):
+        if word.startswith("--"):
+            parts.append([])
+        parts[-1].append(word)
+    return tag("code", Html(" ".join(tag("span", shlex.join(part)) for part in parts)))
+
+
+def _device(device: dict[str, Any]) -> str:
+    kind, count = device.get("kind"), device.get("count")
+    return f"{count} × {kind}" if kind and isinstance(count, int) and count > 1 else str(kind or "")
+
+
+def _duration(seconds: float | None) -> str:
+    if not seconds:
+        return ""
+    minutes = round(seconds / 60)
+    return (
+        f"{seconds:.0f} s" if seconds < 120 else f"{minutes // 60} h {minutes % 60} min".removeprefix("0 h ")
+    )
+
+
+def _date(text: str | None) -> str:
+    try:
+        return datetime.datetime.fromisoformat(text or "").strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return ""
+
+
+# --- curves ---------------------------------------------------------------------------------------
+
+
+def curve_line(trial: dict[str, Any], label: str, style: str, thin: bool = False) -> figures.Line | None:
+    """The IQM over a trial's seeds with its band; None where there is no curve."""
+    curve = trial.get("curve")
+    if not curve or not curve["timesteps"]:
+        return None
+    returns = np.array(curve["per_seed"], np.float64).reshape(-1, len(curve["timesteps"]))
+    returns = returns[np.isfinite(returns).any(axis=1)]
+    if not len(returns):
+        return None
+    steps = np.array(curve["timesteps"], np.float64)
+    centre, low, high = summary(steps, returns, iqm, 0.95)
+    seeds = returns.tolist() if thin and len(returns) > 1 else []
+    return figures.Line(label, style, steps.tolist(), centre.tolist(), low.tolist(), high.tolist(), seeds)
+
+
+def curves(source: Source, label: str) -> Html:
+    """Learning curves of a run, or of a sweep's best trial before all others."""
+    best, chosen = best_of(source)
+    if len(source.trials) == 1 and not source.confirms:
+        line = curve_line(source.trials[0], "IQM over seeds", "c0", thin=True)
+        caption = (
+            "Each thin line is a seed; the thick line is their IQM, the band its 95 % bootstrap interval."
+        )
+        return _curve_figure([line], caption, label, named=False)
+    first = next((one for one in source.trials if one.get("trial") == best.get("confirms")), source.trials[0])
+    shown = [curve_line(first, f"trial {first.get('trial')}, the seeds that chose it", "c0")]
+    if not chosen:
+        shown.append(curve_line(best, f"trial {best['confirms']} with fresh seeds", "c1"))
+    others = [one for one in source.trials if one is not first and one.get("curve")][:MOST_FADED]
+    if others and shown[0]:
+        faded = [figures.Line("", "trials", one["curve"]["timesteps"], one["curve"]["iqm"]) for one in others]
+        shown = [figures.Line("other trials", "trials", shown[0].x, (), (), ()), *shown]
+        return _curve_figure(shown, CURVES_OF_A_SWEEP, label, behind=faded)
+    return _curve_figure(shown, CURVES_OF_A_SWEEP, label)
+
+
+CURVES_OF_A_SWEEP = (
+    "IQM over seeds; grey lines are the other trials. The bands are 95 % bootstrap intervals: where that of "
+    "the fresh seeds lies lower, chance helped to choose."
+)
+
+
+def _curve_figure(shown, caption: str, label: str, named: bool = True, behind=()) -> Html:
+    shown = [line for line in shown if line]
+    if not shown:
+        return Html("")
+    drawn = figures.lines(shown, "environment steps", label, format_steps, "learning curves", behind)
+    legend = figures.legend([(line.label, line.style) for line in shown]) if named else ""
+    return markup.figure(drawn, caption, legend)
+
+
+# --- trials ---------------------------------------------------------------------------------------
+
+
+def trial_table(source: Source) -> Html:
+    """All trials, best first, and the best one again with fresh seeds."""
+    axes = source.about["axes"]
+    found = [*source.confirms, *source.trials]
+    scores = [trials.score(one) for one in found]
+    known = [end for one in scores for end in one if math.isfinite(end)]
+    if not known:
+        return tag("p", "No trial has a score.", style="note")
+    low, high = min(known), max(known)
+    losses = [None] * len(source.confirms) + trials.behind(source)
+    lengths = len({one["steps"] for one in found}) > 1
+    span = tag("div", tag("span", number(low)), tag("span", number(high)), style="range")
+    head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, "behind the first"]
+    rows = []
+    for one, score, loss in zip(found, scores, losses):
+        fresh = "confirms" in one
+        name = f"{one['confirms']}, fresh" if fresh else str(one.get("trial", "–"))
+        plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
+        apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
+        settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
+        settings += [f"{one['steps']:,}"] * lengths
+        rows.append([name, number(score.value), ends(score), plotted, *settings, apart])
+    marked = range(len(source.confirms))
+    first = FIRST_ROWS + len(source.confirms)
+    shown = table(head, rows[:first], marked=marked)
+    if rows[first:]:
+        summary = tag("summary", f"the other {several(len(rows) - first, 'trial')}")
+        shown = joined(shown, tag("details", summary, table(head, rows[first:])))
+    caption = (
+        "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval; “behind the "
+        "first” compares seed by seed: where its interval holds 0, a trial is not told apart from the first."
+    )
+    return joined(shown, tag("p", caption, style="note"))
+
+
+def importance_table(source: Source) -> Html:
+    found = trials.importance(source)
+    count = len(trials.comparable(source))
+    if not found:
+        why = f"it takes at least {MIN_TRIALS} trials of one length, and scores that differ; here are {count}"
+        return tag("p", f"What matters cannot be told: {why}.", style="note")
+    rows = []
+    for one in found:
+        share = Html(figures.interval(one.share, 0.0, 1.0))
+        trend = Html(figures.interval(one.correlation, -1.0, 1.0, "c2", mark=0.0))
+        spread = f"{percent(one.share.low)} to {percent(one.share.high)}"
+        cells = [plain(one.axis), percent(one.share.value), spread, share]
+        rows.append([*cells, number(round(one.correlation.value, 2)), trend])
+    spans = [
+        tag("div", tag("span", a), tag("span", b), style="range") for a, b in (("0", "100 %"), ("−1", "1"))
+    ]
+    head = ["axis", "share of variance", "95 %", spans[0], "rank correlation", spans[1]]
+    rest = max(0.0, 1 - sum(one.share.value for one in found))
+    chance = trials.noise_share(source)
+    seeds = "" if math.isnan(chance) else f"; chance between seeds alone makes about {percent(chance)}"
+    caption = (
+        f"The share of the variance of the score that an axis explains by itself, over {count} trials. "
+        f"{percent(rest)} is left for axes together and for chance{seeds}. The rank correlation says whether "
+        "more is better (1) or worse (−1); an axis that is best in its middle has one near 0."
+    )
+    if any(one.get("score") is None for one in trials.comparable(source)):
+        caption += " Trials without a score count as the worst that was seen."
+    return joined(table(head, rows), tag("p", caption, style="note"))
+
+
+def _dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[figures.Dot]:
+    best = best_of(source)[0]
+    number_of_best = best.get("confirms", best.get("trial"))
+    dots = []
+    for one in found:
+        settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
+        words = f"trial {one.get('trial', '–')}: {told(trials.score(one))}; {settings}"
+        style = "best" if one.get("trial") == number_of_best else ""
+        values = tuple(str(one["values"].get(axis, "")) for axis in axes)
+        dots.append(figures.Dot(values, one.get("score"), words, style))
+    return dots
+
+
+def slices(source: Source) -> Html:
+    """The score against each axis that varies."""
+    found = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
+    dots = _dots(source, axes, found)
+    if not axes or all(one.score is None for one in dots):
+        return Html("")
+    drawn, told_what_matters = [], bool(trials.importance(source))
+    for index, axis in enumerate(axes):
+        means = trials.bin_means(trials.axis_values(found, axis), found) if told_what_matters else []
+        drawn.append(figures.slice_plot(plain(axis), dots, index, means, "IQM"))
+    caption = (
+        "A dot is a trial, orange the best one, and a cross is a trial without a score."
+        + " A bar is the mean of neighbouring trials: the shares of variance measure how these differ."
+        * told_what_matters
+    )
+    return markup.figure(tag("div", Html("".join(drawn)), style="slices"), caption)
+
+
+def parallel(source: Source) -> Html:
+    found = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
+    dots = _dots(source, axes, found)
+    if len(axes) < 2 or all(one.score is None for one in dots):
+        return Html("")
+    drawn = figures.parallel([plain(axis) for axis in axes], dots, "IQM")
+    caption = (
+        "A line is a trial and crosses each axis at its value; the stronger its blue the better it ranks, "
+        "orange is the best one, dotted has no score. Where strong lines run together, good trials agree."
+    )
+    return markup.figure(drawn, caption)
+
+
+def _numbered(trial: dict[str, Any]) -> list[tuple[int, float | None]]:
+    return list(enumerate(trial["per_seed"], trial["first_seed"]))
+
+
+def seed_table(trial: dict[str, Any]) -> Html:
+    numbered = _numbered(trial)
+    returns = [number(x) + "†" * (str(seed) in trial["died"]) for seed, x in numbered]
+    return table(["seed", *(str(seed) for seed, _ in numbered)], [["return", *returns]])
+
+
+def dead_rows(source: Source) -> list[list[str]]:
+    """Of each trial with dead agents: its name, and which died when."""
+    rows = []
+    for one in [*source.trials, *source.confirms]:
+        name = f"{one['confirms']}, fresh" if "confirms" in one else str(one.get("trial", "–"))
+        if one["died"]:
+            rows.append([name, listed([f"{seed} (by step {step:,})" for seed, step in one["died"].items()])])
+    return rows
+
+
+def _dead(head: list[str], rows: list[list[str]]) -> Html:
+    caption = (
+        "An agent is dead from the first interval in which a loss or a gradient of it is no finite number."
+    )
+    return joined(tag("p", caption, style="note"), table(head, rows, words=2))
+
+
+def short(source: Source) -> bool:
+    """Whether it is a run that is not finished."""
+    return len(source.trials) == 1 and source.trials[0]["steps"] < source.about["steps"]
+
+
+def section(source: Source, heading: str, alone: bool) -> Html:
+    """All that a page tells of one source.
+
+    Args:
+      alone: the page has no other, and has told its decision already.
+    """
+    metric = f"{source.about.get('metric') or 'final'} return"
+    parts = [tag("h2", heading)]
+    if not alone:
+        also = findings(source)
+        parts.append(tag("p", decision(source)))
+        parts += [tag("ul", *(tag("li", one) for one in also), style="findings")] * bool(also)
+    parts.append(facts(source))
+    many = len(source.trials) > 1
+    if many:
+        parts += [tag("h3", "Trials"), trial_table(source)]
+    if drawn := curves(source, metric):
+        parts += [tag("h3", "Learning curves"), drawn]
+    if many:
+        parts += [tag("h3", "What matters"), importance_table(source), slices(source), parallel(source)]
+    for one in [*source.confirms, *(() if many else source.trials)]:
+        fresh = ", with fresh seeds" if "confirms" in one else ""
+        parts += [tag("h3", f"Seed by seed{fresh}"), seed_table(one)]
+    if rows := dead_rows(source):
+        parts += [tag("h3", "Dead agents"), _dead(["trial", "seeds"], rows)]
+    return tag("section", *parts)
+
+
+def runs(sources: list[Source]) -> Html:
+    """What was run, of all sources of a page together, and of those that are runs each seed."""
+    rows, commands, returns, died = [], [], [], []
+    for source in sources:
+        about, one = source.about, source.trials[0]
+        device, versions = about.get("device") or {}, about.get("versions") or {}
+        settings = [environment(source), str(about["seeds"]), f"{about['steps']:,}"]
+        origin = [_device(device), (about.get("git_commit") or "–")[:12], versions.get("jax", "–")]
+        rows.append([about["name"], *settings, *origin, _date(about.get("started")) or "–"])
+        commands.append(_command(about["command"]))
+        if len(source.trials) == 1:
+            marks = [number(x) + "†" * (str(seed) in one["died"]) for seed, x in _numbered(one)]
+            returns.append([about["name"], str(one["first_seed"]), ", ".join(marks)])
+            died += [[about["name"], *row[1:]] for row in dead_rows(source)]
+    head = ["name", "environment", "seeds", "steps", "device", "commit", "jax", "started"]
+    parts = [tag("h2", "What was run"), table(head, rows, words=2)]
+    parts.append(tag("pre", joined(*dict.fromkeys(commands))))
+    unfinished = [source.about["name"] for source in sources if short(source)]
+    if unfinished:
+        parts.append(tag("p", f"Not finished: {listed(unfinished)}.", style="note"))
+    if returns:
+        parts += [tag("h3", "Seed by seed"), table(["name", "from seed", "final returns"], returns)]
+    if died:
+        parts += [tag("h3", "Dead agents"), _dead(["name", "seeds"], died)]
+    return tag("section", *parts)

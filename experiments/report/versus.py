@@ -1,0 +1,218 @@
+"""The part of a page that sets methods beside each other."""
+
+import math
+
+import numpy as np
+
+from jaxrl.experiments.plot import format_steps
+from jaxrl.experiments.report import compare, figures, markup
+from jaxrl.experiments.report.compare import Entry, Pair
+from jaxrl.experiments.report.figures import number
+from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, told
+from jaxrl.experiments.report.sections import curve_line
+from jaxrl.experiments.statistics import across_tasks, performance_profile
+
+NUM_THRESHOLDS = 101
+
+
+def scale_of(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+    """Ranges by environment; of one environment without a given range the returns stay as they are."""
+    scale = compare.ranges(found, given)
+    return scale if len(scale) > 1 or given else dict.fromkeys(scale, (0.0, 1.0))
+
+
+def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
+    """Which method is best, and from which it can be told apart, in one sentence."""
+    ranked = compare.aggregates(found, scale)
+    places = compare.shared_environments(found)
+    methods = list(dict.fromkeys(one.method for one in found))
+    if not found:
+        return "No run has a score: no episode ended, or most agents died."
+    if len(methods) == 1:
+        return f"{methods[0]} in {several(len(found), 'environment')}: see the returns below."
+    if not ranked:
+        return "No environment has been tried with all methods, so there is no best one over all."
+    first, (iqm, _) = next(iter(ranked.items()))
+    where, what = f"{len(places)} environments", "normalised IQM"
+    if len(places) == 1:
+        where, what = places[0] + ", the one environment that all have" * (len(scale) > 1), "IQM"
+        iqm = compare.aggregates(found, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
+    own = [pair for pair in pairs if first in (pair.first, pair.second)]
+    beaten = [_other(pair, first) for pair in own if pair.told_apart and pair.probability.value != 0.5]
+    alike = [_other(pair, first) for pair in own if _other(pair, first) not in beaten]
+    verdict = [f"better than {listed(beaten)}"] if beaten else []
+    verdict += [f"not told apart from {listed(alike)} by these seeds"] if alike else []
+    return f"Best in {where}: {first} – {what} {told(iqm)}; {', '.join(verdict)}."
+
+
+def _raw(scale) -> bool:
+    return set(scale.values()) == {(0.0, 1.0)}
+
+
+def _other(pair: Pair, name: str) -> str:
+    return pair.second if pair.first == name else pair.first
+
+
+def section(found: list[Entry], scale, pairs: list[Pair]) -> Html:
+    """Returns by method and environment, curves, profiles, and pairs of methods."""
+    methods = list(compare.aggregates(found, scale)) or list(dict.fromkeys(one.method for one in found))
+    styles = {name: figures.style_of(index) for index, name in enumerate(methods)}
+    parts = [tag("h2", "Side by side"), _returns(found, styles), _notes(found, scale)]
+    if len(methods) > 1:
+        parts += [_aggregates(found, scale, styles), _pairs(pairs, scale)]
+    for place in scale:
+        parts.append(_curves(found, place, styles))
+    if len(methods) > 1:
+        parts.append(_profiles(found, scale, styles))
+    return tag("section", *parts)
+
+
+def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
+    """A row for each method in each environment, on that environment's scale."""
+    rows = []
+    order = list(styles)
+    for place in dict.fromkeys(one.environment for one in found):
+        here = [one for one in found if one.environment == place]
+        here.sort(key=lambda one: order.index(one.method))
+        estimates = [across_tasks([list(one.returns.values())]) for one in here]
+        known = [x for estimate in estimates for x in estimate if math.isfinite(x)]
+        for one, estimate in zip(here, estimates):
+            plotted = Html(figures.interval(estimate, min(known), max(known), styles[one.method]))
+            seeds, steps = f"{len(one.returns)}{'*' * one.chosen}", f"{one.trial['steps']:,}"
+            shown = "" if one is not here[0] else place
+            rows.append([shown, one.method, seeds, steps, number(estimate.value), ends(estimate), plotted])
+    caption = (
+        "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, each environment on a "
+        "scale of its own."
+    )
+    if any(one.chosen for one in found):
+        caption += " * These seeds chose the best of several trials, so it looks better than it is."
+    head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
+    return joined(table(head, rows, words=2), tag("p", caption, style="note"))
+
+
+def _notes(found: list[Entry], scale) -> Html:
+    """What makes the numbers less than comparable, and how they were normalised."""
+    notes = []
+    for place in scale:
+        here = [one for one in found if one.environment == place]
+        if len({one.metric for one in here}) > 1:
+            notes.append(
+                f"{place}: evaluation and training returns stand together, which differ by themselves."
+            )
+        if len({one.trial["steps"] for one in here}) > 1:
+            notes.append(f"{place}: the methods were trained for different numbers of steps.")
+        if len({one.trial["steps"] for one in here}) == 1 < len({len(one.returns) for one in here}):
+            notes.append(f"{place}: the methods have different numbers of seeds.")
+    if not _raw(scale):
+        spans = "; ".join(f"{place} {number(low)} to {number(high)}" for place, (low, high) in scale.items())
+        notes.append(
+            f"Normalised returns are 0 and 1 at the ends of these ranges: {spans}. Unless given by --range "
+            "these are the least and the greatest final return shown, so they depend on what is compared."
+        )
+    return tag("ul", *(tag("li", one) for one in notes), style="findings") if notes else Html("")
+
+
+def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
+    here = [one for one in found if one.environment == place]
+    here.sort(key=lambda one: list(styles).index(one.method))
+    made = [curve_line(one.trial, one.method, styles[one.method], thin=len(here) == 1) for one in here]
+    drawn = [line for line in made if line]
+    if not drawn:
+        return Html("")
+    caption = "IQM over seeds; the bands are 95 % bootstrap intervals, each step by itself."
+    legend = figures.legend([(line.label, line.style) for line in drawn]) if len(styles) > 1 else ""
+    label = f"{here[0].metric or 'final'} return"
+    shown = figures.lines(drawn, "environment steps", label, format_steps, f"learning curves in {place}")
+    return joined(tag("h3", f"Learning curves: {place}"), markup.figure(shown, caption, legend))
+
+
+def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
+    """IQM and median over environments; nothing for one environment, where they stand already."""
+    ranked = compare.aggregates(found, scale)
+    places = compare.shared_environments(found)
+    if len(places) < 2:
+        return Html("")
+    known = [x for both in ranked.values() for estimate in both for x in estimate if math.isfinite(x)]
+    rows = []
+    for name, (iqm, median) in ranked.items():
+        plotted = Html(figures.interval(iqm, min(known), max(known), styles[name]))
+        rows.append([name, number(iqm.value), ends(iqm), plotted, number(median.value), ends(median)])
+    span = tag("div", tag("span", number(min(known))), tag("span", number(max(known))), style="range")
+    caption = (
+        f"Normalised returns of all seeds over {listed(places)}, environments weighing alike; the intervals "
+        "draw seeds within each environment (stratified bootstrap)."
+    )
+    head = ["method", "IQM", "95 %", span, "median", "95 %"]
+    shown = joined(table(head, rows), tag("p", caption, style="note"))
+    return joined(tag("h3", "Over all environments"), shown)
+
+
+def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
+    """What share of runs is above each return."""
+    places = compare.shared_environments(found)
+    tasks = {
+        name: [
+            compare.normalised(one, scale)
+            for one in found
+            if one.method == name and one.environment in places
+        ]
+        for name in styles
+    }
+    if not places or any(len(values) < 2 for some in tasks.values() for values in some):
+        return Html("")
+    every = np.concatenate([values for some in tasks.values() for values in some])
+    if np.ptp(every) == 0:
+        return Html("")
+    thresholds = np.linspace(every.min(), every.max(), NUM_THRESHOLDS)
+    drawn = []
+    for name, some in tasks.items():
+        profile = performance_profile(some, thresholds)
+        parts = [np.asarray(part).tolist() for part in (thresholds, *profile)]
+        drawn.append(figures.Line(name, styles[name], *parts))
+    label = "final return" if _raw(scale) else "normalised final return"
+    shown = figures.lines(drawn, label, "share of seeds above", number, "performance profiles")
+    caption = (
+        "How many seeds end above each return: a line that runs higher everywhere is better everywhere; "
+        "where lines cross, each is better at something. Bands are 95 % intervals, each return by itself."
+    )
+    legend = figures.legend([(line.label, line.style) for line in drawn])
+    return joined(tag("h3", "Performance profiles"), markup.figure(shown, caption, legend))
+
+
+def _pairs(pairs: list[Pair], scale) -> Html:
+    """Two methods at a time: who wins how often, by how much, and whether that could be chance."""
+    if not pairs:
+        return Html("")
+    rows = []
+    for pair in pairs:
+        plotted = Html(figures.interval(pair.probability, 0.0, 1.0, mark=0.5))
+        by = f"{number(pair.difference.value)} ({ends(pair.difference)})"
+        verdict = "told apart" if pair.told_apart else "not told apart"
+        many = f"{len(pair.environments)} × " if len(pair.environments) > 1 else ""
+        seeds = f"{many}{pair.seeds}, {'paired' if pair.paired else 'not paired'}"
+        methods = f"{pair.first} over {pair.second}"
+        won = f"{pair.probability.value:.2f}"
+        rows.append([methods, seeds, won, plotted, by, _p(pair.p), verdict])
+    span = tag("div", tag("span", "0"), tag("span", "1"), style="range")
+    head = ["first over second", "seeds", "P(first better)", span]
+    head += ["IQM, difference" if _raw(scale) else "normalised IQM, difference", "p (Holm)", ""]
+    caption = (
+        "The probability that a seed of the first beats one of the second, with its 95 % interval; the line "
+        "in the middle is a coin toss. Methods that had the same seeds are compared in pairs (paired "
+        "bootstrap, Wilcoxon’s signed-rank test), others, not paired, independently (a permutation test). "
+        f"Told apart means that p, corrected by Holm for {several(len(pairs), 'comparison')}, is below "
+        f"{compare.ALPHA}."
+    )
+    blind = [pair for pair in pairs if pair.least_p >= compare.ALPHA]
+    if blind:
+        caption += (
+            f" With so few seeds p can be no less than {_p(max(pair.least_p for pair in blind))}, whatever "
+            "they return: train more."
+        )
+    shown = joined(table(head, rows), tag("p", caption, style="note"))
+    return joined(tag("h3", "Which is better"), shown)
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

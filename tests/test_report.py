@@ -1,0 +1,653 @@
+"""Reports: the records, what the page says of them, and that bad input is one line."""
+
+import contextlib
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from jax.experimental.compilation_cache import compilation_cache
+
+from jaxrl.experiments import cli, statistics
+from jaxrl.experiments.report import compare, data, figures, page, sections, trials
+from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.statistics import bootstrap_interval, iqm
+
+SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
+SMALL += ["--config.num-steps", "8", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
+SMALL += ["--steps", "128", "--intervals", "4", "--eval-episodes", "2"]
+
+
+# --- records to try things on ---------------------------------------------------------------------
+
+
+def record(per_seed, first_seed=0, steps=1000, died=(), values=None, **others):
+    """A trial's record as `data` makes it, with a curve that rises to the final returns."""
+    living = [x for i, x in enumerate(per_seed) if x is not None and first_seed + i not in died]
+    points = [steps // 2, steps]
+    return {
+        "values": values or {},
+        "first_seed": first_seed,
+        "per_seed": list(per_seed),
+        "score": float(iqm(living)) if 2 * len(living) > len(per_seed) else None,
+        "died": {str(seed): 64 for seed in died},
+        "steps": steps,
+        "curve": {
+            "timesteps": points,
+            "iqm": [float(iqm(living)) / 2, float(iqm(living))] if living else [None, None],
+            "per_seed": [[None if x is None else x / 2, x] for x in per_seed],
+        },
+        **others,
+    }
+
+
+def source(found, confirms=(), words=(), environment="CartPole-v1", axes=(), **others):
+    kind = "sweep" if len(found) > 1 else "run"
+    command = ["jaxrl", "train" if kind == "run" else "sweep", "ppo", environment, *words]
+    about = {"report": 1, "kind": kind, "name": kind, "command": command, "algorithm": "ppo"}
+    about |= {"environment": environment, "env": {}, "objective": "ppo", "metric": "evaluation"}
+    about |= {"axes": list(axes), "steps": 1000, "seed": 0, "seeds": len(found[0]["per_seed"]), **others}
+    return Source(about, list(found), list(confirms))
+
+
+def a_sweep(num_trials=32, seeds=8, seed=0, confirm=True):
+    """The score follows the learning rate; gamma and the objective do nothing."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for number in range(num_trials):
+        rate, gamma = 10 ** generator.uniform(-4, -1), generator.choice([0.9, 0.95, 0.99])
+        level = 400 - 100 * abs(np.log10(rate) + 2.5)
+        values = {"--hp.learning-rate": repr(float(rate)), "--hp.gamma": str(gamma)}
+        values["--objective"] = str(generator.choice(["ppo", "dpo"]))
+        found.append(record(level + generator.normal(size=seeds) * 10, values=values, trial=number))
+    found.sort(key=lambda one: -one["score"])
+    again = record(np.array(found[0]["per_seed"]) - 20, first_seed=seeds, values=found[0]["values"])
+    again["confirms"] = found[0]["trial"]
+    axes = ["--hp.learning-rate", "--hp.gamma", "--objective"]
+    return source(found, [again] if confirm else [], axes=axes, search="random")
+
+
+def html_of(*sources, **ranges):
+    return page.build(list(sources), ranges)[0]
+
+
+def sentence_of(*sources):
+    return page.build(list(sources), {})[1]
+
+
+def text_of(html):
+    """What a person reads."""
+    body = html.partition("</head>")[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+class Checker(HTMLParser):
+    """Fails on a tag that is not closed, or closes what is not open."""
+
+    VOID = ("meta",)
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.seen = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open and self.open[-1] == tag, f"</{tag}> where {self.open[-3:]} are open"
+        self.open.pop()
+
+
+def well_formed(html):
+    """Parses a page; nothing in it is loaded from elsewhere."""
+    checker = Checker()
+    checker.feed(html)
+    checker.close()
+    assert not checker.open
+    assert html.startswith("<!DOCTYPE html>")
+    for tag, attrs in checker.seen:
+        assert tag not in ("script", "link", "iframe", "img", "object", "embed"), tag
+        assert not {"src", "href", "xlink:href", "style", "onload"} & set(attrs), (tag, attrs)
+        assert "nan" not in " ".join(map(str, attrs.values())).replace("nance", ""), (tag, attrs)
+    assert "http" not in html and "@import" not in html and "url(" not in html
+    return checker
+
+
+ODD = {
+    "a run": [source([record([1.0, 2.0, 3.0, 4.0])])],
+    "one seed": [source([record([1.0])])],
+    "two seeds, one dead": [source([record([1.0, 2.0], died=[1])])],
+    "no returns": [source([record([None, None])])],
+    "no returns in several": [source([record([None])]), source([record([None])], words=["--hp.gamma", "1"])],
+    "no curve": [source([record([1.0, 2.0]) | {"curve": None}])],
+    "a constant": [source([record([5.0] * 4)]), source([record([5.0] * 4)], words=["--hp.gamma", "1"])],
+    "a sweep": [a_sweep()],
+    "a sweep without fresh seeds": [a_sweep(confirm=False)],
+    "two trials of one seed": [a_sweep(2, seeds=1)],
+    "trials without values": [source([record([2.0, 1.0], trial=0), record([1.0, 1.0], trial=1)])],
+    "a sweep without any score": [
+        source(
+            [record([None, None], values={"--hp.gamma": g}, trial=i) for i, g in enumerate("01")],
+            axes=["--hp.gamma"],
+        )
+    ],
+    "a sweep, a run and another environment": [
+        a_sweep(),
+        source([record([1.0, 2.0, 3.0])]),
+        source([record([7.0, 8.0])], environment="Acrobot-v1"),
+    ],
+    "nine methods": [
+        source([record(np.arange(4.0) + i)], words=["--hp.gamma", f"0.{i}"], environment=name)
+        for i in range(9)
+        for name in ("A", "B")
+    ],
+    "the same command thrice": [source([record([1.0, 2.0])])] * 3,
+    "no environment in common": [
+        source([record([1.0, 2.0])], environment="A"),
+        source([record([1.0, 2.0])], environment="B", words=["--hp.gamma", "1"]),
+    ],
+    "axes of words and huge numbers": [
+        source(
+            [
+                record([x, x + 1.0], trial=i, values={"--config.hidden-sizes": size, "--hp.x": "1e30"})
+                for i, (x, size) in enumerate([(1e9, "64x64"), (-1e9, "8"), (1e-9, "16x16")] * 3)
+            ],
+            axes=["--config.hidden-sizes", "--hp.x"],
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.filterwarnings("error")
+def test_odd_records_make_a_page(name, tmp_path):
+    html = html_of(*ODD[name])
+    well_formed(html)
+    assert html == html_of(*ODD[name])
+    assert "nan" not in text_of(html)
+    data.write(tmp_path / "data.jsonl", ODD[name])
+    assert html_of(*data.read([tmp_path / "data.jsonl"])) == html
+
+
+def test_everything_is_escaped():
+    bad = "<script>alert('&')</script>"
+    one = record([1.0, 2.0], trial=0, values={f"--hp.{bad}": bad})
+    two = record([0.0, 1.0], trial=1, values={f"--hp.{bad}": "2"})
+    about = {"name": bad, "objective": bad, "device": {"kind": bad}, "versions": {"jax": bad}}
+    about |= {"git_commit": bad, "search": bad, "metric": bad}
+    swept = source([one, two], words=[bad], environment=bad, axes=[f"--hp.{bad}"], **about)
+    for sources in ([swept], [swept, source([record([1.0, 3.0])], environment=bad, **about)]):
+        html = html_of(*sources)
+        well_formed(html)
+        assert "<script" not in html and "&lt;script&gt;" in html
+
+
+def test_a_page_of_many_trials_is_small():
+    html = html_of(a_sweep(256))
+    assert len(html) < 5e6
+    assert html.count('class="path') == 256  # all of them stand in the parallel coordinates
+
+
+# --- what is said ---------------------------------------------------------------------------------
+
+
+def test_a_run_is_its_iqm_over_seeds():
+    values = [1.0, 5.0, 6.0, 7.0, 100.0]
+    low, high = bootstrap_interval(values, iqm)
+    assert sentence_of(source([record(values)])) == (
+        f"IQM 6 (95 % {figures.number(low)} to {figures.number(high)}) over 5 seeds after 1,000 steps."
+    )
+    assert "It is not finished: 500 of 1,000 steps." in text_of(html_of(source([record(values, steps=500)])))
+    assert "not finished" not in text_of(html_of(source([record(values)])))
+
+
+def test_the_best_trial_is_told_by_its_fresh_seeds():
+    found = [
+        record([500.0] * 4, trial=7, values={"--hp.learning-rate": "0.0031622776601683794"}),
+        record([400.0] * 4, trial=2, values={"--hp.learning-rate": "0.01"}),
+    ]
+    again = record([497.0] * 8, first_seed=4, values=found[0]["values"], confirms=7)
+    swept = source(found, [again], axes=["--hp.learning-rate"])
+    assert sentence_of(swept) == (
+        "Best: learning rate 0.003162 – IQM 497 (95 % 497 to 497) over 8 fresh seeds; "
+        "chosen as 500, so 3 less."
+    )
+    assert trials.winners_curse(swept) == (3, 3, 3)
+    text = text_of(html_of(swept))
+    assert "as the best of 2 trials it scored 3 (95 % 3 to 3) more than with fresh seeds" in text
+    better = record([503.0] * 8, first_seed=4, values=found[0]["values"], confirms=7)
+    assert "so 3 more." in sentence_of(source(found, [better], axes=["--hp.learning-rate"]))
+    alone = sentence_of(source(found, axes=["--hp.learning-rate"]))
+    assert "over the 4 seeds that chose it" in alone and "looks better than it is" in alone
+
+
+def test_trials_that_cannot_be_told_apart_are_counted():
+    best = np.array([10.0, 12.0, 14.0, 16.0])
+    found = [best, best - 1, best[::-1] - 0.1, best - 9]
+    swept = source([record(x, trial=i) for i, x in enumerate(found)])
+    losses = trials.behind(swept)
+    assert losses[0] is None
+    np.testing.assert_allclose(losses[1], 1)  # seed by seed: clearly behind, though the intervals overlap
+    assert losses[2].low < 0 < losses[2].high
+    text = text_of(html_of(swept))
+    assert (
+        "1 of the other 3 trials cannot be told apart from the first by their 4 seeds, which are few" in text
+    )
+
+
+def test_the_dead_are_listed_and_counted_out():
+    swept = source([record([1.0, 2.0, 3.0], trial=4), record([9.0, 9.0, 2.0], died=[0, 1], trial=5)])
+    assert compare.seeds_of(swept.trials[1]) == {2: 2.0}
+    text = text_of(html_of(swept))
+    assert "2 agents died" in text and "5 0 (by step 64) and 1 (by step 64)" in text
+    assert "Dead agents" not in text_of(html_of(source([record([1.0, 2.0])])))
+
+
+def test_what_matters_is_found():
+    swept = a_sweep(64)
+    first, *others = trials.importance(swept)
+    assert first.axis == "--hp.learning-rate" and first.share.value > 0.6
+    assert {one.axis for one in others} == {"--hp.gamma", "--objective"}
+    assert all(one.share.low == 0 for one in others)
+    (words,) = [one for one in others if one.axis == "--objective"]
+    assert np.isnan(words.correlation.value)  # words have no order
+    assert re.search(r"Learning rate explains \d+ % of the variance", text_of(html_of(swept)))
+    noise = np.mean([np.var(one["per_seed"], ddof=1) / 8 for one in swept.trials])
+    scores = [one["score"] for one in swept.trials]
+    assert trials.noise_share(swept) == pytest.approx(noise / np.var(scores))
+
+
+def test_dead_trials_count_as_the_worst_and_early_ones_not_at_all():
+    swept = a_sweep(24)
+    sick = record([None] * 8, trial=99, values=swept.trials[0]["values"])
+    early = record([0.0] * 8, trial=98, steps=100, values=swept.trials[0]["values"])
+    more = swept._replace(trials=[*swept.trials, early, sick])
+    assert len(trials.comparable(more)) == 25
+    scores = trials.filled_scores(trials.comparable(more))
+    assert scores[-1] == min(scores[:-1]) > 0
+    text = text_of(html_of(more))
+    assert "over 25 trials" in text and "count as the worst that was seen" in text
+
+
+def test_too_few_trials_say_nothing_of_what_matters():
+    text = text_of(html_of(a_sweep(7)))
+    assert "What matters cannot be told" in text and "explains" not in text
+
+
+# --- several methods ------------------------------------------------------------------------------
+
+
+def test_a_method_is_what_was_typed():
+    def named(*words, **others):
+        return compare.method(source([record([1.0])], words=words, **others))
+
+    assert (
+        named() == named("--seeds", "8", "--out=runs/x", "--no-compile-cache", "--env.length", "1") == "ppo"
+    )
+    assert named("--seed", "1", "--hp.gamma", "0.9", "--steps", "10") == "ppo --hp.gamma 0.9"
+    assert named("--hp.gamma=0.9") == "ppo --hp.gamma 0.9"
+    swept = a_sweep(12)
+    swept.about["command"][4:] = ["--hp.learning-rate", "log:1e-4:1e-1", "--trials", "12", "--config.x", "1"]
+    assert compare.method(swept) == "ppo --config.x 1 (best of 12 trials)"
+    assert compare.environment(source([record([1.0])], env={"length": 0.7})) == "CartPole-v1 (length 0.7)"
+
+
+def two_methods(shift, first_seed=0, environments=("A", "B"), seeds=8):
+    generator = np.random.default_rng(0)
+    made = []
+    for name in environments:
+        values = 100 + 10 * generator.normal(size=seeds)
+        better = values + shift + np.resize([1.0, -1.0], seeds) * np.linspace(1, 2, seeds)
+        made.append(source([record(values)], environment=name))
+        made.append(source([record(better, first_seed)], environment=name, words=["--hp.gamma", "1"]))
+    return made
+
+
+def test_a_better_method_is_told_apart():
+    found = compare.entries(two_methods(30.0))
+    (pair,) = compare.pairs(found, compare.ranges(found, {}))
+    assert (pair.first, pair.second) == ("ppo --hp.gamma 1", "ppo")
+    assert pair.paired and pair.told_apart and pair.probability.value > 0.9
+    assert pair.p == statistics.signed_rank_p(np.arange(1, 17)) == 2 / 2**16  # all 16 pairs on one side
+    text = sentence_of(*two_methods(30.0))
+    assert text.startswith("Best in 2 environments: ppo --hp.gamma 1 – normalised IQM")
+    assert text.endswith("; better than ppo.")
+
+
+def test_methods_that_are_alike_are_not_told_apart():
+    text = sentence_of(*two_methods(0.0))
+    assert "not told apart from" in text and "better than" not in text
+
+
+def test_other_seeds_are_no_pairs():
+    sources = two_methods(30.0, first_seed=4)
+    found = compare.entries(sources)
+    (pair,) = compare.pairs(found, compare.ranges(found, {}))
+    assert not pair.paired and pair.told_apart
+    assert "2 × 8, not paired" in text_of(html_of(*sources))
+    assert "2 × 8, paired" in text_of(html_of(*two_methods(30.0)))
+
+
+def test_a_dead_agent_takes_its_pair_with_it():
+    x, y = record([1.0, 2.0, 3.0, 4.0]), record([5.0, 5.0, 5.0, 9.0], died=[3])
+    found = compare.entries([source([x]), source([y], words=["--hp.gamma", "1"])])
+    (pair,) = compare.pairs(found, {"CartPole-v1": (0.0, 1.0)})
+    assert pair.paired and pair.seeds == 3 and pair.difference.value == 5 - 2
+
+
+def test_too_few_seeds_to_tell_are_told():
+    text = text_of(html_of(*two_methods(100.0, environments="A", seeds=4)))
+    assert "With so few seeds p can be no less than 0.125" in text
+    assert "With so few seeds" not in text_of(html_of(*two_methods(100.0, seeds=8)))
+
+
+def test_more_comparisons_need_more():
+    made = two_methods(6.0, environments="A")
+    (alone,) = compare.pairs(compare.entries(made), {"A": (0.0, 1.0)})
+    extra = source(
+        [record(100 + 10 * np.random.default_rng(5).normal(size=8))], environment="A", words=["--x"]
+    )
+    among = compare.pairs(compare.entries([*made, extra]), {"A": (0.0, 1.0)})
+    (same,) = [pair for pair in among if {pair.first, pair.second} == {alone.first, alone.second}]
+    assert same.p == pytest.approx(min(1, 3 * alone.p)) and len(among) == 3
+
+
+def test_returns_are_normalised_by_what_is_shown_or_given():
+    sources = [
+        source([record([0.0, 10.0])], environment="A"),
+        source([record([-500.0, -100.0])], environment="B"),
+    ]
+    found = compare.entries(sources)
+    shown = compare.ranges(found, {})
+    assert shown == {"A": (0.0, 10.0), "B": (-500.0, -100.0)}
+    given = compare.ranges(found, {"A": (0.0, 20.0)})
+    np.testing.assert_allclose(compare.normalised(found[0], given), [0, 0.5])
+    assert "A 0 to 10; B −500 to −100" in text_of(html_of(*sources))
+    assert "A 0 to 20; B −500 to −100" in text_of(html_of(*sources, A=(0.0, 20.0)))
+    with pytest.raises(ValueError, match="only A, B"):
+        compare.ranges(found, {"C": (0.0, 1.0)})
+
+
+def test_a_sweep_stands_for_its_fresh_seeds():
+    swept = a_sweep(12)
+    (entry,) = compare.entries([swept])
+    assert set(entry.returns) == set(range(8, 16)) and not entry.chosen
+    (entry,) = compare.entries([a_sweep(12, confirm=False)])
+    assert set(entry.returns) == set(range(8)) and entry.chosen
+    other = source([record([1.0, 2.0])])
+    assert "8* 1,000" in text_of(html_of(a_sweep(12, confirm=False), other))
+    assert "These seeds chose" not in text_of(html_of(swept, other))
+
+
+def test_what_does_not_compare_is_told():
+    sources = [
+        source([record([1.0, 2.0])]),
+        source([record([1.0, 2.0], steps=10)], words=["--hp.gamma", "1"]),
+    ]
+    assert "different numbers of steps" in text_of(html_of(*sources))
+    sources[1].about["metric"] = "training"
+    assert "evaluation and training returns stand together" in text_of(html_of(*sources))
+
+
+# --- figures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "log", "ticks"),
+    [
+        (0, 500, False, [0, 100, 200, 300, 400, 500]),
+        (-0.3, 1.1, False, [0, 0.5, 1]),
+        (0.91, 0.99, False, [0.92, 0.94, 0.96, 0.98]),
+        (1e-4, 1e-1, True, [1e-4, 1e-3, 1e-2, 1e-1]),
+        (0.02, 0.7, True, [0.02, 0.05, 0.1, 0.2, 0.5]),
+        (1e-9, 1e6, True, [1e-9, 1e-5, 1e-1, 1e3]),
+    ],
+)
+def test_ticks_are_round_and_few(low, high, log, ticks):
+    scale = figures.Scale(low, high, 0, 100, log)
+    np.testing.assert_allclose(scale.ticks(), ticks, rtol=1e-9)
+    assert scale(low) == 0 and scale(high) == 100
+
+
+def test_values_over_decades_lie_on_a_logarithmic_axis():
+    values = [repr(float(10.0**power)) for power in np.linspace(-4, -1, 10)]
+    places, ticks = figures.positions(values, 0, 100)
+    np.testing.assert_allclose(np.diff(places), np.diff(places)[0], atol=0.11)
+    assert [words for _, words in ticks] == ["1e−4", "0.001", "0.01", "0.1"]
+    places, ticks = figures.positions(["0.99", "0.9", "0.95", "0.9"], 0, 90)  # few values: equal steps
+    assert places == [75, 15, 45, 15] and ticks == [(15, "0.9"), (45, "0.95"), (75, "0.99")]
+    places, ticks = figures.positions(["b", "a"], 0, 100)
+    assert places == [75, 25] and ticks == [(25, "a"), (75, "b")]
+
+
+def test_a_better_trial_is_drawn_stronger():
+    dots = [figures.Dot((str(i), str(-i)), float(i), f"trial {i}") for i in range(16)]
+    dots[3] = dots[3]._replace(score=None)
+    drawn = figures.parallel(["a", "b"], dots, "IQM")
+    shades = dict(re.findall(r'class="path (\w+)" points="[^"]*"><title>(trial \d+)', drawn))
+    by_trial = {
+        trial: shade for shade, trial in re.findall(r'class="path (\w+)"[^>]*><title>(trial \d+)', drawn)
+    }
+    assert len(by_trial) == 16 and shades
+    assert by_trial["trial 15"] == "q7" and by_trial["trial 0"] == "q0" and by_trial["trial 3"] == "lost"
+
+
+def test_a_slice_has_a_dot_for_each_trial_and_a_bar_for_each_bin():
+    dots = [figures.Dot((str(i),), float(i), f"trial {i}", "best" * (i == 9)) for i in range(10)]
+    dots[4] = dots[4]._replace(score=None)
+    drawn = figures.slice_plot("a", dots, 0, [([0, 1, 2], 1.0), ([3, 5], 4.0)], "IQM")
+    assert (
+        drawn.count("<circle") == 9 and drawn.count('class="dead"') == 1 and drawn.count('class="mean"') == 2
+    )
+    assert drawn.rindex("trial 9") > drawn.rindex("trial 8")  # the best lies on top
+
+
+def test_the_curve_is_the_iqm_and_its_band():
+    returns = np.random.default_rng(0).normal(size=(8, 2))
+    one = record(returns[:, 1])
+    one["curve"]["per_seed"] = returns.tolist()
+    line = sections.curve_line(one, "a", "c0", thin=True)
+    np.testing.assert_allclose(line.y, iqm(returns))
+    np.testing.assert_allclose([line.low, line.high], bootstrap_interval(returns, iqm))
+    assert len(line.thin) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (500.0, "500"), (-0.25, "−0.25"), (3.1622e-5, "3.162e−5"), (1e-4, "1e−4"), (12345, "12,345"),
+     (1e30, "1e30"), (float("nan"), "–"), (None, "–"), (0.002263053, "0.002263")],
+)  # fmt: skip
+def test_numbers_are_written_for_people(value, text):
+    assert figures.number(value) == text
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+def command(*argv):
+    """Exit status, and what a command said."""
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        status = cli.main([str(word) for word in argv])
+    return status, said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A sweep, one of whose trials dies, and a run."""
+    folder = tmp_path_factory.mktemp("trained")
+    start = ["ppo", "CartPole-v1", *SMALL, "--seeds", 2]
+    axes = ["--hp.learning-rate", "1e-3,1e-2,1e30", "--confirm-seeds", 3]
+    for words in (
+        ["sweep", *start, *axes, "--out", folder / "sweep"],
+        ["train", *start, "--out", folder / "run"],
+    ):
+        status, said = command(*words)
+        assert status == 0, said
+    return folder
+
+
+def test_a_sweep_is_read_as_it_lies_there(trained):
+    (swept,) = data.read([trained / "sweep"])
+    lines = [json.loads(line) for line in (trained / "sweep" / "results.jsonl").read_text().splitlines()]
+    assert [one["trial"] for one in swept.trials] == [one["trial"] for one in lines[:-1]]
+    assert [one["per_seed"] for one in swept.trials] == [one["per_seed"] for one in lines[:-1]]
+    assert swept.about["search"] == "grid" and swept.about["axes"] == ["--hp.learning-rate"]
+    rows = [json.loads(x) for x in (trained / "sweep" / "group-1" / "metrics.jsonl").read_text().splitlines()]
+    for one in swept.trials:  # its lanes are those of its number
+        lanes = slice(2 * one["trial"], 2 * one["trial"] + 2)
+        expected = np.array([row["evaluation/return"][lanes] for row in rows], np.float64).T
+        np.testing.assert_allclose(np.array(one["curve"]["per_seed"], np.float64), expected, rtol=1e-4)
+        assert one["curve"]["timesteps"] == [row["timesteps"] for row in rows]
+    (again,) = swept.confirms
+    assert again["first_seed"] == 2 and len(again["per_seed"]) == 3
+    assert again["values"] == swept.trials[0]["values"]
+    assert trials.score(swept.trials[0])[1:] == tuple(swept.trials[0]["interval"])
+
+
+def test_data_makes_the_same_page(trained, tmp_path):
+    paths = [trained / "sweep", trained / "run"]
+    status, said = command(
+        "report", *paths, "--out", tmp_path / "a.html", "--data", tmp_path / "x" / "a.jsonl"
+    )
+    assert status == 0 and said.endswith("a.html\n") and said.startswith("Best in CartPole-v1")
+    assert command("report", tmp_path / "x" / "a.jsonl", "--data", tmp_path / "b.jsonl")[0] == 0
+    html = (tmp_path / "a.html").read_text()
+    assert (tmp_path / "x" / "a.html").read_text() == html
+    well_formed(html)
+    written = (tmp_path / "x" / "a.jsonl").read_text()
+    assert (tmp_path / "b.jsonl").read_text() == written
+    assert str(trained) not in written and str(trained) not in html and str(Path.home()) not in written
+    assert "--out sweep" in text_of(html)
+    text = text_of(html)
+    assert "(max_steps 50)" in text and "Dead agents" in text and "1e30" in text
+
+
+def test_a_page_lies_in_the_first_folder(trained):
+    for name in ("run", "sweep"):
+        status, said = command("report", trained / name)
+        assert status == 0 and said.splitlines()[-1] == str(trained / name / "report.html")
+        well_formed((trained / name / "report.html").read_text())
+
+
+def test_a_group_of_a_sweep_is_a_run_of_several_trials(trained):
+    (group,) = data.read([trained / "sweep" / "group-1"])
+    (swept,) = data.read([trained / "sweep"])
+    assert [one["per_seed"] for one in group.trials] == [one["per_seed"] for one in swept.trials]
+    assert group.about["axes"] == ["--hp.learning-rate"] and not group.confirms
+
+
+def test_further_keys_are_tolerated(trained, tmp_path):
+    """A search that stops trials early says with which steps, and may have no lanes to look up."""
+    swept = tmp_path / "sweep"
+    swept.mkdir()
+    for name in ("sweep.json", "results.jsonl"):
+        (swept / name).write_text((trained / "sweep" / name).read_text())
+    lines = [json.loads(line) for line in (swept / "results.jsonl").read_text().splitlines()][:-1]
+    lines[1] |= {"steps": 32, "rung": 0, "parent": 4, "score": None, "interval": None}
+    (swept / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (found,) = data.read([swept])
+    assert found.trials[1]["steps"] == 32 and found.trials[1]["rung"] == 0 and "curve" not in found.trials[0]
+    well_formed(html_of(found))
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+def refused(*argv, words):
+    status, said = command("report", *argv)
+    assert status == 2 and said.startswith("jaxrl: error: ") and said.count("\n") == 1, said
+    assert words in said, said
+
+
+def test_paths_that_are_no_runs(tmp_path, trained):
+    refused(words="jaxrl report RUN")
+    refused(tmp_path / "none", words="does not exist")
+    refused(tmp_path, words="neither a run nor a sweep")
+    (tmp_path / "a.txt").write_text("")
+    refused(tmp_path / "a.txt", words="no .jsonl data file")
+    refused(trained / "run", "--out", tmp_path / "a.pdf", words="must end in .html")
+    refused(trained / "run", "--data", tmp_path / "a.json", words="must end in .jsonl")
+    refused(trained / "run", "--out", tmp_path / "a.txt" / "a.html", words="a.txt")
+    refused(trained / "run", "--aut", "x", words="--out")
+    (tmp_path / "taken.html").mkdir()
+    refused(trained / "run", "--out", tmp_path / "taken.html", words="directory")
+
+
+def test_nothing_finished(tmp_path, trained):
+    for name, file in (("run", "run.json"), ("sweep", "sweep.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text((trained / name / file).read_text())
+        refused(tmp_path / name, words="nothing finished yet: go on with `jaxrl resume")
+    (tmp_path / "sweep" / "results.jsonl").write_text("")
+    refused(tmp_path / "sweep", words="no trials")
+    (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0, "gro')
+    refused(tmp_path / "sweep", words="results.jsonl, line 1, is broken")
+    (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0}')
+    refused(tmp_path / "sweep", words="values is missing")
+
+
+@pytest.mark.parametrize(
+    "given", ["CartPole-v1", "CartPole-v1=5", "CartPole-v1=5:5", "=0:1", "CartPole-v1=a:b"]
+)
+def test_ranges_that_are_none(trained, given):
+    refused(trained / "run", "--range", given, words="write ENV=LOW:HIGH")
+
+
+def test_a_range_of_an_environment_that_is_not_there(trained):
+    refused(trained / "run", "--range", "Acrobot-v1=0:1", words="only CartPole-v1")
+
+
+HEADER = source([record([1.0])]).about
+LINE = record([1.0, 2.0])
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ([], "nothing finished"),
+        ([HEADER], "nothing finished"),
+        ([HEADER, LINE, HEADER], "nothing finished"),
+        ([LINE], "no data of a report"),
+        ([[1, 2]], "line 1, is broken"),
+        ([HEADER | {"report": 2}, LINE], "another version"),
+        ([HEADER | {"command": None}, LINE], "line 1, is broken: command"),
+        ([HEADER | {"axes": [1]}, LINE], "line 1, is broken: axes"),
+        ([HEADER | {"versions": ["jax"]}, LINE], "line 1, is broken: versions"),
+        ([HEADER, LINE | {"per_seed": ["a", 1]}], "line 2, is broken: per_seed"),
+        ([HEADER, LINE | {"per_seed": [float("nan")]}], "line 2, is broken: per_seed"),
+        ([HEADER, LINE | {"died": {"a": 1}}], "line 2, is broken: died"),
+        ([HEADER, LINE | {"died": {"1": None}}], "line 2, is broken: died"),
+        ([HEADER, LINE | {"score": "high"}], "line 2, is broken: score"),
+        ([HEADER, LINE | {"curve": {"timesteps": [1]}}], "line 2, is broken: curve"),
+        ([HEADER, LINE | {"curve": LINE["curve"] | {"per_seed": [[1.0]]}}], "line 2, is broken: curve"),
+        ([HEADER, {"values": {}}], "line 2, is broken: per_seed"),
+    ],
+)
+def test_data_that_is_broken(tmp_path, lines, words):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    refused(tmp_path / "a.jsonl", words=words)
+
+
+def test_data_that_is_torn(tmp_path):
+    data.write(tmp_path / "a.jsonl", [source([record([1.0, 2.0])])])
+    whole = (tmp_path / "a.jsonl").read_text()
+    (tmp_path / "a.jsonl").write_text(whole[:-20])
+    refused(tmp_path / "a.jsonl", words="line 2, is broken")
