@@ -160,7 +160,8 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
 
     Args:
       kind: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
-        Sobol sequence, Sobol 1967). A search begins with the same, on the device in an order that says nothing.
+        Sobol sequence, Sobol 1967). A search begins with the same; on the device, in an order that says
+        nothing.
       trials: how many; 0 for a grid.
 
     Raises:
@@ -283,7 +284,7 @@ def _plain(one: Axis) -> dict[str, Any]:
 def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
-    """Writes `sweep.json`; `kind` is how is searched. Raises ValueError where the folder is taken, or cannot be written."""
+    """Writes `sweep.json`; `kind` is the search. ValueError where the folder is taken or cannot be written."""
     if (path / "sweep.json").exists() or (path / "run.json").exists():
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
