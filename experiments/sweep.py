@@ -284,7 +284,7 @@ def _plain(one: Axis) -> dict[str, Any]:
 def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
-    """Writes `sweep.json`; `kind` is the search. Raises ValueError where the folder is taken or unwritable."""
+    """Writes `sweep.json`; `kind` is the search. ValueError where the folder is taken or unwritable."""
     if (path / "sweep.json").exists() or (path / "run.json").exists():
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
