@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl import envs
+from jaxrl import envs, train
 from jaxrl.experiments import plot, runs, trainer
 from jaxrl.experiments.reporters import duration, size
-from jaxrl.train import use_cores
 
 PROBE_SECONDS = 1.0
 CHUNKS = (4, 16, 32)  # beside the usual, where a run is long enough for finding out
@@ -132,28 +131,37 @@ def _evaluation(spec, programs, compiled, at) -> float:
 
 
 def choose_chunk(spec: runs.Spec) -> int:
-    """Agents at a time for a long run on a CPU: the usual, unless another is measured to be faster.
+    """Agents at a time: the usual, unless that needs more memory than there is, or the run is long and
+    another number is measured to be faster.
 
     Returns:
       A number for `Spec.chunk`, 0 for the usual. It is part of what a run computes, to rounding, so it is
       decided once, before the run begins.
+
     """
-    share = spec.lanes // jax.device_count()
-    few = spec.lanes * spec.steps < LONG * SLOW
-    if jax.default_backend() != "cpu" or share <= min(CHUNKS) or few:
+    share = spec.lanes // train.mesh(spec.lanes).size
+    if share < 2 or spec.lanes * spec.steps < LONG * SLOW:
         return 0
     usual = _seconds(spec, 0)
-    if usual * runs.build(spec).num_updates < LONG:
+    if usual is None:
+        halves = (share // 2**i for i in range(1, share.bit_length()))
+        return next((chunk for chunk in halves if _seconds(spec, chunk) is not None), 0)
+    if jax.default_backend() != "cpu" or usual * runs.build(spec).num_updates < LONG:
         return 0
-    measured = {chunk: _seconds(spec, chunk) for chunk in CHUNKS if chunk <= share}
-    best = min(measured, key=measured.__getitem__)
-    return best if measured[best] * GAIN < usual else 0
+    measured = {chunk: _seconds(spec, chunk) or math.inf for chunk in CHUNKS if chunk <= share}
+    best = min(measured, key=measured.get, default=0)
+    return best if measured.get(best, math.inf) * GAIN < usual else 0
 
 
-def _seconds(spec: runs.Spec, chunk: int) -> float:
+def _seconds(spec: runs.Spec, chunk: int) -> float | None:
+    """Of an update with so many agents at a time; None where that does not fit into the memory."""
     spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
     programs = runs.build(spec)
     compiled = trainer.compile_programs(programs, spec)
+    try:
+        require_room(spec, compiled.memory or 0)
+    except ValueError:
+        return None
     return probe(programs, compiled, trainer.start(programs, spec, compiled))[0]
 
 
@@ -207,7 +215,7 @@ def main() -> None:
     """Reads a Spec from standard input and prints what its run will take."""
     given = json.load(sys.stdin)
     spec = runs.from_json(given["spec"])
-    use_cores()
+    train.use_cores()
     if given["compile_cache"]:
         runs.enable_compile_cache()
     print(plan(spec).told(spec))

@@ -25,12 +25,21 @@ def test_python_examples_run(capsys):
     assert "Drift" in capsys.readouterr().out
 
 
-def test_examples_of_the_page_on_environments_run():
-    page = (Path(__file__).parent.parent / "docs" / "environments.md").read_text()
+def scope_of(page):
+    """What the examples of a page leave behind."""
+    text = (Path(__file__).parent.parent / "docs" / page).read_text()
     scope = {"__name__": "page"}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(compile(block, "environments.md", "exec"), scope)
-    assert scope["env"].observation_space.shape == (4,)
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(compile(block, page, "exec"), scope)
+    return scope
+
+
+def test_examples_of_the_page_on_environments_run():
+    assert scope_of("environments.md")["env"].observation_space.shape == (4,)
+
+
+def test_examples_of_the_page_on_search_run():
+    assert scope_of("search.md")["state"].strategy.parent.shape == (5, 8, 2)
 
 
 def test_the_page_on_environments_shows_what_was_compared():
@@ -64,7 +73,8 @@ def test_sweeping_commands_parse():
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
         _, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
-        assert len(sweep.draw(axes, chosen.search, chosen.trials, chosen.seed)) >= 8
+        kind = sweep.resolved(axes, chosen.search, chosen.trials)
+        assert len(sweep.draw(axes, kind, chosen.trials, chosen.seed)) >= 8
 
 
 def test_reporting_commands_run(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Sweeps: what is tried, in how many programs, and that every trial is the agent it would be alone."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -281,6 +282,23 @@ def test_a_dry_run_tells_memory_and_time(tmp_path):
     peak = re.search(r"memory: ([\d.]+) MB at most", said)
     times = re.search(r"training ([\d.]+) s, evaluating ([\d.]+) s, starting and saving ([\d.]+) s", said)
     assert 100 < float(peak[1]) < 4000 and all(float(seconds) < 100 for seconds in times.groups()), said
+
+
+def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
+    words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "32", "--steps", "200000"]
+    spec = cli.meant("train", cli.train_options, words)[0]
+    assert spec.lanes * spec.steps > planning.LONG * planning.SLOW
+    told = {0: 1.0, 4: 0.9, 16: 0.5}
+    monkeypatch.setattr(planning, "_seconds", lambda spec, chunk: told.get(chunk))
+    assert planning.choose_chunk(spec) == 16
+    told |= {4: 0.99, 16: 0.96}  # within what is noise
+    assert planning.choose_chunk(spec) == 0
+    told[0] = 1e-6  # over in a moment, whatever it is
+    assert planning.choose_chunk(spec) == 0
+    told[0] = None  # does not fit: the largest half that does
+    assert planning.choose_chunk(spec) == 4
+    few = dataclasses.replace(spec, steps=1000)
+    assert planning.choose_chunk(few) == 0
 
 
 def test_what_does_not_fit_is_told():
