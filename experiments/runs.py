@@ -41,6 +41,7 @@ class Spec:
     Attributes:
       steps: environment steps per seed; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
+      shard: what several devices divide among them: agents, or the environments of one agent.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
         of the objective as `objective.clip_eps`); every trial has all the seeds. Empty: one trial.
       intervals: rows of metrics and evaluations over the run; checkpoints are made at most as often.
@@ -59,6 +60,7 @@ class Spec:
     intervals: int
     eval_episodes: int
     trials: tuple[dict[str, float], ...] = ()
+    shard: Literal["agents", "envs"] = "agents"
 
     @property
     def agents(self) -> int:
@@ -98,6 +100,8 @@ class Spec:
         data = dataclasses.asdict(self)
         if not self.trials:  # as it was before there were any: old checkpoints are still this run's
             del data["trials"]
+        if self.shard == "agents":
+            del data["shard"]
         return data
 
 
@@ -190,6 +194,7 @@ class Programs:
     init: Any  # (keys) -> state
     evaluate: Any  # (state, keys) -> Evaluation [P, E]
     sharding: NamedSharding  # of whatever has an axis of agents
+    split: Any = None  # of one agent over its environments: (state) -> shardings
 
 
 def build(spec: Spec) -> Programs:
@@ -201,8 +206,12 @@ def build(spec: Spec) -> Programs:
     check_numbers(spec)
     env = envs.make(spec.environment, **spec.env)
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
-    mesh = train.mesh(spec.lanes)
-    algo = train.population(single, vary_hparams=bool(spec.trials), mesh=mesh)
+    split = spec.shard == "envs"
+    mesh = train.mesh_of_environments(spec.config.num_envs) if split else train.mesh(spec.lanes)
+    of_agents = None if split else mesh
+    algo = train.population(single, vary_hparams=bool(spec.trials), mesh=of_agents)
+    if split:
+        algo = train.over_environments(algo, mesh)
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
     num_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
@@ -216,9 +225,12 @@ def build(spec: Spec) -> Programs:
         num_updates=num_updates,
         init=jax.jit(lambda keys: algo.init(keys, hp)),
         evaluate=jax.jit(
-            train.over_agents(partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), mesh)
+            train.over_agents(
+                partial(_evaluate, env, single.act, max(spec.eval_episodes, 1)), (0, 0), of_agents
+            )
         ),
-        sharding=NamedSharding(mesh, PartitionSpec("agents")),
+        sharding=NamedSharding(mesh, PartitionSpec() if split else PartitionSpec("agents")),
+        split=partial(train.split_environments, mesh) if split else None,
     )
 
 
@@ -240,6 +252,10 @@ def check_numbers(spec: Spec) -> None:
         require(getattr(spec, name) >= 1, name, getattr(spec, name), "be at least 1")
     for name in ("eval_episodes", "seed"):
         require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
+    if spec.shard == "envs" and spec.agents > 1:
+        raise ValueError(
+            f"--shard envs divides one agent, not {spec.agents}: take --seeds 1, or leave it out"
+        )
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
     hparams = hparam_names(spec.hparams)
@@ -344,6 +360,12 @@ def claim(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def require_seen(path: Path) -> None:
+    """Raises ValueError where this process does not see the folder of the run."""
+    if not (path / "run.json").exists():
+        raise ValueError(f"{path} is not seen by all processes: give an --out in a folder that they share")
 
 
 def provenance() -> dict[str, Any]:
