@@ -7,6 +7,7 @@ who does not answer is named. In a single process every function here gives back
 """
 
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax._src import distributed  # the store has no public name; orbax takes it from here, too
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl.types import PyTree
 
@@ -153,12 +155,16 @@ def _place(leaf, sharding):
 
 
 def fetch(tree: PyTree) -> PyTree:
-    """Arrays that are spread over processes, whole in every process. All must call it."""
+    """Arrays that are spread over processes by one mesh, whole in every process. All must call it."""
     if not several():
         return tree
-    from jax.experimental import multihost_utils
+    (mesh,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), _everywhere(mesh)(tree))
 
-    return multihost_utils.process_allgather(tree, tiled=True)
+
+@functools.lru_cache(maxsize=16)
+def _everywhere(mesh):
+    return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 # --- joining -------------------------------------------------------------------------------------
