@@ -293,7 +293,7 @@ def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -
         while len(here) < num_processes - 1 and not trouble:
             if time.monotonic() > deadline:
                 missing = ", ".join(str(k) for k in range(1, num_processes) if k not in here)
-                trouble = f"process {missing} of {num_processes} has not come to {coordinator} in time"
+                trouble = f"of {num_processes} processes have not come to {coordinator} in time: {missing}"
                 break
             try:
                 server.settimeout(_left(deadline))

@@ -72,7 +72,7 @@ def mesh(size: int) -> Mesh:
     """
     processes = jax.process_count()
     if size % processes:
-        possible = ", ".join(str(n) for n in range(1, processes) if size % n == 0)
+        possible = " or ".join(str(n) for n in range(1, processes) if size % n == 0)
         raise ValueError(
             f"{size} lanes of agents cannot be shared out evenly among {processes} processes: take "
             f"{possible} of them, or another number of agents"
