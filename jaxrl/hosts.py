@@ -220,6 +220,7 @@ def _initialize(coordinator, num_processes, process_id, seconds) -> None:
             initialization_timeout=seconds,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
+        jax.devices()  # a backend starts in all processes at once, or not at all
     except ValueError as error:
         raise ValueError(
             f"no cluster was detected that says how processes join ({error}): give --coordinator "
@@ -280,7 +281,8 @@ def _left(deadline: float) -> float:
 
 def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -> str:
     """Process 0's part; returns what is wrong, or nothing."""
-    here: dict[int, socket.socket] = {}
+    callers: list[socket.socket] = []
+    here: set[int] = set()
     trouble = ""
     with contextlib.ExitStack() as stack:
         both = socket.has_dualstack_ipv6()
@@ -302,15 +304,16 @@ def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -
                 number, theirs = json.loads(caller.makefile().readline(100))
             except (OSError, ValueError, TypeError):
                 continue  # nobody, or somebody else's call
+            callers.append(caller)
             if theirs != num_processes:
                 trouble = f"--num-processes is {theirs} in process {number}, but {num_processes} in process 0"
             elif number in here:
                 trouble = f"--process-id {number} was given to two processes"
-            here[number] = caller
-        for caller in here.values():
+            here.add(number)
+        for caller in callers:
             with contextlib.suppress(OSError):
                 caller.sendall(json.dumps(trouble).encode() + b"\n")
-        for caller in here.values():  # they hang up first, so that the port is free at once
+        for caller in callers:  # they hang up first, so that the port is free at once
             with contextlib.suppress(OSError):
                 caller.recv(1)
     return trouble
