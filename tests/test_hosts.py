@@ -1,6 +1,7 @@
 """Several processes train what one trains; a run moves between numbers of processes and devices."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
@@ -14,8 +15,10 @@ import time
 import jax
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
-from jaxrl import checkpoint, hosts, logger, train
+from jaxrl import checkpoint, envs, hosts, logger, train
+from jaxrl.algos import ppo
 from jaxrl.experiments import cli, runs, sweep, trainer
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]
@@ -236,8 +239,7 @@ from dataclasses import replace
 from pathlib import Path
 
 path, shard = Path(sys.argv[1]), sys.argv[2]
-sizes = dict(num_envs=8, num_steps=8, hidden_sizes=(8,), num_epochs=1, num_minibatches=2)
-config = ppo.Config(**sizes, memory_size=0 if shard == "agents" else 4, normalize_obs=True)
+config = ppo.Config(num_envs=8, num_steps=8, hidden_sizes=(8,), num_epochs=1, num_minibatches=2)
 spec = runs.Spec(algorithm="ppo", environment="CartPole-v1", env={}, objective="ppo", config=config,
                  hparams=ppo.Hparams(), steps=640, seed=0, seeds=8 if shard == "agents" else 1, intervals=1,
                  eval_episodes=0, shard=shard)
@@ -309,15 +311,28 @@ def test_eight_devices_move_to_two(folder, shard):
     assert any(x.tobytes() != y.tobytes() for x, y in zip(held["saved"], held["later"]))
 
 
+def test_what_of_a_state_is_divided():
+    config = ppo.Config(num_envs=4, num_steps=4, num_minibatches=2, memory_size=4, normalize_reward=True)
+    algo = train.population(ppo.make(envs.make("CartPole-v1"), config))
+    state = jax.eval_shape(algo.init, jax.random.split(jax.random.key(0), 1), algo.hparams)
+    mesh = train.mesh_of_environments(4 * len(jax.devices()))
+    where = train.split_environments(mesh, state)
+    divided = ("env_state", "timestep", "memory")
+    for name, value in vars(where).items():
+        found = {leaf.spec for leaf in jax.tree.leaves(value)}
+        assert found == {PartitionSpec(None, "envs")} if name in divided else found <= {PartitionSpec()}, name
+
+
 def test_a_divided_agent_on_the_command_line(tmp_path, capsys):
+    path = tmp_path / "run"
     words = ["train", "ppo", "CartPole-v1", *FLAGS, "--seeds", "1", "--steps", "64", "--intervals", "2"]
-    for shard in ("envs", "agents"):
-        assert cli.main([*words, "--shard", shard, "--out", str(tmp_path / shard)]) == 0
-    assert runs.read_info(tmp_path / "envs")["spec"]["shard"] == "envs"
-    assert "shard" not in runs.read_info(tmp_path / "agents")["spec"]
-    assert curve(tmp_path / "envs") == curve(tmp_path / "agents")  # on one device they are the same
-    assert cli.main(["evaluate", str(tmp_path / "envs"), "--episodes", "2"]) == 0
-    assert cli.main(["resume", str(tmp_path / "envs")]) == 0
+    assert cli.main([*words, "--shard", "envs", "--out", str(path)]) == 0
+    info = runs.read_info(path)
+    assert info["spec"]["shard"] == "envs"
+    plain = dataclasses.replace(runs.from_json(info["spec"]), shard="agents").to_json()
+    assert "shard" not in plain and runs.from_json(plain).shard == "agents"
+    assert cli.main(["evaluate", str(path), "--episodes", "2"]) == 0
+    assert cli.main(["resume", str(path)]) == 0
     assert "complete already" in capsys.readouterr().out
 
 
