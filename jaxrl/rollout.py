@@ -87,10 +87,12 @@ def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
     else:
         keys = jax.random.split(key, num_epochs)
         order = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(keys)
+    if not (devices := jax.sharding.get_abstract_mesh().shape.get("envs")):
+        return order.reshape((num_epochs * num_minibatches, -1))
+    if num_epochs % devices == 0:  # each sorts some of the epochs
+        order = jax.lax.with_sharding_constraint(order, PartitionSpec("envs"))
     order = order.reshape((num_epochs * num_minibatches, -1))
-    if "envs" in jax.sharding.get_abstract_mesh().axis_names:  # of `train.over_environments`
-        order = jax.lax.with_sharding_constraint(order, PartitionSpec(None, "envs"))
-    return order
+    return jax.lax.with_sharding_constraint(order, PartitionSpec(None, "envs"))
 
 
 @jax.named_scope("metrics")

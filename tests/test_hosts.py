@@ -239,7 +239,7 @@ from dataclasses import replace
 from pathlib import Path
 
 path, shard = Path(sys.argv[1]), sys.argv[2]
-config = ppo.Config(num_envs=8, num_steps=8, hidden_sizes=(8,), num_epochs=1, num_minibatches=2)
+config = ppo.Config(num_envs=8, num_steps=8, hidden_sizes=(8,), num_epochs=2, num_minibatches=2)
 spec = runs.Spec(algorithm="ppo", environment="CartPole-v1", env={}, objective="ppo", config=config,
                  hparams=ppo.Hparams(), steps=640, seed=0, seeds=8 if shard == "agents" else 1, intervals=1,
                  eval_episodes=0, shard=shard)
