@@ -159,7 +159,7 @@ def fetch(tree: PyTree) -> PyTree:
     if not several():
         return tree
     (mesh,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
-    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_data(0)), _everywhere(mesh)(tree))
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0), _everywhere(mesh)(tree))
 
 
 @functools.lru_cache(maxsize=16)
