@@ -82,8 +82,28 @@ def dispatch(argv: list[str]) -> int:
         print(f"jaxrl {jaxrl.__version__}")
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    table = dict(zip(COMMANDS, functions))
-    return names.lookup("command", table, argv[0])(argv[1:])
+    command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
+    with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
+        return command(argv[1:])
+
+
+@contextlib.contextmanager
+def _processes(argv: list[str]):
+    """Joins the other processes, if the command is for several: before anything starts JAX's backend."""
+    flags = ("--coordinator", "--num-processes", "--process-id", "--join-seconds")
+    words = [f"--{word[2:].replace('_', '-')}" if word.startswith("--") else word for word in argv]
+    given = {flag: _value_of(flag, words, "") for flag in flags}
+    if not any(given.values()) or {"-h", "--help"} & set(argv):
+        yield
+        return
+    from jaxrl import hosts
+
+    for flag in flags[1:]:
+        if given[flag] and not re.fullmatch(r"-?\d+", given[flag]):
+            raise UsageError(f"{flag} takes a whole number, not {given[flag]}")
+    numbers = [int(given[flag]) if given[flag] else None for flag in flags[1:]]
+    with hosts.joined(given["--coordinator"], *numbers[:2], 60 if numbers[2] is None else numbers[2]):
+        yield
 
 
 USAGE = """\
@@ -187,6 +207,11 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
+        shard: Literal["agents", "envs"] = "agents"  # what devices divide: agents, or environments of one
+        coordinator: str = ""  # several processes: ADDRESS:PORT at which process 0 is found, or auto
+        num_processes: int | None = None  # several processes: how many
+        process_id: int | None = None  # several processes: which one this is, from 0
+        join_seconds: int = 60  # several processes: how long to wait for the others to come
         out: Path | None = None  # folder of the run; otherwise one in runs/
         tensorboard: bool = False  # also write TensorBoard files into the folder
         wandb: bool = False  # also log to Weights & Biases
@@ -238,7 +263,7 @@ def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
     spec, chosen, extra = meant("train", train_options, argv)
-    path = chosen.out or runs.default_folder(spec)
+    path = chosen.out or shared(runs.default_folder, spec)
     if chosen.dry_run:
         return dry_run(path, spec, extra)
     return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
@@ -262,6 +287,7 @@ def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str
         intervals=chosen.intervals,
         eval_episodes=chosen.eval_episodes,
         chunk=chosen.chunk,
+        shard=chosen.shard,
     )
     extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if not chosen.save_every_seconds >= 0:
@@ -296,6 +322,7 @@ def sweep_options(algorithm: str, environment: str, objective_name: str) -> type
 
 
 def sweep(argv: list[str]) -> int:
+    from jaxrl import hosts
     from jaxrl.experiments import runs, search
     from jaxrl.experiments import sweep as sweeps
 
@@ -326,19 +353,20 @@ def sweep(argv: list[str]) -> int:
         groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:
         runs.build(group.spec)  # whatever makes no sense is told here
-    path = chosen.out or runs.default_folder(spec, "sweep-")
+    path = chosen.out or shared(runs.default_folder, spec, "sweep-")
     print(_plan(path, axes, trials, groups), flush=True)
     if chosen.dry_run:
         for number, group in enumerate(groups, 1):
             dry_run(path / f"group-{number}", group.spec, extra)
         return 0
     extra["confirm_seeds"] = chosen.confirm_seeds
-    if not chosen.chunk:
+    if not chosen.chunk and not hosts.several():
         if extra["compile_cache"]:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["batches"] = chosen.generations if chosen.search == "optuna" else 1
-    sweeps.create_folder(path, axes, kind, trials, groups, extra, ["jaxrl", "sweep", *argv])
+    command = ["jaxrl", "sweep", *argv]
+    hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
     return carry_on_sweep(path)
 
 
@@ -355,6 +383,7 @@ def _plan(path: Path, axes, trials, groups) -> str:
 
 def carry_on_sweep(path: Path) -> int:
     """Trains a sweep from where its folder stands: its groups, the confirmation, the table."""
+    from jaxrl import hosts
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
 
@@ -362,7 +391,7 @@ def carry_on_sweep(path: Path) -> int:
     options = {name: value for name, value in info["options"].items() if name in runs.OPTIONS}
 
     def done(folder: Path, spec) -> int:
-        made = (folder / "run.json").exists()
+        made = hosts.by_leader((folder / "run.json").exists)
         return carry_on(folder, spec, options, None if made else info["command"], whole=path)
 
     for number in itertools.count(1):
@@ -371,11 +400,12 @@ def carry_on_sweep(path: Path) -> int:
             break
         if status := done(path / f"group-{number}", group.spec):
             return status
-    again = sweeps.confirmation(path)
-    if again and (status := done(path / "confirm", again)):
+    again = hosts.by_leader(lambda: (best := sweeps.confirmation(path)) and best.to_json())
+    if again and (status := done(path / "confirm", runs.from_json(again))):
         return status
     sweeps.write_results(path)
-    print(sweeps.table(path))
+    if hosts.leads():
+        print(sweeps.table(path))
     return 0
 
 
@@ -398,6 +428,13 @@ def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
     return 0
 
 
+def shared(folder_of, *arguments) -> Path:
+    """A folder that process 0 names for all."""
+    from jaxrl import hosts
+
+    return Path(hosts.by_leader(lambda: str(folder_of(*arguments))))
+
+
 def _value_of(flag: str, argv: list[str], default: str) -> str:
     """What is given, last, for a flag that other flags depend on."""
     value = default
@@ -418,9 +455,11 @@ def carry_on(
       command: what was typed for a new run, whose folder is made as soon as all has been checked.
       whole: the sweep that the run is a part of: what to resume.
     """
+    from jaxrl import hosts
     from jaxrl.experiments import runs
 
     begun = time.perf_counter()
+    hosts.require_same("the run", [str(path), spec.to_json()])
     if options["compile_cache"]:
         runs.enable_compile_cache()
     runs.require_extras(options)
@@ -430,12 +469,15 @@ def carry_on(
     )
     announcement = runs.announcement(spec, programs, path)  # traces: what does not fit is told here
     if command:
-        runs.create_folder(path, spec, options, command)
+        hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
     try:
-        with runs.claim(path):
+        with contextlib.ExitStack() as held:
+            hosts.by_leader(lambda: held.enter_context(runs.claim(path)))
+            hosts.together(lambda: runs.require_seen(path))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun)
-    except KeyboardInterrupt:  # while nothing has begun that could be saved, or a second time
+    except KeyboardInterrupt as interrupt:  # while nothing has begun that could be saved, or a second time
+        hosts.tell(interrupt)
         print(f"jaxrl: interrupted; go on with: jaxrl resume {whole or path}", file=sys.stderr)
         return 130
     except OSError as error:
@@ -443,17 +485,18 @@ def carry_on(
 
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
-    from jaxrl import checkpoint
+    from jaxrl import checkpoint, hosts
     from jaxrl.experiments import reporters, runs, trainer
     from jaxrl.experiments import sweep as sweeps
 
     at = None
-    if checkpoint.latest(path / "checkpoints") is not None:
+    if hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
         at = trainer.restore(programs, spec, path)
     if at and trainer.is_complete(programs, at):
         sweeps.keep_search(path, spec, programs, at.state)
-        draw_curves(path)
-        print(runs.closing(path, "complete already"))
+        if hosts.leads():
+            draw_curves(path)
+            print(runs.closing(path, "complete already"))
         return 0
     title = f"{spec.algorithm} {spec.environment}"
     steps = programs.algo.steps_per_update
@@ -468,7 +511,8 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         at = at or trainer.start(programs, spec, compiled)
         gc.freeze()
         gc.enable()
-        sinks = runs.open_sinks(path, spec, at.num_updates, options)
+        if hosts.leads():
+            sinks = runs.open_sinks(path, spec, at.num_updates, options)
         seconds = options["save_every_seconds"]
         at, complete = trainer.fit(programs, spec, path, compiled, at, reporter, sinks, seconds)
     finally:
@@ -476,7 +520,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         for sink in sinks:
             sink.close()
     wall = time.perf_counter() - begun
-    runs.record_session(path, at.num_updates, compile_seconds, wall)
+    hosts.by_leader(lambda: runs.record_session(path, at.num_updates, compile_seconds, wall))
     if not complete:
         print(
             f"stopped and saved after {at.num_updates} of {programs.num_updates} updates; "
@@ -484,8 +528,9 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         )
         return 130
     sweeps.keep_search(path, spec, programs, at.state)
-    draw_curves(path)
-    print(runs.closing(path, f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"))
+    if hosts.leads():
+        draw_curves(path)
+        print(runs.closing(path, f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"))
     return 0
 
 
@@ -510,6 +555,10 @@ def resume(argv: list[str]) -> int:
         """Goes on with a run as if it had never stopped."""
 
         run: Annotated[Path, _positional()]  # folder of the run
+        coordinator: str = ""  # several processes, whatever number it had: see `jaxrl train`
+        num_processes: int | None = None  # several processes: how many
+        process_id: int | None = None  # several processes: which one this is, from 0
+        join_seconds: int = 60  # several processes: how long to wait for the others to come
 
     path = parse(Resume, argv, "jaxrl resume").run
     use_cores()

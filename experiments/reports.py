@@ -21,11 +21,12 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Posi
     train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
-    programs = runs.build(spec)
+    here = dataclasses.replace(spec, shard="agents")  # whatever devices it was trained on
+    programs = runs.build(here)
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: go on with `jaxrl resume {path}`")
     step = checkpoint.best(path / "checkpoints") if best else None
-    return spec, programs, trainer.restore(programs, spec, path, step)
+    return here, programs, trainer.restore(programs, spec, path, step)
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:

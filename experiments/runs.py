@@ -45,6 +45,7 @@ class Spec:
     Attributes:
       steps: environment steps per seed; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
+      shard: what several devices divide among them: agents, or the environments of one agent.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
         of the objective as `objective.clip_eps`), and what parameters of the environment instead of `env`
         (`env.length`); every trial has all the seeds. Empty: one trial.
@@ -69,6 +70,7 @@ class Spec:
     trials: tuple[dict[str, float], ...] = ()
     search: dict[str, Any] | None = None
     chunk: int = 0
+    shard: Literal["agents", "envs"] = "agents"
 
     @property
     def agents(self) -> int:
@@ -127,8 +129,9 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
-        for name in ("trials", "search", "chunk"):
-            if not data[name]:  # as it was before there were any: old checkpoints are still this run's
+        was = {"trials": (), "search": None, "chunk": 0, "shard": "agents"}
+        for name, value in was.items():  # as before there were any: old checkpoints are still this run's
+            if getattr(self, name) == value:
                 del data[name]
         return data
 
@@ -231,6 +234,7 @@ class Programs:
       evaluate: `(state, keys) -> Evaluation [P, E]`.
       sharding: of whatever has an axis of agents.
       state_sharding: of the state, a prefix of its tree.
+      split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
       agents: `(state) -> states of the algorithm [P]`.
       finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
     """
@@ -245,6 +249,7 @@ class Programs:
     state_sharding: Any
     agents: Any
     finished: Any = None
+    split: Any = None
 
 
 def build(spec: Spec) -> Programs:
@@ -254,19 +259,23 @@ def build(spec: Spec) -> Programs:
       ValueError: whatever does not fit, in one sentence.
     """
     check_numbers(spec)
-    mesh = train.mesh(spec.lanes)
+    split = spec.shard == "envs"
+    mesh = train.mesh_of_environments(spec.config.num_envs) if split else train.mesh(spec.lanes)
+    of_agents = None if split else mesh
     lane_env = spec.lane_env()
     env = envs.make(spec.environment, **spec.env_of(0))
     single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
     own = in_own_env(spec, single) if lane_env else single
-    algo = train.watched(train.population(own, bool(spec.trials or spec.search), mesh, spec.chunk))
-    by_agent, everywhere = (NamedSharding(mesh, spec) for spec in (PartitionSpec("agents"), PartitionSpec()))
+    algo = train.population(own, bool(spec.trials or spec.search), of_agents, spec.chunk)
+    algo = train.watched(train.over_environments(algo, mesh) if split else algo)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    by_agent = everywhere if split else NamedSharding(mesh, PartitionSpec("agents"))
     num_updates = agent_updates = -(-spec.steps // single.steps_per_update)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
     evaluate_agents = train.over_agents(
-        partial(_evaluate, spec, env, single.act, max(spec.eval_episodes, 1)), (0, 0, 0), mesh
+        partial(_evaluate, spec, env, single.act, max(spec.eval_episodes, 1)), (0, 0, 0), of_agents
     )
     state_sharding, finished, agents = by_agent, None, lambda state: state
     if spec.search:
@@ -289,12 +298,13 @@ def build(spec: Spec) -> Programs:
         hp=hp,
         num_updates=num_updates,
         agent_updates=agent_updates,
-        init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=state_sharding),
+        init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=None if split else state_sharding),
         evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
         state_sharding=state_sharding,
         agents=agents,
         finished=finished,
+        split=partial(train.split_environments, mesh) if split else None,
     )
 
 
@@ -316,6 +326,10 @@ def check_numbers(spec: Spec) -> None:
         require(getattr(spec, name) >= 1, name, getattr(spec, name), "be at least 1")
     for name in ("eval_episodes", "seed", "chunk"):
         require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
+    if spec.shard == "envs" and spec.agents > 1:
+        raise ValueError(
+            f"--shard envs divides one agent, not {spec.agents}: take --seeds 1, or leave it out"
+        )
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
     hparams = hparam_names(spec.hparams)
@@ -460,6 +474,12 @@ def claim(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(folder)
+
+
+def require_seen(path: Path) -> None:
+    """Raises ValueError where this process does not see the folder of the run."""
+    if not (path / "run.json").exists():
+        raise ValueError(f"{path} is not seen by all processes: give an --out in a folder that they share")
 
 
 def provenance() -> dict[str, Any]:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import logger
+from jaxrl import hosts, logger
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
@@ -410,7 +410,7 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     for one in found["trials"]:
         one["steps"] = one.pop("updates") * programs.algo.steps_per_update
     found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
-    _replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n")
+    hosts.by_leader(lambda: _replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
@@ -467,7 +467,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def write_results(path: Path) -> list[dict[str, Any]]:
-    """Writes `results.jsonl`; returns its lines."""
+    """Writes `results.jsonl`; returns its lines. Of several processes all must call it."""
     found = results(path)
     again = confirmation(path)
     groups = read(path)[1]
@@ -478,7 +478,8 @@ def write_results(path: Path) -> list[dict[str, Any]]:
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
         found.append({"confirms": "members", **judged_again(path / "group-1", found)})
-    _replace(path / "results.jsonl", "".join(json.dumps(one, allow_nan=False) + "\n" for one in found))
+    text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
+    hosts.by_leader(lambda: _replace(path / "results.jsonl", text))
     return found
 
 
@@ -492,8 +493,9 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     spec = dataclasses.replace(runs.from_json(runs.read_info(path)["spec"]), eval_episodes=EPISODES)
     programs = runs.build(spec)
     at = trainer.restore(programs, runs.from_json(runs.read_info(path)["spec"]), path)
-    keys = runs.evaluation_keys(spec, at.num_updates, domain=4)
-    returns = np.asarray(programs.evaluate(at.state, keys).returns, np.float64).mean(axis=1)
+    keys = hosts.place(runs.evaluation_keys(spec, at.num_updates, domain=4), programs.sharding)
+    returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
+    returns = np.asarray(returns, np.float64).mean(axis=1)
     # A trial of `chosen` is a population, which is one of the seeds.
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in chosen]
     interval = [float(end) for end in bootstrap_interval(per_seed, iqm)] if len(per_seed) > 1 else None

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import checkpoint, logger, train
+from jaxrl import checkpoint, hosts, logger, train
 from jaxrl.experiments import runs
 from jaxrl.experiments.reporters import Reporter, rate
 
@@ -50,8 +51,21 @@ def shapes(programs: runs.Programs, spec: runs.Spec):
     """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
     state = jax.eval_shape(programs.init, spec.keys)
     totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
-    place = jax.tree.broadcast((programs.state_sharding, programs.sharding), (state, totals))
-    return jax.tree.map(lambda x, where: x.update(sharding=where), (state, totals), place)
+    where = placement(programs, state, totals)
+    return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), (state, totals), where)
+
+
+def placement(programs: runs.Programs, state, totals):
+    """Where each leaf of the state and of the totals goes."""
+    of_state = programs.split(state) if programs.split else programs.state_sharding
+    return jax.tree.broadcast((of_state, programs.sharding), (state, totals))
+
+
+def hparams(programs: runs.Programs):
+    """The hyperparameters as the programs take them: with the agents, or everywhere the same."""
+    everywhere = NamedSharding(programs.sharding.mesh, PartitionSpec())
+    where = jax.tree.map(lambda x: programs.sharding if np.ndim(x) else everywhere, programs.hp)
+    return hosts.place(programs.hp, where)
 
 
 def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
@@ -61,13 +75,14 @@ def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:
     """
     state, totals = shapes(programs, spec)
     pool = ThreadPoolExecutor(1)
-    init = pool.submit(lambda: programs.init.lower(spec.keys).compile())
-    places = (programs.state_sharding, programs.sharding)
+    keys, hp = hosts.place(spec.keys, programs.sharding), hparams(programs)
+    init = pool.submit(lambda: programs.init.lower(keys).compile())
+    places = None if programs.split else (programs.state_sharding, programs.sharding)
     advance = train.program(programs.algo.update, out_shardings=places)
-    advance = advance.lower(state, totals, programs.hp, np.int32(1)).compile()
+    advance = advance.lower(state, totals, hp, np.int32(1)).compile()
     evaluate = None
     if spec.eval_episodes:  # not sooner: training waits for the two others
-        evaluate = pool.submit(lambda: programs.evaluate.lower(state, spec.keys).compile())
+        evaluate = pool.submit(lambda: programs.evaluate.lower(state, keys).compile())
     pool.shutdown(wait=False)
     return Compiled(init.result(), advance, evaluate, memory_of(advance))
 
@@ -83,9 +98,13 @@ def memory_of(program) -> int | None:
 
 def start(programs: runs.Programs, spec: runs.Spec, compiled: Compiled) -> Position:
     """The first position of a run."""
-    state = compiled.init(spec.keys)
-    totals = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), shapes(programs, spec)[1])
-    return Position(state, totals, 0)
+    state = compiled.init(hosts.place(spec.keys, programs.sharding))
+    return Position(state, zeros(programs, shapes(programs, spec)[1]), 0)
+
+
+def zeros(programs: runs.Programs, totals):
+    """Totals of nothing, in the shapes of `totals`."""
+    return hosts.place(jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), totals), programs.sharding)
 
 
 def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | None = None) -> Position:
@@ -97,13 +116,8 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     state, totals = shapes(programs, spec)
     target = {"state": state, "totals": totals}
     expected = {"spec": spec.to_json()}
-    held, metadata = checkpoint.restore(
-        path / "checkpoints",
-        target,
-        step,
-        expected,
-        sharding={"state": programs.state_sharding, "totals": programs.sharding},
-    )
+    where = dict(zip(target, placement(programs, state, totals)))
+    held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
     return Position(held["state"], held["totals"], metadata["num_updates"])
 
 
@@ -154,14 +168,15 @@ def fit(
     Returns:
       The last position, which is saved, and whether the run is complete.
     """
-    algo, hp = programs.algo, programs.hp
-    zeros = jax.tree.map(np.zeros_like, at.totals)
+    algo, hp = programs.algo, hparams(programs)
+    nothing = zeros(programs, at.totals)
     ends = ends_of(programs, spec)
     before = max([end for end in ends if end <= at.num_updates], default=0)
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
 
     def write(done, since, totals, evaluation):
+        totals, evaluation = hosts.fetch((totals, evaluation))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
@@ -172,9 +187,13 @@ def fit(
         return row
 
     with interruptible() as interrupted:
+
+        def stop():
+            return any(hosts.everyone(bool(interrupted())))
+
         waiting = None
         for end in [end for end in ends if end > at.num_updates]:
-            while at.num_updates < end and not interrupted():
+            while at.num_updates < end and not stop():
                 length = min(length, end - at.num_updates)
                 dispatched = time.perf_counter()
                 state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length))
@@ -183,7 +202,7 @@ def fit(
                     write(*waiting)
                     waiting = None
                 jax.block_until_ready(totals)
-                spent = time.perf_counter() - dispatched
+                spent = max(hosts.everyone(time.perf_counter() - dispatched))
                 trained += spent
                 reporter.progress(at.num_updates, trained, first)
                 length = max(1, int(length * min(SECONDS_PER_DISPATCH / spent, 8.0)))
@@ -191,12 +210,13 @@ def fit(
                 break
             evaluation = None
             if spec.eval_episodes:
-                keys = runs.evaluation_keys(spec, end)
+                keys = hosts.place(runs.evaluation_keys(spec, end), programs.sharding)
                 evaluation = jax.block_until_ready(compiled.evaluate.result()(at.state, keys))
             waiting = (end, before, at.totals, evaluation)
-            at, before = at._replace(totals=zeros), end
+            at, before = at._replace(totals=nothing), end
             now, ended = time.perf_counter(), is_complete(programs, at)
-            if ended or now - saved_at >= save_every_seconds:
+            due = ended or now - saved_at >= save_every_seconds
+            if hosts.everyone(due)[0]:  # process 0 has the clock
                 score = score_of(write(*waiting))  # the row first: a checkpoint stands for its rows
                 save(spec, path, at, score)
                 waiting, saved_at = None, time.perf_counter()
@@ -206,7 +226,10 @@ def fit(
             write(*waiting)
         complete = is_complete(programs, at)
         # A checkpoint of this very update may be there already, and it has a score.
-        if not complete and checkpoint.latest(path / "checkpoints") != at.num_updates:
+        if (
+            not complete
+            and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) != at.num_updates
+        ):
             save(spec, path, at)
     return at, complete
 

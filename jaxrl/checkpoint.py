@@ -43,6 +43,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl import hosts
 from jaxrl.types import PyTree
 
 _FORMAT = 1
@@ -87,13 +88,13 @@ def save(
     if step < 0 or keep < 1:
         raise CheckpointError(f"step = {step} must be at least 0 and keep = {keep} at least 1")
     directory = Path(directory).absolute()
-    last = latest(directory)
+    last = hosts.by_leader(lambda: latest(directory))
     if last is not None and last > step:
         raise CheckpointError(
             f"{directory} holds a checkpoint of step {last}, later than the step {step} to be "
             f"saved: delete the later ones to go on from here, or save in another directory"
         )
-    leaves, host = _to_host(state)
+    leaves, arrays = _to_arrays(state)
     record = {
         "format": _FORMAT,
         "step": step,
@@ -103,17 +104,22 @@ def save(
     }
 
     folder, old = directory / f"step_{step:08d}", directory / f"step_{step:08d}.old"
-    temporary = directory / f".tmp_{step}_{os.getpid()}"
-    try:
+    temporary = directory / f".tmp_{step}_{hosts.by_leader(os.getpid)}"
+
+    def begin():
         directory.mkdir(parents=True, exist_ok=True)
         _sweep(directory)
-        _require_room(directory, host)
+        _require_room(directory, arrays)
         temporary.mkdir()
-        if host:  # orbax refuses an empty tree
+
+    def write():
+        if arrays:  # orbax refuses an empty tree
             from orbax.checkpoint import v1 as ocp
 
             with _quiet():
-                ocp.save(temporary / _ARRAYS, host)
+                ocp.save(temporary / _ARRAYS, arrays)
+
+    def finish():
         (temporary / _METADATA).write_text(json.dumps(record, indent=1))
         (temporary / _CHECKSUMS).write_bytes(_checksums(temporary, flush=True))
         _flush(temporary / _CHECKSUMS)
@@ -127,13 +133,19 @@ def save(
         _flush(directory)
         _discard(old)
         _prune(directory, keep)
+
+    try:
+        hosts.by_leader(begin)
+        hosts.together(write)
+        hosts.by_leader(finish)
     except Exception as error:
         raise CheckpointError(
             f"cannot save step {step} in {directory} ({_reason(error)}): the earlier checkpoints "
             f"are untouched; make room or give a folder that can be written"
         ) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if hosts.leads():
+            shutil.rmtree(temporary, ignore_errors=True)
     return folder
 
 
@@ -166,25 +178,30 @@ def restore(
       CheckpointError: there is no such checkpoint, a file of it was changed or is missing, or
         `target` or `metadata` differ from what was saved.
     """
-    folder = _find(directory, step)
-    if damage := _damage(folder):
+    folder = _find(directory, hosts.by_leader(lambda: latest(directory)) if step is None else step)
+    if damage := hosts.by_leader(lambda: _damage(folder)):
         raise CheckpointError(f"{damage}: {_other(folder)}")
     record = _record(folder)
     _compare_metadata(folder, record["metadata"], _plain(metadata or {}, "metadata"))
 
     target = jax.eval_shape(lambda tree: tree, target)  # arrays are welcome as targets, too
     index = _compare_leaves(folder, record["leaves"], target)
-    stored = _read_arrays(folder)
     treedef = jax.tree.structure(target)
     structs = [
         jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
         for leaf in jax.tree.leaves(target)
     ]
-    host = [
-        np.asarray(stored[str(i)]) if struct.size else np.zeros(struct.shape, struct.dtype)
+    if hosts.several():  # each reads its own shards
+        where = jax.tree.leaves(jax.tree.broadcast(sharding, target))
+        wanted = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s) for x, s in zip(structs, where)]
+    else:  # a NumPy array of the right shape asks for one
+        wanted = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in structs]
+    stored = _read_arrays(folder, {str(i): x for i, x in zip(index, wanted) if x.size})
+    leaves = [
+        stored[str(i)] if struct.size else np.zeros(struct.shape, struct.dtype)
         for i, struct in zip(index, structs)
     ]
-    placed = jax.device_put(jax.tree.unflatten(treedef, host), sharding)
+    placed = (hosts.place if hosts.several() else jax.device_put)(treedef.unflatten(leaves), sharding)
     return jax.tree.map(_like, target, placed), record["metadata"]
 
 
@@ -292,9 +309,9 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _require_room(directory: Path, host: dict[str, np.ndarray]) -> None:
+def _require_room(directory: Path, arrays: dict[str, Any]) -> None:
     """Refuse before writing what will not fit. Orbax survives a full disk, but very noisily."""
-    needed = sum(array.nbytes + 1024 for array in host.values()) + 2**17  # and its own files
+    needed = sum(array.nbytes + 1024 for array in arrays.values()) + 2**17  # and its own files
     disk = shutil.disk_usage(directory)
     if disk.total and disk.free < needed:  # some network file systems do not know their size
         text = f"{os.strerror(errno.ENOSPC)}, {needed / 2**20:.1f} MiB needed"
@@ -368,14 +385,14 @@ def _record(folder: Path) -> dict:
     return record
 
 
-def _read_arrays(folder: Path) -> dict[str, np.ndarray]:
-    if not (folder / _ARRAYS).exists():
+def _read_arrays(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+    if not wanted:
         return {}
     from orbax.checkpoint import v1 as ocp
 
     try:
         with _quiet():
-            return ocp.load(folder / _ARRAYS)
+            return ocp.load(folder / _ARRAYS, wanted)
     except Exception as error:
         raise CheckpointError(
             f"orbax cannot read {folder} ({_reason(error)}), though its checksums are right: use "
@@ -422,7 +439,7 @@ def _describe(tree: PyTree) -> list[list]:
     return [[f"state{jax.tree_util.keystr(path)}", str(leaf.dtype), list(leaf.shape)] for path, leaf in named]
 
 
-def _to_host(state: PyTree) -> tuple[list[list], dict[str, np.ndarray]]:
+def _to_arrays(state: PyTree) -> tuple[list[list], dict[str, Any]]:
     """The leaves' descriptions and, by their position, those that have elements."""
 
     def to_array(path, leaf):
@@ -444,8 +461,10 @@ def _to_host(state: PyTree) -> tuple[list[list], dict[str, np.ndarray]]:
     state = jax.tree_util.tree_map_with_path(to_array, state)
     data = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(state)]
     # Orbax refuses arrays without elements; the shape and dtype in the metadata say all of them.
-    host = jax.device_get({str(i): x for i, x in enumerate(data) if x.size})
-    return _describe(state), {name: np.asarray(x) for name, x in host.items()}
+    arrays = {str(i): x for i, x in enumerate(data) if x.size}
+    if not hosts.several():  # of several processes each writes its shards
+        arrays = {name: np.asarray(x) for name, x in jax.device_get(arrays).items()}
+    return _describe(state), arrays
 
 
 def _like(struct, array: jax.Array) -> jax.Array:

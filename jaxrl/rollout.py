@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec
 
 from jaxrl import hoist, threefry
 from jaxrl.types import Env, Transition
@@ -86,7 +87,12 @@ def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
     else:
         keys = jax.random.split(key, num_epochs)
         order = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(keys)
-    return order.reshape((num_epochs * num_minibatches, -1))
+    if not (devices := jax.sharding.get_abstract_mesh().shape.get("envs")):
+        return order.reshape((num_epochs * num_minibatches, -1))
+    if num_epochs % devices == 0:  # each sorts some of the epochs
+        order = jax.lax.with_sharding_constraint(order, PartitionSpec("envs"))
+    order = order.reshape((num_epochs * num_minibatches, -1))
+    return jax.lax.with_sharding_constraint(order, PartitionSpec(None, "envs"))
 
 
 @jax.named_scope("metrics")

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl.types import Algorithm, PyTree
 
@@ -63,10 +63,24 @@ def use_cores() -> None:
 
 
 def mesh(size: int) -> Mesh:
-    """The devices that `size` agents are spread over: as many as divide `size`, on an axis `agents`."""
-    devices = jax.devices()
-    count = max(n for n in range(1, len(devices) + 1) if size % n == 0)
-    return Mesh(devices[:count], ("agents",))
+    """The devices that `size` agents are spread over: as many as divide `size`, on an axis `agents`.
+
+    Where there are several processes, each takes an equal share.
+
+    Raises:
+      ValueError: there are no equal shares.
+    """
+    processes = jax.process_count()
+    if size % processes:
+        possible = " or ".join(str(n) for n in range(1, processes) if size % n == 0)
+        raise ValueError(
+            f"{size} lanes of agents cannot be shared out evenly among {processes} processes: take "
+            f"{possible} of them, or another number of agents"
+        )
+    shares = [jax.local_devices(process_index=process) for process in range(processes)]
+    most = min(len(share) for share in shares)
+    count = max(n for n in range(1, most + 1) if size // processes % n == 0)
+    return Mesh([device for share in shares for device in share[:count]], ("agents",))
 
 
 def over_agents(function, in_axes, mesh: Mesh | None = None, chunk: int = 0):
@@ -139,6 +153,58 @@ def is_alive(metrics) -> jax.Array:
     """`[P]`: whose losses and gradients are all finite numbers."""
     told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
     return jnp.isfinite(jnp.stack(told)).all(axis=0)
+
+
+def mesh_of_environments(num_envs: int) -> Mesh:
+    """All devices of all processes on an axis `envs`, for the environments of one large agent.
+
+    Raises:
+      ValueError: they cannot be shared out evenly.
+    """
+    devices = jax.devices()
+    if num_envs % len(devices):
+        raise ValueError(
+            f"num_envs = {num_envs} cannot be shared out evenly among {len(devices)} devices: take a "
+            f"multiple, or another number of devices (JAX_NUM_CPU_DEVICES on a CPU)"
+        )
+    return Mesh(devices, ("envs",))
+
+
+def split_environments(mesh: Mesh, state):
+    """The shardings of a state `[1, ...]`: along the axis `N` of `env_state`, `timestep` and `memory`."""
+    num_envs = state.timestep.reward.shape[1]
+    parts = ("env_state", "timestep", "memory")
+
+    def where(leaf):
+        own = len(leaf.shape) > 1 and leaf.shape[1] == num_envs
+        return NamedSharding(mesh, PartitionSpec(None, "envs") if own else PartitionSpec())
+
+    divided = {name: jax.tree.map(where, getattr(state, name)) for name in parts}
+    whole = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state)
+    return whole.replace(**divided)
+
+
+def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
+    """A population of one agent whose environments, and so its batches, are divided among devices.
+
+    Each device steps its environments and learns from its part of every minibatch (`rollout.shuffle`
+    asks for that); the compiler adds up the gradients. Sums are taken in another order than on one
+    device, so results agree to rounding only.
+    """
+
+    def divided(state):
+        return jax.lax.with_sharding_constraint(state, split_environments(mesh, state))
+
+    def init(key, hp):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return divided(algo.init(key, hp))
+
+    def update(state, hp):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            state, metrics = algo.update(state, hp)
+        return divided(state), metrics
+
+    return algo._replace(init=init, update=update)
 
 
 def advance(update, state, totals, hp, length):
