@@ -247,8 +247,9 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
     `agent/died_at` is there if an agent is dead: after how many steps its losses or gradients stopped being
     finite numbers.
     """
+    # Divided on the host: a device's last bit depends on how many agents it has.
+    totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
     metrics = train.summarize(totals, done - since)
-    metrics = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], metrics)
     counts = metrics.pop("episode/count", None)
     dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
     row: dict[str, Any] = {"num_updates": done, "timesteps": done * algo.steps_per_update}
