@@ -497,9 +497,11 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
     returns = np.asarray(returns, np.float64).mean(axis=1)
     # A trial of `chosen` is a population, which is one of the seeds.
-    per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in chosen]
+    by_seed = sorted(chosen, key=lambda one: one["trial"])
+    per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]
     interval = [float(end) for end in bootstrap_interval(per_seed, iqm)] if len(per_seed) > 1 else None
-    return {"score": float(iqm(per_seed)), "interval": interval, "per_seed": per_seed, "died": {}}
+    judged = {"score": float(iqm(per_seed)), "interval": interval, "per_seed": per_seed, "died": {}}
+    return {**judged, "episodes": EPISODES}
 
 
 def table(path: Path, most: int = 10) -> str:

@@ -4,15 +4,17 @@ import contextlib
 import io
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrl.experiments import cli, statistics
+from jaxrl.experiments import cli, runs, statistics, sweep
 from jaxrl.experiments.report import compare, data, figures, page, sections, trials
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -69,6 +71,70 @@ def a_sweep(num_trials=32, seeds=8, seed=0, confirm=True):
     again["confirms"] = found[0]["trial"]
     axes = ["--hp.learning-rate", "--hp.gamma", "--objective"]
     return source(found, [again] if confirm else [], axes=axes, search="random")
+
+
+AXES = ["--hp.learning-rate", "--hp.gamma"]
+
+
+def asha(**others):
+    """Three rungs: of nine trials three go on, and one to the end."""
+    found = [
+        record(np.full(4, 10.0 * steps + number), steps=steps, values=at(number), trial=number, curve=None)
+        for steps, numbers in ((1000, [8]), (100, [6, 7]), (10, range(6)))
+        for number in numbers
+    ]
+    again = record(np.full(8, 9000.0), first_seed=4, values=found[0]["values"], confirms=8)
+    others = {"search": "asha", "slots": 3, "spent": 9000, "log_axes": AXES[:1], **others}
+    return source(found, [again], axes=AXES, **others)
+
+
+def at(number):
+    return dict(zip(AXES, (repr(10.0 ** -(1 + number % 4)), repr(0.9 + number / 100))))
+
+
+def pbt(num_populations=3, confirm=True, members=12):
+    """Populations whose winners fell from a learning rate of 0.1 to 1e-4 in four generations."""
+    path = dict(zip(AXES, ([0.1, 0.01, 0.01, 1e-4], [0.9, 0.9, 0.9, 0.9])))
+    values = {axis: repr(levels[-1]) for axis, levels in path.items()}
+    found = [
+        record([500.0 - seed], seed, values=values, trial=seed, path=path, curve=None)
+        | {"ancestry": [2, seed, 0, 0]}
+        for seed in range(num_populations)
+    ]
+    fresh = [497.0 - seed for seed in range(num_populations)]
+    again = record(fresh, confirms="members", episodes=128, curve=None)
+    others = {"search": "pbt", "slots": members, "spent": 36000, "log_axes": AXES[:1]}
+    swept = source(found, [again] if confirm else [], axes=AXES, **others)
+    swept.about.update(kind="sweep", seeds=num_populations)
+    return swept
+
+
+def cmaes(confirm=True, num_generations=3):
+    """Six candidates of each generation, which come closer to a score of 300."""
+    found = [
+        record(np.full(4, 100.0 * g + c), trial=6 * g + c, generation=g, values=at(g + c), curve=None)
+        for g in range(num_generations)
+        for c in range(6)
+    ]
+    found.sort(key=lambda one: -one["score"])
+    mean = record(np.full(8, 290.0), first_seed=4, values=at(2), confirms=None)
+    others = {"search": "cmaes", "slots": 6, "spent": 72000, "log_axes": AXES[:1]}
+    return source(found, [mean] if confirm else [], axes=AXES, **others)
+
+
+def optuna():
+    levels = [3, 9, 5, 2, 7, 12, 11, 1, 10]
+    found = [
+        record(np.full(4, float(x)), trial=i, batch=1 + i // 3, values=at(i)) for i, x in enumerate(levels)
+    ]
+    found.sort(key=lambda one: -one["score"])
+    return source(found, axes=AXES, search="optuna", log_axes=AXES[:1])
+
+
+def unscored(swept):
+    """The same search, in which no episode ever ended."""
+    lost = [one | {"per_seed": [None] * len(one["per_seed"]), "score": None} for one in swept.trials]
+    return Source(swept.about, lost, [])
 
 
 def html_of(*sources, **ranges):
@@ -155,6 +221,19 @@ ODD = {
         source([record([1.0, 2.0])], environment="A"),
         source([record([1.0, 2.0])], environment="B", words=["--hp.gamma", "1"]),
     ],
+    "successive halving": [asha()],
+    "populations": [pbt()],
+    "a population alone": [pbt(1)],
+    "a population beside a run": [pbt(1), source([record([1.0, 2.0])])],
+    "more populations than colours": [pbt(10)],
+    "populations that nobody judged again": [pbt(confirm=False)],
+    "an evolution strategy": [cmaes()],
+    "one generation": [cmaes(num_generations=1)],
+    "an evolution strategy without its mean": [cmaes(confirm=False)],
+    "batches": [optuna()],
+    "searches": [asha(), pbt(), cmaes(), optuna()],
+    "searches without any score": [unscored(asha()), unscored(pbt()), unscored(cmaes()), unscored(optuna())],
+    **{f"{made.__name__} without any score": [unscored(made())] for made in (asha, pbt, cmaes, optuna)},
     "axes of words and huge numbers": [
         source(
             [
@@ -281,6 +360,149 @@ def test_dead_trials_count_as_the_worst_and_early_ones_not_at_all():
 def test_too_few_trials_say_nothing_of_what_matters():
     text = text_of(html_of(a_sweep(7)))
     assert "What matters cannot be told" in text and "explains" not in text
+
+
+# --- searches --------------------------------------------------------------------------------------
+
+
+def circles(html, name):
+    """Of the dots of a figure: their classes, places, and what is told of them."""
+    (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
+    found = re.findall(r'<circle class="([^"]*)" cx="([^"]*)" cy="([^"]*)"[^>]*><title>([^<]*)', drawn)
+    return [(style, float(x), float(y), words) for style, x, y, words in found]
+
+
+def points(html, name, style):
+    """Of the lines of a figure that have a class, their points."""
+    (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
+    lines = re.findall(f'<polyline class="{style}" points="([^"]*)"', drawn)
+    return [np.array([pair.split(",") for pair in line.split()], float) for line in lines]
+
+
+def test_populations_are_told_by_their_winners():
+    low, high = bootstrap_interval([497.0, 496.0, 495.0], iqm)
+    assert sentence_of(pbt()) == (
+        f"The winners of 3 populations of 12 members: IQM 496 (95 % {figures.number(low)} to "
+        f"{figures.number(high)}) in 128 fresh episodes each; chosen as 499, so 3 less."
+    )
+    assert sentence_of(pbt(1)) == (
+        "The winner of 1 population of 12 members: IQM 497 in 128 fresh episodes; chosen as 500, so 3 less."
+    )
+    assert "look better than they are" in sentence_of(pbt(confirm=False))
+    html = html_of(pbt())
+    text = text_of(html)
+    for words in ("behind the first", "What matters", "Share of variance", "Seed by seed", "explains"):
+        assert words not in text
+    assert 'class="path' not in html
+    assert "0 500 497 1e−4 0.9 1 of 3" in text and "1 499 496 1e−4 0.9 2 of 3" in text
+    assert "The search took 36,000 steps in all." in text
+
+
+def test_schedules_are_steps_on_the_axis_that_was_searched():
+    (line,) = points(html_of(pbt(1)), "schedules of the learning rate", "line c0")
+    assert len(line) == 8  # four generations, the two ends of each
+    np.testing.assert_allclose(np.diff(line[::2, 0]), np.diff(line[::2, 0])[0], atol=0.11)
+    rates = line[::2, 1]
+    np.testing.assert_allclose(line[1::2, 1], rates)
+    # 0.1, 0.01, 0.01, 1e-4 and downwards, a decade always as far
+    np.testing.assert_allclose(np.diff(rates), (rates[1] - rates[0]) * np.array([1, 0, 2]), atol=0.11)
+    many = html_of(pbt(10))
+    assert len(points(many, "schedules of the gamma", "thin trials")) == 2
+    assert len(points(many, "schedules of the gamma", r"line [\w ]*")) == 8
+    assert "</svg>other populations" in many and "</svg>other populations" not in html_of(pbt())
+
+
+def test_halving_tells_who_came_to_the_end():
+    swept = asha()
+    text = text_of(html_of(swept))
+    assert (
+        "1 of 9 trials came to the end; the search took 9,000 steps in all, 25 % of training every trial"
+        in text
+    )
+    assert "1 of 9 trials came to the end." in text_of(html_of(asha(spent=None)))
+    assert trials.behind(swept) == [None] * 9 and "behind the first" not in text
+    assert "it takes at least 8 trials of one length" in text
+    html = html_of(swept)
+    assert 'class="path' not in html  # one trial came to the end: nothing to compare it with
+    dots = circles(html, "IQM where it ended over steps trained")
+    assert len(dots) == 9
+    (best,) = [one for one in dots if "best" in one[0]]
+    assert "trial 8: 1.001e4" in best[3] or "trial 8: 10,008" in best[3]
+    assert best[1] == max(one[1] for one in dots) and best[2] == min(one[2] for one in dots)
+    for axis in ("learning rate", "gamma"):
+        far = circles(html, f"steps trained against {axis}")
+        assert len(far) == 9 and sorted(y for *_, y, _ in far).count(min(y for *_, y, _ in far)) == 1
+
+
+def test_halving_compares_trials_of_one_length():
+    swept = asha()
+    swept.trials[1]["steps"] = 1000
+    losses = trials.behind(swept)
+    assert losses[1].value == 10008 - 1006 and losses[2:] == [None] * 7
+    swept.trials[1]["per_seed"] = [10008.0 - x for x in (-1, 1, -1, 1)]
+    text = text_of(html_of(swept))
+    assert "1 of the other 1 trials that came to the end cannot be told apart" in text
+
+
+def test_an_evolution_strategy_is_told_by_its_mean():
+    swept = cmaes()
+    assert sentence_of(swept) == (
+        "The mean that 3 generations of 6 candidates came to: learning rate 0.001, gamma 0.92 – IQM 290 "
+        "(95 % 290 to 290) over 8 fresh seeds."
+    )
+    assert trials.winners_curse(swept) is None and trials.importance(swept) == []
+    assert set(trials.behind(swept)) == {None}
+    html = html_of(swept)
+    text = text_of(html)
+    assert "Best single candidate: trial 17, of generation 3, with 205" in text
+    assert "an evolution strategy draws its candidates around its mean" in text and "curse" not in text
+    assert "mean, fresh" in text and "None" not in text
+    for name in ("IQM", "learning rate", "gamma"):
+        dots = circles(html, f"{name} over generation")
+        assert len(dots) == 19 and dots[-1][0] == "dot best" and "mean, fresh" in dots[-1][3]
+        ((*_, last),) = [line.tolist() for line in points(html, f"{name} over generation", "line c5")]
+        assert last[0] < dots[-1][1]
+    (line,) = points(html, "IQM over generation", "line c5")
+    assert len(line) == 3
+    np.testing.assert_allclose(np.diff(line[:, 1]), np.diff(line[:, 1])[0], atol=0.11)  # 2.5, 102.5, 202.5
+    alone = html_of(cmaes(confirm=False))
+    assert "It was not trained again with fresh seeds" in text_of(alone)
+    assert len(circles(alone, "IQM over generation")) == 18
+
+
+def test_batches_come_in_order():
+    html = html_of(optuna())
+    assert "The best trial comes from batch 2 of 3." in text_of(html)
+    dots = circles(html, "IQM over trial")
+    places = {words.partition(":")[0]: x for _, x, _, words in dots}
+    order = [f"trial {number}" for number in range(9)]
+    assert sorted(places, key=places.get) == order
+    (line,) = points(html, "IQM over trial", "line c0")
+    assert (np.diff(line[:, 1]) <= 0).all()  # upwards on the page
+    assert len(set(line[:, 1])) == 3  # 3, 9 and 12 were the best so far
+    assert line[:, 1].min() == min(y for _, _, y, _ in dots)
+    (drawn,) = re.findall('<svg[^>]*aria-label="IQM over trial">.*?</svg>', html)
+    upright = [x for x, end in re.findall(r'class="grid" x1="([^"]*)"[^>]*x2="([^"]*)"', drawn) if x == end]
+    assert len(upright) == 2  # between three batches
+
+
+def test_methods_tell_how_they_were_searched():
+    words = ["--hp.learning-rate", "log:1e-4:1e-1", "--search", "asha", "--eta", "4", "--trials", "9"]
+    words += ["--slots=3", "--rungs", "2", "--decisions", "3", "--generations", "2", "--config.x", "1"]
+    named = []
+    for swept in (asha(), pbt(), pbt(1), cmaes(), optuna(), a_sweep(4)):
+        swept.about["command"][4:] = words
+        named.append(compare.method(swept).removeprefix("ppo --config.x 1 "))
+    assert named == [
+        "(asha, 9 trials)",
+        "(pbt, 3 populations of 12 members)",
+        "(pbt, 1 population of 12 members)",
+        "(cmaes, 3 generations of 6 candidates)",
+        "(optuna, 9 trials)",
+        "(best of 4 trials)",
+    ]
+    (entry,) = compare.entries([pbt()])
+    assert entry.returns == {0: 497.0, 1: 496.0, 2: 495.0} and not entry.chosen
 
 
 # --- several methods ------------------------------------------------------------------------------
@@ -568,6 +790,75 @@ def test_further_keys_are_tolerated(trained, tmp_path):
     well_formed(html_of(found))
 
 
+def searched_folder(path, trained, swept):
+    """A folder as a search on the device leaves it, without the training."""
+    spec = runs.from_json(runs.read_info(trained / "run")["spec"])
+    kind, steps = swept.about["search"], {"steps": swept.about["spent"]}
+    axes = [sweep.axis(AXES[0], "log:1e-4:1e-1"), sweep.axis(AXES[1], "0.9:1")]
+    options = SimpleNamespace(search=kind, slots=0, eta=4, rungs=2, decisions=3, generations=3)
+    shares = np.full((swept.about["slots"], len(axes)), 0.5)
+    group = sweep.searched(axes, shares, spec, options)
+    words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]
+    kept = {"confirm_seeds": 8, "batches": 1}
+    sweep.create_folder(path, axes, kind, [], [group], kept, words)
+    for name, own in [("group-1", group.spec), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
+        (path / name).mkdir()
+        info = json.dumps({"spec": own.to_json(), "sessions": [{"wall_seconds": 1.5}], "options": {}})
+        (path / name / "run.json").write_text(info)
+        (path / name / "metrics.jsonl").write_text((trained / "run" / "metrics.jsonl").read_text())
+    recommended = None if kind == "pbt" else {"learning_rate": 0.003, "gamma": 0.97}
+    (path / "group-1" / "search.json").write_text(json.dumps(steps | {"recommended": recommended}))
+    left_out = ("first_seed", "curve")
+    lines = [{key: x for key, x in one.items() if key not in left_out} | {"group": 1} for one in swept.trials]
+    left_out += ("values", "steps")
+    lines += [{key: x for key, x in one.items() if key not in left_out} for one in swept.confirms]
+    (path / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize("made", [asha, pbt, cmaes])
+def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
+    if made is cmaes:
+        pytest.importorskip("evosax")
+    path = searched_folder(tmp_path / "found", trained, made())
+    (swept,) = data.read([path])
+    about = swept.about
+    assert (about["search"], about["spent"]) == (made.__name__, made().about["spent"])
+    assert about["slots"] == (1 if made is asha else made().about["slots"])
+    assert about["log_axes"] == AXES[:1] and about["wall_seconds"] == (1.5 if made is pbt else 3.0)
+    assert all("curve" not in one for one in swept.trials)
+    (again,) = swept.confirms
+    if made is asha:
+        assert again["values"] == swept.trials[0]["values"]
+    if made is cmaes:
+        assert again["values"] == {"--hp.learning-rate": "0.003", "--hp.gamma": "0.97"}
+    if made is pbt:
+        assert [one["first_seed"] for one in swept.trials] == [0, 1, 2]
+        assert (again["first_seed"], again["steps"]) == (0, swept.trials[0]["steps"])
+    status, said = command("report", path, "--data", tmp_path / "a.jsonl")
+    assert status == 0
+    html, written = (path / "report.html").read_text(), (tmp_path / "a.jsonl").read_text()
+    sentence = said.splitlines()[0]
+    assert sentence == sentence_of(swept) and sentence in html
+    well_formed(html)
+    assert command("report", tmp_path / "a.jsonl") == (0, f"{sentence}\n{tmp_path / 'a.html'}\n")
+    assert (tmp_path / "a.html").read_text() == html
+    assert str(tmp_path) not in written and str(tmp_path) not in html
+    refused(path / "group-1", words="is part of a search")
+    (path / "group-1" / "search.json").unlink()
+    refused(path, words="search.json cannot be read")
+
+
+def test_batches_are_those_of_their_groups(trained, tmp_path):
+    swept = tmp_path / "found"
+    shutil.copytree(trained / "sweep", swept)
+    info = json.loads((swept / "sweep.json").read_text()) | {"search": "optuna"}
+    (swept / "sweep.json").write_text(json.dumps(info))
+    (found,) = data.read([swept])
+    assert [one["batch"] for one in found.trials] == [1, 1, 1]
+    assert "comes from batch 1 of 1" in text_of(html_of(found))
+
+
 # --- bad input ------------------------------------------------------------------------------------
 
 
@@ -639,6 +930,14 @@ LINE = record([1.0, 2.0])
         ([HEADER, LINE | {"curve": {"timesteps": [1]}}], "line 2, is broken: curve"),
         ([HEADER, LINE | {"curve": LINE["curve"] | {"per_seed": [[1.0]]}}], "line 2, is broken: curve"),
         ([HEADER, {"values": {}}], "line 2, is broken: per_seed"),
+        ([HEADER, LINE | {"confirms": [1]}], "line 2, is broken: confirms"),
+        ([HEADER | {"log_axes": "all"}, LINE], "line 1, is broken: log_axes"),
+        ([pbt().about, LINE], "line 2, is broken: ancestry"),
+        ([pbt().about, LINE | {"ancestry": [], "path": {}}], "line 2, is broken: path"),
+        ([pbt().about, LINE | {"ancestry": [0, 0], "path": {"--hp.x": [1.0]}}], "line 2, is broken: path"),
+        ([pbt().about, LINE | {"ancestry": [0], "path": {"--hp.x": ["a"]}}], "line 2, is broken: path"),
+        ([cmaes().about, LINE], "line 2, is broken: generation"),
+        ([optuna().about, LINE | {"batch": "a"}], "line 2, is broken: batch"),
     ],
 )
 def test_data_that_is_broken(tmp_path, lines, words):

@@ -352,6 +352,8 @@ def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
         assert {one["steps"] for one in found} == {longest // 4, longest // 2, longest}
         assert found[0]["steps"] == longest
     if kind == "pbt":
+        assert again["episodes"] == sweep.EPISODES
+        assert again["per_seed"] == sweep.judged_again(path / "group-1", found[::-1])["per_seed"]
         for one in found:
             assert len(one["ancestry"]) == 4 and len(one["path"]["--hp.learning-rate"]) == 4
             assert one["path"]["--hp.learning-rate"][-1] == float(one["values"]["--hp.learning-rate"])

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.report.markup import several
+from jaxrl.experiments.search import KINDS, METHODS
 from jaxrl.experiments.statistics import (
     Estimate,
     across_tasks,
@@ -25,6 +27,8 @@ from jaxrl.experiments.statistics import (
 IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episodes", "--save-every-seconds")
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
 IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run")
+# How a sweep searched; what came of that is said in other words.
+SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
 MOST_PAIRS = 15  # of more methods only the best is compared with the others
 ALPHA = 0.05
@@ -73,10 +77,36 @@ class Pair(NamedTuple):
 
 def best_of(source: Source) -> tuple[dict[str, Any], bool]:
     """The trial that a source stands for, and whether its own seeds chose it."""
-    chosen = source.trials[0]
     for one in source.confirms:
         return one, False
-    return chosen, len(source.trials) > 1
+    return source.trials[0], len(source.trials) > 1
+
+
+def is_populations(source: Source) -> bool:
+    """Whether its trials are populations, each a search of its own (population based training)."""
+    return source.about.get("search") == "pbt"
+
+
+def is_evolution(source: Source) -> bool:
+    """Whether its trials are the candidates of an evolution strategy, which recommends their mean."""
+    return source.about.get("search") in METHODS
+
+
+def is_sweep(source: Source) -> bool:
+    """Whether there was a choice, so that its page tells of more than one agent per seed."""
+    return len(source.trials) > 1 or is_populations(source)
+
+
+def search_of(source: Source) -> str:
+    """What there was to choose from: `32 trials`, `8 populations of 12 members`."""
+    count = len(source.trials)
+    if is_populations(source):
+        members = source.about.get("slots")
+        return several(count, "population") + (f" of {several(members, 'member')}" if members else "")
+    if is_evolution(source):
+        generations = len({one["generation"] for one in source.trials})
+        return f"{several(generations, 'generation')} of {several(count // generations, 'candidate')}"
+    return several(count, "trial")
 
 
 def seeds_of(trial: dict[str, Any]) -> dict[int, float]:
@@ -117,10 +147,12 @@ def method(source: Source) -> str:
     for word in words:
         if word.startswith("--"):
             keeping = word.replace("_", "-") not in IGNORED and not word.startswith("--env.")
-            keeping = keeping and word not in (*about["axes"], "--trials", "--search")
+            keeping = keeping and word not in (*about["axes"], *SEARCHED)
         if keeping:
             kept.append(word)
-    tuned = f" (best of {len(source.trials)} trials)" if len(source.trials) > 1 else ""
+    on_the_way = about.get("search") in (*KINDS, "optuna")
+    by = f"{about['search']}, " if on_the_way else "best of "
+    tuned = f" ({by}{search_of(source)})" if is_sweep(source) else ""
     return " ".join([about["algorithm"], *kept]) + tuned
 
 

@@ -6,11 +6,16 @@ A source is a header and a record for each trial, best first; a run is a source 
     {"report": 1, "kind": "sweep", "name": "lr", "command": [...], "algorithm": "ppo", "environment":
      "CartPole-v1", "env": {...}, "objective": "ppo", "metric": "evaluation", "steps": 50000, "seed": 0,
      "seeds": 8, "axes": ["--hp.learning-rate"], "search": "sobol", "versions": {...}, "device": {...},
-     "git_commit": "...", "started": "...", "wall_seconds": 12.3}
+     "git_commit": "...", "started": "...", "wall_seconds": 12.3, "log_axes": ["--hp.learning-rate"],
+     "slots": 12, "spent": 1474560}   of searches on the device: trials at a time, environment steps in all
     {"trial": 3, "values": {"--hp.learning-rate": "0.003"}, "first_seed": 0, "per_seed": [...],
      "score": 497.0, "interval": [481.0, 500.0], "died": {"2": 4096}, "steps": 50176,
      "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
     {"confirms": 3, ...}                 the same for the best trial, trained again with fresh seeds
+
+A search adds to its trials what SEARCHED names. What it confirms is None for the mean of an evolution
+strategy, and "members" for the winners of populations, judged again in so many `episodes`. A population
+is a trial with one seed, its own.
 """
 
 import json
@@ -34,7 +39,11 @@ HEADER |= {"steps": int, "seed": int, "seeds": int, "wall_seconds": (int, float,
 HEADER |= dict.fromkeys(("env", "versions", "device"), (dict, NOTHING))
 HEADER |= dict.fromkeys(("objective", "metric", "search", "git_commit", "started"), (str, NOTHING))
 TRIAL = {"values": dict, "per_seed": list, "died": dict, "steps": int, "first_seed": int}
-TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING)}
+TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING), "confirms": (int, str, NOTHING)}
+TRIAL |= {"episodes": (int, NOTHING)}
+HEADER |= {"log_axes": (list, NOTHING), "slots": (int, NOTHING), "spent": (int, NOTHING)}
+SEARCHED = {"pbt": {"ancestry": list, "path": dict}, "optuna": {"batch": int}}
+SEARCHED |= {kind: {"generation": int} for kind in ("cmaes", "openes")}
 
 
 class Source(NamedTuple):
@@ -81,6 +90,8 @@ def _read_run(path: Path) -> Source:
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
+    if spec.search:
+        raise ValueError(f"{path} is part of a search: report all of it, `jaxrl report {path.parent}`")
     rows = logger.read_jsonl(path / "metrics.jsonl")
     if not rows:
         raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
@@ -102,15 +113,19 @@ def _read_sweep(path: Path) -> Source:
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():
         raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
+    kind, found = info["search"], _searched(path, info["axes"], groups[0].spec)
     trials, confirms, rows = [], [], {}
     for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
         one = _object(path / "results.jsonl", number, line)
         if "confirms" in one:
             # Winners that were only judged again, in fresh episodes, have no run of their own.
-            folder, trained = path / "confirm", one["confirms"] != "members"
+            trained = one["confirms"] != "members"
+            folder = path / ("confirm" if trained else "group-1")
             spec = runs.from_json(runs.read_info(folder)["spec"]) if trained else groups[0].spec
             lane = 0 if trained else None
-            one.setdefault("values", _values_of(trials, one["confirms"]))
+            same = (trial["values"] for trial in trials if trial.get("trial") == one["confirms"])
+            one["values"] = found["recommended"] if one["confirms"] is None else next(same, {})
+            one |= {} if trained else {"steps": max(trial["steps"] for trial in trials)}
         else:
             group = one.pop("group", 0)
             folder = path / f"group-{group}"
@@ -118,18 +133,35 @@ def _read_sweep(path: Path) -> Source:
             spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
             known = not spec.search and one.get("trial") in groups[group - 1].trials
             lane = groups[group - 1].trials.index(one["trial"]) if known else None
+            one |= {"batch": group} if kind == "optuna" else {}
+            one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
         if folder not in rows:
             rows[folder] = logger.read_jsonl(folder / "metrics.jsonl")
         one = {**_lanes(rows[folder], spec, lane), **one}
-        _check(path / "results.jsonl", number, one, TRIAL)
+        _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)
     if not trials:
         raise ValueError(f"{path / 'results.jsonl'} holds no trials: go on with `jaxrl resume {path}`")
     first = next((found for found in rows.values() if found), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
-    about |= {"axes": [one.flag for one in info["axes"]], "search": info["search"]}
+    about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
+    about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | found["about"]
     about["wall_seconds"] = sum(map(_wall_seconds, rows))
     return _plain(Source(about, trials, confirms))
+
+
+def _searched(path: Path, axes, spec) -> dict[str, Any]:
+    """What a search on the device says of itself: for the header, and the values it recommends."""
+    if not spec.search:
+        return {"about": {}, "recommended": {}}
+    file = path / "group-1" / "search.json"
+    try:
+        found = json.loads(file.read_text())
+        values = found["recommended"] or {}
+        recommended = {one.flag: repr(values[one.name]) for one in axes if one.name in values}
+        return {"about": {"slots": spec.slots, "spent": found["steps"]}, "recommended": recommended}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
 
 
 def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, Any]:
@@ -150,10 +182,6 @@ def _without_folders(word: str) -> str:
     """A word of a command; of a path that only this machine has, its name."""
     option, equals, value = word.rpartition("=")
     return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
-
-
-def _values_of(trials: list[dict], number: int | str | None) -> dict[str, str]:
-    return next((one["values"] for one in trials if one.get("trial") == number), {})
 
 
 def _lanes(rows: list[dict], spec, trial: int | None) -> dict[str, Any]:
@@ -211,7 +239,7 @@ def _read_file(path: Path) -> list[Source]:
         elif not sources:
             raise ValueError(f"{path} is no data of a report: make some with `jaxrl report RUN --data FILE`")
         else:
-            _check(path, number, one, TRIAL)
+            _check(path, number, one, _trial_kinds(one, sources[-1].about.get("search")))
             (sources[-1].confirms if "confirms" in one else sources[-1].trials).append(one)
     if not sources or not all(source.trials for source in sources):
         raise ValueError(f"{path} has nothing finished in it: a header without trials")
@@ -228,13 +256,22 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     return one
 
 
+def _trial_kinds(one: dict[str, Any], search: str | None) -> dict[str, Any]:
+    """Of what kind the values of a trial's line are."""
+    return TRIAL if "confirms" in one else TRIAL | SEARCHED.get(search, {})
+
+
 def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
     """Raises ValueError where a line lacks what a page needs, or has it of another kind."""
     wrong = [name for name, kind in kinds.items() if not isinstance(one.get(name), kind)]
     if not wrong and kinds is HEADER and not all(isinstance(axis, str) for axis in one["axes"]):
         wrong = ["axes"]
-    if not wrong and kinds is TRIAL:
+    if not wrong and kinds is not HEADER:
         wrong = _wrong_numbers(one)
+    if not wrong and "path" in kinds:
+        line, values = one["ancestry"], one["path"].values()
+        whole = all(isinstance(x, list) and len(x) == len(line) and all(map(_number, x)) for x in values)
+        wrong = [] if line and whole else ["path"]
     if wrong:
         raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong kind")
 
@@ -258,4 +295,8 @@ def _wrong_numbers(one: dict[str, Any]) -> list[str]:
 
 
 def _returned(value: Any) -> bool:
-    return value is None or (isinstance(value, int | float) and math.isfinite(value))
+    return value is None or _number(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

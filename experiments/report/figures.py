@@ -28,6 +28,15 @@ class Line(NamedTuple):
     thin: Sequence[Sequence[float]] = ()
 
 
+class Dot(NamedTuple):
+    """A trial in a figure: its values by axis, its score, what is told of it, and how it is marked."""
+
+    values: tuple[str, ...]
+    score: float | None
+    told: str
+    style: str = ""  # "best"
+
+
 class Scale(NamedTuple):
     """From values to places on the page: `low` lies at `start`, `high` at `end`."""
 
@@ -143,13 +152,18 @@ def style_of(index: int) -> str:
 
 
 def _frame(
-    left: float, right: float, y: Scale, x_ticks: list[tuple[float, str]], labels: tuple[str, str]
+    left: float,
+    right: float,
+    y: Scale,
+    x_ticks: list[tuple[float, str]],
+    labels: tuple[str, str],
+    y_text: Callable = number,
 ) -> list[str]:
     """Horizontal lines, numbers at both axes, and what the axes are; `y` runs upwards."""
     parts = []
-    for value in y.ticks():
-        parts.append(segment(left, y(value), right, y(value), "grid"))
-        parts.append(text(left - 7, y(value) + 4, number(value), "end"))
+    for tick in y.ticks():
+        parts.append(segment(left, y(tick), right, y(tick), "grid"))
+        parts.append(text(left - 7, y(tick) + 4, y_text(tick), "end"))
     for place, words in x_ticks:
         parts.append(segment(place, y.start, place, y.start + 4, "axis"))
         parts.append(text(place, y.start + 18, clipped(words)))
@@ -173,14 +187,19 @@ def lines(
     x_text: Callable,
     described: str,
     behind: Sequence[Line] = (),
+    log: bool = False,
 ) -> str:
-    """Lines with bands over a common axis, such as learning curves; those of `behind` are thin."""
+    """Lines with bands over a common axis, such as learning curves; those of `behind` are thin.
+
+    Args:
+      log: the upward axis is logarithmic.
+    """
     width, height = 680, 300
     every = [*behind, *drawn]
     reach = [value for line in every for part in (line.y, line.low, line.high, *line.thin) for value in part]
     x = padded([value for line in every for value in line.x], 56, width - 16, pad=0.0)
-    y = padded(reach, height - 44, 26)
-    ticks = [(x(value), x_text(value)) for value in x.ticks(6)]
+    y = padded(reach, height - 44, 26, log)
+    ticks = [(x(tick), x_text(tick)) for tick in x.ticks(6)]
     parts = _frame(56, width - 16, y, ticks, (x_label, y_label))
     parts += [polyline(_points(line.x, line.y, x, y), f"thin {line.style}", line.label) for line in behind]
     for line in drawn:
@@ -200,17 +219,47 @@ def lines(
     return svg(width, height, parts, "wide", described)
 
 
+def course(
+    places: Sequence[float],
+    dots: list[Dot],
+    x_ticks: list[tuple[float, str]],
+    labels: tuple[str, str],
+    line: Line | None = None,
+    log: bool = False,
+    rules: Sequence[float] = (),
+) -> str:
+    """How a search went: a dot for each trial where it had its turn, perhaps with a line through them.
+
+    Args:
+      places: of each dot along the axis; dots at one place are drawn a little apart.
+      rules: places of upright lines.
+    """
+    width, height = 680, 300
+    x = padded([*places, *(place for place, _ in x_ticks)], 56, width - 16)
+    y = padded([*(one.score for one in dots), *(line.y if line else ())], height - 44, 26, log)
+    parts = [segment(x(place), y.start, x(place), y.end, "grid") for place in rules]
+    parts += _frame(56, width - 16, y, [(x(place), words) for place, words in x_ticks], labels)
+    spread = 5.0 if len(set(places)) < len(places) else 0.0
+    if line:
+        parts.append(polyline(_points(line.x, line.y, x, y), f"line {line.style}", line.label))
+    for i in sorted(range(len(dots)), key=lambda i: dots[i].style):  # what is marked lies on top
+        parts.append(_trial(dots[i], x(places[i]) + _aside(i, spread) * (not dots[i].style), y))
+    return svg(width, height, parts, "wide", f"{labels[1]} over {labels[0]}")
+
+
+def _trial(one: Dot, x: float, y: Scale) -> str:
+    """A trial's dot, or a cross at the bottom where it has no score."""
+    if one.score is None:
+        return cross(x, y.start - 5, one.told)
+    return dot(x, y(one.score), f"dot {one.style}".strip(), one.told, 4.5 if one.style else 3)
+
+
+def _aside(number_of_dot: int, spread: float) -> float:
+    return spread * ((number_of_dot * 7) % 5 - 2)
+
+
 def _points(xs, ys, x: Scale, y: Scale) -> list[tuple[float, float]]:
     return [(x(a), y(b)) for a, b in zip(xs, ys) if b is not None and math.isfinite(b)]
-
-
-class Dot(NamedTuple):
-    """A trial in a figure: its values by axis, its score, what is told of it, and how it is marked."""
-
-    values: tuple[str, ...]
-    score: float | None
-    told: str
-    style: str = ""  # "best"
 
 
 def as_numbers(values: Sequence[str]) -> list[float] | None:
@@ -220,6 +269,12 @@ def as_numbers(values: Sequence[str]) -> list[float] | None:
     except ValueError:
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
+
+
+def value(text: str) -> str:
+    """A value of an axis for people: numbers short, words as they are."""
+    numbers = as_numbers([text])
+    return number(numbers[0]) if numbers else text
 
 
 MOST_STEPS = 8  # an axis of so many values is drawn in equal steps
@@ -239,7 +294,12 @@ def positions(values: Sequence[str], start: float, end: float) -> tuple[list[flo
 
 
 def slice_plot(
-    axis: str, dots: list[Dot], index: int, means: list[tuple[list[int], float]], label: str
+    axis: str,
+    dots: list[Dot],
+    index: int,
+    means: list[tuple[list[int], float]],
+    label: str,
+    y_text: Callable = number,
 ) -> str:
     """The score against one axis: a dot for each trial, and the mean of each bin of `means` as a step.
 
@@ -250,7 +310,7 @@ def slice_plot(
     places, ticks = positions([one.values[index] for one in dots], 52, width - 14)
     scores = [one.score for one in dots if one.score is not None]
     y = padded(scores, height - 44, 26, pad=0.06)
-    parts = _frame(52, width - 14, y, ticks, (axis, label))
+    parts = _frame(52, width - 14, y, ticks, (axis, label), y_text)
     spread = 5.0 if len(set(places)) <= MOST_STEPS and len(dots) > len(set(places)) else 0.0
     for members, mean in means:
         left, right = min(places[i] for i in members), max(places[i] for i in members)
@@ -258,11 +318,7 @@ def slice_plot(
         parts.append(segment(left - reach, y(mean), right + reach, y(mean), "mean"))
     drawn = sorted(range(len(dots)), key=lambda i: dots[i].style)  # what is marked lies on top
     for i in drawn:
-        one, x = dots[i], places[i] + spread * ((i * 7) % 5 - 2)
-        if one.score is None:
-            parts.append(cross(x, y.start - 5, one.told))
-        else:
-            parts.append(dot(x, y(one.score), f"dot {one.style}".strip(), one.told, 4.5 if one.style else 3))
+        parts.append(_trial(dots[i], places[i] + _aside(i, spread), y))
     return svg(width, height, parts, "small", f"{label} against {axis}")
 
 

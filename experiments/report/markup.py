@@ -62,6 +62,11 @@ def told(estimate: Estimate) -> str:
     return number(estimate.value) + (f" (95 % {ends(estimate)})" if estimate.known else "")
 
 
+def less(lost: float) -> str:
+    """`3 less`, `3 more` or `no less`."""
+    return f"{number(abs(lost))} {'less' if lost > 0 else 'more'}" if abs(lost) >= 1e-9 else "no less"
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 

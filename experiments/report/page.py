@@ -3,10 +3,11 @@
 from html import escape
 
 from jaxrl.experiments.report import compare, sections, versus
-from jaxrl.experiments.report.compare import environment, method
+from jaxrl.experiments.report.compare import environment, is_evolution, is_populations, is_sweep, method
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import Html, several, tag
 from jaxrl.experiments.report.style import STYLE
+from jaxrl.experiments.search import KINDS
 from jaxrl.experiments.statistics import RESAMPLES
 
 
@@ -34,7 +35,7 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
     if also:
         top.append(tag("ul", *(tag("li", one) for one in also), style="findings"))
     for source in sources:
-        if alone or len(source.trials) > 1:
+        if alone or is_sweep(source):
             name = "What was run" if alone else f"{source.about['name']}: {sections.title(source)}"
             parts.append(sections.section(source, name, alone))
     body = tag("main", tag("header", *top), *parts, _methods(sources))
@@ -59,11 +60,24 @@ def _methods(sources: list[Source]) -> Html:
         "Final return": "each seed’s last evaluation, or its last training return without any.",
         "Agents that died": "count out of every score; a trial most of whose agents died has none.",
     }
-    if any(len(source.trials) > 1 for source in sources):
+    chosen = [source for source in sources if len(source.trials) > 1 and not is_populations(source)]
+    if chosen:
         told["Fresh seeds"] = (
             "the best of many trials looks better than it is, for chance chose it too. Only seeds that did "
             "not choose it tell how good it is."
         )
+    if any(map(is_populations, sources)):
+        told["Fresh episodes"] = (
+            "the winner of a population looks better than it is, for chance chose it too, so it is judged "
+            "again in episodes that did not choose it. Each population is a search of its own with a seed of "
+            "its own; the intervals tell of what other populations would come to."
+        )
+    if any(source.about.get("search") in KINDS for source in sources):
+        told["Searches on the device"] = (
+            "choose by training returns, the mean of the episodes since the last decision. Where what was "
+            "chosen is then evaluated, the two differ by that, too."
+        )
+    if not all(map(is_evolution, chosen)):
         told["Share of variance"] = (
             "the first-order Sobol index of an axis (functional ANOVA, Hutter et al. 2014): the variance "
             "between bins of trials along the axis, less what chance would put there, over that of all. "

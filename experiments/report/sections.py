@@ -8,12 +8,32 @@ from typing import Any
 import numpy as np
 
 from jaxrl.experiments.plot import format_steps, summary
-from jaxrl.experiments.report import figures, markup, trials
-from jaxrl.experiments.report.compare import best_of, environment, plain, seeds_of
+from jaxrl.experiments.report import figures, markup, searches, trials
+from jaxrl.experiments.report.compare import (
+    best_of,
+    environment,
+    is_evolution,
+    is_populations,
+    is_sweep,
+    plain,
+    search_of,
+    seeds_of,
+)
 from jaxrl.experiments.report.data import Source
-from jaxrl.experiments.report.figures import number
-from jaxrl.experiments.report.markup import Html, ends, joined, listed, percent, several, table, tag, told
-from jaxrl.experiments.statistics import MIN_TRIALS, Estimate, iqm
+from jaxrl.experiments.report.figures import number, value
+from jaxrl.experiments.report.markup import (
+    Html,
+    ends,
+    joined,
+    less,
+    listed,
+    percent,
+    several,
+    table,
+    tag,
+    told,
+)
+from jaxrl.experiments.statistics import MIN_TRIALS, iqm
 
 FIRST_ROWS = 10  # of a table of trials; the others can be unfolded
 MOST_FADED = 300  # lines of other trials in a figure of curves
@@ -23,7 +43,7 @@ def title(source: Source) -> str:
     about = source.about
     with_objective = f" ({about['objective']})" if about.get("objective") not in (None, "ppo") else ""
     name = f"{about['algorithm']}{with_objective} on {environment(source)}"
-    return f"{name}: {several(len(source.trials), 'trial')}" if len(source.trials) > 1 else name
+    return f"{name}: {search_of(source)}" if is_sweep(source) else name
 
 
 def decision(source: Source) -> str:
@@ -31,6 +51,8 @@ def decision(source: Source) -> str:
     trial, chosen = best_of(source)
     if trial.get("score") is None:
         return "No score: no episode ended, or most agents of every trial died."
+    if own := searches.headline(source):
+        return own
     seeds = len(seeds_of(trial))
     found = f"IQM {told(trials.score(trial))}"
     if len(source.trials) == 1 and not source.confirms:
@@ -45,29 +67,17 @@ def decision(source: Source) -> str:
     first = next((one for one in source.trials if one.get("trial") == trial["confirms"]), source.trials[0])
     return (
         f"Best: {what} – {found} over {several(seeds, 'fresh seed')}; "
-        f"chosen as {number(first['score'])}, so {_less(curse)}."
+        f"chosen as {number(first['score'])}, "
+        f"so {less(curse.value) if curse else 'nothing to compare it with'}."
     )
-
-
-def _less(curse: Estimate | None) -> str:
-    if curse is None:
-        return "nothing to compare it with"
-    if abs(curse.value) < 1e-9:
-        return "no less"
-    return f"{number(abs(curse.value))} {'less' if curse.value > 0 else 'more'}"
-
-
-def value(text: str) -> str:
-    """A value of an axis for people: numbers short, words as they are."""
-    numbers = figures.as_numbers([text])
-    return number(numbers[0]) if numbers else text
 
 
 def findings(source: Source) -> list[str]:
     """What else a person should know before using the result."""
     found = []
-    if len(source.trials) > 1:
+    if len(source.trials) > 1 and not is_populations(source):
         found += _about_the_sweep(source)
+    found += searches.findings(source)
     asked = source.about["steps"]
     if short(source):
         found.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
@@ -79,19 +89,19 @@ def findings(source: Source) -> list[str]:
 
 def _about_the_sweep(source: Source) -> list[str]:
     found = []
-    losses = trials.behind(source)
-    alike = sum(one is not None and one.low <= 0 for one in losses)
+    alike = sum(one is not None and one.low <= 0 for one in trials.behind(source))
     if alike:
-        seeds = source.about["seeds"]
+        seeds, others = source.about["seeds"], len(trials.comparable(source)) - 1
+        early = others < len(source.trials) - 1
         found.append(
-            f"{alike} of the other {len(losses) - 1} trials cannot be told apart from the first by their "
-            f"{several(seeds, 'seed')}" + (", which are few." if seeds < 6 else ".")
+            f"{alike} of the other {others} trials{' that came to the end' * early} cannot be told apart "
+            f"from the first by their {several(seeds, 'seed')}" + (", which are few." if seeds < 6 else ".")
         )
     if curse := trials.winners_curse(source):
         reach = f" (95 % {ends(curse)})" if curse.known else ""
         found.append(
-            f"Winner’s curse: as the best of {len(losses)} trials it scored {number(curse.value)}{reach} "
-            "more than with fresh seeds."
+            f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(curse.value)}"
+            f"{reach} more than with fresh seeds."
         )
     matters = trials.importance(source)
     if matters:
@@ -111,10 +121,11 @@ def facts(source: Source) -> Html:
         ("algorithm", about["algorithm"]),
         ("environment", environment(source)),
         ("objective", about.get("objective")),
-        ("trials", f"{len(source.trials)}" if len(source.trials) > 1 else None),
         ("search", about.get("search")),
+        ("tried", search_of(source) if is_sweep(source) else None),
         ("seeds", f"{about['seeds']}, from {about['seed']}"),
         ("steps per seed", f"{about['steps']:,}"),
+        ("steps in all", f"{about['spent']:,}" if about.get("spent") else None),
         ("measured by", f"{about['metric']} return" if about.get("metric") else None),
         ("device", _device(device)),
         ("trained for", _duration(about.get("wall_seconds"))),
@@ -188,8 +199,11 @@ def curves(source: Source, label: str) -> Html:
     shown = [curve_line(first, f"trial {first.get('trial')}, the seeds that chose it", "c0")]
     if not chosen:
         shown.append(curve_line(best, f"trial {best['confirms']} with fresh seeds", "c1"))
+    if not shown[0]:  # a search on the device has no curves of its trials, which share its lanes
+        again = [] if chosen else [curve_line(best, "", "c1", thin=True)]
+        return _curve_figure(again, CURVES_OF_A_SEARCH, label, named=False)
     others = [one for one in source.trials if one is not first and one.get("curve")][:MOST_FADED]
-    if others and shown[0]:
+    if others:
         faded = [figures.Line("", "trials", one["curve"]["timesteps"], one["curve"]["iqm"]) for one in others]
         shown = [figures.Line("other trials", "trials", shown[0].x, (), (), ()), *shown]
         return _curve_figure(shown, CURVES_OF_A_SWEEP, label, behind=faded)
@@ -199,6 +213,10 @@ def curves(source: Source, label: str) -> Html:
 CURVES_OF_A_SWEEP = (
     "IQM over seeds; grey lines are the other trials. The bands are 95 % bootstrap intervals: where that of "
     "the fresh seeds lies lower, chance helped to choose."
+)
+CURVES_OF_A_SEARCH = (
+    "What was chosen, trained anew with fresh seeds, each of which is a thin line; the thick line is their "
+    "IQM, the band its 95 % bootstrap interval."
 )
 
 
@@ -224,18 +242,23 @@ def trial_table(source: Source) -> Html:
         return tag("p", "No trial has a score.", style="note")
     low, high = min(known), max(known)
     losses = [None] * len(source.confirms) + trials.behind(source)
-    lengths = len({one["steps"] for one in found}) > 1
+    lengths = len({one["steps"] for one in source.trials}) > 1
+    judged = any(loss is not None for loss in losses)
     span = tag("div", tag("span", number(low)), tag("span", number(high)), style="range")
-    head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, "behind the first"]
+    turn = "generation" if is_evolution(source) else "batch" * (source.about.get("search") == "optuna")
+    head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, *[turn] * bool(turn)]
+    head += ["behind the first"] * judged
     rows = []
     for one, score, loss in zip(found, scores, losses):
         fresh = "confirms" in one
-        name = f"{one['confirms']}, fresh" if fresh else str(one.get("trial", "–"))
         plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
         apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
         settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
         settings += [f"{one['steps']:,}"] * lengths
-        rows.append([name, number(score.value), ends(score), plotted, *settings, apart])
+        if turn:
+            settings.append("–" if fresh else str(one[turn] + (turn == "generation")))
+        settings += [apart] * judged
+        rows.append([trials.name_of(one), number(score.value), ends(score), plotted, *settings])
     marked = range(len(source.confirms))
     first = FIRST_ROWS + len(source.confirms)
     shown = table(head, rows[:first], marked=marked)
@@ -243,8 +266,9 @@ def trial_table(source: Source) -> Html:
         summary = tag("summary", f"the other {several(len(rows) - first, 'trial')}")
         shown = joined(shown, tag("details", summary, table(head, rows[first:])))
     caption = (
-        "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval; “behind the "
-        "first” compares seed by seed: where its interval holds 0, a trial is not told apart from the first."
+        "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval"
+        + "; “behind the first” compares seed by seed: where its interval holds 0, a trial is not told apart "
+        "from the first" * judged + "; who was trained for longer stands above" * lengths + "."
     )
     return joined(shown, tag("p", caption, style="note"))
 
@@ -252,6 +276,9 @@ def trial_table(source: Source) -> Html:
 def importance_table(source: Source) -> Html:
     found = trials.importance(source)
     count = len(trials.comparable(source))
+    if is_evolution(source):
+        why = "an evolution strategy draws its candidates around its mean, all axes together"
+        return tag("p", f"What matters cannot be told: {why}.", style="note")
     if not found:
         why = f"it takes at least {MIN_TRIALS} trials of one length, and scores that differ; here are {count}"
         return tag("p", f"What matters cannot be told: {why}.", style="note")
@@ -276,27 +303,20 @@ def importance_table(source: Source) -> Html:
     )
     if any(one.get("score") is None for one in trials.comparable(source)):
         caption += " Trials without a score count as the worst that was seen."
+    if source.about.get("search") == "optuna":
+        caption += " The search itself chose where to look, so this holds where it looked most."
     return joined(table(head, rows), tag("p", caption, style="note"))
 
 
-def _dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[figures.Dot]:
-    best = best_of(source)[0]
-    number_of_best = best.get("confirms", best.get("trial"))
-    dots = []
-    for one in found:
-        settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
-        words = f"trial {one.get('trial', '–')}: {told(trials.score(one))}; {settings}"
-        style = "best" if one.get("trial") == number_of_best else ""
-        values = tuple(str(one["values"].get(axis, "")) for axis in axes)
-        dots.append(figures.Dot(values, one.get("score"), words, style))
-    return dots
+def _best_name(source: Source) -> str:
+    return "the mean with fresh seeds" if is_evolution(source) and source.confirms else "the best one"
 
 
 def slices(source: Source) -> Html:
     """The score against each axis that varies."""
     found = trials.comparable(source)
     axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = _dots(source, axes, found)
+    dots = trials.dots(source, axes, found)
     if not axes or all(one.score is None for one in dots):
         return Html("")
     drawn, told_what_matters = [], bool(trials.importance(source))
@@ -304,7 +324,7 @@ def slices(source: Source) -> Html:
         means = trials.bin_means(trials.axis_values(found, axis), found) if told_what_matters else []
         drawn.append(figures.slice_plot(plain(axis), dots, index, means, "IQM"))
     caption = (
-        "A dot is a trial, orange the best one, and a cross is a trial without a score."
+        f"A dot is a trial, orange {_best_name(source)}, and a cross is a trial without a score."
         + " A bar is the mean of neighbouring trials: the shares of variance measure how these differ."
         * told_what_matters
     )
@@ -314,13 +334,14 @@ def slices(source: Source) -> Html:
 def parallel(source: Source) -> Html:
     found = trials.comparable(source)
     axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = _dots(source, axes, found)
+    dots = trials.dots(source, axes, found)
     if len(axes) < 2 or all(one.score is None for one in dots):
         return Html("")
     drawn = figures.parallel([plain(axis) for axis in axes], dots, "IQM")
     caption = (
         "A line is a trial and crosses each axis at its value; the stronger its blue the better it ranks, "
-        "orange is the best one, dotted has no score. Where strong lines run together, good trials agree."
+        f"orange is {_best_name(source)}, dotted has no score. Where strong lines run together, good "
+        "trials agree."
     )
     return markup.figure(drawn, caption)
 
@@ -339,9 +360,13 @@ def dead_rows(source: Source) -> list[list[str]]:
     """Of each trial with dead agents: its name, and which died when."""
     rows = []
     for one in [*source.trials, *source.confirms]:
-        name = f"{one['confirms']}, fresh" if "confirms" in one else str(one.get("trial", "–"))
         if one["died"]:
-            rows.append([name, listed([f"{seed} (by step {step:,})" for seed, step in one["died"].items()])])
+            rows.append(
+                [
+                    trials.name_of(one),
+                    listed([f"{seed} (by step {step:,})" for seed, step in one["died"].items()]),
+                ]
+            )
     return rows
 
 
@@ -370,13 +395,18 @@ def section(source: Source, heading: str, alone: bool) -> Html:
         parts.append(tag("p", decision(source)))
         parts += [tag("ul", *(tag("li", one) for one in also), style="findings")] * bool(also)
     parts.append(facts(source))
+    if is_populations(source):
+        return tag("section", *parts, searches.section(source, metric))
     many = len(source.trials) > 1
     if many:
-        parts += [tag("h3", "Trials"), trial_table(source)]
+        parts += [tag("h3", "Trials"), trial_table(source), searches.section(source, metric)]
     if drawn := curves(source, metric):
         parts += [tag("h3", "Learning curves"), drawn]
     if many:
-        parts += [tag("h3", "What matters"), importance_table(source), slices(source), parallel(source)]
+        parts += [tag("h3", "What matters"), importance_table(source)]
+        # Of few that came to the end the figures would show a search's taste, not the axes.
+        if len(trials.comparable(source)) >= min(MIN_TRIALS, len(source.trials)):
+            parts += [slices(source), parallel(source)]
     for one in [*source.confirms, *(() if many else source.trials)]:
         fresh = ", with fresh seeds" if "confirms" in one else ""
         parts += [tag("h3", f"Seed by seed{fresh}"), seed_table(one)]
@@ -395,7 +425,7 @@ def runs(sources: list[Source]) -> Html:
         origin = [_device(device), (about.get("git_commit") or "–")[:12], versions.get("jax", "–")]
         rows.append([about["name"], *settings, *origin, _date(about.get("started")) or "–"])
         commands.append(_command(about["command"]))
-        if len(source.trials) == 1:
+        if not is_sweep(source):
             marks = [number(x) + "†" * (str(seed) in one["died"]) for seed, x in _numbered(one)]
             returns.append([about["name"], str(one["first_seed"]), ", ".join(marks)])
             died += [[about["name"], *row[1:]] for row in dead_rows(source)]

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl.experiments.report.compare import seeds_of
+from jaxrl.experiments.report.compare import best_of, is_evolution, plain, seeds_of
 from jaxrl.experiments.report.data import Source
-from jaxrl.experiments.report.figures import as_numbers
+from jaxrl.experiments.report.figures import Dot, as_numbers, value
+from jaxrl.experiments.report.markup import told
 from jaxrl.experiments.statistics import (
     Estimate,
     across_tasks,
@@ -44,7 +45,12 @@ def axis_values(trials: list[dict[str, Any]], axis: str) -> list[str]:
 
 
 def importance(source: Source) -> list[Importance]:
-    """Every axis that varies, the most important first; none where nothing can be told."""
+    """Every axis that varies, the most important first; none where nothing can be told.
+
+    An evolution strategy draws its candidates around its mean, all axes together, so nothing can be told.
+    """
+    if is_evolution(source):
+        return []
     trials = comparable(source)
     scores = filled_scores(trials)
     if np.isnan(scores).any():
@@ -84,12 +90,17 @@ def bin_means(values: list[str], trials: list[dict[str, Any]]) -> list[tuple[lis
 
 
 def behind(source: Source) -> list[Estimate | None]:
-    """By how much each trial is behind the first, over the seeds of both; None where there are none."""
-    first = seeds_of(source.trials[0])
+    """By how much each trial is behind the first, over the seeds of both; None where there are none.
+
+    Nor is there an answer where a trial was stopped early, and of an evolution strategy, in each generation
+    of which the seeds are others.
+    """
+    best, alike = source.trials[0], not is_evolution(source)
+    first = seeds_of(best)
     found: list[Estimate | None] = [None]
     for one in source.trials[1:]:
         own = seeds_of(one)
-        shared = sorted(first.keys() & own.keys())
+        shared = sorted(first.keys() & own.keys()) if alike and one["steps"] == best["steps"] else []
         if one.get("score") is None or len(shared) < 2:
             found.append(None)
             continue
@@ -104,7 +115,7 @@ def winners_curse(source: Source) -> Estimate | None:
     The seeds differ, so both sides are drawn independently; that chance helped to choose the trial shows in
     the number itself, not in its interval.
     """
-    if not source.confirms:
+    if not source.confirms or source.confirms[0]["confirms"] is None:  # a mean, which was no trial
         return None
     again = source.confirms[0]
     chosen = next((one for one in source.trials if one.get("trial") == again["confirms"]), source.trials[0])
@@ -120,3 +131,24 @@ def score(trial: dict[str, Any]) -> Estimate:
     if trial.get("score") is None or not values:
         return Estimate(math.nan, math.nan, math.nan)
     return across_tasks([values])
+
+
+def name_of(trial: dict[str, Any]) -> str:
+    """A trial's number; of one trained again with fresh seeds, which it was."""
+    if "confirms" not in trial:
+        return str(trial.get("trial", "–"))
+    return f"{'mean' if trial['confirms'] is None else trial['confirms']}, fresh"
+
+
+def dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[Dot]:
+    """Trials as dots, the best one marked; of an evolution strategy that is its mean, which comes last."""
+    best = best_of(source)[0]
+    number_of_best = best.get("confirms", best.get("trial"))
+    made = []
+    for one in found + [best] * (number_of_best is None and "confirms" in best):
+        settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
+        words = f"trial {name_of(one)}: {told(score(one))}; {settings}"
+        style = "best" if one is best or one.get("trial", math.nan) == number_of_best else ""
+        values = tuple(str(one["values"].get(axis, "")) for axis in axes)
+        made.append(Dot(values, one.get("score"), words, style))
+    return made
