@@ -176,7 +176,8 @@ def fit(
     trained, first, length = 0.0, at.num_updates, 1
 
     def write(done, since, totals, evaluation):
-        totals, evaluation = hosts.fetch((totals, evaluation))
+        # To NumPy before they are divided: the last bit of XLA's division depends on the number of devices.
+        totals, evaluation = jax.tree.map(np.asarray, hosts.fetch((totals, evaluation)))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
