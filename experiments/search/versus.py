@@ -1,0 +1,66 @@
+"""Population based training against random search of equal steps, population by population.
+
+    A="--hp.learning-rate log:1e-5:1e-1 --hp.ent-coef log:1e-4:1e-1 --hp.gae-lambda 0.8:1
+       --hp.objective.clip-eps 0.05:0.5 --trials 8 --seeds 8 --eval-episodes 0 --confirm-seeds 0
+       --steps 1000000"
+    jaxrl sweep ppo Breakout-MinAtar $A --search pbt --out PBT
+    jaxrl sweep ppo Breakout-MinAtar $A --search sobol --out RANDOM
+    python -m jaxrl.experiments.search.versus PBT RANDOM
+
+Both begin with the same hyperparameters and seeds. Of every seed's agents the one with the best last
+training return is chosen, as a user would, and judged in 128 fresh episodes.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from jaxrl import logger, train
+from jaxrl.experiments import runs, trainer
+from jaxrl.experiments.statistics import bootstrap_interval
+
+EPISODES = 128
+
+
+def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of a sweep of one program: last training returns and fresh returns, `[K, S]`."""
+    path = folder / "group-1"
+    kept = runs.from_json(runs.read_info(path)["spec"])
+    spec = dataclasses.replace(kept, eval_episodes=EPISODES)
+    programs = runs.build(spec)
+    at = trainer.restore(programs, kept, path)
+    keys = runs.evaluation_keys(spec, at.num_updates, domain=4)
+    fresh = np.asarray(programs.evaluate(at.state, keys).returns, np.float64).mean(axis=1)
+    last = logger.read_jsonl(path / "metrics.jsonl")[-1]["episode/return"]
+    last = np.array([-np.inf if value is None else value for value in last])
+    shape = spec.slots, spec.seeds
+    return last.reshape(shape), fresh[: spec.agents].reshape(shape)
+
+
+def compare(pbt: Path, random: Path) -> dict:
+    """The winners' fresh returns by seed, and the paired difference with its bootstrap interval."""
+    winners, means = [], []
+    for folder in (pbt, random):
+        last, fresh = judge(folder)
+        winners.append(fresh[last.argmax(axis=0), np.arange(fresh.shape[1])])
+        means.append(float(fresh.mean()))
+    difference = winners[0] - winners[1]
+    info = json.loads((pbt / "sweep.json").read_text())
+    return {
+        "commands": [json.loads((folder / "sweep.json").read_text())["command"] for folder in (pbt, random)],
+        **{name: info[name] for name in ("versions", "device", "git_commit", "started")},
+        "pbt": winners[0].tolist(),
+        "random": winners[1].tolist(),
+        "difference": float(difference.mean()),
+        "interval": [float(end) for end in bootstrap_interval(difference, np.mean)],
+        "mean_of_all_members": means,
+    }
+
+
+if __name__ == "__main__":
+    train.use_cores()
+    runs.enable_compile_cache()
+    print(json.dumps(compare(*map(Path, sys.argv[1:3]))))
