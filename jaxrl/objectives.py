@@ -1,12 +1,17 @@
 """Policy objectives as values. Each gives the surrogate to maximise, per sample.
 
 Every `apply(params, log_ratio, advantages, progress)` takes arrays of one shape and returns that
-shape; `log_ratio` is log pi(a|s) - log pi_old(a|s). At `log_ratio = 0` the value is the advantage
-and its derivative by the ratio is the advantage: the first step after a rollout is the policy
-gradient, whichever objective is chosen.
+shape; `log_ratio` is log pi(a|s) - log pi_old(a|s), `r` its exponential, `A` the advantage. At r = 1
+the derivative by r is the advantage: the first step after a rollout is the policy gradient, whichever
+objective is chosen.
+
+In mirror learning (Kuba et al. 2022, https://arxiv.org/abs/2201.02373) an objective is r A minus a drift
+f(r, A). No exact step lowers the return if f >= 0, f(1, A) = 0 and df/dr(1, A) = 0. All here have such a
+drift except those in `NOT_DRIFTS`.
 """
 
 import chex
+import jax
 import jax.numpy as jnp
 from flax import struct
 
@@ -16,6 +21,25 @@ from jaxrl.types import Objective
 def _ratio(log_ratio):
     # Bounded: an infinite ratio in the branch that is not taken would make its gradient `nan`.
     return jnp.exp(jnp.minimum(log_ratio, 30.0))
+
+
+@struct.dataclass
+class Nothing:
+    """No parameters."""
+
+
+def policy_gradient() -> Objective:
+    """The plain policy gradient, by importance sampling: nothing holds the new policy back.
+
+    L = r A
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del params, progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        return _ratio(log_ratio) * advantages
+
+    return Objective(Nothing(), apply)
 
 
 @struct.dataclass
@@ -66,6 +90,208 @@ def spo(clip_eps: float = 0.2) -> Objective:
 
 
 @struct.dataclass
+class TwoSided:
+    """The parameters of the clipped objective with sides of their own.
+
+    Attributes:
+      clip_eps_low: how far the ratio may fall below 1 before that stops to pay.
+      clip_eps_high: how far it may rise.
+    """
+
+    clip_eps_low: float = 0.2
+    clip_eps_high: float = 0.28
+
+
+def asymmetric_clip(clip_eps_low: float = 0.2, clip_eps_high: float = 0.28) -> Objective:
+    """The clipped surrogate with more room upwards: unlikely actions may gain more.
+
+        L = min(r A, clip(r, 1 - clip_eps_low, 1 + clip_eps_high) A)
+
+    Yu et al. 2025 (DAPO's "clip-higher"). https://arxiv.org/abs/2503.14476
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        ratio = _ratio(log_ratio)
+        clipped = jnp.clip(ratio, 1.0 - params.clip_eps_low, 1.0 + params.clip_eps_high)
+        return jnp.minimum(ratio * advantages, clipped * advantages)
+
+    return Objective(TwoSided(clip_eps_low, clip_eps_high), apply)
+
+
+@struct.dataclass
+class Dual:
+    """The parameters of the dual clip.
+
+    Attributes:
+      clip_eps: as of the clipped objective.
+      dual_clip: the ratio beyond which a bad action costs no more.
+    """
+
+    clip_eps: float = 0.2
+    dual_clip: float = 3.0
+
+
+def dual_clip(clip_eps: float = 0.2, dual_clip: float = 3.0) -> Objective:
+    """The clipped surrogate, bounded below as well: far-off samples of bad actions are left out.
+
+        A >= 0:  L = min(r A, clip(r) A)
+        A <  0:  L = max(min(r A, clip(r) A), dual_clip A)
+
+    No drift: where it binds, L is above r A. Ye et al. 2020. https://arxiv.org/abs/1912.09729
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        ratio = _ratio(log_ratio)
+        clipped = jnp.clip(ratio, 1.0 - params.clip_eps, 1.0 + params.clip_eps)
+        surrogate = jnp.minimum(ratio * advantages, clipped * advantages)
+        bounded = jnp.maximum(surrogate, params.dual_clip * advantages)
+        return jnp.where(advantages < 0.0, bounded, surrogate)
+
+    return Objective(Dual(clip_eps, dual_clip), apply)
+
+
+@struct.dataclass
+class Rollback:
+    """The parameters of the rollback objective.
+
+    Attributes:
+      clip_eps: how far the ratio may move before it is drawn back.
+      slope: how strongly, as a share of the advantage.
+    """
+
+    clip_eps: float = 0.2
+    slope: float = 0.3
+
+
+def rollback(clip_eps: float = 0.2, slope: float = 0.3) -> Objective:
+    """PPO with rollback: where Proximal Policy Optimization is flat, this one falls.
+
+        f = (1 + slope) relu(r - 1 - clip_eps) A        for A >= 0
+        f = (1 + slope) relu(1 - clip_eps - r) (-A)     for A <  0
+
+    Wang et al. 2019, "Truly Proximal Policy Optimization". https://arxiv.org/abs/1903.07940
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        ratio = _ratio(log_ratio)
+        beyond = jnp.sign(advantages) * (ratio - 1.0) - params.clip_eps
+        drift = (1.0 + params.slope) * jnp.maximum(beyond, 0.0) * jnp.abs(advantages)
+        return ratio * advantages - drift
+
+    return Objective(Rollback(clip_eps, slope), apply)
+
+
+@struct.dataclass
+class Penalty:
+    """The parameter of the penalised objectives.
+
+    Attributes:
+      coef: weight of the penalty, in units of the advantage.
+    """
+
+    coef: float = 1.0
+
+
+def kl_penalty(coef: float = 1.0) -> Objective:
+    """A penalty on the divergence from the old policy, KL(old || new), in a form that is never negative.
+
+        L = r A - coef (r - 1 - log r)
+
+    Schulman et al. 2017, section 4, with a fixed coefficient. https://arxiv.org/abs/1707.06347
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        ratio = _ratio(log_ratio)
+        return ratio * advantages - params.coef * (ratio - 1.0 - log_ratio)
+
+    return Objective(Penalty(coef), apply)
+
+
+def chi_square(coef: float = 1.0) -> Objective:
+    """A penalty on the chi-square divergence from the old policy.
+
+    L = r A - coef (r - 1)^2
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        ratio = _ratio(log_ratio)
+        return ratio * advantages - params.coef * jnp.square(ratio - 1.0)
+
+    return Objective(Penalty(coef), apply)
+
+
+@struct.dataclass
+class Mirror:
+    """The parameters of Mirror Descent Policy Optimization.
+
+    Attributes:
+      step_size: how far a step goes at the start: the inverse weight of the divergence.
+      anneal: share of it that is gone at the end, linearly.
+    """
+
+    step_size: float = 1.0
+    anneal: float = 1.0
+
+
+def mdpo(step_size: float = 1.0, anneal: float = 1.0) -> Objective:
+    """Mirror Descent Policy Optimization: a step of mirror descent by several of gradient ascent.
+
+        L = r A - (r log r - r + 1) / t,   t = step_size (1 - anneal progress), at least 0.001
+
+    The divergence is KL(new || old), in a form that is never negative. Tomar et al. 2020.
+    https://arxiv.org/abs/2005.09814
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        chex.assert_equal_shape([log_ratio, advantages])
+        # The step size at the end is 0, and the weight of the divergence infinite: bounded.
+        size = jnp.maximum(params.step_size * (1.0 - params.anneal * progress), 1e-3)
+        ratio, log_ratio = _ratio(log_ratio), jnp.clip(log_ratio, -30.0, 30.0)
+        return ratio * advantages - (ratio * log_ratio - ratio + 1.0) / size
+
+    return Objective(Mirror(step_size, anneal), apply)
+
+
+@struct.dataclass
+class Soft:
+    """The parameter of the sigmoid objective.
+
+    Attributes:
+      tau: its steepness.
+    """
+
+    tau: float = 4.0
+
+
+def p3o(tau: float = 4.0) -> Objective:
+    """Preconditioned Proximal Policy Optimization (P3O): the ratio through a sigmoid, clipped softly.
+
+        L = 4/tau sigmoid(tau (r - 1)) A
+
+    No drift: pulled back as hard where the ratio moves against the advantage. Chen et al. 2022, without
+    its divergence term. https://arxiv.org/abs/2205.10047
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        del progress
+        chex.assert_equal_shape([log_ratio, advantages])
+        softly = jax.nn.sigmoid(params.tau * (_ratio(log_ratio) - 1.0))
+        return 4.0 / params.tau * softly * advantages
+
+    return Objective(Soft(tau), apply)
+
+
+@struct.dataclass
 class Drift:
     """The parameters of Discovered Policy Optimisation.
 
@@ -103,4 +329,110 @@ def dpo(alpha: float = 2.0, beta: float = 0.6) -> Objective:
     return Objective(Drift(alpha, beta), apply)
 
 
-OBJECTIVES = {"ppo": ppo, "spo": spo, "dpo": dpo}
+@struct.dataclass
+class DriftNet:
+    """The weights of a learned drift: `hidden [F, H]` and `out [H]`, without biases."""
+
+    hidden: jax.Array
+    out: jax.Array
+
+
+def lpo(params: DriftNet | None = None, width: int = 128) -> Objective:
+    """Learned Policy Optimisation: the drift is a small network, added to that of the clipped surrogate.
+
+        f = relu( relu((r - clip(r, 0.8, 1.2)) A) + out . tanh(x hidden) - 1e-4 )
+        x = (b, A b),   b = (log r, log^2 r, 1 - r, (1 - r)^2)
+
+    Without biases the network is 0 at r = 1 whatever its weights, and the tube of 1e-4 makes the drift
+    flat there. Lu et al. 2022, https://arxiv.org/abs/2210.05639; features and tube as in their code.
+
+    Args:
+      params: weights; without them all 0, which is the clipped surrogate to 1e-4.
+      width: `H`, if there are none.
+    """
+    return _learned(params, width, timed=False)
+
+
+def ta_lpo(params: DriftNet | None = None, width: int = 128) -> Objective:
+    """Temporally-Aware Learned Policy Optimisation: the drift may change over training.
+
+        x = (b, A b, progress b, progress A b),   all else as in `lpo`
+
+    Jackson et al. 2024. https://arxiv.org/abs/2402.05828
+    """
+    return _learned(params, width, timed=True)
+
+
+def _learned(params, width, timed):
+    num_features = 16 if timed else 8
+    params = params or DriftNet(jnp.zeros((num_features, width)), jnp.zeros(width))
+    if params.hidden.shape[-2] != num_features:
+        given = params.hidden.shape[-2]
+        raise ValueError(f"weights for {given} features, not {num_features}: lpo has 8, ta_lpo 16")
+
+    def apply(params, log_ratio, advantages, progress):
+        chex.assert_equal_shape([log_ratio, advantages])
+        log_ratio = jnp.clip(log_ratio, -20.0, 20.0)  # squared, larger ones would overflow
+        ratio = jnp.exp(log_ratio)
+        base = jnp.stack([log_ratio, jnp.square(log_ratio), 1.0 - ratio, jnp.square(1.0 - ratio)], axis=-1)
+        x = jnp.concatenate([base, advantages[..., None] * base], axis=-1)
+        if timed:
+            x = jnp.concatenate([x, progress * x], axis=-1)
+        clipped = jnp.maximum((ratio - jnp.clip(ratio, 0.8, 1.2)) * advantages, 0.0)
+        drift = jnp.maximum(clipped + jnp.tanh(x @ params.hidden) @ params.out - 1e-4, 0.0)
+        chex.assert_equal_shape([drift, advantages])
+        return ratio * advantages - drift
+
+    return Objective(params, apply)
+
+
+def random_drift(key, timed: bool = False, width: int = 128, scale: float = 0.1) -> DriftNet:
+    """Weights of `lpo` (or, `timed`, of `ta_lpo`), normal with a standard deviation of `scale`."""
+    hidden_key, out_key = jax.random.split(key)
+    hidden = scale * jax.random.normal(hidden_key, (16 if timed else 8, width))
+    return DriftNet(hidden, scale * jax.random.normal(out_key, (width,)))
+
+
+@struct.dataclass
+class Mixed:
+    """The parameters of a mixture: `weights [M]`, and those of the parts."""
+
+    weights: jax.Array
+    parts: tuple
+
+
+def mixture(*parts: Objective, weights=None) -> Objective:
+    """A weighted sum of objectives; with a one-hot row per agent, `vmap` runs over families of them.
+
+        mixed = mixture(ppo(), dpo(), spo())
+        rows = jax.vmap(lambda row: mixed.params.replace(weights=row))(jnp.eye(3))   # one of the three each
+
+    Args:
+      weights: `[M]`; otherwise all equal. They should sum to 1.
+    """
+    if weights is None:
+        weights = jnp.full(len(parts), 1.0 / len(parts))
+    if jnp.shape(weights)[-1:] != (len(parts),):
+        raise ValueError(f"{len(parts)} objectives need as many weights, not {jnp.shape(weights)}")
+
+    def apply(params, log_ratio, advantages, progress):
+        each = [part.apply(own, log_ratio, advantages, progress) for part, own in zip(parts, params.parts)]
+        return jnp.tensordot(params.weights, jnp.stack(each), axes=1)
+
+    return Objective(Mixed(jnp.asarray(weights), tuple(part.params for part in parts)), apply)
+
+
+OBJECTIVES = {
+    "ppo": ppo,
+    "asymmetric_clip": asymmetric_clip,
+    "dual_clip": dual_clip,
+    "rollback": rollback,
+    "spo": spo,
+    "kl_penalty": kl_penalty,
+    "mdpo": mdpo,
+    "chi_square": chi_square,
+    "p3o": p3o,
+    "policy_gradient": policy_gradient,
+    "dpo": dpo,
+}
+NOT_DRIFTS = ("dual_clip", "p3o")
