@@ -152,7 +152,8 @@ def list_envs() -> str:
 
 
 def list_objectives() -> str:
-    return "\n".join(f"{name:8s} {_first_line(make)}" for name, make in objectives.OBJECTIVES.items())
+    width = max(map(len, objectives.OBJECTIVES))
+    return "\n".join(f"{name:{width}s} {_first_line(make)}" for name, make in objectives.OBJECTIVES.items())
 
 
 def list_presets() -> str:

@@ -311,8 +311,9 @@ def build(spec: Spec) -> Programs:
 # Where a hyperparameter makes sense, whichever algorithm has it. What is typed in is checked here and
 # not in `make`: a population or a meta-learner traces its values.
 POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
-NOT_NEGATIVE = ("learning_rate", "vf_coef")
-SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon")
+POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
+NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope")
+SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal")
 
 
 def check_numbers(spec: Spec) -> None:

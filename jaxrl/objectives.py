@@ -235,31 +235,30 @@ class Mirror:
     """The parameters of Mirror Descent Policy Optimization.
 
     Attributes:
-      step_size: how far a step goes at the start: the inverse weight of the divergence.
-      anneal: share of it that is gone at the end, linearly.
+      coef: weight of the divergence at the end, the inverse of the step size.
+      anneal: share of it that is not there yet at the start; it comes linearly.
     """
 
-    step_size: float = 1.0
+    coef: float = 1.0
     anneal: float = 1.0
 
 
-def mdpo(step_size: float = 1.0, anneal: float = 1.0) -> Objective:
+def mdpo(coef: float = 1.0, anneal: float = 1.0) -> Objective:
     """Mirror Descent Policy Optimization: a step of mirror descent by several of gradient ascent.
 
-        L = r A - (r log r - r + 1) / t,   t = step_size (1 - anneal progress), at least 0.001
+        L = r A - w (r log r - r + 1),   w = coef (1 - anneal (1 - progress))
 
-    The divergence is KL(new || old), in a form that is never negative. Tomar et al. 2020.
-    https://arxiv.org/abs/2005.09814
+    The divergence is KL(new || old), in a form that is never negative; steps become smaller, as in the
+    authors' code. Tomar et al. 2020. https://arxiv.org/abs/2005.09814
     """
 
     def apply(params, log_ratio, advantages, progress):
         chex.assert_equal_shape([log_ratio, advantages])
-        # The step size at the end is 0, and the weight of the divergence infinite: bounded.
-        size = jnp.maximum(params.step_size * (1.0 - params.anneal * progress), 1e-3)
+        weight = params.coef * (1.0 - params.anneal * (1.0 - progress))
         ratio, log_ratio = _ratio(log_ratio), jnp.clip(log_ratio, -30.0, 30.0)
-        return ratio * advantages - (ratio * log_ratio - ratio + 1.0) / size
+        return ratio * advantages - weight * (ratio * log_ratio - ratio + 1.0)
 
-    return Objective(Mirror(step_size, anneal), apply)
+    return Objective(Mirror(coef, anneal), apply)
 
 
 @struct.dataclass
@@ -267,16 +266,16 @@ class Soft:
     """The parameter of the sigmoid objective.
 
     Attributes:
-      tau: its steepness.
+      steepness: of the sigmoid.
     """
 
-    tau: float = 4.0
+    steepness: float = 4.0
 
 
-def p3o(tau: float = 4.0) -> Objective:
+def p3o(steepness: float = 4.0) -> Objective:
     """Preconditioned Proximal Policy Optimization (P3O): the ratio through a sigmoid, clipped softly.
 
-        L = 4/tau sigmoid(tau (r - 1)) A
+        L = 4/k sigmoid(k (r - 1)) A,   k = steepness
 
     No drift: pulled back as hard where the ratio moves against the advantage. Chen et al. 2022, without
     its divergence term. https://arxiv.org/abs/2205.10047
@@ -285,10 +284,10 @@ def p3o(tau: float = 4.0) -> Objective:
     def apply(params, log_ratio, advantages, progress):
         del progress
         chex.assert_equal_shape([log_ratio, advantages])
-        softly = jax.nn.sigmoid(params.tau * (_ratio(log_ratio) - 1.0))
-        return 4.0 / params.tau * softly * advantages
+        softly = jax.nn.sigmoid(params.steepness * (_ratio(log_ratio) - 1.0))
+        return 4.0 / params.steepness * softly * advantages
 
-    return Objective(Soft(tau), apply)
+    return Objective(Soft(steepness), apply)
 
 
 @struct.dataclass

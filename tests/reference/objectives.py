@@ -62,14 +62,14 @@ def chi_square_drift(ratio, advantage, coef=1.0):
     return coef * (ratio - 1) ** 2
 
 
-def mdpo_drift(ratio, advantage, step_size=1.0, anneal=1.0):
-    """KL(new || old) over a step size that shrinks, half way. Tomar et al. 2020."""
-    return (ratio * np.log(ratio) - ratio + 1) / (step_size * (1 - anneal * PROGRESS))
+def mdpo_drift(ratio, advantage, coef=1.0, anneal=1.0):
+    """KL(new || old), with a weight that grows, half way. Tomar et al. 2020."""
+    return coef * (1 - anneal * (1 - PROGRESS)) * (ratio * np.log(ratio) - ratio + 1)
 
 
-def p3o_difference(ratio, advantage, tau=4.0):
-    """r A less 4/tau sigmoid(tau (r - 1)) A. Chen et al. 2022. https://arxiv.org/abs/2205.10047"""
-    return ratio * advantage - 4 / tau / (1 + np.exp(-tau * (ratio - 1))) * advantage
+def p3o_difference(ratio, advantage, steepness=4.0):
+    """r A less 4/k sigmoid(k (r - 1)) A. Chen et al. 2022. https://arxiv.org/abs/2205.10047"""
+    return ratio * advantage - 4 / steepness / (1 + np.exp(-steepness * (ratio - 1))) * advantage
 
 
 PROGRESS = 0.5  # where objectives are compared that change over training
