@@ -312,11 +312,11 @@ def sweep_options(algorithm: str, environment: str, objective_name: str) -> type
         trials: int = 0  # how many; 0: all combinations
         search: Literal[SEARCHES] = "auto"  # auto: the grid, or a Sobol sequence where there is none
         confirm_seeds: int = 8  # new seeds with which the best trial is trained once more; 0: none
-        slots: int = 0  # asha: trials at a time; 0: one eighth of them
-        eta: int = 4  # asha: one in so many goes on from a rung
-        rungs: int = 3  # asha: how often a trial is judged, its end included
-        decisions: int = 19  # pbt: how often the worst members become copies of the best
-        generations: int = 10  # cmaes, openes, optuna: how often `trials` are asked for
+        slots: int | None = None  # asha: trials at a time; otherwise an eighth of them
+        eta: int | None = None  # asha: one in so many goes on from a rung; otherwise 4
+        rungs: int | None = None  # asha: how often a trial is judged, its end included; otherwise 3
+        decisions: int | None = None  # pbt: how often the worst become copies of the best; otherwise 19
+        generations: int | None = None  # cmaes, openes, optuna: how often trials are asked for; otherwise 10
 
     return Sweep
 
@@ -335,44 +335,56 @@ def sweep(argv: list[str]) -> int:
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     kind = sweeps.resolved(axes, chosen.search, chosen.trials)
+    names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
+    own = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
     def spec_of(words):
         return meant("sweep", sweep_options, [*rest, *words])[0]
 
-    if chosen.search == "optuna":
+    if kind == "optuna":
         search.require()
         if static := [one.flag for one in axes if not one.traced]:
             raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
-        if chosen.generations < 1:
-            raise UsageError(f"generations = {chosen.generations} must be at least 1")
-    if chosen.search in search.KINDS:
-        groups = [sweeps.searched(axes, shares, spec, chosen)]
+        if own["generations"] < 1:
+            raise UsageError(f"generations = {own['generations']} must be at least 1")
+        sweeps.require_sense(axes, spec)
+    if kind in search.KINDS:
+        groups = [sweeps.searched(kind, axes, shares, spec, own)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of)
-    for group in groups:
-        runs.build(group.spec)  # whatever makes no sense is told here
-    path = chosen.out or shared(runs.default_folder, spec, "sweep-")
-    print(_plan(path, axes, trials, groups), flush=True)
-    if chosen.dry_run:
-        for number, group in enumerate(groups, 1):
-            dry_run(path / f"group-{number}", group.spec, extra)
-        return 0
-    extra["confirm_seeds"] = chosen.confirm_seeds
+    for group in groups:  # whatever makes no sense is told here, not after hours
+        runs.build(group.spec)
+        if chosen.confirm_seeds and kind != "pbt":
+            runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
+    if chosen.dry_run and hosts.several():
+        raise UsageError("--dry-run is for one process: leave --coordinator out")
     if not chosen.chunk and not hosts.several():
         if extra["compile_cache"]:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
-    extra["batches"] = chosen.generations if chosen.search == "optuna" else 1
+    extra["confirm_seeds"] = chosen.confirm_seeds
+    extra["batches"] = own["generations"] if kind == "optuna" else 1
+    path = chosen.out or shared(runs.default_folder, spec, "sweep-")
+    print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
+    if chosen.dry_run:
+        for number, group in enumerate(groups, 1):
+            dry_run(path / f"group-{number}", group.spec, extra)
+        if extra["batches"] > 1:
+            print(f"that is the first of {extra['batches']} batches")
+        if chosen.confirm_seeds and kind != "pbt":
+            print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
+        return 0
     command = ["jaxrl", "sweep", *argv]
     hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
     return carry_on_sweep(path)
 
 
-def _plan(path: Path, axes, trials, groups) -> str:
+def _plan(path: Path, axes, trials, groups, batches: int) -> str:
     agents = sum(group.spec.agents for group in groups)
-    lines = [f"{len(trials)} trials, {agents} agents, {len(groups)} program(s); into {path}"]
+    times = f"{batches} batches of " if batches > 1 else ""
+    lines = [f"{times}{len(trials)} trials, {agents} agents, {len(groups)} program(s); into {path}"]
     static = [one.flag for one in axes if not one.traced]
     for number, group in enumerate(groups, 1):
         values = [trials[group.trials[0]][i] for i, one in enumerate(axes) if not one.traced]

@@ -328,9 +328,7 @@ def check_numbers(spec: Spec) -> None:
     for name in ("eval_episodes", "seed", "chunk"):
         require(getattr(spec, name) >= 0, name, getattr(spec, name), "not be negative")
     if spec.shard == "envs" and spec.agents > 1:
-        raise ValueError(
-            f"--shard envs divides one agent, not {spec.agents}: take --seeds 1, or leave it out"
-        )
+        raise ValueError(f"--shard envs divides one agent, not {spec.agents}: leave it out")
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
     hparams = hparam_names(spec.hparams)
@@ -530,6 +528,8 @@ def read_info(path: Path) -> dict[str, Any]:
         if not all(_fits(value, kind) for value, kind in kinds):
             raise TypeError("a value is of the wrong type")
     except (FileNotFoundError, NotADirectoryError):
+        if (path / "sweep.json").exists():
+            raise ValueError(f"{path} is a sweep: take one of its runs, {path / 'group-1'} say") from None
         raise ValueError(f"{path} is no run: it has no run.json") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path / 'run.json'} cannot be read ({_reason(error)}): is {path} a run?") from None

@@ -72,10 +72,7 @@ def axis(flag: str, text: str) -> Axis:
         if not all(values) or len(set(values)) < len(values):
             raise ValueError(f"{flag} {text}: a value is missing or there twice")
         for value in values if flag.startswith(TRACED) else ():
-            with contextlib.suppress(ValueError):
-                float(value)
-                continue
-            raise ValueError(f"{flag} takes numbers, not {value!r}")
+            _number_of(flag, value)
         return Axis(flag, values)
     parts = text.removeprefix("log:").split(":")
     log = text.startswith("log:")
@@ -96,6 +93,12 @@ def axis(flag: str, text: str) -> Axis:
         raise ValueError(f"{flag} {text}: a range of values needs at least 2 of them")
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
     return Axis(flag, tuple(map(repr, values.tolist())))
+
+
+def _number_of(flag: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    raise ValueError(f"{flag} takes numbers, not {text!r}")
 
 
 def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
@@ -142,7 +145,7 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
             if number and runs.can_trace(spec, name, float(one.at(0.0))):
                 one = one._replace(lanes=True)
                 for text in one.values or (one.at(0.0), one.at(1.0)):
-                    runs.envs.make(spec.environment, **{**spec.env, name: float(text)})
+                    runs.envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
         if not one.traced and not one.values:
             raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
         found.append(one)
@@ -168,7 +171,7 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
       ValueError: the search does not fit the axes or the number.
     """
     ranges = [one.flag for one in axes if not one.values]
-    device = kind in search.KINDS
+    device, named = kind in search.KINDS, kind
     if kind in ("asha", "optuna"):
         kind = resolved(axes, "auto", trials)
     if kind == "grid":
@@ -180,7 +183,7 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
         shares = np.array(list(itertools.product(*sides)))
         return np.random.default_rng(seed).permutation(shares) if device else shares
     if trials < 1:
-        raise ValueError(f"--search {kind} needs --trials, at least 1")
+        raise ValueError(f"--search {named} needs --trials, at least 1")
     if kind == "random":
         return np.random.default_rng(seed).random((trials, len(axes)))
     from scipy.stats import qmc
@@ -233,33 +236,61 @@ def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Gr
     return groups
 
 
-def searched(axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:
+# What each kind of search can be told, with the defaults; None: it depends.
+OPTIONS_OF: dict[str, dict[str, int | None]] = {
+    "asha": {"slots": None, "eta": 4, "rungs": 3},
+    "pbt": {"decisions": 19},
+    "cmaes": {"generations": 10},
+    "openes": {"generations": 10},
+    "optuna": {"generations": 10},
+}
+
+
+def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]:
+    """The options of a search: those typed, and the defaults.
+
+    Raises:
+      ValueError: one was typed that this search does not know.
+    """
+    known = OPTIONS_OF.get(kind, {})
+    for name, value in typed.items():
+        if value is not None and name not in known:
+            users = [other for other, its in OPTIONS_OF.items() if name in its]
+            raise ValueError(f"--{name} is for --search {' or '.join(users)}, not for {kind}: leave it out")
+    return {name: default if typed[name] is None else typed[name] for name, default in known.items()}
+
+
+def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
+    """Raises ValueError for a value of an axis, or an end of its range, that no agent can have."""
+    for one in axes:
+        for text in one.values or (one.at(0.0), one.at(1.0)):
+            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(text)},)))
+
+
+def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:
     """A search on the device as one group: what its slots begin with, and how it goes on.
 
     Args:
-      options: what was typed: `search`, `slots`, `eta` and so on.
+      options: of the search, as `options_of` gives them.
 
     Raises:
       ValueError: an axis that is not traced, or numbers that make no search.
     """
     for one in axes:
         if not one.flag.startswith(TRACED):
-            raise ValueError(f"--search {options.search} varies {TRACED}* options only, not {one.flag}")
+            raise ValueError(f"--search {kind} varies {TRACED}* options only, not {one.flag}")
     trials = len(shares)
-    slots = options.slots or max(1, trials // 8) if options.search == "asha" else trials
+    slots = trials
+    if kind == "asha":
+        slots = max(1, trials // 8) if options["slots"] is None else options["slots"]
     chosen = {
-        "kind": options.search,
+        "kind": kind,
         "axes": [_plain(one) for one in axes],
         "x": np.asarray(shares, np.float32).tolist(),
         "slots": slots,
     }
-    for one in axes:
-        if one.values:
-            continue
-        for end in (one.at(0.0), one.at(1.0)):  # so that all in between makes sense
-            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(end)},)))
-    needs = {"asha": ("eta", "rungs"), "pbt": ("decisions",)}.get(options.search, ("generations",))
-    chosen |= {name: getattr(options, name) for name in needs}
+    require_sense(axes, spec)
+    chosen |= {name: options[name] for name in OPTIONS_OF[kind] if name != "slots"}
     return Group(dataclasses.replace(spec, search=chosen), tuple(range(trials)))
 
 
@@ -314,7 +345,11 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
         info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
         info["axes"] = [Axis(**{**one, "values": tuple(one["values"])}) for one in info["axes"]]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path / 'sweep.json'} was edited, or written by another version of jaxrl ({error})"
+        ) from None
+    except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path / 'sweep.json'} cannot be read: {error}") from None
     for number in range(2, info["options"]["batches"] + 1):  # those that were asked for so far
         folder = path / f"group-{number}"
@@ -349,29 +384,36 @@ def next_batch(path: Path) -> Group | None:
 # --- what came of it ------------------------------------------------------------------------------
 
 
-def outcome(path: Path, spec: runs.Spec) -> list[dict[str, Any]]:
+def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
     """Of each trial of a run, by its last row of metrics: returns by seed, score, interval, and who died.
 
     The score is the interquartile mean over the agents that live, none where most are dead.
+
+    Args:
+      training: by the returns of training, though there were evaluations: what a search chooses by.
     """
     rows = logger.read_jsonl(path / "metrics.jsonl")
     if not rows:
         raise ValueError(f"{path} has no rows of metrics: go on with `jaxrl resume {path.parent}`")
     last = rows[-1]
-    returns = last.get("evaluation/return") or last.get("episode/return")
+    returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
         died = {lane - lanes[0] + spec.seed: step for lane in lanes if (step := _died(rows, lane))}
-        living = [returns[lane] for lane in lanes if lane - lanes[0] + spec.seed not in died]
-        living = [value for value in living if value is not None]
-        score = float(iqm(living)) if 2 * len(living) > spec.seeds else None
-        interval = None
-        if len(living) > 1:
-            interval = [float(end) for end in bootstrap_interval(living, iqm)]
-        per_seed = [returns[lane] for lane in lanes]
-        found.append({"score": score, "interval": interval, "per_seed": per_seed, "died": died})
+        alive = [None if lane - lanes[0] + spec.seed in died else returns[lane] for lane in lanes]
+        found.append({**_scored(alive), "per_seed": [returns[lane] for lane in lanes], "died": died})
     return found
+
+
+def _scored(per_seed: list[float | None]) -> dict[str, Any]:
+    """Score and interval of agents of which the dead are None; none where most are."""
+    living = [value for value in per_seed if value is not None]
+    score = float(iqm(living)) if 2 * len(living) > len(per_seed) else None
+    interval = None
+    if score is not None and len(living) > 1:
+        interval = [float(end) for end in bootstrap_interval(living, iqm)]
+    return {"score": score, "interval": interval}
 
 
 def _died(rows, lane: int) -> int | None:
@@ -420,13 +462,7 @@ def searched_outcome(path: Path) -> list[dict[str, Any]]:
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
     for one in found:
-        living = [value for value in one["per_seed"] if value is not None]
-        whole = living and 2 * len(living) > len(one["per_seed"])
-        one["score"] = float(iqm(living)) if whole else None
-        one["interval"] = None
-        if whole and len(living) > 1:
-            one["interval"] = [float(end) for end in bootstrap_interval(living, iqm)]
-        one["died"] = {}
+        one |= {**_scored(one["per_seed"]), "died": {}}
     return found
 
 
@@ -442,21 +478,21 @@ def confirmation(path: Path) -> runs.Spec | None:
     if not seeds or best["score"] is None:
         return None
     spec = groups[best["group"] - 1].spec
-    if spec.search:
+    kind = (spec.search or {}).get("kind")
+    if kind == "pbt":
+        return None
+    values = {one.name: float(best["values"][one.flag]) for one in info["axes"] if one.traced}
+    if kind in search.METHODS:
         values = json.loads((path / f"group-{best['group']}" / "search.json").read_text())["recommended"]
-        if values is None:
-            return None
-    else:
-        values = spec.trials[groups[best["group"] - 1].trials.index(best["trial"])]
     hparams, env = runs.parts(values)
+    hparams = runs.with_values(spec.hparams, hparams)
+    return dataclasses.replace(confirming(spec, seeds), hparams=hparams, env=spec.env | env)
+
+
+def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
+    """The run that trains one trial of a group again, with the hyperparameters of the group's Spec."""
     return dataclasses.replace(
-        spec,
-        hparams=runs.with_values(spec.hparams, hparams),
-        env=spec.env | env,
-        trials=(),
-        search=None,
-        seed=spec.seed + spec.seeds,
-        seeds=seeds,
+        spec, trials=(), search=None, chunk=0, shard="agents", seed=spec.seed + spec.seeds, seeds=seeds
     )
 
 
@@ -473,7 +509,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     groups = read(path)[1]
     kind = (groups[0].spec.search or {}).get("kind")
     if again:
-        (what,) = outcome(path / "confirm", again)
+        (what,) = outcome(path / "confirm", again, training=kind in search.KINDS)
         # Of an evolution strategy none of its candidates was trained again, but their mean.
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
@@ -499,9 +535,11 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     # A trial of `chosen` is a population, which is one of the seeds.
     by_seed = sorted(chosen, key=lambda one: one["trial"])
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]
-    interval = [float(end) for end in bootstrap_interval(per_seed, iqm)] if len(per_seed) > 1 else None
-    judged = {"score": float(iqm(per_seed)), "interval": interval, "per_seed": per_seed, "died": {}}
-    return {**judged, "episodes": EPISODES}
+    known = [
+        value if one["score"] is not None and math.isfinite(value) else None
+        for one, value in zip(by_seed, per_seed)
+    ]
+    return {**_scored(known), "per_seed": known, "died": {}, "episodes": EPISODES}
 
 
 def table(path: Path, most: int = 10) -> str:
@@ -557,14 +595,14 @@ def _told_again(found, again) -> str:
     if again["confirms"] is None:
         return f"the mean of the last generation, trained with {count} new seeds: {value} ({ends})"
     if again["confirms"] == "members":
-        chosen = iqm([one["score"] for one in found if one["score"] is not None])
-        who, what = "the winners", f"in {EPISODES} fresh episodes each"
-    else:
-        chosen = found[0]["score"]
-        who, what = f"trial {again['confirms']} again", f"with {count} new seeds"
-    lost = chosen - again["score"] if again["score"] is not None else math.nan
-    of = f"best of {len(found)}" if again["confirms"] != "members" else "best of their populations"
-    return f"{who} {what}: {value} ({ends}), {_number(lost)} less than as {of}"
+        known = [one["score"] for one in found if one["score"] is not None]
+        chosen = _number(float(iqm(known)) if known else None)
+        # Not the one less the other: members are chosen by what they get while they explore.
+        judged = f"the winners in {EPISODES} fresh episodes each: {value} ({ends})"
+        return f"{judged}; chosen by training returns of {chosen}"
+    lost = found[0]["score"] - again["score"] if again["score"] is not None else None
+    told = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
+    return f"{told}, {_number(lost)} less than as best of {len(found)}"
 
 
 def _short(text: str) -> str:

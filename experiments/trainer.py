@@ -175,10 +175,15 @@ def fit(
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
 
+    deaths = first_deaths(logger.read_jsonl(path / "metrics.jsonl"), at.num_updates)
+
     def write(done, since, totals, evaluation):
         # To NumPy before they are divided: the last bit of XLA's division depends on the number of devices.
         totals, evaluation = jax.tree.map(np.asarray, hosts.fetch((totals, evaluation)))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
+        for lane, step in enumerate(row.get("agent/died_at", ())):
+            if step is not None:  # the first interval knows when
+                row["agent/died_at"][lane] = deaths.setdefault(lane, step)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
         row["steps_per_second"] = round(speed, 1)
@@ -242,6 +247,17 @@ def is_complete(programs: runs.Programs, at: Position) -> bool:
     return programs.finished is not None and bool(programs.finished(at.state))
 
 
+def first_deaths(rows, num_updates: int) -> dict[int, int]:
+    """After how many steps each dead agent died, by the rows of a run up to a number of updates."""
+    found: dict[int, int] = {}
+    for row in rows:
+        if row["num_updates"] <= num_updates:
+            for lane, step in enumerate(row.get("agent/died_at", ())):
+                if step is not None:
+                    found.setdefault(lane, step)
+    return found
+
+
 def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
     """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
 
@@ -272,6 +288,10 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
 
 
 def score_of(row) -> float:
-    """What the best checkpoint is best in: the mean return over seeds, of evaluation if there was one."""
+    """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
+
+    Over those that have one, if most do.
+    """
     values = row.get("evaluation/return", row.get("episode/return", []))
-    return float(np.mean(values)) if values else float("nan")
+    living = [value for value in values if np.isfinite(value)]
+    return float(np.mean(living)) if 2 * len(living) > len(values) else float("nan")

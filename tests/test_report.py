@@ -7,7 +7,6 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -383,10 +382,11 @@ def test_populations_are_told_by_their_winners():
     low, high = bootstrap_interval([497.0, 496.0, 495.0], iqm)
     assert sentence_of(pbt()) == (
         f"The winners of 3 populations of 12 members: IQM 496 (95 % {figures.number(low)} to "
-        f"{figures.number(high)}) in 128 fresh episodes each; chosen as 499, so 3 less."
+        f"{figures.number(high)}) in 128 fresh episodes each; chosen by training returns of 499."
     )
     assert sentence_of(pbt(1)) == (
-        "The winner of 1 population of 12 members: IQM 497 in 128 fresh episodes; chosen as 500, so 3 less."
+        "The winner of 1 population of 12 members: IQM 497 in 128 fresh episodes; "
+        "chosen by training returns of 500."
     )
     assert "look better than they are" in sentence_of(pbt(confirm=False))
     html = html_of(pbt())
@@ -795,9 +795,9 @@ def searched_folder(path, trained, swept):
     spec = runs.from_json(runs.read_info(trained / "run")["spec"])
     kind, steps = swept.about["search"], {"steps": swept.about["spent"]}
     axes = [sweep.axis(AXES[0], "log:1e-4:1e-1"), sweep.axis(AXES[1], "0.9:1")]
-    options = SimpleNamespace(search=kind, slots=0, eta=4, rungs=2, decisions=3, generations=3)
+    options = {"slots": None, "eta": 4, "rungs": 2, "decisions": 3, "generations": 3}
     shares = np.full((swept.about["slots"], len(axes)), 0.5)
-    group = sweep.searched(axes, shares, spec, options)
+    group = sweep.searched(kind, axes, shares, spec, options)
     words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]
     kept = {"confirm_seeds": 8, "batches": 1}
     sweep.create_folder(path, axes, kind, [], [group], kept, words)

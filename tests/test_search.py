@@ -250,6 +250,11 @@ def test_a_copy_has_all_but_the_key_and_ancestry_tells_whose_it_is():
     assert any((parent[:-1, :, 0] != parent[:-1, :, seed]).any() for seed in range(1, 5))
 
 
+def test_updates_are_rounded_up_as_little_as_intervals_allow():
+    strategy = search.pbt(np.zeros((4, 2)), agent_updates=123, decisions=19, space=search.box(AXES))
+    assert (strategy.every, strategy.num_updates, strategy.agent_updates) == (7, 126, 126)
+
+
 def test_a_copy_draws_other_numbers_than_its_original():
     x = np.array([[0.5, 0.1], [0.5, 0.4], [0.5, 0.6], [0.5, 0.9]], np.float32)
     space = search.box(AXES)

@@ -76,6 +76,7 @@ def test_scores():
     assert trainer.score_of({"evaluation/return": [1.0, 3.0], "episode/return": [9.0, 9.0]}) == 2.0
     assert trainer.score_of({"episode/return": [1.0, 2.0]}) == 1.5
     assert math.isnan(trainer.score_of({"episode/return": [math.nan, 2.0]}))
+    assert trainer.score_of({"episode/return": [math.nan, 2.0, 4.0]}) == 3.0
     assert math.isnan(trainer.score_of({}))
 
 

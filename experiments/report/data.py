@@ -96,7 +96,7 @@ def _read_run(path: Path) -> Source:
     if not rows:
         raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
     tried = spec.trials or ({},)
-    axes = ["--hp." + name.replace("_", "-") for name in tried[0]]
+    axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
     trials = [
         {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
         | _lanes(rows, spec, number)
@@ -137,7 +137,7 @@ def _read_sweep(path: Path) -> Source:
             one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
         if folder not in rows:
             rows[folder] = logger.read_jsonl(folder / "metrics.jsonl")
-        one = {**_lanes(rows[folder], spec, lane), **one}
+        one = {**_lanes(rows[folder], spec, lane, groups[0].spec.search), **one}
         _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)
     if not trials:
@@ -172,10 +172,16 @@ def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, An
         "name": path.resolve().name,
         "command": [_without_folders(word) for word in info["command"]],
         **{name: spec[name] for name in kept},
-        "metric": next((name for name, key in METRICS.items() if rows and rows[-1].get(key)), None),
+        "metric": _metric(rows, spec.get("search")),
         "search": None,
         **{name: info.get(name) for name in ("versions", "device", "git_commit", "started")},
     }
+
+
+def _metric(rows: list[dict], search: dict | None) -> str | None:
+    """What returns are of: a search on the device chooses by those of training."""
+    names = ["training"] if search else METRICS
+    return next((name for name in names if rows and rows[-1].get(METRICS[name])), None)
 
 
 def _without_folders(word: str) -> str:
@@ -184,11 +190,11 @@ def _without_folders(word: str) -> str:
     return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
 
 
-def _lanes(rows: list[dict], spec, trial: int | None) -> dict[str, Any]:
+def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None) -> dict[str, Any]:
     """First seed, steps and curve of a trial of a run: its seeds stand side by side in the rows."""
     rows = rows if trial is not None else []
     found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
-    metric = next((key for key in METRICS.values() if rows and rows[-1].get(key)), None)
+    metric = METRICS.get(_metric(rows, search) or "")
     lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
     points = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
     if not points:

@@ -15,7 +15,7 @@ from jaxrl.experiments.report import figures, markup, trials
 from jaxrl.experiments.report.compare import is_evolution, is_populations, plain, search_of, seeds_of
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, Line, number, value
-from jaxrl.experiments.report.markup import Html, joined, less, percent, several, table, tag, told
+from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, told
 from jaxrl.experiments.statistics import across_tasks
 
 MOST_LINES = 8  # schedules in colours; those of other populations are grey
@@ -49,8 +49,8 @@ def _of_winners(source: Source) -> str:
     episodes = source.confirms[0].get("episodes")
     where = f"in {several(episodes, 'fresh episode')}" if episodes else "in fresh episodes"
     where += " each" * (len(source.trials) > 1)
-    before = f"chosen as {number(chosen.value)}, so {less(chosen.value - again.value)}" if chosen else ""
-    return f"{who}: IQM {told(again)} {where}; {before or 'chosen without any return'}."
+    before = f"by training returns of {number(chosen.value)}" if chosen else "without any return"
+    return f"{who}: IQM {told(again)} {where}; chosen {before}."
 
 
 def findings(source: Source) -> list[str]:

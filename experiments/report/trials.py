@@ -115,7 +115,8 @@ def winners_curse(source: Source) -> Estimate | None:
     The seeds differ, so both sides are drawn independently; that chance helped to choose the trial shows in
     the number itself, not in its interval.
     """
-    if not source.confirms or source.confirms[0]["confirms"] is None:  # a mean, which was no trial
+    # A mean was no trial, and members were chosen by another measure than they were judged by again.
+    if not source.confirms or source.confirms[0]["confirms"] in (None, "members"):
         return None
     again = source.confirms[0]
     chosen = next((one for one in source.trials if one.get("trial") == again["confirms"]), source.trials[0])

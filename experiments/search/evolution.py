@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrl.experiments.search.over import Decision, Strategy
+from jaxrl.experiments.search.over import Decision, Strategy, over_living
 
 METHODS = ("cmaes", "openes")
 PARTS = 10  # of an agent's training, the last of which is its score
@@ -34,8 +34,8 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
     https://arxiv.org/abs/1703.03864), as evosax has them.
 
-    A candidate's fitness is the mean score over its seeds, in the last tenth of their training; the agents
-    of each generation have keys of their own.
+    A candidate's fitness is the mean score over its living seeds, in the last tenth of their training; the
+    agents of each generation have keys of their own.
 
     Args:
       method: "cmaes" or "openes".
@@ -76,11 +76,10 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         return _strong(own), spread(x, seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
-        del alive  # the score says it
         tell_key, ask_key = jax.random.split(key)
         over = num_updates % agent_updates == 0  # otherwise only the score begins anew
         generation = num_updates // agent_updates - 1
-        mean = score.mean(axis=1)
+        mean = over_living(score, alive)
         worst = jnp.min(jnp.where(jnp.isfinite(mean), mean, jnp.inf), initial=0.0)
         fitness = -jnp.where(jnp.isfinite(mean), mean, worst - 1.0)  # evosax minimises; ranks are what counts
         z = (own.x[generation] - centre) / scale

@@ -162,7 +162,11 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
             keys = state.keys
             if strategy.renews:
                 keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.num_updates)
-            agents = _choose(fresh, algo.init(keys, hparams(hp, x)), agents)
+            agents = jax.lax.cond(
+                fresh.any(),
+                lambda: _choose(fresh, algo.init(keys, hparams(hp, x)), agents),
+                lambda: agents,
+            )
             score = jnp.where(fresh, -jnp.inf, score)
         nothing = jnp.zeros(lanes)
         return state.replace(
@@ -179,6 +183,13 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
         return algo.act(state.agents, *args)
 
     return algo._replace(init=init, update=update, act=act)
+
+
+def over_living(score, alive) -> jax.Array:
+    """`[K]`: the mean of scores `[K, S]` over the agents that live, -inf where that is not most of them."""
+    count = alive.sum(axis=1)
+    mean = jnp.where(alive, score, 0.0).sum(axis=1) / jnp.maximum(count, 1)
+    return jnp.where(2 * count > alive.shape[1], mean, -jnp.inf)
 
 
 def _choose(fresh, new, old):

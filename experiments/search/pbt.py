@@ -39,7 +39,8 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
     Args:
       x: `[K, D]` in the unit cube.
       agent_updates: of every member; rounded up to whole intervals.
-      decisions: how often members are exchanged; once more, at the end, they are only judged.
+      decisions: how often members are exchanged, at most, where updates do not divide; once more, at the
+        end, they are only judged.
 
     Raises:
       ValueError: too few members, or more decisions than updates.
@@ -51,6 +52,7 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
     if not 1 <= decisions < agent_updates:
         raise ValueError(f"decisions = {decisions} must be at least 1 and less than {agent_updates} updates")
     every = -(-agent_updates // (decisions + 1))
+    decisions = -(-agent_updates // every) - 1
     quarter = members // 4
 
     def init(key, seeds):

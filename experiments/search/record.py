@@ -46,7 +46,7 @@ def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, A
 
     Returns:
       `trials`: of each its number, values `{flag: text}`, scores by seed, updates of its agents, and what
-      its kind has to tell. `recommended`: hyperparameters by name, or None where no fixed ones are.
+      its kind has to tell. `recommended`: of an evolution strategy its mean, hyperparameters by name.
     """
     strategy, space = make(search, agent_updates)
     flags = [one["flag"] for one in search["axes"]]
@@ -67,17 +67,14 @@ def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, A
 
 
 def _asha(search, strategy, own):
-    """A line per trial; the best of those that came furthest is recommended."""
+    """A line per trial; which is best follows from their scores."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
-    found, ranks = [], []
+    found = []
     for trial, x in enumerate(search["x"]):
         rung = int((~np.isnan(own.rung_score[:, trial])).sum())
         updates = ages[rung - 1] if rung else 0
         found.append({"x": x, "per_seed": own.per_seed[trial], "updates": updates, "rung": rung})
-        score = own.rung_score[rung - 1, trial] if rung else -np.inf
-        ranks.append((rung, score))
-    best = max(range(len(ranks)), key=ranks.__getitem__)
-    return found, search["x"][best] if ranks[best][1] > -np.inf else None
+    return found, None
 
 
 def _pbt(search, strategy, own):

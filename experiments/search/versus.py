@@ -5,7 +5,7 @@
        --steps 1000000"
     jaxrl sweep ppo Breakout-MinAtar $A --search pbt --out PBT
     jaxrl sweep ppo Breakout-MinAtar $A --search sobol --out RANDOM
-    python -m jaxrl.experiments.search.versus PBT RANDOM
+    python -m jaxrl.experiments.search.versus PBT RANDOM [PBT RANDOM ...]
 
 Both begin with the same hyperparameters and seeds. Of every seed's agents the one with the best last
 training return is chosen, as a user would, and judged in 128 fresh episodes.
@@ -40,27 +40,35 @@ def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return last.reshape(shape), fresh[: spec.agents].reshape(shape)
 
 
-def compare(pbt: Path, random: Path) -> dict:
-    """The winners' fresh returns by seed, and the paired difference with its bootstrap interval."""
-    winners, means = [], []
-    for folder in (pbt, random):
-        last, fresh = judge(folder)
-        winners.append(fresh[last.argmax(axis=0), np.arange(fresh.shape[1])])
-        means.append(float(fresh.mean()))
-    difference = winners[0] - winners[1]
-    info = json.loads((pbt / "sweep.json").read_text())
+def compare(pairs: list[tuple[Path, Path]]) -> dict:
+    """The winners' fresh returns by seed, and the paired difference with its bootstrap interval.
+
+    Args:
+      pairs: sweeps by population based training and by random search, with the same seeds; several pairs
+        have seeds of their own.
+    """
+    winners, means = ([], []), ([], [])
+    for pair in pairs:
+        for folder, own, mean in zip(pair, winners, means):
+            last, fresh = judge(folder)
+            own += fresh[last.argmax(axis=0), np.arange(fresh.shape[1])].tolist()
+            mean.append(float(fresh.mean()))
+    difference = np.subtract(*winners)
+    infos = [json.loads((folder / "sweep.json").read_text()) for pair in pairs for folder in pair]
     return {
-        "commands": [json.loads((folder / "sweep.json").read_text())["command"] for folder in (pbt, random)],
-        **{name: info[name] for name in ("versions", "device", "git_commit", "started")},
-        "pbt": winners[0].tolist(),
-        "random": winners[1].tolist(),
+        # Without folders: the commands make them wherever one likes.
+        "commands": [" ".join(info["command"]).split(" --out")[0] for info in infos],
+        **{name: infos[0][name] for name in ("versions", "device", "git_commit", "started")},
+        "pbt": winners[0],
+        "random": winners[1],
         "difference": float(difference.mean()),
         "interval": [float(end) for end in bootstrap_interval(difference, np.mean)],
-        "mean_of_all_members": means,
+        "mean_of_all_members": [float(np.mean(mean)) for mean in means],
     }
 
 
 if __name__ == "__main__":
     train.use_cores()
     runs.enable_compile_cache()
-    print(json.dumps(compare(*map(Path, sys.argv[1:3]))))
+    folders = list(map(Path, sys.argv[1:]))
+    print(json.dumps(compare(list(zip(folders[::2], folders[1::2])))))
