@@ -89,7 +89,8 @@ def test_draws_fill_the_ranges(search):
         assert set(bins) == {16} and set(counts.ravel()) == {64}
     else:  # binomial: four standard deviations
         assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
-    even = [float(text) for (text,) in sweep.draw([sweep.axis("--hp.gamma", "0.9:1")], search, 8, seed=1)]
+    wide = [sweep.axis("--hp.gamma", "0.9:1")]
+    even = [float(text) for (text,) in sweep.values_at(wide, sweep.draw(wide, search, 8, seed=1))]
     assert 0.9 <= min(even) < max(even) <= 1
 
 
@@ -303,7 +304,7 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     assert planning.choose_chunk(spec) == 0
     told[0] = 1e-6  # over in a moment, whatever it is
     assert planning.choose_chunk(spec) == 0
-    told[0] = None  # does not fit: the largest half that does
+    told = {4: 0.99}  # neither all nor 8 or more fit: the largest half that does
     assert planning.choose_chunk(spec) == 4
     few = dataclasses.replace(spec, steps=1000)
     assert planning.choose_chunk(few) == 0
