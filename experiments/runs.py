@@ -148,13 +148,9 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
     Raises:
       ValueError: there is none of that name.
     """
-    own = {name: value for name, value in values.items() if "." not in name}
-    inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
     for name in values:
         lookup("hyperparameter", hparam_names(hparams), name)
-    if inner:
-        own["objective"] = dataclasses.replace(hparams.objective, **inner)
-    return hparams.replace(**own)
+    return search.with_arrays(hparams, values)
 
 
 def hparam_names(hparams: Any) -> dict[str, float]:

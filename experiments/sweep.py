@@ -309,6 +309,11 @@ def _plain(one: Axis) -> dict[str, Any]:
     return {"flag": one.flag, "values": list(one.values), **ends, **lanes}
 
 
+def from_plain(one: dict[str, Any]) -> Axis:
+    """The axis that `_plain` wrote."""
+    return Axis(**{**one, "values": tuple(one["values"])})
+
+
 # --- the folder ----------------------------------------------------------------------------------
 
 
@@ -344,7 +349,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
         info = json.loads((path / "sweep.json").read_text())
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
         info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
-        info["axes"] = [Axis(**{**one, "values": tuple(one["values"])}) for one in info["axes"]]
+        info["axes"] = list(map(from_plain, info["axes"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path / 'sweep.json'} was edited, or written by another version of jaxrl ({error})"
@@ -522,16 +527,22 @@ def write_results(path: Path) -> list[dict[str, Any]]:
 EPISODES = 128  # in which the chosen members of population based training are judged again
 
 
-def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
-    """The members that won, in fresh episodes: their hyperparameters changed, so they cannot begin anew."""
+def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
+    """A run, and the mean return `[P]` of each of its agents over `EPISODES` that training has not seen."""
     from jaxrl.experiments import trainer
 
-    spec = dataclasses.replace(runs.from_json(runs.read_info(path)["spec"]), eval_episodes=EPISODES)
+    kept = runs.from_json(runs.read_info(path)["spec"])
+    spec = dataclasses.replace(kept, eval_episodes=EPISODES)
     programs = runs.build(spec)
-    at = trainer.restore(programs, runs.from_json(runs.read_info(path)["spec"]), path)
+    at = trainer.restore(programs, kept, path)
     keys = hosts.place(runs.evaluation_keys(spec, at.num_updates, domain=4), programs.sharding)
     returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
-    returns = np.asarray(returns, np.float64).mean(axis=1)
+    return kept, np.asarray(returns, np.float64).mean(axis=1)
+
+
+def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
+    """The members that won, in fresh episodes: their hyperparameters changed, so they cannot begin anew."""
+    spec, returns = fresh_returns(path)
     # A trial of `chosen` is a population, which is one of the seeds.
     by_seed = sorted(chosen, key=lambda one: one["trial"])
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]

@@ -178,8 +178,7 @@ def fit(
     deaths = first_deaths(logger.read_jsonl(path / "metrics.jsonl"), at.num_updates)
 
     def write(done, since, totals, evaluation):
-        # To NumPy before they are divided: the last bit of XLA's division depends on the number of devices.
-        totals, evaluation = jax.tree.map(np.asarray, hosts.fetch((totals, evaluation)))
+        totals, evaluation = hosts.fetch((totals, evaluation))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
         for lane, step in enumerate(row.get("agent/died_at", ())):
             if step is not None:  # the first interval knows when

@@ -4,14 +4,18 @@ import os
 
 os.environ.setdefault("JAXRL_CACHE", "off")
 
+import contextlib
 import functools
+import io
 import signal
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrl import envs, objectives
+from jaxrl import envs, logger, objectives
 from jaxrl.algos import ALGORITHMS
+from jaxrl.experiments import cli
 
 # Started in the background of a shell, a process ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -56,3 +60,28 @@ def jitted(function):
 @pytest.fixture(params=sorted(ALGORITHMS))
 def algo_name(request):
     return request.param
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A compile cache for one file alone: its runs share a few programs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
+
+
+def said_by(*argv):
+    """Exit status of a command, and what it said."""
+    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+        status = cli.main([str(word) for word in argv])
+    return status, said.getvalue()
+
+
+def curve(path):
+    """The rows of a run without what the clock says."""
+    return [
+        {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
+        for row in logger.read_jsonl(path / "metrics.jsonl")
+    ]

@@ -16,7 +16,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from PIL import Image
 from rich.console import Console
 
@@ -30,14 +29,7 @@ CARTPOLE = ["train", "ppo", "CartPole-v1"]
 PENDULUM = ["train", "ppo", "Pendulum-v1"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A compile cache for this file alone: most of its runs are the same two programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 FLAGS = [*SMALL, "--steps", "250", "--seeds", "2", "--seed", "3", "--intervals", "4", "--eval-episodes", "2"]

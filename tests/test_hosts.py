@@ -15,6 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from conftest import curve
 from jax.sharding import PartitionSpec
 
 from jaxrl import checkpoint, envs, hosts, logger, train
@@ -73,14 +74,6 @@ def finish(processes, status=0, timeout=150):
                 process.kill()
     assert [process.returncode for process in processes] == [status] * len(processes), told
     return told
-
-
-def curve(path):
-    """The rows without what the clock says."""
-    return [
-        {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
-        for row in logger.read_jsonl(path / "metrics.jsonl")
-    ]
 
 
 def state(path):

@@ -1,19 +1,16 @@
 """Reports: the records, what the page says of them, and that bad input is one line."""
 
-import contextlib
-import io
 import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+from conftest import said_by
 
-from jaxrl.experiments import cli, runs, statistics, sweep
+from jaxrl.experiments import runs, statistics, sweep
 from jaxrl.experiments.report import compare, data, figures, page, sections, trials
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -695,20 +692,7 @@ def test_numbers_are_written_for_people(value, text):
 # --- folders --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
-
-
-def command(*argv):
-    """Exit status, and what a command said."""
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
-        status = cli.main([str(word) for word in argv])
-    return status, said.getvalue()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture(scope="module")
@@ -721,7 +705,7 @@ def trained(tmp_path_factory):
         ["sweep", *start, *axes, "--out", folder / "sweep"],
         ["train", *start, "--out", folder / "run"],
     ):
-        status, said = command(*words)
+        status, said = said_by(*words)
         assert status == 0, said
     return folder
 
@@ -746,11 +730,11 @@ def test_a_sweep_is_read_as_it_lies_there(trained):
 
 def test_data_makes_the_same_page(trained, tmp_path):
     paths = [trained / "sweep", trained / "run"]
-    status, said = command(
+    status, said = said_by(
         "report", *paths, "--out", tmp_path / "a.html", "--data", tmp_path / "x" / "a.jsonl"
     )
     assert status == 0 and said.endswith("a.html\n") and said.startswith("Best in CartPole-v1")
-    assert command("report", tmp_path / "x" / "a.jsonl", "--data", tmp_path / "b.jsonl")[0] == 0
+    assert said_by("report", tmp_path / "x" / "a.jsonl", "--data", tmp_path / "b.jsonl")[0] == 0
     html = (tmp_path / "a.html").read_text()
     assert (tmp_path / "x" / "a.html").read_text() == html
     well_formed(html)
@@ -764,7 +748,7 @@ def test_data_makes_the_same_page(trained, tmp_path):
 
 def test_a_page_lies_in_the_first_folder(trained):
     for name in ("run", "sweep"):
-        status, said = command("report", trained / name)
+        status, said = said_by("report", trained / name)
         assert status == 0 and said.splitlines()[-1] == str(trained / name / "report.html")
         well_formed((trained / name / "report.html").read_text())
 
@@ -835,13 +819,13 @@ def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
     if made is pbt:
         assert [one["first_seed"] for one in swept.trials] == [0, 1, 2]
         assert (again["first_seed"], again["steps"]) == (0, swept.trials[0]["steps"])
-    status, said = command("report", path, "--data", tmp_path / "a.jsonl")
+    status, said = said_by("report", path, "--data", tmp_path / "a.jsonl")
     assert status == 0
     html, written = (path / "report.html").read_text(), (tmp_path / "a.jsonl").read_text()
     sentence = said.splitlines()[0]
     assert sentence == sentence_of(swept) and sentence in html
     well_formed(html)
-    assert command("report", tmp_path / "a.jsonl") == (0, f"{sentence}\n{tmp_path / 'a.html'}\n")
+    assert said_by("report", tmp_path / "a.jsonl") == (0, f"{sentence}\n{tmp_path / 'a.html'}\n")
     assert (tmp_path / "a.html").read_text() == html
     assert str(tmp_path) not in written and str(tmp_path) not in html
     refused(path / "group-1", words="is part of a search")
@@ -863,7 +847,7 @@ def test_batches_are_those_of_their_groups(trained, tmp_path):
 
 
 def refused(*argv, words):
-    status, said = command("report", *argv)
+    status, said = said_by("report", *argv)
     assert status == 2 and said.startswith("jaxrl: error: ") and said.count("\n") == 1, said
     assert words in said, said
 

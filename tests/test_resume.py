@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import curve
 
 from jaxrl import checkpoint, logger
 from jaxrl.experiments import cli, runs, trainer
@@ -67,14 +68,6 @@ def wait_for_rows(process, path, number):
     while len(logger.read_jsonl(path / "metrics.jsonl")) < number:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
-
-
-def curve(path):
-    """The rows without what the clock says."""
-    return [
-        {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
-        for row in logger.read_jsonl(path / "metrics.jsonl")
-    ]
 
 
 def state(path):

@@ -15,7 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
+from conftest import said_by
 
 from jaxrl import logger
 from jaxrl.experiments import cli, planning, runs, search, sweep, trainer
@@ -26,21 +26,12 @@ SMALL += ["--env.max-steps", "50", "--steps", "320"]
 RATES = "1e-3,1e-2,1e30"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    """A compile cache for this file alone: its runs share a few programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def command(*argv):
     """Exit status, and what a command said."""
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
-        status = cli.main(["sweep", "ppo", "CartPole-v1", *map(str, argv)])
-    return status, said.getvalue()
+    return said_by("sweep", "ppo", "CartPole-v1", *argv)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.experiments.search.over import Decision, Strategy, over_living
+from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
 
 
 @struct.dataclass
@@ -77,7 +77,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
             per_seed=jnp.full((trials, seeds), jnp.nan),
             next=jnp.full((), slots, jnp.int32),
         )
-        return own, _spread(jnp.asarray(x)[trial], seeds)
+        return own, for_seeds(jnp.asarray(x)[trial], seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
         del key
@@ -102,7 +102,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         upto = jnp.minimum(own.next + stops.sum(), trials).astype(jnp.int32)
         own = Ladder(trial, began, ended, rung_score, per_seed, upto)
         fresh = jnp.broadcast_to(starts[:, None], score.shape)
-        x_new = jnp.where(fresh[..., None], _spread(jnp.asarray(x)[trial], score.shape[1]), x_now)
+        x_new = jnp.where(fresh[..., None], for_seeds(jnp.asarray(x)[trial], score.shape[1]), x_now)
         return Decision(own, x_new, fresh=fresh)
 
     return Strategy(
@@ -127,8 +127,3 @@ def promoted(rung_score, trial, eta: int):
     own = rung_score[trial]
     better = (known & (rung_score > own[:, None])).sum(axis=1)
     return (better < places) & ~jnp.isnan(own)
-
-
-def _spread(x, seeds: int):
-    """`[K, D]` as `[K, S, D]`."""
-    return jnp.broadcast_to(x[:, None], (x.shape[0], seeds, x.shape[1]))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrl.experiments.search.over import Decision, Strategy, over_living
+from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
 
 METHODS = ("cmaes", "openes")
 PARTS = 10  # of an agent's training, the last of which is its score
@@ -61,9 +61,6 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         z, state = es.ask(key, state, params)
         return state, centre + scale * z
 
-    def spread(x, seeds):
-        return jnp.broadcast_to(x[:, None], (slots, seeds, size))
-
     def init(key, seeds):
         init_key, ask_key = jax.random.split(key)
         state, x = ask(ask_key, es.init(init_key, jnp.zeros(size), params))
@@ -73,7 +70,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
             score=jnp.zeros((generations, slots, seeds)),
             mean=centre,
         )
-        return _strong(own), spread(x, seeds)
+        return _strong(own), for_seeds(x, seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
         tell_key, ask_key = jax.random.split(key)
@@ -96,7 +93,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         own = jax.tree.map(lambda new, old: jnp.where(over, new, old), _strong(then), own)
         # The last generation is judged and stays: nobody would train what is asked for after it.
         more = over & (generation + 1 < generations)
-        x = jnp.where(more, spread(x, seeds), x_now)
+        x = jnp.where(more, for_seeds(x, seeds), x_now)
         return Decision(own, x, fresh=jnp.broadcast_to(more, score.shape))
 
     updates = agent_updates * generations

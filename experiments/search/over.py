@@ -185,6 +185,11 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
     return algo._replace(init=init, update=update, act=act)
 
 
+def for_seeds(x, seeds: int) -> jax.Array:
+    """`[K, D]` as `[K, S, D]`: the same for every seed."""
+    return jnp.broadcast_to(x[:, None], (x.shape[0], seeds, x.shape[1]))
+
+
 def over_living(score, alive) -> jax.Array:
     """`[K]`: the mean of scores `[K, S]` over the agents that live, -inf where that is not most of them."""
     count = alive.sum(axis=1)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.experiments.search.over import Decision, Strategy
+from jaxrl.experiments.search.over import Decision, Strategy, for_seeds
 
 RESAMPLED = 0.25
 
@@ -57,7 +57,7 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
 
     def init(key, seeds):
         del key
-        start = jnp.broadcast_to(jnp.asarray(x)[:, None], (members, seeds, size))
+        start = for_seeds(jnp.asarray(x), seeds)
         own = Ancestry(
             parent=jnp.zeros((decisions + 1, members, seeds), jnp.int32),
             x=jnp.zeros((decisions + 1, members, seeds, size)).at[0].set(start),

@@ -25,10 +25,9 @@ def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
     Raises:
       ValueError: numbers that make no search.
     """
-    from jaxrl.experiments.sweep import Axis
+    from jaxrl.experiments.sweep import from_plain
 
-    axes = [Axis(**{**one, "values": tuple(one["values"])}) for one in search["axes"]]
-    space, kind = box(axes), search["kind"]
+    space, kind = box(list(map(from_plain, search["axes"]))), search["kind"]
     if kind == "asha":
         chosen = asha(search["x"], search["slots"], agent_updates, search["eta"], search["rungs"])
     elif kind == "pbt":

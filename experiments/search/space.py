@@ -1,7 +1,7 @@
 """Where a search looks: vectors, and the hyperparameters that they stand for."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,8 +82,8 @@ def subtree(start: PyTree, scale: float = 1.0, name: str = "objective") -> Space
     )
 
 
-def with_arrays(hp: PyTree, values: dict[str, jax.Array]) -> PyTree:
-    """Hyperparameters with some replaced by traced numbers, those of the objective as `objective.NAME`."""
+def with_arrays(hp: PyTree, values: dict[str, Any]) -> PyTree:
+    """Hyperparameters with some replaced, traced or not, those of the objective as `objective.NAME`."""
     own = {name: value for name, value in values.items() if "." not in name}
     inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
     if inner:

@@ -11,7 +11,6 @@ Both begin with the same hyperparameters and seeds. Of every seed's agents the o
 training return is chosen, as a user would, and judged in 128 fresh episodes.
 """
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -19,21 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from jaxrl import logger, train
-from jaxrl.experiments import runs, trainer
+from jaxrl.experiments import runs, sweep
 from jaxrl.experiments.statistics import bootstrap_interval
-
-EPISODES = 128
 
 
 def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Of a sweep of one program: last training returns and fresh returns, `[K, S]`."""
     path = folder / "group-1"
-    kept = runs.from_json(runs.read_info(path)["spec"])
-    spec = dataclasses.replace(kept, eval_episodes=EPISODES)
-    programs = runs.build(spec)
-    at = trainer.restore(programs, kept, path)
-    keys = runs.evaluation_keys(spec, at.num_updates, domain=4)
-    fresh = np.asarray(programs.evaluate(at.state, keys).returns, np.float64).mean(axis=1)
+    spec, fresh = sweep.fresh_returns(path)
     last = logger.read_jsonl(path / "metrics.jsonl")[-1]["episode/return"]
     last = np.array([-np.inf if value is None else value for value in last])
     shape = spec.slots, spec.seeds
