@@ -16,11 +16,12 @@ import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile")
+COMMANDS += ("benchmark", "profile", "discover")
 
 
 class UsageError(ValueError):
@@ -81,7 +82,7 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
+    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile, discover)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -116,6 +117,7 @@ usage: jaxrl COMMAND ...
   plot RUN...         learning curves with intervals         [--out FILE.png]
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
+  discover            evolves a policy objective             jaxrl discover --preset tabular
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
@@ -176,7 +178,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
 
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs
+    from jaxrl import envs, objectives
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
@@ -184,7 +186,9 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
 
     module = runs.algorithm(algorithm)
     entry = lookup("environment", envs.REGISTRY, environment)
-    params = runs.objective(objective_name).params
+    params = runs.objective_given(objective_name)[1].params
+    # Weights are no options: `runs.with_objective` puts them back.
+    params = params if runs.is_typed(params) else objectives.Nothing()
     chosen = preset(algorithm, environment)
     config_default = module.Config(**chosen.config)
     hp_default = module.Hparams(**chosen.hparams, objective=params)
@@ -203,7 +207,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`
+        objective: str = objective_name  # policy objective, see `jaxrl list objectives`, or a file of one
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
@@ -274,13 +278,14 @@ def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str
     from jaxrl.experiments import runs
 
     algorithm, environment, options, chosen, env = understand(command, options_of, argv)
+    objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
         env=env,
-        objective=chosen.objective,
+        objective=objective,
         config=chosen.config,
-        hparams=chosen.hp,
+        hparams=hparams,
         steps=chosen.steps,
         seed=chosen.seed,
         seeds=chosen.seeds,
@@ -458,14 +463,60 @@ def _value_of(flag: str, argv: list[str], default: str) -> str:
     return value
 
 
+class Kind(NamedTuple):
+    """What is particular to a kind of run.
+
+    Attributes:
+      build: `(spec) -> (spec, programs)`, the spec completed.
+      announcement: `(spec, programs, path) -> text`: what is about to be done.
+      reporter: `(spec, programs) -> Reporter`.
+      finish: `(path, spec, programs, state, how)`: keeps what a complete run has found, and tells it.
+    """
+
+    build: Callable
+    announcement: Callable
+    reporter: Callable
+    finish: Callable
+
+
+def training() -> Kind:
+    """Training runs, searches among them."""
+    from jaxrl import hosts
+    from jaxrl.experiments import reporters, runs
+    from jaxrl.experiments import sweep as sweeps
+
+    def build(spec):
+        programs = runs.build(spec)
+        hparams = spec.hparams.replace(total_updates=float(programs.agent_updates))
+        return dataclasses.replace(spec, hparams=hparams), programs
+
+    def reporter(spec, programs):
+        title = f"{spec.algorithm} {spec.environment}"
+        return reporters.choose(title, programs.num_updates, programs.algo.steps_per_update, spec.agents)
+
+    def finish(path, spec, programs, state, how):
+        sweeps.keep_search(path, spec, programs, state)
+        if hosts.leads():
+            draw_curves(path)
+            print(runs.closing(path, how))
+
+    return Kind(build, runs.announcement, reporter, finish)
+
+
 def carry_on(
-    path: Path, spec, options: dict[str, Any], command: list[str] | None = None, whole: Path | None = None
+    path: Path,
+    spec,
+    options: dict[str, Any],
+    command: list[str] | None = None,
+    whole: Path | None = None,
+    kind: Kind | None = None,
 ) -> int:
     """Trains a run from where its folder stands, and says how it went.
 
     Args:
       command: what was typed for a new run, whose folder is made as soon as all has been checked.
       whole: the sweep that the run is a part of: what to resume.
+      kind: of the run; a training, if nothing is said.
     """
     from jaxrl import hosts
     from jaxrl.experiments import runs
@@ -475,11 +526,9 @@ def carry_on(
     if options["compile_cache"]:
         runs.enable_compile_cache()
     runs.require_extras(options)
-    programs = runs.build(spec)
-    spec = dataclasses.replace(
-        spec, hparams=spec.hparams.replace(total_updates=float(programs.agent_updates))
-    )
-    announcement = runs.announcement(spec, programs, path)  # traces: what does not fit is told here
+    kind = kind or training()
+    spec, programs = kind.build(spec)
+    announcement = kind.announcement(spec, programs, path)  # traces: what does not fit is told here
     if command:
         hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
     try:
@@ -487,7 +536,7 @@ def carry_on(
             hosts.by_leader(lambda: held.enter_context(runs.claim(path)))
             hosts.together(lambda: runs.require_seen(path))
             print(announcement, flush=True)
-            return _train(path, whole or path, spec, programs, options, begun)
+            return _train(path, whole or path, spec, programs, options, begun, kind)
     except KeyboardInterrupt as interrupt:  # while nothing has begun that could be saved, or a second time
         hosts.tell(interrupt)
         print(f"jaxrl: interrupted; go on with: jaxrl resume {whole or path}", file=sys.stderr)
@@ -496,23 +545,17 @@ def carry_on(
         raise ValueError(f"{_told(error)}: mend that and go on with: jaxrl resume {whole or path}") from error
 
 
-def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float) -> int:
+def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
     from jaxrl import checkpoint, hosts
     from jaxrl.experiments import reporters, runs, trainer
-    from jaxrl.experiments import sweep as sweeps
 
     at = None
     if hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
         at = trainer.restore(programs, spec, path)
     if at and trainer.is_complete(programs, at):
-        sweeps.keep_search(path, spec, programs, at.state)
-        if hosts.leads():
-            draw_curves(path)
-            print(runs.closing(path, "complete already"))
+        kind.finish(path, spec, programs, at.state, "complete already")
         return 0
-    title = f"{spec.algorithm} {spec.environment}"
-    steps = programs.algo.steps_per_update
-    reporter = reporters.choose(title, programs.num_updates, steps, spec.agents)
+    reporter = kind.reporter(spec, programs)
     sinks = []
     try:
         reporter.status("compiling ...")
@@ -539,10 +582,8 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
             f"go on with: jaxrl resume {whole}"
         )
         return 130
-    sweeps.keep_search(path, spec, programs, at.state)
-    if hosts.leads():
-        draw_curves(path)
-        print(runs.closing(path, f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"))
+    how = f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"
+    kind.finish(path, spec, programs, at.state, how)
     return 0
 
 
@@ -577,6 +618,10 @@ def resume(argv: list[str]) -> int:
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
     info = runs.read_info(path)
+    if "worlds" in info["spec"]:
+        from jaxrl.experiments.discover import command
+
+        return command.resume(path, info)
     return carry_on(path, runs.from_json(info["spec"]), info["options"])
 
 
@@ -636,6 +681,12 @@ def render(argv: list[str]) -> int:
     chosen = parse(Render, argv, "jaxrl render")
     print(reports.render(chosen.run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
     return 0
+
+
+def discover(argv: list[str]) -> int:
+    from jaxrl.experiments.discover.command import command
+
+    return command(argv)
 
 
 def list_(argv: list[str]) -> int:

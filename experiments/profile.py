@@ -635,7 +635,7 @@ def options(algorithm: str, environment: str, objective_name: str) -> type:
         json: bool = False  # print one JSON object instead of a table
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`
+        objective: str = objective_name  # policy objective, see `jaxrl list objectives`, or a file of one
         config: kind["config"] = default["config"]  # what compiles
         hp: kind["hp"] = default["hp"]  # what is traced
         env: kind["env"] = default["env"]  # parameters of the environment
@@ -651,13 +651,14 @@ def command(argv: list[str]) -> int:
     for name, least in (("updates", 1), ("operations", 0)):
         if getattr(chosen, name) < least:
             raise ValueError(f"{name} = {getattr(chosen, name)} must be at least {least}")
+    objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
         env=env,
-        objective=chosen.objective,
+        objective=objective,
         config=chosen.config,
-        hparams=chosen.hp,
+        hparams=hparams,
         steps=preset(algorithm, environment).steps,
         seed=chosen.seed,
         seeds=chosen.seeds,

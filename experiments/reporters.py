@@ -3,11 +3,15 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxrl.logger import scalars
+
+# What of a row is told, and as what; a line has the first two.
+RETURNS = {"return": "episode/return", "evaluation": "evaluation/return", "episode length": "episode/length"}
 
 
 class Reporter(NamedTuple):
@@ -57,30 +61,27 @@ def rate(done, before, elapsed, steps_per_update, seeds) -> float:
     return (done - before) * steps_per_update * seeds / max(elapsed, 1e-9)
 
 
-def lines(num_updates: int, steps_per_update: int, seeds: int, write=print) -> Reporter:
+def lines(num_updates: int, steps_per_update: int, seeds: int, write=print, shown=RETURNS) -> Reporter:
     """A line per interval, for a log file."""
-    shown = {"now": (0, 0.0, 0)}
+    at = {"now": (0, 0.0, 0)}
 
     def progress(done, elapsed, before):
-        shown["now"] = (done, elapsed, before)
+        at["now"] = (done, elapsed, before)
 
     def row(row):
-        done, elapsed, before = shown["now"]
+        done, elapsed, before = at["now"]
         speed = rate(done, before, elapsed, steps_per_update, seeds)
-        parts = [
-            f"{100 * row['num_updates'] / num_updates:3.0f}%",
-            f"steps {count(row['timesteps'])}",
-            f"return {spread(row.get('episode/return'))}",
-        ]
-        if "evaluation/return" in row:
-            parts.append(f"evaluation {spread(row['evaluation/return'])}")
+        parts = [f"{100 * row['num_updates'] / num_updates:3.0f}%", f"steps {count(row['timesteps'])}"]
+        parts += [f"{label} {spread(row[name])}" for label, name in list(shown.items())[:2] if name in row]
         parts.append(f"{count(speed)} steps/s")
         write("  ".join(parts))
 
     return Reporter(write, progress, row, lambda: None)
 
 
-def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, console=None) -> Reporter:
+def panel(
+    title: str, num_updates: int, steps_per_update: int, seeds: int, console=None, shown=RETURNS
+) -> Reporter:
     """A live panel: progress, speed, time left, returns over seeds, losses."""
     from rich.columns import Columns
     from rich.console import Group
@@ -110,7 +111,7 @@ def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, conso
             )
             parts += [bar, Columns([Text(fact) for fact in facts], padding=(0, 3))]
         if now["row"]:
-            parts.append(_table(now["row"]))
+            parts.append(_table(now["row"], shown))
         over = f"median (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
         return Panel(Group(*parts), title=title, title_align="left", subtitle=over, subtitle_align="left")
 
@@ -126,26 +127,26 @@ def panel(title: str, num_updates: int, steps_per_update: int, seeds: int, conso
     return Reporter(status, progress, lambda row: now.update(row=row), live.stop)
 
 
-def _table(row):
+def _table(row, shown):
     from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
-    table.add_row("return", spread(row.get("episode/return")))
-    if "evaluation/return" in row:
-        table.add_row("evaluation", spread(row["evaluation/return"]))
-    table.add_row("episode length", spread(row.get("episode/length")))
+    for label, name in shown.items():
+        if name in row:
+            table.add_row(label, spread(row[name]))
     means = scalars(row)
     groups = ("loss/", "policy/", "value/", "grad/")
     # Columns, for a line must not break between a name and its number.
-    shown = [f"{name} {means[name]:.3g}" for name in means if name.startswith(groups)]
-    table.add_row("learning", Columns([Text(text) for text in shown], padding=(0, 3)))
+    if learning := [Text(f"{name} {means[name]:.3g}") for name in means if name.startswith(groups)]:
+        table.add_row("learning", Columns(learning, padding=(0, 3)))
     return table
 
 
-def choose(title: str, num_updates: int, steps_per_update: int, seeds: int) -> Reporter:
+def choose(title: str, num_updates: int, steps_per_update: int, seeds: int, shown=RETURNS) -> Reporter:
     """The panel on a terminal, lines elsewhere."""
     if sys.stdout.isatty():
-        return panel(title, num_updates, steps_per_update, seeds)
-    return lines(num_updates, steps_per_update, seeds, write=lambda text: print(text, flush=True))
+        return panel(title, num_updates, steps_per_update, seeds, shown=shown)
+    write = partial(print, flush=True)
+    return lines(num_updates, steps_per_update, seeds, write, shown)

@@ -24,13 +24,13 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, logger, objectives, train
+from jaxrl import envs, logger, objective_file, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
-from jaxrl.types import Algorithm
+from jaxrl.types import Algorithm, Objective
 
 # What a run was told that changes nothing of what it computes, with the defaults.
 OPTIONS = {"tensorboard": False, "wandb": False, "compile_cache": True, "save_every_seconds": 10.0}
@@ -85,7 +85,7 @@ class Spec:
     @property
     def keys(self) -> jax.Array:
         """The keys of the lanes `[P]`: that of a seed is the same in every population."""
-        return _keys(self._seeds)
+        return _keys(self.lane_seeds)
 
     @property
     def lanes(self) -> int:
@@ -98,7 +98,8 @@ class Spec:
         return -(-self.agents // step) * step
 
     @property
-    def _seeds(self) -> np.ndarray:
+    def lane_seeds(self) -> np.ndarray:
+        """The seed of every lane `[P]`."""
         lane = np.arange(self.lanes)
         own = lane % self.seeds if self.trials or self.search else lane
         return ((self.seed + own) % 2**31).astype(np.int32)
@@ -129,6 +130,7 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
+        data["hparams"]["objective"] = objective_file.to_json(self.hparams.objective)
         was = {"trials": (), "search": None, "chunk": 0, "shard": "agents"}
         for name, value in was.items():  # as before there were any: old checkpoints are still this run's
             if getattr(self, name) == value:
@@ -167,11 +169,13 @@ def from_json(data: dict[str, Any]) -> Spec:
     Raises:
       ValueError: names or values that this version does not know.
     """
+    if "worlds" in data:
+        raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
     try:
         module = algorithm(data["algorithm"])
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
         hparams = dict(data["hparams"])
-        hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
+        hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
         parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
@@ -185,12 +189,21 @@ def from_json(data: dict[str, Any]) -> Spec:
     return spec
 
 
+def _objective_of(name: str, data: dict[str, Any]) -> Any:
+    """The parameters of an objective: weights are arrays, and checked as those in a file are."""
+    if name in objectives.LEARNED:
+        return objective_file.from_json(name, data)
+    return type(objective(name).params)(**data)
+
+
 def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a value that JSON held is of a field's annotated kind."""
+    if kind is jax.Array:
+        return isinstance(value, np.ndarray)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in arguments
@@ -216,7 +229,31 @@ def algorithm(name: str):
 
 def objective(name: str):
     """An objective with its published parameters. Raises ValueError with the nearest names."""
-    return lookup("objective", objectives.OBJECTIVES, name)()
+    return objective_file.named(name)
+
+
+def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
+    """The name of the objective that `--objective` says, and hyperparameters with its weights, if any."""
+    name, given = objective_given(text)
+    return name, hparams if is_typed(given.params) else hparams.replace(objective=given.params)
+
+
+def is_typed(params: Any) -> bool:
+    """Whether the parameters of an objective are numbers that a command line can hold, and no weights."""
+    return all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(params))
+
+
+def objective_given(text: str) -> tuple[str, Objective]:
+    """What `--objective` says: a name, or a file that holds a learned one.
+
+    Raises:
+      ValueError: there is no such objective or file, or a name that says nothing without its weights.
+    """
+    if text.endswith(".json") or os.sep in text:
+        return objective_file.load(Path(text))
+    if text in objectives.LEARNED:
+        raise ValueError(f"{text} is a network, and nothing without weights: give the file that holds them")
+    return text, lookup("objective", objectives.OBJECTIVES, text)()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +266,7 @@ class Programs:
       init: `(keys) -> state`.
       evaluate: `(state, keys) -> Evaluation [P, E]`.
       sharding: of whatever has an axis of agents.
+      hp_sharding: of the hyperparameters, a prefix of their tree.
       state_sharding: of the state, a prefix of its tree.
       split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
       agents: `(state) -> states of the algorithm [P]`.
@@ -242,6 +280,7 @@ class Programs:
     init: Any
     evaluate: Any
     sharding: NamedSharding
+    hp_sharding: NamedSharding
     state_sharding: Any
     agents: Any
     finished: Any = None
@@ -297,6 +336,7 @@ def build(spec: Spec) -> Programs:
         init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=None if split else state_sharding),
         evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
+        hp_sharding=by_agent if spec.trials else everywhere,
         state_sharding=state_sharding,
         agents=agents,
         finished=finished,
@@ -394,7 +434,7 @@ def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
     Args:
       domain: one per purpose; 0 is the evaluation during training.
     """
-    return _evaluation_keys(np.int32(domain), spec._seeds, np.int32(num_updates))
+    return _evaluation_keys(np.int32(domain), spec.lane_seeds, np.int32(num_updates))
 
 
 # One program each: operation by operation, a start would compile a dozen small ones.
@@ -411,8 +451,13 @@ def _evaluation_keys(domain, seeds, num_updates):
 
 def default_folder(spec: Spec, prefix: str = "") -> Path:
     """`runs/ppo-CartPole-v1-20260131-101500`, with a number behind it if that is taken."""
+    return free_folder(f"{prefix}{spec.algorithm}-{spec.environment}")
+
+
+def free_folder(name: str) -> Path:
+    """`runs/NAME-20260131-101500`, with a number behind it if that is taken."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = Path("runs") / f"{prefix}{spec.algorithm}-{spec.environment.replace('/', '-')}-{now}"
+    base = Path("runs") / f"{name.replace('/', '-')}-{now}"
     path, number = base, 1
     while path.exists():
         number += 1

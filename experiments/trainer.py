@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import checkpoint, hosts, logger, train
 from jaxrl.experiments import runs
@@ -63,9 +62,7 @@ def placement(programs: runs.Programs, state, totals):
 
 def hparams(programs: runs.Programs):
     """The hyperparameters as the programs take them: with the agents, or everywhere the same."""
-    everywhere = NamedSharding(programs.sharding.mesh, PartitionSpec())
-    where = jax.tree.map(lambda x: programs.sharding if np.ndim(x) else everywhere, programs.hp)
-    return hosts.place(programs.hp, where)
+    return hosts.place(programs.hp, programs.hp_sharding)
 
 
 def compile_programs(programs: runs.Programs, spec: runs.Spec) -> Compiled:

@@ -434,4 +434,5 @@ OBJECTIVES = {
     "policy_gradient": policy_gradient,
     "dpo": dpo,
 }
+LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo}
 NOT_DRIFTS = ("dual_clip", "p3o")

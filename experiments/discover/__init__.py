@@ -1,0 +1,1 @@
+"""Discovery: evolving a policy objective over whole trainings (`jaxrl discover`)."""

@@ -1,0 +1,147 @@
+"""`jaxrl discover`: evolves an objective, keeps it as a file, and says what it is worth."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxrl import objective_file
+from jaxrl.experiments import cli, reporters, runs
+from jaxrl.experiments.discover import evolve, judge, spec
+from jaxrl.names import lookup
+from jaxrl.train import use_cores
+
+SHOWN = {
+    "candidates": "fitness/mean",
+    "held-out": "evaluation/return",
+    "best candidate": "fitness/best",
+    "spread of candidates": "fitness/std",
+}
+
+
+def options(preset_name: str) -> type:
+    """The options of `jaxrl discover --preset PRESET`, with its defaults."""
+    usual = lookup("preset", spec.PRESETS, preset_name)
+    names = tuple(world.environment for world in usual.worlds)
+
+    @dataclasses.dataclass
+    class Discover:
+        """Evolves a policy objective over whole trainings, and compares it with tuned PPO."""
+
+        preset: Literal[tuple(spec.PRESETS)] = preset_name  # where, and at what size
+        objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
+        width: int = usual.width  # units of a learned drift
+        environments: tuple[str, ...] = names  # where agents are trained: names, or tabular
+        steps: int = usual.worlds[0].steps  # environment steps of an agent's life
+        generations: int = usual.generations  # of the evolution
+        population: int = usual.evolve.population  # candidates of a generation, in antithetic pairs
+        tasks: int = usual.evolve.tasks  # trainings of each candidate in each environment
+        std: float = usual.evolve.std  # of the candidates around the mean
+        learning_rate: float = usual.evolve.learning_rate  # of the mean, by Adam
+        ranks: Literal["centred", "pairs"] = usual.evolve.ranks  # among all, or in pairs with their own tasks
+        seeds: int = usual.seeds  # discoveries side by side
+        seed: int = usual.seed  # of the first; the others follow
+        intervals: int = usual.intervals  # rows of metrics, and trials on held-out tasks
+        eval_tasks: int = usual.eval_episodes  # held-out tasks of each trial
+        held_out: int = usual.held_out  # tasks of the comparison at the end
+        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
+        out: Path | None = None  # folder of the discovery; otherwise one in runs/
+        tensorboard: bool = False  # also write TensorBoard files into the folder
+        wandb: bool = False  # also log to Weights & Biases
+        compile_cache: bool = True  # keep compiled programs for the next start
+
+    return Discover
+
+
+def command(argv: list[str]) -> int:
+    """Evolves, keeps and judges. Raises ValueError for what makes no sense."""
+    use_cores()
+    chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
+    if not chosen.save_every_seconds >= 0:
+        raise ValueError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    usual = spec.PRESETS[chosen.preset]
+    names = tuple(world.environment for world in usual.worlds)
+    worlds, transfers = usual.worlds, usual.transfers
+    if chosen.environments != names:
+        worlds = tuple(spec.default_world(name, chosen.steps) for name in chosen.environments)
+        transfers = {}
+    elif chosen.steps != worlds[0].steps:
+        worlds = tuple(dataclasses.replace(world, steps=chosen.steps) for world in worlds)
+    made = spec.Spec(
+        objective=chosen.objective,
+        width=chosen.width,
+        worlds=worlds,
+        evolve=evolve.Config(chosen.population, chosen.tasks, chosen.std, chosen.learning_rate, chosen.ranks),
+        generations=chosen.generations,
+        seed=chosen.seed,
+        seeds=chosen.seeds,
+        intervals=chosen.intervals,
+        eval_episodes=chosen.eval_tasks,
+        held_out=chosen.held_out,
+        transfers=transfers,
+    )
+    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
+    if extra["compile_cache"]:
+        runs.enable_compile_cache()
+    spec.build(made)  # what does not fit is told before anything is measured
+    made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
+    path = chosen.out or runs.free_folder(f"discover-{chosen.objective}-{'-'.join(chosen.environments)}")
+    return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
+
+
+def resume(path: Path, info: dict[str, Any]) -> int:
+    """Goes on with a discovery as if it had never stopped."""
+    return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
+
+
+def announcement(made: spec.Spec, programs: runs.Programs, path: Path) -> str:
+    """What is about to be done."""
+    jax.eval_shape(programs.init, made.keys)
+    numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
+    lives = made.evolve.population * made.evolve.tasks * len(made.worlds)
+    steps = reporters.count(made.seeds * made.generations * programs.algo.steps_per_update)
+    where = ", ".join(world.environment for world in made.worlds)
+    return (
+        f"discovering {made.objective} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
+        f"{made.generations} generations of {lives} trainings, {steps} steps; into {path}"
+    )
+
+
+def reporter(made: spec.Spec, programs: runs.Programs) -> reporters.Reporter:
+    title = f"discover {made.objective}: {', '.join(world.environment for world in made.worlds)}"
+    steps = programs.algo.steps_per_update
+    return reporters.choose(title, made.generations, steps, made.seeds, SHOWN)
+
+
+def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str) -> None:
+    """Writes an objective's file for each meta-seed, and what they are worth."""
+    means = jax.device_get(programs.agents(state))
+    files = [path / f"objective-{made.seed + i}.json" for i in range(made.seeds)]
+    info = runs.read_info(path)
+    about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
+    for i, file in enumerate(files):
+        own = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
+        objective_file.save(
+            file, made.objective, own, about | {"seed": made.seed + i, "spec": made.to_json()}
+        )
+    cli.draw_curves(path)
+    result = _judged(path, made, means, about)
+    print(judge.text(result))
+    print(f"{how}\njaxrl train ppo CartPole-v1 --objective {files[0]}")
+
+
+def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
+    """The comparison, from its file if it has been made already."""
+    file = path / "judged.json"
+    if not file.exists():
+        result = about | judge.judge(made, means, made.held_out, made.transfers)
+        temporary = file.with_suffix(".tmp")
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+        temporary.replace(file)
+    return json.loads(file.read_text())
+
+
+KIND = cli.Kind(lambda made: (made, spec.build(made)), announcement, reporter, finish)

@@ -1,0 +1,169 @@
+"""The outer loop: OpenES over the parameters of an objective, a generation per update.
+
+Candidates are antithetic pairs, mean + std z and mean - std z. A pair trains the same agents in the same
+worlds with the same keys, and each generation has others; what counts is who was better, not by how much.
+Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Lu et al. 2022, https://arxiv.org/abs/2210.05639;
+ranks within pairs as Jackson et al. 2024, https://arxiv.org/abs/2402.05828.
+"""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+
+from jaxrl.experiments.discover.family import Family, everywhere, lives, repeated
+from jaxrl.types import Objective
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """How is searched."""
+
+    population: int = 64  # candidates of a generation, in pairs
+    tasks: int = 8  # of each family, in which every candidate trains an agent
+    std: float = 0.1  # of the candidates around the mean
+    learning_rate: float = 0.03  # of the mean, by Adam
+    ranks: Literal["centred", "pairs"] = "centred"  # among all, on the same tasks; or in pairs with their own
+
+
+@struct.dataclass
+class State:
+    """Discoveries under way, one per meta-seed; leaves `[S, ...]`."""
+
+    key: jax.Array
+    es: Any  # of evosax
+    num_updates: jax.Array
+
+
+class Discovery(NamedTuple):
+    """Evolution as `init(keys [S], hp) -> State`, `update(state, hp) -> (state, metrics)`, like an Algorithm.
+
+    An update is a generation; `means(state)` are the parameters of the objective found so far, `[S, ...]`.
+    """
+
+    init: Callable
+    update: Callable
+    means: Callable
+    steps_per_update: int  # environment steps of all agents in a generation, per meta-seed
+
+
+def make(objective: Objective, families: tuple[Family, ...], config: Config, num_seeds: int) -> Discovery:
+    """OpenES that starts at the parameters of `objective`, for `S` meta-seeds at once.
+
+    Candidates of all meta-seeds are shared out among the devices. The metrics `[S]` are the mean, the best
+    and the standard deviation of the candidates' scores, averaged over families, and the mean in each.
+
+    Raises:
+      ValueError: evosax is missing, or a number makes no search.
+    """
+    es = _open_es(objective.params, config)
+    params, size = es.default_params, config.population
+    groups = 1 if config.ranks == "centred" else size // 2  # with tasks of their own
+    shape = centred_ranks if config.ranks == "centred" else pair_ranks
+
+    def init(keys, hp):
+        del hp
+
+        def one(key):
+            key, init_key = jax.random.split(key)
+            state = _strong(es.init(init_key, objective.params, params))
+            return State(key, state, jnp.zeros((), jnp.int32))
+
+        return jax.vmap(one)(keys)
+
+    def ask(state):
+        key, ask_key, tell_key, task_key, run_key = jax.random.split(state.key, 5)
+        population, asked = es.ask(ask_key, state.es, params)
+        return state.replace(key=key, es=_strong(asked)), population, tell_key, task_key, run_key
+
+    def tell(state, population, tell_key, worth):
+        fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # every family counts the same
+        told, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimises
+        return state.replace(es=_strong(told), num_updates=state.num_updates + 1)
+
+    def for_groups(keys, number):
+        """`[S * G * T]`: keys for a family, one for each task of each group."""
+        own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(own).reshape(-1)
+
+    life = np.arange(num_seeds * size * config.tasks)
+    who, number = life // config.tasks, life % config.tasks
+    group = who // size * groups + who % size % groups  # the halves of a population are its pairs
+    where = group * config.tasks + number
+
+    def worth_of(family, number, population, task_key, run_key):
+        """`[S * M * T]`: the score of each candidate in each task of its group."""
+        tasks = jax.vmap(family.draw)(for_groups(task_key, number))
+        hps = repeated(family.hparams, num_seeds * size)
+        keys = for_groups(run_key, number)
+        return lives(family, objective.apply, population, hps, tasks, keys, who, where)
+
+    def update(state, hp):
+        del hp
+        state, population, tell_key, task_key, run_key = jax.vmap(ask)(state)
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), population)
+        each = [worth_of(family, i, flat, task_key, run_key) for i, family in enumerate(families)]
+        found = everywhere(jnp.stack(each, axis=-1))
+        worth = found.reshape(num_seeds, size, config.tasks, len(families)).mean(axis=2)
+        return jax.vmap(tell)(state, population, tell_key, worth), _metrics(families, worth)
+
+    def means(state):
+        return jax.vmap(es._unravel_solution)(state.es.mean)
+
+    steps = size * config.tasks * sum(family.steps for family in families)
+    return Discovery(init, update, means, steps)
+
+
+def centred_ranks(scores) -> jax.Array:
+    """Ranks of scores `[M]` from -1/2, the worst, to 1/2; equals share theirs, what is no number is worst."""
+    known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+    return (jax.scipy.stats.rankdata(known) - 1.0) / (scores.shape[0] - 1) - 0.5
+
+
+def pair_ranks(scores) -> jax.Array:
+    """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if they are equal."""
+    known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
+    other = jnp.roll(known, known.shape[0] // 2)
+    return 0.5 * (known > other) - 0.5 * (known < other)
+
+
+def _metrics(families, worth):
+    """Metrics `[S]` of scores `[S, M, F]`; a candidate that broke an agent is left out, and counted."""
+    known = jnp.isfinite(worth).all(axis=-1)
+    mean = jnp.where(known, worth.mean(axis=-1), jnp.nan)
+    told = {"fitness/mean": jnp.nanmean(mean, axis=1), "fitness/best": jnp.nanmax(mean, axis=1)}
+    told |= {"fitness/std": jnp.nanstd(mean, axis=1), "fitness/broken_sum": (~known).sum(axis=1) * 1.0}
+    if len(families) > 1:
+        each = jnp.nanmean(jnp.where(known[..., None], worth, jnp.nan), axis=1)
+        told |= {f"fitness/{family.name}": each[:, i] for i, family in enumerate(families)}
+    return told
+
+
+def _open_es(start, config: Config):
+    if importlib.util.find_spec("evosax") is None:
+        raise ValueError("discovery needs the extra: pip install 'jaxrl[evolution]'")
+    from evosax.algorithms import Open_ES
+    from evosax.core.fitness_shaping import identity_fitness_shaping_fn
+
+    if config.population < 4 or config.population % 2:
+        raise ValueError(
+            f"population = {config.population} must be even and at least 4: candidates come in pairs"
+        )
+    return Open_ES(
+        population_size=config.population,
+        solution=start,
+        optimizer=optax.adam(config.learning_rate),
+        std_schedule=optax.constant_schedule(config.std),
+        fitness_shaping_fn=identity_fitness_shaping_fn,
+    )
+
+
+def _strong(tree):
+    """Without weak types: a State is a fixed point of `update`."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

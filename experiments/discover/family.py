@@ -1,0 +1,88 @@
+"""Where an objective is tried out, and the trying."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxrl import train
+from jaxrl.types import PyTree
+
+
+class Family(NamedTuple):
+    """Tasks without number, and what an agent is worth that learned one of them by some objective.
+
+    Attributes:
+      name: for people.
+      draw: `(key) -> task`, a tree of arrays.
+      score: `(objective's apply, its parameters, hparams, task, key) -> score`: trains one agent from the
+        beginning to the end of its life; traceable, so it is vmapped over all but the first.
+      hparams: of the agents.
+      steps: environment steps of a life.
+      at_a_time: agents that one core of a CPU vectorizes over, as measured; 0: as `train.over_agents` says.
+    """
+
+    name: str
+    draw: Callable
+    score: Callable
+    hparams: Any
+    steps: int
+    at_a_time: int = 0
+
+
+def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where) -> jax.Array:
+    """Trains many agents, shared out among the devices.
+
+    Args:
+      apply: of an objective.
+      params: its parameters `[K, ...]`.
+      hps: hyperparameters `[K]`.
+      tasks, keys: `[T, ...]`.
+      who, where: `[L]`, for each life which of the `K` and which of the `T`.
+
+    Returns:
+      Scores `[L]`, each where its device is: see `everywhere`.
+    """
+
+    def life(who, where, params, hps, tasks, keys):
+        own, hp = jax.tree.map(lambda leaf: leaf[who], (params, hps))
+        task, key = jax.tree.map(lambda leaf: leaf[where], (tasks, keys))
+        return family.score(apply, own, hp, task, key)
+
+    # Indices, not copies: a thousand worlds for each of a hundred settings would fill gigabytes.
+    axes = (0, 0, None, None, None, None)
+    chunk = family.at_a_time if jax.default_backend() == "cpu" else 0
+    over = train.over_agents(life, axes, train.mesh(who.shape[0]), chunk)
+    return over(who, where, params, hps, tasks, keys)
+
+
+def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
+    """Scores `[F, K, T]` of every setting in every task of each family.
+
+    Args:
+      hps, tasks, keys: as in `lives`, those of each family.
+    """
+    num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
+    life = jnp.arange(num_settings * num_tasks)
+    who, where = life // num_tasks, life % num_tasks
+    each = zip(families, hps, tasks, keys)
+    found = [lives(family, apply, params, *own, who, where) for family, *own in each]
+    return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
+
+
+def everywhere(scores: jax.Array) -> jax.Array:
+    """The same `[L, ...]`, on every device.
+
+    Left to itself the compiler divides what follows as well, and adds it up in many small exchanges. Those
+    that do not depend on each other are begun in any order, and on a CPU, whose devices share few threads,
+    they can wait for each other for ever. So this is done once per program.
+    """
+    whole = NamedSharding(train.mesh(scores.shape[0]), PartitionSpec())
+    return jax.lax.with_sharding_constraint(scores, whole)
+
+
+def repeated(tree: PyTree, size: int) -> PyTree:
+    """The same for each of so many: leaves get an axis `[size]` in front."""
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (size, *jnp.shape(leaf))), tree)

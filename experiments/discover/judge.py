@@ -1,0 +1,168 @@
+"""What a discovered objective is worth: beside tuned PPO, on tasks that nobody has trained on.
+
+The comparison favours PPO: its best setting is chosen by the very tasks on which it is then compared,
+while the objective was found on others, with one setting of all else.
+"""
+
+import dataclasses
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from jaxrl import objectives
+from jaxrl.experiments.discover import spec as specs
+from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.types import Objective, PyTree
+
+
+@struct.dataclass
+class Annealed:
+    """The parameters of clipping whose range becomes narrower: `anneal` of it is gone at the end."""
+
+    clip_eps: float = 0.2
+    anneal: float = 0.0
+
+
+def annealed_ppo() -> Objective:
+    """PPO with the range `clip_eps (1 - anneal progress)`: what a drift that knows the time could imitate."""
+    clipping = objectives.ppo()
+
+    def apply(params, log_ratio, advantages, progress):
+        clip_eps = params.clip_eps * (1.0 - params.anneal * progress)
+        return clipping.apply(objectives.Clip(clip_eps), log_ratio, advantages, progress)
+
+    return Objective(Annealed(), apply)
+
+
+class Rival(NamedTuple):
+    """An objective, and the settings to choose the best of: names and values, as those of a sweep."""
+
+    objective: Objective
+    settings: tuple[dict[str, float], ...]
+
+
+CLIPS, FACTORS = (0.1, 0.2, 0.3, 0.5), (0.625, 1.0, 1.5625, 2.5)
+CONSTANT, ANNEALED, NARROWING = {"lr_decay": 0.0}, {"lr_decay": 1.0}, {"objective.anneal": 1.0}
+
+
+def rivals(rate: float, entropies: tuple[float, ...]) -> dict[str, Rival]:
+    """PPO with 48 settings of clipping, learning rate and what is annealed, and all of them for each entropy
+    bonus; the others with what they have of that.
+
+    Args:
+      rate: the learning rate of the family; the others are 5/8, 25/16 and 5/2 of it.
+    """
+    rates = [rate * factor for factor in FACTORS]
+
+    def tuned(objective, schedules, **own):
+        axes = {f"objective.{name}": values for name, values in own.items()}
+        axes |= {"learning_rate": rates, "ent_coef": entropies}
+        each = [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
+        return Rival(objective, tuple(CONSTANT | one | more for one in each for more in schedules))
+
+    always = (CONSTANT, ANNEALED)
+    return {
+        "ppo": tuned(annealed_ppo(), (CONSTANT, ANNEALED, CONSTANT | NARROWING), clip_eps=CLIPS),
+        "dpo": tuned(objectives.dpo(), always),
+        "spo": tuned(objectives.spo(), always, clip_eps=CLIPS),
+        "no clipping": tuned(objectives.policy_gradient(), always),
+    }
+
+
+def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
+    """Parameters and hyperparameters `[K, ...]` of a rival's settings."""
+    params, hps = [], []
+    for setting in rival.settings:
+        inner = {name.partition(".")[2]: v for name, v in setting.items() if "." in name}
+        params.append(rival.objective.params.replace(**inner))
+        hps.append(family.hparams.replace(**{n: v for n, v in setting.items() if "." not in n}))
+    return tuple(jax.tree.map(lambda *leaf: jnp.asarray(leaf, jnp.float32), *tree) for tree in (params, hps))
+
+
+def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
+    """Compares the objectives `[S, ...]` that a discovery has found with tuned PPO, world by world.
+
+    Args:
+      count: held-out tasks of each world.
+      transfers: other worlds, where all go on with what was best in the first.
+
+    Returns:
+      Data for `text`: for each world the objectives with their scores, their paired differences to PPO.
+    """
+    home = spec.worlds[0]
+    rate = specs.family(home).hparams.learning_rate
+    entropies = (0.0, 0.01, 0.03) if home.environment == "tabular" else (0.0, 0.01)
+    field = rivals(float(rate), entropies)
+    learned = Rival(specs.start(spec), ({},) * spec.seeds)
+    result: dict[str, Any] = {"count": count, "worlds": []}
+    for label, world in {"held-out tasks": home, **transfers}.items():
+        say(f"judging: {label} ...")
+        family = specs.family(world)
+        tasks, keys = jax.jit(lambda: specs.held_out(family, count))()  # noqa: B023
+
+        def scores(objective, params, hps):
+            run = jax.jit(lambda *args: tables([family], objective.apply, *args)[0])  # noqa: B023
+            return np.asarray(run(params, [hps], [tasks], [keys]), np.float64)  # noqa: B023
+
+        found, tried = {}, {}
+        for name, rival in field.items():
+            found[name] = scores(rival.objective, *settled(rival, family))
+            tried[name] = len(rival.settings)
+        field = {name: _best(rival, found[name]) for name, rival in field.items()}
+        best = {name: its[int(np.argmax(its.mean(axis=1)))] for name, its in found.items()}
+        mine = scores(learned.objective, means, repeated(family.hparams, spec.seeds))
+        rows = [
+            _row(f"{spec.objective}, seed {spec.seed + i}", one, best["ppo"]) for i, one in enumerate(mine)
+        ]
+        if len(mine) > 1:
+            rows.append(_row(f"{spec.objective}, mean of {len(mine)} seeds", mine.mean(axis=0), best["ppo"]))
+        for name, its in best.items():
+            row = _row(name, its, best["ppo"]) | {"setting": field[name].settings[0], "of": tried[name]}
+            rows.append(row)
+        result["worlds"].append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
+    return result
+
+
+def _best(rival: Rival, found: np.ndarray) -> Rival:
+    return rival._replace(settings=(rival.settings[int(np.argmax(found.mean(axis=1)))],))
+
+
+def _row(name: str, scores: np.ndarray, ppo: np.ndarray) -> dict[str, Any]:
+    """Scores `[T]` of one objective, and how they differ from PPO's on the same tasks."""
+    difference = scores - ppo
+    row = {"name": name, "mean": float(scores.mean()), "iqm": float(iqm(scores))}
+    if name == "ppo":
+        return row
+    low, high = bootstrap_interval(difference)
+    wins = np.mean((difference > 0) + 0.5 * (difference == 0))
+    return row | {
+        "difference": float(difference.mean()),
+        "interval": [float(low), float(high)],
+        "wins": float(wins),
+    }
+
+
+def text(result: dict) -> str:
+    """The tables of a judgement."""
+    lines = []
+    for world in result["worlds"]:
+        lines += [
+            "",
+            f"{world['label']} ({result['count']} tasks; differences to ppo are paired, 95 % bootstrap)",
+        ]
+        width = max(len(row["name"]) for row in world["rows"])
+        for row in world["rows"]:
+            line = f"  {row['name']:{width}s}  {row['mean']:.4f}  IQM {row['iqm']:.4f}"
+            if "difference" in row:
+                low, high = row["interval"]
+                line += f"  {row['difference']:+.4f} ({low:+.4f} to {high:+.4f})  better in {row['wins']:.0%}"
+            if "setting" in row and row["of"] > 1:
+                setting = ", ".join(f"{n.rpartition('.')[2]} {v:.3g}" for n, v in row["setting"].items() if v)
+                line += f"  best of {row['of']}: {setting}"
+            lines.append(line)
+    return "\n".join(lines[1:])

@@ -1,0 +1,278 @@
+"""A discovery as data, the presets, and the programs that carry it out."""
+
+import dataclasses
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxrl import envs, objective_file, objectives, train
+from jaxrl.algos import ppo
+from jaxrl.evaluate import Evaluation
+from jaxrl.experiments import presets, runs
+from jaxrl.experiments.discover import evolve, tabular, training
+from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.names import lookup
+from jaxrl.types import Objective
+
+HELD_OUT = 0x4E1D  # apart from every key that a meta-seed begins with
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Where agents are trained: a family as data.
+
+    Attributes:
+      environment: a name, or "tabular" for random tables.
+      steps: environment steps of an agent's life.
+      config, hparams: of the agents, where they differ from the defaults of their algorithm.
+      low, high: scores that count as 0 and 1; those of random tables are on that scale already.
+    """
+
+    environment: str
+    steps: int
+    config: dict[str, Any] = dataclasses.field(default_factory=dict)
+    hparams: dict[str, float] = dataclasses.field(default_factory=dict)
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """All that decides what a discovery computes. JSON keeps it.
+
+    Attributes:
+      objective: what is evolved, by its name in `jaxrl.objectives`.
+      width: units of a learned drift.
+      worlds: where candidates train their agents, all in each.
+      generations: updates of the evolution.
+      seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved side by side.
+      intervals: rows of metrics, and trials of the objectives found so far on `eval_episodes` held-out tasks.
+      held_out: tasks on which they are judged at the end.
+      transfers: other worlds to judge them in, by what they are called.
+    """
+
+    objective: str
+    width: int
+    worlds: tuple[World, ...]
+    evolve: evolve.Config
+    generations: int
+    seed: int
+    seeds: int
+    intervals: int
+    eval_episodes: int
+    held_out: int
+    transfers: dict[str, World] = dataclasses.field(default_factory=dict)
+
+    @property
+    def agents(self) -> int:
+        """Objectives that are evolved, for who counts and reports."""
+        return self.seeds
+
+    @property
+    def lane_seeds(self) -> np.ndarray:
+        """The meta-seeds `[S]`."""
+        return np.arange(self.seed, self.seed + self.seeds, dtype=np.int32)
+
+    @property
+    def keys(self) -> jax.Array:
+        """Their keys `[S]`."""
+        return jax.vmap(jax.random.key)(self.lane_seeds)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+
+def from_json(data: dict[str, Any]) -> Spec:
+    """The Spec that `to_json` wrote.
+
+    Raises:
+      ValueError: names or values that this version does not know.
+    """
+    try:
+        parts = {
+            "worlds": tuple(World(**world) for world in data["worlds"]),
+            "transfers": {label: World(**world) for label, world in data["transfers"].items()},
+            "evolve": evolve.Config(**data["evolve"]),
+        }
+        return Spec(**{**data, **parts})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"the run.json was edited, or written by another version of jaxrl: {error}"
+        ) from None
+
+
+def start(spec: Spec) -> Objective:
+    """The objective that evolution starts at: clipping where the drift is a network of zeros."""
+    if spec.objective in objectives.LEARNED:
+        return objectives.LEARNED[spec.objective](width=spec.width)
+    return objective_file.named(spec.objective)
+
+
+def family(world: World) -> Family:
+    """Makes the family of a World.
+
+    Raises:
+      ValueError: an unknown environment, a name that no config or hyperparameter has, sizes that do not fit.
+    """
+    if world.steps < 1:
+        raise ValueError(f"steps = {world.steps} must be at least 1")
+    config, hp = (tabular.Config, tabular.Hparams) if world.environment == "tabular" else (None, None)
+    if config is None:
+        config, hp = ppo.Config, ppo.Hparams
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
+    try:
+        config, hp = config(**values), hp(**world.hparams)
+    except TypeError as error:
+        raise ValueError(f"agents in {world.environment}: {error}") from None
+    if world.environment != "tabular":
+        return training.family(world.environment, world.steps, config, hp, world.low, world.high)
+    updates = -(-world.steps // (config.num_envs * config.num_steps))
+    return tabular.family(dataclasses.replace(config, num_updates=updates), hp)
+
+
+def check(spec: Spec) -> None:
+    """Raises ValueError for a number that makes no sense, with the remedy."""
+    for name in ("generations", "seeds", "intervals", "width"):
+        if getattr(spec, name) < 1:
+            raise ValueError(f"{name} = {getattr(spec, name)} must be at least 1")
+    if spec.seed < 0 or spec.seed + spec.seeds > 2**31:
+        raise ValueError(f"seed = {spec.seed} must lie between 0 and {2**31 - spec.seeds}")
+    for name, value in (("eval_tasks", spec.eval_episodes), ("held_out", spec.held_out)):
+        if value < 2:
+            raise ValueError(f"{name} = {value} must be at least 2")
+    if spec.evolve.tasks < 1:
+        raise ValueError(f"tasks = {spec.evolve.tasks} must be at least 1")
+    for name in ("std", "learning_rate"):
+        if not (math.isfinite(value := getattr(spec.evolve, name)) and value > 0):
+            raise ValueError(f"{name} = {value} must be positive")
+    if not spec.worlds:
+        raise ValueError("an objective is tried out somewhere: give at least one environment")
+
+
+def build(spec: Spec) -> runs.Programs:
+    """Makes families and programs of a Spec; compiles nothing yet.
+
+    Raises:
+      ValueError: whatever does not fit, in one sentence.
+    """
+    check(spec)
+    families = tuple(family(world) for world in spec.worlds)
+    objective = start(spec)
+    discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
+    where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
+
+    def evaluate(state, keys):
+        del keys  # the tasks are the same at every trial, so that a curve shows the objective's progress
+        hps = [repeated(one.hparams, spec.seeds) for one in families]
+        tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
+        scores = tables(families, objective.apply, discovery.means(state), hps, tasks, keys).mean(axis=0)
+        steps = sum(one.steps for one in families)
+        return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
+
+    return runs.Programs(
+        algo=discovery._replace(update=jax.jit(discovery.update)),
+        hp=(),
+        num_updates=spec.generations,
+        agent_updates=spec.generations,
+        init=jax.jit(lambda keys: discovery.init(keys, ()), out_shardings=where),
+        evaluate=jax.jit(evaluate, out_shardings=where),
+        sharding=where,
+        hp_sharding=where,
+        state_sharding=where,
+        agents=discovery.means,
+    )
+
+
+def held_out(family: Family, count: int):
+    """The first `count` tasks that no candidate is ever trained on, and keys for the agents in them."""
+    task_key, run_key = jax.random.split(jax.random.key(HELD_OUT))
+    tasks = jax.vmap(lambda i: family.draw(jax.random.fold_in(task_key, i)))(jnp.arange(count))
+    keys = jax.vmap(partial(jax.random.fold_in, run_key))(jnp.arange(count))
+    return tasks, keys
+
+
+def default_world(environment: str, steps: int) -> World:
+    """An environment with the agents of `jaxrl train ppo ENV`."""
+    if environment == "tabular":
+        return World(environment, steps)
+    lookup("environment", envs.REGISTRY, environment)
+    chosen = presets.preset("ppo", environment)
+    return World(environment, steps, chosen.config, chosen.hparams)
+
+
+def with_scale(world: World, num_agents: int = 16) -> World:
+    """A World in which 0 is the mean score of agents that do not learn, and 1 that of PPO's clipping.
+
+    Raises:
+      ValueError: nothing is learned in it, so that no objective can be told from another.
+    """
+    if world.environment == "tabular" or (world.low, world.high) != (0.0, 1.0):
+        return world
+    one, objective = family(world), objectives.ppo()
+    hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
+    params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
+    found = jax.jit(lambda *own: tables([one], objective.apply, *own))(params, [hps], [tasks], [keys])
+    low, high = np.asarray(found[0], np.float64).mean(axis=1)
+    if not high > low:
+        raise ValueError(
+            f"in {world.steps} steps of {world.environment} PPO learns nothing: it scores {high:.4g}, agents "
+            f"that do not learn {low:.4g}; give more --steps"
+        )
+    return dataclasses.replace(world, low=float(low), high=float(high))
+
+
+SMALL = {"num_envs": 8, "num_steps": 32, "num_epochs": 8, "hidden_sizes": (32, 32)}
+CARTPOLE = World("CartPole-v1", 10_240, SMALL, {"learning_rate": 3e-3})
+TABULAR = Spec(
+    objective="ta_lpo",
+    width=32,
+    worlds=(World("tabular", 1536),),
+    evolve=evolve.Config(),
+    generations=200,
+    seed=0,
+    seeds=3,
+    intervals=20,
+    eval_episodes=256,
+    held_out=1024,
+    transfers={
+        "twice the horizon": World("tabular", 3072),
+        "denser rewards (15 %)": World("tabular", 1536, {"density": 0.15}),
+        "half the epochs": World("tabular", 1536, {"num_epochs": 4}),
+    },
+)
+# What `--preset` says, and how long it takes.
+PRESETS = {
+    "tabular": TABULAR,
+    "cartpole": dataclasses.replace(
+        TABULAR,
+        worlds=(CARTPOLE,),
+        evolve=evolve.Config(population=32, tasks=4),
+        generations=100,
+        seeds=1,
+        eval_episodes=16,
+        held_out=64,
+        transfers={
+            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 3e-3}),
+            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 3e-3}),
+        },
+    ),
+    "minatar": dataclasses.replace(
+        TABULAR,
+        width=128,
+        worlds=(default_world("SpaceInvaders-MinAtar", 1_000_000),),
+        evolve=evolve.Config(tasks=1, std=0.05),
+        generations=500,
+        seeds=1,
+        intervals=50,
+        eval_episodes=8,
+        held_out=64,
+        transfers={
+            name: default_world(f"{name}-MinAtar", 1_000_000) for name in ("Breakout", "Asterix", "Freeway")
+        },
+    ),
+}

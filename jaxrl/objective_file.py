@@ -1,0 +1,97 @@
+"""Objectives as files: what `jaxrl discover` finds, and `jaxrl train ppo ENV --objective FILE` learns by."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl import objectives
+from jaxrl.names import lookup
+from jaxrl.types import Objective, PyTree
+
+
+def save(path: Path, name: str, params: PyTree, about: dict[str, Any] | None = None) -> None:
+    """Writes an objective: its name in `jaxrl.objectives`, its parameters, and where it comes from.
+
+    The file is there as a whole or not at all.
+
+    Raises:
+      ValueError: parameters that are not those of such an objective, or that are no finite numbers.
+    """
+    params = to_json(params)
+    from_json(name, params)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(json.dumps({"objective": name, "params": params, "about": about or {}}) + "\n")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> tuple[str, Objective]:
+    """The name of the objective in a file, and the objective.
+
+        name, objective = load("objective.json")
+        algo = ppo.make(env, config, objective)
+
+    Raises:
+      ValueError: the file is missing, or holds no objective.
+    """
+    try:
+        data = json.loads(Path(path).read_text())
+        name = data["objective"]
+        return name, named(name)._replace(params=from_json(name, data["params"]))
+    except (FileNotFoundError, IsADirectoryError):
+        raise ValueError(f"{path} is no file: an objective's file is what `jaxrl discover` writes") from None
+    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
+        raise ValueError(f"{path} holds no objective: it is not what `jaxrl discover` writes") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def named(name: str) -> Objective:
+    """An objective, learned ones included, with the parameters that it has by default.
+
+    Raises:
+      ValueError: there is none of that name.
+    """
+    return lookup("objective", objectives.OBJECTIVES | objectives.LEARNED, name)()
+
+
+def to_json(params: PyTree) -> dict[str, Any]:
+    """Parameters as lists and numbers; `from_json` gives back the same bits."""
+    return {
+        field: np.asarray(value, np.float32).tolist() if np.ndim(value) else float(value)
+        for field, value in vars(params).items()
+    }
+
+
+def from_json(name: str, data: dict[str, Any]) -> PyTree:
+    """The parameters that `to_json` wrote: numbers, and arrays of float32.
+
+    Raises:
+      ValueError: they are not those of the objective `name`, or not finite.
+    """
+    default = named(name).params
+    if set(data) != set(vars(default)):
+        raise ValueError(f"{name} has the parameters {', '.join(vars(default))}, not {', '.join(data)}")
+    found = {}
+    for field, usual in vars(default).items():
+        try:
+            array = np.asarray(data[field], np.float32)
+        except (TypeError, ValueError):
+            raise ValueError(f"{field} of {name} must be numbers") from None
+        if array.ndim != np.ndim(usual) or not np.isfinite(array).all():
+            raise ValueError(f"{field} of {name} must be finite numbers with {np.ndim(usual)} axes")
+        found[field] = array if array.ndim else data[field]
+    params = type(default)(**found)
+    one = jax.ShapeDtypeStruct((1,), np.float32)
+    try:
+        jax.eval_shape(named(name).apply, params, one, one, 0.0)
+    except (TypeError, ValueError, AssertionError):
+        shapes = {field: np.shape(value) for field, value in found.items()}
+        raise ValueError(f"the shapes of {name}'s weights do not fit each other: {shapes}") from None
+    return params
