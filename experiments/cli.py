@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "discover")
+COMMANDS += ("benchmark", "profile", "discover", "distil")
 
 
 class UsageError(ValueError):
@@ -82,7 +82,20 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile, discover)
+    functions = (
+        train,
+        sweep,
+        resume,
+        evaluate,
+        plot,
+        report,
+        render,
+        list_,
+        benchmark,
+        profile,
+        discover,
+        distil,
+    )
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -118,6 +131,7 @@ usage: jaxrl COMMAND ...
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
   discover            evolves a policy objective             jaxrl discover --preset tabular
+  distil FILE         a formula for a learned objective
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
@@ -685,6 +699,12 @@ def render(argv: list[str]) -> int:
 
 def discover(argv: list[str]) -> int:
     from jaxrl.experiments.discover.command import command
+
+    return command(argv)
+
+
+def distil(argv: list[str]) -> int:
+    from jaxrl.experiments.discover.distil import command
 
     return command(argv)
 

@@ -252,7 +252,7 @@ def objective_given(text: str) -> tuple[str, Objective]:
     if text.endswith(".json") or os.sep in text:
         return objective_file.load(Path(text))
     if text in objectives.LEARNED:
-        raise ValueError(f"{text} is a network, and nothing without weights: give the file that holds them")
+        raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
     return text, lookup("objective", objectives.OBJECTIVES, text)()
 
 

@@ -385,6 +385,53 @@ def _learned(params, width, timed):
     return Objective(params, apply)
 
 
+@struct.dataclass
+class Terms:
+    """The parameter of `symbolic`: `coefs [2 K]`, those of `TERMS`, and of `progress` times each of them."""
+
+    coefs: jax.Array
+
+
+# Candidates for the drift of a formula; each is 0 where the ratio is 1.
+TERMS = {
+    "relu((r - 1) A)": lambda r, l, A: jnp.maximum((r - 1.0) * A, 0.0),
+    "relu(-(r - 1) A)": lambda r, l, A: jnp.maximum(-(r - 1.0) * A, 0.0),
+    "relu(A log r)": lambda r, l, A: jnp.maximum(l * A, 0.0),
+    "relu(-A log r)": lambda r, l, A: jnp.maximum(-l * A, 0.0),
+    "relu((r - clip(r, 0.8, 1.2)) A)": lambda r, l, A: jnp.maximum((r - jnp.clip(r, 0.8, 1.2)) * A, 0.0),
+    "|r - 1|": lambda r, l, A: jnp.abs(r - 1.0),
+    "|log r|": lambda r, l, A: jnp.abs(l),
+    "(r - 1)^2": lambda r, l, A: jnp.square(r - 1.0),
+    "log^2 r": lambda r, l, A: jnp.square(l),
+    "|A| (r - 1)^2": lambda r, l, A: jnp.abs(A) * jnp.square(r - 1.0),
+    "A^2 (r - 1)^2": lambda r, l, A: jnp.square(A * (r - 1.0)),
+    "A^2 log^2 r": lambda r, l, A: jnp.square(A * l),
+}
+
+
+def symbolic(params: Terms | None = None) -> Objective:
+    """A drift that is a formula: a sum of few terms, what a learned one is distilled into.
+
+        f = relu( sum_k (c_k + d_k progress) TERMS_k(r, log r, A) - 1e-4 )
+
+    Whatever the coefficients, f is 0 in a tube around r = 1, as of `lpo`.
+
+    Args:
+      params: the `c_k` and then the `d_k`; without them all 0, which is the policy gradient.
+    """
+
+    def apply(params, log_ratio, advantages, progress):
+        chex.assert_equal_shape([log_ratio, advantages])
+        log_ratio = jnp.clip(log_ratio, -20.0, 20.0)
+        ratio = jnp.exp(log_ratio)
+        each = jnp.stack([term(ratio, log_ratio, advantages) for term in TERMS.values()], axis=-1)
+        each = jnp.concatenate([each, progress * each], axis=-1)
+        drift = jnp.maximum(each @ params.coefs - 1e-4, 0.0)
+        return ratio * advantages - drift
+
+    return Objective(params or Terms(jnp.zeros(2 * len(TERMS))), apply)
+
+
 def random_drift(key, timed: bool = False, width: int = 128, scale: float = 0.1) -> DriftNet:
     """Weights of `lpo` (or, `timed`, of `ta_lpo`), normal with a standard deviation of `scale`."""
     hidden_key, out_key = jax.random.split(key)
@@ -434,5 +481,5 @@ OBJECTIVES = {
     "policy_gradient": policy_gradient,
     "dpo": dpo,
 }
-LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo}
+LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo, "symbolic": symbolic}
 NOT_DRIFTS = ("dual_clip", "p3o")

@@ -11,7 +11,17 @@ from reference import objectives as slow
 
 from jaxrl import envs, train
 from jaxrl.algos import ppo
-from jaxrl.objectives import NOT_DRIFTS, OBJECTIVES, lpo, mixture, random_drift, ta_lpo
+from jaxrl.objectives import (
+    NOT_DRIFTS,
+    OBJECTIVES,
+    TERMS,
+    Terms,
+    lpo,
+    mixture,
+    random_drift,
+    symbolic,
+    ta_lpo,
+)
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "objectives.json").read_text())
 NAMES = sorted(OBJECTIVES)
@@ -258,6 +268,52 @@ def test_weights_of_the_other_kind_are_refused():
         lpo(random_drift(jax.random.key(0), True))
     with pytest.raises(AssertionError):
         lpo().apply(lpo().params, jnp.ones((5, 1)), jnp.ones(5), 0.0)
+
+
+# --- formulas ------------------------------------------------------------------------------------
+
+SLOW_TERMS = [
+    lambda r, A: max((r - 1) * A, 0),
+    lambda r, A: max(-(r - 1) * A, 0),
+    lambda r, A: max(np.log(r) * A, 0),
+    lambda r, A: max(-np.log(r) * A, 0),
+    lambda r, A: slow.ppo_drift(r, A),
+    lambda r, A: abs(r - 1),
+    lambda r, A: abs(np.log(r)),
+    lambda r, A: (r - 1) ** 2,
+    lambda r, A: np.log(r) ** 2,
+    lambda r, A: abs(A) * (r - 1) ** 2,
+    lambda r, A: A**2 * (r - 1) ** 2,
+    lambda r, A: A**2 * np.log(r) ** 2,
+]
+
+
+def test_a_formula_is_the_sum_of_its_terms():
+    coefs = np.random.default_rng(0).normal(size=2 * len(TERMS)).astype(np.float32)
+    log_ratio, advantages = grid()
+    ours = symbolic().apply(Terms(coefs), jnp.float32(log_ratio), jnp.float32(advantages), 0.4)
+    theirs = []
+    for x, A in zip(log_ratio, advantages):
+        each = [term(np.exp(x), A) for term in SLOW_TERMS]
+        each += [0.4 * term for term in each]
+        theirs.append(np.exp(x) * A - max(np.dot(coefs, each) - 1e-4, 0.0))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_whatever_its_coefficients_a_formula_is_a_drift():
+    log_ratio, advantages = (jnp.float32(x) for x in grid())
+
+    def check(key, progress):
+        params = Terms(jax.random.normal(key, (2 * len(TERMS),)))
+        surrogate = lambda x: symbolic().apply(params, x, advantages, progress)  # noqa: E731
+        drift = jnp.exp(log_ratio) * advantages - surrogate(log_ratio)
+        flat = jax.grad(lambda x: surrogate(x).sum())(jnp.zeros_like(log_ratio))
+        return drift, flat
+
+    keys = jax.random.split(jax.random.key(1), 100)
+    drift, gradient = jax.jit(jax.vmap(check))(keys, jnp.linspace(0.0, 1.0, 100))
+    assert float(drift.min()) >= -1e-3 and float(drift.max()) > 1.0  # of values up to 1e4
+    np.testing.assert_allclose(gradient, jnp.broadcast_to(advantages, gradient.shape), rtol=1e-6)
 
 
 # --- mixtures --------------------------------------------------------------------------------------

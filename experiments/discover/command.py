@@ -70,6 +70,7 @@ def command(argv: list[str]) -> int:
         transfers = {}
     elif chosen.steps != worlds[0].steps:
         worlds = tuple(dataclasses.replace(world, steps=chosen.steps) for world in worlds)
+        transfers = {}
     made = spec.Spec(
         objective=chosen.objective,
         width=chosen.width,

@@ -84,6 +84,17 @@ def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
     return tuple(jax.tree.map(lambda *leaf: jnp.asarray(leaf, jnp.float32), *tree) for tree in (params, hps))
 
 
+def scorer(family: Family, count: int):
+    """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks."""
+    tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
+
+    def scores(apply, params, hps) -> np.ndarray:
+        run = jax.jit(lambda *own: tables([family], apply, *own)[0])  # as constants tasks compile for minutes
+        return np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
+
+    return scores
+
+
 def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
     """Compares the objectives `[S, ...]` that a discovery has found with tuned PPO, world by world.
 
@@ -96,55 +107,46 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
     """
     home = spec.worlds[0]
     rate = specs.family(home).hparams.learning_rate
-    entropies = (0.0, 0.01, 0.03) if home.environment == "tabular" else (0.0, 0.01)
-    field = rivals(float(rate), entropies)
-    learned = Rival(specs.start(spec), ({},) * spec.seeds)
-    result: dict[str, Any] = {"count": count, "worlds": []}
+    field = rivals(float(rate), (0.0, 0.01, 0.03) if home.environment == "tabular" else (0.0, 0.01))
+    learned = specs.start(spec).apply
+    worlds = []
     for label, world in {"held-out tasks": home, **transfers}.items():
         say(f"judging: {label} ...")
         family = specs.family(world)
-        tasks, keys = jax.jit(lambda: specs.held_out(family, count))()  # noqa: B023
-
-        def scores(objective, params, hps):
-            run = jax.jit(lambda *args: tables([family], objective.apply, *args)[0])  # noqa: B023
-            return np.asarray(run(params, [hps], [tasks], [keys]), np.float64)  # noqa: B023
-
-        found, tried = {}, {}
-        for name, rival in field.items():
-            found[name] = scores(rival.objective, *settled(rival, family))
-            tried[name] = len(rival.settings)
+        scores = scorer(family, count)
+        found = {
+            name: scores(rival.objective.apply, *settled(rival, family)) for name, rival in field.items()
+        }
+        tried = {name: len(rival.settings) for name, rival in field.items()}
         field = {name: _best(rival, found[name]) for name, rival in field.items()}
         best = {name: its[int(np.argmax(its.mean(axis=1)))] for name, its in found.items()}
-        mine = scores(learned.objective, means, repeated(family.hparams, spec.seeds))
-        rows = [
-            _row(f"{spec.objective}, seed {spec.seed + i}", one, best["ppo"]) for i, one in enumerate(mine)
-        ]
+        mine = scores(learned, means, repeated(family.hparams, spec.seeds))
+        rows = [row(f"{spec.objective}, seed {spec.seed + i}", it, best["ppo"]) for i, it in enumerate(mine)]
         if len(mine) > 1:
-            rows.append(_row(f"{spec.objective}, mean of {len(mine)} seeds", mine.mean(axis=0), best["ppo"]))
+            rows.append(row(f"{spec.objective}, mean of {len(mine)} seeds", mine.mean(axis=0), best["ppo"]))
         for name, its in best.items():
-            row = _row(name, its, best["ppo"]) | {"setting": field[name].settings[0], "of": tried[name]}
-            rows.append(row)
-        result["worlds"].append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
-    return result
+            how = {"setting": field[name].settings[0], "of": tried[name]}
+            rows.append((row(name, its, best["ppo"]) if name != "ppo" else summary(name, its)) | how)
+        worlds.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
+    return {"count": count, "worlds": worlds}
 
 
 def _best(rival: Rival, found: np.ndarray) -> Rival:
     return rival._replace(settings=(rival.settings[int(np.argmax(found.mean(axis=1)))],))
 
 
-def _row(name: str, scores: np.ndarray, ppo: np.ndarray) -> dict[str, Any]:
-    """Scores `[T]` of one objective, and how they differ from PPO's on the same tasks."""
-    difference = scores - ppo
-    row = {"name": name, "mean": float(scores.mean()), "iqm": float(iqm(scores))}
-    if name == "ppo":
-        return row
+def summary(name: str, scores: np.ndarray) -> dict[str, Any]:
+    """Scores `[T]` of one objective as mean and interquartile mean."""
+    return {"name": name, "mean": float(scores.mean()), "iqm": float(iqm(scores))}
+
+
+def row(name: str, scores: np.ndarray, others: np.ndarray) -> dict[str, Any]:
+    """The same, and how they differ from those of another on the same tasks."""
+    difference = scores - others
     low, high = bootstrap_interval(difference)
     wins = np.mean((difference > 0) + 0.5 * (difference == 0))
-    return row | {
-        "difference": float(difference.mean()),
-        "interval": [float(low), float(high)],
-        "wins": float(wins),
-    }
+    paired = {"difference": float(difference.mean()), "interval": [float(low), float(high)]}
+    return summary(name, scores) | paired | {"wins": float(wins)}
 
 
 def text(result: dict) -> str:

@@ -108,7 +108,7 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 def start(spec: Spec) -> Objective:
     """The objective that evolution starts at: clipping where the drift is a network of zeros."""
-    if spec.objective in objectives.LEARNED:
+    if spec.objective in ("lpo", "ta_lpo"):
         return objectives.LEARNED[spec.objective](width=spec.width)
     return objective_file.named(spec.objective)
 
@@ -245,9 +245,11 @@ TABULAR = Spec(
         "half the epochs": World("tabular", 1536, {"num_epochs": 4}),
     },
 )
-# What `--preset` says, and how long it takes.
 PRESETS = {
     "tabular": TABULAR,
+    "tabular-small": dataclasses.replace(
+        TABULAR, generations=50, seeds=1, intervals=5, eval_episodes=64, held_out=256, transfers={}
+    ),
     "cartpole": dataclasses.replace(
         TABULAR,
         worlds=(CARTPOLE,),

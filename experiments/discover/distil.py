@@ -1,0 +1,164 @@
+"""`jaxrl distil`: a learned drift as a formula, and what is lost by that.
+
+What an agent feels of a drift is its slope, so slopes are fitted: d f / d log r over log-ratios and
+advantages as training meets them, at all times of it, by least squares. Two families: Discovered Policy
+Optimisation with an alpha and a beta of its own (Lu et al. 2022, section 6, read theirs off by eye), and sums
+of few terms (`objectives.TERMS`, each also with progress before it), chosen one by one: the next is that
+which leaves the least error when all chosen ones are fitted again (orthogonal least squares, Chen et al.
+1989, https://doi.org/10.1080/00207178908953472).
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl import objective_file, objectives
+from jaxrl.experiments import cli, runs
+from jaxrl.experiments.discover import judge, spec
+from jaxrl.experiments.discover.family import repeated
+from jaxrl.train import use_cores
+from jaxrl.types import Objective
+
+SPREAD = 0.3  # of log-ratios, standard deviation; that of normalised advantages is 1
+
+
+class Fit(NamedTuple):
+    """A formula for a drift: an objective by name, and the share of the slopes' variance that it explains."""
+
+    name: str
+    params: object
+    explained: float
+    formula: str
+
+
+def points(num_points: int = 4096, seed: int = 0):
+    """Log-ratios, advantages and progress `[B]` at which slopes are compared."""
+    generator = np.random.default_rng(seed)
+    log_ratio = SPREAD * generator.standard_normal(num_points)
+    return tuple(
+        np.asarray(x, np.float32)
+        for x in (log_ratio, generator.standard_normal(num_points), generator.uniform(size=num_points))
+    )
+
+
+def slopes(apply, params, log_ratio, advantages, progress):
+    """d f / d log r `[B]` of an objective's drift f = r A - L."""
+
+    def drift(l, A, now):
+        return jnp.exp(l) * A - apply(params, l[None], A[None], now)[0]
+
+    return jax.vmap(jax.grad(drift))(*map(jnp.asarray, (log_ratio, advantages, progress)))
+
+
+def fit_dpo(target, at) -> Fit:
+    """The alpha and beta of Discovered Policy Optimisation whose slopes are nearest."""
+    from scipy.optimize import minimize
+
+    objective = objectives.dpo()
+    error = jax.jit(
+        lambda x: jnp.square(slopes(objective.apply, objectives.Drift(*jnp.exp(x)), *at) - target).mean()
+    )
+    starts = [np.log([alpha, beta]) for alpha in (0.3, 2.0) for beta in (0.1, 0.6)]
+    found = min((minimize(error, start, method="Nelder-Mead") for start in starts), key=lambda one: one.fun)
+    alpha, beta = map(float, np.exp(found.x))
+    explained = 1.0 - float(found.fun) / float(np.mean(np.square(target)))
+    return Fit(
+        "dpo", objectives.Drift(alpha, beta), explained, f"dpo with alpha {alpha:.3g}, beta {beta:.3g}"
+    )
+
+
+def fit_terms(target, at, most: int) -> list[Fit]:
+    """The best formulas of 1, 2, ... `most` terms, each the last one and a term more."""
+    log_ratio, advantages, progress = at
+    columns = []
+    for term in objectives.TERMS.values():
+        rise = jax.vmap(jax.grad(lambda l, A: term(jnp.exp(l), l, A)))(log_ratio, advantages)  # noqa: B023
+        columns.append(np.asarray(rise, np.float64))
+    columns = np.stack(columns + [column * progress for column in columns], axis=1)
+    names = [*objectives.TERMS, *(f"progress {name}" for name in objectives.TERMS)]
+    chosen: list[int] = []
+    fits = []
+    for _ in range(most):
+        left = {k: _residual(columns[:, [*chosen, k]], target) for k in range(len(names)) if k not in chosen}
+        chosen.append(min(left, key=left.get))
+        weights = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0]
+        coefs = np.zeros(len(names), np.float32)
+        coefs[chosen] = weights
+        formula = " ".join(f"{weight:+.3g} {names[k]}" for k, weight in zip(chosen, weights))
+        # The relu around the sum is part of the formula, so its share counts too.
+        params = objectives.Terms(coefs)
+        off = np.asarray(slopes(objectives.symbolic().apply, params, *at)) - target
+        explained = 1.0 - float(np.mean(np.square(off)) / np.mean(np.square(target)))
+        fits.append(Fit("symbolic", params, explained, f"relu({formula})"))
+    return fits
+
+
+def _residual(columns, target) -> float:
+    weights = np.linalg.lstsq(columns, target, rcond=None)[0]
+    return float(np.square(columns @ weights - target).sum())
+
+
+def distil(objective: Objective, most: int) -> list[Fit]:
+    """Formulas for the drift of an objective: Discovered Policy Optimisation, then sums of terms."""
+    at = points()
+    target = np.asarray(slopes(objective.apply, objective.params, *at), np.float64)
+    if not np.square(target).mean() > 1e-8:
+        raise ValueError("the drift is flat wherever training would meet it: there is nothing to distil")
+    return [fit_dpo(target, at), *fit_terms(target, at, most)]
+
+
+def command(argv: list[str]) -> int:
+    """`jaxrl distil FILE`."""
+    import tyro
+
+    @dataclasses.dataclass
+    class Distil:
+        """Fits formulas to a learned objective, and trains by each: what is lost by not using the network."""
+
+        file: Annotated[Path, tyro.conf.Positional]  # what `jaxrl discover` has written
+        terms: int = 4  # of the longest sum
+        held_out: int = 1024  # tasks to compare scores on, in random tables; 0: none
+        out: Path | None = None  # folder for the formulas as objectives; otherwise that of the file
+
+    chosen = cli.parse(Distil, argv, "jaxrl distil")
+    if not 1 <= chosen.terms <= 2 * len(objectives.TERMS):
+        raise ValueError(f"terms = {chosen.terms} must lie between 1 and {2 * len(objectives.TERMS)}")
+    if chosen.held_out < 0 or chosen.held_out == 1:
+        raise ValueError(f"held_out = {chosen.held_out} must be at least 2, or 0")
+    use_cores()
+    runs.enable_compile_cache()
+    name, objective = objective_file.load(chosen.file)
+    fits = distil(objective, chosen.terms)
+    folder = chosen.out or chosen.file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    told = _scored(name, objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
+    print(f"{chosen.file} ({name}){told[0]}")
+    for number, (fit, score) in enumerate(zip(fits, told[1:])):
+        file = folder / f"{chosen.file.stem}-{'dpo' if fit.name == 'dpo' else f'{number}-terms'}.json"
+        objective_file.save(
+            file, fit.name, fit.params, {"distilled": chosen.file.name, "formula": fit.formula}
+        )
+        print(f"{file}: explains {fit.explained:.0%} of the slopes{score}\n  {fit.formula}")
+    return 0
+
+
+def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> list[str]:
+    """Mean scores of the learned objective and of the formulas in random tables, with what is lost."""
+    family = spec.family(spec.TABULAR.worlds[0])
+    score = judge.scorer(family, count)
+    hps = repeated(family.hparams, 1)
+
+    def scores_of(name, params):
+        return score(objective_file.named(name).apply, repeated(params, 1), hps)[0]
+
+    mine = scores_of(name, objective.params)
+    texts = [f": mean score {mine.mean():.4f} in {count} held-out tasks"]
+    for fit in fits:
+        row = judge.row(fit.name, scores_of(fit.name, fit.params), mine)
+        low, high = row["interval"]
+        texts.append(f", scores {row['mean']:.4f}: {row['difference']:+.4f} ({low:+.4f} to {high:+.4f})")
+    return texts

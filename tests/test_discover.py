@@ -1,0 +1,354 @@
+"""Discovery: what is evolved moves where it should, on tasks that pairs share, and is judged on others."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import curve, said_by
+from flax import struct
+
+from jaxrl import objective_file, objectives
+from jaxrl.experiments.discover import distil, evolve, judge, spec, tabular, training
+from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.types import Objective
+
+pytestmark = pytest.mark.usefixtures("cache")
+TINY = tabular.Config(num_states=6, num_actions=2, density=0.5, num_envs=2, num_steps=8, num_updates=2)
+
+
+@struct.dataclass
+class Point:
+    x: jax.Array
+
+
+def hill(at=3.0, noise=1000.0, name="hill"):
+    """A family of one number: its score is highest at `at`, plus what the task brings, which is far more."""
+
+    def score(apply, params, hp, task, key):
+        del hp, key
+        return apply(params, None, None, None) + noise * task
+
+    return Family(name, jax.random.normal, score, (), steps=1)
+
+
+def evolved(families, generations=60, seeds=2, start=0.0, height=None, **config):
+    height = height or (lambda x: -jnp.square(x - 3.0))
+    objective = Objective(Point(jnp.array(start)), lambda params, *_: height(params.x))
+    settings = evolve.Config(**{"population": 16, "tasks": 2, "learning_rate": 0.2, **config})
+    discovery = evolve.make(objective, families, settings, seeds)
+    state = discovery.init(jax.vmap(jax.random.key)(jnp.arange(seeds)), ())
+    update = jax.jit(discovery.update)
+    told = []
+    for _ in range(generations):
+        state, metrics = update(state, ())
+        told.append(jax.device_get(metrics))
+    return np.asarray(discovery.means(state).x), told
+
+
+@pytest.mark.parametrize("ranks", ["centred", "pairs"])
+def test_what_is_evolved_climbs_whatever_the_tasks_bring(ranks):
+    """The noise of a task is hundreds of times the hill: only who shares tasks can be told apart."""
+    found, _ = evolved((hill(),), ranks=ranks)
+    np.testing.assert_allclose(found, 3.0, atol=0.5)
+
+
+def test_tasks_are_new_in_each_generation_and_for_each_seed():
+    _, told = evolved((hill(),), generations=4, std=1e-6)
+    means = np.concatenate([metrics["fitness/mean"] for metrics in told])
+    assert len(set(means.tolist())) == 8
+
+
+def test_families_weigh_alike_whatever_their_scale():
+    """A hill at 3 a thousand times as high as one at 1 would otherwise decide alone."""
+
+    def scaled(at, height, name):
+        def score(apply, params, hp, task, key):
+            return -height * jnp.square(apply(params, None, None, None) - at)
+
+        return Family(name, lambda key: (), score, (), steps=1)
+
+    families = (scaled(3.0, 1000.0, "high"), scaled(1.0, 1.0, "low"))
+    found, told = evolved(families, height=lambda x: x, generations=150)
+    assert ((found > 0.9) & (found < 3.1)).all()
+    high_alone, _ = evolved(families[:1], height=lambda x: x, generations=150)
+    np.testing.assert_allclose(high_alone, 3.0, atol=0.2)
+    assert (found < 2.8).all()
+    assert {"fitness/high", "fitness/low"} <= set(told[0])
+
+
+def test_candidates_that_break_their_agents_are_the_worst_and_are_counted():
+    found, told = evolved((hill(),), height=lambda x: jnp.where(x > 0.5, jnp.nan, x), generations=80)
+    assert (found < 0.6).all() and (found > 0.0).all()
+    assert sum(metrics["fitness/broken_sum"].sum() for metrics in told) > 0
+    assert all(np.isfinite(value).all() for metrics in told for value in metrics.values())
+
+
+def test_ranks_are_what_their_definition_says():
+    scores = np.array([3.0, -1.0, np.nan, 3.0, 0.5, 7.0])
+    known = np.where(np.isnan(scores), -np.inf, scores)
+    slow = [np.mean(np.flatnonzero(np.sort(known) == value)) / 5 - 0.5 for value in known]
+    np.testing.assert_allclose(evolve.centred_ranks(scores), slow, atol=1e-6)
+    np.testing.assert_array_equal(evolve.centred_ranks(np.zeros(4)), np.zeros(4))
+    pairs = evolve.pair_ranks(np.array([1.0, 5.0, np.nan, np.nan, 2.0, 5.0, 3.0, np.nan]))
+    np.testing.assert_array_equal(pairs, [-0.5, 0, -0.5, 0, 0.5, 0, 0.5, 0])
+
+
+def scores(rate, config=TINY, tasks=16, objective=None):
+    family = tabular.family(config, tabular.Hparams(learning_rate=rate))
+    task_keys, keys = jax.random.split(jax.random.key(5), (2, tasks))
+    drawn = jax.vmap(family.draw)(task_keys)
+    objective = objective or objectives.ppo()
+    return family, drawn, keys, partial(family.score, objective.apply, objective.params, family.hparams)
+
+
+def test_an_agent_that_does_not_learn_is_worth_nothing_and_none_is_worth_more_than_the_best():
+    _, tasks, keys, score = scores(0.0)
+    np.testing.assert_allclose(jax.vmap(score)(tasks, keys), 0.0, atol=1e-4)
+    longer = tabular.Config(num_states=6, num_actions=2, density=0.5, num_updates=20)
+    _, tasks, keys, score = scores(0.3, longer)
+    found = jax.vmap(score)(tasks, keys)
+    assert (found <= 1.0 + 1e-4).all() and float(found.mean()) > 0.8
+
+
+def test_a_world_without_reward_is_worth_nothing_to_anybody():
+    _, tasks, keys, score = scores(0.3, tabular.Config(num_states=6, num_updates=2, density=0.0), tasks=4)
+    np.testing.assert_array_equal(jax.vmap(score)(tasks, keys), 0.0)
+
+
+def test_a_life_among_others_is_that_life_alone():
+    family, tasks, keys, score = scores(0.16)
+    objective = objectives.ppo()
+    rates = tabular.Hparams(learning_rate=jnp.array([0.16, 0.02]))
+    hps = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, 2), rates)
+    params = repeated(objective.params, 2)
+    found = tables([family, family], objective.apply, params, [hps, hps], [tasks, tasks], [keys, keys])
+    assert found.shape == (2, 2, 16)
+    np.testing.assert_array_equal(found[0], found[1])
+    alone = [score(jax.tree.map(lambda leaf: leaf[i], tasks), keys[i]) for i in (0, 7)]  # noqa: B023
+    np.testing.assert_allclose(found[0, 0, np.array([0, 7])], alone, atol=1e-4)
+    assert not np.allclose(found[0, 0], found[0, 1])
+
+
+def test_area_under_a_curve_with_updates_in_which_nothing_ended():
+    sums, counts = np.array([0, 6, 0, 20, 0, 0.0]), np.array([0, 2, 0, 4, 0, 0.0])
+    np.testing.assert_allclose(training.area(sums, counts), np.mean([3, 3, 5, 5, 5]))
+    assert np.isnan(training.area(np.zeros(3), np.zeros(3)))
+
+
+def test_one_exchange_between_devices_in_a_generation():
+    """More than one that do not depend on each other can hang on a CPU: see `family.everywhere`."""
+    code = """
+import jax, re
+from jaxrl.experiments.discover import spec
+world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
+made = spec.Spec("lpo", 3, (world, world), spec.evolve.Config(4, 2), 2, 0, 3, 1, 4, 4)
+programs = spec.build(made)
+state = programs.init(made.keys)
+assert jax.device_count() == 2
+moves = r" = \\\\S+ (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[-a-z]*\\\\("
+for lowered in (programs.algo.update.lower(state, ()), programs.evaluate.lower(state, made.keys)):
+    print(len(re.findall(moves, lowered.compile().as_text())))
+"""
+    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    code = code.replace("\\\\\\\\", "\\\\")
+    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
+    assert said.stdout.split() == ["1", "1"], said.stderr[-2000:]
+
+
+SMALL = "discover --steps 256 --generations 4 --population 4 --tasks 1 --width 3 --seeds 2 --eval-tasks 2"
+SMALL += " --held-out 8 --intervals 2 --save-every-seconds 0"
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, cache):
+    path = tmp_path_factory.mktemp("discover") / "whole"
+    status, said = said_by(*SMALL.split(), "--out", path)
+    assert status == 0, said
+    return path, said
+
+
+def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
+    path, said = whole
+    for seed in (0, 1):
+        name, objective = objective_file.load(path / f"objective-{seed}.json")
+        assert name == "ta_lpo" and objective.params.hidden.shape == (16, 3)
+    rows = curve(path)
+    assert [row["num_updates"] for row in rows] == [2, 4]
+    assert all(len(row["evaluation/return"]) == 2 for row in rows)
+    assert rows[0]["timesteps"] == 2 * 4 * 256
+    result = json.loads((path / "judged.json").read_text())
+    # Of other lives than the preset's nothing is claimed elsewhere.
+    assert [world["label"] for world in result["worlds"]] == ["held-out tasks"]
+    assert "best of 144" in said and "--objective" in said
+    assert (path / "curves.png").exists()
+
+
+def test_a_discovery_that_was_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path):
+    path, _ = whole
+    half = tmp_path / "half"
+    shutil.copytree(path, half)
+    shutil.rmtree(half / "checkpoints" / "step_00000004")
+    for name in ("objective-0.json", "judged.json"):
+        (half / name).unlink()
+    status, said = said_by("resume", half)
+    assert status == 0, said
+    for name in ("objective-0.json", "objective-1.json"):
+        one, other = (json.loads((folder / name).read_text())["params"] for folder in (half, path))
+        assert one == other
+    assert curve(half) == curve(path)
+    verdicts = [json.loads((folder / "judged.json").read_text())["worlds"] for folder in (half, path)]
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_complete_discovery_says_so_again(whole):
+    path, said = whole
+    status, again = said_by("resume", path)
+    assert status == 0 and "complete already" in again
+    assert [line for line in said.splitlines() if "seed 1" in line] == [
+        line for line in again.splitlines() if "seed 1" in line
+    ]
+
+
+def test_other_commands_say_what_a_discovery_is(whole):
+    for command in ("evaluate", "render"):
+        status, said = said_by(command, whole[0])
+        assert status == 2 and "folder of a discovery" in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--preset tabularr", "unknown preset 'tabularr'; the nearest: tabular"),
+        ("--objective lop", "unknown objective 'lop'; the nearest: lpo"),
+        ("--population 5", "population = 5 must be even"),
+        ("--population 2", "at least 4"),
+        ("--tasks 0", "tasks = 0 must be at least 1"),
+        ("--generations 0", "generations = 0 must be at least 1"),
+        ("--std nan", "std = nan must be positive"),
+        ("--learning-rate -1", "learning_rate = -1.0 must be positive"),
+        ("--seeds 0", "seeds = 0"),
+        ("--seed -1", "seed = -1"),
+        ("--held-out 1", "held_out = 1 must be at least 2"),
+        ("--environments Cartpole-v1", "unknown environment 'Cartpole-v1'"),
+        ("--steps 0", "steps = 0 must be at least 1"),
+        ("--save-every-seconds -1", "save_every_seconds"),
+        ("--environments probe/truncation --steps 64", "learns nothing"),
+    ],
+)
+def test_what_makes_no_sense_is_told_in_one_line(words, told):
+    status, said = said_by("discover", *words.split())
+    assert status == 2 and told in said and said.count("\n") == 1, said
+
+
+def test_several_environments_are_brought_to_one_scale(tmp_path):
+    words = "discover --environments probe/action Catch-bsuite --steps 512 --generations 1 --population 4"
+    words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
+    status, said = said_by(*words.split(), "--out", tmp_path / "d")
+    assert status == 0, said
+    made = spec.from_json(json.loads((tmp_path / "d" / "run.json").read_text())["spec"])
+    assert spec.from_json(json.loads(json.dumps(made.to_json()))) == made
+    assert all(world.low < world.high for world in made.worlds)
+    row = curve(tmp_path / "d")[0]
+    assert {"fitness/probe/action", "fitness/Catch-bsuite"} <= set(row)
+
+
+def test_rows_of_a_verdict_are_paired():
+    generator = np.random.default_rng(0)
+    ppo = generator.normal(size=400)
+    row = judge.row("mine", ppo + 0.1 + 0.01 * generator.normal(size=400), ppo)
+    assert row["difference"] == pytest.approx(0.1, abs=0.01) and row["wins"] == 1.0
+    assert 0.09 < row["interval"][0] < row["interval"][1] < 0.11  # unpaired it would be ten times as wide
+    assert judge.row("same", ppo, ppo)["wins"] == 0.5
+
+
+def test_the_range_of_annealed_clipping_closes():
+    objective, log_ratio = judge.annealed_ppo(), np.log(np.array([1.3, 1.05]))
+    params = objective.params.replace(clip_eps=0.2, anneal=1.0)
+    for progress, clip_eps in ((0.0, 0.2), (0.5, 0.1), (0.9, 0.02)):
+        clipped = objectives.ppo(clip_eps)
+        expected = clipped.apply(clipped.params, log_ratio, np.ones(2), progress)
+        np.testing.assert_allclose(
+            objective.apply(params, log_ratio, np.ones(2), progress), expected, rtol=1e-5
+        )
+
+
+def test_a_small_discovery_beats_tuned_ppo(tmp_path):
+    """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
+    words = "discover --preset tabular-small --out"
+    status, said = said_by(*words.split(), tmp_path / "d")
+    assert status == 0, said
+    (world,) = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
+    mine = world["rows"][0]
+    assert mine["name"].startswith("ta_lpo") and mine["interval"][0] > 0.0, said
+
+
+# --- distil ---------------------------------------------------------------------------------------
+
+
+def test_the_formula_that_a_drift_was_made_by_is_found_again():
+    dpo, *_ = distil.distil(objectives.dpo(alpha=1.2, beta=0.4), most=1)
+    assert dpo.explained > 0.9999
+    np.testing.assert_allclose((dpo.params.alpha, dpo.params.beta), (1.2, 0.4), rtol=0.02)
+    _, clip = distil.distil(objectives.ppo(), most=1)
+    assert clip.explained > 0.999 and clip.formula == "relu(+1 relu((r - clip(r, 0.8, 1.2)) A))"
+    coefs = np.zeros(2 * len(objectives.TERMS), np.float32)
+    coefs[1], coefs[len(objectives.TERMS) + 9] = 0.7, 1.5
+    _, one, two = distil.distil(objectives.symbolic(objectives.Terms(coefs)), most=2)
+    assert one.explained < 0.99 < two.explained
+    np.testing.assert_allclose(two.params.coefs, coefs, atol=0.02)
+    assert "progress |A| (r - 1)^2" in two.formula
+
+
+def test_slopes_are_those_of_the_drift():
+    at = distil.points(64)
+    drift = objectives.ta_lpo(objectives.random_drift(jax.random.key(0), True, width=4, scale=0.5))
+    log_ratio, advantages, progress = (np.float64(x) for x in at)
+
+    def f(log_ratio):
+        each = [
+            np.exp(x) * a - drift.apply(drift.params, jnp.array([x]), jnp.array([a]), now)[0]
+            for x, a, now in zip(log_ratio, advantages, progress)
+        ]
+        return np.array(each)
+
+    slow = (f(log_ratio + 1e-2) - f(log_ratio - 1e-2)) / 2e-2
+    off = np.abs(np.asarray(distil.slopes(drift.apply, drift.params, *at)) - slow)
+    assert np.quantile(off, 0.8) < 0.02  # elsewhere there is a kink nearby
+
+
+def test_a_flat_drift_is_no_formula(tmp_path):
+    with pytest.raises(ValueError, match="nothing to distil"):
+        distil.distil(objectives.policy_gradient(), most=1)
+
+
+def test_distilling_a_file_leaves_formulas_to_train_by(whole, tmp_path):
+    words = [
+        "distil",
+        whole[0] / "objective-0.json",
+        "--terms",
+        "2",
+        "--held-out",
+        "8",
+        "--out",
+        tmp_path / "f",
+    ]
+    status, said = said_by(*words)
+    assert status == 0, said
+    assert said.count("explains") == 3 and "mean score" in said
+    assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
+        "objective-0-1-terms.json",
+        "objective-0-2-terms.json",
+        "objective-0-dpo.json",
+    ]
+    name, objective = objective_file.load(tmp_path / "f" / "objective-0-2-terms.json")
+    assert name == "symbolic" and np.count_nonzero(objective.params.coefs) == 2
+    for words, told in ((["--terms", "0"], "terms = 0"), (["--held-out", "1"], "held_out = 1")):
+        status, said = said_by("distil", whole[0] / "objective-0.json", *words)
+        assert status == 2 and told in said and said.count("\n") == 1
