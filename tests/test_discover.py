@@ -84,8 +84,9 @@ def test_families_weigh_alike_whatever_their_scale():
 
 
 def test_candidates_that_break_their_agents_are_the_worst_and_are_counted():
-    found, told = evolved((hill(),), height=lambda x: jnp.where(x > 0.5, jnp.nan, x), generations=80)
-    assert (found < 0.6).all() and (found > 0.0).all()
+    height = lambda x: jnp.where(x > 0.5, jnp.nan, x)  # noqa: E731
+    found, told = evolved((hill(),), height=height, generations=80, learning_rate=0.03)
+    assert (found < 0.7).all() and (found > 0.2).all()
     assert sum(metrics["fitness/broken_sum"].sum() for metrics in told) > 0
     assert all(np.isfinite(value).all() for metrics in told for value in metrics.values())
 
@@ -145,19 +146,19 @@ def test_area_under_a_curve_with_updates_in_which_nothing_ended():
 def test_one_exchange_between_devices_in_a_generation():
     """More than one that do not depend on each other can hang on a CPU: see `family.everywhere`."""
     code = """
-import jax, re
+import jax
 from jaxrl.experiments.discover import spec
 world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
 made = spec.Spec("lpo", 3, (world, world), spec.evolve.Config(4, 2), 2, 0, 3, 1, 4, 4)
 programs = spec.build(made)
 state = programs.init(made.keys)
 assert jax.device_count() == 2
-moves = r" = \\\\S+ (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)[-a-z]*\\\\("
+moves = ("all-gather(", "all-reduce(", "all-to-all(", "collective-permute(", "reduce-scatter(", "-start(")
 for lowered in (programs.algo.update.lower(state, ()), programs.evaluate.lower(state, made.keys)):
-    print(len(re.findall(moves, lowered.compile().as_text())))
+    lines = lowered.compile().as_text().splitlines()
+    print(sum(any(move in line for move in moves) for line in lines))
 """
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    code = code.replace("\\\\\\\\", "\\\\")
     said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
     assert said.stdout.split() == ["1", "1"], said.stderr[-2000:]
 
@@ -248,7 +249,7 @@ def test_what_makes_no_sense_is_told_in_one_line(words, told):
 
 
 def test_several_environments_are_brought_to_one_scale(tmp_path):
-    words = "discover --environments probe/action Catch-bsuite --steps 512 --generations 1 --population 4"
+    words = "discover --environments CartPole-v1 Catch-bsuite --steps 4096 --generations 1 --population 4"
     words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
     status, said = said_by(*words.split(), "--out", tmp_path / "d")
     assert status == 0, said
@@ -256,7 +257,7 @@ def test_several_environments_are_brought_to_one_scale(tmp_path):
     assert spec.from_json(json.loads(json.dumps(made.to_json()))) == made
     assert all(world.low < world.high for world in made.worlds)
     row = curve(tmp_path / "d")[0]
-    assert {"fitness/probe/action", "fitness/Catch-bsuite"} <= set(row)
+    assert {"fitness/CartPole-v1", "fitness/Catch-bsuite"} <= set(row)
 
 
 def test_rows_of_a_verdict_are_paired():

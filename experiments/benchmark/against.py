@@ -50,7 +50,8 @@ def build(commit: str, folder: Path) -> Path:
     if archive.returncode:
         raise ValueError(f"cannot read commit {commit}: {archive.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        tar.extractall(folder, filter="data")
+        # Python 3.11.3 and earlier have no filters; what git packs needs none.
+        tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     inner = folder / "jaxrl"
     if not (inner / "__init__.py").exists():
         raise ValueError(f"commit {commit[:7]} has no package jaxrl: take a later one")
