@@ -392,27 +392,41 @@ class Terms:
     coefs: jax.Array
 
 
-# Candidates for the drift of a formula; each is 0 where the ratio is 1.
-TERMS = {
-    "relu((r - 1) A)": lambda r, l, A: jnp.maximum((r - 1.0) * A, 0.0),
-    "relu(-(r - 1) A)": lambda r, l, A: jnp.maximum(-(r - 1.0) * A, 0.0),
-    "relu(A log r)": lambda r, l, A: jnp.maximum(l * A, 0.0),
-    "relu(-A log r)": lambda r, l, A: jnp.maximum(-l * A, 0.0),
-    "relu((r - clip(r, 0.8, 1.2)) A)": lambda r, l, A: jnp.maximum((r - jnp.clip(r, 0.8, 1.2)) * A, 0.0),
-    "|r - 1|": lambda r, l, A: jnp.abs(r - 1.0),
-    "|log r|": lambda r, l, A: jnp.abs(l),
-    "(r - 1)^2": lambda r, l, A: jnp.square(r - 1.0),
-    "log^2 r": lambda r, l, A: jnp.square(l),
-    "|A| (r - 1)^2": lambda r, l, A: jnp.abs(A) * jnp.square(r - 1.0),
-    "A^2 (r - 1)^2": lambda r, l, A: jnp.square(A * (r - 1.0)),
-    "A^2 log^2 r": lambda r, l, A: jnp.square(A * l),
+def _up(x):
+    return jnp.maximum(x, 0.0)
+
+
+# What a drift of a formula is made of, all of it 0 at r = 1: how far the ratio has gone up or down, times
+# how good or bad the action was.
+MOVED = {
+    "relu(r - 1)": lambda r: _up(r - 1.0),
+    "relu(-log r)": lambda r: _up(-jnp.log(r)),
+    "relu(r - 1)^2": lambda r: jnp.square(_up(r - 1.0)),
+    "relu(-log r)^2": lambda r: jnp.square(_up(-jnp.log(r))),
+    "relu(r - 1.2)": lambda r: _up(r - 1.2),
+    "relu(0.8 - r)": lambda r: _up(0.8 - r),
 }
+WORTH = {
+    "": jnp.ones_like,
+    " relu(A)": _up,
+    " relu(-A)": lambda A: _up(-A),
+    " relu(A)^2": lambda A: jnp.square(_up(A)),
+    " relu(-A)^2": lambda A: jnp.square(_up(-A)),
+}
+TERMS = tuple(moved + worth for moved in MOVED for worth in WORTH)
+
+
+def terms(ratio, advantages) -> jax.Array:
+    """The value of each of `TERMS`, `[..., K]`."""
+    moved = jnp.stack([function(ratio) for function in MOVED.values()], axis=-1)
+    worth = jnp.stack([function(advantages) for function in WORTH.values()], axis=-1)
+    return (moved[..., :, None] * worth[..., None, :]).reshape(*ratio.shape, len(TERMS))
 
 
 def symbolic(params: Terms | None = None) -> Objective:
     """A drift that is a formula: a sum of few terms, what a learned one is distilled into.
 
-        f = relu( sum_k (c_k + d_k progress) TERMS_k(r, log r, A) - 1e-4 )
+        f = relu( sum_k (c_k + d_k progress) TERMS_k(r, A) - 1e-4 )
 
     Whatever the coefficients, f is 0 in a tube around r = 1, as of `lpo`.
 
@@ -422,9 +436,8 @@ def symbolic(params: Terms | None = None) -> Objective:
 
     def apply(params, log_ratio, advantages, progress):
         chex.assert_equal_shape([log_ratio, advantages])
-        log_ratio = jnp.clip(log_ratio, -20.0, 20.0)
-        ratio = jnp.exp(log_ratio)
-        each = jnp.stack([term(ratio, log_ratio, advantages) for term in TERMS.values()], axis=-1)
+        ratio = jnp.exp(jnp.clip(log_ratio, -20.0, 20.0))
+        each = terms(ratio, advantages)
         each = jnp.concatenate([each, progress * each], axis=-1)
         drift = jnp.maximum(each @ params.coefs - 1e-4, 0.0)
         return ratio * advantages - drift

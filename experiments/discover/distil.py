@@ -71,29 +71,30 @@ def fit_dpo(target, at) -> Fit:
     )
 
 
-def fit_terms(target, at, most: int) -> list[Fit]:
-    """The best formulas of 1, 2, ... `most` terms, each the last one and a term more."""
+def fit_terms(target, at, sizes) -> list[Fit]:
+    """Formulas of so many terms each, chosen where the drift is not held at 0."""
     log_ratio, advantages, progress = at
-    columns = []
-    for term in objectives.TERMS.values():
-        rise = jax.vmap(jax.grad(lambda l, A: term(jnp.exp(l), l, A)))(log_ratio, advantages)  # noqa: B023
-        columns.append(np.asarray(rise, np.float64))
-    columns = np.stack(columns + [column * progress for column in columns], axis=1)
+    rise = jax.vmap(jax.jacfwd(lambda l, A: objectives.terms(jnp.exp(l), A)))(log_ratio, advantages)
+    columns = np.asarray(rise, np.float64)
+    columns = np.concatenate([columns, progress[:, None] * columns], axis=1)
     names = [*objectives.TERMS, *(f"progress {name}" for name in objectives.TERMS)]
+    active = np.abs(target) > 1e-6
+    inner, wanted = columns[active], target[active]
     chosen: list[int] = []
     fits = []
-    for _ in range(most):
-        left = {k: _residual(columns[:, [*chosen, k]], target) for k in range(len(names)) if k not in chosen}
+    for size in range(1, max(sizes) + 1):
+        left = {k: _residual(inner[:, [*chosen, k]], wanted) for k in range(len(names)) if k not in chosen}
         chosen.append(min(left, key=left.get))
-        weights = np.linalg.lstsq(columns[:, chosen], target, rcond=None)[0]
+        if size not in sizes:
+            continue
+        weights = np.linalg.lstsq(inner[:, chosen], wanted, rcond=None)[0]
         coefs = np.zeros(len(names), np.float32)
         coefs[chosen] = weights
-        formula = " ".join(f"{weight:+.3g} {names[k]}" for k, weight in zip(chosen, weights))
-        # The relu around the sum is part of the formula, so its share counts too.
-        params = objectives.Terms(coefs)
-        off = np.asarray(slopes(objectives.symbolic().apply, params, *at)) - target
+        # The relu around the sum is a part of the formula: what counts is what comes out of it.
+        off = np.asarray(slopes(objectives.symbolic().apply, objectives.Terms(coefs), *at)) - target
         explained = 1.0 - float(np.mean(np.square(off)) / np.mean(np.square(target)))
-        fits.append(Fit("symbolic", params, explained, f"relu({formula})"))
+        formula = " ".join(f"{weight:+.3g} {names[k]}" for k, weight in zip(chosen, weights))
+        fits.append(Fit("symbolic", objectives.Terms(coefs), explained, f"relu({formula})"))
     return fits
 
 
@@ -102,13 +103,13 @@ def _residual(columns, target) -> float:
     return float(np.square(columns @ weights - target).sum())
 
 
-def distil(objective: Objective, most: int) -> list[Fit]:
-    """Formulas for the drift of an objective: Discovered Policy Optimisation, then sums of terms."""
+def distil(objective: Objective, sizes) -> list[Fit]:
+    """Formulas for the drift of an objective: Discovered Policy Optimisation, then sums of so many terms."""
     at = points()
     target = np.asarray(slopes(objective.apply, objective.params, *at), np.float64)
     if not np.square(target).mean() > 1e-8:
         raise ValueError("the drift is flat wherever training would meet it: there is nothing to distil")
-    return [fit_dpo(target, at), *fit_terms(target, at, most)]
+    return [fit_dpo(target, at), *fit_terms(target, at, sizes)]
 
 
 def command(argv: list[str]) -> int:
@@ -120,25 +121,26 @@ def command(argv: list[str]) -> int:
         """Fits formulas to a learned objective, and trains by each: what is lost by not using the network."""
 
         file: Annotated[Path, tyro.conf.Positional]  # what `jaxrl discover` has written
-        terms: int = 4  # of the longest sum
+        terms: tuple[int, ...] = (1, 2, 4, 8, 16)  # of each sum
         held_out: int = 1024  # tasks to compare scores on, in random tables; 0: none
         out: Path | None = None  # folder for the formulas as objectives; otherwise that of the file
 
     chosen = cli.parse(Distil, argv, "jaxrl distil")
-    if not 1 <= chosen.terms <= 2 * len(objectives.TERMS):
-        raise ValueError(f"terms = {chosen.terms} must lie between 1 and {2 * len(objectives.TERMS)}")
+    sizes, most = sorted(set(chosen.terms)), 2 * len(objectives.TERMS)
+    if not sizes or not 1 <= sizes[0] <= sizes[-1] <= most:
+        raise ValueError(f"terms = {chosen.terms} must be numbers from 1 to {most}")
     if chosen.held_out < 0 or chosen.held_out == 1:
         raise ValueError(f"held_out = {chosen.held_out} must be at least 2, or 0")
     use_cores()
     runs.enable_compile_cache()
     name, objective = objective_file.load(chosen.file)
-    fits = distil(objective, chosen.terms)
+    fits = distil(objective, sizes)
     folder = chosen.out or chosen.file.parent
     folder.mkdir(parents=True, exist_ok=True)
     told = _scored(name, objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
     print(f"{chosen.file} ({name}){told[0]}")
-    for number, (fit, score) in enumerate(zip(fits, told[1:])):
-        file = folder / f"{chosen.file.stem}-{'dpo' if fit.name == 'dpo' else f'{number}-terms'}.json"
+    for size, fit, score in zip(["dpo", *(f"{size}-terms" for size in sizes)], fits, told[1:]):
+        file = folder / f"{chosen.file.stem}-{size}.json"
         objective_file.save(
             file, fit.name, fit.params, {"distilled": chosen.file.name, "formula": fit.formula}
         )
