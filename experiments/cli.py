@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile")
+COMMANDS += ("benchmark", "profile", "compare", "drift")
 
 
 class UsageError(ValueError):
@@ -82,6 +82,7 @@ def dispatch(argv: list[str]) -> int:
         print(f"jaxrl {jaxrl.__version__}")
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
+    functions += (compare, drift)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -119,6 +120,8 @@ usage: jaxrl COMMAND ...
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
+  compare             objectives beside tuned PPO            --environments ENV... [--objectives NAME...]
+  drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
 
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
@@ -560,6 +563,8 @@ def draw_curves(path: Path) -> None:
 def resume(argv: list[str]) -> int:
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
+    from jaxrl.experiments.compare import folder as comparison
+    from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -576,6 +581,8 @@ def resume(argv: list[str]) -> int:
     use_cores()
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
+    if comparison.is_comparison(path):
+        return carry_on_comparison(path)
     info = runs.read_info(path)
     return carry_on(path, runs.from_json(info["spec"]), info["options"])
 
@@ -660,6 +667,18 @@ def benchmark(argv: list[str]) -> int:
 
 def profile(argv: list[str]) -> int:
     from jaxrl.experiments.profile import command
+
+    return command(argv)
+
+
+def compare(argv: list[str]) -> int:
+    from jaxrl.experiments.compare.command import command
+
+    return command(argv)
+
+
+def drift(argv: list[str]) -> int:
+    from jaxrl.experiments.drift_plots import command
 
     return command(argv)
 
