@@ -135,11 +135,14 @@ def draw(
                 _bar(figure, grid[2 * band + list(limits).index(kind)], images, kind)
                 axes.set_ylabel("advantage", fontsize=8)
         both[1].set_xlabel("ratio", fontsize=8)
+        both[1].tick_params(labelbottom=True)
     ticks = _ticks(max_ratio)
     for axes in figure.axes:
         if axes.get_label() != "<colorbar>":
             axes.set_xticks(np.log(ticks), [f"{tick:g}" for tick in ticks])
             axes.tick_params(labelsize=7)
+    told = "black: where the pull changes its sign, or where it ends"
+    figure.suptitle(told, x=0.01, ha="left", fontsize=8, color="#767E8C")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
@@ -150,7 +153,7 @@ def _paint(axes, values, pull, log_ratio, advantages, limit: float):
     extent = (log_ratio[0], log_ratio[-1], advantages[0], advantages[-1])
     look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "aspect": "auto", "origin": "lower"}
     image = axes.imshow(values, extent=extent, **look)
-    edge = 1e-3 * advantages[-1]  # both sides of the line; they part where there is no pull at all
+    edge = 1e-4 * advantages[-1]  # both sides of the line; they part where there is no pull at all
     if pull.min() < -edge and pull.max() > edge:
         axes.contour(log_ratio, advantages, pull, [-edge, edge], colors="k", linewidths=0.8, linestyles="-")
     return image
