@@ -5,12 +5,15 @@ hold it back, and where they turn it around.
 """
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
+import jax
 import numpy as np
 
+from jaxrl import objectives
 from jaxrl.types import Objective
 
 PROGRESS = (0.0, 0.5, 1.0)
@@ -41,18 +44,22 @@ def measure(objective: Objective, log_ratio, advantages, progress: float) -> Map
       advantages: `[Y]`.
       progress: from 0 to 1 over training.
     """
-    import jax
-    import jax.numpy as jnp
+    l, a = (np.asarray(x, np.float32) for x in np.meshgrid(log_ratio, advantages))
+    slope, value = _slope_and_value(objective.apply)(objective.params, l, a, np.float32(progress))
+    ratio = np.exp(l)
+    return Map(ratio * a - np.asarray(value), np.asarray(slope) / ratio)
 
-    l, a = (jnp.asarray(x, jnp.float32) for x in np.meshgrid(log_ratio, advantages))
 
-    def surrogate(l):
-        value = objective.apply(objective.params, l, a, progress)
+@functools.lru_cache(maxsize=16)
+def _slope_and_value(apply):
+    """By the log-ratio; compiled once for all times of training."""
+
+    def surrogate(l, params, a, progress):
+        value = apply(params, l, a, progress)
         return value.sum(), value
 
-    slope, value = jax.jit(jax.grad(surrogate, has_aux=True))(l)
-    ratio = jnp.exp(l)
-    return Map(np.asarray(ratio * a - value), np.asarray(slope / ratio))
+    slope = jax.grad(surrogate, has_aux=True)
+    return jax.jit(lambda params, l, a, progress: slope(l, params, a, progress))
 
 
 def over_training(objective: Objective, log_ratio, advantages) -> dict[float, Map]:
@@ -68,9 +75,6 @@ def named(name: str, seed: int = 0) -> tuple[str, Objective]:
 
     Raises ValueError with the nearest names.
     """
-    import jax
-
-    from jaxrl import objectives
     from jaxrl.experiments import runs
 
     if name in RANDOM:
@@ -191,9 +195,7 @@ def command(argv: list[str]) -> int:
     class Drift:
         """Maps of what objectives do: their drift, and how hard and where to they pull a ratio."""
 
-        names: Annotated[
-            tuple[str, ...], tyro.conf.Positional
-        ]  # see `jaxrl list objectives`; also lpo, ta_lpo
+        names: Annotated[tuple[str, ...], tyro.conf.Positional]  # `jaxrl list objectives`, lpo or ta_lpo
         out: Path = Path("drift.png")  # .png, .svg or .pdf file
         seed: int = 0  # of the random weights of lpo and ta_lpo
         max_ratio: float = 2.5  # the ratios shown: from 1 / max_ratio on

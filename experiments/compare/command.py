@@ -91,6 +91,8 @@ def _plan(chosen, words: list[str], typed: list[str]):
     for name in ("trials", "tune_seeds", "seeds", "eval_episodes"):
         if getattr(chosen, name) < 1:
             raise cli.UsageError(f"{name} = {getattr(chosen, name)} must be at least 1")
+    if chosen.seed < 0:
+        raise cli.UsageError(f"seed = {chosen.seed} must not be negative")
     if chosen.steps < 0:
         raise cli.UsageError(f"steps = {chosen.steps} must be positive, or 0 for the preset's")
     names = list(chosen.objectives or objectives.OBJECTIVES)

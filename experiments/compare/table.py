@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxrl import logger
@@ -25,7 +24,13 @@ from jaxrl.experiments.statistics import (
 
 def line(record: dict[str, Any]) -> str:
     """A record as a line of JSON."""
-    return json.dumps(jax.tree.map(logger.finite, record), allow_nan=False) + "\n"
+    return json.dumps(_plain(record), allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return logger.finite(value)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
