@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "compare", "drift")
+COMMANDS += ("benchmark", "profile", "compare", "drift", "talk")
 
 
 class UsageError(ValueError):
@@ -82,7 +82,7 @@ def dispatch(argv: list[str]) -> int:
         print(f"jaxrl {jaxrl.__version__}")
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    functions += (compare, drift)
+    functions += (compare, drift, talk)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -122,6 +122,7 @@ usage: jaxrl COMMAND ...
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
   compare             objectives beside tuned PPO            --environments ENV... [--objectives NAME...]
   drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
+  talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]
 
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
@@ -561,7 +562,7 @@ def draw_curves(path: Path) -> None:
 
 
 def resume(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import cheap_talk, runs
     from jaxrl.experiments import sweep as sweeps
     from jaxrl.experiments.compare import folder as comparison
     from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
@@ -583,6 +584,8 @@ def resume(argv: list[str]) -> int:
         return carry_on_sweep(path)
     if comparison.is_comparison(path):
         return carry_on_comparison(path)
+    if cheap_talk.is_talk(path):
+        return cheap_talk.carry_on(path)
     info = runs.read_info(path)
     return carry_on(path, runs.from_json(info["spec"]), info["options"])
 
@@ -679,6 +682,12 @@ def compare(argv: list[str]) -> int:
 
 def drift(argv: list[str]) -> int:
     from jaxrl.experiments.drift_plots import command
+
+    return command(argv)
+
+
+def talk(argv: list[str]) -> int:
+    from jaxrl.experiments.cheap_talk import command
 
     return command(argv)
 
