@@ -162,7 +162,7 @@ def test_methods_have_the_settings_that_they_are_said_to_have():
         "ppo": {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5, "objective.clip_eps": 0.3},
         "dpo": {"learning_rate": 2.0, "lr_decay": 1.0, "ent_coef": 0.0, "objective.alpha": 3.0},
     }
-    found = methods.reported(["ppo", "dpo", "spo"], best | {"spo": best["ppo"]}, own_tuning=True)
+    found = methods.reported(["ppo", "dpo", "spo"], best | {"spo": best["ppo"]}, True, own_tuning=True)
     shared = {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5}
     assert [(one.name, one.values) for one in found[:3]] == [
         ("ppo (tuned)", best["ppo"]),
@@ -222,6 +222,7 @@ def test_without_trials_nothing_is_tuned():
     plan = folder.Plan((preset(),), ("ppo", "spo"), 1, 4, "sobol", False, True, (), {})
     (program,) = folder.expected(plan, plan.specs[0])
     ppo, spo = program.methods
+    assert [ppo.name, spo.name] == ["ppo", "spo"]
     assert program.folder == "report" and [*folder.best_of(plan, None, plan.specs[0])] == ["ppo"]
     assert ppo.values == pytest.approx(spo.values | {"objective.clip_eps": 0.2})
     assert spo.values == pytest.approx({"learning_rate": 1e-3, "lr_decay": 1.0, "ent_coef": 0.01})
@@ -363,6 +364,7 @@ def test_environments_are_put_together_on_one_scale():
     found = table.against_baseline(tasks)
     assert found["dpo"]["better"].value == 0.5 and found["dpo"]["by"].value == 0.0
     said = table.text(lines)
+    assert "With 3 seeds and 1 other method(s) none in one environment can be below 0.25." in said
     assert "all 2 environments" in said and said.count("ppo (tuned)  ") == 3
 
 

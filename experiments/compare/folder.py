@@ -83,7 +83,7 @@ def preset(spec: runs.Spec, objective: str) -> dict[str, float]:
 def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> list[methods.Program]:
     """The programs whose agents count."""
     values = {name: one["values"] for name, one in best.items()}
-    chosen = methods.reported(list(plan.objectives), values, plan.own_tuning)
+    chosen = methods.reported(list(plan.objectives), values, plan.trials > 1, plan.own_tuning)
     return methods.packed(spec, chosen, "report", plan.mixed)
 
 

@@ -164,21 +164,23 @@ def _trial(method: Method, names: list[str]) -> dict[str, float]:
     }
 
 
-def reported(names: list[str], best: dict[str, dict[str, float]], own_tuning: bool) -> list[Method]:
+def reported(
+    names: list[str], best: dict[str, dict[str, float]], tuned: bool, own_tuning: bool
+) -> list[Method]:
     """The methods that are trained on the seeds that count.
 
-    The baseline as it was tuned; every other objective with its published parameters and the baseline's
+    The baseline as it was `tuned`, or its preset; every other objective with its published parameters and the baseline's
     other settings; and, with `own_tuning`, as it was tuned for itself.
 
     Args:
-      best: for each objective that was tuned the best values.
+      best: for each objective that was tuned the best values, of the baseline in any case.
     """
     of_all = {name: value for name, value in best[BASELINE].items() if not name.startswith("objective.")}
-    found = [Method(BASELINE, best[BASELINE], own=True)]
+    found = [Method(BASELINE, best[BASELINE], own=tuned)]
     for name in names:
         if name != BASELINE:
             found.append(Method(name, of_all))
-            if own_tuning:
+            if tuned and own_tuning:
                 found.append(Method(name, best[name], own=True))
     return found
 

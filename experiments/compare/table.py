@@ -6,6 +6,7 @@ in an environment by seed; one with `tuning` a trial that was tried before, on o
 
 import json
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -181,11 +182,19 @@ def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
             "parameters and PPO's learning rate, annealing and entropy"
         )
         chosen += "; (own tuning): tuned with as many trials" if own else ""
-    return (
+    count = len({one["method"] for one in records if "method" in one}) - 1
+    seeds = min(len(one["per_seed"]) for one in records if "method" in one)
+    least = min(1.0, count * 2.0 ** (1 - seeds))
+    if least > 0.05:
+        few = f" With {seeds} seeds and {count} other method(s) none in one environment can be below {least:.2g}."
+    else:
+        few = ""
+    told = (
         f"{chosen}. IQM: interquartile mean of the last return. beats PPO: probability that a run of the "
-        "method has a higher return than one of tuned PPO. Intervals: bootstrap over seeds, within each "
+        "method has a higher return than one of PPO so set. Intervals: bootstrap over seeds, within each "
         "environment. p: Wilcoxon's signed ranks of pairs with one seed, by Holm for all methods."
     )
+    return textwrap.fill(told + few, width=110)
 
 
 def _number(value: float, digits: int = 4) -> str:
