@@ -169,8 +169,8 @@ def reported(
 ) -> list[Method]:
     """The methods that are trained on the seeds that count.
 
-    The baseline as it was `tuned`, or its preset; every other objective with its published parameters and the baseline's
-    other settings; and, with `own_tuning`, as it was tuned for itself.
+    The baseline as it was `tuned`, or its preset; every other objective with its published parameters and the
+    baseline's other settings; and, with `own_tuning`, as it was tuned for itself.
 
     Args:
       best: for each objective that was tuned the best values, of the baseline in any case.

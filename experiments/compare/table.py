@@ -185,16 +185,13 @@ def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
     count = len({one["method"] for one in records if "method" in one}) - 1
     seeds = min(len(one["per_seed"]) for one in records if "method" in one)
     least = min(1.0, count * 2.0 ** (1 - seeds))
-    if least > 0.05:
-        few = f" With {seeds} seeds and {count} other method(s) none in one environment can be below {least:.2g}."
-    else:
-        few = ""
+    few = f" With {seeds} seeds and {count} other method(s) none in one environment can be below {least:.2g}."
     told = (
         f"{chosen}. IQM: interquartile mean of the last return. beats PPO: probability that a run of the "
         "method has a higher return than one of PPO so set. Intervals: bootstrap over seeds, within each "
         "environment. p: Wilcoxon's signed ranks of pairs with one seed, by Holm for all methods."
     )
-    return textwrap.fill(told + few, width=110)
+    return textwrap.fill(told + (few if least > 0.05 else ""), width=110)
 
 
 def _number(value: float, digits: int = 4) -> str:
