@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import math
+import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -336,6 +338,30 @@ def test_tables_are_made_anew_from_records(compared):
     path, said = compared
     status, again = said_by("compare", "--show", path / "results.jsonl")
     assert status == 0 and again.strip() in said
+
+
+def test_the_page_on_objectives_shows_what_its_records_say():
+    root = Path(__file__).parent.parent
+    parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
+    page = (root / "docs/objectives.md").read_text()
+    assert all(part in page for part in parts[1:3]) and "500 to 500" in parts[0]
+
+
+def test_commands_of_the_page_on_objectives_parse(monkeypatch):
+    page = (Path(__file__).parent.parent / "docs/objectives.md").read_text()
+    commands = re.findall(r"^jaxrl (compare|drift|talk) ([^#\n]*)", page, re.MULTILINE)
+    assert {name for name, _ in commands} == {"compare", "drift", "talk"}
+    parsed = []
+
+    def parse(options, words, prog):
+        parsed.append(cli_parse(options, words, prog))
+        raise ValueError("parsed")
+
+    cli_parse = cli.parse
+    monkeypatch.setattr(cli, "parse", parse)
+    for name, words in commands:
+        assert said_by(name, *words.split()) == (2, "jaxrl: error: parsed\n"), words
+    assert len(parsed) == len(commands)
 
 
 def test_numbers_of_the_table_are_what_they_are_called():
