@@ -315,6 +315,15 @@ def test_what_is_no_record_is_refused(text, tmp_path):
     assert status == 2 and "holds no records of a comparison" in said and said.count("\n") == 1
 
 
+def test_a_run_of_other_trials_is_refused(compared, tmp_path):
+    plan, _ = folder.read(compared[0])
+    (program,) = folder.tuning(plan, plan.specs[0])
+    at = compared[0] / "CartPole-v1/tune"
+    assert folder.spec_of(at, program).trials == program.spec.trials
+    with pytest.raises(ValueError, match="that tries other settings"):
+        folder.spec_of(at, program._replace(spec=dataclasses.replace(program.spec, trials=())))
+
+
 def test_an_edited_comparison_is_refused(tmp_path):
     (tmp_path / "comparison.json").write_text('{"specs": []}')
     status, said = said_by("resume", tmp_path)

@@ -127,9 +127,20 @@ def read(path: Path) -> tuple[Plan, dict[str, Any]]:
 
 
 def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
-    """The run of a program: as it has begun, or with as many agents at a time as is fast."""
+    """The run of a program: as it has begun, or with as many agents at a time as is fast.
+
+    Raises:
+      ValueError: it has begun with other trials than this version of jaxrl would choose.
+    """
     if (folder / "run.json").exists():
-        return runs.from_json(runs.read_info(folder)["spec"])
+        kept = runs.from_json(runs.read_info(folder)["spec"])
+        same = (kept.objective, kept.trials) == (program.spec.objective, program.spec.trials)
+        if not same or kept.search != program.spec.search:
+            raise ValueError(
+                f"{folder} was edited, or begun by a version of jaxrl that tries other settings: begin anew "
+                "with another --out"
+            )
+        return kept
     return sweeps.with_chunk(sweeps.Group(program.spec, ())).spec
 
 
