@@ -1,6 +1,7 @@
 """Cheap talk: messages change nothing but what is heard, and evolution goes where it is told to."""
 
 import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxrl import envs, logger
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import cheap_talk as talk
 from jaxrl.experiments import trainer
+from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
 
 pytestmark = pytest.mark.usefixtures("cache")
@@ -193,6 +195,17 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
     )
     status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 2 and "is taken" in said
+
+
+def test_the_page_shows_what_the_records_say():
+    root = Path(__file__).parent.parent
+    page = (root / "docs/objectives.md").read_text()
+    lines = (root / "experiments/results/cheap-talk.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    for one in map(json.loads, lines):
+        for values in one["scores"].values():
+            told = across_tasks([values])
+            assert f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})" in page
 
 
 @pytest.mark.slow
