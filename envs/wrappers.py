@@ -12,6 +12,7 @@ actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is:
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -365,6 +366,34 @@ def frame_stack(env: Env, num_frames: int) -> Env:
         return Stacked(inner, frames), timestep.replace(obs=frames, next_obs=frames)
 
     return env._replace(reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype))
+
+
+def cheap_talk(env: Env, speak, num_messages: int) -> Env:
+    """Appends an adversary's messages to a vector `[D]`: they tell nothing new, and change nothing else.
+
+        obs' = (obs, tanh(speak(obs)))
+
+    The messages follow from the observation alone, so they may be learned across whole trainings of the
+    agent that hears them. Lu et al. 2022. https://arxiv.org/abs/2211.11030
+
+    Args:
+      speak: `(obs [D]) -> [M]`; what it closes over may be traced, and so vmapped over adversaries.
+      num_messages: `M`.
+    """
+    space = env.observation_space
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ValueError("cheap_talk needs a vector as observation; apply flatten_obs first")
+    if not isinstance(num_messages, int) or num_messages < 1:
+        raise ValueError(f"num_messages must be a positive integer, not {num_messages!r}")
+
+    def heard(obs):
+        said = jnp.tanh(speak(obs))
+        chex.assert_shape(said, (num_messages,))
+        return jnp.concatenate([obs, said.astype(obs.dtype)])
+
+    ends = {"low": np.full(num_messages, -1.0), "high": np.full(num_messages, 1.0)}
+    low, high = (_join([_flat_bound(space, side), ends[side].astype(np.float32)]) for side in ends)
+    return _map_obs(env, heard, Box(low, high, low.shape, space.dtype))
 
 
 def sticky_actions(env: Env, probability: float = 0.25) -> Env:

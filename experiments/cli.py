@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "discover", "distil")
+COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk")
 
 
 class UsageError(ValueError):
@@ -82,20 +82,8 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    functions = (
-        train,
-        sweep,
-        resume,
-        evaluate,
-        plot,
-        report,
-        render,
-        list_,
-        benchmark,
-        profile,
-        discover,
-        distil,
-    )
+    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
+    functions += (compare, discover, distil, drift, talk)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -135,6 +123,9 @@ usage: jaxrl COMMAND ...
   list [WHAT]         algos, envs, objectives or presets
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
+  compare             objectives beside tuned PPO            --environments ENV... [--objectives NAME...]
+  drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
+  talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]
 
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
@@ -613,8 +604,10 @@ def draw_curves(path: Path) -> None:
 
 
 def resume(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import cheap_talk, runs
     from jaxrl.experiments import sweep as sweeps
+    from jaxrl.experiments.compare import folder as comparison
+    from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -631,6 +624,10 @@ def resume(argv: list[str]) -> int:
     use_cores()
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
+    if comparison.is_comparison(path):
+        return carry_on_comparison(path)
+    if cheap_talk.is_talk(path):
+        return cheap_talk.carry_on(path)
     info = runs.read_info(path)
     if "worlds" in info["spec"]:
         from jaxrl.experiments.discover import command
@@ -731,6 +728,24 @@ def benchmark(argv: list[str]) -> int:
 
 def profile(argv: list[str]) -> int:
     from jaxrl.experiments.profile import command
+
+    return command(argv)
+
+
+def compare(argv: list[str]) -> int:
+    from jaxrl.experiments.compare.command import command
+
+    return command(argv)
+
+
+def drift(argv: list[str]) -> int:
+    from jaxrl.experiments.drift_plots import command
+
+    return command(argv)
+
+
+def talk(argv: list[str]) -> int:
+    from jaxrl.experiments.cheap_talk import command
 
     return command(argv)
 

@@ -214,8 +214,8 @@ def _is_key(leaf) -> bool:
 def main() -> None:
     """Reads a Spec from standard input and prints what its run will take."""
     given = json.load(sys.stdin)
-    spec = runs.from_json(given["spec"])
     train.use_cores()
+    spec = runs.from_json(given["spec"])
     if given["compile_cache"]:
         runs.enable_compile_cache()
     print(plan(spec).told(spec))

@@ -130,11 +130,12 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
-        data["hparams"]["objective"] = objective_file.to_json(self.hparams.objective)
         was = {"trials": (), "search": None, "chunk": 0, "shard": "agents"}
         for name, value in was.items():  # as before there were any: old checkpoints are still this run's
             if getattr(self, name) == value:
                 del data[name]
+        objective = data["hparams"]["objective"]
+        data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)
         return data
 
 
@@ -158,9 +159,21 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
 def hparam_names(hparams: Any) -> dict[str, float]:
     """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
     found = {name: value for name, value in vars(hparams).items() if name != "objective"}
-    inner = vars(hparams.objective) if dataclasses.is_dataclass(hparams.objective) else {}
-    found |= {f"objective.{name}": value for name, value in inner.items()}
+    found |= dict(_numbers("objective", hparams.objective))
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _numbers(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
+    """The numbers in the parameters of an objective, those of a mixture as `objective.parts.1.alpha`."""
+    if dataclasses.is_dataclass(tree):
+        inner = vars(tree).items()
+    elif isinstance(tree, tuple) or np.ndim(tree) == 1:
+        inner = enumerate(tree if isinstance(tree, tuple) else np.asarray(tree).tolist())
+    else:
+        yield name, tree
+        return
+    for own, value in inner:
+        yield from _numbers(f"{name}.{own}", value)
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -182,7 +195,7 @@ def from_json(data: dict[str, Any]) -> Spec:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
-    for part in (spec, spec.config, spec.hparams, spec.hparams.objective):
+    for part in (spec, spec.config, spec.hparams, *_parts_of(spec.hparams.objective)):
         for name, kind in typing.get_type_hints(type(part)).items():
             if not _fits(getattr(part, name), kind):
                 raise ValueError(f"{name} = {getattr(part, name)!r} in the run.json must be {_said(kind)}")
@@ -190,10 +203,32 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def _objective_of(name: str, data: dict[str, Any]) -> Any:
-    """The parameters of an objective: weights are arrays, and checked as those in a file are."""
+    """The parameters of an objective from JSON; weights are of any number, and checked as those in a file."""
     if name in objectives.LEARNED:
         return objective_file.from_json(name, data)
-    return type(objective(name).params)(**data)
+    return _restored(objective(name).params, data)
+
+
+def _restored(template: Any, data: Any) -> Any:
+    """The parameters of an objective from JSON, of the kinds that `template` has."""
+    if dataclasses.is_dataclass(template):
+        return type(template)(**{n: _restored(getattr(template, n, None), x) for n, x in data.items()})
+    if isinstance(template, tuple):
+        return tuple(_restored(*both) for both in zip(template, data, strict=True))
+    if not np.ndim(template):
+        return data
+    array = np.asarray(data, np.float32)
+    if array.shape != template.shape:
+        raise TypeError(f"numbers of the objective have the shape {array.shape}, not {template.shape}")
+    return array
+
+
+def _parts_of(params: Any) -> list[Any]:
+    """The parameters of an objective, and of a mixture those of its parts too."""
+    inner = vars(params).values() if dataclasses.is_dataclass(params) else params
+    deeper = [x for x in inner if isinstance(x, tuple) or dataclasses.is_dataclass(x)]
+    found = [part for x in deeper for part in _parts_of(x)]
+    return [params, *found] if dataclasses.is_dataclass(params) else found
 
 
 def _reason(error: Exception) -> str:
@@ -202,8 +237,6 @@ def _reason(error: Exception) -> str:
 
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a value that JSON held is of a field's annotated kind."""
-    if kind is jax.Array:
-        return isinstance(value, np.ndarray)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in arguments
@@ -213,6 +246,8 @@ def _fits(value: Any, kind: Any) -> bool:
         return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
     if kind is float:
         return type(value) in (int, float)
+    if kind is jax.Array:
+        return isinstance(value, jax.Array | np.ndarray)
     return kind is Any or type(value) is (origin or kind)
 
 
@@ -228,8 +263,20 @@ def algorithm(name: str):
 
 
 def objective(name: str):
-    """An objective with its published parameters. Raises ValueError with the nearest names."""
+    """An objective with its published parameters; `ppo+dpo` is the mixture of both, in equal parts.
+
+    A name may also be a file. Raises ValueError with the nearest names.
+    """
+    if "+" in name:
+        return objectives.mixture(*map(objective, name.split("+")))
+    if is_file(name):
+        return objective_file.load(Path(name))[1]
     return objective_file.named(name)
+
+
+def is_file(name: str) -> bool:
+    """Whether an objective is given as a file and not by its name."""
+    return name.endswith(".json") or os.sep in name
 
 
 def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
@@ -249,11 +296,11 @@ def objective_given(text: str) -> tuple[str, Objective]:
     Raises:
       ValueError: there is no such objective or file, or a name that says nothing without its weights.
     """
-    if text.endswith(".json") or os.sep in text:
+    if is_file(text):
         return objective_file.load(Path(text))
     if text in objectives.LEARNED:
         raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
-    return text, lookup("objective", objectives.OBJECTIVES, text)()
+    return text, objective(text)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -334,7 +334,7 @@ def create_folder(
     }
     try:
         path.mkdir(parents=True, exist_ok=True)
-        _replace(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
+        replace(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
 
@@ -457,7 +457,7 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     for one in found["trials"]:
         one["steps"] = one.pop("updates") * programs.algo.steps_per_update
     found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
-    hosts.by_leader(lambda: _replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
+    hosts.by_leader(lambda: replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
@@ -501,7 +501,8 @@ def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
     )
 
 
-def _replace(path: Path, text: str) -> None:
+def replace(path: Path, text: str) -> None:
+    """Writes a file at once: a kill leaves the old one or the new one."""
     temporary = path.with_name(f"{path.name}.tmp")
     temporary.write_text(text)
     os.replace(temporary, path)
@@ -520,7 +521,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     if kind == "pbt":
         found.append({"confirms": "members", **judged_again(path / "group-1", found)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
-    hosts.by_leader(lambda: _replace(path / "results.jsonl", text))
+    hosts.by_leader(lambda: replace(path / "results.jsonl", text))
     return found
 
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Mapping
 
-MOST = 12  # names that a sentence can bear
+MOST = 20  # names that a sentence can bear
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -28,10 +28,10 @@ def test_the_best_match_comes_first_and_there_are_three_at_most():
 
 def test_a_far_name_is_told_what_there_is():
     assert nearest("qqqq", GAMES) == "there are Breakout-MinAtar, CartPole-v1, Pendulum-v1"
-    many = [f"name{i:02}" for i in range(15)]
-    shown = ", ".join(many[:12])
+    many = [f"name{i:02}" for i in range(23)]
+    shown = ", ".join(many[:20])
     assert nearest("qqqq", reversed(many)) == f"there are {shown} and 3 more"
-    assert nearest("qqqq", many[:12]) == f"there are {shown}"
+    assert nearest("qqqq", many[:20]) == f"there are {shown}"
 
 
 def test_names_that_differ_in_case_only_are_one_suggestion():

@@ -83,9 +83,27 @@ def subtree(start: PyTree, scale: float = 1.0, name: str = "objective") -> Space
 
 
 def with_arrays(hp: PyTree, values: dict[str, Any]) -> PyTree:
-    """Hyperparameters with some replaced, traced or not, those of the objective as `objective.NAME`."""
-    own = {name: value for name, value in values.items() if "." not in name}
-    inner = {name.partition(".")[2]: value for name, value in values.items() if "." in name}
-    if inner:
-        own["objective"] = hp.objective.replace(**inner)
-    return hp.replace(**own)
+    """Hyperparameters with some replaced, traced or not, those of the objective as `objective.NAME`.
+
+    Of a mixture they are `objective.weights.0` and, of its first part, `objective.parts.0.NAME`.
+    """
+    for name, value in values.items():
+        hp = _with(hp, name.split("."), value)
+    return hp
+
+
+def _with(tree: PyTree, path: list[str], value: Any) -> PyTree:
+    """The tree with a new value at a path of names and, in tuples and arrays, of numbers."""
+    if not path:
+        return value
+    head, *rest = path
+    if isinstance(tree, tuple):
+        at = int(head)
+        return (*tree[:at], _with(tree[at], rest, value), *tree[at + 1 :])
+    if np.ndim(tree):
+        if isinstance(value, jax.Array):
+            return jnp.asarray(tree).at[int(head)].set(value)
+        changed = np.array(tree)  # on the host nothing needs to be compiled for it
+        changed[int(head)] = value
+        return changed
+    return tree.replace(**{head: _with(getattr(tree, head), rest, value)})

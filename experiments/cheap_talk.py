@@ -1,0 +1,381 @@
+"""Adversarial Cheap Talk: messages that harm, help or steer an agent, evolved across its whole trainings.
+
+    max over phi  E over keys [ fitness(victim trained with messages tanh(f_phi(obs))) ]
+
+    harm      minus the return while the victim trains
+    help      the return while it trains
+    control   minus the distance to a goal, when another adversary psi(obs, goal) speaks to the trained
+              victim; phi and psi are evolved together
+
+Lu et al. 2022. https://arxiv.org/abs/2211.11030 The adversary sees what the victim sees, and only appends to
+it (`wrappers.cheap_talk`). The victim is PPO with the preset of its environment. All candidates of a
+generation speak to victims with the same keys; every generation has keys of its own. Axes: `K` candidates,
+`V` victims, `M` messages.
+"""
+
+import dataclasses
+import importlib.util
+import json
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from jaxrl import checkpoint, envs, logger, train
+from jaxrl.algos import ppo
+from jaxrl.envs import wrappers
+from jaxrl.experiments import cli, runs, trainer
+from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments.presets import preset
+from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
+from jaxrl.rollout import rollout, vectorize
+from jaxrl.types import Env
+
+MODES = ("harm", "help", "control")
+RATE = 0.05  # of Adam, over the mean of the candidates
+
+
+class Goal(NamedTuple):
+    """What can be steered: where a victim is, `(obs) -> [G]`, and where it shall be, `(key) -> [G]`."""
+
+    position: Any
+    draw: Any
+    size: int
+
+
+def _on_circle(key):
+    angle = jax.random.uniform(key, minval=-jnp.pi, maxval=jnp.pi)
+    return jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+
+
+def _in_reach(key):
+    return sum(map(_on_circle, jax.random.split(key)))
+
+
+GOALS = {
+    "CartPole-v1": Goal(lambda obs: obs[:1], lambda key: jax.random.uniform(key, (1,), minval=-1.0), 1),
+    "Pendulum-v1": Goal(lambda obs: obs[:2], _on_circle, 2),
+    "Reacher-misc": Goal(lambda obs: jnp.stack([obs[:2].sum(), obs[2:4].sum()]), _in_reach, 2),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """All that decides what is evolved; `talk.json` keeps it."""
+
+    environment: str
+    mode: str
+    steps: int
+    generations: int
+    candidates: int
+    victims: int
+    messages: int
+    hidden: int
+    std: float
+    goals: int
+    seed: int
+
+
+@struct.dataclass
+class Speaker:
+    """Weights of what an adversary says: tanh layers `[D, H]`, `[H, M]`, with biases."""
+
+    hidden: jax.Array
+    hidden_bias: jax.Array
+    out: jax.Array
+    out_bias: jax.Array
+
+
+def speaker(key, inputs: int, hidden: int, messages: int) -> Speaker:
+    """A random adversary, whose messages before their tanh have a standard deviation near 1."""
+    hidden_key, out_key, bias_key = jax.random.split(key, 3)
+    return Speaker(
+        jax.random.normal(hidden_key, (inputs, hidden)),
+        jax.random.normal(bias_key, (hidden,)),
+        jax.random.normal(out_key, (hidden, messages)) / hidden**0.5,
+        jnp.zeros(messages),
+    )
+
+
+def say(params: Speaker, heard):
+    """What an adversary says `[M]`, before its tanh, having heard `[D]`."""
+    return jnp.tanh(heard @ params.hidden + params.hidden_bias) @ params.out + params.out_bias
+
+
+class Game(NamedTuple):
+    """Adversaries as vectors `[D]`, and how they do.
+
+    Attributes:
+      draw: `(key) -> [D]`, a random adversary; its messages are what a trained one is compared with.
+      silent: `[D]`, one whose messages are 0.
+      score: `([D], key) -> number`, of one victim: its return, or minus its distance to the goals.
+      sign: of the score in the fitness, -1 where the adversary harms.
+    """
+
+    draw: Any
+    silent: jax.Array
+    score: Any
+    sign: float
+
+
+def make(setting: Setting) -> Game:
+    """The game of a setting. Raises ValueError for what cannot be played."""
+    from jaxrl.names import lookup
+
+    lookup("environment", envs.REGISTRY, setting.environment)
+    if setting.mode == "control":
+        goal = lookup("environment with goals", GOALS, setting.environment)
+    for name in ("steps", "generations", "victims", "messages", "hidden", "goals"):
+        if getattr(setting, name) < 1:
+            raise ValueError(f"{name} = {getattr(setting, name)} must be at least 1")
+    if setting.candidates < 4 or setting.candidates % 2:
+        raise ValueError(f"candidates = {setting.candidates} must be even and at least 4")
+    if not (0 < setting.std < np.inf and 0 <= setting.seed < 2**31):
+        raise ValueError(f"std = {setting.std} must be positive, and seed = {setting.seed} not negative")
+    env = wrappers.flatten_obs(envs.make(setting.environment))
+    inputs = env.observation_space.shape[0]
+    chosen = preset("ppo", setting.environment)
+    config = ppo.Config(**chosen.config)
+
+    def draw(key):
+        train_key, test_key = jax.random.split(key)
+        parts = {"train": speaker(train_key, inputs, setting.hidden, setting.messages)}
+        if setting.mode == "control":
+            heard = inputs + goal.size
+            parts["test"] = speaker(test_key, heard, setting.hidden, setting.messages)
+        return parts
+
+    example = jax.eval_shape(draw, jax.random.key(0))
+    zeros, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example))
+
+    def victim(talk, key):
+        algo = ppo.make(wrappers.cheap_talk(env, partial(say, talk), setting.messages), config)
+        updates = -(-setting.steps // algo.steps_per_update)
+        hp = algo.hparams.replace(**chosen.hparams, total_updates=float(updates))
+        return algo, *train.run(algo, key, hp, updates)
+
+    def return_of(x, key):
+        """Mean return over the second half of the training, of the updates in which an episode ended."""
+        _, _, metrics = victim(unravel(x)["train"], key)
+        late = metrics["episode/count"].shape[0] // 2
+        count, total = (metrics[f"episode/{name}"][late:] for name in ("count", "return_sum"))
+        ended = count > 0
+        return jnp.where(ended, total / jnp.maximum(count, 1), 0.0).sum() / jnp.maximum(ended.sum(), 1)
+
+    def closeness(x, key):
+        """Minus the mean distance to goals, of a trained victim to which the test-time adversary speaks."""
+        talk = unravel(x)
+        train_key, goal_key, play_key = jax.random.split(key, 3)
+        algo, state, _ = victim(talk["train"], train_key)
+
+        def steered(goal_key, play_key):
+            wanted = goal.draw(goal_key)
+            distance = partial(_distance, goal.position, wanted)
+            heard = wrappers.cheap_talk(
+                env, lambda obs: say(talk["test"], jnp.concatenate([obs, wanted])), setting.messages
+            )
+            return -distances(heard, partial(algo.act, state), state.memory, play_key, distance).mean()
+
+        goal_keys, play_keys = (jax.random.split(k, setting.goals) for k in (goal_key, play_key))
+        return jax.vmap(steered)(goal_keys, play_keys).mean()
+
+    score = closeness if setting.mode == "control" else return_of
+    sign = -1.0 if setting.mode == "harm" else 1.0
+    return Game(lambda key: ravel_pytree(draw(key))[0], zeros, score, sign)
+
+
+STEERED_STEPS = 100  # for which a trained victim is steered, the second half of which counts
+
+
+def distances(env: Env, act, memory, key, distance):
+    """How far from its goal a policy is in each of the last steps of a short play: `[T]`."""
+    env = vectorize(env, 1)
+    reset_key, play_key = jax.random.split(key)
+    memory = jax.tree.map(lambda m: jnp.zeros((1, *m.shape[1:]), m.dtype), memory)
+
+    def policy(memory, key, obs, first, mask):
+        memory, action = act(memory, key, obs, first, mask)
+        return memory, action, {}
+
+    _, played = rollout(env, policy, play_key, *env.reset(reset_key), memory, STEERED_STEPS)
+    return jax.vmap(distance)(played.next_obs[STEERED_STEPS // 2 :, 0])
+
+
+def _distance(position, wanted, obs):
+    return jnp.linalg.norm(position(obs) - wanted)
+
+
+# --- evolution ------------------------------------------------------------------------------------
+
+
+@struct.dataclass
+class Evolution:
+    """All that changes: the strategy's state, the key of what comes, and the generations done."""
+
+    es: Any
+    key: jax.Array
+    generation: jax.Array
+
+
+def evolution(game: Game, setting: Setting):
+    """`init() -> Evolution`, and `step(Evolution) -> (Evolution, scores [K])`, jitted, means over victims.
+
+    OpenES (Salimans et al. 2017, https://arxiv.org/abs/1703.03864) by evosax, with centred ranks, candidates
+    in opposite pairs and Adam. It begins at a random adversary.
+
+    Raises:
+      ValueError: evosax is missing.
+    """
+    if importlib.util.find_spec("evosax") is None:
+        raise ValueError("cheap talk is evolved by evosax: pip install 'jaxrl[evolution]'")
+    from evosax.algorithms import Open_ES
+
+    es = Open_ES(
+        population_size=setting.candidates,
+        solution=game.silent,
+        optimizer=optax.adam(RATE),
+        std_schedule=optax.constant_schedule(setting.std),
+    )
+    lanes = setting.candidates * setting.victims
+    scores = train.over_agents(game.score, (0, 0), train.mesh(lanes))
+
+    def init():
+        key, start_key, es_key = jax.random.split(jax.random.key(setting.seed), 3)
+        state = es.init(es_key, game.draw(start_key), es.default_params)
+        state = jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), state)
+        return Evolution(state, key, jnp.zeros((), jnp.int32))
+
+    def step(state):
+        key, ask_key, victim_key, tell_key = jax.random.split(state.key, 4)
+        x, told = es.ask(ask_key, state.es, es.default_params)
+        keys = jax.random.split(victim_key, setting.victims)
+        who = jnp.repeat(x, setting.victims, axis=0)
+        found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
+        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # who breaks a victim's numbers has lost
+        told, _ = es.tell(tell_key, x, -fitness, told, es.default_params)  # evosax minimises
+        told = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), told, state.es)
+        return Evolution(told, key, state.generation + 1), found
+
+    return jax.jit(init), jax.jit(step, donate_argnums=0)
+
+
+def judged(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, list[float]]:
+    """Scores `[V]` of fresh victims, whose keys no generation has had: of the adversary that was evolved, of
+    random ones, each victim with one of its own, and without messages."""
+    root = jax.random.fold_in(jax.random.key(setting.seed), 0x7A1C)
+    victim_key, talk_key = jax.random.split(root)
+    keys = jax.random.split(victim_key, victims)
+    random = jax.vmap(game.draw)(jax.random.split(talk_key, victims))
+    who = {"evolved": jnp.tile(mean, (victims, 1)), "random": random, "silent": jnp.zeros_like(random)}
+    score = jax.jit(train.over_agents(game.score, (0, 0), train.mesh(3 * victims)))
+    found = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
+    return dict(zip(who, found.reshape(3, victims).tolist()))
+
+
+# --- the folder and the command -------------------------------------------------------------------
+
+
+def is_talk(path: Path) -> bool:
+    return (path / "talk.json").is_file()
+
+
+def carry_on(path: Path) -> int:
+    """Evolves from where a folder stands, and says what came of it. Returns the exit status."""
+    try:
+        setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
+    game = make(setting)
+    init, step = evolution(game, setting)
+    told = {"setting": dataclasses.asdict(setting)}
+    if checkpoint.latest(path / "checkpoints") is None:
+        state = init()
+    else:
+        state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=told)
+    done = int(state.generation)
+    sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
+    try:
+        with runs.claim(path), trainer.interruptible() as interrupted:
+            while done < setting.generations and not interrupted():
+                state, found = step(state)
+                done += 1
+                found = np.asarray(found, np.float64)
+                sink.write({"num_updates": done, "score": found.tolist()})
+                print(
+                    f"generation {done}: {found.mean():.4g} ({found.min():.4g} … {found.max():.4g})",
+                    flush=True,
+                )
+                checkpoint.save(path / "checkpoints", done, state, told)
+    finally:
+        sink.close()
+    if done < setting.generations:
+        print(f"stopped after {done} generations; go on with: jaxrl resume {path}")
+        return 130
+    scores = judged(game, setting, state.es.mean)
+    result = {"setting": dataclasses.asdict(setting), "scores": scores, **runs.provenance()}
+    sweeps.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
+    print(summary(setting, scores))
+    return 0
+
+
+def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
+    """The scores with intervals over victims, and how often the evolved adversary has the higher one."""
+    what = "minus the distance to goals" if setting.mode == "control" else "return while training"
+    count = len(scores["evolved"])
+    lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
+    for name, values in scores.items():
+        one = across_tasks([values])
+        lines.append(f"  {name:8s} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})")
+    for other in ("random", "silent"):
+        more = probability_of_improvement([scores["evolved"]], [scores[other]])
+        lines.append(
+            f"  evolved above {other}: probability {more.value:.2f} ({more.low:.2f} to {more.high:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def command(argv: list[str]) -> int:
+    """`jaxrl talk ENV`: evolves an adversary that only talks."""
+    import tyro
+
+    @dataclasses.dataclass
+    class Talk:
+        """Evolves messages that harm or help an agent that trains, or steer a trained one (cheap talk)."""
+
+        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
+        mode: Literal[MODES] = "harm"  # what for; control: CartPole-v1, Pendulum-v1, Reacher-misc
+        steps: int = 20_000  # of environment, of each victim's training
+        generations: int = 60  # of adversaries
+        candidates: int = 16  # adversaries of a generation, in opposite pairs
+        victims: int = 4  # agents that hear each of them
+        messages: int = 4  # numbers that are said at a time, each from -1 to 1
+        hidden: int = 16  # units of the adversary
+        std: float = 0.3  # of the candidates around their mean
+        goals: int = 8  # control: to which each victim is steered
+        seed: int = 0  # of the evolution
+        compile_cache: bool = True  # keep compiled programs for the next start
+        out: Path | None = None  # folder; otherwise one in runs/
+
+    chosen = cli.parse(Talk, argv, "jaxrl talk")
+    train.use_cores()
+    if chosen.compile_cache:
+        runs.enable_compile_cache()
+    setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
+    evolution(make(setting), setting)
+    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
+    for name in ("talk.json", "run.json", "sweep.json", "comparison.json"):
+        if (path / name).exists():
+            raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
+        sweeps.replace(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+    return carry_on(path)

@@ -1,0 +1,153 @@
+"""`jaxrl compare`: objectives, environments and seeds in as few programs as possible."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from jaxrl.experiments import cli
+from jaxrl.experiments.compare.methods import BASELINE, SEARCHES
+
+OVERRIDES = ("--config.", "--hp.", "--env.")
+
+
+def command(argv: list[str]) -> int:
+    """Compares objectives, or shows what came of it. Returns the exit status."""
+    from jaxrl.experiments import runs
+    from jaxrl.experiments.compare import folder, table
+    from jaxrl.train import use_cores
+
+    @dataclasses.dataclass
+    class Compare:
+        """Trains PPO with several objectives and says which are better than tuned PPO.
+
+        PPO is tuned first, then all are trained with seeds that the tuning has not had. Options of `jaxrl
+        train` that begin with --config., --hp. or --env. hold in every environment.
+        """
+
+        environments: tuple[str, ...] = ()  # see `jaxrl list envs`
+        objectives: tuple[str, ...] = ()  # see `jaxrl list objectives`; otherwise all. PPO is always there
+        seeds: int = 8  # agents of each objective, with seeds that the tuning has not had
+        steps: int = 0  # environment steps per agent; 0: the preset's
+        trials: int = 16  # settings of PPO that are tried, its preset first; 1: the preset as it is
+        tune_seeds: int = 4  # agents of each of them
+        search: Literal[SEARCHES] = "sobol"  # how they are chosen
+        own_tuning: bool = False  # every objective is also tuned for itself, with as many trials
+        programs: Literal["mixed", "each"] = "mixed"  # all objectives in one program, or one for each
+        seed: int = 0  # of the first agent of the tuning
+        intervals: int = 10  # rows of metrics, and evaluations, over a run
+        eval_episodes: int = 32  # episodes of each evaluation, per seed
+        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
+        compile_cache: bool = True  # keep compiled programs for the next start
+        out: Path | None = None  # folder; otherwise one in runs/
+        estimate: bool = True  # tell memory and time of every program before any is trained
+        dry_run: bool = False  # tell them and stop
+        show: Path | None = None  # only print the tables of this results.jsonl
+
+    argv, words = _divided(argv)
+    chosen = cli.parse(Compare, argv, "jaxrl compare")
+    if chosen.show:
+        print(table.text(table.read(chosen.show)))
+        return 0
+    use_cores()
+    plan = _plan(chosen, words, ["jaxrl", "compare", *argv, *words])
+    path = chosen.out or runs.default_folder(plan.specs[0], "compare-")
+    programs = [(spec, folder.expected(plan, spec)) for spec in plan.specs]
+    for _, its in programs:  # whatever makes no sense is told here, not after hours
+        for program in its:
+            runs.build(program.spec)
+    agents = sum(program.spec.agents for _, its in programs for program in its)
+    count = sum(len(its) for _, its in programs)
+    what = f"{len(plan.objectives)} objectives in {len(plan.specs)} environment(s)"
+    print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
+    if chosen.estimate or chosen.dry_run:
+        _estimate(programs, chosen.compile_cache)
+    if chosen.dry_run:
+        print("nothing trained, nothing written")
+        return 0
+    folder.create(path, plan)
+    return carry_on(path)
+
+
+def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words of the comparison, and those that every environment's run gets, as `jaxrl train` has them."""
+    own, others, mine = [], [], True
+    for word in argv:
+        if word.startswith("--"):
+            mine = not word.startswith(OVERRIDES)
+        (own if mine else others).append(word)
+    return own, others
+
+
+def _plan(chosen, words: list[str], typed: list[str]):
+    """What the options mean. Raises ValueError for what makes no comparison."""
+    from jaxrl import objectives
+    from jaxrl.experiments.compare import folder, methods
+
+    if not chosen.environments:
+        raise cli.UsageError("compare needs environments, as --environments CartPole-v1 Pendulum-v1")
+    for name in chosen.environments:
+        if chosen.environments.count(name) > 1:
+            raise cli.UsageError(f"environment {name} is given twice")
+    for name in ("trials", "tune_seeds", "seeds", "eval_episodes"):
+        if getattr(chosen, name) < 1:
+            raise cli.UsageError(f"{name} = {getattr(chosen, name)} must be at least 1")
+    if chosen.seed < 0:
+        raise cli.UsageError(f"seed = {chosen.seed} must not be negative")
+    if chosen.steps < 0:
+        raise cli.UsageError(f"steps = {chosen.steps} must be positive, or 0 for the preset's")
+    names = list(chosen.objectives or objectives.OBJECTIVES)
+    methods.require_names(names)
+    names = [BASELINE, *(name for name in names if name != BASELINE)]
+    if len(names) < 2:
+        raise cli.UsageError(f"compare needs another objective than {BASELINE}: --objectives dpo spo")
+    specs = []
+    for environment in chosen.environments:
+        own = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]
+        own += ["--intervals", chosen.intervals, "--eval-episodes", chosen.eval_episodes]
+        own += ["--save-every-seconds", chosen.save_every_seconds]
+        own += ["--steps", chosen.steps] if chosen.steps else []
+        own += [] if chosen.compile_cache else ["--no-compile-cache"]
+        spec, _, extra = cli.meant(
+            "compare", cli.train_options, [BASELINE, environment, *map(str, own), *words]
+        )
+        specs.append(spec)
+    return folder.Plan(
+        specs=tuple(specs),
+        objectives=tuple(names),
+        trials=chosen.trials,
+        tune_seeds=chosen.tune_seeds,
+        search=chosen.search,
+        own_tuning=chosen.own_tuning,
+        mixed=chosen.programs == "mixed",
+        command=tuple(typed),
+        extra=extra,
+    )
+
+
+def _estimate(programs, compile_cache: bool) -> None:
+    """Prints what each program will take, found out by a second of it."""
+    from jaxrl.experiments import planning
+
+    for spec, its in programs:
+        for program in its:
+            lanes = f"{program.spec.slots} x {program.spec.seeds} agents"
+            told = planning.in_a_process(program.spec, compile_cache).replace("\n", "; ")
+            print(f"{spec.environment}, {program.folder} ({lanes}): {told}", flush=True)
+
+
+def carry_on(path: Path) -> int:
+    """Trains a comparison from where its folder stands, and prints its tables."""
+    from jaxrl import hosts
+    from jaxrl.experiments.compare import folder, table
+
+    if hosts.several():
+        raise cli.UsageError("a comparison is for one process: leave --coordinator out")
+    plan, info = folder.read(path)
+    for at, program in folder.remaining(path, plan):
+        begun = (at / "run.json").exists()
+        spec = folder.spec_of(at, program)
+        if status := cli.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
+            return status
+    print(table.text(folder.write_results(path)))
+    print(f"records in {path / 'results.jsonl'}")
+    return 0

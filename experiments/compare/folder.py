@@ -1,0 +1,177 @@
+"""A comparison as a folder of ordinary runs, which stops, is killed and goes on as they do.
+
+comparison/
+  comparison.json        what is compared: written once, before anything is trained
+  CartPole-v1/tune/ ...  runs, see `runs`: trials of the tuning, then the methods on other seeds
+  CartPole-v1/report/
+  results.jsonl          all raw scores, with versions, device and command: see `table`
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxrl.experiments import runs
+from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments.compare import methods, table
+
+
+class Plan(NamedTuple):
+    """What is compared.
+
+    Attributes:
+      specs: of each environment the preset as a run of the baseline, with the seeds that count.
+      objectives: their names, the baseline's first.
+      trials, tune_seeds, search: of the tuning; its seeds come before those that count.
+      own_tuning: the other objectives are tuned as well, with as many trials.
+      mixed: all objectives in one program per environment, not a program each.
+      extra: options that change nothing of what is computed.
+    """
+
+    specs: tuple[runs.Spec, ...]
+    objectives: tuple[str, ...]
+    trials: int
+    tune_seeds: int
+    search: str
+    own_tuning: bool
+    mixed: bool
+    command: tuple[str, ...]
+    extra: dict[str, Any]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The objectives that are tuned."""
+        return list(self.objectives if self.own_tuning else self.objectives[:1])
+
+
+def place(spec: runs.Spec) -> str:
+    """The folder of an environment."""
+    return spec.environment.replace("/", "-")
+
+
+def tuning(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
+    """The programs that tune in an environment."""
+    before = dataclasses.replace(spec, seed=spec.seed - plan.tune_seeds, seeds=plan.tune_seeds)
+    return methods.tuning(before, plan.tuned, plan.search, plan.trials, plan.mixed)
+
+
+def best_of(plan: Plan, path: Path, spec: runs.Spec) -> dict[str, dict[str, Any]]:
+    """For each objective that was tuned in an environment its best trial, and the trials it was chosen from.
+
+    Where nothing was tuned it is the preset.
+    """
+    found = []
+    for program in tuning(plan, spec):
+        found += methods.outcomes(path / place(spec) / program.folder, program)
+    if not found:
+        return {name: {"values": preset(spec, name), "trials": []} for name in plan.tuned}
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for one in found:
+        by_name.setdefault(one["objective"], []).append(one)
+    return {name: {**methods.best_of(trials), "trials": trials} for name, trials in by_name.items()}
+
+
+def preset(spec: runs.Spec, objective: str) -> dict[str, float]:
+    """The values of the first trial of a tuning."""
+    found = methods.axes(spec, objective)
+    (values,) = sweeps.values_at(found, methods.shares(spec, objective, found, "random", 2)[:1])
+    return {one.name: float(text) for one, text in zip(found, values)}
+
+
+def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> list[methods.Program]:
+    """The programs whose agents count."""
+    values = {name: one["values"] for name, one in best.items()}
+    chosen = methods.reported(list(plan.objectives), values, plan.trials > 1, plan.own_tuning)
+    return methods.packed(spec, chosen, "report", plan.mixed)
+
+
+def expected(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
+    """All programs of an environment before anything is known: as if the preset were the best."""
+    best = {name: {"values": preset(spec, name)} for name in plan.tuned}
+    return [*tuning(plan, spec), *reporting(plan, spec, best)]
+
+
+def create(path: Path, plan: Plan) -> None:
+    """Writes `comparison.json`. Raises ValueError where the folder is taken or cannot be written."""
+    if any((path / name).exists() for name in ("comparison.json", "sweep.json", "run.json")):
+        raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
+    told = plan._replace(specs=tuple(spec.to_json() for spec in plan.specs))._asdict()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        sweeps.replace(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
+    except OSError as error:
+        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+
+
+def is_comparison(path: Path) -> bool:
+    return (path / "comparison.json").is_file()
+
+
+def read(path: Path) -> tuple[Plan, dict[str, Any]]:
+    """What stands in `comparison.json`, and all of it. Raises ValueError where that cannot be read."""
+    try:
+        info = json.loads((path / "comparison.json").read_text())
+        held = {name: info[name] for name in Plan._fields}
+        held["specs"] = tuple(map(runs.from_json, held["specs"]))
+        for name in ("objectives", "command"):
+            held[name] = tuple(held[name])
+        return Plan(**held), info
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path / 'comparison.json'} was edited, or written by another version of jaxrl ({error})"
+        ) from None
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path / 'comparison.json'} cannot be read: {error}") from None
+
+
+def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
+    """The run of a program: as it has begun, or with as many agents at a time as is fast.
+
+    Raises:
+      ValueError: it has begun with other trials than this version of jaxrl would choose.
+    """
+    if (folder / "run.json").exists():
+        kept = runs.from_json(runs.read_info(folder)["spec"])
+        same = (kept.objective, kept.trials) == (program.spec.objective, program.spec.trials)
+        if not same or kept.search != program.spec.search:
+            raise ValueError(
+                f"{folder} was edited, or begun by a version of jaxrl that tries other settings: begin anew "
+                "with another --out"
+            )
+        return kept
+    return sweeps.with_chunk(sweeps.Group(program.spec, ())).spec
+
+
+def remaining(path: Path, plan: Plan) -> Iterator[tuple[Path, methods.Program]]:
+    """The programs, each as soon as those before it have been trained to their end."""
+    for spec in plan.specs:
+        for program in tuning(plan, spec):
+            yield path / place(spec) / program.folder, program
+        for program in reporting(plan, spec, best_of(plan, path, spec)):
+            yield path / place(spec) / program.folder, program
+
+
+def write_results(path: Path) -> list[dict[str, Any]]:
+    """Writes `results.jsonl` of a comparison that is done; returns its lines."""
+    plan, info = read(path)
+    about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
+    lines = [{**about, "search": plan.search, "trials": plan.trials, "tune_seeds": plan.tune_seeds}]
+    for spec in plan.specs:
+        best = best_of(plan, path, spec)
+        ran = {"environment": spec.environment, "steps": spec.steps, "first_seed": spec.seed}
+        for program in reporting(plan, spec, best):
+            told = methods.outcomes(path / place(spec) / program.folder, program)
+            for one, what in zip(program.methods, told):
+                kept = {"per_seed": what["per_seed"], "died": what["died"]}
+                lines.append(
+                    {"method": one.name, "objective": one.objective, "values": one.values, **ran, **kept}
+                )
+        for name, chosen in best.items():
+            for number, one in enumerate(chosen["trials"]):
+                kept = {key: one[key] for key in ("values", "score", "steps", "per_seed") if key in one}
+                tried = {"tuning": name, "trial": number, "environment": spec.environment}
+                lines.append({**tried, "first_seed": spec.seed - plan.tune_seeds, **kept})
+    sweeps.replace(path / "results.jsonl", "".join(table.line(one) for one in lines))
+    return lines

@@ -1,0 +1,218 @@
+"""What is compared: methods, which are objectives with settings, and the programs that train them.
+
+A program trains many methods at once: their objectives are the parts of one mixture, of which every lane
+has a one-hot row.
+"""
+
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrl.experiments import runs
+from jaxrl.experiments import sweep as sweeps
+
+BASELINE = "ppo"
+SEARCHES = ("sobol", "random", "asha")
+
+# What is tuned of every objective, around the preset: annealing and the entropy bonus among these values
+# and the preset's, the learning rate up to so many times as large or as small.
+VALUES = {"lr_decay": (0.0, 1.0), "ent_coef": (0.0, 0.001, 0.003, 0.01, 0.03)}
+WIDTH = 5.0
+
+# What is tried for the parameters of objectives; for others, up to four times as large or as small.
+RANGES = {
+    "clip_eps": "log:0.05:0.8",
+    "clip_eps_low": "log:0.05:0.8",
+    "clip_eps_high": "log:0.05:0.8",
+    "dual_clip": "log:1.5:6",
+    "slope": "log:0.03:3",
+    "coef": "log:0.1:10",
+    "anneal": "0.0,1.0",
+}
+
+
+class Method(NamedTuple):
+    """An objective, and the hyperparameters `values` that it has instead of the preset's.
+
+    Those of the objective are called `objective.NAME`. `own` says that they were tuned for it.
+    """
+
+    objective: str
+    values: dict[str, float]
+    own: bool = False
+
+    @property
+    def name(self) -> str:
+        tuned = " (tuned)" if self.objective == BASELINE else " (own tuning)"
+        return self.objective + (tuned if self.own else "")
+
+
+class Program(NamedTuple):
+    """A run that trains methods, its trials, in this order."""
+
+    folder: str
+    spec: runs.Spec
+    methods: tuple[Method, ...]
+
+
+def require_names(names: list[str]) -> None:
+    """Raises ValueError for names that are no objectives, or there twice."""
+    for name in names:
+        if "+" in name:
+            raise ValueError(f"{name} is a mixture: give its objectives by themselves")
+        if names.count(name) > 1:
+            raise ValueError(f"objective {name} is given twice")
+        runs.objective_given(name)
+
+
+def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
+    """What is tuned of an objective, around the hyperparameters of `spec`."""
+    rate = spec.hparams.learning_rate
+    found = [sweeps.axis("--hp.learning-rate", f"log:{rate / WIDTH!r}:{rate * WIDTH!r}")]
+    for name, values in VALUES.items():
+        known = sorted({*values, float(getattr(spec.hparams, name))})
+        found.append(sweeps.axis(f"--hp.{name.replace('_', '-')}", ",".join(map(repr, known))))
+    for name, value in _parameters(objective).items():
+        text = RANGES.get(name, f"log:{value / 4!r}:{value * 4!r}" if value > 0 else "")
+        if text:
+            found.append(sweeps.axis(f"--hp.objective.{name.replace('_', '-')}", text))
+    return found
+
+
+def _parameters(objective: str) -> dict[str, float]:
+    """The plain numbers among an objective's parameters: what can be tuned by hand."""
+    params = runs.objective(objective).params
+    inner = vars(params) if dataclasses.is_dataclass(params) else {}
+    return {name: value for name, value in inner.items() if isinstance(value, int | float)}
+
+
+def shares(spec: runs.Spec, objective: str, found: list[sweeps.Axis], kind: str, trials: int) -> np.ndarray:
+    """Where the trials lie in the axes `[T, D]`; the first is the preset, with the objective's defaults."""
+    start = {**vars(spec.hparams), **{f"objective.{n}": x for n, x in _parameters(objective).items()}}
+    centre = np.array([[_share(one, start[one.name]) for one in found]])
+    drawn = sweeps.draw(found, "random" if kind == "random" else "sobol", trials - 1, spec.seed)
+    return np.concatenate([centre, drawn])
+
+
+def _share(one: sweeps.Axis, value: float) -> float:
+    """How far through an axis a value lies: what `Axis.at` makes that value of."""
+    if one.values:
+        return ([float(text) for text in one.values].index(value) + 0.5) / len(one.values)
+    return math.log(value / one.low) / math.log(one.high / one.low)
+
+
+def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: bool) -> list[Program]:
+    """The programs that tune objectives: `trials` of each; none where there is nothing to choose from.
+
+    Args:
+      spec: the preset, with the seeds to tune on.
+      mixed: all in one program. A search that decides while it trains (asha) has one for each.
+    """
+    if trials < 2:
+        return []
+    if kind == "asha":
+        options = sweeps.options_of(kind, dict.fromkeys(sweeps.OPTIONS_OF["asha"]))
+        groups = []
+        for name in names:
+            own = with_objective(spec, name)
+            found = axes(spec, name)
+            drawn = shares(spec, name, found, kind, trials)
+            groups.append(sweeps.searched(kind, found, drawn, own, options).spec)
+        return [Program(f"tune-{i}", one, ()) for i, one in enumerate(groups, 1)]
+    methods = []
+    for name in names:
+        found = axes(spec, name)
+        for values in sweeps.values_at(found, shares(spec, name, found, kind, trials)):
+            methods.append(Method(name, {one.name: float(x) for one, x in zip(found, values)}))
+    return packed(spec, methods, "tune", mixed)
+
+
+def packed(spec: runs.Spec, methods: list[Method], folder: str, mixed: bool) -> list[Program]:
+    """Methods as trials: of one mixture, or, not `mixed`, of a program for each objective."""
+    names = list(dict.fromkeys(one.objective for one in methods))
+    if mixed or len(names) == 1:
+        return [Program(folder, _together(spec, names, methods), tuple(methods))]
+    groups = [[one for one in methods if one.objective == name] for name in names]
+    return [
+        Program(f"{folder}-{i}", _together(spec, [name], group), tuple(group))
+        for i, (name, group) in enumerate(zip(names, groups), 1)
+    ]
+
+
+def with_objective(spec: runs.Spec, name: str) -> runs.Spec:
+    """The same run with another objective, whose parameters are the published ones."""
+    params = runs.objective(name).params
+    return dataclasses.replace(spec, objective=name, hparams=spec.hparams.replace(objective=params))
+
+
+def _together(spec: runs.Spec, names: list[str], methods: list[Method]) -> runs.Spec:
+    """A run whose trials are the methods, all of objectives `names`."""
+    trials = [_trial(one, names) for one in methods]
+    return dataclasses.replace(with_objective(spec, "+".join(names)), trials=tuple(trials))
+
+
+def _trial(method: Method, names: list[str]) -> dict[str, float]:
+    """A method as a trial of the mixture of all `names`: a row of weights, and the parameters of its part."""
+    if len(names) == 1:
+        return dict(method.values)
+    own = names.index(method.objective)
+    weights = {f"objective.weights.{i}": float(i == own) for i in range(len(names))}
+    return weights | {
+        name.replace("objective.", f"objective.parts.{own}."): value for name, value in method.values.items()
+    }
+
+
+def reported(
+    names: list[str], best: dict[str, dict[str, float]], tuned: bool, own_tuning: bool
+) -> list[Method]:
+    """The methods that are trained on the seeds that count.
+
+    The baseline as it was `tuned`, or its preset; every other objective with its published parameters and the
+    baseline's other settings; and, with `own_tuning`, as it was tuned for itself.
+
+    Args:
+      best: for each objective that was tuned the best values, of the baseline in any case.
+    """
+    of_all = {name: value for name, value in best[BASELINE].items() if not name.startswith("objective.")}
+    found = [Method(BASELINE, best[BASELINE], own=tuned)]
+    for name in names:
+        if name != BASELINE:
+            found.append(Method(name, of_all))
+            if tuned and own_tuning:
+                found.append(Method(name, best[name], own=True))
+    return found
+
+
+def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
+    """What came of the trials of a program, in their order: objective, values, returns by seed, score.
+
+    Of a search, who was trained for longest comes first, then the best.
+    """
+    if program.spec.search:
+        found = sweeps.searched_outcome(path)
+        for one in found:
+            named = {_name(flag): float(text) for flag, text in one["values"].items()}
+            one |= {"objective": program.spec.objective, "values": named}
+        return found
+    told = sweeps.outcome(path, program.spec)
+    pairs = zip(program.methods, told, strict=True)
+    return [{"objective": one.objective, "values": one.values, **what} for one, what in pairs]
+
+
+def _name(flag: str) -> str:
+    return sweeps.Axis(flag).name
+
+
+def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The trial with the best score, of equals the first: so a preset that nothing beats stays.
+
+    Raises:
+      ValueError: no trial has a score, since most of its agents died.
+    """
+    known = [one for one in found if one["score"] is not None]
+    if not known:
+        name = found[0]["objective"]
+        raise ValueError(f"tuning {name}: in every trial most agents died; give a lower --hp.learning-rate")
+    return max(known, key=lambda one: (one.get("steps", 0), one["score"]))

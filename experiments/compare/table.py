@@ -1,0 +1,204 @@
+"""What came of a comparison, from its records alone: `jaxrl compare --show FILE.jsonl` makes it anew.
+
+The first record tells of command, versions and device. One with `method` holds the returns of that method
+in an environment by seed; one with `tuning` a trial that was tried before, on other seeds.
+"""
+
+import json
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxrl import logger
+from jaxrl.experiments.statistics import (
+    Estimate,
+    across_tasks,
+    difference,
+    holm,
+    probability_of_improvement,
+    signed_rank_p,
+)
+
+
+def line(record: dict[str, Any]) -> str:
+    """A record as a line of JSON."""
+    return json.dumps(_plain(record), allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    return logger.finite(value)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file. Raises ValueError where it holds none of a comparison."""
+    try:
+        records = [json.loads(text) for text in path.read_text().splitlines()]
+        methods = [one for one in records if "method" in one]
+        for one in methods:
+            one["environment"], one["values"], one["steps"], one["first_seed"], one["died"]
+            [float(math.nan if value is None else value) for value in one["per_seed"]]
+        if not methods:
+            raise KeyError("method")
+        records[0]["command"], records[0]["tune_seeds"], records[0]["trials"]
+    except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} holds no records of a comparison ({error})") from None
+    return records
+
+
+def returns(records: list[dict[str, Any]], environment: str) -> dict[str, np.ndarray]:
+    """Of each method its returns `[S]` in an environment, by seed.
+
+    A return that is no number (of an agent that died) counts as the least that any agent had there: to leave
+    it out would reward a method for its failures.
+    """
+    here = [one for one in records if one.get("environment") == environment and "method" in one]
+    held = {one["method"]: np.array(one["per_seed"], np.float64) for one in here}
+    known = np.concatenate(list(held.values()))
+    least = known[np.isfinite(known)].min(initial=math.inf)
+    if not math.isfinite(least):
+        raise ValueError(f"no agent has a return in {environment}: train for more steps")
+    return {name: np.where(np.isfinite(values), values, least) for name, values in held.items()}
+
+
+def environments(records: list[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(one["environment"] for one in records if "method" in one))
+
+
+def scaled(held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns of an environment, 0 and 1 the least and the greatest that any agent had."""
+    low, high = (end(list(held.values())) for end in (np.min, np.max))
+    return {name: (values - low) / (high - low if high > low else 1.0) for name, values in held.items()}
+
+
+def against_baseline(tasks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
+    """Of each method: IQM; over the first one, the probability of improvement, the difference, and p.
+
+    Runs of one seed are pairs; p is Wilcoxon's, corrected by Holm over the methods.
+
+    Args:
+      tasks: for each environment, by method, the returns `[S]`; of several environments on a common scale.
+    """
+    baseline, *others = tasks[0]
+    first = [task[baseline] for task in tasks]
+    found: dict[str, dict[str, Any]] = {baseline: {"iqm": across_tasks(first)}}
+    for name in others:
+        own = [task[name] for task in tasks]
+        found[name] = {
+            "iqm": across_tasks(own),
+            "better": probability_of_improvement(own, first),
+            "by": difference(own, first, paired=True),
+            "p": signed_rank_p(np.concatenate(own) - np.concatenate(first)),
+        }
+    for name, p in zip(others, holm([found[name]["p"] for name in others]) if others else ()):
+        found[name]["p"] = float(p)
+    return found
+
+
+HEAD = (
+    "method",
+    "IQM",
+    "95 % interval",
+    "beats PPO",
+    "95 % interval",
+    "IQM less PPO's",
+    "95 % interval",
+    "p",
+)
+
+
+def text(records: list[dict[str, Any]]) -> str:
+    """Tables for every environment and for all together, and how the settings were found."""
+    about, places = records[0], environments(records)
+    tasks = [returns(records, place) for place in places]
+    parts = []
+    for place, task in zip(places, tasks):
+        here = [one for one in records if one.get("environment") == place and "method" in one]
+        count, first = len(here[0]["per_seed"]), here[0]["first_seed"]
+        steps = f"{here[0]['steps']:,} steps, seeds {first} to {first + count - 1}"
+        parts.append(f"{place}: {steps}\n{_table(against_baseline([task]))}\n{_settings(here)}{_dead(here)}")
+    if len(places) > 1:
+        known = [list(task) for task in tasks]
+        if any(names != known[0] for names in known):
+            raise ValueError("the environments have different methods: compare them by themselves")
+        told = f"all {len(places)} environments, returns from 0 (least of any agent in each) to 1 (greatest)"
+        parts.append(f"{told}\n{_table(against_baseline(list(map(scaled, tasks))))}")
+    parts.append(_notes(about, records))
+    return "\n\n".join(parts)
+
+
+def _table(found: dict[str, dict[str, Any]]) -> str:
+    baseline, *others = found
+    rows = []
+    for name in [baseline, *sorted(others, key=lambda name: -found[name]["iqm"].value)]:
+        one = found[name]
+        cells = [name, _number(one["iqm"].value), _ends(one["iqm"])]
+        if name == baseline:
+            cells += ["–"] * 5
+        else:
+            cells += [_number(one["better"].value, 2), _ends(one["better"], 2)]
+            cells += [_number(one["by"].value), _ends(one["by"]), f"{one['p']:.2g}"]
+        rows.append(cells)
+    widths = [max(map(len, column)) for column in zip(HEAD, *rows)]
+
+    def told(cells):
+        return "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
+
+    return "\n".join("  " + told(cells).rstrip() for cells in (HEAD, *rows))
+
+
+def _settings(here: list[dict[str, Any]]) -> str:
+    """What the baseline was tuned to, and whoever has settings of its own."""
+    lines = []
+    for one in here:
+        if one is here[0] or one["method"].endswith("(own tuning)"):
+            values = ", ".join(f"{n.removeprefix('objective.')} {x:.4g}" for n, x in one["values"].items())
+            lines.append(f"  {one['method']}: {values}")
+    return "\n".join(lines)
+
+
+def _dead(here: list[dict[str, Any]]) -> str:
+    lines = [
+        f"\n  {one['method']}, seed {seed}: dead (no finite loss or gradient) from step {step:,}"
+        for one in here
+        for seed, step in one["died"].items()
+    ]
+    return "".join(lines)
+
+
+def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
+    own = any(one.get("method", "").endswith("(own tuning)") for one in records)
+    if about["trials"] < 2:
+        chosen = "PPO has its preset, which was not tuned here; the others have its settings"
+    else:
+        by = "asha over" if about.get("search") == "asha" else "the best of"
+        chosen = (
+            f"PPO was tuned over clip, learning rate, annealing and entropy ({by} {about['trials']} trials x "
+            f"{about['tune_seeds']} other seeds, the preset among them); the others have their published "
+            "parameters and PPO's learning rate, annealing and entropy"
+        )
+        chosen += "; (own tuning): tuned with as many trials" if own else ""
+    count = len({one["method"] for one in records if "method" in one}) - 1
+    seeds = min(len(one["per_seed"]) for one in records if "method" in one)
+    least = min(1.0, count * 2.0 ** (1 - seeds))
+    few = f" With {seeds} seeds and {count} other method(s) none in one environment can be below {least:.2g}."
+    told = (
+        f"{chosen}. IQM: interquartile mean of the last return. beats PPO: probability that a run of the "
+        "method has a higher return than one of PPO so set. Intervals: bootstrap over seeds, within each "
+        "environment. p: Wilcoxon's signed ranks of pairs with one seed, by Holm for all methods."
+    )
+    return textwrap.fill(told + (few if least > 0.05 else ""), width=110)
+
+
+def _number(value: float, digits: int = 4) -> str:
+    return f"{value:.{digits}f}" if digits < 4 else f"{value:.4g}"
+
+
+def _ends(estimate: Estimate, digits: int = 4) -> str:
+    if not estimate.known:
+        return "–"
+    return f"{_number(estimate.low, digits)} to {_number(estimate.high, digits)}"

@@ -1,0 +1,212 @@
+"""What objectives do to a probability ratio, as maps: the drift f = r A - L, and the pull dL/dr.
+
+An objective whose drift is 0 pulls every ratio as hard as its advantage says; what is drawn is how others
+hold it back, and where they turn it around.
+"""
+
+import dataclasses
+import functools
+import math
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl import objectives
+from jaxrl.types import Objective
+
+PROGRESS = (0.0, 0.5, 1.0)
+POINTS = 240  # along either axis; even, so that no advantage is exactly 0
+PER_BAND = 5  # maps side by side
+RANDOM = ("lpo", "ta_lpo")  # networks, of which random weights are drawn
+
+
+class Map(NamedTuple):
+    """An objective over ratios and advantages, at one time of training.
+
+    Attributes:
+      drift: `[Y, X]`, f = r A - L, in units of the advantage.
+      pull: `[Y, X]`, dL/dr by automatic differentiation: A where nothing holds it back.
+    """
+
+    drift: np.ndarray
+    pull: np.ndarray
+
+
+def measure(objective: Objective, log_ratio, advantages, progress: float) -> Map:
+    """The drift of an objective and the derivative of its surrogate by the ratio.
+
+        f = r A - L(r, A),   dL/dr = (dL / d log r) / r
+
+    Args:
+      log_ratio: `[X]`.
+      advantages: `[Y]`.
+      progress: from 0 to 1 over training.
+    """
+    l, a = (np.asarray(x, np.float32) for x in np.meshgrid(log_ratio, advantages))
+    slope, value = _slope_and_value(objective.apply)(objective.params, l, a, np.float32(progress))
+    ratio = np.exp(l)
+    return Map(ratio * a - np.asarray(value), np.asarray(slope) / ratio)
+
+
+@functools.lru_cache(maxsize=16)
+def _slope_and_value(apply):
+    """By the log-ratio; compiled once for all times of training."""
+
+    def surrogate(l, params, a, progress):
+        value = apply(params, l, a, progress)
+        return value.sum(), value
+
+    slope = jax.grad(surrogate, has_aux=True)
+    return jax.jit(lambda params, l, a, progress: slope(l, params, a, progress))
+
+
+def over_training(objective: Objective, log_ratio, advantages) -> dict[float, Map]:
+    """Maps at the start, in the middle and at the end; one alone where they are all the same."""
+    found = {progress: measure(objective, log_ratio, advantages, progress) for progress in PROGRESS}
+    first = found[PROGRESS[0]]
+    same = all(np.allclose(x, y, atol=1e-6) for one in found.values() for x, y in zip(one, first))
+    return {PROGRESS[0]: first} if same else found
+
+
+def named(name: str, seed: int = 0) -> tuple[str, Objective]:
+    """An objective by its name, with a title; `lpo` and `ta_lpo` with random weights.
+
+    Raises ValueError with the nearest names.
+    """
+    from jaxrl.experiments import runs
+
+    if name in RANDOM:
+        timed = name == "ta_lpo"
+        params = objectives.random_drift(jax.random.key(seed), timed)
+        return f"{name}, random weights", (objectives.ta_lpo if timed else objectives.lpo)(params)
+    return name, runs.objective(name)
+
+
+def draw(
+    shown: list[tuple[str, Objective]], path: Path, max_ratio: float = 2.5, max_advantage: float = 3.0
+) -> None:
+    """Draws the maps of objectives into the file `path`; its ending says the format.
+
+    The drift is above, the pull below. All maps of one kind have the same colours, alike on both sides of 0.
+    A black line is where the pull changes its sign; where it encloses an area of no colour there is no pull.
+
+    Args:
+      shown: titles and objectives.
+      max_ratio: ratios from 1 / max_ratio to max_ratio, on a logarithmic axis.
+      max_advantage: advantages from -max_advantage to max_advantage.
+
+    Raises:
+      ValueError: there is nothing to draw, or a range has no width.
+    """
+    if not shown:
+        raise ValueError("there is no objective to draw")
+    if not (1 < max_ratio < 1e6 and 0 < max_advantage < math.inf):
+        raise ValueError(
+            f"max_ratio = {max_ratio} must lie above 1, and max_advantage = {max_advantage} above 0"
+        )
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    log_ratio = np.linspace(-math.log(max_ratio), math.log(max_ratio), POINTS)
+    advantages = np.linspace(-max_advantage, max_advantage, POINTS)
+    maps = []
+    for title, objective in shown:
+        over = over_training(objective, log_ratio, advantages)
+        for progress, one in over.items():
+            maps.append((title if len(over) == 1 else f"{title}\nprogress {progress:g}", one))
+    # Most of the maps, not the corner of one, says how far the colours of the drift reach.
+    most = np.quantile(np.abs([one.drift for _, one in maps]), 0.95)
+    limits = {"drift": _round_up(float(most)) or 1.0, "pull": max_advantage}
+    columns = min(len(maps), PER_BAND)
+    bands = -(-len(maps) // PER_BAND)
+    figure = Figure(figsize=(1.5 + 2.1 * columns, 0.5 + 4.4 * bands), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(2 * bands, columns, sharex=True, sharey=True, squeeze=False)
+    for index in range(bands * columns):
+        band, column = divmod(index, columns)
+        both = grid[2 * band : 2 * band + 2, column]
+        if index >= len(maps):
+            for axes in both:
+                axes.remove()
+            continue
+        title, one = maps[index]
+        both[0].set_title(title.replace("$", r"\$"), fontsize=9)
+        for axes, kind in zip(both, limits):
+            images = _paint(axes, getattr(one, kind), one.pull, log_ratio, advantages, limits[kind])
+            if column == 0:
+                _bar(figure, grid[2 * band + list(limits).index(kind)], images, kind)
+                axes.set_ylabel("advantage", fontsize=8)
+        both[1].set_xlabel("ratio", fontsize=8)
+        both[1].tick_params(labelbottom=True)
+    ticks = _ticks(max_ratio)
+    for axes in figure.axes:
+        if axes.get_label() != "<colorbar>":
+            axes.set_xticks(np.log(ticks), [f"{tick:g}" for tick in ticks])
+            axes.tick_params(labelsize=7)
+    told = "black: where the pull changes its sign, or where it ends"
+    figure.suptitle(told, x=0.01, ha="left", fontsize=8, color="#767E8C")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def _paint(axes, values, pull, log_ratio, advantages, limit: float):
+    """A map in colours, with the line on which the pull changes its sign."""
+    extent = (log_ratio[0], log_ratio[-1], advantages[0], advantages[-1])
+    look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "aspect": "auto", "origin": "lower"}
+    image = axes.imshow(values, extent=extent, **look)
+    edge = 1e-4 * advantages[-1]  # both sides of the line; they part where there is no pull at all
+    if pull.min() < -edge and pull.max() > edge:
+        axes.contour(log_ratio, advantages, pull, [-edge, edge], colors="k", linewidths=0.8, linestyles="-")
+    return image
+
+
+def _bar(figure, row, image, kind: str) -> None:
+    told = {"drift": "drift  f = r A − L", "pull": "pull  dL/dr"}[kind]
+    bar = figure.colorbar(image, ax=list(row), extend="both", fraction=0.05, pad=0.01)
+    bar.set_label(told, fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+
+
+def _round_up(number: float) -> float:
+    """To 1, 2 or 5 times a power of ten."""
+    if number <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(number))
+    return next(step * power for step in (1, 2, 5, 10) if number <= step * power * (1 + 1e-9))
+
+
+def _ticks(max_ratio: float) -> list[float]:
+    """Ratios to label: as many as fit beside each other."""
+    half = [ratio for ratio in (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e5) if ratio <= max_ratio]
+    kept = half[-1:] if len(half) < 3 else [half[len(half) // 2 - 1], half[-1]]
+    return [*(1 / ratio for ratio in reversed(kept)), 1.0, *kept]
+
+
+def command(argv: list[str]) -> int:
+    """`jaxrl drift NAME...`: writes the picture and says where it is."""
+    import tyro
+
+    from jaxrl.experiments.cli import UsageError, parse
+
+    @dataclasses.dataclass
+    class Drift:
+        """Maps of what objectives do: their drift, and how hard and where to they pull a ratio."""
+
+        names: Annotated[tuple[str, ...], tyro.conf.Positional]  # `jaxrl list objectives`, lpo or ta_lpo
+        out: Path = Path("drift.png")  # .png, .svg or .pdf file
+        seed: int = 0  # of the random weights of lpo and ta_lpo
+        max_ratio: float = 2.5  # the ratios shown: from 1 / max_ratio on
+        max_advantage: float = 3.0  # the advantages shown, on both sides of 0
+
+    chosen = parse(Drift, argv, "jaxrl drift")
+    if not chosen.names:
+        raise UsageError("drift needs an objective: jaxrl drift ppo dpo")
+    if chosen.out.suffix not in (".png", ".svg", ".pdf"):
+        raise UsageError(f"--out {chosen.out} must end in .png, .svg or .pdf")
+    shown = [named(name, chosen.seed) for name in chosen.names]
+    draw(shown, chosen.out, chosen.max_ratio, chosen.max_advantage)
+    print(chosen.out)
+    return 0

@@ -1,0 +1,415 @@
+"""Comparisons: PPO is tuned on other seeds, every objective is a lane, and the tables say what came of it."""
+
+import dataclasses
+import json
+import math
+import re
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from conftest import curve, said_by
+
+from jaxrl import objectives
+from jaxrl.experiments import cli, planning, runs, trainer
+from jaxrl.experiments.compare import folder, methods, table
+
+pytestmark = pytest.mark.usefixtures("cache")
+
+SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
+SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
+SIZES = ["--steps", "320", "--intervals", "2", "--eval-episodes", "2", "--seeds", "3", "--no-estimate"]
+SIZES += ["--tune-seeds", "2", "--seed", "5"]
+NAMES = ["dpo", "mdpo"]
+
+
+def compare(*words, trials=3):
+    words = [
+        "--environments",
+        "CartPole-v1",
+        "--objectives",
+        *NAMES,
+        *SIZES,
+        "--trials",
+        trials,
+        *words,
+        *SMALL,
+    ]
+    return said_by("compare", *words)
+
+
+def preset(environment="CartPole-v1", *words):
+    return cli.meant("compare", cli.train_options, ["ppo", environment, *words])[0]
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    path = tmp_path_factory.mktemp("compare") / "compared"
+    status, said = compare("--out", path)
+    assert status == 0, said
+    return path, said
+
+
+# --- mixtures in runs -----------------------------------------------------------------------------
+
+
+def test_a_mixture_is_kept_as_json():
+    spec = methods.with_objective(preset(), "ppo+mdpo+policy_gradient")
+    kept = json.loads(json.dumps(spec.to_json()))
+    again = runs.from_json(kept)
+    assert again.to_json() == spec.to_json()
+    assert again.hparams.objective.parts == spec.hparams.objective.parts
+    np.testing.assert_allclose(again.hparams.objective.weights, [1 / 3] * 3, rtol=1e-6)
+    names = runs.hparam_names(again.hparams)
+    assert names["objective.parts.0.clip_eps"] == 0.2 and names["objective.parts.1.anneal"] == 1.0
+    assert [names[f"objective.weights.{i}"] for i in range(3)] == pytest.approx([1 / 3] * 3)
+    kept["hparams"]["objective"]["weights"] = [1.0, 0.0]
+    with pytest.raises(ValueError, match=r"shape \(2,\), not \(3,\)"):
+        runs.from_json(kept)
+
+
+def test_numbers_of_a_mixture_are_replaced_by_name():
+    hparams = methods.with_objective(preset(), "ppo+dpo").hparams
+    values = {"objective.weights.1": 0.75, "objective.parts.1.beta": 0.5, "gamma": 0.9}
+    for new in (runs.with_values(hparams, values), traced(hparams, values)):
+        np.testing.assert_allclose(new.objective.weights, [0.5, 0.75])
+        assert float(new.objective.parts[1].beta) == 0.5 and float(new.objective.parts[1].alpha) == 2.0
+        assert float(new.gamma) == pytest.approx(0.9) and new.objective.parts[0] == hparams.objective.parts[0]
+    np.testing.assert_allclose(hparams.objective.weights, [0.5, 0.5])  # not in place
+    with pytest.raises(ValueError, match=r"unknown hyperparameter 'objective.parts.1.clip_eps'"):
+        runs.with_values(hparams, {"objective.parts.1.clip_eps": 0.1})
+    spec = dataclasses.replace(preset(), objective="ppo+dpo", hparams=hparams)
+    with pytest.raises(ValueError, match=r"objective.parts.1.beta = -1.0 must be positive"):
+        runs.check_numbers(dataclasses.replace(spec, trials=({"objective.parts.1.beta": -1.0},)))
+
+
+def traced(hparams, values):
+    return jax.jit(lambda values: runs.search.with_arrays(hparams, values))(values)
+
+
+def test_other_parts_of_a_mixture_leave_no_trace_in_a_lane():
+    """Not even where they overflow what they can: 0 times infinity would be no number."""
+    names = list(objectives.OBJECTIVES)
+    mixed = runs.objective("+".join(names))
+    log_ratio = np.float32([-90.0, -25.0, -1.0, 0.0, 1.0, 25.0, 90.0])
+    for advantage in (-5.0, 5.0):
+        a = np.full_like(log_ratio, advantage)
+        for row, name in zip(np.eye(len(names), dtype=np.float32), names):
+            own = runs.objective(name)
+            params = mixed.params.replace(weights=row)
+            ours, slope = value_and_slope(mixed.apply, params, log_ratio, a)
+            theirs, expected = value_and_slope(own.apply, own.params, log_ratio, a)
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=name)
+            np.testing.assert_allclose(slope, expected, rtol=1e-5, err_msg=name)
+
+
+def value_and_slope(apply, params, log_ratio, advantages):
+    def total(l):
+        value = apply(params, l, advantages, 0.5)
+        return value.sum(), value
+
+    slope, value = jax.grad(total, has_aux=True)(log_ratio)
+    return value, slope
+
+
+# --- what is tried --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("name", ["ppo", "mdpo", "policy_gradient"])
+def test_trials_lie_around_the_preset(environment, name):
+    spec = preset(environment)
+    (program,) = methods.tuning(spec, [name], "sobol", 64, mixed=True)
+    first, *others = program.spec.trials
+    base = runs.hparam_names(methods.with_objective(spec, name).hparams)
+    assert first == pytest.approx({key: base[key] for key in first}, rel=1e-9)
+    rates = np.log([one["learning_rate"] / base["learning_rate"] for one in others]) / math.log(5.0)
+    assert abs(rates).max() < 1 and abs(rates.mean()) < 0.1 and rates.std() > 0.5
+    assert {one["lr_decay"] for one in others} == {0.0, 1.0}
+    assert {one["ent_coef"] for one in others} == {0.0, 0.001, 0.003, 0.01, 0.03}
+    if name == "ppo":
+        clips = np.array([one["objective.clip_eps"] for one in others])
+        assert 0.05 <= clips.min() < 0.06 and 0.7 < clips.max() <= 0.8
+
+
+def test_every_objective_can_be_tuned_by_all_its_numbers():
+    spec = preset()
+    for name in objectives.OBJECTIVES:
+        tuned = {one.name for one in methods.axes(spec, name)}
+        known = {key for key in runs.hparam_names(methods.with_objective(spec, name).hparams) if "." in key}
+        assert known <= tuned and len(tuned - known) == 3
+        runs.build(methods.tuning(spec, [name], "random", 4, mixed=True)[0].spec)
+
+
+def test_a_search_that_decides_on_the_way_has_a_program_for_each():
+    found = methods.tuning(preset(), ["ppo", "dpo"], "asha", 16, mixed=True)
+    assert [one.spec.objective for one in found] == ["ppo", "dpo"]
+    assert [len(one.spec.search["x"]) for one in found] == [16, 16]
+    flags = [one["flag"] for one in found[1].spec.search["axes"]]
+    assert flags[-2:] == ["--hp.objective.alpha", "--hp.objective.beta"]
+
+
+def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
+    one, two, three = ({"score": score, "objective": "ppo"} for score in (5.0, 5.0, None))
+    assert methods.best_of([one, two, three]) is one
+    far, near = {"score": 1.0, "steps": 100}, {"score": 2.0, "steps": 10}
+    assert methods.best_of([near, far]) is far
+    with pytest.raises(ValueError, match="tuning ppo: in every trial most agents died"):
+        methods.best_of([three])
+
+
+def test_methods_have_the_settings_that_they_are_said_to_have():
+    best = {
+        "ppo": {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5, "objective.clip_eps": 0.3},
+        "dpo": {"learning_rate": 2.0, "lr_decay": 1.0, "ent_coef": 0.0, "objective.alpha": 3.0},
+    }
+    found = methods.reported(["ppo", "dpo", "spo"], best | {"spo": best["ppo"]}, True, own_tuning=True)
+    shared = {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5}
+    assert [(one.name, one.values) for one in found[:3]] == [
+        ("ppo (tuned)", best["ppo"]),
+        ("dpo", shared),
+        ("dpo (own tuning)", best["dpo"]),
+    ]
+    (program,) = methods.packed(preset(), found, "report", mixed=True)
+    hp = program.spec.lane_hparams()
+    assert program.spec.objective == "ppo+dpo+spo"
+    np.testing.assert_array_equal(hp.objective.weights[:5], np.eye(3)[[0, 1, 1, 2, 2]])
+    np.testing.assert_allclose(hp.objective.parts[0].clip_eps[:2], [0.3, 0.2])
+    np.testing.assert_allclose(hp.objective.parts[1].alpha[:3], [2.0, 2.0, 3.0])
+    np.testing.assert_allclose(hp.learning_rate[:3], [1.0, 1.0, 2.0])
+    each = methods.packed(preset(), found, "report", mixed=False)
+    assert [one.spec.objective for one in each] == ["ppo", "dpo", "spo"]
+    assert [one.spec.slots for one in each] == [1, 2, 2]
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_what_a_comparison_holds(compared):
+    path, said = compared
+    plan, info = folder.read(path)
+    assert plan.objectives == ("ppo", "dpo", "mdpo") and info["device"]["platform"]
+    tune = runs.from_json(runs.read_info(path / "CartPole-v1/tune")["spec"])
+    report = runs.from_json(runs.read_info(path / "CartPole-v1/report")["spec"])
+    assert (tune.objective, tune.slots, tune.seed, tune.seeds) == ("ppo", 3, 5, 2)
+    assert (report.objective, report.slots, report.seed, report.seeds) == ("ppo+dpo+mdpo", 3, 7, 3)
+    assert said.splitlines()[0].startswith("3 objectives in 1 environment(s): 15 agents, 2 program(s)")
+    # The best trial by the rows of the tuning is what PPO has on the other seeds.
+    rows = curve(path / "CartPole-v1/tune")
+    last = np.array(rows[-1]["evaluation/return"]).reshape(3, 2).mean(axis=1)
+    chosen = tune.trials[int(last.argmax())]
+    lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    ours = [one for one in lines if "method" in one]
+    assert [one["method"] for one in ours] == ["ppo (tuned)", "dpo", "mdpo"]
+    assert ours[0]["values"] == chosen and "objective.clip_eps" not in ours[1]["values"]
+    returns = curve(path / "CartPole-v1/report")[-1]["evaluation/return"]
+    assert [x for one in ours for x in one["per_seed"]] == returns
+    assert [one["trial"] for one in lines if "tuning" in one] == [0, 1, 2]
+
+
+def test_a_program_for_each_objective_finds_the_same(compared, tmp_path):
+    status, said = compare("--programs", "each", "--out", tmp_path / "each")
+    assert status == 0, said
+    together = curve(compared[0] / "CartPole-v1/report")
+    for number in range(3):
+        alone = curve(tmp_path / f"each/CartPole-v1/report-{number + 1}")
+        for ours, theirs in zip(together, alone, strict=True):
+            for name in ("loss/policy", "loss/value", "policy/kl", "grad/norm"):
+                lanes = ours[name][3 * number : 3 * number + 3]
+                np.testing.assert_allclose(lanes, theirs[name], rtol=2e-3, atol=1e-5, err_msg=name)
+
+
+def test_without_trials_nothing_is_tuned():
+    plan = folder.Plan((preset(),), ("ppo", "spo"), 1, 4, "sobol", False, True, (), {})
+    (program,) = folder.expected(plan, plan.specs[0])
+    ppo, spo = program.methods
+    assert [ppo.name, spo.name] == ["ppo", "spo"]
+    assert program.folder == "report" and [*folder.best_of(plan, None, plan.specs[0])] == ["ppo"]
+    assert ppo.values == pytest.approx(spo.values | {"objective.clip_eps": 0.2})
+    assert spo.values == pytest.approx({"learning_rate": 1e-3, "lr_decay": 1.0, "ent_coef": 0.01})
+
+
+def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_path, monkeypatch):
+    fit, calls = trainer.fit, []
+
+    def stopped(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return fit(*arguments)
+
+    path = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "fit", stopped)
+        status, said = compare("--out", path)
+    assert status == 130 and f"jaxrl resume {path}" in said
+    assert not (path / "results.jsonl").exists()
+    status, said = said_by("resume", path)
+    assert status == 0, said
+    assert "complete already" in said  # the tuning
+    records = [(where / "results.jsonl").read_text().splitlines()[1:] for where in (path, compared[0])]
+    assert records[0] == records[1]
+    assert said_by("resume", path)[0] == 0
+    status, said = compare("--out", path)
+    assert status == 2 and said.count("\n") == 2 and "is taken: go on with `jaxrl resume" in said
+
+
+@pytest.mark.slow
+def test_own_tuning_by_halving(tmp_path):
+    words = ["--own-tuning", "--search", "asha", "--steps", "512", "--out", tmp_path / "own"]
+    status, said = compare("--objectives", "dpo", *words, trials=4)
+    assert status == 0, said
+    records = table.read(tmp_path / "own/results.jsonl")
+    names = [one["method"] for one in records if "method" in one]
+    assert names == ["ppo (tuned)", "dpo", "dpo (own tuning)"]
+    tried = [one for one in records if one.get("tuning") == "dpo"]
+    best = max(tried, key=lambda one: (one["steps"], one["score"]))
+    assert len(tried) == 4 and best["steps"] == 512
+    assert [one["values"] for one in records if one.get("method") == names[2]] == [best["values"]]
+    assert "(own tuning): tuned with as many trials" in said and "asha over 4 trials" in said
+
+
+def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "in_a_process", lambda spec, cache: f"memory of {spec.objective}\ntime")
+    status, said = compare("--dry-run", "--out", tmp_path / "none")
+    assert status == 0 and not (tmp_path / "none").exists()
+    assert "CartPole-v1, tune (3 x 2 agents): memory of ppo; time" in said
+    assert "CartPole-v1, report (3 x 3 agents): memory of ppo+dpo+mdpo; time" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("", "needs environments"),
+        ("--environments CartPole", "unknown environment 'CartPole'"),
+        ("--environments CartPole-v1 CartPole-v1", "given twice"),
+        ("--environments CartPole-v1 --objectives dppo", "unknown objective 'dppo'"),
+        ("--environments CartPole-v1 --objectives ppo", "needs another objective than ppo"),
+        ("--environments CartPole-v1 --objectives dpo dpo", "given twice"),
+        ("--environments CartPole-v1 --objectives dpo+spo", "mixture"),
+        ("--environments CartPole-v1 --trials 0", "trials = 0"),
+        ("--environments CartPole-v1 --tune-seeds 0", "tune_seeds = 0"),
+        ("--environments CartPole-v1 --steps -1", "steps = -1"),
+        ("--environments CartPole-v1 --seed -9", "seed = -9"),
+        ("--environments CartPole-v1 --search asha --steps 512", "updates are too few"),
+        ("--environments CartPole-v1 --hp.learning-rate 0", "0 < LOW < HIGH"),
+        ("--environments CartPole-v1 --config.num-steps 0", "num_steps"),
+        ("--environments CartPole-v1 --hp.gama 1", "--hp.gama"),
+        ("--environments CartPole-v1 --sead 1", "--seed"),
+        ("--show missing.jsonl", "missing.jsonl"),
+    ],
+)
+def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, said = said_by("compare", *words.split())
+    assert status == 2 and told in said, said
+    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", "no", '{"command": [], "trials": 1, "tune_seeds": 1}\n3'])
+def test_what_is_no_record_is_refused(text, tmp_path):
+    (tmp_path / "some.jsonl").write_text(text)
+    status, said = said_by("compare", "--show", tmp_path / "some.jsonl")
+    assert status == 2 and "holds no records of a comparison" in said and said.count("\n") == 1
+
+
+def test_a_run_of_other_trials_is_refused(compared, tmp_path):
+    plan, _ = folder.read(compared[0])
+    (program,) = folder.tuning(plan, plan.specs[0])
+    at = compared[0] / "CartPole-v1/tune"
+    assert folder.spec_of(at, program).trials == program.spec.trials
+    with pytest.raises(ValueError, match="that tries other settings"):
+        folder.spec_of(at, program._replace(spec=dataclasses.replace(program.spec, trials=())))
+
+
+def test_an_edited_comparison_is_refused(tmp_path):
+    (tmp_path / "comparison.json").write_text('{"specs": []}')
+    status, said = said_by("resume", tmp_path)
+    assert status == 2 and "was edited" in said
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+
+def records(places):
+    about = {"command": ["jaxrl"], "trials": 4, "tune_seeds": 2, "search": "sobol"}
+    lines = [about]
+    for place, held in places.items():
+        for name, per_seed in held.items():
+            one = {"environment": place, "method": name, "objective": name, "values": {"learning_rate": 1e-3}}
+            lines.append({**one, "steps": 100, "first_seed": 2, "per_seed": per_seed, "died": {}})
+    return lines
+
+
+def test_tables_are_made_anew_from_records(compared):
+    path, said = compared
+    status, again = said_by("compare", "--show", path / "results.jsonl")
+    assert status == 0 and again.strip() in said
+
+
+def test_the_page_on_objectives_shows_what_its_records_say():
+    root = Path(__file__).parent.parent
+    parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
+    page = (root / "docs/objectives.md").read_text()
+    assert all(part in page for part in parts[1:3]) and "500 to 500" in parts[0]
+
+
+def test_commands_of_the_page_on_objectives_parse(monkeypatch):
+    page = (Path(__file__).parent.parent / "docs/objectives.md").read_text()
+    commands = re.findall(r"^jaxrl (compare|drift|talk) ([^#\n]*)", page, re.MULTILINE)
+    assert {name for name, _ in commands} == {"compare", "drift", "talk"}
+    parsed = []
+
+    def parse(options, words, prog):
+        parsed.append(cli_parse(options, words, prog))
+        raise ValueError("parsed")
+
+    cli_parse = cli.parse
+    monkeypatch.setattr(cli, "parse", parse)
+    for name, words in commands:
+        assert said_by(name, *words.split()) == (2, "jaxrl: error: parsed\n"), words
+    assert len(parsed) == len(commands)
+
+
+def test_numbers_of_the_table_are_what_they_are_called():
+    held = {"ppo (tuned)": [1.0, 2.0, 3.0, 10.0], "dpo": [2.0, 4.0, 5.0, 6.0]}
+    found = table.against_baseline([table.returns(records({"A": held}), "A")])
+    assert found["ppo (tuned)"]["iqm"].value == 2.5 and found["dpo"]["iqm"].value == 4.5
+    wins = [(x > y) + (x == y) / 2 for x in held["dpo"] for y in held["ppo (tuned)"]]
+    assert found["dpo"]["better"].value == pytest.approx(np.mean(wins))
+    assert found["dpo"]["by"].value == pytest.approx(2.0)
+    assert found["dpo"]["p"] == pytest.approx(1.0, abs=0.4)  # 1, 2, 2 up and 4 down
+
+
+def test_who_has_no_return_has_the_least():
+    held = {"ppo (tuned)": [1.0, -7.0], "dpo": [None, 3.0]}
+    found = table.returns(records({"A": held}), "A")
+    np.testing.assert_array_equal(found["dpo"], [-7.0, 3.0])
+    with pytest.raises(ValueError, match="no agent has a return in A"):
+        table.returns(records({"A": {"ppo (tuned)": [None], "dpo": [None]}}), "A")
+
+
+def test_environments_are_put_together_on_one_scale():
+    one = {"ppo (tuned)": [0.0, 0.0, 0.0], "dpo": [10.0, 10.0, 10.0]}
+    two = {"ppo (tuned)": [500.0, 500.0, 500.0], "dpo": [0.0, 0.0, 0.0]}
+    lines = records({"A": one, "B": two})
+    tasks = [table.scaled(table.returns(lines, place)) for place in table.environments(lines)]
+    found = table.against_baseline(tasks)
+    assert found["dpo"]["better"].value == 0.5 and found["dpo"]["by"].value == 0.0
+    said = table.text(lines)
+    assert "With 3 seeds and 1 other method(s) none in one environment can be below 0.25." in " ".join(
+        said.split()
+    )
+    assert "all 2 environments" in said and said.count("ppo (tuned)  ") == 3
+
+
+def test_the_dead_are_named(tmp_path):
+    lines = records({"A": {"ppo (tuned)": [1.0, 2.0], "dpo": [3.0, None]}})
+    lines[2]["died"] = {"3": 4096}
+    assert "dpo, seed 3: dead (no finite loss or gradient) from step 4,096" in table.text(lines)
+    lines[0]["trials"] = 1
+    assert "PPO has its preset, which was not tuned here" in table.text(lines)
+    (tmp_path / "r.jsonl").write_text("".join(map(table.line, lines)))
+    assert table.text(table.read(tmp_path / "r.jsonl")) == table.text(lines)
