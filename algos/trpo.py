@@ -128,9 +128,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
         step = jnp.sqrt(2.0 * hp.max_kl / curvature) * direction
         # How short the step becomes is constant almost everywhere: gradients of an update need not see it.
-        accepted, share, kl, better = search(
-            unravel, *jax.lax.stop_gradient((critic, hp, batch, start, step))
-        )
+        constant = jax.lax.stop_gradient((critic, hp, batch, start, step))
+        accepted, share, kl, better = search(unravel, *constant)
         metrics = {"policy/kl": kl, "policy/gain": better, "policy/accepted": accepted, "policy/share": share}
         moved = unravel(start + jnp.where(accepted > 0.0, share * step, 0.0))
         return joined(moved, critic), metrics

@@ -4,10 +4,10 @@
     eta, alpha:   minimise  eta eps_eta + eta log mean_i exp(A_i / eta) + sum_k alpha_k (eps_k - D_k)
     psi = softmax(A / eta);  i: the half of a minibatch where A is largest
 
-`D_1` is E[ KL(pi_old(.|s), pi(.|s)) ] with the standard deviations of pi_old, `D_2` that with its means (0 for
-discrete actions). The temperature eta and the multipliers alpha_k learn by an Adam of their own and stay above
-1e-8. Song et al. 2019, https://arxiv.org/abs/1909.12238. Here A = GAE(gamma, gae_lambda), G = A + V_old(s), and
-pi_old is the policy that collected, for all passes. Axes: `T` num_steps, `N` num_envs.
+`D_1` is E[ KL(pi_old(.|s), pi(.|s)) ] with the standard deviations of pi_old, `D_2` that with its means (0
+for discrete actions). The temperature eta and the multipliers alpha_k learn by an Adam of their own and stay
+above 1e-8. Song et al. 2019, https://arxiv.org/abs/1909.12238. Here A = GAE(gamma, gae_lambda), G = A +
+V_old(s), and pi_old is the policy that collected, for all passes. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -129,10 +129,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         metrics = {
             "loss/policy": policy_loss,
             "loss/value": value_loss,
-            "policy/kl": kl,
-            "policy/kl_std": kl_std,
+            "policy/entropy": pi.entropy().mean(),
         }
-        metrics["policy/entropy"] = pi.entropy().mean()
+        metrics |= {"policy/kl": kl, "policy/kl_std": kl_std}
         return policy_loss + penalty + hp.vf_coef * value_loss, metrics
 
     def dual(multipliers, hp, advantages, kl, kl_std):

@@ -183,11 +183,13 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     from jaxrl.names import lookup
 
     module = runs.algorithm(algorithm)
+    objective_name = runs.objective_name(module, objective_name)
     entry = lookup("environment", envs.REGISTRY, environment)
-    params = runs.objective(objective_name).params
-    chosen = preset(algorithm, environment)
+    chosen = preset(algorithm, environment, objective_name)
     config_default = module.Config(**chosen.config)
-    hp_default = module.Hparams(**chosen.hparams, objective=params)
+    own = {"objective": runs.objective(objective_name).params} if objective_name else {}
+    hp_default = module.Hparams(**chosen.hparams, **own)
+    of_objective = str if objective_name else _hidden(str)
     env_fields = [(name, type(value), value) for name, value in entry.params().items()]
     if entry.max_steps is not None:
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
@@ -203,7 +205,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`
+        objective: of_objective = objective_name  # policy objective, see `jaxrl list objectives`
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
@@ -247,7 +249,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
         raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
     use_cores()
-    options = options_of(algorithm, environment, _value_of("--objective", argv, "ppo"))
+    options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)
@@ -668,6 +670,12 @@ def _positional():
     import tyro
 
     return tyro.conf.Positional
+
+
+def _hidden(kind: type):
+    import tyro
+
+    return Annotated[kind, tyro.conf.Suppress]
 
 
 if __name__ == "__main__":

@@ -88,6 +88,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
 ANY = Preset({}, {}, 1_000_000)
 
 
-def preset(algorithm: str, environment: str) -> Preset:
-    """The preset of an environment, or the algorithm's defaults."""
-    return PRESETS.get((algorithm, environment), ANY)
+def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
+    """The preset of an environment, if there is one that of the objective, or the algorithm's defaults."""
+    own = PRESETS.get((f"{algorithm} --objective {objective}", environment))
+    return own or PRESETS.get((algorithm, environment), ANY)
