@@ -126,11 +126,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         kl, kl_std = divergences(batch, outputs)
         penalty = multipliers["alpha"] * kl + multipliers["alpha_std"] * kl_std
         value_loss = on_policy.half_square(value, batch["targets"])
-        metrics = {
-            "loss/policy": policy_loss,
-            "loss/value": value_loss,
-            "policy/entropy": pi.entropy().mean(),
-        }
+        entropy = pi.entropy().mean()
+        metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
         metrics |= {"policy/kl": kl, "policy/kl_std": kl_std}
         return policy_loss + penalty + hp.vf_coef * value_loss, metrics
 
