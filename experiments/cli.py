@@ -188,7 +188,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     chosen = preset(algorithm, environment, objective_name)
     config_default = module.Config(**chosen.config)
     own = {"objective": runs.objective(objective_name).params} if objective_name else {}
-    hp_default = module.Hparams(**chosen.hparams, **own)
+    hp_default = runs.with_values(module.Hparams(**own), chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
     env_fields = [(name, type(value), value) for name, value in entry.params().items()]
     if entry.max_steps is not None:

@@ -4,7 +4,10 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """Config and hyperparameters where they differ from the algorithm's defaults, and a budget."""
+    """Config and hyperparameters where they differ from the algorithm's defaults, and a budget.
+
+    A parameter of the objective is named as on the command line: `objective.anneal`.
+    """
 
     config: dict[str, Any]
     hparams: dict[str, Any]
@@ -33,7 +36,35 @@ BRAX = {
     **NORMALIZED,
 }
 
+# What the algorithms beside PPO learn CartPole and Pendulum with; TRPO has one step per rollout, of the policy.
+CARTPOLE = Preset(
+    {"num_envs": 8, "num_steps": 64},
+    {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
+    300_000,
+)
+PENDULUM = Preset(
+    {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
+    {"learning_rate": 1e-3, "gamma": 0.95},
+    300_000,
+)
+BESIDE_PPO: dict[tuple[str, str], Preset] = {
+    ("fixpo", "CartPole-v1"): CARTPOLE,
+    ("fixpo", "Pendulum-v1"): PENDULUM,
+    ("ppo_kl", "CartPole-v1"): CARTPOLE,
+    ("ppo_kl", "Pendulum-v1"): PENDULUM._replace(hparams={**PENDULUM.hparams, "ent_coef": 0.0}),
+    ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 8, "num_steps": 128}),
+    ("trpo", "Pendulum-v1"): PENDULUM._replace(config={**PENDULUM.config, "num_steps": 128}),
+    ("vmpo", "CartPole-v1"): CARTPOLE._replace(steps=500_000),
+    ("vmpo", "Pendulum-v1"): PENDULUM._replace(steps=500_000),
+    ("a2c", "CartPole-v1"): Preset(
+        {"num_envs": 8, "num_steps": 16, "normalize_advantages": True},
+        {"learning_rate": 3e-3, "gamma": 0.98, "ent_coef": 0.0},
+        500_000,
+    ),
+}
+
 PRESETS: dict[tuple[str, str], Preset] = {
+    **BESIDE_PPO,
     ("ppo", "CartPole-v1"): Preset(
         {"num_envs": 8, "num_steps": 64},
         {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
