@@ -36,7 +36,7 @@ BRAX = {
     **NORMALIZED,
 }
 
-# What the algorithms beside PPO learn CartPole and Pendulum with; TRPO has one step per rollout, of the policy.
+# The policy of TRPO has one step per rollout: longer ones.
 CARTPOLE = Preset(
     {"num_envs": 8, "num_steps": 64},
     {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
