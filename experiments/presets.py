@@ -61,6 +61,11 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
         {"learning_rate": 3e-3, "gamma": 0.98, "ent_coef": 0.0},
         500_000,
     ),
+    ("a2c", "Pendulum-v1"): Preset(
+        {"num_envs": 16, "num_steps": 8, "activation": "relu", "normalize_advantages": True, **NORMALIZED},
+        {"learning_rate": 3e-3, "gamma": 0.9, "ent_coef": 0.0},
+        1_000_000,
+    ),
 }
 
 PRESETS: dict[tuple[str, str], Preset] = {
@@ -74,6 +79,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "Pendulum-v1"): Preset(
         {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
         {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},
+        500_000,
+    ),
+    # Without any divergence at the start, as published, the first steps are so long that most seeds are lost.
+    ("ppo --objective mdpo", "Pendulum-v1"): Preset(
+        {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
+        {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0, "objective.anneal": 0.0},
         500_000,
     ),
     # Wide actions at the start: the goal must be reached by chance before not moving looks best.
