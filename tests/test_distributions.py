@@ -417,10 +417,9 @@ def test_divergences_of_categoricals_are_those_of_scipy():
     theirs = stats.entropy(slow.categorical(p), slow.categorical(q), axis=-1)
     np.testing.assert_allclose(kl_of(Discrete(9), p, q), theirs, rtol=1e-4)
     np.testing.assert_allclose(slow.categorical_kl(slow.categorical(p), slow.categorical(q)), theirs)
-    parts = [
-        stats.entropy(slow.categorical(p[:, i:j]), slow.categorical(q[:, i:j]), axis=-1) for i, j in CUTS
-    ]
-    np.testing.assert_allclose(kl_of(MultiDiscrete((2, 4, 3)), p, q), sum(parts), rtol=1e-4)
+    parts = [[slow.categorical(x[:, i:j]) for x in (p, q)] for i, j in ((0, 2), (2, 6), (6, 9))]
+    theirs = sum(stats.entropy(*pair, axis=-1) for pair in parts)
+    np.testing.assert_allclose(kl_of(MultiDiscrete((2, 4, 3)), p, q), theirs, rtol=1e-4)
 
 
 @pytest.mark.parametrize("space", [Discrete(6), MultiDiscrete((2, 4))], ids=["discrete", "multi"])
