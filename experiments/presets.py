@@ -36,7 +36,6 @@ BRAX = {
     **NORMALIZED,
 }
 
-# The policy of TRPO has one step per rollout: longer ones.
 CARTPOLE = Preset(
     {"num_envs": 8, "num_steps": 64},
     {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
@@ -47,11 +46,13 @@ PENDULUM = Preset(
     {"learning_rate": 1e-3, "gamma": 0.95},
     300_000,
 )
+QUIET = PENDULUM._replace(hparams={**PENDULUM.hparams, "ent_coef": 0.0})
 BESIDE_PPO: dict[tuple[str, str], Preset] = {
     ("fixpo", "CartPole-v1"): CARTPOLE,
-    ("fixpo", "Pendulum-v1"): PENDULUM,
+    ("fixpo", "Pendulum-v1"): QUIET,
     ("ppo_kl", "CartPole-v1"): CARTPOLE,
-    ("ppo_kl", "Pendulum-v1"): PENDULUM._replace(hparams={**PENDULUM.hparams, "ent_coef": 0.0}),
+    ("ppo_kl", "Pendulum-v1"): QUIET,
+    # The policy of TRPO has one step per rollout: longer ones.
     ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 8, "num_steps": 128}),
     ("trpo", "Pendulum-v1"): PENDULUM._replace(config={**PENDULUM.config, "num_steps": 128}),
     ("vmpo", "CartPole-v1"): CARTPOLE._replace(steps=500_000),

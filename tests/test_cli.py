@@ -818,7 +818,8 @@ def test_the_last_objective_that_is_named_counts(tmp_path):
 def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
     """It trains, resumes, is evaluated and rendered from its folder, and offers no objective."""
     path = tmp_path / "run"
-    sizes = "--steps 64 --intervals 2 --eval-episodes 1 --config.num-envs 4 --config.num-steps 8".split()
+    sizes = ["--steps", 64, "--intervals", 2, "--eval-episodes", 1]
+    sizes += ["--config.num-envs", 4, "--config.num-steps", 8]
     assert command("train", "a2c", "CartPole-v1", *sizes, "--out", path)[0] == 0
     assert json.loads((path / "run.json").read_text())["spec"]["objective"] == ""
     assert "complete already" in command("resume", path)[1]
@@ -835,7 +836,6 @@ def test_an_objective_has_a_preset_of_its_own_or_that_of_the_algorithm():
     usual = presets.preset("ppo", "Pendulum-v1")
     assert presets.preset("ppo", "Pendulum-v1", "spo") is usual
     assert presets.preset("ppo", "Pendulum-v1", "mdpo") is not usual
-    assert (
-        cli.train_options("ppo", "Pendulum-v1", "mdpo")().hp.objective == objectives.mdpo(anneal=0.0).params
-    )
+    options = cli.train_options("ppo", "Pendulum-v1", "mdpo")()
+    assert options.hp.objective == objectives.mdpo(anneal=0.0).params
     assert presets.preset("trpo", "Acrobot-v1") is presets.ANY
