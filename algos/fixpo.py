@@ -62,7 +62,7 @@ class Hparams:
     gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = 0.5  # weight of the value loss
     ent_coef: float = 0.01  # weight of the entropy bonus
-    max_kl: float = 0.2  # divergence of the new policy from the old one, at most, in every state
+    max_kl: float = 0.5  # divergence of the new policy from the old one, at most, in every state
     kl_margin: float = 3.0  # the first phase aims at so much less: max_kl / kl_margin
     kl_coef: float = 1.0  # the coefficient of the divergence at the start
     kl_coef_lr: float = 0.05  # learning rate of its Adam

@@ -52,8 +52,8 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
     ("fixpo", "Pendulum-v1"): QUIET,
     ("ppo_kl", "CartPole-v1"): CARTPOLE,
     ("ppo_kl", "Pendulum-v1"): QUIET,
-    # The policy of TRPO has one step per rollout: longer ones.
-    ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 8, "num_steps": 128}),
+    # The policy of TRPO has one step per rollout, as long where there is nothing left to learn: larger ones.
+    ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 16, "num_steps": 128}),
     ("trpo", "Pendulum-v1"): PENDULUM._replace(config={**PENDULUM.config, "num_steps": 128}),
     ("vmpo", "CartPole-v1"): CARTPOLE._replace(steps=500_000),
     ("vmpo", "Pendulum-v1"): PENDULUM._replace(steps=500_000),

@@ -33,7 +33,8 @@ SMALL = {
         {**TWICE, "clip_value": True},
         {**SHORT, "value_clip_eps": 0.01, "objective": objectives.ppo(clip_eps=0.02).params},
     ),
-    "ppo_kl": (TWICE, {**SHORT, "kl_target": 1e-4}),
+    # The first update's divergence is 9e-4: just below 1.5 times the target, and above it for a fifth less.
+    "ppo_kl": (TWICE, {**SHORT, "kl_target": 6.7e-4}),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
 }

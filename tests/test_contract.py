@@ -28,13 +28,13 @@ def bits(tree):
     ]
 
 
-def begin(algo, seed=0):
-    return jitted(algo.init)(jax.random.key(seed), algo.hparams)
+def begin(algo, seed=0, hp=None):
+    return jitted(algo.init)(jax.random.key(seed), algo.hparams if hp is None else hp)
 
 
 def after(algo, num_updates, seed=0, hp=None):
     """The state after so many updates, by the program that every run uses."""
-    state, hp = begin(algo, seed), algo.hparams if hp is None else hp
+    state, hp = begin(algo, seed, hp), algo.hparams if hp is None else hp
     zeros = train.no_totals(algo.update, state, hp)
     return train.program(algo.update)(state, zeros, hp, num_updates)[0]
 
