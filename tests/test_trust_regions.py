@@ -1,6 +1,5 @@
 """Trust regions that hold, and the formulas behind them: TRPO, FixPO, V-MPO, the adaptive penalty, A2C."""
 
-import functools
 from functools import partial
 
 import jax
@@ -35,20 +34,25 @@ def told(agent, algo, state, hp):
     return new, (batch, agent.evaluate(new.params, batch)[0], metrics)
 
 
-@functools.cache
 def history(name, world, num_updates, hparams, **changes):
-    """Batches, outputs of the new policies and metrics of a whole training, `[U, ...]`."""
-    env, module = envs.make(world), ALGORITHMS[name]
+    """Batches, outputs of the new policies and metrics of three trainings, one after another `[3 U, ...]`.
+
+    A garnet is another random world in each.
+    """
+    module = ALGORITHMS[name]
     config = config_of(module, **{**SIZES, **changes})
-    algo, agent = module.make(env, config), agent_of(env, config)
-    hp = algo.hparams.replace(total_updates=float(num_updates), **dict(hparams))
 
     @jax.jit
-    def train(key):
+    @jax.vmap
+    def train(seed):
+        env = envs.make(world, **({"seed": seed} if world == "world/garnet" else {}))
+        algo, agent = module.make(env, config), agent_of(env, config)
+        hp = algo.hparams.replace(total_updates=float(num_updates), **hparams)
         step = lambda state, _: told(agent, algo, state, hp)  # noqa: E731
-        return jax.lax.scan(step, algo.init(key, hp), length=num_updates)[1]
+        return jax.lax.scan(step, algo.init(jax.random.key(seed), hp), length=num_updates)[1]
 
-    return env.action_space, jax.tree.map(np.asarray, train(jax.random.key(1)))
+    flat = jax.tree.map(lambda x: np.asarray(x).reshape((-1, *x.shape[2:])), train(jnp.arange(3)))
+    return envs.make(world).action_space, flat
 
 
 def divergences(space, old, new):
@@ -81,10 +85,10 @@ def log_probs(space, outputs, action):
 # TRPO
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "Pendulum-v1", "world/garnet"])
+@pytest.mark.parametrize("world", ["Pendulum-v1", "world/garnet"])
 def test_every_step_of_trpo_is_in_its_region_and_better(world):
     """By densities and divergences in float64."""
-    space, (batch, outputs, metrics) = history("trpo", world, 40, (("max_kl", 0.05),))
+    space, (batch, outputs, metrics) = history("trpo", world, 40, {"max_kl": 0.05})
     kl = divergences(space, batch["outputs"], outputs).mean(-1)
     log_ratio = log_probs(space, outputs, batch["action"]) - log_probs(
         space, batch["outputs"], batch["action"]
@@ -95,7 +99,7 @@ def test_every_step_of_trpo_is_in_its_region_and_better(world):
     accepted = metrics["policy/accepted"] == 1.0
     assert kl.max() <= 0.05 * (1 + 1e-3)
     assert (gain[accepted] > 0.0).all()
-    assert accepted.sum() >= 30 and kl.max() > 0.02
+    assert accepted.sum() >= 100 and kl.max() > 0.02
     np.testing.assert_allclose(metrics["policy/kl"][accepted], kl[accepted], rtol=1e-2, atol=1e-5)
     np.testing.assert_allclose(kl[~accepted], 0.0, atol=1e-6)
 
@@ -124,10 +128,9 @@ def test_a_failed_search_leaves_the_policy_of_trpo_as_it_was():
         assert (np.asarray(metrics[name])[~accepted] == 0.0).all()
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "Pendulum-v1"])
-def test_the_step_of_trpo_is_the_natural_gradient(world):
+def test_the_step_of_trpo_is_the_natural_gradient():
     """Against the dense Hessian of the divergence, solved by NumPy; and the divergence is its square."""
-    env = envs.make(world)
+    env = envs.make("Pendulum-v1")
     config = config_of(trpo, **{**SIZES, "hidden_sizes": (4,)}, cg_iterations=60)
     algo, agent = trpo.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(max_kl=1e-3)
@@ -184,10 +187,10 @@ def test_conjugate_gradients_stay_where_there_is_nothing_to_solve():
 # FixPO
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "Pendulum-v1", "probe/multidiscrete"])
+@pytest.mark.parametrize("world", ["Pendulum-v1", "probe/multidiscrete"])
 def test_no_state_leaves_the_region_of_fixpo(world):
     """Large steps and a multiplier that comes too late: the second phase has to bring states back."""
-    hparams = (("max_kl", 0.02), ("learning_rate", 1e-2), ("kl_coef", 0.0), ("kl_margin", 1.0))
+    hparams = {"max_kl": 0.02, "learning_rate": 1e-2, "kl_coef": 0.0, "kl_margin": 1.0}
     space, (batch, outputs, metrics) = history("fixpo", world, 40, hparams)
     worst = divergences(space, batch["outputs"], outputs).max(-1)
     assert worst.max() <= 0.02 * (1 + 1e-3)
@@ -340,16 +343,16 @@ def test_the_penalty_doubles_and_halves():
 
 def test_the_adaptive_penalty_holds_the_divergence_near_its_target():
     """From a coefficient that is far too small: it is found, and the exact divergence with it."""
-    hparams = (("learning_rate", 1e-2), ("lr_decay", 0.0), ("kl_coef", 1e-3), ("kl_target", 0.01))
+    hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}
     space, (batch, outputs, metrics) = history("ppo_kl", "world/garnet", 60, hparams)
-    kl = divergences(space, batch["outputs"], outputs).mean(-1)
-    np.testing.assert_allclose(metrics["policy/kl"], kl, rtol=1e-2, atol=1e-6)
+    kl = divergences(space, batch["outputs"], outputs).mean(-1)[:60]
+    np.testing.assert_allclose(metrics["policy/kl"][:60], kl, rtol=1e-2, atol=1e-6)
     assert kl[:5].max() > 0.03 and 0.002 < kl[-30:].mean() < 0.03
     expected, coef = [], 1e-3
     for value in kl:
         coef = np.clip(coef * (2.0 if value > 0.015 else 0.5 if value < 0.01 / 1.5 else 1.0), 1e-6, 1e6)
         expected.append(coef)
-    np.testing.assert_allclose(metrics["policy/kl_coef"], expected, rtol=1e-4)
+    np.testing.assert_allclose(metrics["policy/kl_coef"][:60], expected, rtol=1e-4)
 
 
 # ---------------------------------------------------------------------------------------------------
