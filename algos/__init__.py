@@ -1,5 +1,5 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import ppo
+from jaxrl.algos import a2c, fixpo, ppo, ppo_kl, trpo, vmpo
 
-ALGORITHMS = {"ppo": ppo}
+ALGORITHMS = {"a2c": a2c, "fixpo": fixpo, "ppo": ppo, "ppo_kl": ppo_kl, "trpo": trpo, "vmpo": vmpo}

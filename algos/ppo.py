@@ -10,7 +10,6 @@ advantages bootstrap from where a truncated step led. Axes: `T` num_steps, `N` n
 """
 
 import dataclasses
-from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -19,11 +18,9 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, networks, objectives, stats
-from jaxrl.optimizers import together
-from jaxrl.returns import gae
-from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
-from jaxrl.spaces import require_bounded_box, require_counts, require_division
+from jaxrl import objectives, on_policy
+from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Objective
 
 
@@ -96,87 +93,24 @@ def make(
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
-    # Without memory minibatches are drawn from all steps, with memory from whole environments.
-    columns = config.num_envs * (1 if config.memory_size else config.num_steps)
-    require_division(
-        "num_envs" if config.memory_size else "num_envs * num_steps", columns, config.num_minibatches
-    )
-    if config.squash:
-        require_bounded_box(env.action_space, "squash")
-    flat = torso is None and not networks.use_cnn(env.observation_space, config.torso)
-    body = networks.MLP if flat else networks.CNN
-    net = networks.ActorCritic(
-        torso=torso or body(hidden_sizes=config.hidden_sizes, activation=config.activation),
-        num_outputs=distributions.num_outputs(env.action_space),
-        num_log_stds=distributions.num_log_stds(env.action_space),
-        shared=config.shared_torso,
-        memory_size=config.memory_size,
-        init_log_std=config.init_log_std,
-    )
-    distribution = partial(distributions.make, env.action_space, squash=config.squash)
-    bound = partial(distributions.bound, env.action_space, squash=config.squash)
-    encode = partial(networks.encode, env.observation_space, flat=flat)
-    bounded_env = env._replace(step=lambda key, s, action: env.step(key, s, bound(action)))
-    envs = vectorize(bounded_env, config.num_envs)
-
-    def progress(hp, num_updates):
-        return jnp.clip(num_updates / hp.total_updates, 0.0, 1.0)
+    agent = on_policy.make(env, torso, **vars(config))
 
     def optimizer(hp, num_updates):
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(hp, num_updates))
-        clip = optax.clip_by_global_norm(hp.max_grad_norm)
-        return together(optax.chain(clip, optax.adam(learning_rate, eps=hp.adam_eps)))
-
-    def see(state, obs):
-        x = encode(obs)
-        return stats.normalize(state.obs_stats, x) if config.normalize_obs else x
-
-    def collect(state, key, env_state, timestep, memory):
-        def explore(memory, key, obs, first, action_mask):
-            memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
-            action = distribution(outputs, action_mask=action_mask).sample(key)
-            return memory, action, {"outputs": outputs}
-
-        return rollout(envs, explore, key, env_state, timestep, memory, config.num_steps)
-
-    def observe(state, hp, batch):
-        if config.normalize_obs:
-            state = state.replace(obs_stats=stats.update(state.obs_stats, encode(batch.obs)))
-        if config.normalize_reward:
-            seen = stats.update_reward(state.reward_stats, batch.reward, batch.done, hp.gamma)
-            state = state.replace(reward_stats=seen)
-        return state
+        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
+        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        key, params_key, env_key, warmup_key = jax.random.split(key, 4)
-        env_state, timestep = envs.reset(env_key)
-        memory, x = net.initial_memory(config.num_envs), encode(timestep.obs)
-        params = networks.initialize(net, params_key, memory, x, timestep.first)
-        state = TrainState(
-            key=key,
-            params=params,
-            opt_state=optimizer(hp, 0).init(params),
-            env_state=env_state,
-            timestep=timestep,
-            memory=memory,
-            obs_stats=stats.init(x.shape[1:]) if config.normalize_obs else (),
-            reward_stats=stats.init_reward(config.num_envs) if config.normalize_reward else (),
-            num_updates=jnp.zeros((), jnp.int32),
-        )
-        if config.normalize_obs or config.normalize_reward:  # the first statistics, from a trial rollout
-            carry, batch = collect(state, warmup_key, env_state, timestep, memory)
-            state = observe(state, hp, batch)
-            state = state.replace(env_state=carry[0], timestep=carry[1], memory=carry[2])
-        return state
+        fields = agent.begin(key, hp.gamma)
+        opt_state = optimizer(hp, 0).init(fields["params"])
+        return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
 
     def loss(params, hp, batch, now):
-        network = partial(net.apply, params)
-        outputs, value = networks.unroll(network, batch["memory"], batch["x"], batch["first"])
-        pi = distribution(outputs, action_mask=batch.get("action_mask"))
+        outputs, value = agent.evaluate(params, batch)
+        pi = agent.distribution(batch, outputs)
         log_ratio = pi.log_prob(batch["action"]) - batch["log_prob"]
         advantages = batch["advantages"]
         if config.normalize_advantages:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            advantages = on_policy.standardize(advantages)
         policy_loss = -objective.apply(hp.objective, log_ratio, advantages, now).mean()
         error = jnp.square(value - batch["targets"])
         if config.clip_value:
@@ -191,60 +125,24 @@ def make(
 
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
-        now, optim = progress(hp, state.num_updates), optimizer(hp, state.num_updates)
-        carry, batch = collect(state, rollout_key, state.env_state, state.timestep, state.memory)
-        env_state, timestep, memory = carry
-        x, next_x = see(state, batch.obs), see(state, batch.next_obs)
-        network = partial(net.apply, state.params)
-        value, next_value = networks.values(network, batch.memory, memory, x, batch.first, next_x)
-        scale = partial(stats.scale_reward, state.reward_stats)
-        reward = scale(batch.reward) if config.normalize_reward else batch.reward
-        ends = batch.terminated, batch.truncated
-        advantages = gae(reward, value, next_value, *ends, hp.gamma, hp.gae_lambda)
-        pi = distribution(batch.extras["outputs"], action_mask=batch.info.get("action_mask"))
-        data = {
-            "obs": batch.obs,
-            "first": batch.first,
-            "action": batch.action,
-            "log_prob": pi.log_prob(batch.action),
-            "value": value,
-            "advantages": advantages,
-            "targets": advantages + value,
-        }
-        if "action_mask" in batch.info:
-            data["action_mask"] = batch.info["action_mask"]
-        if not config.memory_size:  # nothing is remembered: every step is a sequence of its own
-            data = jax.tree.map(lambda leaf: leaf.reshape((1, -1, *leaf.shape[2:])), data)
+        now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
+        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
 
-        def sgd_step(carry, chosen):
+        def sgd_step(carry, columns):
             params, opt_state = carry
-            minibatch = jax.tree.map(lambda leaf: leaf[:, chosen], data)
-            minibatch["x"] = see(state, minibatch.pop("obs"))  # as small as they are until here
-            minibatch["memory"] = jax.tree.map(lambda m: m[chosen], state.memory)
+            minibatch = agent.batch(state, data, columns)
             grads, metrics = jax.grad(jax.named_scope("loss")(loss), has_aux=True)(params, hp, minibatch, now)
             metrics["grad/norm"] = optax.tree.norm(grads)
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        minibatches = shuffle(shuffle_key, columns, config.num_epochs, config.num_minibatches)
-        learned, metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), minibatches)
-        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(batch.info, batch.done)
-        metrics["value/explained_variance"] = 1.0 - advantages.var() / (data["targets"].var() + 1e-8)
-        state = observe(state, hp, batch).replace(
-            key=key,
-            params=learned[0],
-            opt_state=learned[1],
-            env_state=env_state,
-            timestep=timestep,
-            memory=memory,
-            num_updates=state.num_updates + 1,
-        )
-        return state, metrics
-
-    def act(state, memory, key, obs, first, action_mask=None):
-        memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
-        pi = distribution(outputs, action_mask=action_mask)
-        return memory, bound(pi.mode() if config.greedy else pi.sample(key))
+        start = (state.params, state.opt_state)
+        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
+        (params, opt_state), metrics = jax.lax.scan(sgd_step, start, minibatches)
+        fields |= {"key": key, "params": params, "opt_state": opt_state}
+        state = state.replace(**fields, num_updates=state.num_updates + 1)
+        return state, jax.tree.map(jnp.mean, metrics) | seen
 
     hparams = Hparams(objective=objective.params)
-    return Algorithm(init, update, act, hparams, steps_per_update=config.num_envs * config.num_steps)
+    steps_per_update = config.num_envs * config.num_steps
+    return Algorithm(init, update, agent.act, hparams, steps_per_update)

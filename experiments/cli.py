@@ -183,20 +183,20 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
 
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs, objectives
+    from jaxrl import envs
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
     from jaxrl.names import lookup
 
     module = runs.algorithm(algorithm)
+    objective_name = runs.objective_name(module, objective_name)
     entry = lookup("environment", envs.REGISTRY, environment)
-    params = runs.objective_given(objective_name)[1].params
-    # Weights are no options: `runs.with_objective` puts them back.
-    params = params if runs.is_typed(params) else objectives.Nothing()
-    chosen = preset(algorithm, environment)
+    chosen = preset(algorithm, environment, objective_name)
     config_default = module.Config(**chosen.config)
-    hp_default = module.Hparams(**chosen.hparams, objective=params)
+    own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
+    hp_default = runs.with_values(module.Hparams(**own), chosen.hparams)
+    of_objective = str if objective_name else _hidden(str)
     env_fields = [(name, type(value), value) for name, value in entry.params().items()]
     if entry.max_steps is not None:
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
@@ -212,7 +212,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`, or a file of one
+        objective: of_objective = objective_name  # policy objective, see `jaxrl list objectives`, or a file
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
@@ -256,7 +256,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
         raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
     use_cores()
-    options = options_of(algorithm, environment, _value_of("--objective", argv, "ppo"))
+    options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)
@@ -754,6 +754,12 @@ def _positional():
     import tyro
 
     return tyro.conf.Positional
+
+
+def _hidden(kind: type):
+    import tyro
+
+    return Annotated[kind, tyro.conf.Suppress]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """Config and hyperparameters where they differ from the algorithm's defaults, and a budget."""
+    """Config and hyperparameters where they differ from the algorithm's defaults, and a budget.
+
+    A parameter of the objective is named as on the command line: `objective.anneal`.
+    """
 
     config: dict[str, Any]
     hparams: dict[str, Any]
@@ -33,7 +36,41 @@ BRAX = {
     **NORMALIZED,
 }
 
+CARTPOLE = Preset(
+    {"num_envs": 8, "num_steps": 64},
+    {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
+    300_000,
+)
+PENDULUM = Preset(
+    {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
+    {"learning_rate": 1e-3, "gamma": 0.95},
+    300_000,
+)
+QUIET = PENDULUM._replace(hparams={**PENDULUM.hparams, "ent_coef": 0.0})
+BESIDE_PPO: dict[tuple[str, str], Preset] = {
+    ("fixpo", "CartPole-v1"): CARTPOLE,
+    ("fixpo", "Pendulum-v1"): QUIET,
+    ("ppo_kl", "CartPole-v1"): CARTPOLE,
+    ("ppo_kl", "Pendulum-v1"): QUIET,
+    # The policy of TRPO has one step per rollout, as long where there is nothing left to learn: larger ones.
+    ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 16, "num_steps": 128}),
+    ("trpo", "Pendulum-v1"): PENDULUM._replace(config={**PENDULUM.config, "num_steps": 128}),
+    ("vmpo", "CartPole-v1"): CARTPOLE._replace(steps=500_000),
+    ("vmpo", "Pendulum-v1"): PENDULUM._replace(steps=500_000),
+    ("a2c", "CartPole-v1"): Preset(
+        {"num_envs": 8, "num_steps": 16, "normalize_advantages": True},
+        {"learning_rate": 3e-3, "gamma": 0.98, "ent_coef": 0.0},
+        500_000,
+    ),
+    ("a2c", "Pendulum-v1"): Preset(
+        {"num_envs": 16, "num_steps": 8, "activation": "relu", "normalize_advantages": True, **NORMALIZED},
+        {"learning_rate": 3e-3, "gamma": 0.9, "ent_coef": 0.0},
+        1_000_000,
+    ),
+}
+
 PRESETS: dict[tuple[str, str], Preset] = {
+    **BESIDE_PPO,
     ("ppo", "CartPole-v1"): Preset(
         {"num_envs": 8, "num_steps": 64},
         {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
@@ -43,6 +80,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "Pendulum-v1"): Preset(
         {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
         {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},
+        500_000,
+    ),
+    # Without any divergence at the start, as published, the first steps are so long that most seeds are lost.
+    ("ppo --objective mdpo", "Pendulum-v1"): Preset(
+        {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
+        {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0, "objective.anneal": 0.0},
         500_000,
     ),
     # Wide actions at the start: the goal must be reached by chance before not moving looks best.
@@ -88,6 +131,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
 ANY = Preset({}, {}, 1_000_000)
 
 
-def preset(algorithm: str, environment: str) -> Preset:
-    """The preset of an environment, or the algorithm's defaults."""
-    return PRESETS.get((algorithm, environment), ANY)
+def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
+    """The preset of an environment, if there is one that of the objective, or the algorithm's defaults."""
+    own = PRESETS.get((f"{algorithm} --objective {objective}", environment))
+    return own or PRESETS.get((algorithm, environment), ANY)

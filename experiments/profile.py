@@ -635,7 +635,9 @@ def options(algorithm: str, environment: str, objective_name: str) -> type:
         json: bool = False  # print one JSON object instead of a table
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`, or a file of one
+        objective: kind["objective"] = default[
+            "objective"
+        ]  # policy objective, see `jaxrl list objectives`, or a file
         config: kind["config"] = default["config"]  # what compiles
         hp: kind["hp"] = default["hp"]  # what is traced
         env: kind["env"] = default["env"]  # parameters of the environment
@@ -659,7 +661,7 @@ def command(argv: list[str]) -> int:
         objective=objective,
         config=chosen.config,
         hparams=hparams,
-        steps=preset(algorithm, environment).steps,
+        steps=preset(algorithm, environment, chosen.objective).steps,
         seed=chosen.seed,
         seeds=chosen.seeds,
         intervals=1,

@@ -134,8 +134,9 @@ class Spec:
         for name, value in was.items():  # as before there were any: old checkpoints are still this run's
             if getattr(self, name) == value:
                 del data[name]
-        objective = data["hparams"]["objective"]
-        data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)
+        if self.objective:
+            objective = data["hparams"]["objective"]
+            data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)
         return data
 
 
@@ -159,7 +160,7 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
 def hparam_names(hparams: Any) -> dict[str, float]:
     """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
     found = {name: value for name, value in vars(hparams).items() if name != "objective"}
-    found |= dict(_numbers("objective", hparams.objective))
+    found |= dict(_numbers("objective", getattr(hparams, "objective", ())))
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
 
@@ -188,14 +189,16 @@ def from_json(data: dict[str, Any]) -> Spec:
         module = algorithm(data["algorithm"])
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
         hparams = dict(data["hparams"])
-        hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
+        if data["objective"]:
+            hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
         parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
-    for part in (spec, spec.config, spec.hparams, *_parts_of(spec.hparams.objective)):
+    inner = _parts_of(spec.hparams.objective) if spec.objective else []
+    for part in (spec, spec.config, spec.hparams, *inner):
         for name, kind in typing.get_type_hints(type(part)).items():
             if not _fits(getattr(part, name), kind):
                 raise ValueError(f"{name} = {getattr(part, name)!r} in the run.json must be {_said(kind)}")
@@ -281,8 +284,16 @@ def is_file(name: str) -> bool:
 
 def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
     """The name of the objective that `--objective` says, and hyperparameters with its weights, if any."""
+    if not text:  # the algorithm has one of its own
+        return text, hparams
     name, given = objective_given(text)
     return name, hparams if is_typed(given.params) else hparams.replace(objective=given.params)
+
+
+def typed_params(text: str) -> Any:
+    """The parameters of an objective that a command line can hold: `with_objective` puts weights back."""
+    params = objective_given(text)[1].params
+    return params if is_typed(params) else objectives.Nothing()
 
 
 def is_typed(params: Any) -> bool:
@@ -301,6 +312,26 @@ def objective_given(text: str) -> tuple[str, Objective]:
     if text in objectives.LEARNED:
         raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
     return text, objective(text)
+
+
+def objective_name(module, name: str = "") -> str:
+    """The name of the objective that an algorithm maximises, "ppo" if none is chosen; "" if it has its own.
+
+    Raises:
+      ValueError: one is chosen for an algorithm that has its own.
+    """
+    if "objective" in module.Hparams.__dataclass_fields__:
+        return name or "ppo"
+    if name:
+        short = module.__name__.rpartition(".")[2]
+        raise ValueError(f"{short} has an objective of its own: leave --objective {name} out, or take ppo")
+    return ""
+
+
+def make(spec: Spec, env) -> Algorithm:
+    """The algorithm of a Spec, for one agent in `env`."""
+    chosen = (objective(spec.objective),) if spec.objective else ()
+    return algorithm(spec.algorithm).make(env, spec.config, *chosen)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -346,7 +377,7 @@ def build(spec: Spec) -> Programs:
     of_agents = None if split else mesh
     lane_env = spec.lane_env()
     env = envs.make(spec.environment, **spec.env_of(0))
-    single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+    single = make(spec, env)
     own = in_own_env(spec, single) if lane_env else single
     algo = train.population(own, bool(spec.trials or spec.search), of_agents, spec.chunk)
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
@@ -395,8 +426,10 @@ def build(spec: Spec) -> Programs:
 # not in `make`: a population or a meta-learner traces its values.
 POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
 POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
-NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope")
-SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal")
+POSITIVE += ("max_kl", "kl_margin", "kl_target", "eta", "eps_eta", "eps_alpha", "eps_alpha_std")
+NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope", "damping")
+NOT_NEGATIVE += ("kl_coef", "kl_coef_lr", "multiplier_lr")
+SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal", "backtrack")
 
 
 def check_numbers(spec: Spec) -> None:
@@ -444,7 +477,7 @@ def in_own_env(spec: Spec, algo: Algorithm) -> Algorithm:
 
     def made(hp):
         env = envs.make(spec.environment, **{**spec.env, **hp.env})
-        return algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+        return make(spec, env)
 
     return algo._replace(
         init=lambda key, hp: made(hp).init(key, hp.agent),
@@ -456,8 +489,7 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
     """Whether a parameter of the environment can differ between the lanes of one program."""
     try:
         env = envs.make(spec.environment, **{**spec.env, name: value})
-        algo = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
-        algo = in_own_env(spec, algo)
+        algo = in_own_env(spec, make(spec, env))
 
         def two_updates(key, value):
             hp = InEnv(spec.hparams, {name: value})

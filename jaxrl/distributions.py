@@ -78,11 +78,63 @@ def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Dist
     return parts[0] if treedef == jax.tree.structure(0) else _joint(parts, treedef)
 
 
+def kl(space: PyTree, outputs, other_outputs, action_mask=None) -> jax.Array:
+    """The exact divergence KL(p || q) of the distributions that two sets of outputs describe.
+
+        categorical:  sum_a p(a) (log p(a) - log q(a))
+        Gaussian:     sum_i [(mu_p - mu_q)^2 / std_q^2 + exp(2 d) - 1 - 2 d] / 2,   d = log std_p - log std_q
+
+    The parts of MultiDiscrete and of a pytree add up. To squash the actions changes nothing: a divergence
+    is the same after any invertible map. Kullback and Leibler 1951. https://doi.org/10.1214/aoms/1177729694
+
+    Args:
+      outputs, other_outputs: of p and of q, `[..., num_outputs(space) + num_log_stds(space)]` as for `make`.
+      action_mask: true where an action is allowed, to both, as for `make`.
+
+    Returns:
+      `[...]`, never negative but for rounding.
+    """
+    total, at, std_at = 0.0, 0, num_outputs(space)
+    for leaf in jax.tree.leaves(space):
+        width = _width(leaf)
+        p, q = (x[..., at : at + width] for x in (outputs, other_outputs))
+        at += width
+        if isinstance(leaf, Box):
+            log_p, log_q = (x[..., std_at : std_at + width] for x in (outputs, other_outputs))
+            std_at += width
+            total += _gaussian_kl(p, log_p, q, log_q)
+        else:
+            total += _categorical_kl(
+                leaf.nvec if isinstance(leaf, MultiDiscrete) else (leaf.n,), p, q, action_mask
+            )
+    return total
+
+
+def _categorical_kl(sizes, p, q, mask):
+    ends = np.cumsum(sizes)[:-1]
+    masks = [None] * len(sizes) if mask is None else jnp.split(mask, ends, axis=-1)
+    total = 0.0
+    for own, other, allowed in zip(jnp.split(p, ends, axis=-1), jnp.split(q, ends, axis=-1), masks):
+        log_p, log_q = (jax.nn.log_softmax(_masked(x, allowed)) for x in (own, other))
+        total += (jnp.exp(log_p) * (log_p - log_q)).sum(-1)
+    return total
+
+
+def _gaussian_kl(mean_p, log_p, mean_q, log_q):
+    wider = 2.0 * (log_p - log_q)
+    shift = jnp.square((mean_p - mean_q) * jnp.exp(-log_q))
+    return 0.5 * (shift + jnp.expm1(wider) - wider).sum(-1)
+
+
+def _masked(logits, mask):
+    # Finite, so that 0 * log 0 stays 0 in the entropy and in its gradient.
+    return logits if mask is None else jnp.where(mask, logits, -1e9)
+
+
 def _categorical(logits, mask) -> Distribution:
     from distrax import Categorical
 
-    if mask is not None:  # finite, so that 0 * log 0 stays 0 in the entropy and in its gradient
-        logits = jnp.where(mask, logits, -1e9)
+    logits = _masked(logits, mask)
     inner = Categorical(logits=logits)
     # distrax's `sample` looks at every draw for a `nan` first, which takes longer than to draw.
     sample = partial(jax.random.categorical, logits=logits)

@@ -1,6 +1,7 @@
 """What optimizers of optax are given to work on."""
 
 import jax
+import jax.numpy as jnp
 import optax
 
 FEW = 2**15  # parameters; beyond, to copy them costs more than the operations that it saves
@@ -23,3 +24,44 @@ def together(optimizer: optax.GradientTransformation) -> optax.GradientTransform
         lambda params: chosen(params).init(params),
         lambda updates, state, params=None: chosen(updates).update(updates, state, params),
     )
+
+
+def progress(num_updates, total_updates):
+    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1."""
+    return jnp.clip(num_updates / total_updates, 0.0, 1.0)
+
+
+def clipped_adam(learning_rate, eps, max_grad_norm) -> optax.GradientTransformation:
+    """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
+    return together(optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps)))
+
+
+def conjugate_gradient(product, b: jax.Array, num_iterations: int) -> jax.Array:
+    """Solves A x = b for a positive definite A that is known by its products alone, from x = 0.
+
+    Once the residual is nothing but rounding, x stays. Hestenes and Stiefel 1952.
+    https://doi.org/10.6028/jres.049.044
+
+    Args:
+      product: `(v) -> A v` on vectors `[D]`.
+      b: `[D]`.
+      num_iterations: `D` of them reach the solution, but for rounding.
+
+    Returns:
+      x `[D]`.
+    """
+
+    def iterate(carry, _):
+        x, residual, direction, square = carry
+        moved = product(direction)
+        curvature = direction @ moved
+        going = (square > 1e-12 * (b @ b)) & (curvature > 0.0)
+        step = jnp.where(going, square / jnp.where(going, curvature, 1.0), 0.0)
+        x, residual = x + step * direction, residual - step * moved
+        new_square = residual @ residual
+        share = jnp.where(going, new_square / jnp.where(going, square, 1.0), 0.0)
+        return (x, residual, residual + share * direction, new_square), None
+
+    start = (jnp.zeros_like(b), b, b, b @ b)
+    (x, *_), _ = jax.lax.scan(iterate, start, length=num_iterations)
+    return x

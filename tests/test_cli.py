@@ -552,10 +552,10 @@ def test_a_command_leaves_the_garbage_collector_as_it_was(command):
 
 def test_lists(command):
     for what, words in {
-        "algos": ["ppo", "Proximal Policy Optimization"],
+        "algos": ["ppo ", "Proximal Policy Optimization", "a2c", "fixpo", "ppo_kl", "trpo", "vmpo"],
         "envs": ["CartPole-v1", "gymnax", "probe/memory"],
         "objectives": ["ppo", "dpo", "Discovered"],
-        "presets": ["ppo CartPole-v1"],
+        "presets": ["ppo CartPole-v1", "ppo --objective mdpo Pendulum-v1"],
         "all": ["algos", "envs", "objectives", "presets", "CartPole-v1"],
     }.items():
         status, output, errors = command("list", what)
@@ -813,3 +813,29 @@ def test_the_last_objective_that_is_named_counts(tmp_path):
     assert cli.main(["train", "ppo", "CartPole-v1", *flags.split()]) == 2
     options = cli.train_options("ppo", "CartPole-v1", cli._value_of("--objective", flags.split(), "ppo"))
     assert options().hp.objective.alpha == 2.0
+
+
+def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
+    """It trains, resumes, is evaluated and rendered from its folder, and offers no objective."""
+    path = tmp_path / "run"
+    sizes = ["--steps", 64, "--intervals", 2, "--eval-episodes", 1]
+    sizes += ["--config.num-envs", 4, "--config.num-steps", 8]
+    assert command("train", "a2c", "CartPole-v1", *sizes, "--out", path)[0] == 0
+    assert json.loads((path / "run.json").read_text())["spec"]["objective"] == ""
+    assert "complete already" in command("resume", path)[1]
+    assert json.loads(command("evaluate", path, "--episodes", 2, "--json")[1])["mean"] > 0
+    assert command("render", path, "--max-steps", 5)[0] == 0
+    assert "--objective" not in command("train", "a2c", "CartPole-v1", "--help")[1]
+    for flags in (["--objective", "dpo"], ["--objective=ppo"]):
+        refused(["train", "trpo", "CartPole-v1", *flags], "trpo has an objective of its own", "leave")
+    for flag, value in (("max-kl", "0"), ("damping", "-1"), ("backtrack", "1.5")):
+        refused(["train", "trpo", "CartPole-v1", f"--hp.{flag}", value], flag.replace("-", "_"), value)
+
+
+def test_an_objective_has_a_preset_of_its_own_or_that_of_the_algorithm():
+    usual = presets.preset("ppo", "Pendulum-v1")
+    assert presets.preset("ppo", "Pendulum-v1", "spo") is usual
+    assert presets.preset("ppo", "Pendulum-v1", "mdpo") is not usual
+    options = cli.train_options("ppo", "Pendulum-v1", "mdpo")()
+    assert options.hp.objective == objectives.mdpo(anneal=0.0).params
+    assert presets.preset("trpo", "Acrobot-v1") is presets.ANY

@@ -402,3 +402,75 @@ def test_one_space_in_a_list_is_still_a_pytree():
     action = jax.eval_shape(pi.sample, jax.random.key(0))
     assert isinstance(action, list)
     assert jax.eval_shape(pi.log_prob, action).shape == (4,)
+
+
+# ---------------------------------------------------------------------------------------------------
+# Divergences
+
+
+def kl_of(space, p, q, action_mask=None):
+    return np.asarray(jax.jit(partial(distributions.kl, space))(p, q, action_mask=action_mask))
+
+
+def test_divergences_of_categoricals_are_those_of_scipy():
+    p, q = random(4, 9, seed=20, scale=3.0), random(4, 9, seed=21, scale=3.0)
+    theirs = stats.entropy(slow.categorical(p), slow.categorical(q), axis=-1)
+    np.testing.assert_allclose(kl_of(Discrete(9), p, q), theirs, rtol=1e-4)
+    np.testing.assert_allclose(slow.categorical_kl(slow.categorical(p), slow.categorical(q)), theirs)
+    parts = [[slow.categorical(x[:, i:j]) for x in (p, q)] for i, j in ((0, 2), (2, 6), (6, 9))]
+    theirs = sum(stats.entropy(*pair, axis=-1) for pair in parts)
+    np.testing.assert_allclose(kl_of(MultiDiscrete((2, 4, 3)), p, q), theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize("space", [Discrete(6), MultiDiscrete((2, 4))], ids=["discrete", "multi"])
+def test_forbidden_actions_have_no_part_in_a_divergence(space):
+    """Nor in its gradient, whatever the network says of them."""
+    mask = np.ones((3, 6), bool)
+    mask[0, [0, 3]] = mask[1, [1, 4, 5]] = False
+    p, q = random(3, 6, seed=22, scale=5.0), random(3, 6, seed=23, scale=5.0)
+    cuts = ((0, 6),) if isinstance(space, Discrete) else ((0, 2), (2, 6))
+    chosen = [[slow.categorical(x[:, i:j], mask[:, i:j]) for x in (p, q)] for i, j in cuts]
+    ours = kl_of(space, p, q, mask)
+    np.testing.assert_allclose(ours, sum(slow.categorical_kl(*pair) for pair in chosen), rtol=1e-3, atol=1e-5)
+    np.testing.assert_array_equal(kl_of(space, p + 9.0 * ~mask, q - 30.0 * ~mask, mask), ours)
+    slope = jax.jit(jax.grad(lambda q: distributions.kl(space, p, q, action_mask=mask).sum()))(q)
+    assert np.isfinite(slope).all() and (np.asarray(slope)[~mask] == 0.0).all()
+
+
+@pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
+def test_divergences_of_gaussians_are_those_of_distrax(space):
+    from distrax import MultivariateNormalDiag
+
+    size = int(np.prod(space.shape))
+    p, q = random(5, 2 * size, seed=24), random(5, 2 * size, seed=25)
+    theirs = MultivariateNormalDiag(p[:, :size], np.exp(p[:, size:])).kl_divergence(
+        MultivariateNormalDiag(q[:, :size], np.exp(q[:, size:]))
+    )
+    np.testing.assert_allclose(kl_of(space, p, q), theirs, rtol=1e-4)
+    definition = slow.gaussian_kl(p[:, :size], np.exp(p[:, size:]), q[:, :size], np.exp(q[:, size:]))
+    np.testing.assert_allclose(definition, theirs, rtol=1e-4)
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_a_divergence_is_the_mean_of_log_ratios(squash):
+    """By draws, over a pytree; squashed or not, for the slope of the tanh cancels."""
+    space = {
+        "arm": Box(-1.0, 3.0, (2,)),
+        "gear": Discrete(4),
+        "more": (MultiDiscrete((2, 3)), Box(0.0, 1.0, ())),
+    }
+    p, q = random(15, seed=26, scale=0.5), random(15, seed=27, scale=0.5)
+    one, other = (distributions.make(space, jnp.asarray(x), squash=squash) for x in (p, q))
+    actions = draws(one, 20_000)
+    ratios = np.asarray(jax.jit(jax.vmap(lambda a: one.log_prob(a) - other.log_prob(a)))(actions))
+    assert kl_of(space, p, q) == pytest.approx(ratios.mean(), abs=4 * ratios.std() / np.sqrt(20_000))
+    assert kl_of(space, p, q) > 0.3
+
+
+def test_a_divergence_from_itself_is_nothing_and_flat():
+    space = (Discrete(3), Box(-1.0, 1.0, (2,)))
+    p = random(100, 7, seed=28)
+    value, slope = jax.jit(jax.value_and_grad(lambda q: distributions.kl(space, p, q).sum()))(p)
+    assert abs(float(value)) < 1e-5 and np.abs(slope).max() < 1e-6
+    nearly = p + 1e-3 * random(100, 7, seed=29)
+    assert (kl_of(space, p, nearly) > -1e-7).all()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ALGORITHMS
+from conftest import ALGORITHMS, config_of
 
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
@@ -15,12 +15,18 @@ SEEDS = 4
 GAMMA = 0.9
 
 
-def trained(env_name, updates=60, env=None, **config):
+# One gradient step or one short step of the policy per update: more of them, or longer ones.
+MORE_UPDATES = {"a2c": 5, "vmpo": 2}
+HPARAMS = {"trpo": {"max_kl": 0.05}}
+
+
+def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
     """States `[P]` of seeds trained in a probe world, and their algorithm."""
-    module = ALGORITHMS["ppo"]
+    module, updates = ALGORITHMS[algo_name], updates * MORE_UPDATES.get(algo_name, 1)
     sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **config}
-    algo = module.make(env or envs.make(env_name), module.Config(**sizes))
+    algo = module.make(env or envs.make(env_name), config_of(module, **sizes))
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.9, total_updates=float(updates), gamma=GAMMA)
+    hp = hp.replace(**HPARAMS.get(algo_name, {}))
     keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
     state, metrics = jax.jit(jax.vmap(lambda key: train.run(algo, key, hp, updates)))(keys)
     return algo, state, metrics
@@ -62,6 +68,53 @@ def test_a_time_limit_is_no_death(max_steps):
     env = envs.make("probe/truncation", max_steps=max_steps)
     _, states, _ = trained("probe/truncation", updates=150, env=env)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
+
+
+# Where values have the same code, three worlds say of each algorithm whether it uses them rightly.
+OTHERS = sorted(set(ALGORITHMS) - {"ppo"})
+
+
+@pytest.mark.parametrize("algo_name", OTHERS)
+def test_the_others_know_a_time_limit_from_a_death(algo_name):
+    _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
+    np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
+
+
+@pytest.mark.parametrize("algo_name", OTHERS)
+def test_the_others_find_an_action_and_its_value(algo_name):
+    algo, states, _ = trained("probe/action-from-obs", algo_name=algo_name)
+    np.testing.assert_allclose(returns(algo, states, envs.make("probe/action-from-obs")), 1.0, atol=0.05)
+    np.testing.assert_allclose(values(states, [[-1.0], [1.0]]), 1.0, atol=0.2)
+
+
+@pytest.mark.parametrize("algo_name", OTHERS)
+def test_the_others_find_a_continuous_action(algo_name):
+    algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
+    assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo_name", OTHERS)
+@pytest.mark.parametrize(
+    ("name", "best", "config"),
+    [
+        ("action", 1.0, {}),
+        ("multidiscrete", 1.0, {}),
+        ("action-mask", 4.0, {}),
+        ("memory", 1.0, {"memory_size": 16}),
+    ],
+)
+def test_the_others_reach_the_best_return(name, best, config, algo_name):
+    updates = 100 if name == "memory" else 60
+    algo, states, _ = trained(f"probe/{name}", updates=updates, algo_name=algo_name, **config)
+    np.testing.assert_allclose(returns(algo, states, envs.make(f"probe/{name}")), best, atol=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algo_name", OTHERS)
+def test_the_others_discount(algo_name):
+    _, states, _ = trained("probe/discount", algo_name=algo_name)
+    np.testing.assert_allclose(values(states, [[0.0], [1.0]]), np.tile([GAMMA, 1.0], (SEEDS, 1)), atol=0.05)
 
 
 @pytest.mark.parametrize(

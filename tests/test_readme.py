@@ -60,7 +60,7 @@ def test_training_commands_parse():
         found = re.search(r"jaxrl train (\S+) (\S+) ?([^#]*)", line)
         if found:
             algorithm, environment, flags = found.groups()
-            objective = "dpo" if "--objective dpo" in flags else "ppo"
+            objective = "dpo" if "--objective dpo" in flags else ""
             options = cli.train_options(algorithm, environment, objective)
             cli.parse(options, flags.split(), "jaxrl train")
 

@@ -29,3 +29,17 @@ def squashed_entropy(mean, std, low, high, points=200_001):
     slope = (high - low) / 2 / np.cosh(x) ** 2
     log_density = stats.norm.logpdf(x, mean, std) - np.log(slope)
     return -np.trapezoid(stats.norm.pdf(x, mean, std) * log_density, x)
+
+
+def categorical_kl(p, q):
+    """sum p log(p / q) over the last axis, in which what p rules out has no part."""
+    p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
+    terms = [np.where(a > 0, a * np.log(np.where(a > 0, a / b, 1.0)), 0.0) for a, b in zip(p, q)]
+    return np.sum(terms, axis=-1)
+
+
+def gaussian_kl(mean_p, std_p, mean_q, std_q):
+    """E_p[log p(X) - log q(X)] of Gaussians with independent parts on the last axis, moment by moment."""
+    mean_p, std_p, mean_q, std_q = (np.asarray(x, np.float64) for x in (mean_p, std_p, mean_q, std_q))
+    surprise_q = np.log(std_q) + (std_p**2 + (mean_p - mean_q) ** 2) / (2 * std_q**2)
+    return (surprise_q - np.log(std_p) - 0.5).sum(-1)

@@ -1,0 +1,202 @@
+"""TRPO: Trust Region Policy Optimization, a natural gradient step that is searched along until it holds.
+
+    maximise  L = E[ r A ]   subject to   D = E[ KL(pi_old(.|s), pi(.|s)) ] <= max_kl
+    x = (F + damping I)^-1 g,   g = dL/dparams,   F = d^2 D/dparams^2, both at pi_old
+    params <- params + b^i sqrt(2 max_kl / x.(F + damping I)x) x
+
+`i` is the first of 0, 1, ... for which L has grown and D <= max_kl; without one the policy stays as it was.
+x is found by conjugate gradients from products with F alone. The divergence is exact, r = pi(a|s) /
+pi_old(a|s), A = GAE(gamma, gae_lambda) with mean 0 and variance 1. The value function, a network of its own,
+learns by Adam. Schulman et al. 2015, https://arxiv.org/abs/1502.05477. Axes: `T` num_steps, `N` num_envs.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from jaxrl import on_policy
+from jaxrl.optimizers import clipped_adam, conjugate_gradient, progress
+from jaxrl.spaces import require_counts
+from jaxrl.types import Algorithm, Env
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What compiles: counts, shapes and switches."""
+
+    num_envs: int = 8  # environments side by side
+    num_steps: int = 128  # steps in each environment between two updates
+    num_epochs: int = 10  # passes of the value function over the steps of an update
+    num_minibatches: int = 8  # gradient steps of the value function per pass
+    cg_iterations: int = 10  # of conjugate gradients, for the direction of the policy's step
+    max_backtracks: int = 10  # shorter steps that are tried
+    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
+    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
+    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
+    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
+    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
+    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    normalize_obs: bool = False  # by running mean and variance, frozen within an update
+    normalize_reward: bool = False  # by the running scale of the discounted return
+    greedy: bool = True  # evaluate with the most likely action instead of a draw
+
+
+@struct.dataclass
+class Hparams:
+    """What is traced: vary it in a population, differentiate by it, evolve it."""
+
+    max_kl: float = 0.01  # mean divergence of the new policy from the old one, at most
+    damping: float = 0.1  # added to the diagonal of the Fisher matrix
+    backtrack: float = 0.8  # what a step that did not hold is multiplied by
+    learning_rate: float = 1e-3  # of the value function's Adam, at the start
+    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    total_updates: float = 489.0  # updates from progress 0 to 1, for all that is annealed
+    adam_eps: float = 1e-5  # of Adam
+    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
+    gamma: float = 0.99  # discount per step
+    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+
+
+@struct.dataclass
+class TrainState:
+    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+
+    key: jax.Array
+    params: Any
+    opt_state: Any
+    env_state: Any
+    timestep: Any
+    memory: Any
+    obs_stats: Any
+    reward_stats: Any
+    num_updates: jax.Array
+
+
+def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
+    """TRPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+
+    Args:
+      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+
+    Raises:
+      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+    """
+    require_counts(
+        config, "num_envs", "num_steps", "num_epochs", "num_minibatches", "cg_iterations", "max_backtracks"
+    )
+    # Two torsos: else a step of the value function would move the policy out of its region.
+    agent = on_policy.make(env, torso, shared_torso=False, **vars(config))
+
+    def optimizer(hp, num_updates):
+        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
+        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+
+    def init(key, hp):
+        fields = agent.begin(key, hp.gamma)
+        opt_state = optimizer(hp, 0).init(split(fields["params"])[1])
+        return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
+
+    def gain(batch, outputs):
+        """`L(pi) - L(pi_old)`."""
+        log_ratio = agent.distribution(batch, outputs).log_prob(batch["action"]) - batch["log_prob"]
+        return (jnp.expm1(log_ratio) * on_policy.standardize(batch["advantages"])).mean()
+
+    def policy_step(params, hp, batch):
+        """The parameters after the step, and what became of it."""
+        actor, critic = split(params)
+        start, unravel = ravel_pytree(actor)
+
+        def outputs_of(vector):
+            return agent.evaluate(joined(unravel(vector), critic), batch)[0]
+
+        # F = J' H J: at pi_old D has no slope, so its second derivative by the outputs is all there is.
+        outputs, jvp = jax.linearize(outputs_of, start)
+        vjp = jax.linear_transpose(jvp, start)
+        slope = jax.grad(lambda outputs: agent.kl(batch, outputs).mean())
+
+        def fisher(vector):
+            return vjp(jax.jvp(slope, (batch["outputs"],), (jvp(vector),))[1])[0] + hp.damping * vector
+
+        (gradient,) = vjp(jax.grad(lambda outputs: gain(batch, outputs))(outputs))
+        direction = conjugate_gradient(fisher, gradient, config.cg_iterations)
+        curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
+        step = jnp.sqrt(2.0 * hp.max_kl / curvature) * direction
+        # How short the step becomes is constant almost everywhere: gradients of an update need not see it.
+        constant = jax.lax.stop_gradient((critic, hp, batch, start, step))
+        accepted, share, kl, better = search(unravel, *constant)
+        metrics = {"policy/kl": kl, "policy/gain": better, "policy/accepted": accepted, "policy/share": share}
+        moved = unravel(start + jnp.where(accepted > 0.0, share * step, 0.0))
+        return joined(moved, critic), metrics
+
+    @jax.named_scope("search")
+    def search(unravel, critic, hp, batch, start, step):
+        """Whether a step has been accepted, its share of `step`, its divergence and its gain."""
+
+        def attempt(share):
+            outputs, _ = agent.evaluate(joined(unravel(start + share * step), critic), batch)
+            return agent.kl(batch, outputs).mean(), gain(batch, outputs)
+
+        def holds(kl, better):
+            return (kl <= hp.max_kl) & (better > 0.0)
+
+        def shorter(carry):
+            i, share, _, _ = carry
+            share = share * hp.backtrack
+            return i + 1, share, *attempt(share)
+
+        def goes_on(carry):
+            i, _, kl, better = carry
+            return ~holds(kl, better) & (i < config.max_backtracks)
+
+        one = jnp.ones(())
+        _, share, kl, better = jax.lax.while_loop(goes_on, shorter, (0, one, *attempt(one)))
+        accepted = holds(kl, better)
+        return tuple(jnp.where(accepted, x, 0.0) for x in (one, share, kl, better))
+
+    def value_loss(critic, actor, batch):
+        return on_policy.half_square(agent.evaluate(joined(actor, critic), batch)[1], batch["targets"])
+
+    def update(state, hp):
+        key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
+        optim = optimizer(hp, state.num_updates)
+        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+        whole = agent.batch(state, data)
+        params, told = policy_step(state.params, hp, whole)
+        actor, critic = split(params)
+
+        def value_step(carry, columns):
+            critic, opt_state = carry
+            minibatch = agent.batch(state, data, columns)
+            loss, grads = jax.value_and_grad(jax.named_scope("loss")(value_loss))(critic, actor, minibatch)
+            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, critic)
+            metrics = {"loss/value": loss, "grad/norm": optax.tree.norm(grads)}
+            return (optax.apply_updates(critic, updates), opt_state), metrics
+
+        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
+        (critic, opt_state), metrics = jax.lax.scan(value_step, (critic, state.opt_state), minibatches)
+        fields |= {"key": key, "params": joined(actor, critic), "opt_state": opt_state}
+        told["policy/entropy"] = agent.distribution(whole, whole["outputs"]).entropy().mean()
+        metrics = jax.tree.map(jnp.mean, metrics) | told | seen
+        return state.replace(**fields, num_updates=state.num_updates + 1), metrics
+
+    steps_per_update = config.num_envs * config.num_steps
+    return Algorithm(init, update, agent.act, Hparams(), steps_per_update)
+
+
+def split(params):
+    """The parameters of the policy and those of the value function."""
+    of = ({}, {})
+    for name, value in params["params"].items():
+        of[name.startswith("critic")][name] = value
+    return of
+
+
+def joined(actor, critic):
+    """The parameters of the whole network."""
+    return {"params": actor | critic}

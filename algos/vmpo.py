@@ -1,0 +1,179 @@
+"""V-MPO: on-policy Maximum a Posteriori Policy Optimization, by weighted likelihood of the better half.
+
+    params:       minimise  - sum_i psi_i log pi(a_i|s_i) + sum_k alpha_k D_k + vf_coef E[ 1/2 (V(s) - G)^2 ]
+    eta, alpha:   minimise  eta eps_eta + eta log mean_i exp(A_i / eta) + sum_k alpha_k (eps_k - D_k)
+    psi = softmax(A / eta);  i: the half of a minibatch where A is largest
+
+`D_1` is E[ KL(pi_old(.|s), pi(.|s)) ] with the standard deviations of pi_old, `D_2` that with its means (0
+for discrete actions). The temperature eta and the multipliers alpha_k learn by an Adam of their own and stay
+above 1e-8. Song et al. 2019, https://arxiv.org/abs/1909.12238. Here A = GAE(gamma, gae_lambda), G = A +
+V_old(s), and pi_old is the policy that collected, for all passes. Axes: `T` num_steps, `N` num_envs.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from jaxrl import distributions, on_policy
+from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.spaces import require_counts
+from jaxrl.types import Algorithm, Env
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What compiles: counts, shapes and switches."""
+
+    num_envs: int = 4  # environments side by side
+    num_steps: int = 128  # steps in each environment between two updates
+    num_epochs: int = 4  # passes over the steps of an update
+    num_minibatches: int = 4  # gradient steps per pass
+    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
+    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
+    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
+    shared_torso: bool = False  # one network for policy and value, up to the heads
+    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
+    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
+    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    normalize_obs: bool = False  # by running mean and variance, frozen within an update
+    normalize_reward: bool = False  # by the running scale of the discounted return
+    normalize_advantages: bool = True  # to mean 0 and variance 1, in each minibatch
+    greedy: bool = True  # evaluate with the most likely action instead of a draw
+
+
+@struct.dataclass
+class Hparams:
+    """What is traced: vary it in a population, differentiate by it, evolve it."""
+
+    learning_rate: float = 2.5e-4  # of Adam, at the start
+    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
+    adam_eps: float = 1e-5  # of Adam
+    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
+    gamma: float = 0.99  # discount per step
+    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = 0.5  # weight of the value loss
+    eps_eta: float = 0.1  # how far the weights may be from equal ones, as a divergence
+    eps_alpha: float = 0.01  # divergence of an update that alpha_1 holds: discrete actions, means
+    eps_alpha_std: float = 1e-3  # the same of alpha_2: standard deviations
+    eta: float = 1.0  # the temperature at the start
+    alpha: float = 1.0  # both multipliers at the start
+    multiplier_lr: float = 1e-2  # learning rate of the temperature and the multipliers
+
+
+@struct.dataclass
+class TrainState:
+    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+
+    key: jax.Array
+    params: Any
+    opt_state: Any
+    multipliers: Any
+    multiplier_opt_state: Any
+    env_state: Any
+    timestep: Any
+    memory: Any
+    obs_stats: Any
+    reward_stats: Any
+    num_updates: jax.Array
+
+
+def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
+    """V-MPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+
+    Args:
+      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+
+    Raises:
+      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+    """
+    require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
+    agent = on_policy.make(env, torso, **vars(config))
+    num_outputs = distributions.num_outputs(env.action_space)
+
+    def optimizer(hp, num_updates):
+        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
+        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+
+    def init(key, hp):
+        fields = agent.begin(key, hp.gamma)
+        start = {"eta": hp.eta, "alpha": hp.alpha, "alpha_std": hp.alpha}
+        multipliers = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), start)
+        return TrainState(
+            **fields,
+            opt_state=optimizer(hp, 0).init(fields["params"]),
+            multipliers=multipliers,
+            multiplier_opt_state=optax.adam(hp.multiplier_lr).init(multipliers),
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def divergences(batch, outputs):
+        """`D_1` and `D_2`."""
+        old, new = (jnp.split(x, [num_outputs], axis=-1) for x in (batch["outputs"], outputs))
+        mixed = [new[0], old[1]], [old[0], new[1]]
+        return tuple(agent.kl(batch, jnp.concatenate(parts, axis=-1)).mean() for parts in mixed)
+
+    def loss(params, multipliers, hp, batch):
+        outputs, value = agent.evaluate(params, batch)
+        pi = agent.distribution(batch, outputs)
+        weights, _ = weigh(batch["advantages"], multipliers["eta"])
+        policy_loss = -(weights * pi.log_prob(batch["action"])).sum()
+        kl, kl_std = divergences(batch, outputs)
+        penalty = multipliers["alpha"] * kl + multipliers["alpha_std"] * kl_std
+        value_loss = on_policy.half_square(value, batch["targets"])
+        entropy = pi.entropy().mean()
+        metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
+        metrics |= {"policy/kl": kl, "policy/kl_std": kl_std}
+        return policy_loss + penalty + hp.vf_coef * value_loss, metrics
+
+    def dual(multipliers, hp, advantages, kl, kl_std):
+        eta, alpha, alpha_std = (multipliers[name] for name in ("eta", "alpha", "alpha_std"))
+        held = alpha * (hp.eps_alpha - kl) + alpha_std * (hp.eps_alpha_std - kl_std)
+        return eta * (hp.eps_eta + weigh(advantages, eta)[1]) + held
+
+    def update(state, hp):
+        key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
+        optim, multiplier_optim = optimizer(hp, state.num_updates), optax.adam(hp.multiplier_lr)
+        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+
+        def sgd_step(carry, columns):
+            params, opt_state, multipliers, multiplier_opt_state = carry
+            minibatch = agent.batch(state, data, columns)
+            if config.normalize_advantages:
+                minibatch["advantages"] = on_policy.standardize(minibatch["advantages"])
+            grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
+            grads, metrics = grad(params, multipliers, hp, minibatch)
+            told = minibatch["advantages"], metrics["policy/kl"], metrics["policy/kl_std"]
+            own = jax.grad(dual)(multipliers, hp, *told)
+            metrics["grad/norm"] = optax.tree.norm(grads)
+            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            updates, multiplier_opt_state = multiplier_optim.update(own, multiplier_opt_state)
+            multipliers = optax.apply_updates(multipliers, updates)
+            multipliers = jax.tree.map(lambda x: jnp.maximum(x, 1e-8), multipliers)
+            return (params, opt_state, multipliers, multiplier_opt_state), metrics
+
+        names = ("params", "opt_state", "multipliers", "multiplier_opt_state")
+        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
+        start = tuple(getattr(state, name) for name in names)
+        carry, metrics = jax.lax.scan(sgd_step, start, minibatches)
+        fields |= {"key": key, **dict(zip(names, carry))}
+        state = state.replace(**fields, num_updates=state.num_updates + 1)
+        multipliers = {f"policy/{name}": value for name, value in state.multipliers.items()}
+        return state, jax.tree.map(jnp.mean, metrics) | multipliers | seen
+
+    steps_per_update = config.num_envs * config.num_steps
+    return Algorithm(init, update, agent.act, Hparams(), steps_per_update)
+
+
+def weigh(advantages, eta):
+    """psi in the shape of `advantages`, 0 in the worse half, and log mean exp(A / eta) over the better."""
+    better = advantages >= jnp.median(advantages)
+    logits = jnp.where(better, advantages / eta, -jnp.inf)
+    total = jax.nn.logsumexp(logits)
+    return jnp.exp(logits - total), total - jnp.log(better.sum())
