@@ -1,5 +1,5 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import ppo
+from jaxrl.algos import es, ga, ppo
 
-ALGORITHMS = {"ppo": ppo}
+ALGORITHMS = {"es": es, "ga": ga, "ppo": ppo}
