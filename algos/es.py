@@ -1,19 +1,21 @@
 """ES: evolution strategies on a policy's parameters: OpenES, CMA-ES or SNES, with novelty if wanted.
 
     theta_i = theta + sigma z_i,   i = 1 .. P
-    OpenES:  theta <- theta + sigma learning_rate Adam( 1/P sum_i rank_i z_i ),   z_i ~ N(0, I) and their opposites
-    SNES:    theta <- theta + sigma learning_rate s sum_i w_i z_i,   z_i ~ N(0, s^2), s adapted per parameter
-    CMA-ES:  theta <- theta + sigma learning_rate sum_i w_i z_i,     z_i ~ N(0, s^2 C), s and C adapted
+    theta <- theta + sigma learning_rate d
+    OpenES:  d = Adam( 1/P sum_i rank_i z_i ),   z_i ~ N(0, I) and their opposites
+    SNES:    d = sum_i w_i z_i,   z_i ~ N(0, s^2), a deviation s for each parameter, adapted
+    CMA-ES:  d = sum_i w_i z_i,   z_i ~ N(0, s^2 C), deviation and covariance adapted
 
-One update is one generation. `rank_i` and `w_i` depend on the order of fitness alone. The fitness of a member is
-its mean return over one whole episode in each of its environments, started alike for all members
+One update is one generation. `rank_i` and `w_i` depend on the order of fitness alone. The fitness of a member
+is its mean return over one whole episode in each of its environments, started alike for all members
 (`jaxrl.fitness` says what becomes of short and of unfinished ones). The policy that acts is the mean, theta.
 With an archive, members are ordered by a blend of return and novelty (NSR-ES, of one agent):
 
     score_i = (1 - novelty_weight) rank(return_i) + novelty_weight rank(novelty_i)
 
-Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Hansen 2016, https://arxiv.org/abs/1604.00772; Wierstra et
-al. 2014, https://www.jmlr.org/papers/v15/wierstra14a.html; Conti et al. 2018, https://arxiv.org/abs/1712.06560.
+Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Hansen 2016, https://arxiv.org/abs/1604.00772;
+Wierstra et al. 2014, https://www.jmlr.org/papers/v15/wierstra14a.html; Conti et al. 2018,
+https://arxiv.org/abs/1712.06560.
 The methods are evosax's (https://github.com/RobertTLange/evosax), which minimises, in units of sigma.
 """
 
@@ -90,7 +92,7 @@ def make(
     """An evolution strategy in `env`: one environment that resets itself.
 
     Args:
-      behaviour: of an episode, from its last observation: `(obs) -> [D]`; the observation itself unless given.
+      behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
       torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
 
     Raises:

@@ -5,15 +5,15 @@
 One update is one generation: the elite and `num_members - 1` children play, the best of them by order become
 parents, the candidates for the elite play once more, and the best of those is the next elite, which acts.
 The fitness of a member is its mean return over one whole episode in each of its environments (`jaxrl.fitness`
-says what becomes of short and of unfinished ones). With an archive, parents are chosen by a blend of return and
-novelty; the elite is by return alone. Such et al. 2017, https://arxiv.org/abs/1712.06567; the blend is that of
-Conti et al. 2018, https://arxiv.org/abs/1712.06560.
+says what becomes of short and of unfinished ones). With an archive, parents are chosen by a blend of return
+and novelty (`novelty_weight` 1 is novelty search); the elite is by return alone. Such et al. 2017,
+https://arxiv.org/abs/1712.06567; the blend is that of Conti et al. 2018, https://arxiv.org/abs/1712.06560.
 
-A genome is the chain of keys that made a policy: with `num_parents` chains and one policy, the elite's, the
-state is as small for a network of millions of parameters as for one of hundreds. The price is that each
-generation makes its parents anew, `num_parents` times the chain's length times the parameters in random numbers;
-`keep_parents` has their parameters in the state instead, with the same results. Here the first generation are
-mutations of `num_parents` random policies; in the paper it is random policies.
+A genome is the chain of keys that made a policy (`jaxrl.genome`): a state holds `num_parents` chains and one
+policy, the elite's, instead of `num_parents` policies. The price is that each generation makes its parents
+anew: `num_parents` times the chain's length times the parameters in random numbers. `keep_parents` has their
+parameters in the state instead, with the same results. Here the first generation are mutations of
+`num_parents` random policies; in the paper it is random policies.
 """
 
 import dataclasses
@@ -93,7 +93,7 @@ def make(
     """The genetic algorithm in `env`: one environment that resets itself.
 
     Args:
-      behaviour: of an episode, from its last observation: `(obs) -> [D]`; the observation itself unless given.
+      behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
       torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
 
     Raises:

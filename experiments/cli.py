@@ -184,10 +184,15 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
 
     module = runs.algorithm(algorithm)
     entry = lookup("environment", envs.REGISTRY, environment)
-    params = runs.objective(objective_name).params
     chosen = preset(algorithm, environment)
     config_default = module.Config(**chosen.config)
-    hp_default = module.Hparams(**chosen.hparams, objective=params)
+    own = {}
+    if runs.takes_objective(module):
+        objective_name = objective_name or "ppo"
+        own["objective"] = runs.objective(objective_name).params
+    else:
+        objective_name = ""
+    hp_default = module.Hparams(**chosen.hparams, **own)
     env_fields = [(name, type(value), value) for name, value in entry.params().items()]
     if entry.max_steps is not None:
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
@@ -203,7 +208,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`
+        objective: str = objective_name  # policy objective where there is one, see `jaxrl list objectives`
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
@@ -247,7 +252,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
         raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
     use_cores()
-    options = options_of(algorithm, environment, _value_of("--objective", argv, "ppo"))
+    options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)

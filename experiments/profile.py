@@ -635,7 +635,7 @@ def options(algorithm: str, environment: str, objective_name: str) -> type:
         json: bool = False  # print one JSON object instead of a table
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: str = objective_name  # policy objective, see `jaxrl list objectives`
+        objective: str = default["objective"]  # policy objective, see `jaxrl list objectives`
         config: kind["config"] = default["config"]  # what compiles
         hp: kind["hp"] = default["hp"]  # what is traced
         env: kind["env"] = default["env"]  # parameters of the environment

@@ -89,9 +89,8 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")
     lane = seeds.index(seed)
     state = jax.tree.map(lambda x: x[lane], programs.agents(at.state))
-    single = runs.algorithm(spec.algorithm)
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
-    algo = single.make(envs.make(name, **spec.env), spec.config, runs.objective(spec.objective))
+    algo = runs.make(spec, envs.make(name, **spec.env))
     world, params = _world(spec)
     shown, total = [], 0.0
     for env_state, now in _episode(spec, world, partial(algo.act, state), state.memory, max_steps):

@@ -30,7 +30,7 @@ from jaxrl.evaluate import evaluate
 from jaxrl.experiments import search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
-from jaxrl.types import Algorithm
+from jaxrl.types import Algorithm, Env
 
 # What a run was told that changes nothing of what it computes, with the defaults.
 OPTIONS = {"tensorboard": False, "wandb": False, "compile_cache": True, "save_every_seconds": 10.0}
@@ -156,7 +156,8 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
 def hparam_names(hparams: Any) -> dict[str, float]:
     """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
     found = {name: value for name, value in vars(hparams).items() if name != "objective"}
-    inner = vars(hparams.objective) if dataclasses.is_dataclass(hparams.objective) else {}
+    own = getattr(hparams, "objective", None)
+    inner = vars(own) if dataclasses.is_dataclass(own) else {}
     found |= {f"objective.{name}": value for name, value in inner.items()}
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
@@ -171,14 +172,16 @@ def from_json(data: dict[str, Any]) -> Spec:
         module = algorithm(data["algorithm"])
         config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
         hparams = dict(data["hparams"])
-        hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
+        if takes_objective(module):
+            hparams["objective"] = type(objective(data["objective"]).params)(**hparams["objective"])
         parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
-    for part in (spec, spec.config, spec.hparams, spec.hparams.objective):
+    of_objective = [spec.hparams.objective] if takes_objective(module) else []
+    for part in (spec, spec.config, spec.hparams, *of_objective):
         for name, kind in typing.get_type_hints(type(part)).items():
             if not _fits(getattr(part, name), kind):
                 raise ValueError(f"{name} = {getattr(part, name)!r} in the run.json must be {_said(kind)}")
@@ -217,6 +220,25 @@ def algorithm(name: str):
 def objective(name: str):
     """An objective with its published parameters. Raises ValueError with the nearest names."""
     return lookup("objective", objectives.OBJECTIVES, name)()
+
+
+def takes_objective(module) -> bool:
+    """Whether an algorithm has a policy objective to choose."""
+    return "objective" in {field.name for field in dataclasses.fields(module.Hparams)}
+
+
+def make(spec: Spec, env: Env) -> Algorithm:
+    """The algorithm of a Spec in an environment.
+
+    Raises:
+      ValueError: whatever does not fit, or an objective for an algorithm that takes none.
+    """
+    module = algorithm(spec.algorithm)
+    if takes_objective(module):
+        return module.make(env, spec.config, objective(spec.objective))
+    if spec.objective:
+        raise ValueError(f"{spec.algorithm} has no policy objective to choose: leave out --objective")
+    return module.make(env, spec.config)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,7 +282,7 @@ def build(spec: Spec) -> Programs:
     of_agents = None if split else mesh
     lane_env = spec.lane_env()
     env = envs.make(spec.environment, **spec.env_of(0))
-    single = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+    single = make(spec, env)
     own = in_own_env(spec, single) if lane_env else single
     algo = train.population(own, bool(spec.trials or spec.search), of_agents, spec.chunk)
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
@@ -307,9 +329,10 @@ def build(spec: Spec) -> Programs:
 # Where a hyperparameter makes sense, whichever algorithm has it. What is typed in is checked here and
 # not in `make`: a population or a meta-learner traces its values.
 POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
-POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
+POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness", "sigma")
 NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope")
 SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal")
+SHARE += ("sigma_decay", "novelty_weight")
 
 
 def check_numbers(spec: Spec) -> None:
@@ -356,8 +379,7 @@ def in_own_env(spec: Spec, algo: Algorithm) -> Algorithm:
     """The algorithm in environments whose parameters are traced: `init` and `update` take an InEnv."""
 
     def made(hp):
-        env = envs.make(spec.environment, **{**spec.env, **hp.env})
-        return algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
+        return make(spec, envs.make(spec.environment, **{**spec.env, **hp.env}))
 
     return algo._replace(
         init=lambda key, hp: made(hp).init(key, hp.agent),
@@ -369,8 +391,7 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
     """Whether a parameter of the environment can differ between the lanes of one program."""
     try:
         env = envs.make(spec.environment, **{**spec.env, name: value})
-        algo = algorithm(spec.algorithm).make(env, spec.config, objective(spec.objective))
-        algo = in_own_env(spec, algo)
+        algo = in_own_env(spec, make(spec, env))
 
         def two_updates(key, value):
             hp = InEnv(spec.hparams, {name: value})

@@ -81,9 +81,8 @@ def player(
     )
     encode = partial(networks.encode, env.observation_space, flat=flat)
     num_log_stds = distributions.num_log_stds(env.action_space)
-    shape = jax.eval_shape(lambda key: encode(vectorize(env, 1).reset(key)[1].obs), jax.random.key(0)).shape[
-        1:
-    ]
+    first = jax.eval_shape(vectorize(env, 1).reset, jax.random.key(0))[1]
+    shape = jax.eval_shape(encode, first.obs).shape[1:]
 
     def init(key):
         x = jnp.zeros((1, *shape))
@@ -178,7 +177,7 @@ def centred_ranks(fitness):
 
 
 def episode_metrics(episodes: Episodes, fitness) -> dict[str, jax.Array]:
-    """`episode/...` sums over the episodes that ended, as `rollout.episode_metrics`; mean and best fitness."""
+    """`episode/...`, sums over the episodes that ended, as in `rollout`; mean and best fitness."""
     known = jnp.isfinite(fitness)
     ended = episodes.finished & jnp.isfinite(episodes.returns)
     lowest = jnp.min(fitness, initial=0.0, where=known)

@@ -2,10 +2,15 @@
 
     theta_0 = network(start),   theta_i = theta_{i-1} + sigma_i eps(key_i),   eps ~ N(0, I)
 
-The same chain gives the same bits, whether its policy is made anew or was carried along from parent to child:
-whatever is drawn is a function of one key, number by number, without sums whose order a batch would change. To
-make a policy anew costs the chain's length times its parameters in random numbers. After Such et al. 2017, section
-3.1, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mutations at most.
+The same chain gives the same bits, whether its policy is made anew or was carried along from parent to
+child: whatever is drawn is a function of one key, number by number, without sums whose order a batch would
+change. To make a policy anew costs the chain's length times its parameters in random numbers. After Such et
+al. 2017, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mutations at most.
+
+    net = genome.network(jax.eval_shape(init, key))            # of any flax module
+    parent = genome.genome(jax.random.key(0), max_mutations=100)
+    child, vector = genome.mutate(parent, genome.express(net, parent), jax.random.key(1), 0.1)
+    params = net.params(genome.express(net, child))            # the same as net.params(vector)
 """
 
 import math
@@ -75,7 +80,11 @@ def genome(start, max_mutations: int) -> Genome:
 
 
 def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
-    """A child and its parameters `[D]`, from its parent and its parent's; a full chain's child is its parent."""
+    """A child and its parameters `[D]`, from its parent and its parent's. A full chain's child is its parent.
+
+    Args:
+      vector: `[D]`, what `parent` stands for.
+    """
     place, size = parent.length, parent.sigmas.shape[0]
     room = place < size
     child = parent.replace(

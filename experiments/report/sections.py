@@ -41,7 +41,7 @@ MOST_FADED = 300  # lines of other trials in a figure of curves
 
 def title(source: Source) -> str:
     about = source.about
-    with_objective = f" ({about['objective']})" if about.get("objective") not in (None, "ppo") else ""
+    with_objective = f" ({about['objective']})" if about.get("objective") not in (None, "", "ppo") else ""
     name = f"{about['algorithm']}{with_objective} on {environment(source)}"
     return f"{name}: {search_of(source)}" if is_sweep(source) else name
 
