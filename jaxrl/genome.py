@@ -56,7 +56,7 @@ def network(like: PyTree) -> Network:
         for i, (path, leaf) in enumerate(leaves):
             if len(leaf.shape) > 1:
                 std = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
-                part = std * jax.random.normal(jax.random.fold_in(key, i), (leaf.size,))
+                part = _scaled(std, jax.random.fold_in(key, i), (leaf.size,))
             else:
                 is_scale = getattr(path[-1], "key", "") == "scale"
                 part = jnp.full((leaf.size,), 1.0 if is_scale else 0.0)
@@ -105,6 +105,11 @@ def express(network: Network, genome: Genome) -> jax.Array:
 
 
 def _mutated(vector, key, sigma):
-    # Apart from the sum, for a product and a sum that are rounded as one would be other bits.
-    step = jax.lax.optimization_barrier(sigma * jax.random.normal(key, vector.shape))
-    return vector + step
+    return vector + _scaled(sigma, key, vector.shape)
+
+
+def _scaled(sigma, key, shape):
+    # Each product apart: a compiler may take two constants together, or a product and a sum as one step,
+    # in one program and not in another, and the bits would differ.
+    draw = jax.lax.optimization_barrier(jax.random.normal(key, shape))
+    return jax.lax.optimization_barrier(sigma * draw)
