@@ -221,5 +221,5 @@ def select(key, score, number: int) -> jax.Array:
     What is not a number is worst.
     """
     known = jnp.where(jnp.isnan(score), -jnp.inf, score)
-    lots = jax.random.permutation(key, len(score))
+    lots = jax.random.uniform(key, score.shape)
     return jnp.lexsort((lots, -known))[:number]

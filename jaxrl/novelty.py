@@ -57,7 +57,7 @@ def remember(archive: Archive, key, behaviours, number: int) -> Archive:
     At random and not by novelty: an archive of the most novel only would follow the border of what was
     reached, and forget what lies within.
     """
-    chosen = jax.random.choice(key, len(behaviours), (number,), replace=False)
+    _, chosen = jax.lax.top_k(jax.random.uniform(key, (len(behaviours),)), number)
     places = (archive.count + jnp.arange(number)) % len(archive.behaviours)
     return Archive(archive.behaviours.at[places].set(behaviours[chosen]), archive.count + number)
 

@@ -3,17 +3,18 @@
     +-------------------+
     |        goal       |      reward_t = |x_{t-1} - goal| - |x_t - goal|
     |   +-----------+   |
-    |   |           |   |      so a return is how much nearer one ended than one began; at the goal
-    |   |   start   |   |      the episode ends with a bonus on top
+    |   |           |   |      so that a return is how much nearer one ended than one began; the goal ends
+    |   |   start   |   |      the episode and pays a bonus
     |   |           |   |
     |   +--       --+   |
     |                   |
     +-------------------+
 
-A world of our own in the style of Lehman and Stanley 2011, https://doi.org/10.1162/EVCO_a_00025 (a robot in
-a maze whose objective is the distance to the goal), and of the trap in Conti et al. 2018,
-https://arxiv.org/abs/1712.06560. Here a point moves in the plane and sees its position alone. Who follows the
-reward ends under the upper wall.
+A world of our own, in the style of Lehman and Stanley 2011, https://doi.org/10.1162/EVCO_a_00025 (a maze in
+which the objective is the distance to the goal), and of the trap in Conti et al. 2018,
+https://arxiv.org/abs/1712.06560. Here a point moves in the plane and sees where it is, nothing else. Who
+follows the reward ends under the upper wall with a return of 0.4; from the start to the goal it is at least
+0.65 and the bonus, on a way of some 30 steps of which the first 6 lead away.
 """
 
 import jax
@@ -47,8 +48,16 @@ def make(*, speed: float = 0.1, radius: float = 0.15, bonus: float = 1.0, spread
       speed: distance of a step per unit of velocity and direction.
       radius: of the goal.
       bonus: for reaching it.
-      spread: starts are drawn so far around the middle, in each direction.
+      spread: starts are drawn from so far around the middle, in each direction.
+
+    Raises:
+      ValueError: a speed or radius that is not positive, or starts that lie outside the inner walls.
     """
+    for name, value in {"speed": speed, "radius": radius}.items():
+        if not isinstance(value, jax.core.Tracer) and not value > 0:
+            raise ValueError(f"{name} = {value} must be positive")
+    if not isinstance(spread, jax.core.Tracer) and not 0 <= spread < 0.4:
+        raise ValueError(f"spread = {spread} must lie between 0 and 0.4, where the inner walls are")
 
     def reset(key):
         pos = START + spread * jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)

@@ -1,15 +1,13 @@
 """What evolution selects by, one member at a time."""
 
 import numpy as np
+from scipy import stats
 
 
 def centred_ranks(fitness):
-    """(members that are worse - members that are better) / 2 (P - 1); `nan` is worse than any number."""
-    fitness = [-np.inf if np.isnan(f) else f for f in fitness]
-    size = len(fitness)
-    return np.array([(sum(g < f for g in fitness) - sum(g > f for g in fitness)) / 2 for f in fitness]) / (
-        size - 1
-    )
+    """Places in the order of fitness, as scipy has them, scaled to [-1/2, 1/2]; `nan` has the first."""
+    places = stats.rankdata(np.where(np.isnan(fitness), -np.inf, fitness), method="average")
+    return (places - 1) / (len(fitness) - 1) - 0.5
 
 
 def novelty(behaviours, archive, k):
