@@ -49,7 +49,7 @@ SMALL = {
             "num_parents": 3,
             "num_steps": 8,
             "num_candidates": 3,
-            "elite_episodes": 2,
+            "elite_episodes": 0,
             "max_mutations": 4,
             "hidden_sizes": (4,),
             "normalize_obs": True,

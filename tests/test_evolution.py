@@ -319,17 +319,18 @@ def test_the_elite_is_who_does_best_in_more_episodes(num_candidates):
         assert int(state.elite.length) == 0
 
 
-@pytest.mark.parametrize("module", [es, ga], ids=["es", "ga"])
 @pytest.mark.parametrize(
-    ("world", "config"),
+    ("module", "world", "config"),
     [
-        ("multidiscrete", {}),
-        ("action-mask", {}),
-        ("memory", {"memory_size": 8}),
-        ("action-continuous", {"squash": True, "normalize_obs": True}),
+        (es, "multidiscrete", {}),
+        (es, "action-mask", {}),
+        (ga, "memory", {"memory_size": 8}),
+        (ga, "action-continuous", {"squash": True, "normalize_obs": True}),
     ],
+    ids=["multidiscrete", "action-mask", "memory", "action-continuous"],
 )
 def test_probe_worlds_are_solved(module, world, config):
+    """What the two share, their player, is asked once for each of its parts."""
     env = envs.make(f"probe/{world}")
     steps = {"memory": 5, "action-mask": 4}.get(world, 1)
     extra = {"num_candidates": 6, "num_parents": 8} if module is ga else {}
@@ -370,6 +371,12 @@ def test_a_behaviour_of_ones_own_decides_what_is_new():
 def test_mistakes_are_told_in_one_sentence(module, config, message):
     with pytest.raises(ValueError, match=message):
         module.make(envs.make("CartPole-v1"), module.Config(**config))
+
+
+def test_without_evosax_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr(es.importlib.util, "find_spec", lambda package: None)
+    with pytest.raises(ValueError, match=r"pip install 'jaxrl\[evolution\]'"):
+        es.make(envs.make("CartPole-v1"))
 
 
 def test_a_population_of_cma_searches_is_one_program():
