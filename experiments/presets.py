@@ -75,7 +75,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3},
         500_000,
     ),
-    ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 1_000_000),
+    ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),
     ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
     ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),
     ("ga", "CartPole-v1"): Preset({"num_members": 64, "keep_parents": True}, {}, 2_000_000),

@@ -234,29 +234,29 @@ def test_openes_draws_opposite_pairs():
     assert bool((other != z).any())
 
 
-def members_meet(algo, name):
-    """What all members of a generation were paid in a world in which nothing depends on them."""
-    seen = []
-    play = fitness.mean_return
+def members_meet(algo, monkeypatch):
+    """The returns `[P, N]` of two generations of members, as they come to their fitness."""
+    mean_return = fitness.mean_return
 
-    def spy(episodes):
-        seen.append(episodes.returns)
-        return play(episodes)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitness, "mean_return", spy)
-        state = algo.init(KEY, algo.hparams)
+    @jax.jit
+    def two_generations(key):
+        seen = []
+        monkeypatch.setattr(fitness, "mean_return", lambda e: seen.append(e.returns) or mean_return(e))
+        state = algo.init(key, algo.hparams)
         for _ in range(2):
             state, _ = algo.update(state, algo.hparams)
-    return [np.asarray(x) for x in seen]
+        return seen
+
+    return [np.asarray(x) for x in two_generations(KEY)]
 
 
 @pytest.mark.parametrize("module", [es, ga], ids=["es", "ga"])
-def test_members_share_keys_and_generations_do_not(module):
+def test_members_share_keys_and_generations_do_not(module, monkeypatch):
+    """In a world in which nothing depends on what they do."""
     config = {"num_members": 8, "num_envs": 3, "num_steps": 5, "hidden_sizes": (2,)}
     extra = {"num_parents": 2, "num_candidates": 2, "elite_episodes": 0} if module is ga else {}
     algo = module.make(lottery(), module.Config(**config, **extra))
-    first, second = members_meet(algo, module)
+    first, second = members_meet(algo, monkeypatch)
     assert first.shape == (8, 3)
     assert (first == first[0]).all() and len(set(first[0])) == 3
     assert not (first[0] == second[0]).any()
