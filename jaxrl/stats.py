@@ -20,10 +20,7 @@ def init(shape=()) -> RunningStats:
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
-    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once.
-
-    The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
-    """
+    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once."""
     axes = tuple(range(batch.ndim - stats.mean.ndim))
     batch = batch.astype(jnp.float32)
     size = jnp.asarray(batch.size / max(stats.mean.size, 1), jnp.float32)
@@ -31,7 +28,10 @@ def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
 
 
 def merge(stats: RunningStats, mean, var, size) -> RunningStats:
-    """Takes in `size` more, of which mean and variance are known; `size` 0 changes nothing."""
+    """Takes in `size` more, of which mean and variance `[*shape]` are known; `size` 0 changes nothing.
+
+    The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
+    """
     count = stats.count + size
     delta = mean - stats.mean
     share = jnp.maximum(count, 1.0)

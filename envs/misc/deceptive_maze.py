@@ -14,7 +14,7 @@ A world of our own, in the style of Lehman and Stanley 2011, https://doi.org/10.
 which the objective is the distance to the goal), and of the trap in Conti et al. 2018,
 https://arxiv.org/abs/1712.06560. Here a point moves in the plane and sees where it is, nothing else. Who
 follows the reward ends under the upper wall with a return of 0.4; from the start to the goal it is at least
-0.65 and the bonus, on a way of some 30 steps of which the first 6 lead away.
+0.6 and the bonus, on a way of some 30 steps of which the first 6 lead away.
 """
 
 import jax
