@@ -109,7 +109,11 @@ def _mutated(vector, key, sigma):
 
 
 def _scaled(sigma, key, shape):
-    # Each product apart: a compiler may take two constants together, or a product and a sum as one step,
-    # in one program and not in another, and the bits would differ.
-    draw = jax.lax.optimization_barrier(jax.random.normal(key, shape))
-    return jax.lax.optimization_barrier(sigma * draw)
+    # A compiler may take two factors together, or a product and a sum as one step, in one program and not
+    # in another, and their bits would differ. It does not across a rounding; across a barrier it does.
+    draw = _rounded(jax.random.normal(key, shape))
+    return _rounded(sigma * draw)
+
+
+def _rounded(x):
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=22)
