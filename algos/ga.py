@@ -1,9 +1,9 @@
 """GA: the genetic algorithm of "Deep Neuroevolution", with novelty search if wanted.
 
-    child = parent + sigma eps,   eps ~ N(0, I),   parent drawn from the num_parents best;   the elite stays
+    child = parent + sigma eps,   eps ~ N(0, I),   parent drawn from the elite and the best others
 
-One update is one generation: the elite and `num_members - 1` children play, the best of them by order become
-parents, the candidates for the elite play once more, and the best of those is the next elite, which acts.
+One update is one generation: the elite and `num_members - 1` children play, the candidates for the elite play
+once more, and the best of those is the next elite, which acts. It and the best members are the next parents.
 The fitness of a member is its mean return over one whole episode in each of its environments (`jaxrl.fitness`
 says what becomes of short and of unfinished ones). With an archive, parents are chosen by a blend of return
 and novelty (`novelty_weight` 1 is novelty search); the elite is by return alone. Such et al. 2017,
@@ -39,7 +39,7 @@ class Config:
     """What compiles: counts, shapes and switches."""
 
     num_members: int = 128  # policies of a generation
-    num_parents: int = 16  # of the next one: the best by return, or by its blend with novelty
+    num_parents: int = 16  # of the next one: the elite, and the best by return or its blend with novelty
     num_envs: int = 1  # environments of each member, one episode in each
     num_steps: int = 500  # steps of each environment; as many as an episode can last
     num_candidates: int = 8  # for the elite: the last one and the best others
@@ -71,12 +71,12 @@ class Hparams:
 class TrainState:
     """All that a run changes; `env_state`, `timestep` `[N, ...]` are the next generation's starts.
 
-    `params` are those of `elite`; `parents` `[num_parents]` are genomes, `kept` their parameters or `()`.
+    `parents` `[num_parents]` are genomes, of which the first is the elite; `params` are the elite's, and
+    `kept` those of all parents, or `()`.
     """
 
     key: jax.Array
     params: Any
-    elite: gen.Genome
     parents: gen.Genome
     kept: Any
     archive: Any
@@ -125,7 +125,6 @@ def make(
         return TrainState(
             key=key,
             params=network.params(gen.express(network, elite)),
-            elite=elite,
             parents=parents,
             kept=express(parents) if config.keep_parents else (),
             archive=nov.init(config.archive_size, fit.behaviour_size(env, behave)),
@@ -148,7 +147,7 @@ def make(
         parents = jax.tree.map(lambda x: x[chosen], state.parents)
         mutations = jax.random.split(mutation_key, config.num_members - 1)
         genomes, members = jax.vmap(gen.mutate, (0, 0, 0, None))(parents, made[chosen], mutations, sigma)
-        genomes = jax.tree.map(lambda one, more: jnp.concatenate([one[None], more]), state.elite, genomes)
+        genomes = jax.tree.map(lambda old, new: jnp.concatenate([old[:1], new]), state.parents, genomes)
         members = jnp.concatenate([ravel_pytree(state.params)[0][None], members])
 
         policies = jax.vmap(network.params)(members)
@@ -177,7 +176,7 @@ def make(
         winner = candidates[jnp.argmax(jnp.where(jnp.isnan(worth), -jnp.inf, worth))]
         metrics["fitness/elite"] = jnp.nan_to_num(worth.max())
 
-        survivors = select(tie_key, score, config.num_parents)
+        survivors = jnp.append(winner, select(tie_key, score, config.num_parents - 1))
         obs_stats = state.obs_stats
         if config.normalize_obs:
             obs_stats = fit.observe(obs_stats, episodes.seen)
@@ -185,7 +184,6 @@ def make(
         state = state.replace(
             key=key,
             params=jax.tree.map(lambda x: x[winner], policies),
-            elite=jax.tree.map(lambda x: x[winner], genomes),
             parents=jax.tree.map(lambda x: x[survivors], genomes),
             kept=members[survivors] if config.keep_parents else (),
             archive=archive,

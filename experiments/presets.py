@@ -34,7 +34,7 @@ BRAX = {
 }
 
 # Parents' parameters are few, and making them anew would take longer than to play.
-MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 4, "keep_parents": True}
+MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "CartPole-v1"): Preset(
