@@ -173,8 +173,9 @@ def make(
             starts = player.reset(again_key, config.elite_episodes)
             tried = jax.tree.map(lambda x: x[candidates], policies)
             worth = fit.mean_return(play(tried, state.obs_stats, elite_key, *starts))
-        winner = candidates[jnp.argmax(jnp.where(jnp.isnan(worth), -jnp.inf, worth))]
-        metrics["fitness/elite"] = jnp.nan_to_num(worth.max())
+        worth = jnp.where(jnp.isnan(worth), jnp.finfo(worth.dtype).min, worth)
+        winner = candidates[jnp.argmax(worth)]
+        metrics["fitness/elite"] = worth.max()
 
         survivors = jnp.append(winner, select(tie_key, score, config.num_parents - 1))
         obs_stats = state.obs_stats
