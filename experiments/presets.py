@@ -68,6 +68,8 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
         1_000_000,
     ),
 }
+# Parents' parameters are few, and making them anew would take longer than to play.
+MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     **BESIDE_PPO,
@@ -114,6 +116,17 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"num_envs": 16, "num_steps": 64, "normalize_reward": True, "greedy": False},
         {"learning_rate": 1e-3},
         500_000,
+    ),
+    ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),
+    ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
+    ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),
+    ("ga", "CartPole-v1"): Preset({"num_members": 64, "keep_parents": True}, {}, 2_000_000),
+    # Returns lead into the trap: parents are chosen for where they end alone.
+    ("ga", "DeceptiveMaze-misc"): Preset(
+        {**MAZE, "archive_size": 512}, {"sigma": 0.5, "novelty_weight": 1.0}, 2_000_000
+    ),
+    ("ppo", "DeceptiveMaze-misc"): Preset(
+        {"num_envs": 16}, {"learning_rate": 1e-3, "ent_coef": 0.0}, 2_000_000
     ),
     **{
         ("ppo", name.format(game)): MINATAR._replace(steps=steps)

@@ -635,9 +635,7 @@ def options(algorithm: str, environment: str, objective_name: str) -> type:
         json: bool = False  # print one JSON object instead of a table
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
-        objective: kind["objective"] = default[
-            "objective"
-        ]  # policy objective, see `jaxrl list objectives`, or a file
+        objective: kind["objective"] = default["objective"]  # policy objective, by name or as a file
         config: kind["config"] = default["config"]  # what compiles
         hp: kind["hp"] = default["hp"]  # what is traced
         env: kind["env"] = default["env"]  # parameters of the environment

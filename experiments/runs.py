@@ -30,7 +30,7 @@ from jaxrl.evaluate import evaluate
 from jaxrl.experiments import search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
-from jaxrl.types import Algorithm, Objective
+from jaxrl.types import Algorithm, Env, Objective
 
 # What a run was told that changes nothing of what it computes, with the defaults.
 OPTIONS = {"tensorboard": False, "wandb": False, "compile_cache": True, "save_every_seconds": 10.0}
@@ -315,20 +315,20 @@ def objective_given(text: str) -> tuple[str, Objective]:
 
 
 def objective_name(module, name: str = "") -> str:
-    """The name of the objective that an algorithm maximises, "ppo" if none is chosen; "" if it has its own.
+    """The name of an algorithm's objective, "ppo" if none is chosen; "" if there is nothing to choose.
 
     Raises:
-      ValueError: one is chosen for an algorithm that has its own.
+      ValueError: one is chosen for an algorithm that has none, or its own.
     """
     if "objective" in module.Hparams.__dataclass_fields__:
         return name or "ppo"
     if name:
         short = module.__name__.rpartition(".")[2]
-        raise ValueError(f"{short} has an objective of its own: leave --objective {name} out, or take ppo")
+        raise ValueError(f"{short} has no objective to choose: leave --objective {name} out, or take ppo")
     return ""
 
 
-def make(spec: Spec, env) -> Algorithm:
+def make(spec: Spec, env: Env) -> Algorithm:
     """The algorithm of a Spec, for one agent in `env`."""
     chosen = (objective(spec.objective),) if spec.objective else ()
     return algorithm(spec.algorithm).make(env, spec.config, *chosen)
@@ -426,10 +426,11 @@ def build(spec: Spec) -> Programs:
 # not in `make`: a population or a meta-learner traces its values.
 POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
 POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
-POSITIVE += ("max_kl", "kl_margin", "kl_target", "eta", "eps_eta", "eps_alpha", "eps_alpha_std")
+POSITIVE += ("sigma", "max_kl", "kl_margin", "kl_target", "eta", "eps_eta", "eps_alpha", "eps_alpha_std")
 NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope", "damping")
 NOT_NEGATIVE += ("kl_coef", "kl_coef_lr", "multiplier_lr")
 SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal", "backtrack")
+SHARE += ("sigma_decay", "novelty_weight")
 
 
 def check_numbers(spec: Spec) -> None:
@@ -476,8 +477,7 @@ def in_own_env(spec: Spec, algo: Algorithm) -> Algorithm:
     """The algorithm in environments whose parameters are traced: `init` and `update` take an InEnv."""
 
     def made(hp):
-        env = envs.make(spec.environment, **{**spec.env, **hp.env})
-        return make(spec, env)
+        return make(spec, envs.make(spec.environment, **{**spec.env, **hp.env}))
 
     return algo._replace(
         init=lambda key, hp: made(hp).init(key, hp.agent),

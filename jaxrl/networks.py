@@ -207,7 +207,34 @@ class ActorCritic(nn.Module):
         return (jnp.zeros((num_envs, self.memory_size)),) * (1 if self.shared else 2)
 
 
-def initialize(net: ActorCritic, key, *inputs):
+class Policy(nn.Module):
+    """A policy's outputs alone, for those who learn without values; called as `ActorCritic` is.
+
+    Attributes:
+      torso: a module `[..., *obs] -> [..., F]`.
+      num_outputs: what the action distribution takes (`jaxrl.distributions`).
+      memory_size: units of a GRU after the torso; 0 for a feed-forward network.
+    """
+
+    torso: nn.Module
+    num_outputs: int
+    memory_size: int = 0
+
+    @nn.compact
+    def __call__(self, memory, x, first):
+        """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
+        features = self.torso(x)
+        if self.memory_size:
+            cell = nn.GRUCell(self.memory_size, recurrent_kernel_init=orthogonal(1.0), name="gru")
+            memory, features = cell(jnp.where(first[..., None], 0.0, memory), features)
+        return memory, dense(self.num_outputs, 1.0)(features)
+
+    def initial_memory(self, num_envs: int):
+        """Nothing remembered: `()`, or `[N, memory_size]`."""
+        return jnp.zeros((num_envs, self.memory_size)) if self.memory_size else ()
+
+
+def initialize(net: ActorCritic | Policy, key, *inputs):
     """The parameters of a network, as `net.init` makes them, in a way that cannot hang a population.
 
     A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents

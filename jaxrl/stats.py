@@ -20,19 +20,24 @@ def init(shape=()) -> RunningStats:
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
-    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once.
-
-    The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
-    """
+    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once."""
     axes = tuple(range(batch.ndim - stats.mean.ndim))
     batch = batch.astype(jnp.float32)
     size = jnp.asarray(batch.size / max(stats.mean.size, 1), jnp.float32)
-    mean, var = batch.mean(axes), batch.var(axes)
+    return merge(stats, batch.mean(axes), batch.var(axes), size)
+
+
+def merge(stats: RunningStats, mean, var, size) -> RunningStats:
+    """Takes in `size` more, of which mean and variance `[*shape]` are known; `size` 0 changes nothing.
+
+    The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
+    """
     count = stats.count + size
     delta = mean - stats.mean
-    new_mean = stats.mean + delta * size / count
-    spread = stats.var * stats.count + var * size + delta**2 * stats.count * size / count
-    return RunningStats(new_mean, spread / count, count)
+    share = jnp.maximum(count, 1.0)
+    new_mean = stats.mean + delta * size / share
+    spread = stats.var * stats.count + var * size + delta**2 * stats.count * size / share
+    return RunningStats(new_mean, jnp.where(count > 0, spread / share, stats.var), count)
 
 
 def normalize(stats: RunningStats, x: jax.Array, clip: float = 10.0) -> jax.Array:

@@ -150,8 +150,9 @@ def watched(algo: Algorithm) -> Algorithm:
 
 
 def is_alive(metrics) -> jax.Array:
-    """`[P]`: whose losses and gradients are all finite numbers."""
+    """`[P]`: whose losses and gradients are all finite numbers; where there are none, everyone."""
     told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
+    told = told or [jnp.zeros_like(metrics["episode/count"])]
     return jnp.isfinite(jnp.stack(told)).all(axis=0)
 
 

@@ -37,7 +37,27 @@ SMALL = {
     "ppo_kl": (TWICE, {**SHORT, "kl_target": 6.7e-4}),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
+    "es": (
+        {"num_members": 6, "num_steps": 8, "hidden_sizes": (4,), "normalize_obs": True, "archive_size": 8},
+        {"sigma": 0.5, "lr_decay": 0.5, "sigma_decay": 0.5, "total_updates": 8.0},
+    ),
+    "ga": (
+        {
+            "num_members": 8,
+            "num_parents": 3,
+            "num_steps": 8,
+            "num_candidates": 3,
+            "elite_episodes": 0,
+            "max_mutations": 4,
+            "hidden_sizes": (4,),
+            "normalize_obs": True,
+            "archive_size": 8,
+        },
+        {"sigma": 0.5, "sigma_decay": 0.5, "total_updates": 8.0},
+    ),
 }
+# Without gradients what counts is the order of returns, which must differ within the 8 steps.
+GRADIENT_FREE = ("es", "ga")
 
 
 def config_of(module, **sizes):
@@ -47,9 +67,10 @@ def config_of(module, **sizes):
 
 
 @functools.cache
-def small(name, env_name="CartPole-v1", **changes):
+def small(name, env_name=None, **changes):
     """A small instance of an algorithm; the same one for the same arguments, so it compiles once."""
     module = ALGORITHMS[name]
+    env_name = env_name or ("Pendulum-v1" if name in GRADIENT_FREE else "CartPole-v1")
     config, hparams = SMALL.get(name, ({}, {}))
     algo = module.make(envs.make(env_name), config_of(module, **{**config, **changes}))
     return algo._replace(hparams=algo.hparams.replace(**hparams))

@@ -208,6 +208,21 @@ def test_parameters_of_environments(refused, tmp_path):
     refused([*PENDULUM, *out, "--env.max-sped", "1"], "Perhaps you meant --env.max-speed")
 
 
+def test_who_has_no_objective_takes_none(refused, command, tmp_path):
+    out = ["--out", tmp_path / "run"]
+    tiny = ["--config.num-members", "6", "--config.num-steps", "5", "--config.hidden-sizes", "4"]
+    pendulum = ["train", "es", "Pendulum-v1", *out, *tiny]
+    refused([*pendulum, "--objective", "dpo"], "es has no objective to choose", "leave --objective dpo out")
+    refused([*pendulum, "--hp.sigma", "0"], "sigma = 0.0 must be positive")
+    refused([*pendulum, "--hp.novelty-weight", "2"], "novelty_weight = 2.0 must lie between 0 and 1")
+    refused([*pendulum, "--hp.objective.clip-eps", "1"], "--hp.objective.clip-eps")
+    assert not (tmp_path / "run").exists()
+    assert command(*pendulum, "--steps", "90", "--eval-episodes", "2")[0] == 0
+    assert len(logger.read_jsonl(tmp_path / "run" / "metrics.jsonl")) == 3
+    status, said, _ = command("evaluate", tmp_path / "run", "--episodes", "2", "--json")
+    assert status == 0 and json.loads(said)["num_updates"] == 3
+
+
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_missing_extras(refused, tmp_path, monkeypatch, name):
     monkeypatch.setattr(runs.importlib.util, "find_spec", lambda package: None)
@@ -552,7 +567,7 @@ def test_a_command_leaves_the_garbage_collector_as_it_was(command):
 
 def test_lists(command):
     for what, words in {
-        "algos": ["ppo ", "Proximal Policy Optimization", "a2c", "fixpo", "ppo_kl", "trpo", "vmpo"],
+        "algos": ["ppo ", "Proximal Policy Optimization", "a2c", "fixpo", "trpo", "vmpo", "ga ", "genetic"],
         "envs": ["CartPole-v1", "gymnax", "probe/memory"],
         "objectives": ["ppo", "dpo", "Discovered"],
         "presets": ["ppo CartPole-v1", "ppo --objective mdpo Pendulum-v1"],
@@ -827,7 +842,7 @@ def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
     assert command("render", path, "--max-steps", 5)[0] == 0
     assert "--objective" not in command("train", "a2c", "CartPole-v1", "--help")[1]
     for flags in (["--objective", "dpo"], ["--objective=ppo"]):
-        refused(["train", "trpo", "CartPole-v1", *flags], "trpo has an objective of its own", "leave")
+        refused(["train", "trpo", "CartPole-v1", *flags], "trpo has no objective to choose", "leave")
     for flag, value in (("max-kl", "0"), ("damping", "-1"), ("backtrack", "1.5")):
         refused(["train", "trpo", "CartPole-v1", f"--hp.{flag}", value], flag.replace("-", "_"), value)
 

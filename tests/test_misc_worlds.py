@@ -1,4 +1,6 @@
-"""Four Rooms and Pong against slow second opinions, written in NumPy and Python from their rules."""
+"""The maze, Four Rooms and Pong against slow second opinions, in NumPy and Python from their rules."""
+
+import math
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,8 @@ from originals.ledger import record
 from scipy import stats
 
 from jaxrl.envs.check import check_env
-from jaxrl.envs.misc import ENTRIES, four_rooms, pong
+from jaxrl.envs.misc import ENTRIES, deceptive_maze, four_rooms, pong
+from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 
 TRANSITIONS = 100_000
 KEY = jax.random.key(0)
@@ -18,6 +21,82 @@ EVERY = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.u
 @pytest.mark.parametrize("name", ENTRIES)
 def test_the_laws_are_kept(name):
     check_env(ENTRIES[name].make())
+
+
+# --- the deceptive maze ---------------------------------------------------------------------------
+
+# Corners of the walls, anew: two at the sides, one above, two below with a mouth between them.
+SIDES = [((x, -0.5), (x, 0.4)) for x in (-0.5, 0.5)]
+FLOORS = [((-0.5, 0.4), (0.5, 0.4)), ((-0.5, -0.5), (-0.25, -0.5)), ((0.25, -0.5), (0.5, -0.5))]
+
+
+def slid(x, y, dx, dy):
+    """First along x, then along y, each only if no wall lies on the way."""
+    to = min(1.0, max(-1.0, x + dx))
+    if not any(min(x, to) <= a <= max(x, to) and low <= y <= high for (a, low), (_, high) in SIDES):
+        x = to
+    to = min(1.0, max(-1.0, y + dy))
+    if not any(min(y, to) <= b <= max(y, to) and left <= x <= right for (left, b), (right, _) in FLOORS):
+        y = to
+    return x, y
+
+
+def test_transitions_of_the_deceptive_maze():
+    env = deceptive_maze.make(speed=0.3, bonus=2.0)
+    state_key, action_key = jax.random.split(KEY)
+    pos = jax.random.uniform(state_key, (TRANSITIONS, 2), minval=-1.0, maxval=1.0)
+    action = jax.random.uniform(action_key, (TRANSITIONS, 2), minval=-1.5, maxval=1.5)
+    step = jax.jit(jax.vmap(lambda pos, action: env.step(KEY, deceptive_maze.State(pos), action)))
+    state, then = jax.tree.map(np.asarray, step(pos, action))
+    pos, action = np.asarray(pos, np.float64), np.asarray(action, np.float64)
+    largest, stopped, ended = 0.0, 0, 0
+    for i in range(TRANSITIONS):
+        by = np.clip(action[i], -1, 1) * 0.3
+        expected = slid(*pos[i].tolist(), *by.tolist())
+        stopped += abs(expected[0] - pos[i][0] - by[0]) + abs(expected[1] - pos[i][1] - by[1]) > 1e-6
+        far = [math.dist(place, (0.0, 0.8)) for place in (pos[i], expected)]
+        reached = far[1] < 0.15
+        ended += reached
+        reward = far[0] - far[1] + 2.0 * reached
+        largest = max(largest, *np.abs(state.pos[i] - expected), abs(then.reward[i] - reward))
+        assert then.terminated[i] == reached
+    assert largest < 1e-5 and stopped > 10_000 and ended > 500
+    np.testing.assert_array_equal(then.obs, state.pos)
+    record("DeceptiveMaze-misc", "a slow step in Python", TRANSITIONS, largest, "anywhere between the walls")
+
+
+def test_the_reward_of_the_maze_deceives():
+    """Greedy for the reward one stays below, whatever one started from; around the walls is the goal."""
+    env = auto_reset(episode_stats(time_limit(deceptive_maze.make(), 60)))
+
+    @jax.jit
+    def walked(key, actions):
+        def step(state, action):
+            state, then = env.step(KEY, state, action)
+            return state, (then.info["episode_return"], then.terminated)
+
+        return jax.lax.scan(step, env.reset(key)[0], actions)[1]
+
+    for seed in range(5):
+        key = jax.random.key(seed)
+        returns, reached = walked(key, jnp.tile(jnp.array([0.0, 1.0]), (60, 1)))
+        assert not reached.any() and 0.25 < float(returns[-1]) < 0.45
+        ways = [((0, -1), 7), ((1, 0), 8), ((0, 1), 14), ((-1, 0), 10)]
+        way = jnp.array([way for way, times in ways for _ in range(times)], jnp.float32)
+        returns, reached = walked(key, way)
+        end = int(np.argmax(reached))
+        assert bool(reached.any()) and end >= 30 and float(returns[end]) > 1.5
+        assert float(returns[:end].min()) < -0.4  # the way leads through what looks worse
+
+
+def test_mistakes_in_the_maze_are_told():
+    for params, message in (
+        ({"speed": 0}, "speed = 0"),
+        ({"radius": -1.0}, "radius"),
+        ({"spread": 0.5}, "0.4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            deceptive_maze.make(**params)
 
 
 # --- Four Rooms ----------------------------------------------------------------------------------

@@ -329,6 +329,12 @@ def test_worlds_show_where_one_is():
         assert centre(tiger, render.PURPLE)[0] > 160  # heard on the right
 
 
+def test_the_maze_shows_the_point_below_the_goal():
+    maze = draw("DeceptiveMaze-misc", pos=np.array([0.5, -0.75]))
+    np.testing.assert_allclose(centre(maze, render.BLUE), (150 + 70, 150 + 105), atol=1)
+    np.testing.assert_allclose(centre(maze, render.YELLOW), (150, 150 - 112), atol=1)
+
+
 def test_the_grid_shows_the_level_of_its_parameters():
     params = dict(level="dense", seed=3)
     level = envs.worlds.grid.sample(**params)

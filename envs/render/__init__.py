@@ -53,6 +53,7 @@ DRAWINGS: dict[str, Callable] = {
     "SpaceInvaders-MinAtar": boards.space_invaders,
     "Catch-bsuite": boards.catch,
     "DeepSea-bsuite": boards.deep_sea,
+    "DeceptiveMaze-misc": classic.deceptive_maze,
     "FourRooms-misc": boards.four_rooms,
     "MetaMaze-misc": boards.meta_maze,
     "Pong-misc": boards.pong,

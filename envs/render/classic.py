@@ -129,6 +129,22 @@ def point_robot(state, obs, *, circle_radius=1.0, goal_radius=0.2, **_):
     return paper.pixels()
 
 
+def deceptive_maze(state, obs, *, radius=0.15, **_):
+    """The walls, the goal as large as it is, and the point."""
+    from jaxrl.envs.misc.deceptive_maze import GOAL, LEVEL, UPRIGHT
+
+    (radius,) = numbers(radius)
+    paper = Paper(300, 300, scale=140, origin=(150, 150))
+    paper.line([(-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1)], 0.02, LINE)
+    paper.circle(GOAL, radius, YELLOW)
+    for x, low, high in UPRIGHT:
+        paper.line([(x, low), (x, high)], 0.03, INK)
+    for y, low, high in LEVEL:
+        paper.line([(low, y), (high, y)], 0.03, INK)
+    paper.circle(np.asarray(state.pos), 0.05, BLUE)
+    return paper.pixels()
+
+
 def reacher(state, obs, **_):
     """Links of length 1, each at its angle anticlockwise from the right; the tip should be at the dot."""
     links = np.stack([direction(angle) for angle in np.asarray(state.angles).tolist()])

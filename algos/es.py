@@ -1,0 +1,247 @@
+"""ES: evolution strategies on a policy's parameters: OpenES, CMA-ES or SNES, with novelty if wanted.
+
+    theta_i = theta + sigma z_i,   i = 1 .. P
+    theta <- theta + sigma learning_rate d
+    OpenES:  d = Adam( 1/P sum_i rank_i z_i ),   z_i ~ N(0, I) and their opposites
+    SNES:    d = sum_i w_i z_i,   z_i ~ N(0, s^2), a deviation s for each parameter, adapted
+    CMA-ES:  d = sum_i w_i z_i,   z_i ~ N(0, s^2 C), deviation and covariance adapted
+
+One update is one generation. `rank_i` and `w_i` depend on the order of fitness alone. The fitness of a member
+is its mean return over one whole episode in each of its environments, started alike for all members
+(`jaxrl.fitness` says what becomes of short and of unfinished ones). The policy that acts is the mean, theta.
+With an archive, members are ordered by a blend of return and novelty (NSR-ES, of one agent):
+
+    score_i = (1 - novelty_weight) rank(return_i) + novelty_weight rank(novelty_i)
+
+Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Hansen 2016, https://arxiv.org/abs/1604.00772;
+Wierstra et al. 2014, https://www.jmlr.org/papers/v15/wierstra14a.html; Conti et al. 2018,
+https://arxiv.org/abs/1712.06560.
+The methods are evosax's (https://github.com/RobertTLange/evosax), which minimises, in units of sigma.
+"""
+
+import dataclasses
+import importlib.util
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jax.flatten_util import ravel_pytree
+
+from jaxrl import fitness as fit
+from jaxrl import novelty as nov
+from jaxrl.names import lookup
+from jaxrl.spaces import require_counts
+from jaxrl.types import Algorithm, Env
+
+MOST_OF_CMA = 2000  # parameters; a generation decomposes a matrix of that size
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What compiles: counts, shapes and switches."""
+
+    method: Literal["openes", "cmaes", "snes"] = "openes"  # cmaes: for networks of some hundred parameters
+    num_members: int = 64  # policies of a generation; even for openes
+    num_envs: int = 1  # environments of each member, one episode in each
+    num_steps: int = 500  # steps of each environment; as many as an episode can last
+    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the head; auto: a CNN for images, else an MLP
+    hidden_sizes: tuple[int, ...] = (16,)  # units of the MLP, or of the layers after the convolution
+    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
+    memory_size: int = 0  # units of a GRU after the torso; 0: none
+    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    normalize_obs: bool = False  # by running mean and variance, frozen within a generation
+    archive_size: int = 0  # behaviours that novelty is measured against; 0: only returns count
+    archive_additions: int = 1  # behaviours that a generation adds to them
+    num_neighbours: int = 10  # nearest behaviours whose mean distance is the novelty
+
+
+@struct.dataclass
+class Hparams:
+    """What is traced: vary it in a population, evolve it."""
+
+    learning_rate: float = 0.5  # of the mean, in units of sigma; 1 is what CMA-ES and SNES say themselves
+    lr_decay: float = 0.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    sigma: float = 0.1  # standard deviation of the perturbations, for cmaes and snes at the start
+    sigma_decay: float = 0.0  # share of sigma that is gone at the end, linearly; 0: constant
+    novelty_weight: float = 0.5  # with an archive: 0 orders by return alone, 1 by novelty alone
+    total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
+
+
+@struct.dataclass
+class TrainState:
+    """All that a run changes; `env_state`, `timestep` `[N, ...]` are the next generation's starts."""
+
+    key: jax.Array
+    params: Any
+    search: Any
+    archive: Any
+    env_state: Any
+    timestep: Any
+    memory: Any
+    obs_stats: Any
+    num_updates: jax.Array
+
+
+def make(
+    env: Env, config: Config = Config(), behaviour: Callable | None = None, torso: nn.Module | None = None
+) -> Algorithm:
+    """An evolution strategy in `env`: one environment that resets itself.
+
+    Args:
+      behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
+      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+
+    Raises:
+      ValueError: evosax is missing, a count that makes no search, an option that does not fit the spaces.
+    """
+    require_search(config)
+    player = fit.player(
+        env,
+        config.num_steps,
+        torso=config.torso,
+        hidden_sizes=config.hidden_sizes,
+        activation=config.activation,
+        memory_size=config.memory_size,
+        squash=config.squash,
+        normalize_obs=config.normalize_obs,
+        module=torso,
+    )
+    behave = fit.behaviour(env, behaviour)
+    size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(player.init, jax.random.key(0))))
+    es = strategy(config.method, config.num_members, size)
+
+    def init(key, hp):
+        key, params_key, start_key = jax.random.split(key, 3)
+        env_state, timestep = player.reset(start_key, config.num_envs)
+        return TrainState(
+            key=key,
+            params=player.init(params_key),
+            search=es.init(),
+            archive=nov.init(config.archive_size, fit.behaviour_size(env, behave)),
+            env_state=env_state,
+            timestep=timestep,
+            memory=player.initial_memory(config.num_envs),
+            obs_stats=player.obs_stats,
+            num_updates=jnp.zeros((), jnp.int32),
+        )
+
+    def update(state, hp):
+        key, ask_key, play_key, start_key, tell_key, archive_key = jax.random.split(state.key, 6)
+        progress = jnp.clip(state.num_updates / hp.total_updates, 0.0, 1.0)
+        sigma = hp.sigma * (1.0 - hp.sigma_decay * progress)
+        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress)
+
+        search, z = es.ask(ask_key, state.search)
+        mean, unravel = ravel_pytree(state.params)
+        members = jax.vmap(unravel)(mean + sigma * z)
+        play = jax.vmap(player.play, (0, None, None, None, None))
+        episodes = play(members, state.obs_stats, play_key, state.env_state, state.timestep)
+        fitness = fit.mean_return(episodes)
+
+        score, archive = fitness, state.archive
+        metrics = fit.episode_metrics(episodes, fitness)
+        if config.archive_size:
+            behaviours = behave(episodes.last_obs)
+            novelty = nov.novelty(behaviours, archive, config.num_neighbours)
+            score = fit.blend(fitness, novelty, hp.novelty_weight)
+            archive = nov.remember(archive, archive_key, behaviours, config.archive_additions)
+            metrics["fitness/novelty"] = novelty.mean()
+
+        search, step = es.tell(tell_key, search, z, score)
+        step = learning_rate * sigma * step
+        metrics["grad/norm"] = jnp.linalg.norm(step)
+        metrics["policy/perturbation"] = sigma * jnp.sqrt(jnp.square(z).mean())
+        obs_stats = state.obs_stats
+        if config.normalize_obs:
+            obs_stats = fit.observe(obs_stats, episodes.seen)
+        env_state, timestep = player.reset(start_key, config.num_envs)
+        state = state.replace(
+            key=key,
+            params=unravel(mean + step),
+            search=search,
+            archive=archive,
+            env_state=env_state,
+            timestep=timestep,
+            obs_stats=obs_stats,
+            num_updates=state.num_updates + 1,
+        )
+        return state, metrics
+
+    def act(state, memory, key, obs, first, action_mask=None):
+        return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
+
+    steps = config.num_members * config.num_envs * config.num_steps
+    return Algorithm(init, update, act, Hparams(), steps_per_update=steps)
+
+
+def require_search(config: Config) -> None:
+    """Raises ValueError for a search that cannot be made."""
+    require_counts(config, "num_members", "num_envs", "num_steps", "num_neighbours")
+    nov.require_archive(config.archive_size, config.archive_additions, config.num_members)
+    if config.num_members < 4:
+        raise ValueError(f"num_members = {config.num_members} makes no search: take at least 4")
+    if config.method == "openes" and config.num_members % 2:
+        raise ValueError(
+            f"openes draws members in opposite pairs: num_members = {config.num_members} must be even"
+        )
+    if importlib.util.find_spec("evosax") is None:
+        raise ValueError("es needs the extra: pip install 'jaxrl[evolution]'")
+
+
+class Strategy(NamedTuple):
+    """How members are drawn around a mean, which is 0, and where it should move."""
+
+    init: Callable  # () -> state
+    ask: Callable  # (key, state) -> (state, z [P, D])
+    tell: Callable  # (key, state, z, score [P]) -> (state, step [D]); a higher score is better
+
+
+def strategy(method: str, num_members: int, size: int) -> Strategy:
+    """A search for `size` numbers by evosax, in units of the first standard deviation.
+
+        search = es.strategy("snes", num_members=16, size=3)
+        state, z = search.ask(key, search.init())
+        state, step = search.tell(key, state, z, score)    # the mean should move by `step`
+
+    Equal scores have equal weight; a score that is `nan` counts as the worst.
+
+    Raises:
+      ValueError: an unknown method, or more parameters than CMA-ES can do.
+    """
+    from evosax.algorithms import CMA_ES, SNES, Open_ES
+
+    kind = lookup("method", {"openes": Open_ES, "cmaes": CMA_ES, "snes": SNES}, method)
+    if method == "cmaes" and size > MOST_OF_CMA:
+        raise ValueError(
+            f"cmaes decomposes a matrix of {size} x {size} in every generation: take smaller hidden_sizes "
+            f"(at most {MOST_OF_CMA} parameters), or method snes or openes"
+        )
+    ascent = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
+    options = {"optimizer": ascent} if method == "openes" else {}
+    es = kind(num_members, jnp.zeros(size), **options)
+
+    def init():
+        return strong(es.init(jax.random.key(0), jnp.zeros(size), es.default_params))
+
+    def ask(key, state):
+        z, state = es.ask(key, state, es.default_params)
+        return strong(state), z
+
+    def tell(key, state, z, score):
+        state, _ = es.tell(key, z, -score, state, es.default_params)
+        # Each generation is told around its own 0, so that sigma and the learning rate can be traced.
+        return strong(state.replace(mean=jnp.zeros(size))), state.mean
+
+    if method == "cmaes" and jax.default_backend() == "cpu":
+        # Eigenvectors of a batch wait for threads that wait for them (docs/thread_pool.md): one by one.
+        ask = jax.custom_batching.sequential_vmap(ask)
+    return Strategy(init, ask, tell)
+
+
+def strong(tree):
+    """Without weak types, which would not be those of the next generation."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

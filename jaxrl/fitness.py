@@ -1,0 +1,224 @@
+"""What policies are worth to those who search without gradients: returns of whole episodes, and ranks.
+
+A member of a population plays exactly one episode in each of its environments, in a fixed number of steps.
+What an environment does after the end of that episode is stepped, as it must be in one program, and not
+counted: otherwise short episodes, of which more fit into the steps, would have more say. An episode that
+is still running when the steps are over counts with what it has so far; give as many steps as an episode
+can last. All members of a generation meet the same starts and the same chances (common random numbers),
+opposite pairs among them, so that they differ by what they do alone. Axes: `P` members, `N` environments.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from jaxrl import distributions, hoist, networks, stats
+from jaxrl.rollout import vectorize
+from jaxrl.spaces import require_bounded_box
+from jaxrl.types import Env, PyTree
+
+
+@struct.dataclass
+class Episodes:
+    """The first episode of each environment; leaves `[N, ...]`, or `[P, N, ...]` of a population.
+
+    `finished` is false for an episode that ran out of steps. `last_obs` is where it ended. `seen` are the sum
+    of the observations, encoded, the sum of their squares, and how many they are, or `()`.
+    """
+
+    returns: jax.Array
+    lengths: jax.Array
+    finished: jax.Array
+    last_obs: PyTree
+    seen: Any
+
+
+class Player(NamedTuple):
+    """A deterministic policy network for an environment, and how it is played."""
+
+    init: Callable  # (key) -> params
+    reset: Callable  # (key, num_envs) -> (env_state, timestep), leaves [N, ...]
+    act: Callable  # (params, obs_stats, memory, obs, first, action_mask) -> (memory, action)
+    play: Callable  # (params, obs_stats, key, env_state, timestep) -> Episodes
+    initial_memory: Callable  # (num_envs) -> memory
+    obs_stats: Any  # before anything was seen; () where observations are not normalised
+
+
+def player(
+    env: Env,
+    num_steps: int,
+    *,
+    torso: str = "auto",
+    hidden_sizes: tuple[int, ...] = (32,),
+    activation: str = "tanh",
+    memory_size: int = 0,
+    squash: bool = False,
+    normalize_obs: bool = False,
+    module: nn.Module | None = None,
+) -> Player:
+    """A network that takes the most likely action, in `env`: one environment that resets itself.
+
+    Args:
+      num_steps: steps of each environment when a member plays.
+      module: a flax module of the user's, `[..., *obs] -> [..., F]`, instead of `torso`.
+
+    Raises:
+      ValueError: an option that does not fit the spaces.
+    """
+    if squash:
+        require_bounded_box(env.action_space, "squash")
+    flat = module is None and not networks.use_cnn(env.observation_space, torso)
+    body = networks.MLP if flat else networks.CNN
+    net = networks.Policy(
+        torso=module or body(hidden_sizes=hidden_sizes, activation=activation),
+        num_outputs=distributions.num_outputs(env.action_space),
+        memory_size=memory_size,
+    )
+    encode = partial(networks.encode, env.observation_space, flat=flat)
+    num_log_stds = distributions.num_log_stds(env.action_space)
+    first = jax.eval_shape(vectorize(env, 1).reset, jax.random.key(0))[1]
+    shape = jax.eval_shape(encode, first.obs).shape[1:]
+
+    def init(key):
+        x = jnp.zeros((1, *shape))
+        return networks.initialize(net, key, net.initial_memory(1), x, jnp.ones(1, bool))
+
+    def reset(key, num_envs):
+        return vectorize(env, num_envs).reset(key)
+
+    def act(params, obs_stats, memory, obs, first, action_mask=None):
+        x = encode(obs)
+        x = stats.normalize(obs_stats, x) if normalize_obs else x
+        memory, outputs = net.apply(params, memory, x, first)
+        # The spread around the most likely action is nobody's: it is not searched.
+        outputs = jnp.concatenate([outputs, jnp.zeros((*outputs.shape[:-1], num_log_stds))], axis=-1)
+        mode = distributions.make(env.action_space, outputs, action_mask=action_mask).mode()
+        return memory, distributions.bound(env.action_space, mode, squash)
+
+    def play(params, obs_stats, key, env_state, timestep):
+        num_envs = timestep.reward.shape[0]
+        envs = vectorize(env, num_envs)
+
+        def step(carry, key):
+            env_state, now, memory, was = carry
+            mask = now.info.get("action_mask")
+            memory, action = act(params, obs_stats, memory, now.obs, now.first, mask)
+            env_state, then = envs.step(key, env_state, action)
+            counts = ~was.finished
+            seen = was.seen
+            if normalize_obs:
+                x = encode(now.obs) - obs_stats.mean  # sums of small numbers lose less
+                x = jnp.where(_like(counts, x), x, 0.0)
+                seen = (seen[0] + x, seen[1] + jnp.square(x), seen[2] + counts)
+            now_played = Episodes(
+                returns=was.returns + jnp.where(counts, then.reward, 0.0),
+                lengths=was.lengths + counts,
+                finished=was.finished | then.done,
+                last_obs=jax.tree.map(
+                    lambda new, old: jnp.where(_like(counts, new), new, old), then.next_obs, was.last_obs
+                ),
+                seen=seen,
+            )
+            return (env_state, then, memory, now_played), ()
+
+        nothing = jnp.zeros((num_envs, *shape))
+        none = Episodes(
+            returns=jnp.zeros(num_envs),
+            lengths=jnp.zeros(num_envs, jnp.int32),
+            finished=jnp.zeros(num_envs, bool),
+            last_obs=timestep.next_obs,
+            seen=(nothing, nothing, jnp.zeros(num_envs)) if normalize_obs else (),
+        )
+        memory = net.initial_memory(num_envs)
+        carry = (env_state, timestep, memory, none)
+        return hoist.scan(step, carry, jax.random.split(key, num_steps))[0][-1]
+
+    start = stats.init(shape) if normalize_obs else ()
+    return Player(init, reset, act, play, net.initial_memory, start)
+
+
+def _like(flags, x):
+    """Flags `[N]` with as many axes as `x` `[N, ...]`."""
+    return flags.reshape(flags.shape + (1,) * (x.ndim - flags.ndim))
+
+
+def observe(obs_stats, seen):
+    """Running statistics after a generation; `seen` as in `Episodes`, around the mean that they had."""
+    total, squares, count = seen
+    axes = tuple(range(count.ndim))
+    size = count.sum()
+    mean = total.sum(axes) / jnp.maximum(size, 1.0)
+    var = jnp.maximum(squares.sum(axes) / jnp.maximum(size, 1.0) - jnp.square(mean), 0.0)
+    return stats.merge(obs_stats, obs_stats.mean + mean, var, size)
+
+
+def mean_return(episodes: Episodes) -> jax.Array:
+    """The fitness of each member `[P]`; `nan` where a return is not a finite number."""
+    mean = episodes.returns.mean(axis=-1)
+    return jnp.where(jnp.isfinite(mean), mean, jnp.nan)
+
+
+def centred_ranks(fitness):
+    """Ranks from -1/2, the worst, to 1/2, the best; equals share the mean of their ranks.
+
+    So a fitness that all have moves nobody, and no member gains by its place. What is not a number is worst.
+    Salimans et al. 2017 (who break ties by place), https://arxiv.org/abs/1703.03864
+
+    Args:
+      fitness: `[P]`, at least two.
+    """
+    known = jnp.where(jnp.isnan(fitness), -jnp.inf, fitness)
+    # All pairs are fewer operations than a sort, up to thousands of members.
+    better = (known[:, None] > known).sum(axis=1) - (known[:, None] < known).sum(axis=1)
+    return 0.5 * better / (fitness.shape[0] - 1)
+
+
+def episode_metrics(episodes: Episodes, fitness) -> dict[str, jax.Array]:
+    """`episode/...`, sums over the episodes that ended, as in `rollout`; mean and best fitness."""
+    known = jnp.isfinite(fitness)
+    ended = episodes.finished & jnp.isfinite(episodes.returns)
+    lowest = jnp.min(fitness, initial=0.0, where=known)
+    return {
+        "episode/count": ended.sum(dtype="float32"),
+        "episode/return_sum": jnp.where(ended, episodes.returns, 0.0).sum(),
+        "episode/length_sum": jnp.where(ended, episodes.lengths, 0).sum(dtype="float32"),
+        "fitness/mean": jnp.where(known, fitness, 0.0).sum() / jnp.maximum(known.sum(), 1),
+        "fitness/best": jnp.max(fitness, initial=lowest, where=known),
+    }
+
+
+def blend(fitness, novelty, weight):
+    """`(1 - weight) rank(fitness) + weight rank(novelty)` `[P]`: quality and novelty in one order.
+
+    NSR-ES weighs them alike, NS-ES takes novelty alone. Conti et al. 2018, https://arxiv.org/abs/1712.06560
+    """
+    return (1.0 - weight) * centred_ranks(fitness) + weight * centred_ranks(novelty)
+
+
+def behaviour(env: Env, function: Callable | None = None) -> Callable:
+    """`(last_obs [P, N, ...]) -> [P, D]`: the mean over a member's episodes of what `function` says of each.
+
+    Args:
+      function: `(obs) -> [D]`, of the last observation of an episode; that observation, flat, unless given.
+    """
+    function = function or partial(networks.encode, env.observation_space)
+
+    def of_members(last_obs):
+        each = jax.vmap(jax.vmap(function))(last_obs)
+        return each.reshape((*each.shape[:2], -1)).astype(jnp.float32).mean(axis=1)
+
+    return of_members
+
+
+def behaviour_size(env: Env, of_members: Callable) -> int:
+    """Numbers of a behaviour, as `behaviour` makes it."""
+
+    def example(key):
+        return of_members(jax.tree.map(lambda x: x[None], vectorize(env, 1).reset(key)[1].obs))
+
+    return jax.eval_shape(example, jax.random.key(0)).shape[1]

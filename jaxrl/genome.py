@@ -1,0 +1,119 @@
+"""Policies as the chains of keys that made them: a few kB for a network of any size.
+
+    theta_0 = network(start),   theta_i = theta_{i-1} + sigma_i eps(key_i),   eps ~ N(0, I)
+
+The same chain gives the same bits, whether its policy is made anew or was carried along from parent to
+child: whatever is drawn is a function of one key, number by number, without sums whose order a batch would
+change. To make a policy anew costs the chain's length times its parameters in random numbers. After Such et
+al. 2017, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mutations at most.
+
+    net = genome.network(jax.eval_shape(init, key))            # of any flax module
+    parent = genome.genome(jax.random.key(0), max_mutations=100)
+    child, vector = genome.mutate(parent, genome.express(net, parent), jax.random.key(1), 0.1)
+    params = net.params(genome.express(net, child))            # the same as net.params(vector)
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl.types import PyTree
+
+
+@struct.dataclass
+class Genome:
+    """The key of the random network at the start, and of `length` mutations `[L]`, with their `sigmas` `[L]`.
+
+    What lies beyond `length` means nothing. With JAX's keys of 8 bytes a mutation takes 12.
+    """
+
+    start: jax.Array
+    keys: jax.Array
+    sigmas: jax.Array
+    length: jax.Array
+
+
+class Network(NamedTuple):
+    """A network's parameters as one vector."""
+
+    vector: Callable  # (key) -> [D], of a random network
+    params: Callable  # ([D]) -> params
+
+
+def network(like: PyTree) -> Network:
+    """Random networks with the parameters of `like`, which may be of `jax.eval_shape`.
+
+    Weights are Gaussian with variance 1 / fan-in, biases 0, the scales of normalisations 1.
+    """
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(like)
+
+    def vector(key):
+        parts = []
+        for i, (path, leaf) in enumerate(leaves):
+            if len(leaf.shape) > 1:
+                std = 1.0 / math.sqrt(math.prod(leaf.shape[:-1]))
+                part = _scaled(std, jax.random.fold_in(key, i), (leaf.size,))
+            else:
+                is_scale = getattr(path[-1], "key", "") == "scale"
+                part = jnp.full((leaf.size,), 1.0 if is_scale else 0.0)
+            parts.append(part)
+        return jnp.concatenate(parts)
+
+    def params(vector):
+        at, made = 0, []
+        for _, leaf in leaves:
+            made.append(vector[at : at + leaf.size].reshape(leaf.shape).astype(leaf.dtype))
+            at += leaf.size
+        return treedef.unflatten(made)
+
+    return Network(vector, params)
+
+
+def genome(start, max_mutations: int) -> Genome:
+    """The chain of a random network, with room for `max_mutations`."""
+    keys = jax.random.clone(jnp.broadcast_to(start, (max_mutations,)))
+    return Genome(start, keys, jnp.zeros(max_mutations), jnp.zeros((), jnp.int32))
+
+
+def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
+    """A child and its parameters `[D]`, from its parent and its parent's. A full chain's child is its parent.
+
+    Args:
+      vector: `[D]`, what `parent` stands for.
+    """
+    place, size = parent.length, parent.sigmas.shape[0]
+    room = place < size
+    child = parent.replace(
+        keys=parent.keys.at[place].set(key, mode="drop"),
+        sigmas=parent.sigmas.at[place].set(sigma, mode="drop"),
+        length=jnp.minimum(place + 1, size),
+    )
+    return child, jnp.where(room, _mutated(vector, key, sigma), vector)
+
+
+def express(network: Network, genome: Genome) -> jax.Array:
+    """The parameters `[D]` that a chain stands for."""
+
+    def mutation(i, vector):
+        return _mutated(vector, genome.keys[i], genome.sigmas[i])
+
+    return jax.lax.fori_loop(0, genome.length, mutation, network.vector(genome.start))
+
+
+def _mutated(vector, key, sigma):
+    return vector + _scaled(sigma, key, vector.shape)
+
+
+def _scaled(sigma, key, shape):
+    # A compiler may take two factors together, or a product and a sum as one step, in one program and not
+    # in another, and their bits would differ. It does not across a rounding; across a barrier it does.
+    draw = _rounded(jax.random.normal(key, shape))
+    return _rounded(sigma * draw)
+
+
+def _rounded(x):
+    return jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=22)

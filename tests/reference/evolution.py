@@ -1,0 +1,40 @@
+"""What evolution selects by, one member at a time."""
+
+import numpy as np
+from scipy import stats
+
+
+def centred_ranks(fitness):
+    """Places in the order of fitness, as scipy has them, scaled to [-1/2, 1/2]; `nan` has the first."""
+    places = stats.rankdata(np.where(np.isnan(fitness), -np.inf, fitness), method="average")
+    return (places - 1) / (len(fitness) - 1) - 0.5
+
+
+def novelty(behaviours, archive, k):
+    """The mean of the k smallest distances from each behaviour to the others and to all of the archive."""
+    found = []
+    for i, one in enumerate(behaviours):
+        others = [other for j, other in enumerate(behaviours) if j != i] + list(archive)
+        distances = sorted(np.linalg.norm(np.float64(one) - np.float64(other)) for other in others)
+        found.append(np.mean(distances[:k]))
+    return np.array(found)
+
+
+def selected(score, number):
+    """Whose score is among the `number` best, as the set of those who must be and those who may be chosen."""
+    order = np.sort([-np.inf if np.isnan(s) else s for s in score])[::-1]
+    last = order[number - 1]
+    must = {i for i, s in enumerate(score) if s > last}
+    may = {i for i, s in enumerate(score) if s == last or (np.isnan(s) and last == -np.inf)}
+    return must, may
+
+
+def first_returns(reward, done):
+    """Sum of rewards `[T, N]` up to and with the first end of each environment."""
+    total = np.zeros(reward.shape[1])
+    for n in range(reward.shape[1]):
+        for t in range(reward.shape[0]):
+            total[n] += reward[t, n]
+            if done[t, n]:
+                break
+    return total
