@@ -24,7 +24,7 @@ from jaxrl.optimizers import together
 from jaxrl.returns import gae
 from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
 from jaxrl.spaces import require_bounded_box, require_counts, require_division
-from jaxrl.types import Algorithm, Env, Objective
+from jaxrl.types import Algorithm, Env, Judgement, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,13 +131,20 @@ def make(
         x = encode(obs)
         return stats.normalize(state.obs_stats, x) if config.normalize_obs else x
 
-    def collect(state, key, env_state, timestep, memory):
+    def collect(state, key):
         def explore(memory, key, obs, first, action_mask):
             memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
             action = distribution(outputs, action_mask=action_mask).sample(key)
-            return memory, action, {"outputs": outputs}
+            return memory, jax.lax.stop_gradient(action), {"outputs": outputs}
 
-        return rollout(envs, explore, key, env_state, timestep, memory, config.num_steps)
+        start = state.env_state, state.timestep, state.memory
+        (env_state, timestep, memory), batch = rollout(envs, explore, key, *start, config.num_steps)
+        return state.replace(env_state=env_state, timestep=timestep, memory=memory), batch
+
+    def judge(state, batch):
+        _, (outputs, value) = net.apply(state.params, batch.memory, see(state, batch.obs), batch.first)
+        pi = distribution(outputs, action_mask=batch.info.get("action_mask"))
+        return Judgement(pi.log_prob(batch.action), pi.entropy(), value)
 
     def observe(state, hp, batch):
         if config.normalize_obs:
@@ -164,9 +171,8 @@ def make(
             num_updates=jnp.zeros((), jnp.int32),
         )
         if config.normalize_obs or config.normalize_reward:  # the first statistics, from a trial rollout
-            carry, batch = collect(state, warmup_key, env_state, timestep, memory)
+            state, batch = collect(state, warmup_key)
             state = observe(state, hp, batch)
-            state = state.replace(env_state=carry[0], timestep=carry[1], memory=carry[2])
         return state
 
     def loss(params, hp, batch, now):
@@ -192,11 +198,10 @@ def make(
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         now, optim = progress(hp, state.num_updates), optimizer(hp, state.num_updates)
-        carry, batch = collect(state, rollout_key, state.env_state, state.timestep, state.memory)
-        env_state, timestep, memory = carry
+        then, batch = collect(state, rollout_key)
         x, next_x = see(state, batch.obs), see(state, batch.next_obs)
         network = partial(net.apply, state.params)
-        value, next_value = networks.values(network, batch.memory, memory, x, batch.first, next_x)
+        value, next_value = networks.values(network, batch.memory, then.memory, x, batch.first, next_x)
         scale = partial(stats.scale_reward, state.reward_stats)
         reward = scale(batch.reward) if config.normalize_reward else batch.reward
         ends = batch.terminated, batch.truncated
@@ -230,16 +235,9 @@ def make(
         learned, metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), minibatches)
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(batch.info, batch.done)
         metrics["value/explained_variance"] = 1.0 - advantages.var() / (data["targets"].var() + 1e-8)
-        state = observe(state, hp, batch).replace(
-            key=key,
-            params=learned[0],
-            opt_state=learned[1],
-            env_state=env_state,
-            timestep=timestep,
-            memory=memory,
-            num_updates=state.num_updates + 1,
-        )
-        return state, metrics
+        then = observe(then, hp, batch)
+        updates = state.num_updates + 1
+        return then.replace(key=key, params=learned[0], opt_state=learned[1], num_updates=updates), metrics
 
     def act(state, memory, key, obs, first, action_mask=None):
         memory, (outputs, _) = net.apply(state.params, memory, see(state, obs), first)
@@ -247,4 +245,5 @@ def make(
         return memory, bound(pi.mode() if config.greedy else pi.sample(key))
 
     hparams = Hparams(objective=objective.params)
-    return Algorithm(init, update, act, hparams, steps_per_update=config.num_envs * config.num_steps)
+    steps_per_update = config.num_envs * config.num_steps
+    return Algorithm(init, update, act, hparams, steps_per_update, collect, judge)
