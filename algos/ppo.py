@@ -125,7 +125,8 @@ def make(
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(hp, num_updates))
         clip = optax.clip_by_global_norm(hp.max_grad_norm)
-        return together(optax.chain(clip, optax.adam(learning_rate, eps=hp.adam_eps)))
+        # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.
+        return together(optax.chain(clip, optax.adam(learning_rate, eps=hp.adam_eps, eps_root=1e-30)))
 
     def see(state, obs):
         x = encode(obs)
