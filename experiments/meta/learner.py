@@ -54,7 +54,7 @@ class TrainState:
     num_updates: jax.Array
 
 
-def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -> Algorithm:  # noqa: B008
+def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -> Algorithm:
     """An algorithm that improves `rule` while its agents learn by it; `act` is the first agent's.
 
     An agent whose meta-gradient is not finite has no say in that step; `meta/dead/count` counts them.

@@ -42,35 +42,38 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
     if not names:
         raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
     for name in names:
-        start, kind = lookup("hyperparameter", known, name), _kind(name)
-        if isinstance(start, int | float) and not math.isfinite(_to(kind, start)):
-            limits = "above 0" if kind == "log" else "between 0 and 1, ends excluded"
-            raise ValueError(f"{name} = {start} cannot be meta-learned: it has to start {limits}")
+        start = lookup("hyperparameter", known, name)
+        if isinstance(start, int | float) and not math.isfinite(_scale(name).free(start)):
+            raise ValueError(
+                f"{name} = {start} cannot be meta-learned: it has to start {_scale(name).limits}"
+            )
 
     def init(key, hp):
         del key
         start = vars(hp) | {f"objective.{name}": x for name, x in vars(hp.objective).items()}
-        return {name: jax.tree.map(lambda x, k=_kind(name): _to(k, x), start[name]) for name in names}
+        return {name: jax.tree.map(_scale(name).free, start[name]) for name in names}
 
     def constrained(theta, agent, hp):
         del agent
-        return with_arrays(hp, {n: jax.tree.map(lambda x, k=_kind(n): _from(k, x), theta[n]) for n in names})
+        return with_arrays(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
 
     return Rule(init, constrained)
 
 
-def _kind(name):
+class _Scale(NamedTuple):
+    free: Callable  # from a hyperparameter to any number
+    bound: Callable  # and back
+    limits: str = ""
+
+
+_SHARE = _Scale(jax.scipy.special.logit, jax.nn.sigmoid, "between 0 and 1, ends excluded")
+_LOG = _Scale(jnp.log, jnp.exp, "above 0")
+_FREE = _Scale(jnp.asarray, jnp.asarray)
+
+
+def _scale(name: str) -> _Scale:
     last = name.rpartition(".")[2]
-    return "share" if last in SHARE else "log" if last in LOGARITHMIC else "free"
-
-
-def _to(kind, x):
-    x = jnp.asarray(x, jnp.result_type(float))
-    return {"share": lambda: jnp.log(x) - jnp.log1p(-x), "log": lambda: jnp.log(x), "free": lambda: x}[kind]()
-
-
-def _from(kind, x):
-    return {"share": jax.nn.sigmoid, "log": jnp.exp, "free": lambda x: x}[kind](x)
+    return _SHARE if last in SHARE else _LOG if last in LOGARITHMIC else _FREE
 
 
 def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: float = 10.0) -> Rule:
