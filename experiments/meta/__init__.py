@@ -9,7 +9,7 @@ hp = rule.hparams(state.theta, None, algo.hparams)  # what was learned
 
 from jaxrl.experiments.meta.learner import Config, Hparams, TrainState, make
 from jaxrl.experiments.meta.outer import Outer, bootstrap, divergence, live, policy_loss, surrogate
-from jaxrl.experiments.meta.rules import Rule, entropy_net, hyperparameters, recent_reward
+from jaxrl.experiments.meta.rules import Rule, by_name, entropy_net, hyperparameters, recent_reward
 
 __all__ = [
     "Config",
@@ -18,6 +18,7 @@ __all__ = [
     "Rule",
     "TrainState",
     "bootstrap",
+    "by_name",
     "divergence",
     "entropy_net",
     "hyperparameters",

@@ -38,7 +38,7 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
     Raises:
       ValueError: an unknown name, none, or a number at the edge of its scale, from where none is learned.
     """
-    known = dict(vars(hparams)) | {f"objective.{name}": x for name, x in vars(hparams.objective).items()}
+    known = by_name(hparams)
     if not names:
         raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
     for name in names:
@@ -50,7 +50,7 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
 
     def init(key, hp):
         del key
-        start = vars(hp) | {f"objective.{name}": x for name, x in vars(hp.objective).items()}
+        start = by_name(hp)
         return {name: jax.tree.map(_scale(name).free, start[name]) for name in names}
 
     def constrained(theta, agent, hp):
@@ -58,6 +58,11 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
         return with_arrays(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
 
     return Rule(init, constrained)
+
+
+def by_name(hparams: PyTree) -> dict[str, Any]:
+    """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
+    return {**vars(hparams), **{f"objective.{name}": x for name, x in vars(hparams.objective).items()}}
 
 
 class _Scale(NamedTuple):
