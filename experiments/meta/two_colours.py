@@ -133,7 +133,7 @@ def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
 def told(options: TwoColours, result: dict[str, Any]) -> str:
     """The table of a summary, as Markdown."""
     lines = [
-        f"Mean reward of a step, of which {result['best_possible']:.3f} is the most; 95 % bootstrap intervals "
+        f"Mean reward of a step ({result['best_possible']:.3f} is the most); 95 % bootstrap intervals "
         f"over {options.seeds} seeds:",
         "",
         "| entropy coefficient | life | second half |",
