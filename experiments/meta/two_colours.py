@@ -20,9 +20,11 @@ from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
 from jaxrl.experiments import meta
 from jaxrl.experiments.statistics import bootstrap_interval
+from jaxrl.names import lookup
 from jaxrl.types import Algorithm
 
 PARTS = 40  # of a life, for curves
+METHODS = ("fixed", "meta-gradients", "bootstrapped")
 
 
 @dataclasses.dataclass
@@ -33,6 +35,7 @@ class TwoColours:
     period: int = 50_000  # steps after which the colours change roles
     seeds: int = 8  # agents of each method, from `seed` on
     seed: int = 0
+    methods: tuple[str, ...] = METHODS
     fixed: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.15, 0.2)  # entropy coefficients that stay
     unroll: int = 7  # updates that meta-gradients are taken through
     target: int = 8  # further updates to the bootstrapped target
@@ -101,17 +104,20 @@ def measure(options: TwoColours) -> dict[str, Any]:
     for name in ("seeds", "period", "steps"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name} = {getattr(options, name)} must be at least 1")
+    for name in options.methods:
+        lookup("method", dict.fromkeys(METHODS), name)
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     algo, _ = agent(options.period)
     coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
     found = {}
-    if len(coefs):
+    if "fixed" in options.methods and len(coefs):
         hp = train.grid(algo.hparams, ent_coef=coefs)
         all_keys = jnp.tile(keys, len(options.fixed))
         curves = lives(algo, all_keys, hp, options.steps, lambda state: state, 0)
         each = curves.reshape(len(options.fixed), options.seeds, PARTS)
         found = {f"fixed {coef:g}": own for coef, own in zip(options.fixed, each)}
-    for name, learner in learners(options).items():
+    chosen = {name: made for name, made in learners(options).items() if name in options.methods}
+    for name, learner in chosen.items():
         found[name] = lives(learner, keys, learner.hparams, options.steps, only)
     return summary(found)
 
