@@ -87,7 +87,7 @@ def slope(pipeline, direction, step=1e-6):
         value(jax.tree.map(lambda x, d, s=s: x + s * d, theta, direction), advantages) for s in (step, -step)
     ]
     middle = value(theta, advantages)[1]
-    for _, data in sides:
+    for _, data, _ in sides:
         assert all((a == b).all() for a, b in zip(data, middle)), "another action was drawn: take another key"
     return float(sides[0][0] - sides[1][0]) / (2 * step)
 
@@ -432,7 +432,7 @@ def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
     result = json.loads(out.read_text())
     assert len(result["learned"]) == len(result["values"]["learning_rate"]) == 2
     assert "| difference |" in capsys.readouterr().out
-    assert cli.main("two-colours --steps 20 --methods fixed".split(), command) == 2
+    assert cli.main(["two-colours", "--steps", "20", "--methods", "fixed"], command) == 2
     assert "steps = 20 are too few: at least 640" in capsys.readouterr().err
 
 
