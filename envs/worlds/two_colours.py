@@ -5,8 +5,8 @@ grid of 5 x 5 lie two objects, one of each colour. Walking onto one pays 1, onto
 step costs 0.04. What was collected reappears in a free cell, drawn at random. Every 100,000 steps the colours
 change roles. Nothing that is seen tells which colour pays: whoever has learned it must unlearn it.
 
-Details that the paper leaves open are those of public replications: a collecting step pays the object's
-reward alone, a wall leaves one where one is, and a free cell is one without the walker and the other object.
+All numbers and details are as two public replications of that section agree on, among them: a collecting step
+pays the object's reward alone, a wall leaves one where one is, a free cell has no walker and no object in it.
 Endless, without a time limit. For a discount g and values V(walker, good, bad) between two changes
 
     V(a, g, b) = max over moves a' of   1 + g mean over free cells c of V(a', c, b)      where a' is g
