@@ -1,6 +1,6 @@
 """The experiment of bootstrapped meta-learning: two colours that change roles, life after life in one.
 
-Flennerhag et al. 2022, section 5.1, https://arxiv.org/abs/2109.04504, at a small part of its length. The agent
+Flennerhag et al. 2022, section 5.1, https://arxiv.org/abs/2109.04504, but much shorter. The agent
 is an actor-critic: PPO with one pass over each rollout and the plain policy gradient. Their SGD is Adam here,
 their 10 averages of reward are two moving ones. A meta-learner sets the entropy coefficient from recent
 reward; the alternatives are fixed ones. All take the same number of steps in the world, those that a
