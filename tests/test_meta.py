@@ -372,6 +372,7 @@ def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
     assert first.shape == (5,)
 
 
+@pytest.mark.slow
 def test_meta_learners_side_by_side_are_those_alone():
     algo = learner()
     hp = jax.tree.map(jnp.float32, algo.hparams)
@@ -391,10 +392,11 @@ def test_meta_learners_side_by_side_are_those_alone():
 def test_an_agent_that_is_dead_has_no_say():
     algo = learner()
     hp = jax.tree.map(jnp.float32, algo.hparams)
-    update = jitted(algo.update)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
+    zeros = train.no_totals(algo.update, state, hp)
     dead = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.agents.params)
-    then, metrics = update(state.replace(agents=state.agents.replace(params=dead)), hp)
+    state = state.replace(agents=state.agents.replace(params=dead))
+    then, metrics = train.program(algo.update)(state, zeros, hp, 1)
     assert float(metrics["meta/dead/count"]) == 1.0
     assert all(bool(jnp.isfinite(x)) for x in jax.tree.leaves(then.theta))
     assert float(metrics["meta/grad_norm"]) > 0.0
