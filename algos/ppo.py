@@ -145,4 +145,4 @@ def make(
 
     hparams = Hparams(objective=objective.params)
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, hparams, steps_per_update)
+    return Algorithm(init, update, agent.act, hparams, steps_per_update, agent.collect, agent.judge)

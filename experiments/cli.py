@@ -28,8 +28,12 @@ class UsageError(ValueError):
     """Arguments that cannot be understood."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Runs a command. Returns the exit status: 0, 2 for bad input, 130 when interrupted."""
+def main(argv: list[str] | None = None, command=None) -> int:
+    """Runs a command. Returns the exit status: 0, 2 for bad input, 130 when interrupted.
+
+    Args:
+      command: `(argv) -> status`, where another program than `jaxrl` has commands of its own.
+    """
     argv = list(sys.argv[1:] if argv is None else argv)
     # Imports and tracing make much and drop little: to look for garbage is a sixth of a start, and at
     # the end, where nothing needs to be freed, a second more.
@@ -40,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")
     try:
-        return dispatch(argv)
+        return (command or dispatch)(argv)
     except SystemExit as stop:  # of tyro, when help was asked for
         return stop.code or 0
     except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough

@@ -17,7 +17,7 @@ from jaxrl import distributions, networks, stats
 from jaxrl.returns import gae
 from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
 from jaxrl.spaces import require_bounded_box, require_division
-from jaxrl.types import Env
+from jaxrl.types import Env, Judgement
 
 
 class Agent(NamedTuple):
@@ -36,6 +36,8 @@ class Agent(NamedTuple):
       evaluate: `(params, batch) -> (outputs [..., K], value [...])`.
       distribution: `(batch, outputs) -> Distribution` over raw actions.
       kl: `(batch, outputs) -> [...]`: KL(pi_old || pi), of the policy that collected from that of `outputs`.
+      collect: `(state, key) -> (state, Transitions)`: a rollout that nothing is learned from.
+      judge: `(state, Transitions) -> Judgement` of the policy and the value function as they are.
       act: `(state, memory, key, obs, first, action_mask) -> (memory, action)`, as Algorithm has it.
     """
 
@@ -46,6 +48,8 @@ class Agent(NamedTuple):
     evaluate: Callable
     distribution: Callable
     kl: Callable
+    collect: Callable
+    judge: Callable
     act: Callable
 
 
@@ -101,11 +105,12 @@ def make(
         x = encode(obs)
         return stats.normalize(obs_stats, x) if normalize_obs else x
 
-    def collect(params, obs_stats, key, env_state, timestep, memory):
+    def play(params, obs_stats, key, env_state, timestep, memory):
         def explore(memory, key, obs, first, action_mask):
             memory, (outputs, _) = net.apply(params, memory, see(obs_stats, obs), first)
             action = of_outputs(outputs, action_mask=action_mask).sample(key)
-            return memory, action, {"outputs": outputs}
+            # Data: no meta-gradient passes through an action.
+            return memory, jax.lax.stop_gradient(action), {"outputs": outputs}
 
         return rollout(envs, explore, key, env_state, timestep, memory, num_steps)
 
@@ -126,13 +131,13 @@ def make(
         seen = {"obs_stats": obs_stats, "reward_stats": reward_stats}
         where = (env_state, timestep, memory)
         if normalize_obs or normalize_reward:  # the first statistics, from a trial rollout
-            where, batch = collect(params, obs_stats, warmup_key, *where)
+            where, batch = play(params, obs_stats, warmup_key, *where)
             seen = observe(**seen, batch=batch, gamma=gamma)
         return {"key": key, "params": params, **_places(where), **seen}
 
     def experience(state, key, gamma, gae_lambda):
         where = (state.env_state, state.timestep, state.memory)
-        where, batch = collect(state.params, state.obs_stats, key, *where)
+        where, batch = play(state.params, state.obs_stats, key, *where)
         x, next_x = see(state.obs_stats, batch.obs), see(state.obs_stats, batch.next_obs)
         network = partial(net.apply, state.params)
         value, next_value = networks.values(network, batch.memory, where[2], x, batch.first, next_x)
@@ -176,12 +181,23 @@ def make(
     def kl(batch, outputs):
         return distributions.kl(env.action_space, batch["outputs"], outputs, batch.get("action_mask"))
 
+    def collect(state, key):
+        where = (state.env_state, state.timestep, state.memory)
+        where, batch = play(state.params, state.obs_stats, key, *where)
+        return state.replace(**_places(where)), batch
+
+    def judge(state, batch):
+        x = see(state.obs_stats, batch.obs)
+        _, (outputs, value) = net.apply(state.params, batch.memory, x, batch.first)
+        pi = of_outputs(outputs, action_mask=batch.info.get("action_mask"))
+        return Judgement(pi.log_prob(batch.action), pi.entropy(), value)
+
     def act(state, memory, key, obs, first, action_mask=None):
         memory, (outputs, _) = net.apply(state.params, memory, see(state.obs_stats, obs), first)
         pi = of_outputs(outputs, action_mask=action_mask)
         return memory, bound(pi.mode() if greedy else pi.sample(key))
 
-    return Agent(begin, experience, minibatches, batch, evaluate, distribution, kl, act)
+    return Agent(begin, experience, minibatches, batch, evaluate, distribution, kl, collect, judge, act)
 
 
 def _places(where):

@@ -33,7 +33,9 @@ def progress(num_updates, total_updates):
 
 def clipped_adam(learning_rate, eps, max_grad_norm) -> optax.GradientTransformation:
     """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
-    return together(optax.chain(optax.clip_by_global_norm(max_grad_norm), optax.adam(learning_rate, eps=eps)))
+    # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.
+    adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
+    return together(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
 
 def conjugate_gradient(product, b: jax.Array, num_iterations: int) -> jax.Array:

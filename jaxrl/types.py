@@ -71,14 +71,28 @@ class Env(NamedTuple):
     action_space: PyTree  # of spaces
 
 
+class Judgement(NamedTuple):
+    """What a policy and its critic say of Transitions, `[T, N]` each."""
+
+    log_prob: jax.Array  # of the actions that were taken
+    entropy: jax.Array  # of the policy
+    value: jax.Array  # of the observations
+
+
 class Algorithm(NamedTuple):
-    """A learner, as `ppo.make(env, config, objective)` returns it."""
+    """A learner, as `ppo.make(env, config, objective)` returns it.
+
+    `collect` and `judge` are what a meta-learner looks at a policy with; an algorithm without a stochastic
+    policy and a critic has none. Actions count as data: no gradient passes through them.
+    """
 
     init: Callable  # (key, hp) -> TrainState
     update: Callable  # (state, hp) -> (state, metrics): one iteration of collecting and learning
     act: Callable  # (state, memory, key, obs, first, action_mask=None) -> (memory, action)
     hparams: PyTree  # a full set of defaults, to `.replace`
     steps_per_update: int  # environment steps taken by one `update`, per agent
+    collect: Callable | None = None  # (state, key) -> (state, Transitions): acts on, learns nothing
+    judge: Callable | None = None  # (state, Transitions) -> Judgement
 
 
 class Objective(NamedTuple):

@@ -74,6 +74,7 @@ DRAWINGS: dict[str, Callable] = {
     "world/loop": worlds.loop,
     "world/river-swim": worlds.RIVER,
     "world/t-maze": worlds.t_maze,
+    "world/two-colours": worlds.two_colours,
     "world/two-state": worlds.two_state,
 }
 

@@ -101,6 +101,18 @@ def t_maze(state, obs, *, length=10, **_):
     return disc(enlarge(ground, 396), 1, position, 3, SKY)
 
 
+def two_colours(state, obs, *, size=5, period=100_000, **_):
+    """The walker and the two objects, green the one that pays now and red the other one."""
+    size, time, period = integers(size, state.time, period)
+    objects = [_within("object", place, size**2)[0] for place in np.ravel(np.asarray(state.objects))]
+    (cell,) = _within("cell", state.cell, size**2)
+    ground = np.full((size, size, 3), NIGHT, np.uint8)
+    swapped = time // period % 2 == 1
+    for place, colour in zip(objects, (VERMILLION, GREEN) if swapped else (GREEN, VERMILLION)):
+        ground[divmod(place, size)] = colour
+    return disc(enlarge(ground), *divmod(cell, size), size, SKY)
+
+
 def two_state(state, obs, **_):
     """Two doors, the tiger behind one of them, and above a door what was heard from there."""
     heard = np.ravel(np.asarray(obs))

@@ -9,7 +9,17 @@ states themselves or of what a perfect memory knows of them; `tabular` plays tab
 """
 
 from jaxrl.envs.entry import own, require_known
-from jaxrl.envs.worlds import chain, garnet, grid, loop, river_swim, t_maze, tabular, two_state
+from jaxrl.envs.worlds import (
+    chain,
+    garnet,
+    grid,
+    loop,
+    river_swim,
+    t_maze,
+    tabular,
+    two_colours,
+    two_state,
+)
 from jaxrl.names import lookup
 
 _EXACT = "solved exactly"
@@ -21,6 +31,7 @@ ENTRIES = {
     "world/loop": own(loop.make, loop.limit(), _EXACT, loop.limit),
     "world/river-swim": own(river_swim.make, 5000, _EXACT),
     "world/t-maze": own(t_maze.make, t_maze.limit(), _EXACT, t_maze.limit),
+    "world/two-colours": own(two_colours.make, None, _EXACT),
     "world/two-state": own(two_state.make, 100, _EXACT),
 }
 
@@ -59,4 +70,8 @@ _TABLES = {
     "world/river-swim": river_swim.mdp,
     "world/two-state": two_state.mdp,
 }
-_SOLVERS = {"world/grid": _solve_grid, "world/t-maze": t_maze.optimal_return}
+_SOLVERS = {
+    "world/grid": _solve_grid,
+    "world/t-maze": t_maze.optimal_return,
+    "world/two-colours": two_colours.optimal_return,
+}

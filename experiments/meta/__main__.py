@@ -1,0 +1,44 @@
+"""`python -m jaxrl.experiments.meta tune` and `... two-colours`: the experiments of docs/meta.md."""
+
+import dataclasses
+import json
+import sys
+
+USAGE = """\
+usage: python -m jaxrl.experiments.meta EXPERIMENT [OPTIONS]
+
+  tune           hyperparameters by meta-gradients, judged by fresh agents
+  two-colours    entropy from recent reward: bootstrapped, by meta-gradients, fixed
+
+`--help` after the name shows the options; --out FILE.json keeps the result."""
+
+
+def command(argv: list[str]) -> int:
+    """Runs an experiment and prints its table."""
+    from jaxrl import train
+    from jaxrl.experiments import cli, runs
+    from jaxrl.experiments.meta import tune, two_colours
+    from jaxrl.names import lookup
+
+    if not argv or argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if argv else 2
+    experiments = {"tune": (tune, tune.Tune), "two-colours": (two_colours, two_colours.TwoColours)}
+    name, *words = argv
+    module, options = lookup("experiment", experiments, name)
+    chosen = cli.parse(options, words, f"python -m jaxrl.experiments.meta {name}")
+    train.use_cores()
+    runs.enable_compile_cache()
+    result = module.measure(chosen)
+    print(module.told(chosen, result))
+    if chosen.out:
+        settings = {key: value for key, value in dataclasses.asdict(chosen).items() if key != "out"}
+        facts = {"experiment": name, "settings": settings, **runs.provenance(), **result}
+        chosen.out.write_text(json.dumps(facts, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(command=command))

@@ -1,0 +1,149 @@
+"""Outer losses: what an agent is worth after updates that were made under a rule.
+
+Each is made for an algorithm and a rule and differentiated by `theta` through whole updates. Data count as
+given: the derivative is that of what was learned *from these samples*, not of which samples came up, as
+with Xu et al. 2018, "Meta-gradient reinforcement learning", https://arxiv.org/abs/1805.09801.
+Axes: `T` time, `N` environments of an agent, `A` actions.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl import train
+from jaxrl.experiments.meta.rules import Rule
+from jaxrl.returns import gae
+from jaxrl.spaces import Discrete
+from jaxrl.types import Algorithm, PyTree
+
+
+class Outer(NamedTuple):
+    """An outer loss, and what it costs."""
+
+    loss: Callable  # (theta, agent, hp, key) -> loss, (agent, metrics); `hp` are `learner.Hparams`
+    num_updates: int  # by which the agent is older afterwards
+    num_rollouts: int  # that were collected meanwhile
+
+
+def live(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
+    """`num_updates` updates under a rule, to be differentiated by `theta`.
+
+    Backwards every update is computed again from the state before it, so that memory holds the states and
+    one update's inside, however long the unroll is.
+
+    Returns:
+      The agent's state, and metrics as `train.summarize` makes them.
+    """
+
+    def update(agent, _):
+        return algo.update(agent, rule.hparams(theta, agent, hp))
+
+    update = jax.checkpoint(update, prevent_cse=False)
+    agent, metrics = jax.lax.scan(update, agent, length=num_updates)
+    return agent, train.summarize(jax.tree.map(lambda m: m.sum(axis=0), metrics), num_updates)
+
+
+def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax.Array:
+    """GAE of fresh transitions by the agent's own critic, `[T, N]`; `then` is its state after them."""
+    after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.memory)
+    led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
+    value, next_value = (algo.judge(agent, b).value for b in (batch, led))
+    return gae(batch.reward, value, next_value, batch.terminated, batch.truncated, gamma, gae_lambda)
+
+
+def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Array:
+    """`- E[log pi(a|s) A] - ent_coef E[H]`: its gradient by the agent's policy is the policy gradient.
+
+    `A` is held fixed. What `theta` does to the agent is all that it can change here.
+    """
+    said = algo.judge(agent, batch)
+    return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
+
+
+def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
+    """Meta-gradients: `unroll` updates, then the policy gradient on fresh data.
+
+        d/dtheta   - E[ log pi_K(a|s) A ] - ent_coef E[ H(pi_K) ],     (s, a) ~ pi_K,   K = unroll
+
+    `pi_K` depends on `theta` through all of the updates. Xu et al. 2018, https://arxiv.org/abs/1805.09801;
+    with GAE on fresh data as Oh et al. 2020, https://arxiv.org/abs/2007.08794. The critic is the agent's:
+    it believes in the agent's discount. Where that is learned, `hp.gae_lambda` near 1 relies on it less.
+    """
+    _require_policy(algo)
+    _require_updates(unroll=unroll)
+
+    def loss(theta, agent, hp, key):
+        agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
+        then, batch = algo.collect(agent, key)
+        advantages = advantages_of(algo, agent, then, batch, hp.gamma, hp.gae_lambda)
+        return policy_loss(algo, agent, batch, advantages, hp.ent_coef), (then, metrics)
+
+    return Outer(loss, unroll, unroll + 1)
+
+
+def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target: int = 8) -> Outer:
+    """Bootstrapped meta-gradients: become after K updates what you would be after K + L.
+
+        KL( pi~(.|s) || pi_K(.|s) ),     pi~ = pi_{K+L-1} after a policy gradient step without entropy bonus
+
+    K = unroll, L = target. Only `pi_K` is differentiated; the agent goes on from K + L - 1. The last,
+    greedy step sees the very rollout that the agent's next update will learn from, so it costs no data.
+    Flennerhag et al. 2022. https://arxiv.org/abs/2109.04504
+
+    Args:
+      action_space: Discrete, for the divergence is a sum over all actions.
+
+    Raises:
+      ValueError: another space, or a count below 1.
+    """
+    _require_policy(algo)
+    _require_updates(unroll=unroll, target=target)
+    if not isinstance(action_space, Discrete):
+        raise ValueError(f"bootstrap sums over actions: it needs a Discrete action space, not {action_space}")
+
+    def loss(theta, agent, hp, key):
+        agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
+        fixed, later = jax.lax.stop_gradient((theta, agent))
+        if target > 1:
+            later, more = live(algo, rule, fixed, later, hp.agent, target - 1)
+            both = unroll + target - 1
+            metrics = jax.tree.map(lambda a, b: (unroll * a + (target - 1) * b) / both, metrics, more)
+        later, batch = algo.collect(later, key)
+        greedy = rule.hparams(fixed, later, hp.agent).replace(ent_coef=0.0)
+        teacher, _ = algo.update(later, greedy)
+        distance = divergence(algo, jax.lax.stop_gradient(teacher), agent, batch, action_space.n)
+        return distance.mean(), jax.lax.stop_gradient((later, metrics))
+
+    return Outer(loss, unroll + target - 1, unroll + target)
+
+
+def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.Array:
+    """KL(teacher || agent) in the states of `batch`, `[T, N]`: sum_a p(a|s) (log p(a|s) - log q(a|s))."""
+
+    def log_probs(state):
+        def of(action):
+            return algo.judge(state, batch.replace(action=jnp.full_like(batch.action, action))).log_prob
+
+        return jax.vmap(of)(jnp.arange(num_actions))
+
+    log_p, log_q = log_probs(teacher), log_probs(agent)
+    return (jnp.exp(log_p) * (log_p - log_q)).sum(axis=0)
+
+
+def _require_policy(algo: Algorithm) -> None:
+    if algo.collect is None or algo.judge is None:
+        raise ValueError("an outer loss needs an algorithm with `collect` and `judge`, such as ppo")
+
+
+def _require_updates(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"{name} = {count} must be at least 1")
+
+
+def finite_or_zero(tree: PyTree) -> tuple[PyTree, jax.Array]:
+    """The tree, or zeros if one of its numbers is not finite, and whether all were."""
+    finite = jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+    return jax.tree.map(lambda x: jnp.where(finite, x, 0.0), tree), finite

@@ -1,0 +1,143 @@
+"""What is meta-learned: from meta-parameters `theta` to the hyperparameters of an agent's next update."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from jaxrl.experiments.runs import NOT_NEGATIVE, POSITIVE, SHARE
+from jaxrl.experiments.search import with_arrays
+from jaxrl.names import lookup
+from jaxrl.types import Env, PyTree, TimeStep
+
+LOGARITHMIC = (*POSITIVE, *NOT_NEGATIVE, "ent_coef")
+
+
+class Rule(NamedTuple):
+    """Meta-parameters, and what they make of an agent's hyperparameters."""
+
+    init: Callable  # (key, hp) -> theta
+    hparams: Callable  # (theta, agent, hp) -> hp; `agent` is a state of the algorithm
+
+
+def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
+    """Hyperparameters themselves, each as an unconstrained number.
+
+        learning rates, coefficients, ranges:  theta = log x        shares (gamma, ...):  theta = logit x
+        all else, weights of networks:         theta = x
+
+    `theta` is a dict by name and starts where `hp` is.
+
+    Args:
+      hparams: of the algorithm, with its defaults.
+      names: "gamma", "objective.clip_eps" or "objective", all of its parameters as they are.
+
+    Raises:
+      ValueError: an unknown name, none, or a number at the edge of its scale, from where none is learned.
+    """
+    known = by_name(hparams)
+    if not names:
+        raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
+    for name in names:
+        start = lookup("hyperparameter", known, name)
+        if isinstance(start, int | float) and not math.isfinite(_scale(name).free(start)):
+            raise ValueError(
+                f"{name} = {start} cannot be meta-learned: it has to start {_scale(name).limits}"
+            )
+
+    def init(key, hp):
+        del key
+        start = by_name(hp)
+        return {name: jax.tree.map(_scale(name).free, start[name]) for name in names}
+
+    def constrained(theta, agent, hp):
+        del agent
+        return with_arrays(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
+
+    return Rule(init, constrained)
+
+
+def by_name(hparams: PyTree) -> dict[str, Any]:
+    """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
+    return {**vars(hparams), **{f"objective.{name}": x for name, x in vars(hparams.objective).items()}}
+
+
+class _Scale(NamedTuple):
+    free: Callable  # from a hyperparameter to any number
+    bound: Callable  # and back
+    limits: str = ""
+
+
+_SHARE = _Scale(jax.scipy.special.logit, jax.nn.sigmoid, "between 0 and 1, ends excluded")
+_LOG = _Scale(jnp.log, jnp.exp, "above 0")
+_FREE = _Scale(jnp.asarray, jnp.asarray)
+
+
+def _scale(name: str) -> _Scale:
+    last = name.rpartition(".")[2]
+    return _SHARE if last in SHARE else _LOG if last in LOGARITHMIC else _FREE
+
+
+def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: float = 10.0) -> Rule:
+    """The entropy coefficient as a function of recent reward: what failed before may be worth trying again.
+
+        ent_coef = sigmoid(w2 . relu(W1 (scale x) + b1) + b2)
+
+    `x` are the averages of `recent_reward`, of all the agent's environments. Flennerhag et al. 2022 use the
+    rewards of the last ten rollouts as they are. https://arxiv.org/abs/2109.04504
+
+    Args:
+      num_inputs: averages, the number of windows of `recent_reward`.
+      start: the coefficient at the beginning, whatever the reward.
+    """
+    if not 0.0 < start < 1.0:
+        raise ValueError(f"start = {start} must lie between 0 and 1, ends excluded")
+
+    def init(key, hp):
+        del hp
+        hidden = jax.random.normal(key, (num_inputs, width)) / num_inputs**0.5
+        last = jnp.log(jnp.asarray(start) / (1.0 - start))
+        return {"hidden": hidden, "bias": jnp.zeros(width), "out": jnp.zeros(width), "last": last}
+
+    def hparams(theta, agent, hp):
+        x = scale * agent.timestep.info["recent_reward"].mean(axis=0)
+        features = jax.nn.relu(x @ theta["hidden"] + theta["bias"])
+        return hp.replace(ent_coef=jax.nn.sigmoid(features @ theta["out"] + theta["last"]))
+
+    return Rule(init, hparams)
+
+
+@struct.dataclass
+class Averaged:
+    """An environment's state, and the averages so far."""
+
+    inner: Any
+    average: jax.Array
+
+
+def recent_reward(env: Env, windows: Sequence[int] = (160, 1600)) -> Env:
+    """Puts moving averages of the reward into `info["recent_reward"]` `[W]`, across the ends of episodes.
+
+        m <- m + (r - m) / window
+
+    Apply it outside of `auto_reset`, to what `envs.make` returns.
+    """
+    rates = 1.0 / jnp.asarray(windows, jnp.float32)
+
+    def record(timestep: TimeStep, average):
+        return timestep.replace(info={**timestep.info, "recent_reward": average})
+
+    def reset(key):
+        state, timestep = env.reset(key)
+        average = jnp.zeros(len(windows))
+        return Averaged(state, average), record(timestep, average)
+
+    def step(key, state, action):
+        inner, timestep = env.step(key, state.inner, action)
+        average = state.average + rates * (timestep.reward - state.average)
+        return Averaged(inner, average), record(timestep, average)
+
+    return env._replace(reset=reset, step=step)

@@ -1,0 +1,114 @@
+"""Hyperparameters meta-learned by meta-gradients, and what they are worth to agents that were not there."""
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl import envs, train
+from jaxrl.algos import ppo
+from jaxrl.experiments import meta
+from jaxrl.experiments.statistics import bootstrap_interval
+from jaxrl.names import lookup
+from jaxrl.objectives import OBJECTIVES
+
+
+@dataclasses.dataclass
+class Tune:
+    """What the meta-learner can be told; the agents are small ones of PPO."""
+
+    env: str = "Catch-bsuite"
+    names: tuple[str, ...] = ("learning_rate", "ent_coef", "gae_lambda", "gamma")  # what is meta-learned
+    objective: str = "ppo"  # with its parameters as, say, objective.clip_eps
+    lifetime: int = 40  # updates of an agent, of 128 steps each
+    unroll: int = 4  # updates that meta-gradients are taken through; divides the lifetime
+    num_agents: int = 8  # lives side by side
+    updates: int = 200  # steps of the meta-learner
+    meta_learning_rate: float = 0.05
+    seeds: int = 8  # meta-learners, from `seed` on
+    seed: int = 0
+    fresh: int = 32  # agents by which each result is judged, of seeds that no meta-learner has seen
+    rates: tuple[float, ...] = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # also tried: fixed learning rates
+    out: Path | None = None  # JSON file to keep the result in
+
+
+def measure(options: Tune) -> dict[str, Any]:
+    """Meta-learns, then trains fresh agents by the start, by what was learned and by fixed learning rates.
+
+    A return is the mean over all episodes of a life, or over those of its last fifth.
+    """
+    if options.seeds < 2 or options.fresh < 1 or options.updates < 1:
+        raise ValueError("seeds must be at least 2, fresh and updates at least 1")
+    config = ppo.Config(num_envs=8, num_steps=16, num_epochs=2, num_minibatches=2, hidden_sizes=(32,))
+    objective = lookup("objective", OBJECTIVES, options.objective)()
+    algo = ppo.make(envs.make(options.env), config, objective)
+    start = algo.hparams.replace(total_updates=float(options.lifetime), lr_decay=0.0)
+    rule = meta.hyperparameters(start, options.names)
+    outer = meta.surrogate(algo, rule, options.unroll)
+    learner = meta.make(algo, rule, outer, meta.Config(options.num_agents, options.lifetime))
+    hp = learner.hparams.replace(agent=start, learning_rate=options.meta_learning_rate)
+    keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
+    learn = train.over_agents(partial(train.run, learner, num_updates=options.updates), (0, None))
+    states, metrics = jax.jit(learn)(keys, hp)
+
+    def judged(hp, key):
+        _, metrics = train.run(algo, key, hp, options.lifetime)
+        totals, counts = metrics["episode/return_sum"], metrics["episode/count"]
+        last = -(-options.lifetime // 5)
+        parts = [(totals.sum(), counts.sum()), (totals[-last:].sum(), counts[-last:].sum())]
+        return jnp.stack([total / jnp.maximum(count, 1.0) for total, count in parts])
+
+    # Seeds that no meta-learner has: what is far away in the same sequence.
+    fresh = jax.vmap(jax.random.key)(1_000_000 + options.seed + jnp.arange(options.fresh))
+    judge = jax.jit(jax.vmap(judged, (None, 0)))
+
+    def returns(hp):
+        return np.asarray(judge(jax.tree.map(jnp.float32, hp), fresh), np.float64).mean(axis=0)
+
+    learned = jax.vmap(lambda theta: rule.hparams(theta, None, jax.tree.map(jnp.float32, start)))(
+        states.theta
+    )
+    values = {name: np.asarray(value) for name, value in meta.by_name(learned).items()}
+    return {
+        "start": returns(start).tolist(),
+        "learned": [
+            returns(jax.tree.map(lambda x, i=i: x[i], learned)).tolist() for i in range(options.seeds)
+        ],
+        "rates": [[rate, *returns(start.replace(learning_rate=rate))] for rate in options.rates],
+        "values": {name: values[name].tolist() for name in options.names if values[name].ndim == 1},
+        "dead": float(metrics["meta/dead/count"].sum()),
+    }
+
+
+def told(options: Tune, result: dict[str, Any]) -> str:
+    """The table of a result, as Markdown."""
+    learned = np.array(result["learned"])
+
+    def row(name, life, last):
+        return f"| {name} | {life} | {last} |"
+
+    def with_interval(values):
+        low, high = bootstrap_interval(values)
+        return f"{values.mean():.3f} ({low:.3f} to {high:.3f})"
+
+    plain = [f"{value:.3f}" for value in result["start"]]
+    gains = [with_interval(learned[:, i] - result["start"][i]) for i in range(2)]
+    lines = [
+        f"Mean returns of {options.fresh} fresh agents in {options.env}; 95 % bootstrap intervals over "
+        f"{options.seeds} meta-learners:",
+        "",
+        row("hyperparameters", "whole life", "last fifth"),
+        row("---", "---", "---"),
+        row("start", *plain),
+        row("meta-learned", *map(with_interval, learned.T)),
+        row("difference", *gains),
+        *(row(f"start, learning_rate {r:g}", f"{a:.3f}", f"{b:.3f}") for r, a, b in result["rates"]),
+        "",
+    ]
+    for name, values in result["values"].items():
+        lines.append(f"{name}: {np.median(values):.3g} ({min(values):.3g} to {max(values):.3g})")
+    return "\n".join(lines)

@@ -1,0 +1,152 @@
+"""The experiment of bootstrapped meta-learning: two colours that change roles, life after life in one.
+
+Flennerhag et al. 2022, section 5.1, https://arxiv.org/abs/2109.04504, but much shorter. The agent
+is an actor-critic: PPO with one pass over each rollout and the plain policy gradient. Their SGD is Adam here,
+their 10 averages of reward are two moving ones. A meta-learner sets the entropy coefficient from recent
+reward; the alternatives are fixed ones. All take the same number of steps in the world, those that a
+meta-learner only looks at included.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrl import envs, objectives, train
+from jaxrl.algos import ppo
+from jaxrl.envs.worlds import optimal_return
+from jaxrl.experiments import meta
+from jaxrl.experiments.statistics import bootstrap_interval
+from jaxrl.names import lookup
+from jaxrl.types import Algorithm
+
+PARTS = 40  # of a life, for curves
+METHODS = ("fixed", "meta-gradients", "bootstrapped")
+
+
+@dataclasses.dataclass
+class TwoColours:
+    """What the experiment can be told."""
+
+    steps: int = 400_000  # of an agent
+    period: int = 50_000  # steps after which the colours change roles
+    seeds: int = 8  # agents of each method, from `seed` on
+    seed: int = 0
+    methods: tuple[str, ...] = METHODS
+    fixed: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.15, 0.2)  # entropy coefficients that stay
+    unroll: int = 7  # updates that meta-gradients are taken through
+    target: int = 8  # further updates to the bootstrapped target
+    start: float = 0.1  # entropy coefficient that the meta-learners begin with
+    meta_learning_rate: float = 1e-3
+    meta_entropy: float = 0.0  # entropy bonus in the outer loss of plain meta-gradients
+    out: Path | None = None  # JSON file to keep the result in
+
+
+def agent(period: int) -> tuple[Algorithm, Any]:
+    """The actor-critic, and the world that it lives in."""
+    env = meta.recent_reward(envs.make("world/two-colours", period=period))
+    config = ppo.Config(
+        num_envs=1,
+        num_steps=16,
+        num_epochs=1,
+        num_minibatches=1,
+        hidden_sizes=(64,),
+        activation="relu",
+        normalize_advantages=False,
+    )
+    algo = ppo.make(env, config, objectives.policy_gradient())
+    hparams = algo.hparams.replace(learning_rate=3e-3, lr_decay=0.0, gae_lambda=1.0, max_grad_norm=1e9)
+    return algo._replace(hparams=hparams), env
+
+
+def learners(options: TwoColours) -> dict[str, Algorithm]:
+    """The two meta-learners by name; each of their lives is one agent with a `theta` of its own."""
+    algo, env = agent(options.period)
+    rule = meta.entropy_net(2, start=options.start)
+    outers = {
+        "meta-gradients": meta.surrogate(algo, rule, options.unroll),
+        "bootstrapped": meta.bootstrap(algo, rule, env.action_space, options.unroll, options.target),
+    }
+    made = {name: meta.make(algo, rule, outer, meta.Config(num_agents=1)) for name, outer in outers.items()}
+    hp = {"learning_rate": options.meta_learning_rate, "ent_coef": options.meta_entropy, "gae_lambda": 1.0}
+    return {name: learner._replace(hparams=learner.hparams.replace(**hp)) for name, learner in made.items()}
+
+
+def lives(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None = None) -> np.ndarray:
+    """The mean reward of a step in each part of each life, `[S, PARTS]`."""
+    per_part = steps // PARTS // algo.steps_per_update
+    if per_part < 1:
+        least = PARTS * algo.steps_per_update
+        raise ValueError(f"steps = {steps} are too few: at least {least}, for a curve of {PARTS} points")
+
+    def live(key, hp):
+        def part(state, _):
+            state = jax.lax.fori_loop(0, per_part, lambda _, s: algo.update(s, hp)[0], state)
+            return state, agent_of(state).timestep.info["episode_return"].mean()
+
+        return jax.lax.scan(part, algo.init(key, hp), length=PARTS)[1]
+
+    run = train.over_agents(live, (0, hp_axis), train.mesh(len(keys)))
+    so_far = np.asarray(jax.jit(run)(keys, hp), np.float64)
+    return np.diff(so_far, axis=1, prepend=0.0) / (per_part * algo.steps_per_update)
+
+
+def only(state: meta.TrainState) -> Any:
+    """The state of a meta-learner's only agent."""
+    return jax.tree.map(lambda x: x[0], state.agents)
+
+
+def measure(options: TwoColours) -> dict[str, Any]:
+    """What every method earned, see `summary`."""
+    for name in ("seeds", "period", "steps"):
+        if getattr(options, name) < 1:
+            raise ValueError(f"{name} = {getattr(options, name)} must be at least 1")
+    for name in options.methods:
+        lookup("method", dict.fromkeys(METHODS), name)
+    keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
+    algo, _ = agent(options.period)
+    coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
+    found = {}
+    if "fixed" in options.methods and len(coefs):
+        hp = train.grid(algo.hparams, ent_coef=coefs)
+        all_keys = jnp.tile(keys, len(options.fixed))
+        curves = lives(algo, all_keys, hp, options.steps, lambda state: state, 0)
+        each = curves.reshape(len(options.fixed), options.seeds, PARTS)
+        found = {f"fixed {coef:g}": own for coef, own in zip(options.fixed, each)}
+    chosen = {name: made for name, made in learners(options).items() if name in options.methods}
+    for name, learner in chosen.items():
+        found[name] = lives(learner, keys, learner.hparams, options.steps, only)
+    return summary(found)
+
+
+def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Mean reward a step with bootstrap intervals, over the whole life and over its second half."""
+    # In the long run: what a thousand steps more are worth, whichever start.
+    most = [float(optimal_return("world/two-colours", gamma=1.0, horizon=h)) for h in (1000, 2000)]
+    rows = {}
+    for name, curve in curves.items():
+        row = {"seeds": curve.mean(axis=1).tolist(), "curve": curve.mean(axis=0).round(4).tolist()}
+        for part, values in (("life", curve), ("second_half", curve[:, PARTS // 2 :])):
+            means = values.mean(axis=1)
+            ends = bootstrap_interval(means) if len(means) > 1 else (means[0], means[0])
+            row[part] = [float(means.mean()), *map(float, ends)]
+        rows[name] = row
+    return {"best_possible": (most[1] - most[0]) / 1000, "methods": rows}
+
+
+def told(options: TwoColours, result: dict[str, Any]) -> str:
+    """The table of a summary, as Markdown."""
+    lines = [
+        f"Mean reward of a step ({result['best_possible']:.3f} is the most); 95 % bootstrap intervals "
+        f"over {options.seeds} seeds:",
+        "",
+        "| entropy coefficient | life | second half |",
+        "| --- | --- | --- |",
+    ]
+    for name, row in result["methods"].items():
+        cells = [f"{m:.3f} ({low:.3f} to {high:.3f})" for m, low, high in (row["life"], row["second_half"])]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
