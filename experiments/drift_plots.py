@@ -81,7 +81,7 @@ def named(name: str, seed: int = 0) -> tuple[str, Objective]:
         timed = name == "ta_lpo"
         params = objectives.random_drift(jax.random.key(seed), timed)
         return f"{name}, random weights", (objectives.ta_lpo if timed else objectives.lpo)(params)
-    return name, runs.objective(name)
+    return Path(name).name if runs.is_file(name) else name, runs.objective(name)
 
 
 def draw(
@@ -195,7 +195,9 @@ def command(argv: list[str]) -> int:
     class Drift:
         """Maps of what objectives do: their drift, and how hard and where to they pull a ratio."""
 
-        names: Annotated[tuple[str, ...], tyro.conf.Positional]  # `jaxrl list objectives`, lpo or ta_lpo
+        names: Annotated[
+            tuple[str, ...], tyro.conf.Positional
+        ]  # of `jaxrl list objectives`, or files; lpo and ta_lpo: random ones
         out: Path = Path("drift.png")  # .png, .svg or .pdf file
         seed: int = 0  # of the random weights of lpo and ta_lpo
         max_ratio: float = 2.5  # the ratios shown: from 1 / max_ratio on

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from jaxrl.experiments.discover import distil, evolve, judge, spec, tabular, tra
 from jaxrl.experiments.discover.family import Family, repeated, tables
 from jaxrl.types import Objective
 
+ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.usefixtures("cache")
 TINY = tabular.Config(num_states=6, num_actions=2, density=0.5, num_envs=2, num_steps=8, num_updates=2)
 
@@ -259,6 +261,16 @@ def test_several_environments_are_brought_to_one_scale(tmp_path):
     assert all(world.low < world.high for world in made.worlds)
     row = curve(tmp_path / "d")[0]
     assert {"fitness/CartPole-v1", "fitness/Catch-bsuite"} <= set(row)
+
+
+def test_the_page_shows_what_was_found():
+    results = ROOT / "experiments" / "results" / "discovery"
+    page = (ROOT / "docs" / "discovery.md").read_text()
+    assert judge.text(json.loads((results / "tabular.json").read_text())) in page
+    assert objective_file.load(results / "ta-lpo-tabular.json")[1].params.hidden.shape == (16, 32)
+    name, formula = objective_file.load(results / "ta-lpo-tabular-8-terms.json")
+    for weight in formula.params.coefs[formula.params.coefs != 0.0]:
+        assert f"{abs(weight):.3g}" in page, name
 
 
 def test_rows_of_a_verdict_are_paired():

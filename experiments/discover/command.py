@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -129,9 +130,12 @@ def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str
             file, made.objective, own, about | {"seed": made.seed + i, "spec": made.to_json()}
         )
     cli.draw_curves(path)
+    begun = time.perf_counter()
     result = _judged(path, made, means, about)
     print(judge.text(result))
-    print(f"{how}\njaxrl train ppo CartPole-v1 --objective {files[0]}")
+    print(
+        f"{how}, judged in {time.perf_counter() - begun:.1f} s\njaxrl train ppo CartPole-v1 --objective {files[0]}"
+    )
 
 
 def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
