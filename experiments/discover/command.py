@@ -133,9 +133,8 @@ def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str
     begun = time.perf_counter()
     result = _judged(path, made, means, about)
     print(judge.text(result))
-    print(
-        f"{how}, judged in {time.perf_counter() - begun:.1f} s\njaxrl train ppo CartPole-v1 --objective {files[0]}"
-    )
+    print(f"{how}, judged in {time.perf_counter() - begun:.1f} s")
+    print(f"jaxrl train ppo CartPole-v1 --objective {files[0]}")
 
 
 def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
