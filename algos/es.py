@@ -20,7 +20,6 @@ The methods are evosax's (https://github.com/RobertTLange/evosax), which minimis
 """
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +32,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
+from jaxrl.evolution import require, strong
 from jaxrl.names import lookup
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
@@ -188,8 +188,7 @@ def require_search(config: Config) -> None:
         raise ValueError(
             f"openes draws members in opposite pairs: num_members = {config.num_members} must be even"
         )
-    if importlib.util.find_spec("evosax") is None:
-        raise ValueError("es needs the extra: pip install 'jaxrl[evolution]'")
+    require("es")
 
 
 class Strategy(NamedTuple):
@@ -240,8 +239,3 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
         # Eigenvectors of a batch wait for threads that wait for them (docs/thread_pool.md): one by one.
         ask = jax.custom_batching.sequential_vmap(ask)
     return Strategy(init, ask, tell)
-
-
-def strong(tree):
-    """Without weak types, which would not be those of the next generation."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

@@ -14,7 +14,6 @@ generation speak to victims with the same keys; every generation has keys of its
 """
 
 import dataclasses
-import importlib.util
 import json
 from functools import partial
 from pathlib import Path
@@ -30,6 +29,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import checkpoint, envs, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
+from jaxrl.evolution import require, strong
 from jaxrl.experiments import cli, runs, trainer
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.presets import preset
@@ -232,8 +232,7 @@ def evolution(game: Game, setting: Setting):
     Raises:
       ValueError: evosax is missing.
     """
-    if importlib.util.find_spec("evosax") is None:
-        raise ValueError("cheap talk is evolved by evosax: pip install 'jaxrl[evolution]'")
+    require("cheap talk")
     from evosax.algorithms import Open_ES
 
     es = Open_ES(
@@ -248,8 +247,7 @@ def evolution(game: Game, setting: Setting):
     def init():
         key, start_key, es_key = jax.random.split(jax.random.key(setting.seed), 3)
         state = es.init(es_key, game.draw(start_key), es.default_params)
-        state = jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), state)
-        return Evolution(state, key, jnp.zeros((), jnp.int32))
+        return Evolution(strong(state), key, jnp.zeros((), jnp.int32))
 
     def step(state):
         key, ask_key, victim_key, tell_key = jax.random.split(state.key, 4)
@@ -259,8 +257,7 @@ def evolution(game: Game, setting: Setting):
         found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
         fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # who breaks a victim's numbers has lost
         told, _ = es.tell(tell_key, x, -fitness, told, es.default_params)  # evosax minimises
-        told = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), told, state.es)
-        return Evolution(told, key, state.generation + 1), found
+        return Evolution(strong(told), key, state.generation + 1), found
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 

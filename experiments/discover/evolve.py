@@ -7,7 +7,6 @@ ranks within pairs as Jackson et al. 2024, https://arxiv.org/abs/2402.05828.
 """
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -17,7 +16,9 @@ import numpy as np
 import optax
 from flax import struct
 
+from jaxrl.evolution import require, strong
 from jaxrl.experiments.discover.family import Family, everywhere, lives, repeated
+from jaxrl.fitness import centred_ranks
 from jaxrl.types import Objective
 
 
@@ -72,7 +73,7 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
 
         def one(key):
             key, init_key = jax.random.split(key)
-            state = _strong(es.init(init_key, objective.params, params))
+            state = strong(es.init(init_key, objective.params, params))
             return State(key, state, jnp.zeros((), jnp.int32))
 
         return jax.vmap(one)(keys)
@@ -80,12 +81,12 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
     def ask(state):
         key, ask_key, tell_key, task_key, run_key = jax.random.split(state.key, 5)
         population, asked = es.ask(ask_key, state.es, params)
-        return state.replace(key=key, es=_strong(asked)), population, tell_key, task_key, run_key
+        return state.replace(key=key, es=strong(asked)), population, tell_key, task_key, run_key
 
     def tell(state, population, tell_key, worth):
         fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # every family counts the same
         told, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimises
-        return state.replace(es=_strong(told), num_updates=state.num_updates + 1)
+        return state.replace(es=strong(told), num_updates=state.num_updates + 1)
 
     def for_groups(keys, number):
         """`[S * G * T]`: keys for a family, one for each task of each group."""
@@ -120,12 +121,6 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
     return Discovery(init, update, means, steps)
 
 
-def centred_ranks(scores) -> jax.Array:
-    """Ranks of scores `[M]` from -1/2, the worst, to 1/2; equals share theirs, what is no number is worst."""
-    known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
-    return (jax.scipy.stats.rankdata(known) - 1.0) / (scores.shape[0] - 1) - 0.5
-
-
 def pair_ranks(scores) -> jax.Array:
     """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if they are equal."""
     known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
@@ -146,8 +141,7 @@ def _metrics(families, worth):
 
 
 def _open_es(start, config: Config):
-    if importlib.util.find_spec("evosax") is None:
-        raise ValueError("discovery needs the extra: pip install 'jaxrl[evolution]'")
+    require("discovery")
     from evosax.algorithms import Open_ES
     from evosax.core.fitness_shaping import identity_fitness_shaping_fn
 
@@ -162,8 +156,3 @@ def _open_es(start, config: Config):
         std_schedule=optax.constant_schedule(config.std),
         fitness_shaping_fn=identity_fitness_shaping_fn,
     )
-
-
-def _strong(tree):
-    """Without weak types: a State is a fixed point of `update`."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)

@@ -1,12 +1,11 @@
 """Evolution strategies of evosax over hyperparameters: every generation is trained from scratch."""
 
-import importlib.util
-
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 
+from jaxrl.evolution import require, strong
 from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
 
 METHODS = ("cmaes", "openes")
@@ -45,8 +44,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     Raises:
       ValueError: evosax is missing, or a number makes no search.
     """
-    if importlib.util.find_spec("evosax") is None:
-        raise ValueError(f"--search {method} needs the extra: pip install 'jaxrl[evolution]'")
+    require(f"--search {method}")
     if slots < 4 or slots % 2:
         raise ValueError(f"an evolution strategy needs an even number of candidates, at least 4, not {slots}")
     if generations < 1:
@@ -70,7 +68,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
             score=jnp.zeros((generations, slots, seeds)),
             mean=centre,
         )
-        return _strong(own), for_seeds(x, seeds)
+        return strong(own), for_seeds(x, seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
         tell_key, ask_key = jax.random.split(key)
@@ -90,7 +88,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
             score=own.score.at[generation].set(score),
             mean=told,
         )
-        own = jax.tree.map(lambda new, old: jnp.where(over, new, old), _strong(then), own)
+        own = jax.tree.map(lambda new, old: jnp.where(over, new, old), strong(then), own)
         # The last generation is judged and stays: nobody would train what is asked for after it.
         more = over & (generation + 1 < generations)
         x = jnp.where(more, for_seeds(x, seeds), x_now)
@@ -113,8 +111,3 @@ def _make(method: str, slots: int, size: int):
             std_schedule=optax.constant_schedule(0.5),
         )
     return es, es.default_params
-
-
-def _strong(tree):
-    """Without weak types, which would not be those of the next generation."""
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
