@@ -32,7 +32,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
-from jaxrl.evolution import require, strong
+from jaxrl.evolution import by_lot, require, strong
 from jaxrl.names import lookup
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
@@ -99,17 +99,8 @@ def make(
       ValueError: evosax is missing, a count that makes no search, an option that does not fit the spaces.
     """
     require_search(config)
-    player = fit.player(
-        env,
-        config.num_steps,
-        torso=config.torso,
-        hidden_sizes=config.hidden_sizes,
-        activation=config.activation,
-        memory_size=config.memory_size,
-        squash=config.squash,
-        normalize_obs=config.normalize_obs,
-        module=torso,
-    )
+    player = fit.player(env, module=torso, **vars(config))
+    nov.require_behaviour(behaviour, config.archive_size)
     behave = fit.behaviour(env, behaviour)
     size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(player.init, jax.random.key(0))))
     es = strategy(config.method, config.num_members, size)
@@ -206,7 +197,7 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
         state, z = search.ask(key, search.init())
         state, step = search.tell(key, state, z, score)    # the mean should move by `step`
 
-    Equal scores have equal weight; a score that is `nan` counts as the worst.
+    Equal scores have equal weight, or, for cmaes, are ordered by lot; a score that is `nan` is the worst.
 
     Raises:
       ValueError: an unknown method, or more parameters than CMA-ES can do.
@@ -231,6 +222,9 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
         return strong(state), z
 
     def tell(key, state, z, score):
+        if method == "cmaes":
+            key, lot_key = jax.random.split(key)
+            score = by_lot(lot_key, score)
         state, _ = es.tell(key, z, -score, state, es.default_params)
         # Each generation is told around its own 0, so that sigma and the learning rate can be traced.
         return strong(state.replace(mean=jnp.zeros(size))), state.mean

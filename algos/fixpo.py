@@ -171,6 +171,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         minibatches = agent.minibatches(shuffle_key, config.num_epochs)
         carry, metrics = jax.lax.scan(sgd_step, start, minibatches)
         params, opt_state, kl_coef, kl_opt_state = carry
+        # Like the policy, the multiplier comes back from numbers that are none.
+        known, before = jnp.isfinite(kl_coef), (state.kl_coef, state.kl_opt_state)
+        kl_coef, kl_opt_state = jax.tree.map(partial(jnp.where, known), (kl_coef, kl_opt_state), before)
         whole = agent.batch(state, data)
         # A loop of unknown length has no gradient: to that of an update, this phase is a constant shift.
         constant = jax.lax.stop_gradient((params, hp, whole, state.num_updates))

@@ -1,6 +1,6 @@
 """GA: the genetic algorithm of "Deep Neuroevolution", with novelty search if wanted.
 
-    child = parent + sigma eps,   eps ~ N(0, I),   parent drawn from the elite and the best others
+    child = parent + sigma eps,   eps ~ N(0, I),   parent drawn from the elite and the best
 
 One update is one generation: the elite and `num_members - 1` children play, the candidates for the elite play
 once more, and the best of those is the next elite, which acts. It and the best members are the next parents.
@@ -100,17 +100,8 @@ def make(
       ValueError: a count that makes no search, an option that does not fit the spaces.
     """
     require_selection(config)
-    player = fit.player(
-        env,
-        config.num_steps,
-        torso=config.torso,
-        hidden_sizes=config.hidden_sizes,
-        activation=config.activation,
-        memory_size=config.memory_size,
-        squash=config.squash,
-        normalize_obs=config.normalize_obs,
-        module=torso,
-    )
+    player = fit.player(env, module=torso, **vars(config))
+    nov.require_behaviour(behaviour, config.archive_size)
     behave = fit.behaviour(env, behaviour)
     network = gen.network(jax.eval_shape(player.init, jax.random.key(0)))
     express = jax.vmap(partial(gen.express, network))
@@ -206,6 +197,8 @@ def require_selection(config: Config) -> None:
     """Raises ValueError for counts that make no selection."""
     require_counts(config, "num_members", "num_parents", "num_envs", "num_steps", "num_candidates")
     require_counts(config, "max_mutations", "num_neighbours")
+    if config.elite_episodes < 0:
+        raise ValueError(f"elite_episodes = {config.elite_episodes} must not be negative")
     nov.require_archive(config.archive_size, config.archive_additions, config.num_members)
     for name in ("num_parents", "num_candidates"):
         if getattr(config, name) >= config.num_members:

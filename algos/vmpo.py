@@ -2,7 +2,7 @@
 
     params:       minimise  - sum_i psi_i log pi(a_i|s_i) + sum_k alpha_k D_k + vf_coef E[ 1/2 (V(s) - G)^2 ]
     eta, alpha:   minimise  eta eps_eta + eta log mean_i exp(A_i / eta) + sum_k alpha_k (eps_k - D_k)
-    psi = softmax(A / eta);  i: the half of a minibatch where A is largest
+    psi = softmax(A / eta);  i: where A is at or above the median of a minibatch
 
 `D_1` is E[ KL(pi_old(.|s), pi(.|s)) ] with the standard deviations of pi_old, `D_2` that with its means (0
 for discrete actions). The temperature eta and the multipliers alpha_k learn by an Adam of their own and stay
@@ -103,7 +103,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def init(key, hp):
         fields = agent.begin(key, hp.gamma)
         start = {"eta": hp.eta, "alpha": hp.alpha, "alpha_std": hp.alpha}
-        multipliers = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), start)
+        multipliers = jax.tree.map(lambda x: jnp.maximum(jnp.asarray(x, jnp.float32), 1e-8), start)
         return TrainState(
             **fields,
             opt_state=optimizer(hp, 0).init(fields["params"]),
@@ -172,7 +172,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
 
 def weigh(advantages, eta):
-    """psi in the shape of `advantages`, 0 in the worse half, and log mean exp(A / eta) over the better."""
+    """psi in the shape of `advantages`, 0 below their median, and log mean exp(A / eta) over the others."""
     better = advantages >= jnp.median(advantages)
     logits = jnp.where(better, advantages / eta, -jnp.inf)
     total = jax.nn.logsumexp(logits)

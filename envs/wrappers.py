@@ -379,6 +379,9 @@ def cheap_talk(env: Env, speak, num_messages: int) -> Env:
     Args:
       speak: `(obs [D]) -> [M]`; what it closes over may be traced, and so vmapped over adversaries.
       num_messages: `M`.
+
+    Raises:
+      ValueError: observations that are no vector, or no messages.
     """
     space = env.observation_space
     if not isinstance(space, Box) or len(space.shape) != 1:
@@ -389,11 +392,11 @@ def cheap_talk(env: Env, speak, num_messages: int) -> Env:
     def heard(obs):
         said = jnp.tanh(speak(obs))
         chex.assert_shape(said, (num_messages,))
-        return jnp.concatenate([obs, said.astype(obs.dtype)])
+        return jnp.concatenate([obs, said]).astype(jnp.float32)
 
     ends = {"low": np.full(num_messages, -1.0), "high": np.full(num_messages, 1.0)}
     low, high = (_join([_flat_bound(space, side), ends[side].astype(np.float32)]) for side in ends)
-    return _map_obs(env, heard, Box(low, high, low.shape, space.dtype))
+    return _map_obs(env, heard, Box(low, high, low.shape))
 
 
 def sticky_actions(env: Env, probability: float = 0.25) -> Env:

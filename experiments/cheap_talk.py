@@ -26,7 +26,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, logger, train
+from jaxrl import checkpoint, envs, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
@@ -284,33 +284,34 @@ def is_talk(path: Path) -> bool:
 
 def carry_on(path: Path) -> int:
     """Evolves from where a folder stands, and says what came of it. Returns the exit status."""
+    if hosts.several():
+        raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
         setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
+    runs.require_types(setting, where=path / "talk.json")
     game = make(setting)
     init, step = evolution(game, setting)
     told = {"setting": dataclasses.asdict(setting)}
-    if checkpoint.latest(path / "checkpoints") is None:
-        state = init()
-    else:
-        state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=told)
-    done = int(state.generation)
-    sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
-    try:
-        with runs.claim(path), trainer.interruptible() as interrupted:
+    with runs.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
+        if checkpoint.latest(path / "checkpoints") is None:
+            state = init()
+        else:
+            state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=told)
+        done = int(state.generation)
+        sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
+        try:
             while done < setting.generations and not interrupted():
                 state, found = step(state)
                 done += 1
                 found = np.asarray(found, np.float64)
                 sink.write({"num_updates": done, "score": found.tolist()})
-                print(
-                    f"generation {done}: {found.mean():.4g} ({found.min():.4g} … {found.max():.4g})",
-                    flush=True,
-                )
+                span = f"{found.mean():.4g} ({found.min():.4g} … {found.max():.4g})"
+                print(f"generation {done}: {span}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, told)
-    finally:
-        sink.close()
+        finally:
+            sink.close()
     if done < setting.generations:
         print(f"stopped after {done} generations; go on with: jaxrl resume {path}")
         return 130

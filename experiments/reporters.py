@@ -72,7 +72,9 @@ def lines(num_updates: int, steps_per_update: int, seeds: int, write=print, show
         done, elapsed, before = at["now"]
         speed = rate(done, before, elapsed, steps_per_update, seeds)
         parts = [f"{100 * row['num_updates'] / num_updates:3.0f}%", f"steps {count(row['timesteps'])}"]
-        parts += [f"{label} {spread(row[name])}" for label, name in list(shown.items())[:2] if name in row]
+        first, second = list(shown.items())[:2]
+        told = [first] + [second] * (second[1] in row)
+        parts += [f"{label} {spread(row.get(name))}" for label, name in told]
         parts.append(f"{count(speed)} steps/s")
         write("  ".join(parts))
 

@@ -198,11 +198,16 @@ def from_json(data: dict[str, Any]) -> Spec:
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
     inner = _parts_of(spec.hparams.objective) if spec.objective else []
-    for part in (spec, spec.config, spec.hparams, *inner):
+    require_types(spec, spec.config, spec.hparams, *inner)
+    return spec
+
+
+def require_types(*parts: Any, where: Any = "the run.json") -> None:
+    """Raises ValueError where a field of a dataclass that JSON held is not of its annotated kind."""
+    for part in parts:
         for name, kind in typing.get_type_hints(type(part)).items():
             if not _fits(getattr(part, name), kind):
-                raise ValueError(f"{name} = {getattr(part, name)!r} in the run.json must be {_said(kind)}")
-    return spec
+                raise ValueError(f"{name} = {getattr(part, name)!r} in {where} must be {_said(kind)}")
 
 
 def _objective_of(name: str, data: dict[str, Any]) -> Any:
@@ -270,11 +275,16 @@ def objective(name: str):
 
     A name may also be a file. Raises ValueError with the nearest names.
     """
-    if "+" in name:
+    if "+" in name and not is_one_file(name):
         return objectives.mixture(*map(objective, name.split("+")))
     if is_file(name):
         return objective_file.load(Path(name))[1]
     return objective_file.named(name)
+
+
+def is_one_file(name: str) -> bool:
+    """Whether it is a file, though there is a + in its path."""
+    return is_file(name) and Path(name).is_file()
 
 
 def is_file(name: str) -> bool:
@@ -307,10 +317,11 @@ def objective_given(text: str) -> tuple[str, Objective]:
     Raises:
       ValueError: there is no such objective or file, or a name that says nothing without its weights.
     """
-    if is_file(text):
+    if is_file(text) and ("+" not in text or is_one_file(text)):
         return objective_file.load(Path(text))
-    if text in objectives.LEARNED:
-        raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
+    for part in text.split("+"):
+        if part in objectives.LEARNED:
+            raise ValueError(f"{part} is nothing without its weights: give the file that holds them")
     return text, objective(text)
 
 

@@ -60,6 +60,7 @@ def player(
     squash: bool = False,
     normalize_obs: bool = False,
     module: nn.Module | None = None,
+    **_,
 ) -> Player:
     """A network that takes the most likely action, in `env`: one environment that resets itself.
 
@@ -150,6 +151,10 @@ def _like(flags, x):
 def observe(obs_stats, seen):
     """Running statistics after a generation; `seen` as in `Episodes`, around the mean that they had."""
     total, squares, count = seen
+    # A member that diverged is the worst, and nothing that the others are normalised by.
+    fine = (jnp.isfinite(total) & jnp.isfinite(squares)).reshape(*count.shape, -1).all(axis=-1)
+    total, squares = (jnp.where(_like(fine, x), x, 0.0) for x in (total, squares))
+    count = jnp.where(fine, count, 0.0)
     axes = tuple(range(count.ndim))
     size = count.sum()
     mean = total.sum(axes) / jnp.maximum(size, 1.0)
@@ -189,6 +194,7 @@ def episode_metrics(episodes: Episodes, fitness) -> dict[str, jax.Array]:
         "episode/length_sum": jnp.where(ended, episodes.lengths, 0).sum(dtype="float32"),
         "fitness/mean": jnp.where(known, fitness, 0.0).sum() / jnp.maximum(known.sum(), 1),
         "fitness/best": jnp.max(fitness, initial=lowest, where=known),
+        "fitness/broken_sum": (~known).sum(dtype="float32"),
     }
 
 

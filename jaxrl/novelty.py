@@ -64,9 +64,17 @@ def remember(archive: Archive, key, behaviours, number: int) -> Archive:
 
 def require_archive(size: int, additions: int, num_members: int) -> None:
     """Raises ValueError for an archive that cannot take `additions` of `num_members` behaviours at a time."""
+    if size < 0:
+        raise ValueError(f"archive_size = {size} must not be negative")
     most = min(size, num_members)
     if size and not 1 <= additions <= most:
         raise ValueError(
             f"archive_additions = {additions} must lie between 1 and {most}, the lesser of archive_size and "
             "num_members"
         )
+
+
+def require_behaviour(behaviour, archive_size: int) -> None:
+    """Raises ValueError for a behaviour that nothing would be compared with."""
+    if behaviour is not None and not archive_size:
+        raise ValueError("a behaviour is for novelty, which needs an archive: set archive_size")

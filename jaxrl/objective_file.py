@@ -43,10 +43,12 @@ def load(path: Path) -> tuple[str, Objective]:
     try:
         data = json.loads(Path(path).read_text())
         name = data["objective"]
+        if not isinstance(name, str):
+            raise TypeError
         return name, named(name)._replace(params=from_json(name, data["params"]))
-    except (FileNotFoundError, IsADirectoryError):
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ValueError(f"{path} is no file: an objective's file is what `jaxrl discover` writes") from None
-    except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError):
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"{path} holds no objective: it is not what `jaxrl discover` writes") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -84,6 +86,8 @@ def from_json(name: str, data: dict[str, Any]) -> PyTree:
             array = np.asarray(data[field], np.float32)
         except (TypeError, ValueError):
             raise ValueError(f"{field} of {name} must be numbers") from None
+        if isinstance(data[field], bool | str):
+            raise ValueError(f"{field} of {name} must be numbers")
         if array.ndim != np.ndim(usual) or not np.isfinite(array).all():
             raise ValueError(f"{field} of {name} must be finite numbers with {np.ndim(usual)} axes")
         found[field] = array if array.ndim else data[field]

@@ -131,7 +131,8 @@ def population(
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
     init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
-    return algo._replace(init=init, update=update, act=act)
+    collect, judge = (function and jax.vmap(function) for function in (algo.collect, algo.judge))
+    return algo._replace(init=init, update=update, act=act, collect=collect, judge=judge)
 
 
 def watched(algo: Algorithm) -> Algorithm:
@@ -234,10 +235,12 @@ def summarize(totals, num_updates: int):
 
     Sums and counts are the metrics whose names end in `_sum` or `/count`.
     """
-    return {
-        name: value if name.endswith(("_sum", "/count")) else value / num_updates
-        for name, value in totals.items()
-    }
+    return {name: value if is_total(name) else value / num_updates for name, value in totals.items()}
+
+
+def is_total(name: str) -> bool:
+    """Whether a metric of several updates is their sum, and not their mean."""
+    return name.endswith(("_sum", "/count"))
 
 
 def compiler_options() -> dict:

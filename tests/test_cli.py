@@ -789,7 +789,7 @@ def test_the_panel_of_one_agent_and_before_the_first_row():
 
 
 def test_a_terminal_gets_the_panel_and_a_file_gets_lines(monkeypatch):
-    monkeypatch.setattr(reporters, "panel", lambda *_: "panel")
+    monkeypatch.setattr(reporters, "panel", lambda *_, **__: "panel")
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert reporters.choose("title", 10, 32, 1) != "panel"
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

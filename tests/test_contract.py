@@ -159,6 +159,20 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+def test_a_population_collects_and_judges_as_its_agents_do(algo_name):
+    single = small(algo_name)
+    if single.collect is None:
+        pytest.skip("nobody looks at its policy from outside")
+    many, keys = train.population(single), jax.vmap(jax.random.key)(jnp.arange(3))
+    states = jax.jit(many.init)(keys, many.hparams)
+    _, batch = jitted(many.collect)(states, keys)
+    said = jitted(many.judge)(states, batch)
+    lane = jax.tree.map(lambda leaf: leaf[1], states)
+    _, own = jitted(single.collect)(lane, keys[1])
+    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.judge)(lane, own))):
+        np.testing.assert_allclose(a[1], b, atol=1e-5)
+
+
 def test_jitted_is_not_jitted(algo_name):
     algo = small(algo_name, num_steps=2, **({} if algo_name in GRADIENT_FREE else {"num_epochs": 1}))
     state = begin(algo)

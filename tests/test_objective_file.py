@@ -48,6 +48,9 @@ BROKEN = {
     "a word": ('{"objective": "dpo", "params": {"alpha": "big", "beta": 1}}', "alpha of dpo must be numbers"),
     "not finite": ('{"objective": "dpo", "params": {"alpha": 1e999, "beta": 1}}', "finite"),
     "ragged": ('{"objective": "lpo", "params": {"hidden": [[1], [1, 2]], "out": [1]}}', "hidden of lpo"),
+    "no name": ('{"objective": 3, "params": {}}', "holds no objective"),
+    "yes": ('{"objective": "ppo", "params": {"clip_eps": true}}', "clip_eps of ppo must be numbers"),
+    "text": ('{"objective": "ppo", "params": {"clip_eps": "0.3"}}', "clip_eps of ppo must be numbers"),
     "one axis less": ('{"objective": "lpo", "params": {"hidden": [1, 2], "out": [1]}}', "with 2 axes"),
     "misfit": (
         '{"objective": "lpo", "params": {"hidden": [[1, 2]], "out": [1, 2]}}',

@@ -398,3 +398,17 @@ def test_counts_and_batches_are_checked(name):
         with pytest.raises(ValueError, match="does not divide into num_minibatches = 7"):
             module.make(env, module.Config(num_minibatches=7))
     assert small(name).hparams.learning_rate == 1e-2
+
+
+def test_fixpo_comes_back_from_an_update_that_broke():
+    """The policy was kept; with a multiplier that is no number it would be kept for ever."""
+    algo = small("fixpo")
+    update = jax.jit(algo.update)
+    state = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
+    broken, metrics = update(state, algo.hparams.replace(learning_rate=1e30, max_grad_norm=1e30))
+    assert not np.isfinite(metrics["loss/policy"]) and metrics["fallback/count"] == 1.0
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves((broken.params, broken.kl_coef)))
+    later, metrics = update(broken, algo.hparams)
+    assert np.isfinite(metrics["loss/policy"])
+    moved = ravel_pytree(broken.params)[0] != ravel_pytree(later.params)[0]
+    assert moved.any() or metrics["fallback/count"] == 1.0

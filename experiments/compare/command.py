@@ -44,6 +44,10 @@ def command(argv: list[str]) -> int:
         show: Path | None = None  # only print the tables of this results.jsonl
 
     argv, words = _divided(argv)
+    if any(word.replace("_", "-").startswith("--hp.objective") for word in words):
+        raise cli.UsageError(
+            "--hp.objective.* cannot be set here: objectives have their published parameters, or are tuned"
+        )
     chosen = cli.parse(Compare, argv, "jaxrl compare")
     if chosen.show:
         print(table.text(table.read(chosen.show)))

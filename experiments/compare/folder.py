@@ -9,6 +9,7 @@ comparison/
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,12 +98,22 @@ def create(path: Path, plan: Plan) -> None:
     """Writes `comparison.json`. Raises ValueError where the folder is taken or cannot be written."""
     if any((path / name).exists() for name in ("comparison.json", "sweep.json", "run.json")):
         raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
-    told = plan._replace(specs=tuple(spec.to_json() for spec in plan.specs))._asdict()
     try:
         path.mkdir(parents=True, exist_ok=True)
+        plan = plan._replace(objectives=tuple(_kept(path, name) for name in plan.objectives))
+        told = plan._replace(specs=tuple(spec.to_json() for spec in plan.specs))._asdict()
         sweeps.replace(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
     except OSError as error:
         raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+
+
+def _kept(path: Path, name: str) -> str:
+    """An objective's file as a copy in the folder, for the original may change or go; other names as they are."""
+    if not runs.is_file(name):
+        return name
+    copy = (path / Path(name).name).resolve()
+    shutil.copyfile(name, copy)
+    return str(copy)
 
 
 def is_comparison(path: Path) -> bool:

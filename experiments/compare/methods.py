@@ -6,6 +6,7 @@ has a one-hot row.
 
 import dataclasses
 import math
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ class Method(NamedTuple):
     @property
     def name(self) -> str:
         tuned = " (tuned)" if self.objective == BASELINE else " (own tuning)"
-        return self.objective + (tuned if self.own else "")
+        name = Path(self.objective).stem if runs.is_file(self.objective) else self.objective
+        return name + (tuned if self.own else "")
 
 
 class Program(NamedTuple):
@@ -60,11 +62,14 @@ class Program(NamedTuple):
 def require_names(names: list[str]) -> None:
     """Raises ValueError for names that are no objectives, or there twice."""
     for name in names:
-        if "+" in name:
+        if "+" in name and not runs.is_one_file(name):
             raise ValueError(f"{name} is a mixture: give its objectives by themselves")
         if names.count(name) > 1:
             raise ValueError(f"objective {name} is given twice")
         runs.objective_given(name)
+    files = [Path(name).name for name in names if runs.is_file(name)]
+    if len(set(files)) < len(files):
+        raise ValueError(f"two of the files {', '.join(files)} have one name: call one of them otherwise")
 
 
 def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrl import objective_file
+from jaxrl import hosts, objective_file
 from jaxrl.experiments import cli, reporters, runs
 from jaxrl.experiments.discover import evolve, judge, spec
 from jaxrl.names import lookup
@@ -36,7 +36,7 @@ def options(preset_name: str) -> type:
         objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
         width: int = usual.width  # units of a learned drift
         environments: tuple[str, ...] = names  # where agents are trained: names, or tabular
-        steps: int = usual.worlds[0].steps  # environment steps of an agent's life
+        steps: int = usual.worlds[0].steps  # of an agent's life; another number is judged at home only
         generations: int = usual.generations  # of the evolution
         population: int = usual.evolve.population  # candidates of a generation, in antithetic pairs
         tasks: int = usual.evolve.tasks  # trainings of each candidate in each environment
@@ -96,6 +96,8 @@ def command(argv: list[str]) -> int:
 
 def resume(path: Path, info: dict[str, Any]) -> int:
     """Goes on with a discovery as if it had never stopped."""
+    if hosts.several():
+        raise cli.UsageError("a discovery is for one process: leave --coordinator out")
     return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 

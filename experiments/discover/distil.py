@@ -27,7 +27,7 @@ SPREAD = 0.3  # of log-ratios, standard deviation; that of normalised advantages
 
 
 class Fit(NamedTuple):
-    """A formula for a drift: an objective by name, and the share of the slopes' variance that it explains."""
+    """A formula for a drift: an objective by name, and what share of the mean squared slope it explains."""
 
     name: str
     params: object

@@ -21,7 +21,6 @@ class Family(NamedTuple):
         beginning to the end of its life; traceable, so it is vmapped over all but the first.
       hparams: of the agents.
       steps: environment steps of a life.
-      at_a_time: agents that one core of a CPU vectorizes over, as measured; 0: as `train.over_agents` says.
     """
 
     name: str
@@ -29,7 +28,6 @@ class Family(NamedTuple):
     score: Callable
     hparams: Any
     steps: int
-    at_a_time: int = 0
 
 
 def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where) -> jax.Array:
@@ -53,8 +51,7 @@ def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, key
 
     # Indices, not copies: a thousand worlds for each of a hundred settings would fill gigabytes.
     axes = (0, 0, None, None, None, None)
-    chunk = family.at_a_time if jax.default_backend() == "cpu" else 0
-    over = train.over_agents(life, axes, train.mesh(who.shape[0]), chunk)
+    over = train.over_agents(life, axes, train.mesh(who.shape[0]))
     return over(who, where, params, hps, tasks, keys)
 
 

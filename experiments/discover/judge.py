@@ -105,13 +105,16 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
     Returns:
       Data for `text`: for each world the objectives with their scores, their paired differences to PPO.
     """
-    home = spec.worlds[0]
-    rate = specs.family(home).hparams.learning_rate
-    field = rivals(float(rate), (0.0, 0.01, 0.03) if home.environment == "tabular" else (0.0, 0.01))
     learned = specs.start(spec).apply
-    worlds = []
-    for label, world in {"held-out tasks": home, **transfers}.items():
+    homes = {f"held-out tasks of {world.environment}": world for world in spec.worlds}
+    judged, fields = [], []
+    for label, world in {**homes, **transfers}.items():
         say(f"judging: {label} ...")
+        if label in homes:  # what is best elsewhere is what was best in the first
+            rate = float(specs.family(world).hparams.learning_rate)
+            entropies = (0.0, 0.01, 0.03) if world.environment == "tabular" else (0.0, 0.01)
+            fields.append(rivals(rate, entropies))
+        field = fields[-1] if label in homes else fields[0]
         family = specs.family(world)
         scores = scorer(family, count)
         found = {
@@ -119,6 +122,8 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         }
         tried = {name: len(rival.settings) for name, rival in field.items()}
         field = {name: _best(rival, found[name]) for name, rival in field.items()}
+        if label in homes:
+            fields[-1] = field
         best = {name: its[int(np.argmax(its.mean(axis=1)))] for name, its in found.items()}
         mine = scores(learned, means, repeated(family.hparams, spec.seeds))
         rows = [row(f"{spec.objective}, seed {spec.seed + i}", it, best["ppo"]) for i, it in enumerate(mine)]
@@ -127,8 +132,8 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         for name, its in best.items():
             how = {"setting": field[name].settings[0], "of": tried[name]}
             rows.append((row(name, its, best["ppo"]) if name != "ppo" else summary(name, its)) | how)
-        worlds.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
-    return {"count": count, "worlds": worlds}
+        judged.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
+    return {"count": count, "worlds": judged}
 
 
 def _best(rival: Rival, found: np.ndarray) -> Rival:

@@ -109,7 +109,9 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
         if target > 1:
             later, more = live(algo, rule, fixed, later, hp.agent, target - 1)
             both = unroll + target - 1
-            metrics = jax.tree.map(lambda a, b: (unroll * a + (target - 1) * b) / both, metrics, more)
+            means = {name: (unroll * metrics[name] + (target - 1) * more[name]) / both for name in more}
+            totals = {name: metrics[name] + more[name] for name in more if train.is_total(name)}
+            metrics = means | totals
         later, batch = algo.collect(later, key)
         greedy = rule.hparams(fixed, later, hp.agent).replace(ent_coef=0.0)
         teacher, _ = algo.update(later, greedy)

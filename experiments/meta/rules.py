@@ -1,5 +1,6 @@
 """What is meta-learned: from meta-parameters `theta` to the hyperparameters of an agent's next update."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -62,7 +63,9 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
 
 def by_name(hparams: PyTree) -> dict[str, Any]:
     """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
-    return {**vars(hparams), **{f"objective.{name}": x for name, x in vars(hparams.objective).items()}}
+    own = getattr(hparams, "objective", None)
+    inner = vars(own) if dataclasses.is_dataclass(own) else {}
+    return {**vars(hparams), **{f"objective.{name}": x for name, x in inner.items()}}
 
 
 class _Scale(NamedTuple):

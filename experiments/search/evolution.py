@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
-from jaxrl.evolution import require, strong
+from jaxrl.evolution import by_lot, require, strong
 from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
 
 METHODS = ("cmaes", "openes")
@@ -76,9 +76,12 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         generation = num_updates // agent_updates - 1
         mean = over_living(score, alive)
         worst = jnp.min(jnp.where(jnp.isfinite(mean), mean, jnp.inf), initial=0.0)
-        fitness = -jnp.where(jnp.isfinite(mean), mean, worst - 1.0)  # evosax minimises; ranks are what counts
+        fitness = jnp.where(jnp.isfinite(mean), mean, worst - 1.0)  # its ranks are what counts
+        if method == "cmaes":
+            tell_key, lot_key = jax.random.split(tell_key)
+            fitness = by_lot(lot_key, fitness)
         z = (own.x[generation] - centre) / scale
-        state, _ = es.tell(tell_key, z, fitness, own.es, params)
+        state, _ = es.tell(tell_key, z, -fitness, own.es, params)  # evosax minimises
         told = centre + scale * state.mean
         state, x = ask(ask_key, state)
         seeds = score.shape[1]
