@@ -12,7 +12,7 @@ from conftest import said_by
 from jaxrl import envs, logger
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import cheap_talk as talk
-from jaxrl.experiments import trainer
+from jaxrl.experiments import runs, trainer
 from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
 
@@ -195,6 +195,16 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
     )
     status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 2 and "is taken" in said
+    before = (whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()
+    with runs.claim(whole):  # who is refused has touched nothing of the one who is at work
+        status, said = said_by("resume", whole)
+    assert status == 2 and "another process trains" in said
+    assert ((whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()) == before
+    kept = json.loads((stopped / "talk.json").read_text())
+    kept["setting"]["std"] = None
+    (stopped / "talk.json").write_text(json.dumps(kept))
+    status, said = said_by("resume", stopped)
+    assert status == 2 and "std = None" in said and said.count("\n") == 1
 
 
 def test_the_page_shows_what_the_records_say():
@@ -209,7 +219,7 @@ def test_the_page_shows_what_the_records_say():
 
 
 @pytest.mark.slow
-def test_a_trained_victim_is_steered(tmp_path):
+def test_control_is_judged_by_distances(tmp_path):
     path = tmp_path / "control"
     status, said = said_by("talk", "Pendulum-v1", *WORDS, "--mode", "control", "--steps", 1024, "--out", path)
     assert status == 0 and "minus the distance to goals" in said, said

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import curve, said_by
 
-from jaxrl import objectives
+from jaxrl import objective_file, objectives
 from jaxrl.experiments import cli, planning, runs, trainer
 from jaxrl.experiments.compare import folder, methods, table
 
@@ -297,6 +297,9 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
         ("--environments CartPole-v1 --config.num-steps 0", "num_steps"),
         ("--environments CartPole-v1 --hp.gama 1", "--hp.gama"),
         ("--environments CartPole-v1 --sead 1", "--seed"),
+        ("--environments CartPole-v1 --hp.objective.clip-eps 0.3", "--hp.objective.* cannot be set here"),
+        ("--environments CartPole-v1 --objectives ta_lpo", "nothing without its weights"),
+        ("--environments CartPole-v1 --objectives a/o.json b/o.json", "a/o.json is no file"),
         ("--show missing.jsonl", "missing.jsonl"),
     ],
 )
@@ -413,3 +416,17 @@ def test_the_dead_are_named(tmp_path):
     assert "PPO has its preset, which was not tuned here" in table.text(lines)
     (tmp_path / "r.jsonl").write_text("".join(map(table.line, lines)))
     assert table.text(table.read(tmp_path / "r.jsonl")) == table.text(lines)
+
+
+def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
+    file = tmp_path / "a+b" / "mine.json"
+    file.parent.mkdir()
+    objective_file.save(file, "dpo", objectives.dpo(alpha=1.5).params)
+    plan = folder.Plan((preset(),), ("ppo", str(file)), 1, 2, "sobol", False, True, ())
+    folder.create(tmp_path / "compared", plan)
+    file.unlink()
+    kept, _ = folder.read(tmp_path / "compared")
+    assert kept.objectives == ("ppo", str(tmp_path / "compared" / "mine.json"))
+    assert runs.objective(kept.objectives[1]).params.alpha == 1.5
+    assert methods.Method(kept.objectives[1], {}).name == "mine"
+    methods.require_names(list(kept.objectives))

@@ -184,7 +184,7 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     assert rows[0]["timesteps"] == 2 * 4 * 256
     result = json.loads((path / "judged.json").read_text())
     # Of other lives than the preset's nothing is claimed elsewhere.
-    assert [world["label"] for world in result["worlds"]] == ["held-out tasks"]
+    assert [world["label"] for world in result["worlds"]] == ["held-out tasks of tabular"]
     assert "best of 144" in said and "--objective" in said
     assert (path / "curves.png").exists()
 
@@ -215,6 +215,28 @@ def test_a_complete_discovery_says_so_again(whole):
     ]
 
 
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ({"width": "a"}, "width = 'a'"),
+        ({"seeds": None}, "seeds = None"),
+        ({"evolve": {"ranks": "foo"}}, "ranks = 'foo'"),
+        ({"evolve": {"population": "64"}}, "population = '64'"),
+        ({"worlds": [{"environment": "tabular", "steps": 256, "config": {"num_envs": 0}}]}, "num_envs = 0"),
+        ({"worlds": [{"environment": "tabular", "steps": 2.5}]}, "steps = 2.5"),
+        ({"worlds": [{"environment": "tabular", "steps": 256, "config": {"num_env": 3}}]}, "num_env"),
+        ({"worlds": 3}, "edited"),
+    ],
+)
+def test_an_edited_discovery_is_refused(edit, told, whole, tmp_path):
+    info = json.loads((whole[0] / "run.json").read_text())
+    info["spec"]["evolve"] |= edit.get("evolve", {})
+    info["spec"] |= {name: value for name, value in edit.items() if name != "evolve"}
+    (tmp_path / "run.json").write_text(json.dumps(info))
+    status, said = said_by("resume", tmp_path)
+    assert status == 2 and told in said and said.count("\n") == 1, said
+
+
 def test_other_commands_say_what_a_discovery_is(whole):
     for command in ("evaluate", "render"):
         status, said = said_by(command, whole[0])
@@ -234,6 +256,9 @@ def test_other_commands_say_what_a_discovery_is(whole):
         ("--learning-rate -1", "learning_rate = -1.0 must be positive"),
         ("--seeds 0", "seeds = 0"),
         ("--seed -1", "seed = -1"),
+        ("--seed 19997", "seed 19997 belongs to the held-out tasks"),
+        ("--objective policy_gradient", "policy_gradient has no parameters to evolve"),
+        ("--environments tabular tabular", "each only once"),
         ("--held-out 1", "held_out = 1 must be at least 2"),
         ("--environments Cartpole-v1", "unknown environment 'Cartpole-v1'"),
         ("--steps 0", "steps = 0 must be at least 1"),
@@ -254,6 +279,11 @@ def test_several_environments_are_brought_to_one_scale(tmp_path):
     made = spec.from_json(json.loads((tmp_path / "d" / "run.json").read_text())["spec"])
     assert spec.from_json(json.loads(json.dumps(made.to_json()))) == made
     assert all(world.low < world.high for world in made.worlds)
+    judged = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
+    assert [world["label"] for world in judged] == [
+        "held-out tasks of CartPole-v1",
+        "held-out tasks of Catch-bsuite",
+    ]
     row = curve(tmp_path / "d")[0]
     assert {"fitness/CartPole-v1", "fitness/Catch-bsuite"} <= set(row)
 

@@ -201,6 +201,25 @@ def test_the_outer_loss_is_what_its_definition_says(memory_size):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+def test_sums_and_counts_of_a_bootstrapped_update_are_of_all_its_updates():
+    """Of K = 1 update and the L - 1 = 3 after it; means are weighted, totals are added."""
+    algo = small()
+    rule = meta.hyperparameters(algo.hparams, ("learning_rate",))
+    outer = meta.bootstrap(algo, rule, envs.make("world/chain").action_space, 1, 4)
+    hp = meta.Hparams(agent=algo.hparams)
+    agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
+    theta = rule.init(jax.random.key(1), algo.hparams)
+    _, (_, metrics) = jax.jit(outer.loss)(theta, agent, hp, jax.random.key(2))
+    live = jax.jit(partial(meta.live, algo, rule), static_argnums=3)
+    then, first = live(theta, agent, hp.agent, 1)
+    _, more = live(theta, then, hp.agent, 3)
+    for name in ("episode/count", "episode/return_sum", "episode/length_sum"):
+        np.testing.assert_allclose(metrics[name], first[name] + more[name], rtol=1e-5)
+    np.testing.assert_allclose(
+        metrics["loss/value"], (first["loss/value"] + 3 * more["loss/value"]) / 4, rtol=1e-4
+    )
+
+
 def test_the_divergence_is_a_sum_over_actions():
     algo = small()
     states = [jax.jit(algo.init)(jax.random.key(seed), algo.hparams) for seed in (0, 1)]

@@ -74,6 +74,16 @@ def test_a_file_that_is_not_there_and_a_network_without_weights(tmp_path):
     assert status == 2 and "nothing without its weights" in said and said.count("\n") == 1
 
 
+def test_a_mixture_of_a_network_without_weights_is_refused_and_a_plus_in_a_path_is_not_one(tmp_path):
+    status, said = said_by("train", "ppo", "CartPole-v1", "--objective", "ppo+lpo")
+    assert status == 2 and "lpo is nothing without its weights" in said and said.count("\n") == 1
+    (tmp_path / "a+b").mkdir()
+    file = tmp_path / "a+b" / "it.json"
+    objective_file.save(file, "lpo", WEIGHTS["lpo"])
+    assert values(runs.objective(str(file)).params) == values(WEIGHTS["lpo"])
+    assert runs.objective_given(str(file))[0] == "lpo"
+
+
 def test_nothing_is_written_that_could_not_be_read(tmp_path):
     weights = WEIGHTS["lpo"].replace(out=np.full(5, np.nan, np.float32))
     with pytest.raises(ValueError, match="finite"):

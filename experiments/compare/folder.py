@@ -108,7 +108,7 @@ def create(path: Path, plan: Plan) -> None:
 
 
 def _kept(path: Path, name: str) -> str:
-    """An objective's file as a copy in the folder, for the original may change or go; other names as they are."""
+    """An objective's file as a copy in the folder, for the original may change or go; other names stay."""
     if not runs.is_file(name):
         return name
     copy = (path / Path(name).name).resolve()
