@@ -422,7 +422,7 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
     file = tmp_path / "a+b" / "mine.json"
     file.parent.mkdir()
     objective_file.save(file, "dpo", objectives.dpo(alpha=1.5).params)
-    plan = folder.Plan((preset(),), ("ppo", str(file)), 1, 2, "sobol", False, True, ())
+    plan = folder.Plan((preset(),), ("ppo", str(file)), 1, 2, "sobol", False, True, (), {})
     folder.create(tmp_path / "compared", plan)
     file.unlink()
     kept, _ = folder.read(tmp_path / "compared")

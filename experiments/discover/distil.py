@@ -72,35 +72,47 @@ def fit_dpo(target, at) -> Fit:
 
 
 def fit_terms(target, at, sizes) -> list[Fit]:
-    """Formulas of so many terms each, chosen where the drift is not held at 0."""
+    """Formulas of so many terms each: the next term is that with which least is left, the relu included."""
     log_ratio, advantages, progress = at
-    rise = jax.vmap(jax.jacfwd(lambda l, A: objectives.terms(jnp.exp(l), A)))(log_ratio, advantages)
-    columns = np.asarray(rise, np.float64)
-    columns = np.concatenate([columns, progress[:, None] * columns], axis=1)
+    of_terms = jax.vmap(lambda l, A: objectives.terms(jnp.exp(l), A))
+    rise = jax.vmap(jax.jacfwd(lambda l, A: objectives.terms(jnp.exp(l), A)))
+    values, columns = (
+        np.concatenate([x, progress[:, None] * x], axis=1)
+        for x in (np.asarray(f(log_ratio, advantages), np.float64) for f in (of_terms, rise))
+    )
     names = [*objectives.TERMS, *(f"progress {name}" for name in objectives.TERMS)]
-    active = np.abs(target) > 1e-6
-    inner, wanted = columns[active], target[active]
     chosen: list[int] = []
     fits = []
     for size in range(1, max(sizes) + 1):
-        left = {k: _residual(inner[:, [*chosen, k]], wanted) for k in range(len(names)) if k not in chosen}
+        left = {
+            k: _fit(values[:, [*chosen, k]], columns[:, [*chosen, k]], target)[1]
+            for k in range(len(names))
+            if k not in chosen
+        }
         chosen.append(min(left, key=left.get))
         if size not in sizes:
             continue
-        weights = np.linalg.lstsq(inner[:, chosen], wanted, rcond=None)[0]
+        weights, error = _fit(values[:, chosen], columns[:, chosen], target)
         coefs = np.zeros(len(names), np.float32)
         coefs[chosen] = weights
-        # The relu around the sum is a part of the formula: what counts is what comes out of it.
-        off = np.asarray(slopes(objectives.symbolic().apply, objectives.Terms(coefs), *at)) - target
-        explained = 1.0 - float(np.mean(np.square(off)) / np.mean(np.square(target)))
         formula = " ".join(f"{weight:+.3g} {names[k]}" for k, weight in zip(chosen, weights))
+        explained = 1.0 - error / float(np.mean(np.square(target)))
         fits.append(Fit("symbolic", objectives.Terms(coefs), explained, f"relu({formula})"))
     return fits
 
 
-def _residual(columns, target) -> float:
-    weights = np.linalg.lstsq(columns, target, rcond=None)[0]
-    return float(np.square(columns @ weights - target).sum())
+def _fit(values, columns, target) -> tuple[np.ndarray, float]:
+    """Least squares for terms `[B, k]` with slopes `columns`, and the mean square that is left.
+
+    Where the sum is negative the relu takes it away, and there it need not fit: so rows are those where there
+    is a slope, and those where the sum of the round before would wrongly give one.
+    """
+    rows = active = np.abs(target) > 1e-6
+    for _ in range(3):
+        weights = np.linalg.lstsq(columns[rows], target[rows], rcond=None)[0]
+        through = values @ weights > 1e-4
+        rows = active | through
+    return weights, float(np.mean(np.square(np.where(through, columns @ weights, 0.0) - target)))
 
 
 def distil(objective: Objective, sizes) -> list[Fit]:
