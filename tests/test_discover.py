@@ -294,7 +294,7 @@ def test_the_page_shows_what_was_found():
     for name in ("tabular.json", "cartpole.json"):
         assert judge.text(json.loads((results / name).read_text())) in page
     assert objective_file.load(results / "ta-lpo-tabular.json")[1].params.hidden.shape == (16, 32)
-    name, formula = objective_file.load(results / "ta-lpo-tabular-8-terms.json")
+    name, formula = objective_file.load(results / "ta-lpo-tabular-4-terms.json")
     for weight in formula.params.coefs[formula.params.coefs != 0.0]:
         assert f"{abs(weight):.3g}" in page, name
 
