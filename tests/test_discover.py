@@ -308,6 +308,16 @@ def test_rows_of_a_verdict_are_paired():
     assert judge.row("same", ppo, ppo)["wins"] == 0.5
 
 
+def test_agents_that_break_are_the_worst_and_no_setting_wins_by_them():
+    def score(apply, params, hp, task, key):
+        return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
+
+    family = Family("fragile", jax.random.normal, score, (), steps=1)
+    found = judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0]))
+    assert np.isfinite(found).all() and (found[1] == found.min()).sum() > 10
+    assert found[1].max() > found[0].max()
+
+
 def test_the_range_of_annealed_clipping_closes():
     objective, log_ratio = judge.annealed_ppo(), np.log(np.array([1.3, 1.05]))
     params = objective.params.replace(clip_eps=0.2, anneal=1.0)

@@ -85,12 +85,17 @@ def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
 
 
 def scorer(family: Family, count: int):
-    """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks."""
+    """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks.
+
+    An agent whose score is no number, because it broke or never ended an episode, counts as the worst of all.
+    """
     tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
 
     def scores(apply, params, hps) -> np.ndarray:
         run = jax.jit(lambda *own: tables([family], apply, *own)[0])  # as constants tasks compile for minutes
-        return np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
+        found = np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
+        known = np.isfinite(found)
+        return np.where(known, found, found[known].min() if known.any() else 0.0)
 
     return scores
 
