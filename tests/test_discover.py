@@ -147,7 +147,9 @@ def test_one_exchange_between_devices_in_a_generation():
 import jax
 from jaxrl.experiments.discover import spec
 world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
-made = spec.Spec("lpo", 3, (world, world), spec.evolve.Config(4, 2), 2, 0, 3, 1, 4, 4)
+other = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "hidden_sizes": [4]}
+worlds = (world, spec.World("probe/action", 16, other))
+made = spec.Spec("lpo", 3, worlds, spec.evolve.Config(4, 2), 2, 0, 3, 1, 4, 4)
 programs = spec.build(made)
 state = programs.init(made.keys)
 assert jax.device_count() == 2
