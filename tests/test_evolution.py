@@ -10,7 +10,7 @@ from conftest import small
 from reference import evolution as slow
 from test_contract import after, bits
 
-from jaxrl import envs, fitness, genome, novelty, stats, train
+from jaxrl import envs, evolution, fitness, genome, novelty, stats, train
 from jaxrl.algos import es, ga
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
 from jaxrl.evolution import by_lot
@@ -410,7 +410,7 @@ def test_mistakes_are_told_in_one_sentence(module, config, message):
 
 
 def test_without_evosax_the_remedy_is_named(monkeypatch):
-    monkeypatch.setattr(es.importlib.util, "find_spec", lambda package: None)
+    monkeypatch.setattr(evolution.importlib.util, "find_spec", lambda package: None)
     with pytest.raises(ValueError, match=r"pip install 'jaxrl\[evolution\]'"):
         es.make(envs.make("CartPole-v1"))
 

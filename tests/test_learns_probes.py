@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ALGORITHMS, config_of
+from conftest import ALGORITHMS, GRADIENT_FREE, config_of
 
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
@@ -71,7 +71,7 @@ def test_a_time_limit_is_no_death(max_steps):
 
 
 # Where values have the same code, three worlds say of each algorithm whether it uses them rightly.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo"})
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # who evolve have no values: see test_evolution
 
 
 @pytest.mark.parametrize("algo_name", OTHERS)
