@@ -208,6 +208,7 @@ def test_what_a_comparison_holds(compared):
     assert [one["trial"] for one in lines if "tuning" in one] == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_a_program_for_each_objective_finds_the_same(compared, tmp_path):
     status, said = compare("--programs", "each", "--out", tmp_path / "each")
     assert status == 0, said

@@ -173,6 +173,11 @@ def test_a_population_collects_and_judges_as_its_agents_do(algo_name):
         np.testing.assert_allclose(a[1], b, atol=1e-5)
 
 
+# Operation by operation an update takes ten seconds and more.
+BY_HAND = [pytest.param(name, marks=[pytest.mark.slow] * (name != "ppo")) for name in sorted(ALGORITHMS)]
+
+
+@pytest.mark.parametrize("algo_name", BY_HAND)
 def test_jitted_is_not_jitted(algo_name):
     algo = small(algo_name, num_steps=2, **({} if algo_name in GRADIENT_FREE else {"num_epochs": 1}))
     state = begin(algo)

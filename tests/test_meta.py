@@ -421,6 +421,7 @@ def test_an_agent_that_is_dead_has_no_say():
     assert float(metrics["meta/grad_norm"]) > 0.0
 
 
+@pytest.mark.slow
 def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
     """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
     config = ppo.Config(num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
