@@ -358,6 +358,7 @@ def test_the_page_on_objectives_shows_what_its_records_say():
     parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
     page = (root / "docs/objectives.md").read_text()
     assert all(part in page for part in parts[1:3]) and "500 to 500" in parts[0]
+    assert table.text(table.read(root / "experiments/results/dpo-against-ppo.jsonl")) in page
 
 
 def test_commands_of_the_page_on_objectives_parse(monkeypatch):
