@@ -34,6 +34,7 @@ from jaxrl import fitness as fit
 from jaxrl import novelty as nov
 from jaxrl.evolution import by_lot, require, strong
 from jaxrl.names import lookup
+from jaxrl.optimizers import progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
 
@@ -122,9 +123,9 @@ def make(
 
     def update(state, hp):
         key, ask_key, play_key, start_key, tell_key, archive_key = jax.random.split(state.key, 6)
-        progress = jnp.clip(state.num_updates / hp.total_updates, 0.0, 1.0)
-        sigma = hp.sigma * (1.0 - hp.sigma_decay * progress)
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress)
+        now = progress(state.num_updates, hp.total_updates)
+        sigma = hp.sigma * (1.0 - hp.sigma_decay * now)
+        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * now)
 
         search, z = es.ask(ask_key, state.search)
         mean, unravel = ravel_pytree(state.params)

@@ -30,6 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import genome as gen
 from jaxrl import novelty as nov
+from jaxrl.optimizers import progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
 
@@ -129,8 +130,8 @@ def make(
     def update(state, hp):
         key, *keys = jax.random.split(state.key, 8)
         choice_key, mutation_key, play_key, start_key, elite_key, tie_key, archive_key = keys
-        progress = jnp.clip(state.num_updates / hp.total_updates, 0.0, 1.0)
-        sigma = hp.sigma * (1.0 - hp.sigma_decay * progress)
+        now = progress(state.num_updates, hp.total_updates)
+        sigma = hp.sigma * (1.0 - hp.sigma_decay * now)
 
         # The generation: the elite, then children; `genomes` and `members` [P, ...].
         made = state.kept if config.keep_parents else express(state.parents)

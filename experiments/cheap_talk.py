@@ -278,10 +278,6 @@ def judged(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, li
 # --- the folder and the command -------------------------------------------------------------------
 
 
-def is_talk(path: Path) -> bool:
-    return (path / "talk.json").is_file()
-
-
 def carry_on(path: Path) -> int:
     """Evolves from where a folder stands, and says what came of it. Returns the exit status."""
     if hosts.several():

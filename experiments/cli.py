@@ -608,10 +608,8 @@ def draw_curves(path: Path) -> None:
 
 
 def resume(argv: list[str]) -> int:
-    from jaxrl.experiments import cheap_talk, runs
+    from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
-    from jaxrl.experiments.compare import folder as comparison
-    from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -628,9 +626,14 @@ def resume(argv: list[str]) -> int:
     use_cores()
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
-    if comparison.is_comparison(path):
+    # By their files, so that only what goes on is imported.
+    if (path / "comparison.json").is_file():
+        from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
+
         return carry_on_comparison(path)
-    if cheap_talk.is_talk(path):
+    if (path / "talk.json").is_file():
+        from jaxrl.experiments import cheap_talk
+
         return cheap_talk.carry_on(path)
     info = runs.read_info(path)
     if "worlds" in info["spec"]:

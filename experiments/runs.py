@@ -275,16 +275,16 @@ def objective(name: str):
 
     A name may also be a file. Raises ValueError with the nearest names.
     """
-    if "+" in name and not is_one_file(name):
+    if is_mixture(name):
         return objectives.mixture(*map(objective, name.split("+")))
     if is_file(name):
         return objective_file.load(Path(name))[1]
     return objective_file.named(name)
 
 
-def is_one_file(name: str) -> bool:
-    """Whether it is a file, though there is a + in its path."""
-    return is_file(name) and Path(name).is_file()
+def is_mixture(name: str) -> bool:
+    """Whether it names several objectives: a + may also stand in the path of a file."""
+    return "+" in name and not (is_file(name) and Path(name).is_file())
 
 
 def is_file(name: str) -> bool:
@@ -317,7 +317,7 @@ def objective_given(text: str) -> tuple[str, Objective]:
     Raises:
       ValueError: there is no such objective or file, or a name that says nothing without its weights.
     """
-    if is_file(text) and ("+" not in text or is_one_file(text)):
+    if is_file(text) and not is_mixture(text):
         return objective_file.load(Path(text))
     for part in text.split("+"):
         if part in objectives.LEARNED:

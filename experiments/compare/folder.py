@@ -116,10 +116,6 @@ def _kept(path: Path, name: str) -> str:
     return str(copy)
 
 
-def is_comparison(path: Path) -> bool:
-    return (path / "comparison.json").is_file()
-
-
 def read(path: Path) -> tuple[Plan, dict[str, Any]]:
     """What stands in `comparison.json`, and all of it. Raises ValueError where that cannot be read."""
     try:

@@ -62,7 +62,7 @@ class Program(NamedTuple):
 def require_names(names: list[str]) -> None:
     """Raises ValueError for names that are no objectives, or there twice."""
     for name in names:
-        if "+" in name and not runs.is_one_file(name):
+        if runs.is_mixture(name):
             raise ValueError(f"{name} is a mixture: give its objectives by themselves")
         if names.count(name) > 1:
             raise ValueError(f"objective {name} is given twice")
