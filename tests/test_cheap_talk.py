@@ -16,8 +16,6 @@ from jaxrl.experiments import runs, trainer
 from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 SMALL = {"steps": 512, "generations": 2, "candidates": 4, "victims": 1, "messages": 3, "hidden": 4}
 WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
 

@@ -29,9 +29,6 @@ CARTPOLE = ["train", "ppo", "CartPole-v1"]
 PENDULUM = ["train", "ppo", "Pendulum-v1"]
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 FLAGS = [*SMALL, "--steps", "250", "--seeds", "2", "--seed", "3", "--intervals", "4", "--eval-episodes", "2"]
 
 

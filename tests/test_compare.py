@@ -15,8 +15,6 @@ from jaxrl import objective_file, objectives
 from jaxrl.experiments import cli, planning, runs, trainer
 from jaxrl.experiments.compare import folder, methods, table
 
-pytestmark = pytest.mark.usefixtures("cache")
-
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
 SIZES = ["--steps", "320", "--intervals", "2", "--eval-episodes", "2", "--seeds", "3", "--no-estimate"]

@@ -22,7 +22,6 @@ from jaxrl.experiments.discover.family import Family, repeated, tables
 from jaxrl.types import Objective
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.usefixtures("cache")
 TINY = tabular.Config(num_states=6, num_actions=2, density=0.5, num_envs=2, num_steps=8, num_updates=2)
 
 
@@ -168,7 +167,7 @@ SMALL += " --held-out 8 --intervals 2 --save-every-seconds 0"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, cache):
+def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("discover") / "whole"
     status, said = said_by(*SMALL.split(), "--out", path)
     assert status == 0, said

@@ -692,9 +692,6 @@ def test_numbers_are_written_for_people(value, text):
 # --- folders --------------------------------------------------------------------------------------
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A sweep, one of whose trials dies, and a run."""

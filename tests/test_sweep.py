@@ -26,9 +26,6 @@ SMALL += ["--env.max-steps", "50", "--steps", "320"]
 RATES = "1e-3,1e-2,1e30"
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 def command(*argv):
     """Exit status, and what a command said."""
     return said_by("sweep", "ppo", "CartPole-v1", *argv)
