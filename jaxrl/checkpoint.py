@@ -392,7 +392,8 @@ def _record(folder: Path) -> dict:
     found, step = record.get("step"), _step(folder)
     if found != step:
         raise CheckpointError(
-            f"{folder} was renamed: it is the checkpoint of step {found}, not of step {step}: {_other(folder)}"
+            f"{folder} was renamed: it is the checkpoint of step {found}, not of step {step}: "
+            f"{_other(folder)}"
         )
     return record
 

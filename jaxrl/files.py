@@ -1,7 +1,7 @@
 """Writing files safely: as a whole or not at all, and never through a symbolic link.
 
-A folder of a run may come from a stranger, and a process may be killed or the disk full at any moment. Hence a
-file is written under a temporary name beside its place, flushed to the disk, and then renamed. A symbolic
+A folder of a run may come from a stranger, and a process may be killed or the disk full at any moment. Hence
+a file is written under a temporary name beside its place, flushed to the disk, and then renamed. A symbolic
 link under the file's name is replaced by the file, whatever it points to.
 """
 
