@@ -12,6 +12,7 @@ import difflib
 import gc
 import io
 import itertools
+import logging
 import os
 import re
 import sys
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None, command=None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")
     try:
-        return (command or dispatch)(argv)
+        with _warnings_shown():
+            return (command or dispatch)(argv)
     except SystemExit as stop:  # of tyro, when help was asked for
         return stop.code or 0
     except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough
@@ -61,6 +63,18 @@ def main(argv: list[str] | None = None, command=None) -> int:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Prints what the library logs, as a damaged line of a file, on standard error."""
+    log, handler = logging.getLogger("jaxrl"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("jaxrl: warning: %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _told(error: Exception) -> str:

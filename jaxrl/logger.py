@@ -41,7 +41,7 @@ MOST_WARNINGS = 5  # of one file
 
 @functools.cache  # a command reads its rows several times
 def _warn(text: str) -> None:
-    logging.getLogger("jaxrl").warning("jaxrl: warning: %s", text)
+    logging.getLogger("jaxrl").warning("%s", text)
 
 
 def read_rows(path) -> tuple[list[dict[str, Any]], list[str]]:
