@@ -109,6 +109,7 @@ def claim(path: Path, otherwise: str = "") -> Iterator[None]:
       ValueError: another process holds it, or a part of it is a symbolic link to somewhere else.
     """
     require_no_links(path)
+    checkpoint.require_path(path)
     try:
         import fcntl
     except ImportError:  # no Unix

@@ -435,12 +435,18 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
     Orbax looks for the parts of a checkpoint by `glob`, so that `[...]`, `*` and `?` in the path are a
     pattern that matches other folders or none; TensorStore reads a backslash as a slash, and `gs:/` as a
-    bucket. A symbolic link hides such a path from both.
+    bucket. A symbolic link hides such a path from both. Of several processes orbax wants the same path, but
+    they may be on several machines with their own temporary folders, so there it is refused.
     """
     plain = re.compile(r"[\w/.,+=@ -]*")
     if plain.fullmatch(str(folder)):
         yield folder
         return
+    if hosts.several():
+        raise CheckpointError(
+            f"several processes cannot save checkpoints in {folder}, because of special characters in its "
+            f"path: choose a folder with a plain name"
+        )
     with contextlib.ExitStack() as stack:
         for place in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
             if plain.fullmatch(place) and os.access(place, os.W_OK | os.X_OK):

@@ -426,6 +426,13 @@ def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
     checkpoint.require_path(tmp_path / "plain")
 
 
+def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
+    """Orbax wants the same path in all of them, and links in temporary folders are of one machine."""
+    monkeypatch.setattr(checkpoint.hosts, "several", lambda: True)
+    assert "several processes cannot save" in error_of(checkpoint.require_path, tmp_path / "a [b]")
+    checkpoint.require_path(tmp_path / "plain")
+
+
 def test_what_an_earlier_version_saved_in_a_special_folder(tmp_path, monkeypatch):
     """Its arrays cannot be read, and no version of a library is blamed for that."""
     with monkeypatch.context() as patch:
