@@ -423,7 +423,7 @@ def clean(row):
     return {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
 
 
-def test_plots_that_cannot_be(refused, run, tmp_path):
+def test_plots_that_cannot_be(refused, command, run, tmp_path):
     (tmp_path / "file").write_text("")
     refused(["plot", run, "--out", tmp_path / "file" / "a.png"], "file")
     refused(["plot", run, "--out", "/proc/a.png"], "a.png")
@@ -432,7 +432,10 @@ def test_plots_that_cannot_be(refused, run, tmp_path):
     (run / "metrics.jsonl").write_text("")
     refused(["plot", run], "has no rows of metrics yet")
     (run / "metrics.jsonl").write_text('5\n"row"\n')
-    refused(["plot", run], "has no rows of metrics yet")
+    status, _, errors = command("plot", run)
+    *warnings, last = errors.splitlines()
+    assert status == 2 and "has no rows of metrics yet" in last
+    assert [f"metrics.jsonl, line {i} is damaged" in text for i, text in enumerate(warnings, 1)] == [True] * 2
     (run / "metrics.jsonl").unlink()
     refused(["plot", run], "has no rows of metrics yet")
 
