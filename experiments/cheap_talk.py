@@ -26,12 +26,11 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, hosts, logger, train
+from jaxrl import checkpoint, envs, files, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
-from jaxrl.experiments import cli, runs, trainer
-from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments import cli, folders, runs, trainer
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
@@ -290,7 +289,7 @@ def carry_on(path: Path) -> int:
     game = make(setting)
     init, step = evolution(game, setting)
     told = {"setting": dataclasses.asdict(setting)}
-    with runs.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
+    with folders.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
         if checkpoint.latest(path / "checkpoints") is None:
             state = init()
         else:
@@ -313,7 +312,7 @@ def carry_on(path: Path) -> int:
         return 130
     scores = judged(game, setting, state.es.mean)
     result = {"setting": dataclasses.asdict(setting), "scores": scores, **runs.provenance()}
-    sweeps.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
+    files.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
     print(summary(setting, scores))
     return 0
 
@@ -363,13 +362,7 @@ def command(argv: list[str]) -> int:
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
     evolution(make(setting), setting)
     path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
-    for name in ("talk.json", "run.json", "sweep.json", "comparison.json"):
-        if (path / name).exists():
-            raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
-        sweeps.replace(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+    about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
+    with folders.new(path, "talk.json"):
+        files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
     return carry_on(path)

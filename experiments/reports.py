@@ -11,7 +11,7 @@ import numpy as np
 from jaxrl import checkpoint, envs, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
-from jaxrl.experiments import runs, trainer
+from jaxrl.experiments import folders, runs, trainer
 from jaxrl.experiments.presets import PRESETS
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
@@ -78,6 +78,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     if out.suffix.lower() != suffix:
         kind = "a web page of brax's viewer" if as_page else "a GIF"
         raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
+    folders.require_output(out)
     spec, programs, at = load(path, best)
     # The agents of a sweep are numbered, all seeds of the first trial first.
     seeds = range(spec.agents) if spec.slots > 1 else range(spec.seed, spec.seed + spec.seeds)
@@ -102,9 +103,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         shown.append(drawing.caption(frame, f"step {len(shown)}   return {total:.4g}"))
     steps = len(shown) - 1
     if as_page:
-        html = drawing.page(name, shown, params)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html)
+        folders.write_output(out, drawing.page(name, shown, params))
     else:
         # Short episodes are slowed down to four seconds, and the last frame stands for a while.
         fps = min(30, max(3, len(shown) / 4))

@@ -15,7 +15,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
 import re
 import warnings
 from pathlib import Path
@@ -23,8 +22,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import hosts, logger
-from jaxrl.experiments import runs, search
+from jaxrl import files, hosts
+from jaxrl.experiments import folders, records, runs, search
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
@@ -321,8 +320,6 @@ def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
     """Writes `sweep.json`; `kind` is the search. ValueError where the folder is taken or unwritable."""
-    if (path / "sweep.json").exists() or (path / "run.json").exists():
-        raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
         "command": command,
         "axes": [_plain(one) for one in axes],
@@ -332,11 +329,8 @@ def create_folder(
         "options": options,
         **runs.provenance(),
     }
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        replace(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+    with folders.new(path, "sweep.json"):
+        files.create(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
 
 
 def is_sweep(path: Path) -> bool:
@@ -397,15 +391,12 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
     Args:
       training: by the returns of training, though there were evaluations: what a search chooses by.
     """
-    rows = logger.read_jsonl(path / "metrics.jsonl")
-    if not rows:
-        raise ValueError(f"{path} has no rows of metrics: go on with `jaxrl resume {path.parent}`")
-    last = rows[-1]
+    last, diverged = records.outcome(path)
     returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
-        died = {lane - lanes[0] + spec.seed: step for lane in lanes if (step := _died(rows, lane))}
+        died = {lane - lanes[0] + spec.seed: diverged[lane] for lane in lanes if lane in diverged}
         alive = [None if lane - lanes[0] + spec.seed in died else returns[lane] for lane in lanes]
         found.append({**_scored(alive), "per_seed": [returns[lane] for lane in lanes], "died": died})
     return found
@@ -419,12 +410,6 @@ def _scored(per_seed: list[float | None]) -> dict[str, Any]:
     if score is not None and len(living) > 1:
         interval = [float(end) for end in bootstrap_interval(living, iqm)]
     return {"score": score, "interval": interval}
-
-
-def _died(rows, lane: int) -> int | None:
-    """The step from which on an agent's losses or gradients were no finite numbers."""
-    told = (row["agent/died_at"][lane] for row in rows if "agent/died_at" in row)
-    return next(filter(None, told), None)
 
 
 def results(path: Path) -> list[dict[str, Any]]:
@@ -457,7 +442,7 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     for one in found["trials"]:
         one["steps"] = one.pop("updates") * programs.algo.steps_per_update
     found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
-    hosts.by_leader(lambda: replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
+    hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
@@ -501,13 +486,6 @@ def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
     )
 
 
-def replace(path: Path, text: str) -> None:
-    """Writes a file at once: a kill leaves the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl`; returns its lines. Of several processes all must call it."""
     found = results(path)
@@ -521,7 +499,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     if kind == "pbt":
         found.append({"confirms": "members", **judged_again(path / "group-1", found)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
-    hosts.by_leader(lambda: replace(path / "results.jsonl", text))
+    hosts.by_leader(lambda: files.replace(path / "results.jsonl", text))
     return found
 
 

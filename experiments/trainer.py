@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, hosts, logger, train
-from jaxrl.experiments import runs
+from jaxrl.experiments import records, runs
 from jaxrl.experiments.reporters import Reporter, rate
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
@@ -118,9 +118,11 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     return Position(held["state"], held["totals"], metadata["num_updates"])
 
 
-def save(spec: runs.Spec, path: Path, at: Position, score: float | None = None) -> None:
-    """Writes a position as a checkpoint of the run."""
-    metadata = {"spec": spec.to_json(), "num_updates": at.num_updates}
+def save(
+    spec: runs.Spec, path: Path, at: Position, score: float | None = None, last: dict[str, Any] | None = None
+) -> None:
+    """Writes a position as a checkpoint of the run, with what `records` keeps of the last row before it."""
+    metadata = {"spec": spec.to_json(), "num_updates": at.num_updates} | ({"last": last} if last else {})
     held = {"state": at.state, "totals": at.totals}
     with interruptible() as interrupted:  # not in the middle
         checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
@@ -172,21 +174,28 @@ def fit(
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
 
-    deaths = first_deaths(logger.read_jsonl(path / "metrics.jsonl"), at.num_updates)
+    known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
+    diverged = records.first_diverged(known)
+    last = known[-1] if known else None
 
     def write(done, since, totals, evaluation):
+        nonlocal last
         totals, evaluation = hosts.fetch((totals, evaluation))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
         for lane, step in enumerate(row.get("agent/died_at", ())):
             if step is not None:  # the first interval knows when
-                row["agent/died_at"][lane] = deaths.setdefault(lane, step)
+                row["agent/died_at"][lane] = diverged.setdefault(lane, step)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
         row["steps_per_second"] = round(speed, 1)
         for sink in sinks:
             sink.write(row)
         reporter.row(row)
+        last = row
         return row
+
+    def keep(score=None):
+        save(spec, path, at, score, records.to_keep(last, diverged) if last else None)
 
     with interruptible() as interrupted:
 
@@ -219,8 +228,7 @@ def fit(
             now, ended = time.perf_counter(), is_complete(programs, at)
             due = ended or now - saved_at >= save_every_seconds
             if hosts.everyone(due)[0]:  # process 0 has the clock
-                score = score_of(write(*waiting))  # the row first: a checkpoint stands for its rows
-                save(spec, path, at, score)
+                keep(score_of(write(*waiting)))  # the row first: a checkpoint stands for its rows
                 waiting, saved_at = None, time.perf_counter()
             if ended:
                 break
@@ -232,7 +240,7 @@ def fit(
             not complete
             and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) != at.num_updates
         ):
-            save(spec, path, at)
+            keep()
     return at, complete
 
 
@@ -241,17 +249,6 @@ def is_complete(programs: runs.Programs, at: Position) -> bool:
     if at.num_updates >= programs.num_updates:
         return True
     return programs.finished is not None and bool(programs.finished(at.state))
-
-
-def first_deaths(rows, num_updates: int) -> dict[int, int]:
-    """After how many steps each dead agent died, by the rows of a run up to a number of updates."""
-    found: dict[int, int] = {}
-    for row in rows:
-        if row["num_updates"] <= num_updates:
-            for lane, step in enumerate(row.get("agent/died_at", ())):
-                if step is not None:
-                    found.setdefault(lane, step)
-    return found
 
 
 def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:

@@ -430,3 +430,42 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
     assert runs.objective(kept.objectives[1]).params.alpha == 1.5
     assert methods.Method(kept.objectives[1], {}).name == "mine"
     methods.require_names(list(kept.objectives))
+
+
+def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
+    """Its folder keeps the objectives, and nothing in it says where it once was."""
+    files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]
+    files[0].parent.mkdir()
+    objective_file.save(files[0], "lpo", objectives.lpo(width=4).params)
+    objective_file.save(files[1], "dpo", objectives.dpo(alpha=1.5).params)
+    path, moved = tmp_path / "first", tmp_path / "moved" / "b [c]"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "fit", stopped)
+        status, said = compare("--objectives", *files, "--out", path, trials=1)
+    assert status == 130, said
+    for file in files:
+        file.unlink()
+    moved.parent.mkdir()
+    path.rename(moved)
+    status, said = said_by("resume", moved)
+    assert status == 0 and "net" in said, said
+    spec = runs.read_info(moved / "CartPole-v1" / "report")["spec"]
+    assert spec["objective"] == "ppo+lpo+dpo" and str(tmp_path) not in json.dumps(spec)
+    assert spec["hparams"]["objective"]["parts"][2]["alpha"] == 1.5
+    assert said_by("evaluate", moved / "CartPole-v1" / "report", "--episodes", "2")[0] == 0
+    records = (moved / "results.jsonl").read_bytes()
+    assert [one.get("objective") for one in table.read(moved / "results.jsonl")[1:]][:3] == [
+        "ppo",
+        "net.json",
+        "mine.json",
+    ]
+    moved.rename(tmp_path / "again")
+    file = tmp_path / "again" / "CartPole-v1" / "report" / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"evaluation", b"evalu\xfftion"))
+    (tmp_path / "again" / "results.jsonl").unlink()
+    folder.write_results(tmp_path / "again")  # from the checkpoints, whatever has happened to the rows
+    assert (tmp_path / "again" / "results.jsonl").read_bytes() == records
