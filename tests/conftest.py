@@ -87,6 +87,12 @@ def algo_name(request):
     return request.param
 
 
+@pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def transitions(request):
+    """How many transitions a test compares: few in the ordinary suite, many under the `slow` marker."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     """A compile cache for one file alone: its runs share a few programs."""
