@@ -89,7 +89,7 @@ def algo_name(request):
 
 @pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def transitions(request):
-    """How many transitions a test compares: few in the ordinary suite, many under the `slow` marker."""
+    """How many transitions or episodes a test compares: few in the ordinary suite, many if it is slow."""
     return request.param
 
 
