@@ -93,6 +93,12 @@ def algo_name(request):
     return request.param
 
 
+@pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def transitions(request):
+    """How many transitions or episodes a test compares: few in the ordinary suite, many if it is slow."""
+    return request.param
+
+
 def said_by(*argv):
     """Exit status of a command, and what it said."""
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
