@@ -440,7 +440,8 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     algo = programs.algo
     found = search.outcome(spec.search, train.updates_for(algo, spec.steps), own)
     for one in found["trials"]:
-        one["steps"] = train.steps_after(algo, one.pop("updates"))
+        updates = one.pop("updates")
+        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: not come to a rung
     begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
     updated = int(state.num_updates) * algo.steps_per_update * spec.agents
     found["steps"] = updated + begun * algo.warmup_steps
