@@ -145,4 +145,5 @@ def make(
 
     hparams = Hparams(objective=objective.params)
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, hparams, steps_per_update, agent.collect, agent.judge)
+    counted = (steps_per_update, agent.warmup_steps)
+    return Algorithm(init, update, agent.act, hparams, *counted, agent.collect, agent.judge)

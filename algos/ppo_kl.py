@@ -140,7 +140,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return state.replace(num_updates=state.num_updates + 1), metrics
 
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, Hparams(), steps_per_update)
+    return Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps)
 
 
 def adapted(kl_coef, kl, kl_target):

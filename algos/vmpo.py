@@ -168,7 +168,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return state, jax.tree.map(jnp.mean, metrics) | multipliers | seen
 
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, Hparams(), steps_per_update)
+    return Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps)
 
 
 def weigh(advantages, eta):

@@ -524,8 +524,9 @@ def training() -> Kind:
         return dataclasses.replace(spec, hparams=hparams), programs
 
     def reporter(spec, programs):
-        title = f"{spec.algorithm} {spec.environment}"
-        return reporters.choose(title, programs.num_updates, programs.algo.steps_per_update, spec.agents)
+        title, algo = f"{spec.algorithm} {spec.environment}", programs.algo
+        sizes = (programs.num_updates, algo.steps_per_update, spec.agents)
+        return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
 
     def finish(path, spec, programs, state, how):
         sweeps.keep_search(path, spec, programs, state)

@@ -41,13 +41,24 @@ def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
 
 
 def first_diverged(found: list[dict[str, Any]]) -> dict[int, int]:
-    """After how many steps each diverged agent diverged, by its lane."""
+    """After how many steps each agent diverged that has at the end of these rows, by its lane."""
     steps: dict[int, int] = {}
     for row in found:
-        for lane, step in enumerate(row.get(DIVERGED, ())):
-            if step is not None:
-                steps.setdefault(lane, step)
+        keep_first(steps, row)
     return steps
+
+
+def keep_first(found: dict[int, int], row: dict[str, Any]) -> None:
+    """Puts into a row the steps at which agents diverged first; `found` has those of the rows before.
+
+    An agent that has not diverged in this interval has recovered, if it had before.
+    """
+    steps = row.get(DIVERGED, ())
+    for lane in [lane for lane in found if lane >= len(steps) or steps[lane] is None]:
+        del found[lane]
+    for lane, step in enumerate(steps):
+        if step is not None:
+            steps[lane] = found.setdefault(lane, step)
 
 
 def kept(path: Path) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ import jaxrl
 from jaxrl import envs, files, logger, objective_file, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
-from jaxrl.experiments import folders, records, search
+from jaxrl.experiments import diverged, folders, records, reporters, search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
 from jaxrl.types import Algorithm, Env, Objective
@@ -42,7 +42,7 @@ class Spec:
     """All that decides what a run computes. JSON keeps it; the same Spec gives the same bits.
 
     Attributes:
-      steps: environment steps per seed; rounded up to whole updates.
+      steps: environment steps per seed, those of `init` included; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
       shard: what several devices divide among them: agents, or the environments of one agent.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
@@ -412,7 +412,7 @@ def build(spec: Spec) -> Programs:
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
     everywhere = NamedSharding(mesh, PartitionSpec())
     by_agent = everywhere if split else NamedSharding(mesh, PartitionSpec("agents"))
-    num_updates = agent_updates = -(-spec.steps // single.steps_per_update)
+    num_updates = agent_updates = train.updates_for(single, spec.steps)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
@@ -696,7 +696,7 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     agents = f"{spec.agents} agent{'s' * (spec.agents > 1)} ({trials}{seeds})"
     if spec.lanes > spec.agents:
         agents += f" in {spec.lanes} lanes"
-    steps = programs.agent_updates * programs.algo.steps_per_update
+    steps = train.steps_after(programs.algo, programs.agent_updates)
     return (
         f"{spec.algorithm} on {spec.environment}: {agents}, {count(steps)} steps each in "
         f"{programs.agent_updates} updates, on {device.device_kind} ({device.platform}), "
@@ -709,8 +709,11 @@ def closing(path: Path, how: str) -> str:
     rows = records.rows(path)
     last = rows[-1] if rows else {}
     name = "evaluation/return" if "evaluation/return" in last else "episode/return"
+    agents = {"per_seed": last.get(name, []), "died": reporters.diverged_lanes(last)}
+    returns = spread(diverged.counted(agents, diverged.worst([agents])))
+    lost = f"; {len(agents['died'])} of {len(agents['per_seed'])} agents diverged and count as the worst"
     return (
-        f"{how}: return {spread(last.get(name))}\n"
+        f"{how}: return {returns}{lost * bool(agents['died'])}\n"
         f"jaxrl evaluate {path} | jaxrl render {path} | jaxrl plot {path}"
     )
 

@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import files, hosts
-from jaxrl.experiments import folders, records, runs, search
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl import files, hosts, train
+from jaxrl.experiments import diverged, folders, records, runs, search
+from jaxrl.experiments.statistics import iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."
@@ -384,32 +384,22 @@ def next_batch(path: Path) -> Group | None:
 
 
 def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
-    """Of each trial of a run, by its last row of metrics: returns by seed, score, interval, and who died.
+    """Of each trial of a run, by its last row of metrics: returns by seed, and which agents diverged.
 
-    The score is the interquartile mean over the agents that live, none where most are dead.
+    Scores depend on all trials that are shown: see `diverged.with_scores`.
 
     Args:
       training: by the returns of training, though there were evaluations: what a search chooses by.
     """
-    last, diverged = records.outcome(path)
+    last, lost = records.outcome(path)
     returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
-        died = {lane - lanes[0] + spec.seed: diverged[lane] for lane in lanes if lane in diverged}
-        alive = [None if lane - lanes[0] + spec.seed in died else returns[lane] for lane in lanes]
-        found.append({**_scored(alive), "per_seed": [returns[lane] for lane in lanes], "died": died})
+        died = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
+        per_seed = [returns[lane] for lane in lanes]
+        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": died})
     return found
-
-
-def _scored(per_seed: list[float | None]) -> dict[str, Any]:
-    """Score and interval of agents of which the dead are None; none where most are."""
-    living = [value for value in per_seed if value is not None]
-    score = float(iqm(living)) if 2 * len(living) > len(per_seed) else None
-    interval = None
-    if score is not None and len(living) > 1:
-        interval = [float(end) for end in bootstrap_interval(living, iqm)]
-    return {"score": score, "interval": interval}
 
 
 def results(path: Path) -> list[dict[str, Any]]:
@@ -429,7 +419,7 @@ def results(path: Path) -> list[dict[str, Any]]:
         known = one["score"] is not None
         return not known, -one.get("steps", 0), -(one["score"] or 0.0), one["trial"]
 
-    return sorted(found, key=rank)
+    return sorted(diverged.with_scores(found), key=rank)
 
 
 def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> None:
@@ -437,11 +427,14 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     if not spec.search:
         return
     own = search.on_host(state.strategy)
-    updates = -(-spec.steps // programs.algo.steps_per_update)
-    found = search.outcome(spec.search, updates, own)
+    algo = programs.algo
+    found = search.outcome(spec.search, train.updates_for(algo, spec.steps), own)
     for one in found["trials"]:
-        one["steps"] = one.pop("updates") * programs.algo.steps_per_update
-    found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
+        updates = one.pop("updates")
+        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: not come to a rung
+    begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
+    updated = int(state.num_updates) * algo.steps_per_update * spec.agents
+    found["steps"] = updated + begun * algo.warmup_steps
     hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 
@@ -452,7 +445,7 @@ def searched_outcome(path: Path) -> list[dict[str, Any]]:
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
     for one in found:
-        one |= {**_scored(one["per_seed"]), "died": {}}
+        one["died"] = {}
     return found
 
 
@@ -493,7 +486,8 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     groups = read(path)[1]
     kind = (groups[0].spec.search or {}).get("kind")
     if again:
-        (what,) = outcome(path / "confirm", again, training=kind in search.KINDS)
+        what = outcome(path / "confirm", again, training=kind in search.KINDS)
+        (what,) = diverged.with_scores(what, among=found)
         # Of an evolution strategy none of its candidates was trained again, but their mean.
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
@@ -526,14 +520,15 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     by_seed = sorted(chosen, key=lambda one: one["trial"])
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]
     known = [
-        value if one["score"] is not None and math.isfinite(value) else None
+        value if diverged.lost(one) == 0 and math.isfinite(value) else None
         for one, value in zip(by_seed, per_seed)
     ]
-    return {**_scored(known), "per_seed": known, "died": {}, "episodes": EPISODES}
+    (what,) = diverged.with_scores([{"per_seed": known, "died": {}}])
+    return {**what, "episodes": EPISODES}
 
 
 def table(path: Path, most: int = 10) -> str:
-    """The best trials, who died, and what the confirmation says, as text."""
+    """The best trials, which agents diverged, and what the confirmation says, as text."""
     info, groups = read(path)
     found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = found.pop() if "confirms" in found[-1] else None
@@ -555,7 +550,7 @@ def table(path: Path, most: int = 10) -> str:
     for one in found:
         for agent, step in one["died"].items():
             who = f"trial {one['trial']}, seed {agent}"
-            lines.append(f"{who}: dead (no finite loss or gradient) from step {step:,}")
+            lines.append(f"{who}: diverged at step {step:,} and counts as the worst agent of all trials")
     if again:
         lines.append(_told_again(found, again))
     return "\n".join(lines)

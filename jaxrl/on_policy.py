@@ -39,6 +39,7 @@ class Agent(NamedTuple):
       collect: `(state, key) -> (state, Transitions)`: a rollout that nothing is learned from.
       judge: `(state, Transitions) -> Judgement` of the policy and the value function as they are.
       act: `(state, memory, key, obs, first, action_mask) -> (memory, action)`, as Algorithm has it.
+      warmup_steps: environment steps that `begin` takes, for the first statistics of normalization.
     """
 
     begin: Callable
@@ -51,6 +52,7 @@ class Agent(NamedTuple):
     collect: Callable
     judge: Callable
     act: Callable
+    warmup_steps: int
 
 
 def make(
@@ -197,7 +199,9 @@ def make(
         pi = of_outputs(outputs, action_mask=action_mask)
         return memory, bound(pi.mode() if greedy else pi.sample(key))
 
-    return Agent(begin, experience, minibatches, batch, evaluate, distribution, kl, collect, judge, act)
+    warmup_steps = num_envs * num_steps if normalize_obs or normalize_reward else 0
+    learning = (begin, experience, minibatches, batch, evaluate, distribution, kl)
+    return Agent(*learning, collect, judge, act, warmup_steps)
 
 
 def _places(where):

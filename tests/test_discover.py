@@ -314,7 +314,7 @@ def test_agents_that_break_are_the_worst_and_no_setting_wins_by_them():
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
     family = Family("fragile", jax.random.normal, score, (), steps=1)
-    found = judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0]))
+    (found,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
     assert np.isfinite(found).all() and (found[1] == found.min()).sum() > 10
     assert found[1].max() > found[0].max()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import files
-from jaxrl.experiments import folders, runs
+from jaxrl.experiments import diverged, folders, runs
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.compare import methods, table
 
@@ -69,7 +69,7 @@ def best_of(plan: Plan, path: Path, spec: runs.Spec) -> dict[str, dict[str, Any]
     if not found:
         return {name: {"values": preset(spec, name), "trials": []} for name in plan.tuned}
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for one in found:
+    for one in diverged.with_scores(found):
         by_name.setdefault(one["objective"], []).append(one)
     return {name: {**methods.best_of(trials), "trials": trials} for name, trials in by_name.items()}
 

@@ -197,7 +197,7 @@ def reported(
 
 
 def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
-    """What came of the trials of a program, in their order: objective, values, returns by seed, score.
+    """What came of the trials of a program, in their order: objective, values, returns by seed.
 
     Of a search, who was trained for longest comes first, then the best.
     """
@@ -220,10 +220,13 @@ def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
     """The trial with the best score, of equals the first: so a preset that nothing beats stays.
 
     Raises:
-      ValueError: no trial has a score, since most of its agents died.
+      ValueError: no trial has a score, since in each at least half of the agents diverged.
     """
     known = [one for one in found if one["score"] is not None]
     if not known:
         name = found[0]["objective"]
-        raise ValueError(f"tuning {name}: in every trial most agents died; give a lower --hp.learning-rate")
+        raise ValueError(
+            f"tuning {name}: in every trial at least half of the agents diverged; give a lower "
+            "--hp.learning-rate"
+        )
     return max(known, key=lambda one: (one.get("steps", 0), one["score"]))

@@ -87,17 +87,21 @@ def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
 def scorer(family: Family, count: int):
     """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks.
 
-    An agent whose score is no number, because it broke or never ended an episode, counts as the worst of all.
+    The score of an agent that diverged, or never ended an episode, is not finite: see `filled`.
     """
     tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
 
     def scores(apply, params, hps) -> np.ndarray:
         run = jax.jit(lambda *own: tables([family], apply, *own)[0])  # as constants tasks compile for minutes
-        found = np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
-        known = np.isfinite(found)
-        return np.where(known, found, found[known].min() if known.any() else 0.0)
+        return np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
 
     return scores
+
+
+def filled(*tables: np.ndarray) -> list[np.ndarray]:
+    """The tables of scores, in which agents without a finite one count as the worst of all tables."""
+    worst = min((table[np.isfinite(table)].min(initial=np.inf) for table in tables), default=np.inf)
+    return [np.where(np.isfinite(table), table, worst if np.isfinite(worst) else 0.0) for table in tables]
 
 
 def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
@@ -125,12 +129,14 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         found = {
             name: scores(rival.objective.apply, *settled(rival, family)) for name, rival in field.items()
         }
+        mine = scores(learned, means, repeated(family.hparams, spec.seeds))
+        *full, mine = filled(*found.values(), mine)
+        found = dict(zip(found, full))
         tried = {name: len(rival.settings) for name, rival in field.items()}
         field = {name: _best(rival, found[name]) for name, rival in field.items()}
         if label in homes:
             fields[-1] = field
         best = {name: its[int(np.argmax(its.mean(axis=1)))] for name, its in found.items()}
-        mine = scores(learned, means, repeated(family.hparams, spec.seeds))
         rows = [row(f"{spec.objective}, seed {spec.seed + i}", it, best["ppo"]) for i, it in enumerate(mine)]
         if len(mine) > 1:
             rows.append(row(f"{spec.objective}, mean of {len(mine)} seeds", mine.mean(axis=0), best["ppo"]))

@@ -21,7 +21,7 @@ def command(argv: list[str]) -> int:
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
         out: Path | None = None  # .html file; otherwise report.html in the first folder, or beside the file
         data: Path | None = None  # also write the records, as .jsonl: the same page can be made from them
-        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1; otherwise those shown
+        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1 instead of the references
 
     chosen = parse(Report, argv, "jaxrl report")
     if not chosen.paths:

@@ -85,7 +85,7 @@ def write(path: Path, sources: list[Source]) -> None:
 
 
 def _read_run(path: Path) -> Source:
-    from jaxrl.experiments import records, runs, sweep
+    from jaxrl.experiments import diverged, records, runs, sweep
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
@@ -96,10 +96,11 @@ def _read_run(path: Path) -> Source:
         raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
+    outcomes = diverged.with_scores(sweep.outcome(path, spec))
     trials = [
         {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
         | _lanes(rows, spec, number)
-        for number, (values, outcome) in enumerate(zip(tried, sweep.outcome(path, spec)))
+        for number, (values, outcome) in enumerate(zip(tried, outcomes))
     ]
     trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
     about = {"kind": "run", **_about(path, info, info["spec"], rows), "axes": axes}
