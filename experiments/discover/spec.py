@@ -273,8 +273,8 @@ PRESETS = {
         eval_episodes=16,
         held_out=64,
         transfers={
-            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 3e-3}),
-            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 3e-3}),
+            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 7.5e-3}),
+            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 7.5e-3}),
         },
     ),
     "minatar": dataclasses.replace(
