@@ -205,7 +205,7 @@ class ActorCritic(nn.Module):
         """Nothing remembered: `()`, or one array `[N, memory_size]` per torso."""
         if not self.memory_size:
             return ()
-        return (jnp.zeros((num_envs, self.memory_size)),) * (1 if self.shared else 2)
+        return (jnp.zeros((num_envs, self.memory_size), jnp.float32),) * (1 if self.shared else 2)
 
 
 class Policy(nn.Module):
@@ -232,7 +232,7 @@ class Policy(nn.Module):
 
     def initial_memory(self, num_envs: int):
         """Nothing remembered: `()`, or `[N, memory_size]`."""
-        return jnp.zeros((num_envs, self.memory_size)) if self.memory_size else ()
+        return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
 
 
 def initialize(net: ActorCritic | Policy, key, *inputs):
