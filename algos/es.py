@@ -37,6 +37,7 @@ from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
+from jaxrl.widths import narrow, narrowed
 
 MOST_OF_CMA = 2000  # parameters; a generation decomposes a matrix of that size
 
@@ -167,7 +168,7 @@ def make(
         return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
 
     steps = config.num_members * config.num_envs * config.num_steps
-    return Algorithm(init, update, act, Hparams(), steps_per_update=steps)
+    return narrowed(Algorithm(init, update, act, Hparams(), steps_per_update=steps))
 
 
 def require_search(config: Config) -> None:
@@ -220,7 +221,7 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
 
     def ask(key, state):
         z, state = es.ask(key, state, es.default_params)
-        return strong(state), z
+        return narrow((strong(state), z))
 
     def tell(key, state, z, score):
         if method == "cmaes":

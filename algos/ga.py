@@ -33,6 +33,7 @@ from jaxrl import novelty as nov
 from jaxrl.optimizers import progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
+from jaxrl.widths import narrowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,7 +192,7 @@ def make(
         return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
 
     episodes = config.num_members * config.num_envs + config.num_candidates * config.elite_episodes
-    return Algorithm(init, update, act, Hparams(), steps_per_update=episodes * config.num_steps)
+    return narrowed(Algorithm(init, update, act, Hparams(), steps_per_update=episodes * config.num_steps))
 
 
 def require_selection(config: Config) -> None:

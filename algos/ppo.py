@@ -22,6 +22,7 @@ from jaxrl import objectives, on_policy
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Objective
+from jaxrl.widths import narrowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,4 +147,4 @@ def make(
     hparams = Hparams(objective=objective.params)
     steps_per_update = config.num_envs * config.num_steps
     counted = (steps_per_update, agent.warmup_steps)
-    return Algorithm(init, update, agent.act, hparams, *counted, agent.collect, agent.judge)
+    return narrowed(Algorithm(init, update, agent.act, hparams, *counted, agent.collect, agent.judge))

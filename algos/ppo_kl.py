@@ -22,6 +22,7 @@ from jaxrl import on_policy
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
+from jaxrl.widths import narrowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return state.replace(num_updates=state.num_updates + 1), metrics
 
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps)
+    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
 
 
 def adapted(kl_coef, kl, kl_target):

@@ -24,6 +24,7 @@ from jaxrl import on_policy
 from jaxrl.optimizers import clipped_adam, conjugate_gradient, progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
+from jaxrl.widths import narrowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +155,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             i, _, kl, better = carry
             return ~holds(kl, better) & (i < config.max_backtracks)
 
-        one = jnp.ones(())
+        one = jnp.ones((), start.dtype)
         _, share, kl, better = jax.lax.while_loop(goes_on, shorter, (0, one, *attempt(one)))
         accepted = holds(kl, better)
         return tuple(jnp.where(accepted, x, 0.0) for x in (one, share, kl, better))
@@ -186,7 +187,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return state.replace(**fields, num_updates=state.num_updates + 1), metrics
 
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps)
+    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
 
 
 def split(params):

@@ -23,6 +23,7 @@ from jaxrl import distributions, on_policy
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env
+from jaxrl.widths import narrowed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -168,7 +169,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return state, jax.tree.map(jnp.mean, metrics) | multipliers | seen
 
     steps_per_update = config.num_envs * config.num_steps
-    return Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps)
+    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
 
 
 def weigh(advantages, eta):

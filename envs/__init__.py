@@ -39,6 +39,7 @@ from jaxrl.envs.to_gymnasium import to_gymnasium  # noqa: F401
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.names import lookup
 from jaxrl.types import Env
+from jaxrl.widths import narrow
 
 REGISTRY: dict[str, Entry] = {}
 
@@ -63,7 +64,8 @@ def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None
     if max_steps is not ...:
         _checked(max_steps)
     require_known(name, entry.make, params)
-    raw = entry.make(**params)  # before the limit, so that a wrong parameter is reported as such
+    with jax.enable_x64(False):  # foreign ones keep arrays of JAX's default type, which must fit their state
+        raw = entry.make(**narrow(params))  # before the limit, so that a wrong parameter is reported as such
     if max_steps is ...:
         max_steps = _own_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)

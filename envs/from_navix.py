@@ -64,7 +64,8 @@ def make(navix_id: str, /, observation: str = "symbolic") -> Env:
     seen = jax.eval_shape(env.reset, jax.random.key(0)).observation
     # Of things, a wall is -1 where they are signed.
     low = 0 if jnp.issubdtype(seen.dtype, jnp.unsignedinteger) else -1
-    space = Box(low, 255, seen.shape, np.dtype(seen.dtype))
+    high = 255 if observation.startswith("rgb") else 254  # ids: no bytes that `networks.encode` would scale
+    space = Box(low, high, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(len(env.action_set))))
 
 

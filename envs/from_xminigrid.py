@@ -52,7 +52,8 @@ def make(xminigrid_id: str, /, **params) -> Env:
         return state, transition(state.observation, state.reward, state.discount == 0)
 
     seen = jax.eval_shape(lambda key: env.reset(settings, key), jax.random.key(0)).observation
-    space = Box(0, 255, seen.shape, np.dtype(seen.dtype))
+    # Ids, the largest is 14: no bytes from 0 to 255, which `networks.encode` would take for a picture.
+    space = Box(0, 254, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(env.num_actions(settings))))
 
 

@@ -21,6 +21,7 @@ from flax import struct
 from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env, TimeStep
+from jaxrl.widths import narrow
 
 
 def restart(obs, info: dict | None = None) -> TimeStep:
@@ -154,7 +155,8 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
     """Starts a new episode in the step that ends one; the only place where that happens.
 
     Only the state, `obs` and the action mask that belongs to `obs` are exchanged: `next_obs`,
-    `reward`, the flags and the rest of `info` still tell of the episode that ended.
+    `reward`, the flags and the rest of `info` still tell of the episode that ended. With
+    `JAX_ENABLE_X64=1` states and TimeSteps are kept at 32 bits.
 
     Args:
       resets: where the new episode's start comes from.
@@ -175,7 +177,7 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
     if resets not in RESETS:
         raise ValueError(f"resets {resets!r} is not known: take {', '.join(map(repr, RESETS))}")
     if resets == "pool":
-        return _auto_reset_from_pool(env)
+        return _narrow(_auto_reset_from_pool(env))
     start = _dealt(env) if resets == "optimistic" else lambda key, _: env.reset(key)
 
     def step(key, state, action):
@@ -185,7 +187,19 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
         with jax.named_scope("reset"):
             return _exchange(timestep, start(reset_key, timestep.done), state)
 
-    return env._replace(step=step)
+    return _narrow(env._replace(step=step))
+
+
+def _narrow(env: Env) -> Env:
+    """Keeps states and TimeSteps at 32 bits where JAX's default is 64 (`jaxrl.widths`)."""
+
+    def reset(key):
+        return narrow(env.reset(key))
+
+    def step(key, state, action):
+        return narrow(env.step(key, state, action))
+
+    return env._replace(reset=reset, step=step)
 
 
 def _exchange(timestep: TimeStep, start, state):
@@ -281,7 +295,8 @@ def fix_dtypes(env: Env) -> Env:
     """Makes the state a fixed point in type: every leaf keeps the dtype it has after `reset`.
 
     Foreign environments start their counters as Python scalars (weakly typed) and may return
-    another dtype from `step`; a scan accepts neither.
+    another dtype from `step`; a scan accepts neither. With `JAX_ENABLE_X64=1` they are traced without
+    it: most were written for 32 bits, and some mix both widths where JAX accepts one.
     """
 
     def settle(leaf, like):
@@ -291,11 +306,13 @@ def fix_dtypes(env: Env) -> Env:
         return jax.lax.convert_element_type(leaf, jnp.result_type(like))  # not weakly typed
 
     def reset(key):
-        state, timestep = env.reset(key)
+        with jax.enable_x64(False):
+            state, timestep = env.reset(key)
         return jax.tree.map(lambda leaf: settle(leaf, leaf), state), timestep
 
     def step(key, state, action):
-        new_state, timestep = env.step(key, state, action)
+        with jax.enable_x64(False):
+            new_state, timestep = env.step(key, *narrow((state, action)))
         return jax.tree.map(lambda new, old: settle(new, old), new_state, state), timestep
 
     return env._replace(reset=reset, step=step)

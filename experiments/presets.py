@@ -93,16 +93,16 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8},
         500_000,
     ),
+    # With the published weight, which grows to the end, one seed in eight drops early and does not recover.
+    ("ppo --objective mdpo", "CartPole-v1"): Preset(
+        {"num_envs": 8, "num_steps": 64},
+        {"learning_rate": 1e-3, "gamma": 0.98, "gae_lambda": 0.8, "objective.anneal": 0.0},
+        500_000,
+    ),
     ("ppo", "Catch-bsuite"): Preset({"num_envs": 8, "num_steps": 32}, {"learning_rate": 1e-3}, 200_000),
     ("ppo", "Pendulum-v1"): Preset(
         {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
         {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},
-        500_000,
-    ),
-    # Without any divergence at the start, as published, the first steps are so long that most seeds are lost.
-    ("ppo --objective mdpo", "Pendulum-v1"): Preset(
-        {"num_envs": 16, "num_steps": 64, "num_epochs": 10, **NORMALIZED},
-        {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0, "objective.anneal": 0.0},
         500_000,
     ),
     # Wide actions at the start: the goal must be reached by chance before not moving looks best.

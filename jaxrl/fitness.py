@@ -27,8 +27,8 @@ from jaxrl.types import Env, PyTree
 class Episodes:
     """The first episode of each environment; leaves `[N, ...]`, or `[P, N, ...]` of a population.
 
-    `finished` is false for an episode that ran out of steps. `last_obs` is where it ended. `seen` are the sum
-    of the observations, encoded, the sum of their squares, and how many they are, or `()`.
+    `finished` is false for an episode that ran out of steps. `last_obs` is where it ended. `seen` are the
+    statistics of its observations, encoded, a `RunningStats` of each environment, or `()`.
     """
 
     returns: jax.Array
@@ -113,9 +113,9 @@ def player(
             counts = ~was.finished
             seen = was.seen
             if normalize_obs:
-                x = encode(now.obs) - obs_stats.mean  # sums of small numbers lose less
-                x = jnp.where(_like(counts, x), x, 0.0)
-                seen = (seen[0] + x, seen[1] + jnp.square(x), seen[2] + counts)
+                x = encode(now.obs)
+                x = jnp.where(_like(counts, x), x, seen.mean)  # not what follows the end, finite or not
+                seen = jax.vmap(stats.merge)(seen, x, jnp.zeros_like(x), counts.astype(jnp.float32))
             now_played = Episodes(
                 returns=was.returns + jnp.where(counts, then.reward, 0.0),
                 lengths=was.lengths + counts,
@@ -127,13 +127,13 @@ def player(
             )
             return (env_state, then, memory, now_played), ()
 
-        nothing = jnp.zeros((num_envs, *shape))
+        nothing = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), stats.init(shape))
         none = Episodes(
             returns=jnp.zeros(num_envs),
             lengths=jnp.zeros(num_envs, jnp.int32),
             finished=jnp.zeros(num_envs, bool),
             last_obs=timestep.next_obs,
-            seen=(nothing, nothing, jnp.zeros(num_envs)) if normalize_obs else (),
+            seen=nothing if normalize_obs else (),
         )
         memory = net.initial_memory(num_envs)
         carry = (env_state, timestep, memory, none)
@@ -149,17 +149,25 @@ def _like(flags, x):
 
 
 def observe(obs_stats, seen):
-    """Running statistics after a generation; `seen` as in `Episodes`, around the mean that they had."""
-    total, squares, count = seen
+    """Running statistics after a generation; `seen` as in `Episodes`, `[P, N]`.
+
+    The variance is that within episodes and that between their means, never a difference of two large sums:
+    in float32 that would lose a spread that is small beside the mean.
+    """
     # A member that diverged is the worst, and nothing that the others are normalised by.
-    fine = (jnp.isfinite(total) & jnp.isfinite(squares)).reshape(*count.shape, -1).all(axis=-1)
-    total, squares = (jnp.where(_like(fine, x), x, 0.0) for x in (total, squares))
-    count = jnp.where(fine, count, 0.0)
-    axes = tuple(range(count.ndim))
+    fine = (jnp.isfinite(seen.mean) & jnp.isfinite(seen.var)).reshape(*seen.count.shape, -1).all(axis=-1)
+    count = jnp.where(fine, seen.count, 0.0)
     size = count.sum()
-    mean = total.sum(axes) / jnp.maximum(size, 1.0)
-    var = jnp.maximum(squares.sum(axes) / jnp.maximum(size, 1.0) - jnp.square(mean), 0.0)
-    return stats.merge(obs_stats, obs_stats.mean + mean, var, size)
+    share = _like(count / jnp.maximum(size, 1.0), seen.mean)
+    axes = tuple(range(count.ndim))
+
+    def average(x):
+        return (share * jnp.where(_like(fine, x), x, 0.0)).sum(axes)
+
+    mean = average(seen.mean)
+    mean = mean + average(seen.mean - mean)  # what the first sum has lost by rounding
+    var = average(seen.var + jnp.square(seen.mean - mean))
+    return stats.merge(obs_stats, mean, var, size)
 
 
 def mean_return(episodes: Episodes) -> jax.Array:

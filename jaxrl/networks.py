@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from jaxrl.names import lookup
@@ -204,7 +205,7 @@ class ActorCritic(nn.Module):
         """Nothing remembered: `()`, or one array `[N, memory_size]` per torso."""
         if not self.memory_size:
             return ()
-        return (jnp.zeros((num_envs, self.memory_size)),) * (1 if self.shared else 2)
+        return (jnp.zeros((num_envs, self.memory_size), jnp.float32),) * (1 if self.shared else 2)
 
 
 class Policy(nn.Module):
@@ -231,7 +232,7 @@ class Policy(nn.Module):
 
     def initial_memory(self, num_envs: int):
         """Nothing remembered: `()`, or `[N, memory_size]`."""
-        return jnp.zeros((num_envs, self.memory_size)) if self.memory_size else ()
+        return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
 
 
 def initialize(net: ActorCritic | Policy, key, *inputs):
@@ -304,14 +305,15 @@ def use_cnn(space: PyTree, torso: str) -> bool:
 def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:
     """An observation as float32 for a network: one vector `[..., D]`, or left in shape for a torso.
 
-    Discrete and MultiDiscrete parts become one-hot, the parts of a pytree are joined end to end.
+    Discrete and MultiDiscrete parts become one-hot, the parts of a pytree are joined end to end. Bytes,
+    that is parts whose space is uint8 from 0 to 255, are divided by 255; other numbers and flags are kept.
 
     Args:
       obs: leaves `[..., *space.shape]`.
       flat: False keeps the shape of a single Box (images).
     """
     if not flat and isinstance(space, Box):
-        return obs.astype(jnp.float32)
+        return _floats(space, obs)
     spaces, treedef = jax.tree.flatten(space)
     parts = [_encode(s, o) for s, o in zip(spaces, treedef.flatten_up_to(obs))]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
@@ -319,9 +321,24 @@ def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:
 
 def _encode(space, obs):
     if isinstance(space, Discrete):
-        return jax.nn.one_hot(obs, space.n)
+        return jax.nn.one_hot(obs, space.n, dtype=jnp.float32)
     if isinstance(space, MultiDiscrete):
-        parts = [jax.nn.one_hot(obs[..., i], n) for i, n in enumerate(space.nvec)]
+        parts = [jax.nn.one_hot(obs[..., i], n, dtype=jnp.float32) for i, n in enumerate(space.nvec)]
         return jnp.concatenate(parts, axis=-1)
     batch = obs.shape[: obs.ndim - len(space.shape)]
-    return obs.reshape((*batch, -1)).astype(jnp.float32)
+    return _floats(space, obs).reshape((*batch, -1))
+
+
+def _floats(space, obs):
+    """Numbers of a Box as float32, those of a picture in bytes from 0 to 1."""
+    x = obs.astype(jnp.float32)
+    return x / 255.0 if holds_bytes(space) else x
+
+
+def holds_bytes(space: Box) -> bool:
+    """Whether a Box holds bytes that use their whole range, as pictures do: uint8 from 0 to 255."""
+    bounds = (space.low, space.high)
+    if np.dtype(space.dtype) != np.uint8 or any(isinstance(bound, jax.core.Tracer) for bound in bounds):
+        return False
+    low, high = (np.asarray(bound) for bound in bounds)
+    return bool(np.all(low == 0) and np.all(high == 255))

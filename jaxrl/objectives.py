@@ -235,28 +235,34 @@ class Mirror:
     """The parameters of Mirror Descent Policy Optimization.
 
     Attributes:
-      coef: weight of the divergence at the end, the inverse of the step size.
-      anneal: share of it that is not there yet at the start; it comes linearly.
+      coef: weight of the divergence at the start, the inverse of the first step size.
+      anneal: share of the step size that is gone at the end, linearly; 0: constant.
     """
 
     coef: float = 1.0
     anneal: float = 1.0
 
 
+SMALLEST_STEP = 1e-3  # of `mdpo`: the published step size of the last of 1,000 updates
+
+
 def mdpo(coef: float = 1.0, anneal: float = 1.0) -> Objective:
     """Mirror Descent Policy Optimization: a step of mirror descent by several of gradient ascent.
 
-        L = r A - w (r log r - r + 1),   w = coef (1 - anneal (1 - progress))
+        L = r A - coef / t (r log r - r + 1),   t = max(1 - anneal progress, 0.001)
 
-    The divergence is KL(new || old), in a form that is never negative; steps become smaller, as in the
-    authors' code. Tomar et al. 2020. https://arxiv.org/abs/2005.09814
+    The divergence is KL(new || old), sample by sample, in a form that is never negative (the authors' code
+    has the mean divergence in closed form). With `anneal` 1 the step size t falls from 1 towards 0 as
+    published, t_k = 1 - k / K in update k of K, so the weight 1 / t_k grows from 1 to K. With less it grows
+    to 1 / (1 - anneal). The lower bound of t keeps the weight finite at progress 1, where a training is over
+    or goes on beyond its schedule. Tomar et al. 2020, section 4.1 and appendix. https://arxiv.org/abs/2005.09814
     """
 
     def apply(params, log_ratio, advantages, progress):
         chex.assert_equal_shape([log_ratio, advantages])
-        weight = params.coef * (1.0 - params.anneal * (1.0 - progress))
+        step_size = jnp.maximum(1.0 - params.anneal * progress, SMALLEST_STEP)
         ratio, log_ratio = _ratio(log_ratio), jnp.clip(log_ratio, -30.0, 30.0)
-        return ratio * advantages - weight * (ratio * log_ratio - ratio + 1.0)
+        return ratio * advantages - params.coef / step_size * (ratio * log_ratio - ratio + 1.0)
 
     return Objective(Mirror(coef, anneal), apply)
 

@@ -213,7 +213,9 @@ def _rows(memory, columns):
 
 
 def standardize(advantages: jax.Array) -> jax.Array:
-    """Advantages with mean 0 and variance 1."""
+    """Advantages with mean 0 and variance 1; a single one, which would always become 0, as it is."""
+    if advantages.size < 2:
+        return advantages
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
 

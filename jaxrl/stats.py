@@ -16,7 +16,8 @@ class RunningStats:
 
 def init(shape=()) -> RunningStats:
     """Nothing seen yet: normalising by it only cuts what is very large."""
-    return RunningStats(jnp.zeros(shape), jnp.ones(shape), jnp.zeros(()))
+    numbers = (jnp.full(shape, fill, jnp.float32) for fill in (0.0, 1.0))
+    return RunningStats(*numbers, jnp.zeros((), jnp.float32))
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
@@ -54,7 +55,7 @@ class RewardStats:
 
 
 def init_reward(num_envs: int) -> RewardStats:
-    return RewardStats(jnp.zeros((num_envs,)), init())
+    return RewardStats(jnp.zeros((num_envs,), jnp.float32), init())
 
 
 def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:

@@ -570,7 +570,7 @@ def test_lists(command):
         "algos": ["ppo ", "Proximal Policy Optimization", "a2c", "fixpo", "trpo", "vmpo", "ga ", "genetic"],
         "envs": ["CartPole-v1", "gymnax", "probe/memory"],
         "objectives": ["ppo", "dpo", "Discovered"],
-        "presets": ["ppo CartPole-v1", "ppo --objective mdpo Pendulum-v1"],
+        "presets": ["ppo CartPole-v1", "ppo --objective mdpo CartPole-v1"],
         "all": ["algos", "envs", "objectives", "presets", "CartPole-v1"],
     }.items():
         status, output, errors = command("list", what)
@@ -848,9 +848,9 @@ def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
 
 
 def test_an_objective_has_a_preset_of_its_own_or_that_of_the_algorithm():
-    usual = presets.preset("ppo", "Pendulum-v1")
-    assert presets.preset("ppo", "Pendulum-v1", "spo") is usual
-    assert presets.preset("ppo", "Pendulum-v1", "mdpo") is not usual
-    options = cli.train_options("ppo", "Pendulum-v1", "mdpo")()
+    usual = presets.preset("ppo", "CartPole-v1")
+    assert presets.preset("ppo", "CartPole-v1", "spo") is usual
+    assert presets.preset("ppo", "CartPole-v1", "mdpo") is not usual
+    options = cli.train_options("ppo", "CartPole-v1", "mdpo")()
     assert options.hp.objective == objectives.mdpo(anneal=0.0).params
     assert presets.preset("trpo", "Acrobot-v1") is presets.ANY

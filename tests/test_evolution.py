@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import small
+from conftest import config_of, jitted, small
 from reference import evolution as slow
 from test_contract import after, bits
 
 from jaxrl import envs, evolution, fitness, genome, novelty, stats, train
-from jaxrl.algos import es, ga
+from jaxrl.algos import ALGORITHMS, es, ga
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
 from jaxrl.evolution import by_lot
 from jaxrl.rollout import vectorize
@@ -75,6 +75,32 @@ def test_fitness_is_of_the_first_episode_alone(length):
         stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, state, timestep).seen)
     )
     assert float(again.count) > float(stats.count)
+
+
+@pytest.mark.parametrize("name", ["es", "ga", "ppo"])
+def test_the_variance_of_observations_far_from_zero_is_kept(name):
+    """Three numbers are seen, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
+    offset = jnp.array([0.0, 1e3, 1e4])
+
+    def reset(key):
+        level_key, key = jax.random.split(key)
+        level = offset + 0.5 * jax.random.normal(level_key)
+        return level, restart(level + jax.random.normal(key))
+
+    def step(key, level, action):
+        return level, transition(level + jax.random.normal(key), jnp.sum(action), False)
+
+    raw = Env(reset, step, Box(-np.inf, np.inf, (3,)), Box(-1.0, 1.0, (1,)))
+    module = ALGORITHMS[name]
+    sizes = {"num_members": 4, "num_parents": 2, "num_candidates": 2, "num_envs": 8, "num_steps": 100}
+    config = config_of(module, **sizes, elite_episodes=0, normalize_obs=True, hidden_sizes=(4,))
+    algo = module.make(auto_reset(episode_stats(time_limit(raw, 25))), config)
+    state = algo.init(KEY, algo.hparams)
+    for _ in range(6):
+        state, _ = jitted(algo.update)(state, algo.hparams)
+    assert float(state.obs_stats.count) >= 1200
+    np.testing.assert_allclose(state.obs_stats.mean - offset, 0.0, atol=0.4)
+    np.testing.assert_allclose(state.obs_stats.var, 1.25, rtol=0.25)
 
 
 def test_ranks_are_those_of_the_definition_and_equals_are_equal():
@@ -253,8 +279,8 @@ def test_equals_are_ordered_by_lot_and_others_by_score():
 
 def test_who_diverges_is_nothing_that_others_are_normalised_by():
     start = stats.init((2,))
-    total = jnp.array([[[1.0, 2.0]], [[jnp.nan, 1.0]], [[3.0, jnp.inf]]])
-    seen = (total, jnp.square(total), jnp.ones((3, 1)))
+    mean = jnp.array([[[1.0, 2.0]], [[jnp.nan, 1.0]], [[3.0, jnp.inf]]])
+    seen = stats.RunningStats(mean, jnp.square(mean), jnp.ones((3, 1)))
     one = jax.tree.map(lambda x: x[:1], seen)
     for ours, expected in zip(
         jax.tree.leaves(fitness.observe(start, seen)), jax.tree.leaves(fitness.observe(start, one))

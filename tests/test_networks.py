@@ -259,8 +259,38 @@ def test_every_space_is_encoded_under_leading_axes():
     space = Box(0, 255, (3, 3, 1), np.dtype(np.uint8))
     kept = networks.encode(space, jnp.asarray(image), flat=False)
     assert kept.dtype == jnp.float32
-    np.testing.assert_array_equal(kept, image)
-    np.testing.assert_array_equal(networks.encode(space, jnp.asarray(image)), image.reshape(5, 2, 9))
+    np.testing.assert_allclose(kept, image / 255, rtol=1e-6)
+    ours = networks.encode(space, jnp.asarray(image))
+    np.testing.assert_allclose(ours, image.reshape(5, 2, 9) / 255, rtol=1e-6)
+
+
+BYTES = np.dtype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "space, scale",
+    [
+        (Box(0, 255, (3, 3, 1), BYTES), 255),
+        (Box(np.zeros((3, 3, 1), np.uint8), np.full((3, 3, 1), 255, np.uint8), (3, 3, 1), BYTES), 255),
+        (Box(0, 255, (9,), BYTES), 255),
+        (Box(0, 1, (3, 3, 1), BYTES), 1),  # planes of 0 and 1
+        (Box(0, 9, (3, 3, 1), BYTES), 1),  # kinds of things
+        (Box(0, 255, (3, 3, 1), np.dtype(np.int32)), 1),
+        (Box(0.0, 255.0, (3, 3, 1)), 1),
+        (Box(False, True, (3, 3, 1), np.dtype(bool)), 1),
+    ],
+)
+def test_bytes_are_scaled_and_nothing_else_is(space, scale):
+    high = int(np.max(space.high))
+    obs = np.random.default_rng(0).integers(0, high + 1, (4, *space.shape)).astype(space.dtype)
+    expected = obs.astype(np.float64) / scale
+    ours = networks.encode(space, jnp.asarray(obs), flat=False)
+    np.testing.assert_allclose(ours, expected, rtol=1e-6)
+    np.testing.assert_allclose(networks.encode(space, jnp.asarray(obs)), expected.reshape(4, -1), rtol=1e-6)
+    both = {"picture": space, "vector": Box(-9.0, 9.0, (2,))}
+    joined = networks.encode(both, {"picture": jnp.asarray(obs), "vector": jnp.full((4, 2), 7.0)})
+    np.testing.assert_allclose(joined[:, :9], expected.reshape(4, -1), rtol=1e-6)
+    np.testing.assert_array_equal(joined[:, 9:], 7.0)
 
 
 @pytest.mark.parametrize("leading", [(), (6,), (5, 2)])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from reference import objectives as slow
 
 from jaxrl import envs, train
@@ -141,6 +142,60 @@ def test_gradients_of_the_parameters_are_finite_and_not_zero():
         for leaf in jax.tree.leaves(jax.grad(mean)(objective.params)):
             assert np.isfinite(leaf)
             assert abs(leaf) > 1e-4
+
+
+@pytest.mark.parametrize("done, weight", [(0, 1.0), (100, 4 / 3), (200, 2.0), (300, 4.0), (360, 10.0)])
+@pytest.mark.parametrize("coef", [1.0, 0.3])
+def test_the_weight_of_the_mirror_step_grows_as_its_step_size_falls(done, weight, coef):
+    """After 0, 25, 50, 75 and 90 % of the updates."""
+    log_ratio, advantages = grid()
+    objective = OBJECTIVES["mdpo"](coef=coef)
+    with jax.enable_x64(True):
+        ours = np.asarray(objective.apply(objective.params, log_ratio, advantages, done / 400))
+    ratio = np.exp(log_ratio)
+    np.testing.assert_allclose(
+        ours, slow.surrogate("mdpo", ratio, advantages, coef=coef, done=done), rtol=1e-9, atol=1e-9
+    )
+    drift = ratio * advantages - ours
+    np.testing.assert_allclose(drift, coef * weight * (ratio * log_ratio - ratio + 1), rtol=1e-9, atol=1e-9)
+
+
+def test_the_weight_of_the_mirror_step_stays_finite_at_the_end_and_beyond():
+    log_ratio, advantages = (jnp.float32(x) for x in grid())
+    for anneal, weight in [(1.0, 1000.0), (0.5, 2.0), (0.0, 1.0), (1.5, 1000.0)]:
+        objective = OBJECTIVES["mdpo"](anneal=anneal)
+        ours = objective.apply(objective.params, log_ratio, advantages, 1.0)
+        ratio = jnp.exp(log_ratio)
+        expected = ratio * advantages - weight * (ratio * log_ratio - ratio + 1.0)
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-3)
+
+
+DIVERGENCES = {
+    "kl_penalty": lambda new, old: scipy.stats.entropy(old, new),
+    "mdpo": lambda new, old: scipy.stats.entropy(new, old),
+    "chi_square": lambda new, old: np.sum((new - old) ** 2 / old),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DIVERGENCES))
+def test_the_mean_penalty_is_the_divergence_of_the_policies(name):
+    """Over the actions of a policy, with their probabilities: no sample, and no formula of a sample."""
+    rng, objective = np.random.default_rng(0), OBJECTIVES[name](coef=1.0)
+    for _ in range(20):
+        new, old = rng.dirichlet(np.ones(5), 2)
+        with jax.enable_x64(True):
+            surrogate = objective.apply(objective.params, jnp.log(new / old), jnp.zeros(5), 0.0)
+        np.testing.assert_allclose(
+            -np.sum(old * np.asarray(surrogate)), DIVERGENCES[name](new, old), rtol=1e-9
+        )
+
+
+@pytest.mark.parametrize("clip_eps", [0.1, 0.2, 0.5])
+def test_simple_policy_optimization_is_best_at_the_edge_of_the_clip(clip_eps):
+    objective, ratio = OBJECTIVES["spo"](clip_eps), np.linspace(0.2, 2.0, 18_001)
+    for advantage, best in [(2.0, 1.0 + clip_eps), (-0.7, 1.0 - clip_eps)]:
+        surrogate = objective.apply(objective.params, np.log(ratio), np.full_like(ratio, advantage), 0.0)
+        assert abs(ratio[np.argmax(surrogate)] - best) < 2e-3
 
 
 def test_a_far_ratio_of_the_discovered_objective_saturates():

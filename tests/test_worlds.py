@@ -342,18 +342,75 @@ def test_the_t_maze_is_worth_its_way(length):
     assert best(gamma=1.0, memory=False, prize=1.0, miss=-3.0) == 0.0
 
 
-@pytest.mark.parametrize("prize, miss", [(4.0, -0.1), (1.0, -3.0)])
-def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss):
+@pytest.mark.parametrize("prize, miss, bump", [(4.0, -0.1, -0.1), (1.0, -3.0, -0.1), (4.0, -5.0, -0.02)])
+def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss, bump):
     """All maps of the four observations to actions, and random mixtures of actions."""
     length = 2
-    mdp = t_maze.mdp(length, prize, miss)
+    mdp = t_maze.mdp(length, prize, miss, bump)
     seen = np.array([0, 1, 2, 3, 1, 2, 2])  # south sign, corridor, junction; north sign; the end
     choices = np.eye(4)[np.array(list(itertools.product(range(4), repeat=4)))]
     mixed = np.random.default_rng(0).dirichlet(np.full(4, 0.3), (400, 4))
     policies = jnp.asarray(np.concatenate([choices, mixed]), jnp.float32)[:, seen]
     found = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, 0.9))(policies)
-    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, length=length, prize=prize, miss=miss)
+    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, **world)
     np.testing.assert_allclose(found.max(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "length, prize, miss, bump, gamma, expected",
+    [(3, 4.0, -0.1, 0.0, 0.99, 1.9406), (2, 4.0, -5.0, 0.0, 0.9, 1.62), (3, 4.0, -0.1, 0.0, 1.0, 2.0)],
+)
+def test_who_sees_one_sign_need_not_leave_where_bumps_cost_nothing(
+    length, prize, miss, bump, gamma, expected
+):
+    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    best = optimal_return("world/t-maze", gamma=gamma, memory=False, **world)
+    np.testing.assert_allclose(best, expected, rtol=1e-4)
+
+
+def walked(choice, north, length, prize, miss, bump, gamma, steps):
+    """The return of one episode of the T-maze for one sign, step by step from the rules alone.
+
+    `choice` are the actions (n, e, s or w) at the start with the sign north, with the sign south, in the
+    corridor and at the junction.
+    """
+    place, total = 0, 0.0
+    for t in range(steps):
+        if place == length:
+            action = choice[3]
+            if action in "ns":
+                return total + gamma**t * (prize if (action == "n") == north else miss)
+        else:
+            action = choice[2] if place else choice[0] if north else choice[1]
+        to = place + {"e": 1, "w": -1}.get(action, 0)
+        if to < 0 or to > length or action in "ns":
+            total += gamma**t * bump
+        else:
+            place = to
+    return total
+
+
+@pytest.mark.parametrize("horizon", [None, 4, 12])
+def test_no_reactive_policy_of_the_t_maze_is_better_whatever_things_cost(horizon):
+    """All 256 maps from observations to actions, each played for both signs, in worlds of many prices."""
+    rng = np.random.default_rng(0)
+    for world in range(24):
+        length, gamma = int(rng.integers(1, 4)), float(rng.choice([0.6, 0.9]))
+        prices = {
+            "prize": float(rng.choice([4.0, 1.0, -1.0])),
+            "miss": float(rng.choice([-0.1, -5.0, 2.0, 0.0])),
+            "bump": float(rng.choice([0.0, -0.01, -0.3])),
+        }
+        steps = 200 if horizon is None else horizon
+        returns = [
+            np.mean([walked(choice, north, length, gamma=gamma, steps=steps, **prices) for north in (0, 1)])
+            for choice in itertools.product("nesw", repeat=4)
+        ]
+        best = optimal_return(
+            "world/t-maze", gamma=gamma, horizon=horizon, memory=False, length=length, **prices
+        )
+        np.testing.assert_allclose(best, max(returns), atol=1e-5, err_msg=f"{world}: {length}, {prices}")
 
 
 @pytest.mark.parametrize("length", [1, 3])

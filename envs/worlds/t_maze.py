@@ -113,8 +113,17 @@ def optimal_return(
 ):
     """The best expected return of an episode, a scalar, with a memory of the sign or without one.
 
-    Without one nothing tells the two junctions apart, and a wrong turn is the last: a coin is as good as
-    any other way to choose. Waiting costs nothing as long as one walks, so no return is below 0.
+    Without one: the best of all maps from an observation to an action (reactive policies), and of all random
+    ones too while the world is endless. The two starts are each one state, where no mixture of actions is
+    better than the best of them; with these fixed, one of three plans is at least as good as the rest:
+
+    * both signs lead to the junction, where one of two turns is right: gamma^length (prize + miss) / 2,
+    * one sign leads there and to the better turn, with the other sign the start is never left, for `bump` in
+      each step: (gamma^length max(prize, miss) + bump + gamma bump + ...) / 2,
+    * to and fro for ever: 0.
+
+    With a horizon a random policy can be better than these maps: one that leaves the start late is not in
+    time to miss. Such policies are not searched.
 
     Raises:
       ValueError: without memory, where it pays to run into walls (`bump` above 0).
@@ -123,8 +132,17 @@ def optimal_return(
         return tabular.optimal_return(mdp(length, prize, miss, bump), gamma, horizon)
     if not isinstance(bump, jax.core.Tracer) and bump > 0.0:
         raise ValueError(f"bump = {bump} pays: the optimum without memory is known for costs only")
+    gamma = jnp.asarray(gamma, jnp.float32)
+    endless = gamma >= 1.0
+    steps = jnp.inf if horizon is None else horizon
+    discounted = (1.0 - gamma**steps) / jnp.where(endless, 1.0, 1.0 - gamma)
+    count = jnp.where(endless, steps, discounted)  # of the bumps of one who stays
+    stay = jnp.where(bump == 0.0, 0.0, bump * jnp.where(bump == 0.0, 1.0, count))
     in_time = True if horizon is None else horizon > length
-    return jnp.where(in_time, jnp.maximum(gamma**length * 0.5 * (prize + miss), 0.0), 0.0)
+    arrive = jnp.where(in_time, gamma**length, 0.0)
+    both = 0.5 * arrive * (prize + miss)
+    one = 0.5 * (arrive * jnp.maximum(prize, miss) + stay)
+    return jnp.maximum(jnp.maximum(both, one), 0.0)
 
 
 def limit(*, length: int = 10, **_) -> int:

@@ -5,13 +5,20 @@ from scipy import stats
 
 
 def centred_ranks(fitness):
-    """Places in the order of fitness, as scipy has them, scaled to [-1/2, 1/2]; `nan` has the first."""
+    """Places in the order of fitness, as scipy has them, scaled to [-1/2, 1/2]; `nan` has the first.
+
+    The fitness shaping of Salimans et al. 2017 (https://arxiv.org/abs/1703.03864), in the scale of the
+    authors' code; equals share a place by `scipy.stats.rankdata`.
+    """
     places = stats.rankdata(np.where(np.isnan(fitness), -np.inf, fitness), method="average")
     return (places - 1) / (len(fitness) - 1) - 0.5
 
 
 def novelty(behaviours, archive, k):
-    """The mean of the k smallest distances from each behaviour to the others and to all of the archive."""
+    """The mean of the k smallest distances from each behaviour to the others and to all of the archive.
+
+    Lehman and Stanley 2011, equation 1. https://doi.org/10.1162/EVCO_a_00025
+    """
     found = []
     for i, one in enumerate(behaviours):
         others = [other for j, other in enumerate(behaviours) if j != i] + list(archive)
@@ -21,7 +28,10 @@ def novelty(behaviours, archive, k):
 
 
 def selected(score, number):
-    """Whose score is among the `number` best, as the set of those who must be and those who may be chosen."""
+    """Whose score is among the `number` best, as the set of those who must be and those who may be chosen.
+
+    Truncation selection, Such et al. 2017, algorithm 1. https://arxiv.org/abs/1712.06567
+    """
     order = np.sort([-np.inf if np.isnan(s) else s for s in score])[::-1]
     last = order[number - 1]
     must = {i for i, s in enumerate(score) if s > last}
@@ -30,7 +40,10 @@ def selected(score, number):
 
 
 def first_returns(reward, done):
-    """Sum of rewards `[T, N]` up to and with the first end of each environment."""
+    """Sum of rewards `[T, N]` up to and with the first end of each environment.
+
+    The fitness of Salimans et al. 2017, algorithm 1: the return of one whole episode.
+    """
     total = np.zeros(reward.shape[1])
     for n in range(reward.shape[1]):
         for t in range(reward.shape[0]):

@@ -14,7 +14,7 @@ def dense(params, x):
 
 
 def mlp(params, x):
-    """tanh layers `Dense_0`, `Dense_1`, ..."""
+    """tanh layers `Dense_0`, `Dense_1`, ...; the policy of Schulman et al. 2017, section 6.1."""
     for i in range(len(params)):
         x = np.tanh(dense(params[f"Dense_{i}"], x))
     return x
@@ -51,7 +51,10 @@ def actor_critic(params, names, memory, x, first):
 
 
 def conv_valid(kernel, bias, image):
-    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, nothing around, stride 1."""
+    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, nothing around, stride 1.
+
+    Goodfellow et al. 2016, equation 9.6, summed patch by patch. https://www.deeplearningbook.org
+    """
     size = kernel.shape[0]
     height, width = (length - size + 1 for length in image.shape[:2])
     out = np.zeros((height, width, kernel.shape[3]))

@@ -12,20 +12,29 @@ ADVANTAGES = (1.0, -1.0, 2.5, -2.5)
 
 
 def ppo_drift(ratio, advantage, clip_eps=0.2):
-    """What clipping takes away: relu((r - clip(r)) A). Schulman et al. 2017."""
+    """What clipping takes away, as mirror learning writes it: relu((r - clip(r)) A).
+
+    Kuba et al. 2022, where the surrogate min(r A, clip(r) A) of Schulman et al. 2017, equation 7,
+    is taken apart; the library has the latter form.
+    """
     clipped = min(max(ratio, 1 - clip_eps), 1 + clip_eps)
     return max((ratio - clipped) * advantage, 0.0)
 
 
 def spo_drift(ratio, advantage, clip_eps=0.2):
-    """|A| (r - 1)^2 / (2 eps). Xie et al. 2024. https://arxiv.org/abs/2401.16025"""
+    """|A| (r - 1)^2 / (2 eps), from the objective of Xie et al. 2024. https://arxiv.org/abs/2401.16025
+
+    By design the surrogate of a good action is greatest at r = 1 + eps, of a bad one at 1 - eps,
+    which `test_objectives` asks of the library without this formula.
+    """
     return abs(advantage) * (ratio - 1) ** 2 / (2 * clip_eps)
 
 
 def dpo_drift(ratio, advantage, alpha=2.0, beta=0.6):
-    """relu(x - c tanh(x / c)), x and c by the sign of A. Lu et al. 2022.
+    """relu(x - c tanh(x / c)), x and c by the sign of A, as the drift is printed.
 
-    https://arxiv.org/abs/2210.05639
+    Lu et al. 2022, "Discovered Policy Optimisation". https://arxiv.org/abs/2210.05639. The library
+    has a closed form without the difference of two large numbers.
     """
     if advantage >= 0:
         x, c = (ratio - 1) * advantage, alpha
@@ -35,40 +44,77 @@ def dpo_drift(ratio, advantage, alpha=2.0, beta=0.6):
 
 
 def two_sided_drift(ratio, advantage, clip_eps_low=0.2, clip_eps_high=0.28):
-    """Clipping with sides of their own. Yu et al. 2025. https://arxiv.org/abs/2503.14476"""
+    """Clipping with sides of their own: "clip-higher" of Yu et al. 2025. https://arxiv.org/abs/2503.14476
+
+    As a drift, after Kuba et al. 2022; the paper and the library have the minimum of two products.
+    """
     clipped = min(max(ratio, 1 - clip_eps_low), 1 + clip_eps_high)
     return max((ratio - clipped) * advantage, 0.0)
 
 
 def dual_difference(ratio, advantage, clip_eps=0.2, dual_clip=3.0):
-    """Clipping bounded below for bad actions. Ye et al. 2020. https://arxiv.org/abs/1912.09729"""
+    """Clipping bounded below for bad actions: max(min(r A, clip(r) A), c A) where A < 0.
+
+    Ye et al. 2020, "Dual-clip PPO". https://arxiv.org/abs/1912.09729
+    """
     clipped = ratio * advantage - ppo_drift(ratio, advantage, clip_eps)
     bounded = max(clipped, dual_clip * advantage) if advantage < 0 else clipped
     return ratio * advantage - bounded
 
 
 def rollback_drift(ratio, advantage, clip_eps=0.2, slope=0.3):
-    """Falls beyond the clip. Wang et al. 2019. https://arxiv.org/abs/1903.07940"""
-    beyond = ratio - 1 - clip_eps if advantage >= 0 else 1 - clip_eps - ratio
-    return (1 + slope) * max(beyond, 0.0) * abs(advantage)
+    """r A less min(r A, F(r) A), where F goes on from the edge of the clip with the slope of -alpha.
+
+    Wang et al. 2019, "PPO with rollback", written as there: F(r) is -alpha r + (1 + alpha) times
+    the edge beyond it, and r between the edges. https://arxiv.org/abs/1903.07940
+    """
+    if ratio <= 1 - clip_eps:
+        rolled = -slope * ratio + (1 + slope) * (1 - clip_eps)
+    elif ratio >= 1 + clip_eps:
+        rolled = -slope * ratio + (1 + slope) * (1 + clip_eps)
+    else:
+        rolled = ratio
+    return ratio * advantage - min(ratio * advantage, rolled * advantage)
 
 
 def kl_drift(ratio, advantage, coef=1.0):
-    """KL(old || new), sample by sample and never negative: r - 1 - log r."""
+    """KL(old || new), sample by sample and never negative: r - 1 - log r.
+
+    The penalty of Schulman et al. 2017, equation 8, by the third estimator of Schulman 2020,
+    http://joschu.net/blog/kl-approx.html. `test_objectives` compares its mean with scipy's divergence.
+    """
     return coef * (ratio - 1 - np.log(ratio))
 
 
 def chi_square_drift(ratio, advantage, coef=1.0):
+    """The chi-square divergence sum_a (new - old)^2 / old of Pearson, as a mean under the old policy.
+
+    `test_objectives` compares its mean with that sum.
+    """
     return coef * (ratio - 1) ** 2
 
 
-def mdpo_drift(ratio, advantage, coef=1.0, anneal=1.0):
-    """KL(new || old), with a weight that grows, half way. Tomar et al. 2020."""
-    return coef * (1 - anneal * (1 - PROGRESS)) * (ratio * np.log(ratio) - ratio + 1)
+def mdpo_drift(ratio, advantage, coef=1.0, anneal=1.0, updates=400, done=200):
+    """(1 / t_k) KL(new || old), after `done` of `updates`: the step size t_k = 1 - k / K falls to 0.
+
+    From the paper's on-policy update, E[A] - (1 / t_k) KL(pi, pi_k) (Tomar et al. 2020, section 4.1,
+    https://arxiv.org/abs/2005.09814), and the schedule of the authors' code, `mdpo_on/mdpo.py` of
+    https://github.com/manantomar/Mirror-Descent-Policy-Optimization: the mean divergence over a
+    `learning_rate` that starts at 1 and loses 1 / K in every update. KL(new || old) is the mean under the
+    old policy of r log r, to which 1 - r adds nothing. `coef` multiplies 1 / t_k, `anneal` is the share of
+    the step size that is lost.
+    """
+    step_size = 1.0
+    for _ in range(done):
+        step_size -= anneal / updates
+    return coef / step_size * (ratio * np.log(ratio) + (1 - ratio))
 
 
 def p3o_difference(ratio, advantage, steepness=4.0):
-    """r A less 4/k sigmoid(k (r - 1)) A. Chen et al. 2022. https://arxiv.org/abs/2205.10047"""
+    """r A less 4/k sigmoid(k (r - 1)) A: the scopic objective of Chen et al. 2022, without its divergence.
+
+    https://arxiv.org/abs/2205.10047
+    """
     return ratio * advantage - 4 / steepness / (1 + np.exp(-steepness * (ratio - 1))) * advantage
 
 

@@ -12,7 +12,11 @@ def steps_left(terminated, truncated, t: int) -> int:
 
 
 def td_error(reward, value, next_value, terminated, gamma, t: int) -> float:
-    """r + gamma V(s') - V(s), where a terminated episode has no V(s')."""
+    """r + gamma V(s') - V(s), where a terminated episode has no V(s').
+
+    Sutton and Barto 2018, equation 6.5, the value of a terminal state being 0; a truncated one has a future:
+    Pardo et al. 2018. https://arxiv.org/abs/1712.00378
+    """
     future = 0.0 if terminated[t] else gamma * next_value[t]
     return reward[t] + future - value[t]
 
@@ -34,7 +38,10 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
 
 
 def n_step_return(reward, next_value, terminated, gamma, t: int, n: int) -> float:
-    """r_t + ... + gamma^{n-1} r_{t+n-1} + gamma^n V(s'_{t+n-1}), all within one episode."""
+    """r_t + ... + gamma^{n-1} r_{t+n-1} + gamma^n V(s'_{t+n-1}), all within one episode.
+
+    Sutton and Barto 2018, equation 7.1.
+    """
     last = t + n - 1
     rewards = sum(gamma**k * reward[t + k] for k in range(n))
     return rewards + (0.0 if terminated[last] else gamma**n * next_value[last])

@@ -1,0 +1,37 @@
+"""What on-policy algorithms share: advantages, and learning from batches of any size."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import config_of
+
+from jaxrl import envs, on_policy
+from jaxrl.algos import ALGORITHMS
+
+
+def test_advantages_are_standardized_unless_there_is_one_alone():
+    advantages = np.random.default_rng(0).normal(3.0, 5.0, (4, 8)).astype(np.float32)
+    ours = on_policy.standardize(jnp.asarray(advantages))
+    np.testing.assert_allclose(
+        ours, (advantages - advantages.mean()) / advantages.std(), rtol=1e-4, atol=1e-5
+    )
+    for shape in [(), (1,), (1, 1)]:
+        np.testing.assert_array_equal(on_policy.standardize(jnp.full(shape, -2.5)), np.full(shape, -2.5))
+
+
+@pytest.mark.parametrize("name", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
+def test_a_batch_of_one_sample_teaches_the_policy(name):
+    """Minibatches of one sample, or a rollout of one step where there are none: the actor's weights move."""
+    module = ALGORITHMS[name]
+    num_envs = 1 if name in ("a2c", "trpo") else 4
+    sizes = {"num_envs": num_envs, "num_steps": 1, "num_minibatches": num_envs, "num_epochs": 1}
+    config = config_of(module, **sizes, hidden_sizes=(4,), normalize_advantages=True)
+    algo = module.make(envs.make("CartPole-v1"), config)
+    quiet = {"ent_coef": 0.0} if hasattr(algo.hparams, "ent_coef") else {}
+    hp = algo.hparams.replace(**quiet)
+    before = algo.init(jax.random.key(0), hp)
+    after, metrics = jax.jit(algo.update)(before, hp)
+    heads = [state.params["params"]["actor_head"]["kernel"] for state in (before, after)]
+    assert float(jnp.abs(heads[0] - heads[1]).max()) > 1e-6
+    assert all(bool(jnp.isfinite(value).all()) for value in metrics.values())
