@@ -180,7 +180,7 @@ def make(setting: Setting) -> Game:
             heard = wrappers.cheap_talk(
                 env, lambda obs: say(talk["test"], jnp.concatenate([obs, wanted])), setting.messages
             )
-            return -distances(heard, partial(algo.act, state), state.memory, play_key, distance).mean()
+            return -distances(heard, partial(algo.act, state), state.stream.memory, play_key, distance).mean()
 
         goal_keys, play_keys = (jax.random.split(k, setting.goals) for k in (goal_key, play_key))
         return jax.vmap(steered)(goal_keys, play_keys).mean()

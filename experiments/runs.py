@@ -515,7 +515,7 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
 def _evaluate(spec, env, act, num_episodes, state, key, params):
     if params:  # traced, of this lane
         env = envs.make(spec.environment, **{**spec.env, **params})
-    return evaluate(env, partial(act, state), state.memory, key, num_episodes)
+    return evaluate(env, partial(act, state), state.stream.memory, key, num_episodes)
 
 
 def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:

@@ -131,8 +131,10 @@ def population(
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
     init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
-    collect, judge = (function and jax.vmap(function) for function in (algo.collect, algo.judge))
-    return algo._replace(init=init, update=update, act=act, collect=collect, judge=judge)
+    collect, evaluate = (
+        function and jax.vmap(function) for function in (algo.collect, algo.evaluate_actions)
+    )
+    return algo._replace(init=init, update=update, act=act, collect=collect, evaluate_actions=evaluate)
 
 
 def watched(algo: Algorithm) -> Algorithm:
@@ -173,23 +175,21 @@ def mesh_of_environments(num_envs: int) -> Mesh:
 
 
 def split_environments(mesh: Mesh, state):
-    """The shardings of a state `[1, ...]`: along the axis `N` of `env_state`, `timestep` and `memory`."""
-    num_envs = state.timestep.reward.shape[1]
-    parts = ("env_state", "timestep", "memory")
+    """The shardings of a state `[1, ...]`: along the axis `N` of its `stream`."""
+    num_envs = state.stream.timestep.reward.shape[1]
 
     def where(leaf):
         own = len(leaf.shape) > 1 and leaf.shape[1] == num_envs
         return NamedSharding(mesh, PartitionSpec(None, "envs") if own else PartitionSpec())
 
-    divided = {name: jax.tree.map(where, getattr(state, name)) for name in parts}
     whole = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state)
-    return whole.replace(**divided)
+    return whole.replace(stream=jax.tree.map(where, state.stream))
 
 
 def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
     """A population of one agent whose environments, and so its batches, are divided among devices.
 
-    Each device steps its environments and learns from its part of every minibatch (`rollout.shuffle`
+    Each device steps its environments and learns from its part of every minibatch (`rollout.minibatches`
     asks for that); the compiler adds up the gradients. Sums are taken in another order than on one
     device, so results agree to rounding only.
     """

@@ -266,7 +266,7 @@ if not (path / "checkpoints").exists():
     keep("again", run.advance(run.restore(), 3))
 else:
     at = run.restore()
-    for leaf in jax.tree.leaves(at.state.timestep):
+    for leaf in jax.tree.leaves(at.state.stream.timestep):
         assert len(leaf.sharding.device_set) == 2, leaf.sharding
         axis = 0 if shard == "agents" else 1
         assert 2 * leaf.addressable_shards[0].data.shape[axis] == leaf.shape[axis] == 8

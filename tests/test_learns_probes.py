@@ -44,7 +44,7 @@ def returns(algo, states, env, num_episodes=64):
     """Mean evaluation return `[P]`."""
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, num_episodes).returns.mean()
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, num_episodes).returns.mean()
 
     return jax.jit(jax.vmap(one))(states, jax.vmap(jax.random.key)(100 + jnp.arange(SEEDS)))
 

@@ -73,7 +73,7 @@ def pipeline():
             now, then, batch = played(theta)
             loss = meta.policy_loss(algo, now, batch, advantages, hp.ent_coef)
             own = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
-            return loss, (batch.obs, batch.action, then.timestep.reward), own
+            return loss, (batch.obs, batch.action, then.stream.timestep.reward), own
 
         *_, advantages = value(theta, jnp.zeros((TINY.num_steps, TINY.num_envs)))
         gradient = jax.jit(jax.grad(lambda theta: outer.loss(theta, agent, hp, key)[0]))
@@ -183,10 +183,10 @@ def test_the_outer_loss_is_what_its_definition_says(memory_size):
     algo = small(memory_size)
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
-    said = algo.judge(agent, batch)
+    said = algo.evaluate_actions(agent, batch)
     found = advantages_of(algo, agent, then, batch, 0.9, 0.8)
     # One more step of the world: the value of what is seen next, unless the episode has ended.
-    later = algo.judge(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
+    later = algo.evaluate_actions(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
     value = np.asarray(said.value, np.float64)
     next_value = np.concatenate([value[1:], np.asarray(later)[None]])
     ended = np.asarray(batch.done)
@@ -225,7 +225,10 @@ def test_the_divergence_is_a_sum_over_actions():
     states = [jax.jit(algo.init)(jax.random.key(seed), algo.hparams) for seed in (0, 1)]
     _, batch = algo.collect(states[0], jax.random.key(2))
     log_p, log_q = (
-        np.stack([algo.judge(s, batch.replace(action=0 * batch.action + a)).log_prob for a in range(2)], -1)
+        np.stack(
+            [algo.evaluate_actions(s, batch.replace(action=0 * batch.action + a)).log_prob for a in range(2)],
+            -1,
+        )
         for s in states
     )
     np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1.0, rtol=1e-5)
@@ -244,7 +247,7 @@ def test_no_gradient_passes_through_an_action():
 
     def log_prob(params, batch=None):
         own = agent.replace(params=params)
-        return algo.judge(
+        return algo.evaluate_actions(
             own, algo.collect(own, jax.random.key(1))[1] if batch is None else batch
         ).log_prob.sum()
 
@@ -334,7 +337,7 @@ def test_the_entropy_net_starts_where_it_is_told_and_listens_to_reward():
 
     def coefficient(theta, rewards):
         info = {"recent_reward": jnp.asarray(rewards)}
-        agent = SimpleNamespace(timestep=SimpleNamespace(info=info))
+        agent = SimpleNamespace(stream=SimpleNamespace(timestep=SimpleNamespace(info=info)))
         return float(rule.hparams(theta, agent, algo.hparams).ent_coef)
 
     for reward in (-0.1, 0.3):

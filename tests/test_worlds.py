@@ -728,7 +728,7 @@ def played(algo, states, env, num_episodes=256):
     """Episode returns `[P, E]`."""
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, num_episodes).returns
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, num_episodes).returns
 
     return np.asarray(jax.jit(jax.vmap(one))(states, jax.vmap(jax.random.key)(7 + jnp.arange(2))))
 

@@ -106,7 +106,7 @@ def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: flo
         return {"hidden": hidden, "bias": jnp.zeros(width), "out": jnp.zeros(width), "last": last}
 
     def hparams(theta, agent, hp):
-        x = scale * agent.timestep.info["recent_reward"].mean(axis=0)
+        x = scale * agent.stream.timestep.info["recent_reward"].mean(axis=0)
         features = jax.nn.relu(x @ theta["hidden"] + theta["bias"])
         return hp.replace(ent_coef=jax.nn.sigmoid(features @ theta["out"] + theta["last"]))
 

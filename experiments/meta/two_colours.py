@@ -85,7 +85,7 @@ def lives(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None =
     def live(key, hp):
         def part(state, _):
             state = jax.lax.fori_loop(0, per_part, lambda _, s: algo.update(s, hp)[0], state)
-            return state, agent_of(state).timestep.info["episode_return"].mean()
+            return state, agent_of(state).stream.timestep.info["episode_return"].mean()
 
         return jax.lax.scan(part, algo.init(key, hp), length=PARTS)[1]
 

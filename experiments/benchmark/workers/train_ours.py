@@ -86,7 +86,7 @@ def returns(env, algo, state, keys, episodes):
     from jaxrl.evaluate import evaluate
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, episodes).returns.mean()
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, episodes).returns.mean()
 
     return jax.jit(jax.vmap(one))(state, keys).tolist()
 
