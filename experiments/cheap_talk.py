@@ -26,7 +26,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, hosts, logger, train
+from jaxrl import checkpoint, envs, fields, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
@@ -35,7 +35,7 @@ from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
-from jaxrl.types import Env
+from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")
 RATE = 0.05  # of Adam, over the mean of the candidates
@@ -141,7 +141,7 @@ def make(setting: Setting) -> Game:
     env = wrappers.flatten_obs(envs.make(setting.environment))
     inputs = env.observation_space.shape[0]
     chosen = preset("ppo", setting.environment)
-    config = ppo.Config(**chosen.config)
+    config = fields.configured(ppo.Config(), chosen.config)
 
     def draw(key):
         train_key, test_key = jax.random.split(key)
@@ -203,7 +203,8 @@ def distances(env: Env, act, memory, key, distance):
         memory, action = act(memory, key, obs, first, mask)
         return memory, action, {}
 
-    _, played = rollout(env, policy, play_key, *env.reset(reset_key), memory, STEERED_STEPS)
+    stream = Stream(*env.reset(reset_key), memory)
+    _, played = rollout(env, policy, play_key, stream, STEERED_STEPS)
     return jax.vmap(distance)(played.next_obs[STEERED_STEPS // 2 :, 0])
 
 

@@ -187,7 +187,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
 
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs
+    from jaxrl import envs, fields
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
@@ -197,7 +197,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     objective_name = runs.objective_name(module, objective_name)
     entry = lookup("environment", envs.REGISTRY, environment)
     chosen = preset(algorithm, environment, objective_name)
-    config_default = module.Config(**chosen.config)
+    config_default = fields.configured(module.Config(), chosen.config)
     own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
     hp_default = runs.with_values(module.Hparams(**own), chosen.hparams)
     of_objective = str if objective_name else _hidden(str)

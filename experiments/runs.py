@@ -24,7 +24,7 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, logger, objective_file, objectives, train
+from jaxrl import envs, fields, logger, objective_file, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import search
@@ -153,28 +153,8 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
       ValueError: there is none of that name.
     """
     for name in values:
-        lookup("hyperparameter", hparam_names(hparams), name)
-    return search.with_arrays(hparams, values)
-
-
-def hparam_names(hparams: Any) -> dict[str, float]:
-    """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
-    found = {name: value for name, value in vars(hparams).items() if name != "objective"}
-    found |= dict(_numbers("objective", getattr(hparams, "objective", ())))
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
-
-
-def _numbers(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
-    """The numbers in the parameters of an objective, those of a mixture as `objective.parts.1.alpha`."""
-    if dataclasses.is_dataclass(tree):
-        inner = vars(tree).items()
-    elif isinstance(tree, tuple) or np.ndim(tree) == 1:
-        inner = enumerate(tree if isinstance(tree, tuple) else np.asarray(tree).tolist())
-    else:
-        yield name, tree
-        return
-    for own, value in inner:
-        yield from _numbers(f"{name}.{own}", value)
+        lookup("hyperparameter", fields.numbers(hparams), name)
+    return fields.replace(hparams, values)
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -187,19 +167,30 @@ def from_json(data: dict[str, Any]) -> Spec:
         raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
     try:
         module = algorithm(data["algorithm"])
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
+        config = fields.configured(module.Config(), _named(data["config"]))
         hparams = dict(data["hparams"])
         if data["objective"]:
             hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
-        parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
+        parts = {"config": config, "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
     inner = _parts_of(spec.hparams.objective) if spec.objective else []
-    require_types(spec, spec.config, spec.hparams, *inner)
+    require_types(spec, *_parts_of(spec.config), spec.hparams, *inner)
     return spec
+
+
+def _named(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a Config in JSON by dotted names; runs of older versions have no nested parts."""
+    named = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            named |= {f"{name}.{inner}": x for inner, x in _named(value).items()}
+        else:
+            named[name] = tuple(value) if isinstance(value, list) else value
+    return named
 
 
 def require_types(*parts: Any, where: Any = "the run.json") -> None:
@@ -459,10 +450,10 @@ def check_numbers(spec: Spec) -> None:
         raise ValueError(f"--shard envs divides one agent, not {spec.agents}: leave it out")
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
-    hparams = hparam_names(spec.hparams)
-    for name, value in {**spec.env, **dataclasses.asdict(spec.config), **hparams}.items():
+    hparams, config = fields.numbers(spec.hparams), fields.flatten(spec.config)
+    for name, value in {**spec.env, **config, **hparams}.items():
         require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
-    for name, value in dataclasses.asdict(spec.config).items():
+    for name, value in config.items():
         if isinstance(value, tuple):
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
         elif isinstance(value, int):

@@ -5,7 +5,6 @@ import os
 os.environ.setdefault("JAXRL_CACHE", "off")
 
 import contextlib
-import dataclasses
 import functools
 import io
 import signal
@@ -14,7 +13,7 @@ import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxrl import envs, logger, objectives
+from jaxrl import envs, fields, logger, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import cli
 
@@ -62,8 +61,9 @@ GRADIENT_FREE = ("es", "ga")
 
 def config_of(module, **sizes):
     """A Config with those of `sizes` that the algorithm has."""
-    known = {field.name for field in dataclasses.fields(module.Config)}
-    return module.Config(**{name: value for name, value in sizes.items() if name in known})
+    config = module.Config()
+    known = fields.flatten(config)
+    return fields.configured(config, {n: x for n, x in sizes.items() if fields.matching(known, n)})
 
 
 @functools.cache

@@ -19,10 +19,13 @@ from jaxrl.experiments import cli, meta
 from jaxrl.experiments.meta.__main__ import command
 from jaxrl.experiments.meta.outer import advantages_of
 from jaxrl.objectives import lpo, random_drift
+from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box
 
 NUMBERS = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
-TINY = ppo.Config(num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(4,))
+TINY = ppo.Config(
+    num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(4,))
+)
 UPDATES = 3
 
 
@@ -173,7 +176,10 @@ def pipeline_of_target():
 @cache
 def small(memory_size=0, name="world/chain"):
     config = ppo.Config(
-        num_envs=4, num_steps=8, num_minibatches=2, hidden_sizes=(8,), memory_size=memory_size
+        num_envs=4,
+        num_steps=8,
+        num_minibatches=2,
+        network=NetworkConfig(hidden_sizes=(8,), memory_size=memory_size),
     )
     return ppo.make(envs.make(name, max_steps=5), config)
 
@@ -427,7 +433,9 @@ def test_an_agent_that_is_dead_has_no_say():
 @pytest.mark.slow
 def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
     """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
-    config = ppo.Config(num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
+    config = ppo.Config(
+        num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
+    )
     algo = ppo.make(envs.make("probe/action-from-obs"), config)
     start = algo.hparams.replace(learning_rate=1e-4, lr_decay=0.0, total_updates=8.0)
     rule = meta.hyperparameters(start, ("learning_rate",))

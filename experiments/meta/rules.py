@@ -1,6 +1,5 @@
 """What is meta-learned: from meta-parameters `theta` to the hyperparameters of an agent's next update."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl import fields
 from jaxrl.experiments.runs import NOT_NEGATIVE, POSITIVE, SHARE
-from jaxrl.experiments.search import with_arrays
 from jaxrl.names import lookup
 from jaxrl.types import Env, PyTree, TimeStep
 
@@ -56,16 +55,14 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
 
     def constrained(theta, agent, hp):
         del agent
-        return with_arrays(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
+        return fields.replace(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
 
     return Rule(init, constrained)
 
 
 def by_name(hparams: PyTree) -> dict[str, Any]:
     """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
-    own = getattr(hparams, "objective", None)
-    inner = vars(own) if dataclasses.is_dataclass(own) else {}
-    return {**vars(hparams), **{f"objective.{name}": x for name, x in inner.items()}}
+    return vars(hparams) | fields.flatten(hparams)
 
 
 class _Scale(NamedTuple):
