@@ -33,6 +33,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
 from jaxrl.evolution import by_lot, require, strong
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
@@ -61,11 +62,13 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
 
-    learning_rate: float = 0.5  # of the mean, in units of sigma; 1 is what CMA-ES and SNES say themselves
-    lr_decay: float = 0.0  # share of the learning rate that is gone at the end, linearly; 0: constant
-    sigma: float = 0.1  # standard deviation of the perturbations, for cmaes and snes at the start
-    sigma_decay: float = 0.0  # share of sigma that is gone at the end, linearly; 0: constant
-    novelty_weight: float = 0.5  # with an archive: 0 orders by return alone, 1 by novelty alone
+    learning_rate: float = not_negative(
+        0.5
+    )  # of the mean, in units of sigma; the default of CMA-ES and SNES is 1
+    lr_decay: float = share(0.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
+    sigma: float = positive(0.1)  # standard deviation of the perturbations, for cmaes and snes at the start
+    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
+    novelty_weight: float = share(0.5)  # with an archive: 0 orders by return alone, 1 by novelty alone
     total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
 
 

@@ -22,6 +22,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrl import policies, stats
+from jaxrl.fields import log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
@@ -50,19 +51,19 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    learning_rate: float = 2.5e-4  # of Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
-    vf_coef: float = 0.5  # weight of the value loss
-    ent_coef: float = 0.01  # weight of the entropy bonus
-    max_kl: float = 0.5  # divergence of the new policy from the old one, at most, in every state
-    kl_margin: float = 3.0  # the first phase aims at so much less: max_kl / kl_margin
-    kl_coef: float = 1.0  # the coefficient of the divergence at the start
-    kl_coef_lr: float = 0.05  # learning rate of its Adam
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = not_negative(0.5)  # weight of the value loss
+    ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
+    max_kl: float = positive(0.5)  # divergence of the new policy from the old one, at most, in every state
+    kl_margin: float = positive(3.0)  # the first phase aims at so much less: max_kl / kl_margin
+    kl_coef: float = not_negative(1.0)  # the coefficient of the divergence at the start
+    kl_coef_lr: float = not_negative(0.05)  # learning rate of its Adam
 
 
 @struct.dataclass

@@ -30,6 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import genome as gen
 from jaxrl import novelty as nov
+from jaxrl.fields import positive, share
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
@@ -59,9 +60,9 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
 
-    sigma: float = 0.1  # standard deviation of a mutation
-    sigma_decay: float = 0.0  # share of sigma that is gone at the end, linearly; 0: constant
-    novelty_weight: float = 0.5  # with an archive: 0 chooses parents by return alone, 1 by novelty alone
+    sigma: float = positive(0.1)  # standard deviation of a mutation
+    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
+    novelty_weight: float = share(0.5)  # with an archive: 0 selects parents by return, 1 by novelty
     total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
 
 

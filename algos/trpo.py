@@ -21,6 +21,7 @@ from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from jaxrl import policies, stats
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, conjugate_gradient, progress
 from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
@@ -49,16 +50,16 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    max_kl: float = 0.01  # mean divergence of the new policy from the old one, at most
-    damping: float = 0.1  # added to the diagonal of the Fisher matrix
-    backtrack: float = 0.8  # what a step that did not hold is multiplied by
-    learning_rate: float = 1e-3  # of the value function's Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    max_kl: float = positive(0.01)  # mean divergence of the new policy from the old one, at most
+    damping: float = not_negative(0.1)  # added to the diagonal of the Fisher matrix
+    backtrack: float = share(0.8)  # what a step that did not hold is multiplied by
+    learning_rate: float = not_negative(1e-3)  # of the value function's Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 489.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
 
 
 @struct.dataclass

@@ -182,6 +182,35 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
     return found
 
 
+def with_full_flags(argv: list[str], options: Any) -> list[str]:
+    """The words of a command, with flags that were shortened, but are still unique, written in full.
+
+    `--learning-rate` becomes `--hp.learning-rate`, `--config.no-squash` becomes `--config.network.no-squash`.
+    """
+    known = [flag.removeprefix("--") for flag in flags(options)]
+    return [_with_full_flag(word, known) if word.startswith("--") else word for word in argv]
+
+
+def _with_full_flag(word: str, known: list[str]) -> str:
+    flag, equals, value = word.removeprefix("--").partition("=")
+    flag = flag.replace("_", "-")
+    *path, last = flag.split(".")
+    if flag in known:
+        return word
+    for no in ("", "no-"):
+        names = [*path, last.removeprefix(no)]
+        full = [name.split(".") for name in known if name.endswith(names[-1])]
+        full = [parts for parts in full if parts[-1] == names[-1] and _in_order(names, parts)]
+        if len(full) == 1 and last.startswith(no):
+            return f"--{'.'.join([*full[0][:-1], no + full[0][-1]])}{equals}{value}"
+    return word
+
+
+def _in_order(some: list[str], all_of: list[str]) -> bool:
+    rest = iter(all_of)
+    return all(one in rest for one in some)
+
+
 # --- train -------------------------------------------------------------------------------------
 
 
@@ -261,6 +290,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     algorithm, environment = names
     use_cores()
     options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
+    argv = with_full_flags(argv, options)
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)
@@ -340,6 +370,9 @@ def sweep(argv: list[str]) -> int:
     from jaxrl.experiments import runs, search
     from jaxrl.experiments import sweep as sweeps
 
+    if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
+        objective = _value_of("--objective", argv, "").partition(",")[0]
+        argv = with_full_flags(argv, sweep_options(*argv[:2], objective))
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])

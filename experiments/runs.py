@@ -424,17 +424,6 @@ def build(spec: Spec) -> Programs:
     )
 
 
-# Where a hyperparameter makes sense, whichever algorithm has it. What is typed in is checked here and
-# not in `make`: a population or a meta-learner traces its values.
-POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
-POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
-POSITIVE += ("sigma", "max_kl", "kl_margin", "kl_target", "eta", "eps_eta", "eps_alpha", "eps_alpha_std")
-NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope", "damping")
-NOT_NEGATIVE += ("kl_coef", "kl_coef_lr", "multiplier_lr")
-SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal", "backtrack")
-SHARE += ("sigma_decay", "novelty_weight")
-
-
 def check_numbers(spec: Spec) -> None:
     """Raises ValueError for a number that makes no sense in any environment, with the remedy."""
 
@@ -458,13 +447,15 @@ def check_numbers(spec: Spec) -> None:
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
         elif isinstance(value, int):
             require(value >= 0, name, value, "not be negative")
+    # What is typed in is checked here and not in `make`: a population or a meta-learner traces its values.
+    bounds = fields.bounds(spec.hparams)
     tried = [pair for trial in spec.trials for pair in trial.items()]
     for name, value in [*hparams.items(), *tried]:
-        kind = name.rpartition(".")[2]
+        kind = bounds.get(name)
         require(math.isfinite(value), name, value, "be finite")
-        require(kind not in POSITIVE or value > 0, name, value, "be positive")
-        require(kind not in NOT_NEGATIVE or value >= 0, name, value, "not be negative")
-        require(kind not in SHARE or 0 <= value <= 1, name, value, "lie between 0 and 1")
+        require(kind != "positive" or value > 0, name, value, "be positive")
+        require(kind != "not_negative" or value >= 0, name, value, "not be negative")
+        require(kind != "share" or 0 <= value <= 1, name, value, "lie between 0 and 1")
 
 
 @struct.dataclass

@@ -11,9 +11,51 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 
 from jaxrl.names import lookup
 from jaxrl.types import PyTree
+
+# --- what values a hyperparameter may have ----------------------------------------------------------
+
+
+def positive(default: float) -> Any:
+    """A field above 0, on a logarithmic scale."""
+    return struct.field(default=default, metadata={"bounds": "positive"})
+
+
+def not_negative(default: float) -> Any:
+    """A field of 0 or more, on a logarithmic scale."""
+    return struct.field(default=default, metadata={"bounds": "not_negative"})
+
+
+def share(default: float) -> Any:
+    """A field between 0 and 1, ends included; its scale is that of log-odds."""
+    return struct.field(default=default, metadata={"bounds": "share"})
+
+
+def log_scale(default: float) -> Any:
+    """A field of any sign whose useful values are spread over orders of magnitude."""
+    return struct.field(default=default, metadata={"bounds": "log_scale"})
+
+
+def bounds(tree: PyTree) -> dict[str, str]:
+    """The kind of each field that has one (`positive`, `share`, ...), by dotted name."""
+    if isinstance(tree, tuple):
+        parts = [(str(i), part, "") for i, part in enumerate(tree)]
+    elif dataclasses.is_dataclass(tree):
+        parts = [
+            (f.name, getattr(tree, f.name), f.metadata.get("bounds", "")) for f in dataclasses.fields(tree)
+        ]
+    else:
+        return {}
+    found = {name: kind for name, _, kind in parts if kind}
+    for name, part, _ in parts:
+        found |= {f"{name}.{inner}": kind for inner, kind in bounds(part).items()}
+    return found
+
+
+# --- dotted names ------------------------------------------------------------------------------------
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:

@@ -9,11 +9,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrl import fields
-from jaxrl.experiments.runs import NOT_NEGATIVE, POSITIVE, SHARE
 from jaxrl.names import lookup
 from jaxrl.types import Env, PyTree, TimeStep
-
-LOGARITHMIC = (*POSITIVE, *NOT_NEGATIVE, "ent_coef")
 
 
 class Rule(NamedTuple):
@@ -43,19 +40,21 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
         raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
     for name in names:
         start = lookup("hyperparameter", known, name)
-        if isinstance(start, int | float) and not math.isfinite(_scale(name).free(start)):
+        if isinstance(start, int | float) and not math.isfinite(_scale(hparams, name).free(start)):
             raise ValueError(
-                f"{name} = {start} cannot be meta-learned: it has to start {_scale(name).limits}"
+                f"{name} = {start} cannot be meta-learned: it has to start {_scale(hparams, name).limits}"
             )
 
     def init(key, hp):
         del key
         start = by_name(hp)
-        return {name: jax.tree.map(_scale(name).free, start[name]) for name in names}
+        return {name: jax.tree.map(_scale(hparams, name).free, start[name]) for name in names}
 
     def constrained(theta, agent, hp):
         del agent
-        return fields.replace(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
+        return fields.replace(
+            hp, {name: jax.tree.map(_scale(hparams, name).bound, theta[name]) for name in names}
+        )
 
     return Rule(init, constrained)
 
@@ -76,9 +75,9 @@ _LOG = _Scale(jnp.log, jnp.exp, "above 0")
 _FREE = _Scale(jnp.asarray, jnp.asarray)
 
 
-def _scale(name: str) -> _Scale:
-    last = name.rpartition(".")[2]
-    return _SHARE if last in SHARE else _LOG if last in LOGARITHMIC else _FREE
+def _scale(hparams: PyTree, name: str) -> _Scale:
+    kind = fields.bounds(hparams).get(name)
+    return _FREE if kind is None else _SHARE if kind == "share" else _LOG
 
 
 def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: float = 10.0) -> Rule:
