@@ -62,9 +62,7 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
 
-    learning_rate: float = not_negative(
-        0.5
-    )  # of the mean, in units of sigma; the default of CMA-ES and SNES is 1
+    learning_rate: float = not_negative(0.5)  # of the mean, in units of sigma; 1 for CMA-ES and SNES
     lr_decay: float = share(0.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     sigma: float = positive(0.1)  # standard deviation of the perturbations, for cmaes and snes at the start
     sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, PyTree
 
 GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all, for 64 agents
@@ -17,11 +18,25 @@ GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all
 def run(algo: Algorithm, key, hp, num_updates: int):
     """A whole run as one traceable function: jit it, vmap it over `key` and `hp`, differentiate it.
 
+    On a CPU its `vmap` takes agents in groups, and uses all devices that `use_cores` made.
+
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
     """
-    state = algo.init(key, hp)
-    return jax.lax.scan(lambda state, _: algo.update(state, hp), state, length=num_updates)
+
+    def one(key, hp):
+        state = algo.init(key, hp)
+        return jax.lax.scan(lambda state, _: algo.update(state, hp), state, length=num_updates)
+
+    if jax.default_backend() != "cpu":
+        return one(key, hp)
+    return per_agent(one, _on_all_devices)(key, hp)
+
+
+def _on_all_devices(function, in_axes, size):
+    # Not a second time: inside `shard_map`, or where another process has its own agents.
+    divided = jax.sharding.get_abstract_mesh().shape or jax.process_count() > 1
+    return over_agents(function, in_axes, None if divided else mesh(size))
 
 
 def grid(hparams: PyTree, **axes) -> PyTree:
