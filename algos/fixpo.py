@@ -133,7 +133,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         optim = optimizer(hp, num_updates)
 
         @partial(jax.value_and_grad, has_aux=True)
-        def divergence(params):
+        def divergences(params):
             kl = divergence(policy, batch, unroll(policy, params, batch)[0])
             return kl.mean(), kl.max()
 
@@ -145,9 +145,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             count, params, opt_state, (_, grads) = carry
             updates, opt_state = optim.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            return count + 1, params, opt_state, divergence(params)
+            return count + 1, params, opt_state, divergences(params)
 
-        start = (jnp.zeros((), jnp.int32), params, optim.init(params), divergence(params))
+        start = (jnp.zeros((), jnp.int32), params, optim.init(params), divergences(params))
         count, params, _, (told, _) = jax.lax.while_loop(outside, back, start)
         return params, count, *told
 

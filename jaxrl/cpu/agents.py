@@ -1,8 +1,8 @@
 """A function of one agent that, under `jax.vmap`, is computed as a CPU is fast at: in groups, on all devices.
 
-`jax.vmap` over hundreds of agents makes operations that do not fit into the cache of a core, and one device
-hardly uses a second core. `train.over_agents` does better; here it is what `vmap` of a function means, so that a
-plain `jax.jit(jax.vmap(train.run))` has it. Differentiation sees the function itself.
+`jax.vmap` over hundreds of agents makes operations that do not fit into the cache of a core, and one
+device hardly uses a second core. `train.over_agents` does better; here it is what `vmap` of a function
+means, so that a plain `jax.jit(jax.vmap(train.run))` has it. Differentiation sees the function itself.
 """
 
 from functools import partial
