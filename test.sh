@@ -6,4 +6,6 @@ python="${PYTHON:-python3}"
 rm -rf .venv-test
 "$python" -m venv .venv-test
 .venv-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
-exec .venv-test/bin/python -m pytest -m "not slow" "$@"
+# Workers share a cache of compiled programs, which begins empty: a run does not depend on the one before.
+rm -rf .pytest_cache/programs
+exec .venv-test/bin/python -m pytest -m "not slow" -n logical --maxprocesses 4 --dist worksteal "$@"

@@ -93,6 +93,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     counts = ("num_envs", "num_steps", "num_epochs", "num_minibatches", "max_fixups")
     require_counts(config, *counts)
     sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
@@ -102,7 +103,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        normalize = config.normalize_obs, config.normalize_reward
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         kl_coef = jnp.asarray(hp.kl_coef, jnp.float32)
         return TrainState(
@@ -204,6 +204,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         act=policies.act(policy, config.greedy),
         hparams=Hparams(),
         steps_per_update=config.num_envs * config.num_steps,
+        warmup_steps=policies.warmup_steps(*sizes, *normalize),
         collect=policies.collect(envs, policy, config.num_steps),
         evaluate_actions=policies.evaluate_actions(policy),
     )

@@ -90,6 +90,7 @@ def make(
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
     sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
@@ -99,7 +100,6 @@ def make(
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        normalize = config.normalize_obs, config.normalize_reward
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         opt_state = optimizer(hp, 0).init(fields["params"])
         return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
@@ -162,6 +162,7 @@ def make(
         act=policies.act(policy, config.greedy),
         hparams=Hparams(objective=objective.params),
         steps_per_update=config.num_envs * config.num_steps,
+        warmup_steps=policies.warmup_steps(*sizes, *normalize),
         collect=policies.collect(envs, policy, config.num_steps),
         evaluate_actions=policies.evaluate_actions(policy),
     )

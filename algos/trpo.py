@@ -89,6 +89,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     )
     # Two torsos: else a step of the value function would move the policy out of its region.
     sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
@@ -98,7 +99,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        normalize = config.normalize_obs, config.normalize_reward
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         opt_state = optimizer(hp, 0).init(split(fields["params"])[1])
         return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
@@ -205,6 +205,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         act=policies.act(policy, config.greedy),
         hparams=Hparams(),
         steps_per_update=config.num_envs * config.num_steps,
+        warmup_steps=policies.warmup_steps(*sizes, *normalize),
         collect=policies.collect(envs, policy, config.num_steps),
         evaluate_actions=policies.evaluate_actions(policy),
     )

@@ -51,8 +51,9 @@ def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None
     Args:
       max_steps: episodes are truncated after so many steps; None leaves them endless. By default
         the environment's own limit.
-      resets: "fresh", "pool" or "optimistic", see `wrappers.auto_reset`; None is what was measured to be
-        fastest for this environment, where that is worth more than a tenth (docs/environments.md).
+      resets: "fresh", "pool" or "optimistic", see `wrappers.auto_reset`; None is the environment's default:
+        "optimistic" where a reset generates a level, otherwise what was measured to be fastest, where that is
+        worth more than a tenth (docs/environments.md).
       params: of the environment; `REGISTRY[name].params()` gives the scalar ones with defaults.
 
     Raises:
@@ -139,6 +140,9 @@ for _id in from_brax.PAIRS:
         resets="pool",
     )
 
+# A reset generates a level there: one in every step of every lane costs far more time and memory than a step.
+_GENERATED = ("craftax", "jumanji", "navix", "xminigrid")
+
 # Extras: what their packages are called, and whether their parameters can be listed.
 for _prefix, _adapter in {
     "craftax": from_craftax,
@@ -150,7 +154,13 @@ for _prefix, _adapter in {
 }.items():
     for _id, _limit in _adapter.NAMES.items():
         _params = partial(_adapter.params, _id) if hasattr(_adapter, "params") else dict
-        REGISTRY[f"{_prefix}/{_id}"] = Entry(partial(_adapter.make, _id), _limit, _params, _prefix)
+        REGISTRY[f"{_prefix}/{_id}"] = Entry(
+            partial(_adapter.make, _id),
+            _limit,
+            _params,
+            _prefix,
+            resets="optimistic" if _prefix in _GENERATED else "fresh",
+        )
 
 for _make, _limit in {
     probes.value_only: None,

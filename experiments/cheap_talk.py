@@ -26,12 +26,11 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, fields, hosts, logger, train
+from jaxrl import checkpoint, envs, fields, files, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
-from jaxrl.experiments import cli, runs, trainer
-from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments import cli, folders, runs, trainer
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
@@ -114,7 +113,8 @@ class Game(NamedTuple):
     Attributes:
       draw: `(key) -> [D]`, a random adversary; its messages are what a trained one is compared with.
       silent: `[D]`, one whose messages are 0.
-      score: `([D], key) -> number`, of one victim: its return, or minus its distance to the goals.
+      score: `([D], key) -> number`, of one victim: its return, or minus its distance to the goals; NaN of a
+        victim that diverged, which is no way to harm it.
       sign: of the score in the fitness, -1 where the adversary harms.
     """
 
@@ -155,24 +155,27 @@ def make(setting: Setting) -> Game:
     zeros, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example))
 
     def victim(talk, key):
+        """The algorithm, its last state, its metrics, and whether the agent diverged."""
         algo = ppo.make(wrappers.cheap_talk(env, partial(say, talk), setting.messages), config)
-        updates = -(-setting.steps // algo.steps_per_update)
+        updates = train.updates_for(algo, setting.steps)
         hp = algo.hparams.replace(**chosen.hparams, total_updates=float(updates))
-        return algo, *train.run(algo, key, hp, updates)
+        state, metrics = train.run(algo, key, hp, updates)
+        return algo, state, metrics, train.diverged(state.params, metrics)
 
     def return_of(x, key):
         """Mean return over the second half of the training, of the updates in which an episode ended."""
-        _, _, metrics = victim(unravel(x)["train"], key)
+        _, _, metrics, broken = victim(unravel(x)["train"], key)
         late = metrics["episode/count"].shape[0] // 2
         count, total = (metrics[f"episode/{name}"][late:] for name in ("count", "return_sum"))
         ended = count > 0
-        return jnp.where(ended, total / jnp.maximum(count, 1), 0.0).sum() / jnp.maximum(ended.sum(), 1)
+        mean = jnp.where(ended, total / jnp.maximum(count, 1), 0.0).sum() / jnp.maximum(ended.sum(), 1)
+        return jnp.where(broken, jnp.nan, mean)
 
     def closeness(x, key):
         """Minus the mean distance to goals, of a trained victim to which the test-time adversary speaks."""
         talk = unravel(x)
         train_key, goal_key, play_key = jax.random.split(key, 3)
-        algo, state, _ = victim(talk["train"], train_key)
+        algo, state, _, broken = victim(talk["train"], train_key)
 
         def steered(goal_key, play_key):
             wanted = goal.draw(goal_key)
@@ -183,7 +186,7 @@ def make(setting: Setting) -> Game:
             return -distances(heard, partial(algo.act, state), state.stream.memory, play_key, distance).mean()
 
         goal_keys, play_keys = (jax.random.split(k, setting.goals) for k in (goal_key, play_key))
-        return jax.vmap(steered)(goal_keys, play_keys).mean()
+        return jnp.where(broken, jnp.nan, jax.vmap(steered)(goal_keys, play_keys).mean())
 
     score = closeness if setting.mode == "control" else return_of
     sign = -1.0 if setting.mode == "harm" else 1.0
@@ -256,7 +259,7 @@ def evolution(game: Game, setting: Setting):
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
         found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
-        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # who breaks a victim's numbers has lost
+        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are no success
         told, _ = es.tell(tell_key, x, -fitness, told, es.default_params)  # evosax minimises
         return Evolution(strong(told), key, state.generation + 1), found
 
@@ -291,7 +294,7 @@ def carry_on(path: Path) -> int:
     game = make(setting)
     init, step = evolution(game, setting)
     told = {"setting": dataclasses.asdict(setting)}
-    with runs.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
+    with folders.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
         if checkpoint.latest(path / "checkpoints") is None:
             state = init()
         else:
@@ -304,8 +307,10 @@ def carry_on(path: Path) -> int:
                 done += 1
                 found = np.asarray(found, np.float64)
                 sink.write({"num_updates": done, "score": found.tolist()})
-                span = f"{found.mean():.4g} ({found.min():.4g} … {found.max():.4g})"
-                print(f"generation {done}: {span}", flush=True)
+                known = found[np.isfinite(found)]
+                span = f"{known.mean():.4g} ({known.min():.4g} … {known.max():.4g})" if known.size else "–"
+                lost = f"; {found.size - known.size} candidates with diverged victims"
+                print(f"generation {done}: {span}{lost * (known.size < found.size)}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, told)
         finally:
             sink.close()
@@ -313,14 +318,22 @@ def carry_on(path: Path) -> int:
         print(f"stopped after {done} generations; go on with: jaxrl resume {path}")
         return 130
     scores = judged(game, setting, state.es.mean)
-    result = {"setting": dataclasses.asdict(setting), "scores": scores, **runs.provenance()}
-    sweeps.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
+    plain = {name: logger.finite(values) for name, values in scores.items()}
+    result = {"setting": dataclasses.asdict(setting), "scores": plain, **runs.provenance()}
+    files.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
     print(summary(setting, scores))
     return 0
 
 
 def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
-    """The scores with intervals over victims, and how often the evolved adversary has the higher one."""
+    """The scores with intervals over victims, and how often the evolved adversary has the higher one.
+
+    A victim that diverged counts as the worst of all for its adversary: in mode harm, as the highest return.
+    """
+    sign = -1.0 if setting.mode == "harm" else 1.0
+    known = [sign * x for values in scores.values() for x in values if np.isfinite(x)]
+    worst = sign * min(known, default=np.nan)
+    scores = {name: [x if np.isfinite(x) else worst for x in values] for name, values in scores.items()}
     what = "minus the distance to goals" if setting.mode == "control" else "return while training"
     count = len(scores["evolved"])
     lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
@@ -364,13 +377,7 @@ def command(argv: list[str]) -> int:
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
     evolution(make(setting), setting)
     path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
-    for name in ("talk.json", "run.json", "sweep.json", "comparison.json"):
-        if (path / name).exists():
-            raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
-        sweeps.replace(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+    about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
+    with folders.new(path, "talk.json"):
+        files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
     return carry_on(path)

@@ -12,11 +12,12 @@ import difflib
 import gc
 import io
 import itertools
+import logging
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -44,7 +45,8 @@ def main(argv: list[str] | None = None, command=None) -> int:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")
     try:
-        return (command or dispatch)(argv)
+        with _warnings_shown():
+            return (command or dispatch)(argv)
     except SystemExit as stop:  # of tyro, when help was asked for
         return stop.code or 0
     except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough
@@ -61,6 +63,18 @@ def main(argv: list[str] | None = None, command=None) -> int:
     finally:
         if collecting:
             gc.enable()
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Prints what the library logs, as a damaged line of a file, on standard error."""
+    log, handler = logging.getLogger("jaxrl"), logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("jaxrl: warning: %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def _told(error: Exception) -> str:
@@ -306,10 +320,10 @@ def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
     spec, chosen, extra = meant("train", train_options, argv)
-    path = chosen.out or shared(runs.default_folder, spec)
-    if chosen.dry_run:
-        return dry_run(path, spec, extra)
-    return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+    with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
+        if chosen.dry_run:
+            return dry_run(path, spec, extra)
+        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
 
 
 def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
@@ -413,19 +427,19 @@ def sweep(argv: list[str]) -> int:
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["confirm_seeds"] = chosen.confirm_seeds
     extra["batches"] = own["generations"] if kind == "optuna" else 1
-    path = chosen.out or shared(runs.default_folder, spec, "sweep-")
-    print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
-    if chosen.dry_run:
-        for number, group in enumerate(groups, 1):
-            dry_run(path / f"group-{number}", group.spec, extra)
-        if extra["batches"] > 1:
-            print(f"that is the first of {extra['batches']} batches")
-        if chosen.confirm_seeds and kind != "pbt":
-            print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
-        return 0
-    command = ["jaxrl", "sweep", *argv]
-    hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
-    return carry_on_sweep(path)
+    with new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
+        print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
+        if not chosen.dry_run:
+            command = ["jaxrl", "sweep", *argv]
+            hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
+            return carry_on_sweep(path)
+    for number, group in enumerate(groups, 1):
+        dry_run(path / f"group-{number}", group.spec, extra)
+    if extra["batches"] > 1:
+        print(f"that is the first of {extra['batches']} batches")
+    if chosen.confirm_seeds and kind != "pbt":
+        print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
+    return 0
 
 
 def _plan(path: Path, axes, trials, groups, batches: int) -> str:
@@ -487,11 +501,21 @@ def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
     return 0
 
 
-def shared(folder_of, *arguments) -> Path:
-    """A folder that process 0 names for all."""
+@contextlib.contextmanager
+def new_folder(out: Path | None, name: str, dry_run: bool = False) -> Iterator[Path]:
+    """The folder of a new run, the same in all processes: `out`, or one in runs/ that nobody else gets."""
     from jaxrl import hosts
+    from jaxrl.experiments import folders
 
-    return Path(hosts.by_leader(lambda: str(folder_of(*arguments))))
+    if out:
+        yield out
+        return
+    path = Path(hosts.by_leader(lambda: str((folders.free if dry_run else folders.reserve)(name))))
+    try:
+        yield path
+    finally:
+        if hosts.leads() and not dry_run:
+            folders.release(path)
 
 
 def _value_of(flag: str, argv: list[str], default: str) -> str:
@@ -533,8 +557,9 @@ def training() -> Kind:
         return dataclasses.replace(spec, hparams=hparams), programs
 
     def reporter(spec, programs):
-        title = f"{spec.algorithm} {spec.environment}"
-        return reporters.choose(title, programs.num_updates, programs.algo.steps_per_update, spec.agents)
+        title, algo = f"{spec.algorithm} {spec.environment}", programs.algo
+        sizes = (programs.num_updates, algo.steps_per_update, spec.agents)
+        return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
 
     def finish(path, spec, programs, state, how):
         sweeps.keep_search(path, spec, programs, state)
@@ -561,7 +586,7 @@ def carry_on(
       kind: of the run; a training, if nothing is said.
     """
     from jaxrl import hosts
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import folders, runs
 
     begun = time.perf_counter()
     hosts.require_same("the run", [str(path), spec.to_json()])
@@ -575,7 +600,8 @@ def carry_on(
         hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
     try:
         with contextlib.ExitStack() as held:
-            hosts.by_leader(lambda: held.enter_context(runs.claim(path)))
+            hosts.by_leader(lambda: folders.require_no_links(path, whole))
+            hosts.by_leader(lambda: held.enter_context(folders.claim(path)))
             hosts.together(lambda: runs.require_seen(path))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)

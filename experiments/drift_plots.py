@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from jaxrl import objectives
+from jaxrl.experiments import folders, plot
 from jaxrl.types import Objective
 
 PROGRESS = (0.0, 0.5, 1.0)
@@ -147,9 +148,7 @@ def draw(
             axes.tick_params(labelsize=7)
     told = "black: where the pull changes its sign, or where it ends"
     figure.suptitle(told, x=0.01, ha="left", fontsize=8, color="#767E8C")
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    plot.save(figure, path)
 
 
 def _paint(axes, values, pull, log_ratio, advantages, limit: float):
@@ -209,6 +208,7 @@ def command(argv: list[str]) -> int:
     if chosen.out.suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"--out {chosen.out} must end in .png, .svg or .pdf")
     shown = [named(name, chosen.seed) for name in chosen.names]
+    folders.require_output(chosen.out)
     draw(shown, chosen.out, chosen.max_ratio, chosen.max_advantage)
     print(chosen.out)
     return 0

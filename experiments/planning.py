@@ -58,7 +58,8 @@ class Plan(NamedTuple):
 def in_a_process(spec: runs.Spec, compile_cache: bool) -> str:
     """What a run will take, found out by a process of its own, as the run will be one."""
     given = json.dumps({"spec": spec.to_json(), "compile_cache": compile_cache})
-    command = [sys.executable, "-m", "jaxrl.experiments.planning"]
+    # -P: no module of the current folder may take the place of one that this process imports.
+    command = [sys.executable, "-P", "-m", "jaxrl.experiments.planning"]
     answer = subprocess.run(command, input=given, capture_output=True, text=True)
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ["it was killed: out of memory?"])[-1]

@@ -1,11 +1,13 @@
 """Learning curves from the rows of `metrics.jsonl`, drawn without a display."""
 
+import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl import files
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
@@ -101,9 +103,20 @@ def curves(
         figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
     elif len(runs) > 1:
         axes.legend(handles, labels, frameon=False, fontsize=9)
-    path = Path(path)
+    save(figure, path)
+
+
+def save(figure, path) -> None:
+    """Writes a figure of matplotlib's as a whole or not at all; the ending of the file says the format.
+
+    Raises:
+      ValueError: the format is unknown.
+      OSError: the file cannot be written.
+    """
+    path, picture = Path(path), io.BytesIO()
+    figure.savefig(picture, format=path.suffix.removeprefix(".") or "png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=dpi)
+    files.replace(path, picture.getvalue())
 
 
 def read_curve(rows: Iterable[dict[str, Any]], metric: str, first_step: int = 0) -> Curve:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import train
+from jaxrl import files, train
 from jaxrl.experiments import cli, hlo, runs, trainer
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.reporters import count, size
@@ -670,8 +670,8 @@ def command(argv: list[str]) -> int:
             chosen.out.mkdir(parents=True, exist_ok=True)
         found = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
     if chosen.out:
-        (chosen.out / "profile.json").write_text(json.dumps(found, indent=2) + "\n")
-        (chosen.out / "profile.md").write_text(markdown(found, chosen.operations or 10))
+        files.replace(chosen.out / "profile.json", json.dumps(found, indent=2) + "\n")
+        files.replace(chosen.out / "profile.md", markdown(found, chosen.operations or 10))
     if chosen.json:
         print(json.dumps(found))
     else:

@@ -56,6 +56,11 @@ def spread(values: list[float | None] | None) -> str:
     return f"{np.median(known):.4g} ({min(known):.4g} … {max(known):.4g})"
 
 
+def diverged_lanes(row: dict[str, Any]) -> list[int]:
+    """The lanes of a row's agents that have diverged."""
+    return [lane for lane, step in enumerate(row.get("agent/died_at", ())) if step is not None]
+
+
 def rate(done, before, elapsed, steps_per_update, seeds) -> float:
     """Environment steps per second of all seeds together, in this session."""
     return (done - before) * steps_per_update * seeds / max(elapsed, 1e-9)
@@ -76,13 +81,20 @@ def lines(num_updates: int, steps_per_update: int, seeds: int, write=print, show
         told = [first] + [second] * (second[1] in row)
         parts += [f"{label} {spread(row.get(name))}" for label, name in told]
         parts.append(f"{count(speed)} steps/s")
+        parts += [f"{len(lost)} diverged"] if (lost := diverged_lanes(row)) else []
         write("  ".join(parts))
 
     return Reporter(write, progress, row, lambda: None)
 
 
 def panel(
-    title: str, num_updates: int, steps_per_update: int, seeds: int, console=None, shown=RETURNS
+    title: str,
+    num_updates: int,
+    steps_per_update: int,
+    seeds: int,
+    console=None,
+    shown=RETURNS,
+    warmup_steps: int = 0,
 ) -> Reporter:
     """A live panel: progress, speed, time left, returns over seeds, losses."""
     from rich.columns import Columns
@@ -102,7 +114,9 @@ def panel(
             done, elapsed, before = now["progress"]
             left = elapsed / max(done - before, 1) * (num_updates - done)
             speed = rate(done, before, elapsed, steps_per_update, seeds)
-            steps, all_steps = count(done * steps_per_update), count(num_updates * steps_per_update)
+            steps, all_steps = (
+                count(warmup_steps + updates * steps_per_update) for updates in (done, num_updates)
+            )
             bar = Table.grid(padding=(0, 2), expand=True)  # a bar alone does not end its line
             bar.add_row(ProgressBar(total=num_updates, completed=done), f"{100 * done / num_updates:.0f}%")
             facts = (
@@ -138,6 +152,8 @@ def _table(row, shown):
     for label, name in shown.items():
         if name in row:
             table.add_row(label, spread(row[name]))
+    if lost := diverged_lanes(row):
+        table.add_row("diverged", str(len(lost)))
     means = scalars(row)
     groups = ("loss/", "policy/", "value/", "grad/")
     # Columns, for a line must not break between a name and its number.
@@ -146,9 +162,15 @@ def _table(row, shown):
     return table
 
 
-def choose(title: str, num_updates: int, steps_per_update: int, seeds: int, shown=RETURNS) -> Reporter:
-    """The panel on a terminal, lines elsewhere."""
+def choose(
+    title: str, num_updates: int, steps_per_update: int, seeds: int, shown=RETURNS, warmup_steps: int = 0
+) -> Reporter:
+    """The panel on a terminal, lines elsewhere.
+
+    Args:
+      warmup_steps: environment steps before the first update, counted among all steps.
+    """
     if sys.stdout.isatty():
-        return panel(title, num_updates, steps_per_update, seeds, shown=shown)
+        return panel(title, num_updates, steps_per_update, seeds, shown=shown, warmup_steps=warmup_steps)
     write = partial(print, flush=True)
     return lines(num_updates, steps_per_update, seeds, write, shown)

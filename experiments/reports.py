@@ -11,7 +11,7 @@ import numpy as np
 from jaxrl import checkpoint, envs, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
-from jaxrl.experiments import runs, trainer
+from jaxrl.experiments import diverged, folders, records, runs, trainer
 from jaxrl.experiments.presets import PRESETS
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
@@ -30,30 +30,40 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Posi
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
-    """Returns over `episodes` fresh episodes of each seed, as text or as one JSON object."""
+    """Returns over `episodes` fresh episodes of each seed, as text or as one JSON object.
+
+    Agents that diverged count as the worst of the others, whatever they return: with discrete actions the
+    argmax of NaN is an action. Nothing is known where at least half of them did.
+    """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
-    spec, _, at = load(path, best)
+    spec, programs, at = load(path, best)
+    lost = _diverged(path, spec, programs, at)
     spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
     result = runs.build(spec).evaluate(at.state, keys)
     returns = np.asarray(result.returns, np.float64)[: spec.agents]
-    per_seed = returns.mean(axis=1)
+    agents = {"per_seed": returns.mean(axis=1).tolist(), "died": lost}
+    least = np.nan if diverged.unknown([agents]) else diverged.worst([agents])
+    per_seed = np.array(diverged.counted(agents, least) or [np.nan] * spec.agents)
     # Episodes of one agent are alike: with several agents the interval is over agents.
-    sample = per_seed if spec.agents > 1 else returns[0]
+    sample = per_seed if spec.agents > 1 or lost else returns[0]
     low, high = bootstrap_interval(sample, iqm) if len(sample) > 1 else (np.nan, np.nan)
     summary = {
-        "mean": float(returns.mean()),
+        "mean": float(sample.mean()),
         "median": float(np.median(sample)),
         "iqm": float(iqm(sample)),
         "interval": [float(low), float(high)],
         "episodes": int(returns.size),
-        "per_seed": per_seed.tolist(),
+        "per_seed": [np.nan if x is None else x for x in diverged.known(agents)],
         "unfinished": int((~np.asarray(result.finished)[: spec.agents]).sum()),
         "num_updates": at.num_updates,
     }
+    if lost:
+        summary["diverged"] = lost if spec.slots > 1 else [spec.seed + lane for lane in lost]
     if as_json:
         return json.dumps({name: logger.finite(value) for name, value in summary.items()})
+    each = ["diverged" if x is None else f"{x:.4g}" for x in diverged.known(agents)]
     kind = "agents" if spec.slots > 1 else "seeds"
     over = f"{spec.agents} {kind}" if spec.agents > 1 else "episodes of one seed"
     return (
@@ -61,8 +71,19 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
         f"{episodes} episodes of each seed\n"
         f"mean {summary['mean']:.4g}   median {summary['median']:.4g}   IQM {summary['iqm']:.4g} "
         f"(95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})\n"
-        f"per seed: {'  '.join(f'{value:.4g}' for value in per_seed)}"
+        f"per seed: {'  '.join(each)}"
     )
+
+
+def _diverged(path: Path, spec: runs.Spec, programs: runs.Programs, at: trainer.Position) -> list[int]:
+    """The lanes of agents that had diverged at a position, by their parameters and by the rows until then."""
+    rows = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
+    found = set(records.first_diverged(rows))
+    params = getattr(programs.agents(at.state), "params", ())
+    if jax.tree.leaves(params):
+        broken = jax.jit(jax.vmap(lambda own: train.diverged(own, {})))(params)
+        found |= set(np.flatnonzero(np.asarray(broken)[: spec.agents]).tolist())
+    return sorted(found)
 
 
 def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best: bool) -> str:
@@ -78,6 +99,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     if out.suffix.lower() != suffix:
         kind = "a web page of brax's viewer" if as_page else "a GIF"
         raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
+    folders.require_output(out)
     spec, programs, at = load(path, best)
     # The agents of a sweep are numbered, all seeds of the first trial first.
     seeds = range(spec.agents) if spec.slots > 1 else range(spec.seed, spec.seed + spec.seeds)
@@ -102,9 +124,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         shown.append(drawing.caption(frame, f"step {len(shown)}   return {total:.4g}"))
     steps = len(shown) - 1
     if as_page:
-        html = drawing.page(name, shown, params)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(html)
+        folders.write_output(out, drawing.page(name, shown, params))
     else:
         # Short episodes are slowed down to four seconds, and the last frame stands for a while.
         fps = min(30, max(3, len(shown) / 4))

@@ -1,6 +1,5 @@
 """A run as data: what it is (`Spec`), its folder, and the programs that carry it out."""
 
-import contextlib
 import dataclasses
 import datetime
 import importlib.util
@@ -11,7 +10,6 @@ import subprocess
 import sys
 import types
 import typing
-from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
@@ -24,10 +22,10 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, fields, logger, objective_file, objectives, train
+from jaxrl import envs, fields, files, logger, objective_file, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
-from jaxrl.experiments import search
+from jaxrl.experiments import diverged, folders, records, reporters, search
 from jaxrl.experiments.reporters import count, size, spread
 from jaxrl.names import lookup
 from jaxrl.types import Algorithm, Env, Objective
@@ -43,7 +41,7 @@ class Spec:
     """All that decides what a run computes. JSON keeps it; the same Spec gives the same bits.
 
     Attributes:
-      steps: environment steps per seed; rounded up to whole updates.
+      steps: environment steps per seed, those of `init` included; rounded up to whole updates.
       seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
       shard: what several devices divide among them: agents, or the environments of one agent.
       trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
@@ -205,7 +203,12 @@ def _objective_of(name: str, data: dict[str, Any]) -> Any:
     """The parameters of an objective from JSON; weights are of any number, and checked as those in a file."""
     if name in objectives.LEARNED:
         return objective_file.from_json(name, data)
-    return _restored(objective(name).params, data)
+    params = objective(name).params
+    if not is_mixture(name):
+        return _restored(params, data)
+    pairs = zip(name.split("+"), data["parts"], strict=True)
+    parts = tuple(_objective_of(part, own) for part, own in pairs)
+    return type(params)(weights=_restored(params.weights, data["weights"]), parts=parts)
 
 
 def _restored(template: Any, data: Any) -> Any:
@@ -308,11 +311,25 @@ def objective_given(text: str) -> tuple[str, Objective]:
     Raises:
       ValueError: there is no such objective or file, or a name that says nothing without its weights.
     """
-    if is_file(text) and not is_mixture(text):
+    return together(text.split("+") if is_mixture(text) else [text])
+
+
+def together(names: list[str]) -> tuple[str, Objective]:
+    """The name of an objective and the objective, of several their mixture; each is a name or a file.
+
+    No file is needed once a run has the name and the parameters, so its folder can be moved.
+    """
+    found = [_one_given(name) for name in names]
+    if len(found) == 1:
+        return found[0]
+    return "+".join(name for name, _ in found), objectives.mixture(*(one for _, one in found))
+
+
+def _one_given(text: str) -> tuple[str, Objective]:
+    if is_file(text):
         return objective_file.load(Path(text))
-    for part in text.split("+"):
-        if part in objectives.LEARNED:
-            raise ValueError(f"{part} is nothing without its weights: give the file that holds them")
+    if text in objectives.LEARNED:
+        raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
     return text, objective(text)
 
 
@@ -385,7 +402,7 @@ def build(spec: Spec) -> Programs:
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
     everywhere = NamedSharding(mesh, PartitionSpec())
     by_agent = everywhere if split else NamedSharding(mesh, PartitionSpec("agents"))
-    num_updates = agent_updates = -(-spec.steps // single.steps_per_update)
+    num_updates = agent_updates = train.updates_for(single, spec.steps)
     for name, number in (("steps per update", single.steps_per_update), ("updates", num_updates)):
         if number >= 2**31:
             raise ValueError(f"{number} {name} are too many: at most 2147483647 can be counted")
@@ -521,20 +538,9 @@ def _evaluation_keys(domain, seeds, num_updates):
     return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(root, s), num_updates))(seeds)
 
 
-def default_folder(spec: Spec, prefix: str = "") -> Path:
-    """`runs/ppo-CartPole-v1-20260131-101500`, with a number behind it if that is taken."""
-    return free_folder(f"{prefix}{spec.algorithm}-{spec.environment}")
-
-
-def free_folder(name: str) -> Path:
-    """`runs/NAME-20260131-101500`, with a number behind it if that is taken."""
-    now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    base = Path("runs") / f"{name.replace('/', '-')}-{now}"
-    path, number = base, 1
-    while path.exists():
-        number += 1
-        path = base.with_name(f"{base.name}-{number}")
-    return path
+def default_name(spec: Spec, prefix: str = "") -> str:
+    """What the folder of a run is called, before the time: `ppo-CartPole-v1`."""
+    return f"{prefix}{spec.algorithm}-{spec.environment}"
 
 
 def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
@@ -543,49 +549,9 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     Raises:
       ValueError: the folder holds a run already, or cannot be written.
     """
-    if (path / "run.json").exists():
-        raise ValueError(
-            f"{path} holds a run already: resume it with `jaxrl resume {path}` or choose another --out"
-        )
-    for name in ("metrics.jsonl", "checkpoints"):  # the new run would take them for its own
-        if (path / name).exists():
-            raise ValueError(f"{path} holds {name} of a run without run.json: choose another --out")
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
-    made = not path.exists()
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        write_info(path, info)
-    except OSError as error:
-        if made:
-            with contextlib.suppress(OSError):
-                path.rmdir()
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
-
-
-@contextlib.contextmanager
-def claim(path: Path) -> Iterator[None]:
-    """Holds the folder of a run for this process; a kill gives it back.
-
-    Raises:
-      ValueError: another process trains this run.
-    """
-    try:
-        import fcntl
-    except ImportError:  # no Unix
-        yield
-        return
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # file systems without locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(
-                    f"another process trains {path}: wait for it, or stop it and resume the run"
-                ) from None
-        yield
-    finally:
-        os.close(folder)
+    with folders.new(path, "run.json"):
+        files.create(path / "run.json", _info_text(info))
 
 
 def require_seen(path: Path) -> None:
@@ -618,17 +584,11 @@ def git_commit() -> str | None:
 
 def write_info(path: Path, info: dict[str, Any]) -> None:
     """Replaces `run.json` at once: a kill leaves the old one or the new one."""
-    temporary = path / "run.json.tmp"
-    try:
-        with temporary.open("w") as file:
-            file.write(json.dumps(info, indent=2, allow_nan=False) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path / "run.json")
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+    files.replace(path / "run.json", _info_text(info))
+
+
+def _info_text(info: dict[str, Any]) -> str:
+    return json.dumps(info, indent=2, allow_nan=False) + "\n"
 
 
 def read_info(path: Path) -> dict[str, Any]:
@@ -717,7 +677,7 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     agents = f"{spec.agents} agent{'s' * (spec.agents > 1)} ({trials}{seeds})"
     if spec.lanes > spec.agents:
         agents += f" in {spec.lanes} lanes"
-    steps = programs.agent_updates * programs.algo.steps_per_update
+    steps = train.steps_after(programs.algo, programs.agent_updates)
     return (
         f"{spec.algorithm} on {spec.environment}: {agents}, {count(steps)} steps each in "
         f"{programs.agent_updates} updates, on {device.device_kind} ({device.platform}), "
@@ -727,11 +687,14 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
 
 def closing(path: Path, how: str) -> str:
     """How a run ended, and what to do with it."""
-    rows = logger.read_jsonl(path / "metrics.jsonl")
+    rows = records.rows(path)
     last = rows[-1] if rows else {}
     name = "evaluation/return" if "evaluation/return" in last else "episode/return"
+    agents = {"per_seed": last.get(name, []), "died": reporters.diverged_lanes(last)}
+    returns = spread(diverged.counted(agents, diverged.worst([agents])))
+    lost = f"; {len(agents['died'])} of {len(agents['per_seed'])} agents diverged and count as the worst"
     return (
-        f"{how}: return {spread(last.get(name))}\n"
+        f"{how}: return {returns}{lost * bool(agents['died'])}\n"
         f"jaxrl evaluate {path} | jaxrl render {path} | jaxrl plot {path}"
     )
 
@@ -740,12 +703,12 @@ def plot_curves(paths: list[Path], out: Path) -> str:
     """Draws the curves of runs. Raises ValueError for what is no run or has no rows yet."""
     from jaxrl.experiments import plot
 
+    folders.require_output(out)
     found = []
     for path in paths:
         read_info(path)
-        rows = logger.read_jsonl(path / "metrics.jsonl")
-        if not rows:
+        if not logger.read_jsonl(path / "metrics.jsonl"):
             raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
-        found.append((path.name, rows))
+        found.append((path.name, records.rows(path)))
     plot.curves(found, out)
     return str(out)

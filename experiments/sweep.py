@@ -15,7 +15,6 @@ import dataclasses
 import itertools
 import json
 import math
-import os
 import re
 import warnings
 from pathlib import Path
@@ -23,9 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import hosts, logger
-from jaxrl.experiments import runs, search
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl import files, hosts, train
+from jaxrl.experiments import diverged, folders, records, runs, search
+from jaxrl.experiments.statistics import iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."
@@ -321,8 +320,6 @@ def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
     """Writes `sweep.json`; `kind` is the search. ValueError where the folder is taken or unwritable."""
-    if (path / "sweep.json").exists() or (path / "run.json").exists():
-        raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
     info = {
         "command": command,
         "axes": [_plain(one) for one in axes],
@@ -332,11 +329,8 @@ def create_folder(
         "options": options,
         **runs.provenance(),
     }
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        replace(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+    with folders.new(path, "sweep.json"):
+        files.create(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
 
 
 def is_sweep(path: Path) -> bool:
@@ -390,41 +384,22 @@ def next_batch(path: Path) -> Group | None:
 
 
 def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
-    """Of each trial of a run, by its last row of metrics: returns by seed, score, interval, and who died.
+    """Of each trial of a run, by its last row of metrics: returns by seed, and which agents diverged.
 
-    The score is the interquartile mean over the agents that live, none where most are dead.
+    Scores depend on all trials that are shown: see `diverged.with_scores`.
 
     Args:
       training: by the returns of training, though there were evaluations: what a search chooses by.
     """
-    rows = logger.read_jsonl(path / "metrics.jsonl")
-    if not rows:
-        raise ValueError(f"{path} has no rows of metrics: go on with `jaxrl resume {path.parent}`")
-    last = rows[-1]
+    last, lost = records.outcome(path)
     returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
-        died = {lane - lanes[0] + spec.seed: step for lane in lanes if (step := _died(rows, lane))}
-        alive = [None if lane - lanes[0] + spec.seed in died else returns[lane] for lane in lanes]
-        found.append({**_scored(alive), "per_seed": [returns[lane] for lane in lanes], "died": died})
+        died = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
+        per_seed = [returns[lane] for lane in lanes]
+        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": died})
     return found
-
-
-def _scored(per_seed: list[float | None]) -> dict[str, Any]:
-    """Score and interval of agents of which the dead are None; none where most are."""
-    living = [value for value in per_seed if value is not None]
-    score = float(iqm(living)) if 2 * len(living) > len(per_seed) else None
-    interval = None
-    if score is not None and len(living) > 1:
-        interval = [float(end) for end in bootstrap_interval(living, iqm)]
-    return {"score": score, "interval": interval}
-
-
-def _died(rows, lane: int) -> int | None:
-    """The step from which on an agent's losses or gradients were no finite numbers."""
-    told = (row["agent/died_at"][lane] for row in rows if "agent/died_at" in row)
-    return next(filter(None, told), None)
 
 
 def results(path: Path) -> list[dict[str, Any]]:
@@ -444,7 +419,7 @@ def results(path: Path) -> list[dict[str, Any]]:
         known = one["score"] is not None
         return not known, -one.get("steps", 0), -(one["score"] or 0.0), one["trial"]
 
-    return sorted(found, key=rank)
+    return sorted(diverged.with_scores(found), key=rank)
 
 
 def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> None:
@@ -452,12 +427,15 @@ def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> 
     if not spec.search:
         return
     own = search.on_host(state.strategy)
-    updates = -(-spec.steps // programs.algo.steps_per_update)
-    found = search.outcome(spec.search, updates, own)
+    algo = programs.algo
+    found = search.outcome(spec.search, train.updates_for(algo, spec.steps), own)
     for one in found["trials"]:
-        one["steps"] = one.pop("updates") * programs.algo.steps_per_update
-    found["steps"] = int(state.num_updates) * programs.algo.steps_per_update * spec.agents
-    hosts.by_leader(lambda: replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
+        updates = one.pop("updates")
+        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: not come to a rung
+    begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
+    updated = int(state.num_updates) * algo.steps_per_update * spec.agents
+    found["steps"] = updated + begun * algo.warmup_steps
+    hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
@@ -467,7 +445,7 @@ def searched_outcome(path: Path) -> list[dict[str, Any]]:
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
     for one in found:
-        one |= {**_scored(one["per_seed"]), "died": {}}
+        one["died"] = {}
     return found
 
 
@@ -501,13 +479,6 @@ def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
     )
 
 
-def replace(path: Path, text: str) -> None:
-    """Writes a file at once: a kill leaves the old one or the new one."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
-
-
 def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl`; returns its lines. Of several processes all must call it."""
     found = results(path)
@@ -515,13 +486,14 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     groups = read(path)[1]
     kind = (groups[0].spec.search or {}).get("kind")
     if again:
-        (what,) = outcome(path / "confirm", again, training=kind in search.KINDS)
+        what = outcome(path / "confirm", again, training=kind in search.KINDS)
+        (what,) = diverged.with_scores(what, among=found)
         # Of an evolution strategy none of its candidates was trained again, but their mean.
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
         found.append({"confirms": "members", **judged_again(path / "group-1", found)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
-    hosts.by_leader(lambda: replace(path / "results.jsonl", text))
+    hosts.by_leader(lambda: files.replace(path / "results.jsonl", text))
     return found
 
 
@@ -548,14 +520,15 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     by_seed = sorted(chosen, key=lambda one: one["trial"])
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]
     known = [
-        value if one["score"] is not None and math.isfinite(value) else None
+        value if diverged.lost(one) == 0 and math.isfinite(value) else None
         for one, value in zip(by_seed, per_seed)
     ]
-    return {**_scored(known), "per_seed": known, "died": {}, "episodes": EPISODES}
+    (what,) = diverged.with_scores([{"per_seed": known, "died": {}}])
+    return {**what, "episodes": EPISODES}
 
 
 def table(path: Path, most: int = 10) -> str:
-    """The best trials, who died, and what the confirmation says, as text."""
+    """The best trials, which agents diverged, and what the confirmation says, as text."""
     info, groups = read(path)
     found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = found.pop() if "confirms" in found[-1] else None
@@ -577,7 +550,7 @@ def table(path: Path, most: int = 10) -> str:
     for one in found:
         for agent, step in one["died"].items():
             who = f"trial {one['trial']}, seed {agent}"
-            lines.append(f"{who}: dead (no finite loss or gradient) from step {step:,}")
+            lines.append(f"{who}: diverged at step {step:,} and counts as the worst agent of all trials")
     if again:
         lines.append(_told_again(found, again))
     return "\n".join(lines)

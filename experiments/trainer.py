@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, hosts, logger, train
-from jaxrl.experiments import runs
-from jaxrl.experiments.reporters import Reporter, rate
+from jaxrl.experiments import diverged, records, runs
+from jaxrl.experiments.reporters import Reporter, diverged_lanes, rate
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
 
@@ -118,9 +118,11 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     return Position(held["state"], held["totals"], metadata["num_updates"])
 
 
-def save(spec: runs.Spec, path: Path, at: Position, score: float | None = None) -> None:
-    """Writes a position as a checkpoint of the run."""
-    metadata = {"spec": spec.to_json(), "num_updates": at.num_updates}
+def save(
+    spec: runs.Spec, path: Path, at: Position, score: float | None = None, last: dict[str, Any] | None = None
+) -> None:
+    """Writes a position as a checkpoint of the run, with what `records` keeps of the last row before it."""
+    metadata = {"spec": spec.to_json(), "num_updates": at.num_updates} | ({"last": last} if last else {})
     held = {"state": at.state, "totals": at.totals}
     with interruptible() as interrupted:  # not in the middle
         checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
@@ -172,21 +174,26 @@ def fit(
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
 
-    deaths = first_deaths(logger.read_jsonl(path / "metrics.jsonl"), at.num_updates)
+    known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
+    lost = records.first_diverged(known)
+    last = known[-1] if known else None
 
     def write(done, since, totals, evaluation):
+        nonlocal last
         totals, evaluation = hosts.fetch((totals, evaluation))
         row = make_row(algo, done, since, totals, evaluation, spec.agents)
-        for lane, step in enumerate(row.get("agent/died_at", ())):
-            if step is not None:  # the first interval knows when
-                row["agent/died_at"][lane] = deaths.setdefault(lane, step)
+        records.keep_first(lost, row)
         row["elapsed_seconds"] = round(time.perf_counter() - clock, 3)
         speed = rate(done, first, trained, algo.steps_per_update, spec.agents)
         row["steps_per_second"] = round(speed, 1)
         for sink in sinks:
             sink.write(row)
         reporter.row(row)
+        last = row
         return row
+
+    def keep(score=None):
+        save(spec, path, at, score, records.to_keep(last, lost) if last else None)
 
     with interruptible() as interrupted:
 
@@ -219,8 +226,7 @@ def fit(
             now, ended = time.perf_counter(), is_complete(programs, at)
             due = ended or now - saved_at >= save_every_seconds
             if hosts.everyone(due)[0]:  # process 0 has the clock
-                score = score_of(write(*waiting))  # the row first: a checkpoint stands for its rows
-                save(spec, path, at, score)
+                keep(score_of(write(*waiting)))  # the row first: a checkpoint stands for its rows
                 waiting, saved_at = None, time.perf_counter()
             if ended:
                 break
@@ -232,7 +238,7 @@ def fit(
             not complete
             and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) != at.num_updates
         ):
-            save(spec, path, at)
+            keep()
     return at, complete
 
 
@@ -243,29 +249,18 @@ def is_complete(programs: runs.Programs, at: Position) -> bool:
     return programs.finished is not None and bool(programs.finished(at.state))
 
 
-def first_deaths(rows, num_updates: int) -> dict[int, int]:
-    """After how many steps each dead agent died, by the rows of a run up to a number of updates."""
-    found: dict[int, int] = {}
-    for row in rows:
-        if row["num_updates"] <= num_updates:
-            for lane, step in enumerate(row.get("agent/died_at", ())):
-                if step is not None:
-                    found.setdefault(lane, step)
-    return found
-
-
 def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
     """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
 
-    `agent/died_at` is there if an agent is dead: after how many steps its losses or gradients stopped being
-    finite numbers.
+    `agent/died_at` is there if an agent has diverged: after how many steps its parameters, losses or
+    gradients stopped being finite numbers.
     """
     # Divided on the host: a device's last bit depends on how many agents it has.
     totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
     metrics = train.summarize(totals, done - since)
     counts = metrics.pop("episode/count", None)
     dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
-    row: dict[str, Any] = {"num_updates": done, "timesteps": done * algo.steps_per_update}
+    row: dict[str, Any] = {"num_updates": done, "timesteps": train.steps_after(algo, done)}
     for name, values in metrics.items():
         if name.startswith("episode/") and name.endswith("_sum"):
             with np.errstate(invalid="ignore", divide="ignore"):
@@ -275,7 +270,7 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
     if counts is not None:
         row["episode/count"] = counts.tolist()
     if dead.any():
-        died = [(done - count + 1) * algo.steps_per_update if count else None for count in dead.tolist()]
+        died = [train.steps_after(algo, done - count + 1) if count else None for count in dead.tolist()]
         row["agent/died_at"] = died
     if evaluation is not None:
         row["evaluation/return"] = np.asarray(evaluation.returns, np.float64)[:seeds].mean(-1).tolist()
@@ -286,8 +281,10 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
 def score_of(row) -> float:
     """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
 
-    Over those that have one, if most do.
+    Agents that diverged count as the worst of them; nan where at least half did.
     """
     values = row.get("evaluation/return", row.get("episode/return", []))
-    living = [value for value in values if np.isfinite(value)]
-    return float(np.mean(living)) if 2 * len(living) > len(values) else float("nan")
+    agents = {"per_seed": values, "died": diverged_lanes(row)}
+    if not values or diverged.unknown([agents]):
+        return float("nan")
+    return float(np.mean(diverged.counted(agents, diverged.worst([agents]))))

@@ -36,6 +36,9 @@ import os
 import re
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +46,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import hosts
+from jaxrl import files, hosts
 from jaxrl.types import PyTree
 
 _FORMAT = 1
 _ARRAYS, _METADATA, _CHECKSUMS = "arrays", "metadata.json", "checksums.txt"
+_ORBAX = "orbax-checkpoint"
 
 
 class CheckpointError(ValueError):
@@ -101,6 +105,7 @@ def save(
         "score": None if score is None else float(score),
         "metadata": _plain(metadata or {}, "metadata"),
         "leaves": leaves,
+        "orbax": version(_ORBAX),
     }
 
     folder, old = directory / f"step_{step:08d}", directory / f"step_{step:08d}.old"
@@ -116,21 +121,21 @@ def save(
         if arrays:  # orbax refuses an empty tree
             from orbax.checkpoint import v1 as ocp
 
-            with _quiet():
-                ocp.save(temporary / _ARRAYS, arrays)
+            with _quiet(), _plain_path(temporary) as place:
+                ocp.save(place / _ARRAYS, arrays)
 
     def finish():
         (temporary / _METADATA).write_text(json.dumps(record, indent=1))
         (temporary / _CHECKSUMS).write_bytes(_checksums(temporary, flush=True))
-        _flush(temporary / _CHECKSUMS)
-        _flush(temporary)
+        files.flush(temporary / _CHECKSUMS)
+        files.flush(temporary)
         # A folder cannot be exchanged for another in one step. In between, the set-aside one is
         # the checkpoint: see `_folders`.
         if folder.exists():
             _discard(old)
             folder.rename(old)
         temporary.rename(folder)
-        _flush(directory)
+        files.flush(directory)
         _discard(old)
         _prune(directory, keep)
 
@@ -175,8 +180,8 @@ def restore(
       `(state, metadata)`, the metadata as plain JSON values.
 
     Raises:
-      CheckpointError: there is no such checkpoint, a file of it was changed or is missing, or
-        `target` or `metadata` differ from what was saved.
+      CheckpointError: there is no such checkpoint, a file of it was changed or is missing, it is
+        one of another step under this name, or `target` or `metadata` differ from what was saved.
     """
     folder = _find(directory, hosts.by_leader(lambda: latest(directory)) if step is None else step)
     if damage := hosts.by_leader(lambda: _damage(folder)):
@@ -196,7 +201,7 @@ def restore(
         wanted = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s) for x, s in zip(structs, where)]
     else:  # a NumPy array of the right shape asks for one
         wanted = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in structs]
-    stored = _read_arrays(folder, {str(i): x for i, x in zip(index, wanted) if x.size})
+    stored = _read_arrays(folder, record, {str(i): x for i, x in zip(index, wanted) if x.size})
     leaves = [
         stored[str(i)] if struct.size else np.zeros(struct.shape, struct.dtype)
         for i, struct in zip(index, structs)
@@ -260,18 +265,23 @@ def _find(directory, step) -> Path:
     return folders[step]
 
 
+def _step(folder: Path) -> int:
+    """The step that the name of a checkpoint's folder says."""
+    return int(re.match(r"step_(\d+)", folder.name)[1])
+
+
 def _discard(path: Path) -> None:
     """Remove a checkpoint. Renamed first: a kill midway must not leave half of it by its name."""
     if path.exists():
         doomed = path.with_name(f".tmp_{path.name}_{os.getpid()}")
         path.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
+        doomed.unlink() if doomed.is_symlink() else shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _sweep(directory: Path) -> None:
     """Remove what killed processes left behind."""
     for path in directory.glob(".tmp_*"):
-        shutil.rmtree(path, ignore_errors=True)
+        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
     for path in directory.glob("step_*.old"):
         if path.with_suffix("").exists():
             _discard(path)
@@ -297,18 +307,6 @@ def _best(scores: dict[int, float | None]) -> int | None:
 # Files.
 
 
-def _flush(path: Path) -> None:
-    """Ask the disk for `path`, so that a power cut after the rename finds all of it."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        if not path.is_dir():  # some network file systems do not flush folders
-            raise
-    finally:
-        os.close(descriptor)
-
-
 def _require_room(directory: Path, arrays: dict[str, Any]) -> None:
     """Refuse before writing what will not fit. Orbax survives a full disk, but very noisily."""
     needed = sum(array.nbytes + 1024 for array in arrays.values()) + 2**17  # and its own files
@@ -329,10 +327,10 @@ def _checksums(folder: Path, flush: bool = False) -> bytes:
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
             if flush:
-                _flush(path)
+                files.flush(path)
         elif path.name != _CHECKSUMS and not path.name.startswith("."):
             if flush:
-                _flush(path)
+                files.flush(path)
             lines.append(f"{_checksum(path)}  {path.relative_to(folder).as_posix()}\n")
     return "".join(lines).encode()
 
@@ -358,9 +356,18 @@ def _other(folder: Path) -> str:
     """The remedy for a damaged checkpoint."""
     folders = _folders(folder.parent)
     for step in sorted(folders, reverse=True):
-        if folders[step] != folder and _damage(folders[step]) is None:
+        other = folders[step]
+        if other != folder and _damage(other) is None and _claimed_step(other) == step:
             return f"delete that folder, or restore step {step}, which is whole"
     return "no other checkpoint beside it is whole, so start the run anew in another directory"
+
+
+def _claimed_step(folder: Path) -> int | None:
+    """The step that the metadata of a checkpoint with right checksums says."""
+    try:
+        return json.loads((folder / _METADATA).read_bytes())["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _record(folder: Path) -> dict:
@@ -382,22 +389,76 @@ def _record(folder: Path) -> dict:
             f"the checkpoint {folder} has format {record['format']}, not {_FORMAT}: use the "
             f"version of jaxrl that wrote it"
         )
+    found, step = record.get("step"), _step(folder)
+    if found != step:
+        raise CheckpointError(
+            f"{folder} was renamed: it is the checkpoint of step {found}, not of step {step}: "
+            f"{_other(folder)}"
+        )
     return record
 
 
-def _read_arrays(folder: Path, wanted: dict[str, Any]) -> dict[str, Any]:
+def _read_arrays(folder: Path, record: dict, wanted: dict[str, Any]) -> dict[str, Any]:
     if not wanted:
         return {}
     from orbax.checkpoint import v1 as ocp
 
     try:
-        with _quiet():
-            return ocp.load(folder / _ARRAYS, wanted)
+        with _quiet(), _plain_path(folder) as place:
+            return ocp.load(place / _ARRAYS, wanted)
     except Exception as error:
+        written, here = record.get("orbax"), version(_ORBAX)
+        if not (folder / _ARRAYS / "state" / "manifest.ocdbt").exists():
+            # Orbax has not merged what it wrote: an earlier version of this module did not hide the path.
+            reason = "they were saved incompletely, in a folder whose path had characters like [ ] or \\"
+            remedy = _other(folder)
+        elif written == here:
+            reason, remedy = _reason(error), _other(folder)
+        else:
+            reason, remedy = _reason(error), f"use orbax {written}, which wrote it, instead of {here}"
+            if not written:
+                remedy = f"use the version of orbax that wrote it instead of {here}"
         raise CheckpointError(
-            f"orbax cannot read {folder} ({_reason(error)}), though its checksums are right: use "
-            f"the version of orbax that wrote it"
+            f"the arrays of {folder} cannot be read ({reason}), though its checksums are right: {remedy}"
         ) from error
+
+
+def require_path(directory: str | os.PathLike) -> None:
+    """Raises CheckpointError where checkpoints could not be saved because of the directory's path."""
+    with _plain_path(Path(directory).absolute()):
+        pass
+
+
+@contextlib.contextmanager
+def _plain_path(folder: Path) -> Iterator[Path]:
+    """A path without special characters that leads to `folder`.
+
+    Orbax looks for the parts of a checkpoint by `glob`, so that `[...]`, `*` and `?` in the path are a
+    pattern that matches other folders or none; TensorStore reads a backslash as a slash, and `gs:/` as a
+    bucket. A symbolic link hides such a path from both. Of several processes orbax wants the same path, but
+    they may be on several machines with their own temporary folders, so there it is refused.
+    """
+    plain = re.compile(r"[\w/.,+=@ -]*")
+    if plain.fullmatch(str(folder)):
+        yield folder
+        return
+    if hosts.several():
+        raise CheckpointError(
+            f"several processes cannot save checkpoints in {folder}, because of special characters in its "
+            f"path: choose a folder with a plain name"
+        )
+    with contextlib.ExitStack() as stack:
+        for place in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+            if plain.fullmatch(place) and os.access(place, os.W_OK | os.X_OK):
+                home = stack.enter_context(tempfile.TemporaryDirectory(prefix="jaxrl-", dir=place))
+                link = Path(home) / "link"
+                link.symlink_to(folder, target_is_directory=True)
+                yield link
+                return
+    raise CheckpointError(
+        f"checkpoints cannot be saved in {folder}, because of its special characters and because there is "
+        f"no temporary folder: choose a folder with a plain name"
+    )
 
 
 @contextlib.contextmanager

@@ -1,27 +1,37 @@
-"""A scan whose random numbers, and all else that follows from the keys alone, are made beforehand.
+"""A scan in which the random numbers, and all else that follows from the keys alone, are computed beforehand.
 
 The steps of a rollout are small, and a random number in each costs more than the step: JAX's generator
-is a loop of its own on a CPU, and a launch of its own on a GPU. But what a step draws does not depend on
-what happened before it, only on its key, and neither does the fresh start that an environment may need.
-So the step's program is divided: what follows from the key alone is computed for all steps at once, the
-rest stays in the loop. Nobody who writes a policy or an environment need know; the numbers are the same.
+is a loop of its own on a CPU, and a kernel launch of its own on a GPU. But what a step draws does not depend
+on what happened before it, only on its key, and neither does the new start that an environment may need.
+So the step's program is divided: what follows from the key alone is computed for many steps at once, the
+rest stays in the loop. Policies and environments need not be written for it; the numbers are the same.
 """
 
 import math
 
 import jax
-from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 
-# Where a program is cut if the results of all that could be made early would take too much memory.
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
-MOST_BYTES = 4.0  # of early results, per byte that the scan stacks anyway
+# Calls of the host or of foreign code may refuse `vmap`, or answer it in a way of their own.
+FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
+# Memory for what is computed early at once: no more than the scan returns anyway, so that it is bounded in
+# populations too. But `FEW_BYTES` are always allowed, for a scan may return nothing, and never more than
+# `MOST_BYTES`: 64 games of MinAtar need 3.5 MB for 128 steps, and where more is needed, random numbers are
+# computed in arrays so large that a loop of them costs little beside the rest.
+FEW_BYTES = 2**16
+MOST_BYTES = 2**22
+# Fewer steps at once are not worth a loop inside a loop.
+LEAST_STEPS = 8
 
 
 def scan(step, carry, keys):
-    """`jax.lax.scan(step, carry, keys)` with everything that depends on nothing but the keys made early.
+    """`jax.lax.scan(step, carry, keys)` in which what depends on nothing but the keys is computed early.
 
-    Where the early results would need more than a few times the memory of what the scan returns
-    (environments with a large state), only the random bits are made early.
+    That is done for all steps at once; if the results or an intermediate value would take too much memory
+    (see `MOST_BYTES`), only for their random bits, and if that is too much as well, in blocks of steps that
+    divide their number evenly. Where no block of `LEAST_STEPS` fits, as with levels that are generated in
+    every step, it is `jax.lax.scan` itself.
 
     Args:
       step: `(carry, key) -> (carry, y)`.
@@ -44,19 +54,55 @@ def scan(step, carry, keys):
         raise TypeError(f"a step must return a carry like the one it is given: {given}, not {returned}")
     jaxpr = _inline(closed.jaxpr)
     jaxpr = jaxpr.replace(debug_info=jaxpr.debug_info.with_unknown_names())  # its arguments will change
-    early, late = _divide(jaxpr, len(carry_leaves))
-    if _bytes(early.outvars) > MOST_BYTES * _bytes(jaxpr.outvars[len(carry_leaves) :]):
-        early, late = _divide(jaxpr, len(carry_leaves), only_random=True)
-    made = jax.vmap(jaxpr_as_fun(ClosedJaxpr(early, closed.consts)))(*key_leaves)
+    length, num_carry = key_leaves[0].shape[0], len(carry_leaves)
+    early, late, block = _plan(jaxpr, num_carry, length)
+    if not block:
+        return jax.lax.scan(step, carry, keys)
+    make_early = jax.vmap(jaxpr_as_fun(ClosedJaxpr(early, closed.consts)))
 
     def body(carry_leaves, made):
         out = jaxpr_as_fun(ClosedJaxpr(late, closed.consts))(*carry_leaves, *made)
-        return out[: len(carry_leaves)], out[len(carry_leaves) :]
+        return out[:num_carry], out[num_carry:]
 
-    length = key_leaves[0].shape[0]
-    # Two steps at once: a fiftieth of PPO's update less.
-    carry_leaves, ys = jax.lax.scan(body, carry_leaves, made, length=length, unroll=2)
+    def steps(carry_leaves, key_leaves):
+        # Two steps at once: a fiftieth of PPO's update less.
+        return jax.lax.scan(body, carry_leaves, make_early(*key_leaves), length=block, unroll=2)
+
+    if block == length:
+        carry_leaves, ys = steps(carry_leaves, key_leaves)
+    else:
+        blocks = [leaf.reshape(length // block, block, *leaf.shape[1:]) for leaf in key_leaves]
+        carry_leaves, ys = jax.lax.scan(steps, carry_leaves, blocks)
+        ys = [y.reshape(length, *y.shape[2:]) for y in ys]
     return carry_tree.unflatten(carry_leaves), jax.tree.structure(shapes[1]).unflatten(ys)
+
+
+def _plan(jaxpr, num_carry, length):
+    """How a step is divided, and for how many steps at once: `(early, late, block)`; block 0: not at all."""
+    divided = [_divide(jaxpr, num_carry, only_random) for only_random in (False, True)]
+    sizes = [_size(early) for early, _ in divided]
+    returned = _bytes(jaxpr.outvars[num_carry:])
+    most = min(MOST_BYTES, max(FEW_BYTES, returned * length))
+    for (early, late), size in zip(divided, sizes):
+        if size * length <= most:
+            return early, late, length
+    for (early, late), size in zip(divided, sizes):
+        fits = most // (size + returned)  # what a block returns is copied once more, to the rest
+        block = max((n for n in range(1, min(fits, length) + 1) if length % n == 0), default=0)
+        if block >= LEAST_STEPS:
+            return early, late, block
+    return *divided[0], 0
+
+
+def _size(jaxpr) -> int:
+    """Bytes of what a program returns, or of its largest intermediate value if that is more."""
+    size, varying = _bytes(jaxpr.outvars), set(jaxpr.invars)
+    for eqn in jaxpr.eqns:
+        if varying.isdisjoint(v for v in eqn.invars if isinstance(v, Var)):
+            continue  # a constant is there once, not for every step
+        varying.update(eqn.outvars)
+        size = max(size, _bytes(eqn.outvars), *map(_size, _bodies(eqn)))
+    return size
 
 
 def _kind(leaf):
@@ -72,14 +118,16 @@ def _divide(jaxpr, num_carry, only_random=False):
 
     def may_be_early(eqn):
         keys = all(jax.dtypes.issubdtype(v.aval.dtype, jax.dtypes.prng_key) for v in eqn.outvars)
-        return not eqn.effects and (not only_random or keys or eqn.primitive.name in RANDOM)
+        return not only_random or keys or eqn.primitive.name in RANDOM
 
     carried, of_key = jaxpr.invars[:num_carry], jaxpr.invars[num_carry:]
     constant, early = set(jaxpr.constvars), set(of_key)
     early_eqns, late_eqns = [], []
     for eqn in jaxpr.eqns:
         inputs = {v for v in eqn.invars if isinstance(v, Var)}
-        if inputs <= constant and not eqn.effects:  # in both; the compiler drops what is not used
+        if not _movable(eqn):
+            late_eqns.append(eqn)
+        elif inputs <= constant:  # in both; the compiler drops what is not used
             constant.update(eqn.outvars)
             early_eqns.append(eqn)
             late_eqns.append(eqn)
@@ -96,6 +144,19 @@ def _divide(jaxpr, num_carry, only_random=False):
         jaxpr.replace(invars=of_key, outvars=made, eqns=early_eqns),
         jaxpr.replace(invars=[*carried, *made], eqns=late_eqns),
     )
+
+
+def _movable(eqn) -> bool:
+    """Whether an equation, and all that is inside it, may be computed for many steps at once."""
+    if eqn.effects or eqn.primitive.name in FOREIGN:
+        return False
+    return all(_movable(one) for inner in _bodies(eqn) for one in inner.eqns)
+
+
+def _bodies(eqn) -> list[Jaxpr]:
+    """The jaxprs of a loop, a branch or a call."""
+    inner = (getattr(leaf, "jaxpr", leaf) for leaf in jax.tree.leaves(list(eqn.params.values())))
+    return [leaf for leaf in inner if isinstance(leaf, Jaxpr)]
 
 
 def _inline(jaxpr):

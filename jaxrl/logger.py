@@ -3,13 +3,17 @@
 A row is a flat dict of one interval; values of several agents are lists. A sink takes rows and is closed.
 """
 
+import codecs
 import contextlib
+import functools
 import json
+import logging
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from jaxrl import files
 
 
 class Sink(NamedTuple):
@@ -20,24 +24,68 @@ class Sink(NamedTuple):
 
 
 def read_jsonl(path) -> list[dict[str, Any]]:
-    """The rows of a file up to a line that is none, torn by a kill; a missing file has none."""
-    rows = []
-    if Path(path).exists():
-        for line in Path(path).read_text(errors="replace").splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                break
-            if not isinstance(row, dict) or not isinstance(row.get("num_updates"), int):
-                break
-            rows.append(row)
+    """The rows of a file; a missing file has none. Damaged lines are left out and logged as warnings.
+
+    The unfinished last line that a killed process leaves behind is normal, and left out without a warning.
+    """
+    rows, damage = read_rows(path)
+    for text in damage[:MOST_WARNINGS]:
+        _warn(text)
+    if len(damage) > MOST_WARNINGS:
+        _warn(f"{path}: {len(damage) - MOST_WARNINGS} more damaged lines are left out")
     return rows
+
+
+MOST_WARNINGS = 5  # of one file
+
+
+@functools.cache  # a command reads its rows several times
+def _warn(text: str) -> None:
+    logging.getLogger("jaxrl").warning("%s", text)
+
+
+def read_rows(path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of a file, and what is damaged in it: one sentence for each line that is left out.
+
+    A row is a JSON object whose `num_updates` is a whole number that no row before it has.
+    """
+    if not Path(path).exists():
+        return [], []
+    rows, damage, known = [], [], set()
+    *lines, last = Path(path).read_bytes().split(b"\n")
+    for number, line in enumerate([*lines, last] if last else lines, 1):
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # an editor was here
+        row, trouble = _parsed(line)
+        if row is not None and row["num_updates"] in known:
+            row, trouble = None, f"it repeats the row of update {row['num_updates']}"
+        if row is not None:
+            rows.append(row)
+            known.add(row["num_updates"])
+        elif number <= len(lines):  # the last line, without its end, was torn by a kill
+            damage.append(f"{path}, line {number} is damaged and left out: {trouble}")
+    return rows, damage
+
+
+def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
+    """The row in a line, or None and why it holds none."""
+    if not line.strip():
+        return None, "it is empty"
+    try:
+        row = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return None, f"byte {error.start + 1} is not UTF-8"
+    except (ValueError, RecursionError):
+        return None, "it is not valid JSON"
+    if not isinstance(row, dict) or type(row.get("num_updates")) is not int:
+        return None, "it is not a JSON object with a whole number num_updates"
+    return row, ""
 
 
 def jsonl(path, keep_updates: int = 0) -> Sink:
     """Appends rows to a file, one JSON object a line, on disk when `write` returns.
 
-    What is not a finite number is written as null.
+    What is not a finite number is written as null. A file with damaged lines is kept as `FILE.damaged`
+    before it is written anew.
 
     Args:
       keep_updates: rows of later updates than this are dropped first: a resumed run writes them anew.
@@ -46,35 +94,22 @@ def jsonl(path, keep_updates: int = 0) -> Sink:
       OSError: the file, which it names, cannot be written.
     """
     path = Path(path)
-    kept = [row for row in read_jsonl(path) if row["num_updates"] <= keep_updates]
-    replacement = path.with_suffix(".tmp")
-    # Without buffers: what a full disk has refused must not be tried again by `close`.
-    try:
-        with _naming(path), replacement.open("wb", buffering=0) as file:
-            _append(file, "".join(_line(row) for row in kept))
-        os.replace(replacement, path)
-    except OSError:
-        replacement.unlink(missing_ok=True)
-        raise
-    file = path.open("ab", buffering=0)
+    rows = read_jsonl(path)
+    if read_rows(path)[1]:
+        files.replace(path.with_name(f"{path.name}.damaged"), path.read_bytes())
+    files.replace(path, "".join(_line(row) for row in rows if row["num_updates"] <= keep_updates))
+    file = files.open_to_append(path)
 
     def write(row):
         with _naming(path):
-            _append(file, _line(row))
+            files.write_all(file, _line(row).encode())
 
     return Sink(write, file.close)
 
 
-def _append(file, text: str) -> None:
-    data = text.encode()
-    while data:
-        data = data[file.write(data) :]
-    os.fsync(file.fileno())
-
-
 @contextlib.contextmanager
 def _naming(path: Path):
-    """An error while writing does not say by itself of which file it tells."""
+    """An OSError while writing names the file."""
     try:
         yield
     except OSError as error:

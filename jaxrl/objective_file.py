@@ -1,14 +1,13 @@
 """Objectives as files: what `jaxrl discover` finds, and `jaxrl train ppo ENV --objective FILE` learns by."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl import objectives
+from jaxrl import files, objectives
 from jaxrl.names import lookup
 from jaxrl.types import Objective, PyTree
 
@@ -23,12 +22,7 @@ def save(path: Path, name: str, params: PyTree, about: dict[str, Any] | None = N
     """
     params = to_json(params)
     from_json(name, params)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        temporary.write_text(json.dumps({"objective": name, "params": params, "about": about or {}}) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.replace(path, json.dumps({"objective": name, "params": params, "about": about or {}}) + "\n")
 
 
 def load(path: Path) -> tuple[str, Objective]:

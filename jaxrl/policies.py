@@ -262,6 +262,11 @@ def start(
     return {"key": key, "params": params, "stream": stream, **seen}
 
 
+def warmup_steps(num_envs: int, num_steps: int, normalize_obs: bool, normalize_reward: bool) -> int:
+    """Environment steps that `start` takes."""
+    return num_envs * num_steps if normalize_obs or normalize_reward else 0
+
+
 def observe(
     policy: Policy, obs_stats: PyTree, reward_stats: PyTree, steps: Transition, gamma: float | jax.Array
 ) -> dict[str, Any]:

@@ -39,6 +39,16 @@ def _on_all_devices(function, in_axes, size):
     return over_agents(function, in_axes, None if divided else mesh(size))
 
 
+def steps_after(algo: Algorithm, num_updates: int) -> int:
+    """Environment steps that an agent has taken after so many updates, those of its `init` included."""
+    return algo.warmup_steps + num_updates * algo.steps_per_update
+
+
+def updates_for(algo: Algorithm, steps: int) -> int:
+    """The fewest updates, at least one, after which an agent has taken so many environment steps."""
+    return max(1, -(-(steps - algo.warmup_steps) // algo.steps_per_update))
+
+
 def grid(hparams: PyTree, **axes) -> PyTree:
     """Hyperparameters for a population: the given ones vary, all others are repeated.
 
@@ -153,25 +163,38 @@ def population(
 
 
 def watched(algo: Algorithm) -> Algorithm:
-    """The same population, whose metrics also count the updates in which an agent was dead.
+    """The same population, whose metrics also count the updates after which an agent has diverged.
 
-    `agent/dead/count` `[P]` is 1 where a loss or a gradient of the update is not a finite number. Parameters
-    that took such a step stay so: an agent of which `n` updates are counted in an interval died `n` before
-    the interval's end.
+    `agent/dead/count` `[P]` is 1 after an update with which an agent has `diverged`. Parameters that took
+    such a step stay so: an agent of which `n` updates are counted in an interval diverged `n` before the
+    interval's end.
     """
 
     def update(state, hp):
         state, metrics = algo.update(state, hp)
-        return state, metrics | {"agent/dead/count": (~is_alive(metrics)).astype(jnp.float32)}
+        broken = jax.vmap(diverged)(getattr(state, "params", ()), metrics)
+        return state, metrics | {"agent/dead/count": broken.astype(jnp.float32)}
 
     return algo._replace(update=update)
 
 
-def is_alive(metrics) -> jax.Array:
-    """`[P]`: whose losses and gradients are all finite numbers; where there are none, everyone."""
+def diverged(params: PyTree, metrics: dict[str, jax.Array]) -> jax.Array:
+    """Whether an agent's parameters, or any of its losses and gradients, are not finite numbers.
+
+    Losses alone do not say it: with discrete actions the argmax of NaN is an action. Parameters alone do not
+    either: a loss can overflow for ever while clipping keeps them finite. An update that was undone
+    (`fallback/count` is 1, as in FixPO) left the parameters as they were, so its losses do not count.
+
+    Args:
+      params: of one agent, after its last update; `vmap` for a population.
+      metrics: of one update, or of several in a row, `[U]`.
+    """
+    undone = jnp.asarray(metrics.get("fallback/count", 0.0)) > 0
     told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
-    told = told or [jnp.zeros_like(metrics["episode/count"])]
-    return jnp.isfinite(jnp.stack(told)).all(axis=0)
+    whole = [(jnp.isfinite(value) | undone).all() for value in told]
+    numbers = [leaf for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    whole += [jnp.isfinite(leaf).all() for leaf in numbers]
+    return ~jnp.all(jnp.array(whole, bool))
 
 
 def mesh_of_environments(num_envs: int) -> Mesh:

@@ -100,6 +100,7 @@ class Algorithm(NamedTuple):
     act: Callable  # (state, memory, key, obs, first, action_mask=None) -> (memory, action)
     hparams: PyTree  # a full set of defaults, to `.replace`
     steps_per_update: int  # environment steps taken by one `update`, per agent
+    warmup_steps: int = 0  # environment steps taken by `init`, per agent: counted wherever steps are
     collect: Callable | None = None  # (state, key) -> (state, Transitions): acts on, learns nothing
     evaluate_actions: Callable | None = None  # (state, Transitions) -> ActionEvaluation
 

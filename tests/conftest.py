@@ -1,8 +1,15 @@
 """What tests share: small algorithms, compiled once."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("JAXRL_CACHE", "off")
+# One cache of compiled programs for all workers and subprocesses of a run; JAX reads this when imported.
+os.environ.setdefault(
+    "JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parent.parent / ".pytest_cache" / "programs")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import contextlib
 import functools
@@ -11,7 +18,6 @@ import signal
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from jaxrl import envs, fields, logger, objectives
 from jaxrl.algos import ALGORITHMS
@@ -87,14 +93,10 @@ def algo_name(request):
     return request.param
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """A compile cache for one file alone: its runs share a few programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAXRL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-    jax.config.update("jax_compilation_cache_dir", None)
-    compilation_cache.reset_cache()
+@pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
+def transitions(request):
+    """How many transitions or episodes a test compares: few in the ordinary suite, many if it is slow."""
+    return request.param
 
 
 def said_by(*argv):

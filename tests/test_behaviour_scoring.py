@@ -97,23 +97,26 @@ def synthetic(name, rng):
     return measures
 
 
-def rows_of(name, measures, every_episode):
-    """The columns that the original would have logged."""
-    rows = []
+def columns_of(name, measures, every_episode):
+    """What the original would have logged: a list for each column, with all settings one after another."""
+    columns = {}
     for bsuite_id, values in measures.items():
-        params = scoring.SWEEP[bsuite_id].params
         total, best = np.cumsum(values), np.maximum(0.0, np.maximum.accumulate(values))
         logged = np.arange(len(values)) if every_episode else np.flatnonzero(LOGGED[: len(values)])
-        for i in logged.tolist():
-            row = dict(bsuite_id=bsuite_id, bsuite_env=name, episode=i + 1, **params)
-            row |= dict(total_return=total[i], raw_return=total[i], best_episode=best[i])
-            if name.endswith(("noise", "scale")):
-                row["total_return"] = 1e9  # what the agent saw does not count
-            row["total_regret"] = i + 1 - total[i]
-            row["total_bad_episodes"] = -total[i]
-            row["total_perfect"] = (i + 1 + total[i]) / 2
-            rows.append(row)
-    return rows
+        episode, total = logged + 1, total[logged]
+        # What the agent of a noisy or scaled task saw does not count.
+        seen = np.full(len(logged), 1e9) if name.endswith(("noise", "scale")) else total
+        logs = dict(episode=episode, total_return=seen, raw_return=total, best_episode=best[logged])
+        logs |= dict(
+            total_regret=episode - total, total_bad_episodes=-total, total_perfect=(episode + total) / 2
+        )
+        for column, value in dict(
+            bsuite_id=bsuite_id, bsuite_env=name, **scoring.SWEEP[bsuite_id].params
+        ).items():
+            columns.setdefault(column, []).extend([value] * len(logged))
+        for column, numbers in logs.items():
+            columns.setdefault(column, []).extend(numbers.tolist())
+    return columns
 
 
 @pytest.mark.parametrize("every_episode", [False, True])
@@ -125,13 +128,13 @@ def test_scores_are_those_of_the_original(every_episode):
     if every_episode:  # random play finds the treasure in 2^10 episodes; a hundred more are forgiven
         for bad in (1000, 1008, 1011, 1014, 1030):
             agents.append(("deep_sea", {"deep_sea/0": np.where(np.arange(2000) < bad, -1.0, 0.0)}))
-    rows = [(name, rows_of(name, measures, every_episode)) for name, measures in agents]
+    logs = [(name, columns_of(name, measures, every_episode)) for name, measures in agents]
     theirs = bsuite(
         """
-print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(rows)))
-                  for name, rows in json.load(sys.stdin)]))
+print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(columns)))
+                  for name, columns in json.load(sys.stdin)]))
 """,
-        rows,
+        logs,
     )
     ours = [scoring.score(name, measures, every_episode) for name, measures in agents]
     np.testing.assert_allclose(ours, theirs, atol=1e-9)

@@ -12,11 +12,9 @@ from conftest import said_by
 from jaxrl import envs, logger
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import cheap_talk as talk
-from jaxrl.experiments import runs, trainer
+from jaxrl.experiments import folders, trainer
 from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
-
-pytestmark = pytest.mark.usefixtures("cache")
 
 SMALL = {"steps": 512, "generations": 2, "candidates": 4, "victims": 1, "messages": 3, "hidden": 4}
 WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
@@ -196,7 +194,7 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
     status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 2 and "is taken" in said
     before = (whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()
-    with runs.claim(whole):  # who is refused has touched nothing of the one who is at work
+    with folders.claim(whole):  # who is refused has touched nothing of the one who is at work
         status, said = said_by("resume", whole)
     assert status == 2 and "another process trains" in said
     assert ((whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()) == before

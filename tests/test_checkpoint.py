@@ -1,5 +1,6 @@
 """Checkpoints: bits in are bits out, and nothing that happens to the disk goes unnoticed."""
 
+import contextlib
 import dataclasses
 import doctest
 import errno
@@ -378,6 +379,73 @@ def test_the_message_names_the_file_and_the_run_goes_on(tmp_path):
     restore(tmp_path, small(0), 1)
 
 
+def test_an_older_checkpoint_under_the_newest_name_is_refused(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step, small(step), score=float(step))
+    shutil.rmtree(folder_of(tmp_path, 3))
+    shutil.copytree(folder_of(tmp_path, 1), folder_of(tmp_path, 3))
+    for function in (lambda: restore(tmp_path, small(0)), lambda: read_metadata(tmp_path)):
+        message = error_of(function)
+        assert "step_00000003 was renamed: it is the checkpoint of step 1, not of step 3" in message
+        assert "restore step 2" in message
+    restore(tmp_path, small(0), 2)
+    (folder_of(tmp_path, 2)).rename(tmp_path / "step_00000009")
+    assert "restore step 1" in error_of(restore, tmp_path, small(0))
+    shutil.rmtree(tmp_path / "step_00000009")
+    shutil.rmtree(folder_of(tmp_path, 3))
+    restore(tmp_path, small(0))
+
+
+SPECIAL = ["lr[1e-3]", "a [b]", "a\\b", "a*b", "a?b", "[!a]", "gs:", "a:b", "{a}", "ä☃", "a\nb", "%5B", "#"]
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_folders_with_special_characters(tmp_path, name):
+    directory = tmp_path / name / "checkpoints"
+    states = [small(step) for step in range(3)]
+    for step, state in enumerate(states):
+        save(directory, step, state, keep=2)
+    assert steps(directory) == [1, 2] and sorted(os.listdir(tmp_path)) == [name]
+    assert_same(states[2], restore(directory, states[0])[0])
+    # Moved to and from a plain name, it is the same checkpoint.
+    (tmp_path / name).rename(tmp_path / "plain")
+    assert_same(states[2], restore(tmp_path / "plain" / "checkpoints", states[0])[0])
+    save(tmp_path / "plain" / "checkpoints", 3, states[0])
+    (tmp_path / "plain").rename(tmp_path / name)
+    assert_same(states[0], restore(directory, states[0])[0])
+
+
+def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
+    (tmp_path / "[t]").mkdir()
+    monkeypatch.setattr(checkpoint.tempfile, "gettempdir", lambda: str(tmp_path / "[t]"))
+    save(tmp_path / "a [b]", 1, small(1))
+    assert_same(small(1), restore(tmp_path / "a [b]", small(0))[0])
+    monkeypatch.setattr(checkpoint.os, "access", lambda *_: False)
+    assert "cannot be saved in" in error_of(save, tmp_path / "a [b]", 2, small(2))
+    assert "choose a folder with a plain name" in error_of(checkpoint.require_path, tmp_path / "a [b]")
+    checkpoint.require_path(tmp_path / "plain")
+
+
+def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
+    """Orbax wants the same path in all of them, and links in temporary folders are of one machine."""
+    monkeypatch.setattr(checkpoint.hosts, "several", lambda: True)
+    assert "several processes cannot save" in error_of(checkpoint.require_path, tmp_path / "a [b]")
+    checkpoint.require_path(tmp_path / "plain")
+
+
+def test_what_an_earlier_version_saved_in_a_special_folder(tmp_path, monkeypatch):
+    """Its arrays cannot be read, and no version of a library is blamed for that."""
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_plain_path", contextlib.nullcontext)
+        save(tmp_path / "a [b]", 1, small(1))
+    for name in ("a [b]", "plain"):
+        message = error_of(restore, tmp_path / name, small(0))
+        assert "saved incompletely" in message and "orbax" not in message
+        assert "start the run anew" in message
+        if name == "a [b]":
+            (tmp_path / name).rename(tmp_path / "plain")
+
+
 def test_checksums_are_those_of_coreutils(tmp_path):
     if shutil.which("sha256sum") is None:
         pytest.skip("no sha256sum here")
@@ -389,8 +457,14 @@ def test_orbax_errors_and_future_formats_are_one_sentence(tmp_path):
     folder = save(tmp_path, 0, small(0))
     (folder / "arrays" / "state" / "manifest.ocdbt").write_bytes(b"newer format")
     (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
-    assert "version of orbax that wrote it" in error_of(restore, tmp_path, small(0))
+    message = error_of(restore, tmp_path, small(0))
+    assert "cannot be read" in message and "start the run anew" in message
     record = json.loads((folder / "metadata.json").read_text())
+    for written, remedy in (("0.0.1", "use orbax 0.0.1, which wrote it"), (None, "use the version of orbax")):
+        kept = record | {"orbax": written} if written else {k: v for k, v in record.items() if k != "orbax"}
+        (folder / "metadata.json").write_text(json.dumps(kept))
+        (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
+        assert remedy in error_of(restore, tmp_path, small(0))
     (folder / "metadata.json").write_text(json.dumps(record | {"format": 99}))
     (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
     assert "has format 99, not 1" in error_of(restore, tmp_path, small(0))

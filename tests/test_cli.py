@@ -19,17 +19,14 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxrl import checkpoint, logger, objectives
+from jaxrl import checkpoint, files, logger, objectives
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, presets, reporters, runs
+from jaxrl.experiments import cli, folders, presets, reporters, runs
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
 CARTPOLE = ["train", "ppo", "CartPole-v1"]
 PENDULUM = ["train", "ppo", "Pendulum-v1"]
-
-
-pytestmark = pytest.mark.usefixtures("cache")
 
 
 FLAGS = [*SMALL, "--steps", "250", "--seeds", "2", "--seed", "3", "--intervals", "4", "--eval-episodes", "2"]
@@ -423,7 +420,7 @@ def clean(row):
     return {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
 
 
-def test_plots_that_cannot_be(refused, run, tmp_path):
+def test_plots_that_cannot_be(refused, command, run, tmp_path):
     (tmp_path / "file").write_text("")
     refused(["plot", run, "--out", tmp_path / "file" / "a.png"], "file")
     refused(["plot", run, "--out", "/proc/a.png"], "a.png")
@@ -432,7 +429,10 @@ def test_plots_that_cannot_be(refused, run, tmp_path):
     (run / "metrics.jsonl").write_text("")
     refused(["plot", run], "has no rows of metrics yet")
     (run / "metrics.jsonl").write_text('5\n"row"\n')
-    refused(["plot", run], "has no rows of metrics yet")
+    status, _, errors = command("plot", run)
+    *warnings, last = errors.splitlines()
+    assert status == 2 and "has no rows of metrics yet" in last
+    assert [f"metrics.jsonl, line {i} is damaged" in text for i, text in enumerate(warnings, 1)] == [True] * 2
     (run / "metrics.jsonl").unlink()
     refused(["plot", run], "has no rows of metrics yet")
 
@@ -448,7 +448,7 @@ def test_pictures_that_cannot_be(refused, run, tmp_path, monkeypatch):
 
 
 def test_a_run_that_another_process_trains(refused, run):
-    with runs.claim(run):
+    with folders.claim(run):
         refused(["resume", run], "another process trains", "stop it")
 
 
@@ -509,7 +509,7 @@ def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what)
         if what == "checkpoint":
             patch.setattr(checkpoint, "_require_room", full)
         elif what == "metrics.jsonl":
-            patch.setattr(logger.os, "fsync", full)
+            patch.setattr(files.os, "fsync", full)
         else:
             patch.setattr(runs, "write_info", full)
         status, _, errors = command("resume", run)

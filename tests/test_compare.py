@@ -12,10 +12,8 @@ import pytest
 from conftest import curve, said_by
 
 from jaxrl import fields, objective_file, objectives
-from jaxrl.experiments import cli, planning, runs, trainer
+from jaxrl.experiments import cli, planning, reference, runs, trainer
 from jaxrl.experiments.compare import folder, methods, table
-
-pytestmark = pytest.mark.usefixtures("cache")
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
@@ -155,7 +153,7 @@ def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
     assert methods.best_of([one, two, three]) is one
     far, near = {"score": 1.0, "steps": 100}, {"score": 2.0, "steps": 10}
     assert methods.best_of([near, far]) is far
-    with pytest.raises(ValueError, match="tuning ppo: in every trial most agents died"):
+    with pytest.raises(ValueError, match="tuning ppo: in every trial at least half of the agents diverged"):
         methods.best_of([three])
 
 
@@ -399,21 +397,30 @@ def test_who_has_no_return_has_the_least():
 def test_environments_are_put_together_on_one_scale():
     one = {"ppo (tuned)": [0.0, 0.0, 0.0], "dpo": [10.0, 10.0, 10.0]}
     two = {"ppo (tuned)": [500.0, 500.0, 500.0], "dpo": [0.0, 0.0, 0.0]}
-    lines = records({"A": one, "B": two})
-    tasks = [table.scaled(table.returns(lines, place)) for place in table.environments(lines)]
+    lines = records({"CartPole-v1": one, "Acrobot-v1": two})
+    # Of the references, whatever is compared: 0 is a random policy, 1 PPO with its preset.
+    ends = table.ranges(lines)
+    assert ends["CartPole-v1"] == reference.ranges()["CartPole-v1"] and ends["CartPole-v1"][1] == 500.0
+    tasks = [table.scaled(table.returns(lines, place), (0.0, high)) for place, high in
+             (("CartPole-v1", 10.0), ("Acrobot-v1", 500.0))]  # fmt: skip
     found = table.against_baseline(tasks)
     assert found["dpo"]["better"].value == 0.5 and found["dpo"]["by"].value == 0.0
     said = table.text(lines)
     assert "With 3 seeds and 1 other method(s) none in one environment can be below 0.25." in " ".join(
         said.split()
     )
-    assert "all 2 environments" in said and said.count("ppo (tuned)  ") == 3
+    assert "2 environments together" in said and said.count("ppo (tuned)  ") == 3
+    more = table.text(records({"CartPole-v1": one, "Acrobot-v1": two, "B": one}))
+    assert "2 environments together" in more and "without reference returns, and so left out: B" in more
+    lines[0]["command"] = ["jaxrl", "compare", "--env.max-steps", "50"]
+    assert "at least 2 need reference returns" in table.text(lines)  # those hold for the defaults alone
 
 
-def test_the_dead_are_named(tmp_path):
+def test_agents_that_diverged_are_named(tmp_path):
     lines = records({"A": {"ppo (tuned)": [1.0, 2.0], "dpo": [3.0, None]}})
     lines[2]["died"] = {"3": 4096}
-    assert "dpo, seed 3: dead (no finite loss or gradient) from step 4,096" in table.text(lines)
+    said = table.text(lines)
+    assert "dpo, seed 3: diverged at step 4,096, counts as the worst of all methods" in said
     lines[0]["trials"] = 1
     assert "PPO has its preset, which was not tuned here" in table.text(lines)
     (tmp_path / "r.jsonl").write_text("".join(map(table.line, lines)))
@@ -432,3 +439,42 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
     assert runs.objective(kept.objectives[1]).params.alpha == 1.5
     assert methods.Method(kept.objectives[1], {}).name == "mine"
     methods.require_names(list(kept.objectives))
+
+
+def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
+    """Its folder keeps the objectives, and nothing in it says where it once was."""
+    files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]
+    files[0].parent.mkdir()
+    objective_file.save(files[0], "lpo", objectives.lpo(width=4).params)
+    objective_file.save(files[1], "dpo", objectives.dpo(alpha=1.5).params)
+    path, moved = tmp_path / "first", tmp_path / "moved" / "b [c]"
+
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "fit", stopped)
+        status, said = compare("--objectives", *files, "--out", path, trials=1)
+    assert status == 130, said
+    for file in files:
+        file.unlink()
+    moved.parent.mkdir()
+    path.rename(moved)
+    status, said = said_by("resume", moved)
+    assert status == 0 and "net" in said, said
+    spec = runs.read_info(moved / "CartPole-v1" / "report")["spec"]
+    assert spec["objective"] == "ppo+lpo+dpo" and str(tmp_path) not in json.dumps(spec)
+    assert spec["hparams"]["objective"]["parts"][2]["alpha"] == 1.5
+    assert said_by("evaluate", moved / "CartPole-v1" / "report", "--episodes", "2")[0] == 0
+    records = (moved / "results.jsonl").read_bytes()
+    assert [one.get("objective") for one in table.read(moved / "results.jsonl")[1:]][:3] == [
+        "ppo",
+        "net.json",
+        "mine.json",
+    ]
+    moved.rename(tmp_path / "again")
+    file = tmp_path / "again" / "CartPole-v1" / "report" / "metrics.jsonl"
+    file.write_bytes(file.read_bytes().replace(b"evaluation", b"evalu\xfftion"))
+    (tmp_path / "again" / "results.jsonl").unlink()
+    folder.write_results(tmp_path / "again")  # from the checkpoints, whatever has happened to the rows
+    assert (tmp_path / "again" / "results.jsonl").read_bytes() == records

@@ -170,10 +170,10 @@ def test_a_population_collects_and_judges_as_its_agents_do(algo_name):
     many, keys = train.population(single), jax.vmap(jax.random.key)(jnp.arange(3))
     states = jax.jit(many.init)(keys, many.hparams)
     _, batch = jitted(many.collect)(states, keys)
-    said = jitted(many.judge)(states, batch)
+    said = jitted(many.evaluate_actions)(states, batch)
     lane = jax.tree.map(lambda leaf: leaf[1], states)
     _, own = jitted(single.collect)(lane, keys[1])
-    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.judge)(lane, own))):
+    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.evaluate_actions)(lane, own))):
         np.testing.assert_allclose(a[1], b, atol=1e-5)
 
 

@@ -22,7 +22,6 @@ from jaxrl.experiments.discover.family import Family, repeated, tables
 from jaxrl.types import Objective
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.usefixtures("cache")
 TINY = tabular.Config(num_states=6, num_actions=2, density=0.5, num_envs=2, num_steps=8, num_updates=2)
 
 
@@ -168,7 +167,7 @@ SMALL += " --held-out 8 --intervals 2 --save-every-seconds 0"
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory, cache):
+def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("discover") / "whole"
     status, said = said_by(*SMALL.split(), "--out", path)
     assert status == 0, said
@@ -274,8 +273,8 @@ def test_what_makes_no_sense_is_told_in_one_line(words, told):
 
 
 def test_several_environments_are_brought_to_one_scale_and_all_are_judged(tmp_path, monkeypatch):
-    one = {"ppo": judge.Rival(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
-    monkeypatch.setattr(judge, "rivals", lambda rate, entropies: one)
+    one = {"ppo": judge.Contender(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
+    monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
     words = "discover --environments CartPole-v1 tabular --steps 4096 --generations 1 --population 4"
     words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
     status, said = said_by(*words.split(), "--out", tmp_path / "d")
@@ -315,9 +314,46 @@ def test_agents_that_break_are_the_worst_and_no_setting_wins_by_them():
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
     family = Family("fragile", jax.random.normal, score, (), steps=1)
-    found = judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0]))
+    (found,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
     assert np.isfinite(found).all() and (found[1] == found.min()).sum() > 10
     assert found[1].max() > found[0].max()
+
+
+def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
+    """Otherwise a difference between two learning rates is reported as one between two objectives."""
+    tried = []  # for each world and objective the hyperparameters [K]
+
+    def scorer(family, count):
+        tried.append([])
+
+        def scores(apply, params, hps):
+            tried[-1].append(hps)
+            own_optimum = 0.1 + 0.15 * (len(tried[-1]) % 2)  # of every second one the learning rate 0.25
+            return np.zeros(count) - np.abs(hps.learning_rate - own_optimum)[:, None] + hps.ent_coef[:, None]
+
+        return scores
+
+    monkeypatch.setattr(judge, "scorer", scorer)
+    other = spec.World("tabular", 256, hparams={"learning_rate": 0.02, "value_learning_rate": 0.5})
+    made = spec.Spec("lpo", 3, (spec.World("tabular", 256),), spec.evolve.Config(), 1, 0, 2, 1, 2, 2)
+    means = repeated(spec.start(made).params, 2)
+    result = judge.judge(made, means, 2, {"other": other}, say=lambda text: None)
+
+    def choices(hps):
+        shared = ("learning_rate", "lr_decay", "ent_coef")
+        return {tuple(float(getattr(hps, name)[k]) for name in shared) for k in range(len(hps.ent_coef))}
+
+    home, transfer = tried
+    assert len(home) == len(transfer) == 6  # two learned ones and four others
+    assert all(choices(hps) == choices(home[0]) for hps in home)
+    assert len(choices(home[0])) == 4 * 2 * 3
+    for hps in transfer:
+        np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(judge.FACTORS), rtol=1e-5)
+        np.testing.assert_allclose(hps.ent_coef, 0.03)  # what was best at home
+        np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this world
+    for row in result["worlds"][1]["rows"]:
+        assert row.get("of", 4) == 4
+    assert "lpo, seed 1" in judge.text(result)
 
 
 def test_the_range_of_annealed_clipping_closes():

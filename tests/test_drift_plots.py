@@ -53,7 +53,7 @@ def painted(monkeypatch, *arguments, **options):
     import matplotlib.figure
 
     figures = []
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *_: figures.append(figure))
+    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
     drift_plots.draw(*arguments, **options)
     axes = [one for one in figures[0].axes if one.get_label() != "<colorbar>"]
     return axes, [one.images[0].get_clim() for one in axes]

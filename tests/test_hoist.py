@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import envs, hoist
+from jaxrl import envs, hoist, spaces
 from jaxrl import rollout as rollouts
 from jaxrl.types import Stream
 
@@ -239,7 +239,13 @@ def large_reset(carry, key):
     return carry, noise
 
 
-def test_of_a_large_reset_only_the_random_numbers_leave():
+@pytest.fixture
+def little_memory(monkeypatch):
+    """As if a reset of 4 KB were too large to be made for five steps at once."""
+    monkeypatch.setattr(hoist, "MOST_BYTES", 4096)
+
+
+def test_of_a_large_reset_only_the_random_numbers_leave(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset, state, KEYS)
     assert "sin" in names
@@ -253,7 +259,7 @@ def large_reset_of_halves(carry, key):
     return large_reset(carry, reset_key)
 
 
-def test_of_a_large_reset_random_numbers_leave_though_keys_are_split():
+def test_of_a_large_reset_random_numbers_leave_though_keys_are_split(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset_of_halves, state, KEYS)
     assert "sin" in names
@@ -263,6 +269,71 @@ def test_of_a_large_reset_random_numbers_leave_though_keys_are_split():
 
 def test_random_numbers_leave_the_loop_where_nothing_is_returned():
     assert not any(map(is_random, in_the_loop(*CASES["no output"], KEYS)))
+
+
+def generated_level(num_lanes, num_words):
+    """Each lane's level is made anew in every step, from many random bits, and is rarely used."""
+
+    def step(carry, key):
+        action_key, level_key = jax.random.split(key)
+        action = jax.random.randint(action_key, (num_lanes,), 0, 4)
+        levels = jax.vmap(lambda k: jax.random.uniform(k, (num_words,)))(
+            jax.random.split(level_key, num_lanes)
+        )
+        carry = jnp.where((action == 0)[:, None], levels > 0.5, carry)
+        return carry, carry[:, :8].sum(axis=1)
+
+    return step, jnp.zeros((num_lanes, num_words), bool)
+
+
+def temporary_memory(scan, step, carry, keys):
+    lowered = jax.jit(lambda c, k: scan(step, c, k)).lower(carry, keys)
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+@pytest.mark.parametrize("num_words", [4, 256, 20_000])
+def test_random_numbers_of_any_size_take_little_more_memory_than_in_a_scan(num_words):
+    step, carry = generated_level(64, num_words)
+    keys = jax.random.split(jax.random.key(0), 64)
+    ours, theirs = (temporary_memory(scan, step, carry, keys) for scan in (hoist.scan, jax.lax.scan))
+    assert ours <= 1.5 * theirs + 4 * hoist.FEW_BYTES  # beside the results: words of keys and counters
+    assert_same(*both(step, carry, keys))
+
+
+def test_steps_are_hoisted_in_blocks_where_all_at_once_need_too_much_memory():
+    step, carry = generated_level(8, 64)
+    keys = jax.random.split(jax.random.key(0), 512)  # 2 KB of numbers per step: 31 steps fit at once
+    closed = jax.make_jaxpr(lambda c, k: hoist.scan(step, c, k))(carry, keys)
+    lengths = [eqn.params["length"] for eqn in equations(closed.jaxpr) if eqn.primitive.name == "scan"]
+    assert lengths == [32, 16]
+    (body,) = [
+        eqn.params["jaxpr"].jaxpr
+        for eqn in equations(closed.jaxpr)
+        if eqn.primitive.name == "scan" and eqn.params["length"] == 16
+    ]
+    assert not any(is_random(eqn.primitive.name) for eqn in equations(body))
+    assert_same(*both(step, carry, keys))
+    assert_same(*both(step, carry, keys[:509]))  # a prime number of steps has no blocks
+
+
+def host_noise(key):
+    return jax.pure_callback(
+        lambda data: np.float32(data.sum() % 1000), jnp.zeros(()), jax.random.key_data(key)
+    )
+
+
+def noise_in_a_branch(key):
+    return jax.lax.cond(jax.random.bernoulli(key), lambda: host_noise(key), lambda: 0.0)
+
+
+@pytest.mark.parametrize("noise", [host_noise, noise_in_a_branch, jax.jit(host_noise)])
+def test_calls_of_the_host_that_depend_on_the_key_alone_stay_in_the_loop(noise):
+    """They may not be batched: `pure_callback` without a `vmap_method` refuses it."""
+
+    def step(carry, key):
+        return carry + noise(key), noise(key) + jax.random.uniform(key)
+
+    assert_same(*both(step, jnp.float32(0.0), KEYS))
 
 
 def test_effects_happen_once_per_step():
@@ -311,3 +382,50 @@ def test_a_rollout_is_that_of_a_plain_scan(name, monkeypatch):
     theirs = jax.jit(lambda key: play(key))(jax.random.key(3))
     assert np.asarray(ours[1].done).sum() >= 3  # starts afresh are among them
     assert_same(ours, theirs)
+
+
+# Of extras that generate levels, and of ours those with large states or with worlds drawn anew.
+LARGE = [
+    "craftax/Craftax-Classic-Symbolic-v1",
+    "jumanji/Maze-v0",
+    "jumanji/Snake-v1",
+    "navix/Navix-DoorKey-8x8-v0",
+    "navix/Navix-FourRooms-v0",
+    "pgx/2048",
+    "xminigrid/MiniGrid-DoorKey-8x8",
+    "Breakout-MinAtar",
+    "Pong-misc",
+    "Seaquest-MinAtar",
+    "world/garnet",
+    "CartPole-v1 family",
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypatch):
+    """Temporary memory of 64 environments x 64 steps, beside the transitions that are returned.
+
+    What is computed early may take `MOST_BYTES`: a small rollout needs a few kilobytes in a plain scan.
+    """
+    package = name.split("/")[0]
+    if package in ("craftax", "jumanji", "navix", "pgx", "xminigrid"):
+        pytest.importorskip(package)
+    drawn = {"length": envs.families.uniform(0.3, 1.0)}
+    env = envs.family("CartPole-v1", **drawn) if name.endswith("family") else envs.make(name)
+    many = rollouts.vectorize(env, 64)
+
+    def policy(memory, key, obs, first, mask):
+        del obs, first, mask
+        return memory, jax.vmap(lambda k: spaces.sample(env.action_space, k))(jax.random.split(key, 64)), {}
+
+    def temporary(scan):
+        monkeypatch.setattr(rollouts.hoist, "scan", scan)
+        play = jax.jit(lambda key, *start: rollouts.rollout(many, policy, key, *start, (), 64))
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        compiled = play.lower(key, *jax.eval_shape(many.reset, key)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    ours, theirs = (temporary(scan) for scan in (hoist.scan, jax.lax.scan))
+    print(f"{name}: {ours / 1e6:.2f} MB, in a plain scan {theirs / 1e6:.2f} MB")
+    assert ours <= 1.5 * theirs + hoist.MOST_BYTES

@@ -1,5 +1,6 @@
 """Rows on disk: what is written comes back, whatever was torn in between."""
 
+import codecs
 import errno
 import json
 import math
@@ -7,7 +8,7 @@ import os
 
 import pytest
 
-from jaxrl import logger
+from jaxrl import files, logger
 
 
 def row(done, **values):
@@ -88,6 +89,79 @@ def test_a_file_torn_at_every_byte(tmp_path):
         assert logger.read_jsonl(path) == rows[: sum(end <= length for end in ends)]
 
 
+ROWS = [row(done, a=[done / 4]) for done in (1, 2, 3, 4)]
+LINES = [(json.dumps(one) + "\n").encode() for one in ROWS]
+
+
+@pytest.mark.parametrize(
+    "second, why",
+    [
+        (LINES[1].replace(b"0.5", b"0.\xff"), "byte 45 is not UTF-8"),
+        (LINES[1].replace(b"0.5", b"0.\x00"), "it is not valid JSON"),
+        (LINES[1][:10] + b"\n", "it is not valid JSON"),
+        (LINES[1][:10], "it is not valid JSON"),  # and so the next one is damaged as well
+        (b"\n", "it is empty"),
+        (b"[1, 2]\n", "not a JSON object with"),
+        (b"[" * 100_000 + b"\n", "it is not valid JSON"),
+        (b'{"timesteps": 4}\n', "not a JSON object with"),
+        (b'{"num_updates": true}\n', "not a JSON object with"),
+        (LINES[0], "it repeats the row of update 1"),
+    ],
+)
+def test_damage_is_reported_and_the_rows_after_it_are_kept(tmp_path, caplog, second, why):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(LINES[0] + second + LINES[2] + LINES[3])
+    damaged = path.read_bytes()
+    kept = [ROWS[0], *(ROWS[2:] if second.endswith(b"\n") else ROWS[3:])]
+    rows, damage = logger.read_rows(path)
+    assert rows == kept and len(damage) == 1
+    assert f"{path}, line 2 is damaged and left out: " in damage[0] and why in damage[0]
+    assert logger.read_jsonl(path) == kept and logger.read_jsonl(path) == kept
+    assert [record.getMessage() for record in caplog.records] == damage  # once
+    sink = logger.jsonl(path, keep_updates=3)
+    sink.write(row(4, a=[-1.0]))
+    sink.close()
+    assert logger.read_jsonl(path) == [*[one for one in kept if one["num_updates"] <= 3], row(4, a=[-1.0])]
+    assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # nothing is lost
+
+
+def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path, caplog):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(codecs.BOM_UTF8 + b"".join(LINES).replace(b"\n", b"\r\n"))
+    assert logger.read_jsonl(path) == ROWS and not caplog.records
+    logger.jsonl(path, keep_updates=2).close()
+    assert path.read_bytes() == b"".join(LINES[:2]) and os.listdir(tmp_path) == ["rows.jsonl"]
+
+
+def test_a_torn_last_line_is_no_damage(tmp_path, caplog):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(LINES[0] + LINES[1][:10])
+    assert logger.read_rows(path) == (ROWS[:1], [])
+    logger.jsonl(path, keep_updates=5).close()
+    assert not caplog.records and os.listdir(tmp_path) == ["rows.jsonl"]
+
+
+def test_much_damage_is_summed_up(tmp_path, caplog):
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(LINES[0] + 20 * b"?\n" + LINES[1])
+    assert logger.read_jsonl(path) == ROWS[:2]
+    assert len(caplog.records) == logger.MOST_WARNINGS + 1
+    assert "15 more damaged lines" in caplog.records[-1].getMessage()
+
+
+def test_rows_are_never_written_through_a_symbolic_link(tmp_path):
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    for name in ("metrics.jsonl", "metrics.tmp", "metrics.jsonl.tmp", f".metrics.jsonl.{os.getpid()}.tmp"):
+        (run / name).symlink_to(outside)
+    sink = logger.jsonl(run / "metrics.jsonl")
+    sink.write(ROWS[0])
+    sink.close()
+    assert outside.read_text() == "mine" and logger.read_jsonl(run / "metrics.jsonl") == ROWS[:1]
+
+
 def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     path = tmp_path / "rows.jsonl"
     sink = logger.jsonl(path)
@@ -95,7 +169,7 @@ def test_a_full_disk_names_the_file(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(logger.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError) as caught:
         sink.write(row(1))
     assert caught.value.filename == str(path)

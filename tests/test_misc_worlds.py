@@ -1,7 +1,5 @@
 """The maze, Four Rooms and Pong against slow second opinions, in NumPy and Python from their rules."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,9 +11,7 @@ from jaxrl.envs.check import check_env
 from jaxrl.envs.misc import ENTRIES, deceptive_maze, four_rooms, pong
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 
-TRANSITIONS = 100_000
-KEY = jax.random.key(0)
-EVERY = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
+RESETS = 20_000
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -41,28 +37,27 @@ def slid(x, y, dx, dy):
     return x, y
 
 
-def test_transitions_of_the_deceptive_maze():
+def test_transitions_of_the_deceptive_maze(transitions):
     env = deceptive_maze.make(speed=0.3, bonus=2.0)
-    state_key, action_key = jax.random.split(KEY)
-    pos = jax.random.uniform(state_key, (TRANSITIONS, 2), minval=-1.0, maxval=1.0)
-    action = jax.random.uniform(action_key, (TRANSITIONS, 2), minval=-1.5, maxval=1.5)
-    step = jax.jit(jax.vmap(lambda pos, action: env.step(KEY, deceptive_maze.State(pos), action)))
+    state_key, action_key = jax.random.split(jax.random.key(0))
+    pos = jax.random.uniform(state_key, (transitions, 2), minval=-1.0, maxval=1.0)
+    action = jax.random.uniform(action_key, (transitions, 2), minval=-1.5, maxval=1.5)
+    step = jax.jit(
+        jax.vmap(lambda pos, action: env.step(jax.random.key(0), deceptive_maze.State(pos), action))
+    )
     state, then = jax.tree.map(np.asarray, step(pos, action))
     pos, action = np.asarray(pos, np.float64), np.asarray(action, np.float64)
-    largest, stopped, ended = 0.0, 0, 0
-    for i in range(TRANSITIONS):
-        by = np.clip(action[i], -1, 1) * 0.3
-        expected = slid(*pos[i].tolist(), *by.tolist())
-        stopped += abs(expected[0] - pos[i][0] - by[0]) + abs(expected[1] - pos[i][1] - by[1]) > 1e-6
-        far = [math.dist(place, (0.0, 0.8)) for place in (pos[i], expected)]
-        reached = far[1] < 0.15
-        ended += reached
-        reward = far[0] - far[1] + 2.0 * reached
-        largest = max(largest, *np.abs(state.pos[i] - expected), abs(then.reward[i] - reward))
-        assert then.terminated[i] == reached
-    assert largest < 1e-5 and stopped > 10_000 and ended > 500
+    by = np.clip(action, -1, 1) * 0.3
+    expected = np.array([slid(*here, *move) for here, move in zip(pos.tolist(), by.tolist())])
+    stopped = np.abs(expected - pos - by).sum(axis=1) > 1e-6
+    before, after = (np.hypot(place[:, 0], place[:, 1] - 0.8) for place in (pos, expected))  # to the goal
+    reached = after < 0.15
+    reward = before - after + 2.0 * reached
+    largest = max(np.abs(state.pos - expected).max(), np.abs(then.reward - reward).max())
+    np.testing.assert_array_equal(then.terminated, reached)
+    assert largest < 1e-5 and stopped.mean() > 0.1 and reached.mean() > 0.005
     np.testing.assert_array_equal(then.obs, state.pos)
-    record("DeceptiveMaze-misc", "a slow step in Python", TRANSITIONS, largest, "anywhere between the walls")
+    record("DeceptiveMaze-misc", "a slow step in Python", transitions, largest, "anywhere between the walls")
 
 
 def test_the_reward_of_the_maze_deceives():
@@ -72,7 +67,7 @@ def test_the_reward_of_the_maze_deceives():
     @jax.jit
     def walked(key, actions):
         def step(state, action):
-            state, then = env.step(KEY, state, action)
+            state, then = env.step(jax.random.key(0), state, action)
             return state, (then.info["episode_return"], then.terminated)
 
         return jax.lax.scan(step, env.reset(key)[0], actions)[1]
@@ -166,18 +161,19 @@ def test_every_step_and_every_distance():
 
 
 def test_a_step_fails_as_often_as_it_should():
+    every = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
+    turned = jax.jit(four_rooms.turned)
     for fail_prob in (0.0, 1 / 3, 0.6, 1.0):
         for action in range(4):
-            way = jax.jit(four_rooms.turned)(EVERY, action, jnp.float32(fail_prob))
-            share = np.bincount(way, minlength=4) / len(EVERY)
+            way = turned(every, action, jnp.float32(fail_prob))
+            share = np.bincount(way, minlength=4) / len(every)
             expected = np.full(4, fail_prob / 3)
             expected[action] = 1 - fail_prob
             np.testing.assert_allclose(share, expected, atol=2**-22)
 
 
-def test_transitions_of_four_rooms():
+def test_transitions_of_four_rooms(transitions):
     env = four_rooms.make(resample_init_pos=True, resample_goal_pos=True)
-    see = four_rooms.make(use_visual_obs=True)
 
     @jax.jit
     @jax.vmap
@@ -187,39 +183,51 @@ def test_transitions_of_four_rooms():
         action = jax.random.randint(action_key, (), 0, 4)
         return state, action, four_rooms.draw(step_key), env.step(step_key, state, action)
 
-    state, action, u, (new, then) = jax.tree.map(np.asarray, go(jax.random.split(KEY, TRANSITIONS)))
-    moved = np.zeros(4)
-    for i in range(TRANSITIONS):
-        cell, goal = tuple(state.pos[i].tolist()), tuple(state.goal[i].tolist())
-        assert cell in FREE and goal in FREE and cell != goal
-        # Failures lead in the order of the other directions, counted up from the action.
-        failed = next((k for k in (3, 2, 1) if u[i, 0] < (4 - k) / 9), 0)
-        cell = walk(cell, (action[i] + failed) % 4)
-        moved[failed] += 1
-        assert tuple(new.pos[i].tolist()) == cell and tuple(new.goal[i].tolist()) == goal
-        assert then.obs[i].tolist() == [*cell, *goal]
-        assert then.terminated[i] == then.reward[i] == (cell == goal)
-    assert stats.chisquare(moved, np.array([6, 1, 1, 1]) / 9 * TRANSITIONS).pvalue > 1e-4
+    state, action, u, (new, then) = jax.tree.map(
+        np.asarray, go(jax.random.split(jax.random.key(0), transitions))
+    )
+    table, free = np.zeros((13, 13, 4, 2), int), np.zeros((13, 13), bool)
+    for cell in FREE:
+        free[cell] = True
+        table[cell] = [walk(cell, direction) for direction in range(4)]
+    assert free[tuple(state.pos.T)].all() and free[tuple(state.goal.T)].all()
+    assert (state.pos != state.goal).any(axis=1).all()
+    # Failures lead in the order of the other directions, counted up from the action.
+    failed = sum((u[:, 0] < k / 9).astype(int) for k in (1, 2, 3))
+    expected = table[(*state.pos.T, (action + failed) % 4)]
+    reached = (expected == state.goal).all(axis=1)
+    np.testing.assert_array_equal(new.pos, expected)
+    np.testing.assert_array_equal(new.goal, state.goal)
+    np.testing.assert_array_equal(then.obs, np.concatenate([expected, state.goal], axis=1))
+    np.testing.assert_array_equal(then.terminated, reached)
+    np.testing.assert_array_equal(then.reward, reached)
+    moved = np.bincount(failed, minlength=4)
+    assert stats.chisquare(moved, np.array([6, 1, 1, 1]) / 9 * transitions).pvalue > 1e-4
     assert then.obs.dtype == np.float32
-    record("FourRooms-misc", "a table in NumPy", TRANSITIONS, 0.0, "start, goal and action drawn")
+    record("FourRooms-misc", "a table in NumPy", transitions, 0.0, "start, goal and action drawn")
 
-    obs = jax.jit(jax.vmap(see.step))(
-        jax.random.split(KEY, 1000), jax.tree.map(lambda x: x[:1000], state), action[:1000]
-    )[0]
-    pictures, obs = jax.tree.map(np.asarray, (jax.jit(jax.vmap(four_rooms.planes))(obs), obs))
-    for i in range(1000):
-        expected = np.zeros((13, 13, 3), bool)
-        agent, goal = tuple(obs.pos[i].tolist()), tuple(obs.goal[i].tolist())
-        for cell in np.ndindex(13, 13):
-            expected[cell] = cell not in FREE, cell == agent, cell == goal
-        np.testing.assert_array_equal(pictures[i], expected)
+
+def test_pictures_of_four_rooms():
+    env = four_rooms.make(resample_init_pos=True, resample_goal_pos=True, use_visual_obs=True)
+    reset_key, step_key = jax.random.split(jax.random.key(0))
+    state, first = jax.jit(jax.vmap(env.reset))(jax.random.split(reset_key, 500))
+    actions = jnp.arange(500) % 4
+    new, then = jax.jit(jax.vmap(env.step))(jax.random.split(step_key, 500), state, actions)
+    for seen, timestep in ((state, first), (new, then)):
+        pictures = np.asarray(jax.jit(jax.vmap(four_rooms.planes))(seen))
+        expected = np.zeros((500, 13, 13, 3), bool)
+        expected[..., 0] = [[(r, c) not in FREE for c in range(13)] for r in range(13)]
+        for channel, cell in ((1, seen.pos), (2, seen.goal)):
+            expected[(np.arange(500), *np.asarray(cell).T, channel)] = True
+        np.testing.assert_array_equal(pictures, expected)
+        np.testing.assert_array_equal(timestep.obs, pictures)
 
 
 @pytest.mark.parametrize("resample_init", [False, True])
 @pytest.mark.parametrize("resample_goal", [False, True])
 def test_resets_of_four_rooms(resample_init, resample_goal):
     env = four_rooms.make(resample_init_pos=resample_init, resample_goal_pos=resample_goal)
-    state, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, TRANSITIONS))
+    state, _ = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), RESETS))
     pos, goal = (np.asarray(x) @ [13, 1] for x in (state.pos, state.goal))
     assert (pos != goal).all()
     if not resample_init:
@@ -234,12 +242,12 @@ def test_resets_of_four_rooms(resample_init, resample_goal):
     if resample_init and resample_goal:
         quarter = lambda cell: 2 * (cell // 13 > 6) + (cell % 13 > 6)  # noqa: E731
         together = stats.contingency.crosstab(quarter(pos), quarter(goal)).count
-        assert together.min() > TRANSITIONS / 16 / 2
+        assert together.min() > RESETS / 16 / 2
 
 
 def test_fixed_cells_and_mistakes_of_four_rooms():
     env = four_rooms.make(pos_fixed=(1, 1), goal_fixed=[11, 11], fail_prob=0.0)
-    _, timestep = env.reset(KEY)
+    _, timestep = env.reset(jax.random.key(0))
     assert timestep.obs.tolist() == [1, 1, 11, 11]
     for arguments, message in (
         ({"pos_fixed": (0, 0)}, r"pos_fixed must be the row and column of a free cell, not \(0, 0\)"),
@@ -320,13 +328,13 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", SIZES)
-def test_transitions_of_pong(name):
-    """Half from games of a middling player, half from states drawn anywhere."""
+def test_transitions_of_pong(name, transitions):
+    """Half from games of a mediocre player, half from states drawn anywhere."""
     options, slow_options = SIZES[name]
     env = pong.make(**options)
     rows, columns, _ = env.observation_space.shape
     half, top = slow_options.get("half", 2), slow_options.get("ball_max", 3)
-    number = TRANSITIONS // 2 if name == "default" else TRANSITIONS // 10
+    number = transitions // 2
 
     def anywhere(key):
         low = jnp.array([half, half, 0, 2, 0, 0, -top, 0])
@@ -343,8 +351,8 @@ def test_transitions_of_pong(name):
         action = jnp.where(jax.random.uniform(wild) < 0.4, other, jnp.where(chase == 2, 1, chase * 2))
         new, then = env.step(key, state, action)
         fresh, _ = env.reset(reset_key)
-        told = state, action, new, then.replace(obs=(), next_obs=())
-        return jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), fresh, new), told
+        moved = state, action, new, then.replace(obs=(), next_obs=())
+        return jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), fresh, new), moved
 
     @jax.jit
     def collect(key):
@@ -358,29 +366,30 @@ def test_transitions_of_pong(name):
         drawn = states, actions, new, then.replace(obs=(), next_obs=())
         return jax.tree.map(lambda a, b: jnp.concatenate([a.reshape(-1), b]), played, drawn)
 
-    states, action, new, then = jax.tree.map(np.asarray, collect(KEY))
+    states, action, new, then = jax.tree.map(np.asarray, collect(jax.random.key(0)))
     before, after = ({k: v.tolist() for k, v in vars(s).items()} for s in (states, new))
     field = pong.Field(rows, columns, half)
     shown = np.asarray(
         jax.jit(jax.vmap(lambda s: pong.observe(field, s)))(jax.tree.map(lambda x: x[-500:], new))
     )
-    points = {-1.0: 0, 0.0: 0, 1.0: 0}
-    for i in range(2 * number):
-        expected, reward = slow_pong({k: v[i] for k, v in before.items()}, int(action[i]), **slow_options)
-        ours = {k: v[i] for k, v in after.items()}
-        assert ours == expected, (i, before)
-        assert then.reward[i] == reward and then.terminated[i] == (reward != 0)
-        points[reward] += 1
-        if i >= 2 * number - 500:
-            np.testing.assert_array_equal(shown[i - 2 * number], picture(expected, rows, columns, half))
-    assert min(points.values()) > 20
+    rewards = []
+    for i, chosen in enumerate(action.tolist()):
+        here = {k: v[i] for k, v in before.items()}
+        expected, reward = slow_pong(here, chosen, **slow_options)
+        assert {k: v[i] for k, v in after.items()} == expected, (i, here, chosen)
+        rewards.append(reward)
+        if i >= transitions - 500:
+            np.testing.assert_array_equal(shown[i - transitions], picture(expected, rows, columns, half))
+    np.testing.assert_array_equal(then.reward, rewards)
+    np.testing.assert_array_equal(then.terminated, np.array(rewards) != 0)
+    assert min(rewards.count(points) for points in (-1.0, 0.0, 1.0)) > transitions // 5_000
     label = "Pong-misc" + f" ({name} sizes)" * (name != "default")
-    record(label, "a slow step in Python", 2 * number, 0.0, "games and states drawn anywhere")
+    record(label, "a slow step in Python", transitions, 0.0, "games and states drawn anywhere")
 
 
 def test_serves_of_pong():
     env = pong.make()
-    state, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(KEY, 20_000))
+    state, timestep = jax.jit(jax.vmap(env.reset))(jax.random.split(jax.random.key(0), RESETS))
     assert (state.column == 20).all() and (state.paddle == 15).all() and (state.opponent == 15).all()
     course = np.asarray(state.row_speed + 1 + 3 * (state.column_speed > 0))
     together = np.bincount(np.asarray(state.row) * 6 + course, minlength=180)
@@ -391,10 +400,10 @@ def test_serves_of_pong():
 def test_the_ball_stays_on_the_field_and_both_borders_reflect_it():
     """In gymnax's Pong the ball leaves through the upper border."""
     env = pong.make(ball_max_y_speed=3)
-    state, _ = env.reset(KEY)
+    state, _ = env.reset(jax.random.key(0))
     for row, speed, then_row, then_speed in ((1, -3, 2, 3), (28, 3, 27, -3), (0, -1, 1, 1), (29, 1, 28, -1)):
         here = state.replace(row=jnp.int32(row), row_speed=jnp.int32(speed))
-        new, _ = env.step(KEY, here, jnp.int32(0))
+        new, _ = env.step(jax.random.key(0), here, jnp.int32(0))
         assert (new.row, new.row_speed) == (then_row, then_speed)
 
 
@@ -407,9 +416,9 @@ def test_who_aims_wins_and_who_stands_still_loses():
             fresh, _ = env.reset(key)
             return jax.tree.map(lambda a, b: jnp.where(then.terminated, a, b), fresh, new), then.reward
 
-        start, _ = env.reset(KEY)
+        start, _ = env.reset(jax.random.key(0))
         reward = jax.jit(jax.vmap(lambda k: jax.lax.scan(step, start, jax.random.split(k, 1000))[1]))(
-            jax.random.split(KEY, 64)
+            jax.random.split(jax.random.key(0), 64)
         )
         return (reward > 0).sum(), (reward < 0).sum()
 
@@ -445,7 +454,7 @@ def test_mistakes_in_pong_are_told_in_one_sentence(arguments, message):
 def test_speeds_may_be_traced_but_sizes_may_not():
     def first(**options):
         env = pong.make(**options)
-        return env.reset(KEY)[0].column_speed
+        return env.reset(jax.random.key(0))[0].column_speed
 
     assert abs(jax.jit(lambda speed: first(ball_x_speed=speed))(2)) == 2
     with pytest.raises(ValueError, match="width shapes the program and cannot be traced"):

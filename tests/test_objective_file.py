@@ -11,7 +11,6 @@ from conftest import curve, said_by
 from jaxrl import objective_file, objectives
 from jaxrl.experiments import runs
 
-pytestmark = pytest.mark.usefixtures("cache")
 SIZES = "--config.num-envs 2 --config.num-steps 8 --config.hidden-sizes 4 --intervals 2 --eval-episodes 1"
 WEIGHTS = {
     name: objectives.random_drift(jax.random.key(3), name == "ta_lpo", width=5) for name in ("lpo", "ta_lpo")

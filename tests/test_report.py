@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import said_by
 
-from jaxrl.experiments import runs, statistics, sweep
+from jaxrl.experiments import reference, runs, statistics, sweep
 from jaxrl.experiments.report import compare, data, figures, page, sections, trials
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -319,12 +319,12 @@ def test_trials_that_cannot_be_told_apart_are_counted():
     )
 
 
-def test_the_dead_are_listed_and_counted_out():
+def test_agents_that_diverged_are_listed_and_count_as_the_worst():
     swept = source([record([1.0, 2.0, 3.0], trial=4), record([9.0, 9.0, 2.0], died=[0, 1], trial=5)])
-    assert compare.seeds_of(swept.trials[1]) == {2: 2.0}
+    assert compare.seeds_of(compare.scored(swept).trials[1]) == {0: 1.0, 1: 1.0, 2: 2.0}
     text = text_of(html_of(swept))
-    assert "2 agents died" in text and "5 0 (by step 64) and 1 (by step 64)" in text
-    assert "Dead agents" not in text_of(html_of(source([record([1.0, 2.0])])))
+    assert "2 agents diverged" in text and "5 0 (by step 64) and 1 (by step 64)" in text
+    assert "Diverged agents" not in text_of(html_of(source([record([1.0, 2.0])])))
 
 
 def test_what_matters_is_found():
@@ -341,16 +341,15 @@ def test_what_matters_is_found():
     assert trials.noise_share(swept) == pytest.approx(noise / np.var(scores))
 
 
-def test_dead_trials_count_as_the_worst_and_early_ones_not_at_all():
+def test_trials_that_diverged_count_as_the_worst_and_early_ones_not_at_all():
     swept = a_sweep(24)
     sick = record([None] * 8, trial=99, values=swept.trials[0]["values"])
     early = record([0.0] * 8, trial=98, steps=100, values=swept.trials[0]["values"])
-    more = swept._replace(trials=[*swept.trials, early, sick])
+    more = compare.scored(swept._replace(trials=[*swept.trials, early, sick]))
     assert len(trials.comparable(more)) == 25
     scores = trials.filled_scores(trials.comparable(more))
-    assert scores[-1] == min(scores[:-1]) > 0
-    text = text_of(html_of(more))
-    assert "over 25 trials" in text and "count as the worst that was seen" in text
+    assert scores[-1] == 0 < min(scores[:-1])  # the worst of all agents, also of those of other lengths
+    assert "over 25 trials" in text_of(html_of(more))
 
 
 def test_too_few_trials_say_nothing_of_what_matters():
@@ -520,7 +519,7 @@ def test_a_method_is_what_was_typed():
     assert compare.environment(source([record([1.0])], env={"length": 0.7})) == "CartPole-v1 (length 0.7)"
 
 
-def two_methods(shift, first_seed=0, environments=("A", "B"), seeds=8):
+def two_methods(shift, first_seed=0, environments=("CartPole-v1", "Acrobot-v1"), seeds=8):
     generator = np.random.default_rng(0)
     made = []
     for name in environments:
@@ -556,11 +555,11 @@ def test_other_seeds_are_no_pairs():
     assert "2 × 8, paired" in text_of(html_of(*two_methods(30.0)))
 
 
-def test_a_dead_agent_takes_its_pair_with_it():
+def test_an_agent_that_diverged_is_the_worst_of_its_pair():
     x, y = record([1.0, 2.0, 3.0, 4.0]), record([5.0, 5.0, 5.0, 9.0], died=[3])
     found = compare.entries([source([x]), source([y], words=["--hp.gamma", "1"])])
     (pair,) = compare.pairs(found, {"CartPole-v1": (0.0, 1.0)})
-    assert pair.paired and pair.seeds == 3 and pair.difference.value == 5 - 2
+    assert pair.paired and pair.seeds == 4 and pair.difference.value == 5 - 2.5  # of 5, 5, 5 and 1
 
 
 def test_too_few_seeds_to_tell_are_told():
@@ -580,19 +579,21 @@ def test_more_comparisons_need_more():
     assert same.p == pytest.approx(min(1, 3 * alone.p)) and len(among) == 3
 
 
-def test_returns_are_normalised_by_what_is_shown_or_given():
+def test_returns_are_normalised_by_references_or_what_is_given():
     sources = [
         source([record([0.0, 10.0])], environment="A"),
-        source([record([-500.0, -100.0])], environment="B"),
+        source([record([23.184, 500.0])], environment="CartPole-v1"),
     ]
     found = compare.entries(sources)
-    shown = compare.ranges(found, {})
-    assert shown == {"A": (0.0, 10.0), "B": (-500.0, -100.0)}
+    known = reference.ranges()["CartPole-v1"]
+    assert compare.ranges(found, {}) == {"CartPole-v1": known}
     given = compare.ranges(found, {"A": (0.0, 20.0)})
     np.testing.assert_allclose(compare.normalised(found[0], given), [0, 0.5])
-    assert "A 0 to 10; B −500 to −100" in text_of(html_of(*sources))
-    assert "A 0 to 20; B −500 to −100" in text_of(html_of(*sources, A=(0.0, 20.0)))
-    with pytest.raises(ValueError, match="only A, B"):
+    np.testing.assert_allclose(compare.normalised(found[1], given), [0, 1], atol=1e-3)
+    text = text_of(html_of(*sources))
+    assert "CartPole-v1 23.18 to 500" in text and "left out of what is put together: A." in text
+    assert "A 0 to 20; CartPole-v1 23.18 to 500" in text_of(html_of(*sources, A=(0.0, 20.0)))
+    with pytest.raises(ValueError, match="only A, CartPole-v1"):
         compare.ranges(found, {"C": (0.0, 1.0)})
 
 
@@ -692,9 +693,6 @@ def test_numbers_are_written_for_people(value, text):
 # --- folders --------------------------------------------------------------------------------------
 
 
-pytestmark = pytest.mark.usefixtures("cache")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A sweep, one of whose trials dies, and a run."""
@@ -743,7 +741,7 @@ def test_data_makes_the_same_page(trained, tmp_path):
     assert str(trained) not in written and str(trained) not in html and str(Path.home()) not in written
     assert "--out sweep" in text_of(html)
     text = text_of(html)
-    assert "(max_steps 50)" in text and "Dead agents" in text and "1e30" in text
+    assert "(max_steps 50)" in text and "Diverged agents" in text and "1e30" in text
 
 
 def test_a_page_lies_in_the_first_folder(trained):

@@ -272,3 +272,11 @@ def test_starts_from_a_pool_are_distributed_as_resets(name):
 def test_an_unknown_way_is_named():
     with pytest.raises(ValueError, match="resets 'pol' is not known: take 'fresh', 'pool', 'optimistic'"):
         envs.make("CartPole-v1", resets="pol")
+
+
+def test_levels_are_not_generated_for_every_lane_in_every_step_by_default():
+    """64 of Craftax's for 64 steps at once took 1.5 GB."""
+    packages = ("craftax", "jumanji", "navix", "xminigrid")
+    generated = [name for name in envs.names() if name.split("/")[0] in packages]
+    assert len(generated) > 50
+    assert {envs.REGISTRY[name].resets for name in generated} == {"optimistic"}

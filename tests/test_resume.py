@@ -198,8 +198,11 @@ def test_kill(processes, whole, tmp_path):
 
 
 @pytest.mark.slow
-def test_kill_twenty_times(processes, tmp_path):
-    whole = processes.train_whole(processes.folder / "long", LONG)
-    moments = kill_again_and_again(processes, whole, tmp_path / "run", LONG, num_kills=20, seed=1)
+@pytest.mark.parametrize("name", ["run", "a [b]"])  # the array store takes the second for a pattern
+def test_kill_twenty_times(processes, tmp_path, name):
+    whole = processes.folder / "long"
+    if not whole.exists():
+        processes.train_whole(whole, LONG)
+    moments = kill_again_and_again(processes, whole, tmp_path / name, LONG, num_kills=20, seed=1)
     assert any(left for _, _, left in moments)  # one of them hit a save
     assert len({latest for _, latest, _ in moments}) > 5

@@ -352,7 +352,7 @@ def test_agents_under_search_are_the_agents_without():
     assert kinds[0] == kinds[1]
 
 
-# --- who is dead ----------------------------------------------------------------------------------
+# --- which agents diverged -------------------------------------------------------------------------
 
 
 def test_the_step_of_a_death_is_known():

@@ -17,7 +17,7 @@ from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import cli, reporters, runs, trainer
 from jaxrl.policies import NetworkConfig
 
-ALGO = SimpleNamespace(steps_per_update=32)
+ALGO = SimpleNamespace(steps_per_update=32, warmup_steps=0)
 CONFIG = ppo.Config(
     num_envs=4, num_steps=8, num_epochs=1, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
 )
@@ -79,7 +79,8 @@ def test_scores():
     assert trainer.score_of({"evaluation/return": [1.0, 3.0], "episode/return": [9.0, 9.0]}) == 2.0
     assert trainer.score_of({"episode/return": [1.0, 2.0]}) == 1.5
     assert math.isnan(trainer.score_of({"episode/return": [math.nan, 2.0]}))
-    assert trainer.score_of({"episode/return": [math.nan, 2.0, 4.0]}) == 3.0
+    # An agent without a return counts as the worst.
+    assert trainer.score_of({"episode/return": [math.nan, 2.0, 5.0]}) == 3.0
     assert math.isnan(trainer.score_of({}))
 
 

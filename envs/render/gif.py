@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxrl import files
 from jaxrl.envs.render.paper import INK, LINE, PAPER
 
 
@@ -60,7 +61,7 @@ def write_gif(
         data = _gif(frames, fps, stride)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+    files.replace(path, data)
 
 
 def _gif(frames, fps, stride):

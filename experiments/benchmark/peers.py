@@ -133,7 +133,7 @@ def python_for(name: str, contender: Contender, folder: Path | None, say: Callab
     try:
         shutil.rmtree(home, ignore_errors=True)
         home.parent.mkdir(parents=True, exist_ok=True)
-        _run([sys.executable, "-m", "venv", str(home)])
+        _run([sys.executable, "-P", "-m", "venv", str(home)])
         _install(python, contender.requirements)
         kept.write_text(wanted)  # last: its presence says that all went well
     except BaseException as error:
@@ -159,7 +159,7 @@ def _as_text(requirements: tuple[tuple[str, ...], ...]) -> str:
 
 
 def _install(python: Path, alternatives: tuple[tuple[str, ...], ...]) -> None:
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [str(python), "-P", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     for number, requirements in enumerate(alternatives, 1):
         try:
             return _run([*pip, *requirements])

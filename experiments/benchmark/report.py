@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from jaxrl.experiments import plot
 from jaxrl.experiments.benchmark.driver import Outcome
 
 # Okabe and Ito's palette: ours stands out, whoever else takes part is grey.
@@ -224,7 +225,7 @@ def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
     unit = "seconds, less is better" if seconds else "environment steps per second, more is better"
     panels[-1].set_xlabel(unit + (" (logarithmic)" if logarithmic else ""), fontsize=9)
     canvas.suptitle(title, x=0.01, ha="left", fontsize=10)
-    canvas.savefig(path)
+    plot.save(canvas, path)
 
 
 def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:

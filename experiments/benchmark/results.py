@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from jaxrl import files
 from jaxrl.experiments.benchmark import against, report
 
 
@@ -46,8 +47,8 @@ def write(out: Path, suite: str, results, facts: dict[str, Any], settings, secon
     notes += report.stages(results)
     if any(row.returns for row in found):
         notes += ["return: of fresh agents that act by draws, median (least to most) over their seeds"]
-    (out / "result.json").write_text(report.as_json(results, facts, settings))
-    (out / "table.md").write_text(f"{title}\n\n{report.markdown(found, seconds, notes)}")
+    files.replace(out / "result.json", report.as_json(results, facts, settings))
+    files.replace(out / "table.md", f"{title}\n\n{report.markdown(found, seconds, notes)}")
     report.figure(found, seconds, title, out / "figure.png")
     report.show(found, seconds, title, notes)
     print(f"results in {out}")

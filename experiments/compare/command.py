@@ -54,7 +54,6 @@ def command(argv: list[str]) -> int:
         return 0
     use_cores()
     plan = _plan(chosen, words, ["jaxrl", "compare", *argv, *words])
-    path = chosen.out or runs.default_folder(plan.specs[0], "compare-")
     programs = [(spec, folder.expected(plan, spec)) for spec in plan.specs]
     for _, its in programs:  # whatever makes no sense is told here, not after hours
         for program in its:
@@ -62,14 +61,15 @@ def command(argv: list[str]) -> int:
     agents = sum(program.spec.agents for _, its in programs for program in its)
     count = sum(len(its) for _, its in programs)
     what = f"{len(plan.objectives)} objectives in {len(plan.specs)} environment(s)"
-    print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
-    if chosen.estimate or chosen.dry_run:
-        _estimate(programs, chosen.compile_cache)
-    if chosen.dry_run:
-        print("nothing trained, nothing written")
-        return 0
-    folder.create(path, plan)
-    return carry_on(path)
+    with cli.new_folder(chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run) as path:
+        print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
+        if chosen.estimate or chosen.dry_run:
+            _estimate(programs, chosen.compile_cache)
+        if chosen.dry_run:
+            print("nothing trained, nothing written")
+            return 0
+        folder.create(path, plan)
+        return carry_on(path)
 
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:

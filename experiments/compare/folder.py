@@ -9,12 +9,12 @@ comparison/
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl.experiments import runs
+from jaxrl import files
+from jaxrl.experiments import diverged, folders, runs
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.compare import methods, table
 
@@ -69,7 +69,7 @@ def best_of(plan: Plan, path: Path, spec: runs.Spec) -> dict[str, dict[str, Any]
     if not found:
         return {name: {"values": preset(spec, name), "trials": []} for name in plan.tuned}
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for one in found:
+    for one in diverged.with_scores(found):
         by_name.setdefault(one["objective"], []).append(one)
     return {name: {**methods.best_of(trials), "trials": trials} for name, trials in by_name.items()}
 
@@ -96,24 +96,31 @@ def expected(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
 
 def create(path: Path, plan: Plan) -> None:
     """Writes `comparison.json`. Raises ValueError where the folder is taken or cannot be written."""
-    if any((path / name).exists() for name in ("comparison.json", "sweep.json", "run.json")):
-        raise ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        plan = plan._replace(objectives=tuple(_kept(path, name) for name in plan.objectives))
+    with folders.new(path, "comparison.json"):
+        plan = plan._replace(objectives=tuple(_keep(path, name) for name in plan.objectives))
         told = plan._replace(specs=tuple(spec.to_json() for spec in plan.specs))._asdict()
-        sweeps.replace(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
-    except OSError as error:
-        raise ValueError(f"cannot write to {path}: {error.strerror or error}; choose another --out") from None
+        files.create(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
+
+
+def _keep(path: Path, name: str) -> str:
+    """The name of a copy of an objective's file in the folder, for the original may change; others stay."""
+    if not runs.is_file(name):
+        return name
+    file = _file_name(name)
+    if file in (*folders.MARKS, *folders.RECORDS):
+        raise ValueError(f"{name} has the name of a file of the comparison: rename it")
+    files.replace(path / file, Path(name).read_bytes())
+    return file
 
 
 def _kept(path: Path, name: str) -> str:
-    """An objective's file as a copy in the folder, for the original may change or go; other names stay."""
-    if not runs.is_file(name):
-        return name
-    copy = (path / Path(name).name).resolve()
-    shutil.copyfile(name, copy)
-    return str(copy)
+    """The path of an objective's copy, wherever the folder is now; other names stay."""
+    return str(path / _file_name(name)) if runs.is_file(name) else name
+
+
+def _file_name(name: str) -> str:
+    """The name of an objective's file, without folders; other names stay."""
+    return Path(name).name if runs.is_file(name) else name
 
 
 def read(path: Path) -> tuple[Plan, dict[str, Any]]:
@@ -122,8 +129,8 @@ def read(path: Path) -> tuple[Plan, dict[str, Any]]:
         info = json.loads((path / "comparison.json").read_text())
         held = {name: info[name] for name in Plan._fields}
         held["specs"] = tuple(map(runs.from_json, held["specs"]))
-        for name in ("objectives", "command"):
-            held[name] = tuple(held[name])
+        held["objectives"] = tuple(_kept(path, name) for name in held["objectives"])
+        held["command"] = tuple(held["command"])
         return Plan(**held), info
     except (KeyError, TypeError) as error:
         raise ValueError(
@@ -141,8 +148,9 @@ def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
     """
     if (folder / "run.json").exists():
         kept = runs.from_json(runs.read_info(folder)["spec"])
-        same = (kept.objective, kept.trials) == (program.spec.objective, program.spec.trials)
-        if not same or kept.search != program.spec.search:
+        # An earlier version wrote the paths of files here.
+        named = runs.is_file(kept.objective) or kept.objective == program.spec.objective
+        if not named or kept.trials != program.spec.trials or kept.search != program.spec.search:
             raise ValueError(
                 f"{folder} was edited, or begun by a version of jaxrl that tries other settings: begin anew "
                 "with another --out"
@@ -172,13 +180,12 @@ def write_results(path: Path) -> list[dict[str, Any]]:
             told = methods.outcomes(path / place(spec) / program.folder, program)
             for one, what in zip(program.methods, told):
                 kept = {"per_seed": what["per_seed"], "died": what["died"]}
-                lines.append(
-                    {"method": one.name, "objective": one.objective, "values": one.values, **ran, **kept}
-                )
+                named = {"method": one.name, "objective": _file_name(one.objective)}
+                lines.append({**named, "values": one.values, **ran, **kept})
         for name, chosen in best.items():
             for number, one in enumerate(chosen["trials"]):
                 kept = {key: one[key] for key in ("values", "score", "steps", "per_seed") if key in one}
-                tried = {"tuning": name, "trial": number, "environment": spec.environment}
+                tried = {"tuning": _file_name(name), "trial": number, "environment": spec.environment}
                 lines.append({**tried, "first_seed": spec.seed - plan.tune_seeds, **kept})
-    sweeps.replace(path / "results.jsonl", "".join(table.line(one) for one in lines))
+    files.replace(path / "results.jsonl", "".join(table.line(one) for one in lines))
     return lines

@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl import fields
 from jaxrl.experiments import runs
 from jaxrl.experiments import sweep as sweeps
+from jaxrl.types import Objective
 
 BASELINE = "ppo"
 SEARCHES = ("sobol", "random", "asha")
@@ -53,7 +54,7 @@ class Method(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A run that trains methods, its trials, in this order."""
+    """A run that trains methods, its trials, in this order; of a search one that stands for its objective."""
 
     folder: str
     spec: runs.Spec
@@ -124,7 +125,8 @@ def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: boo
             found = axes(spec, name)
             drawn = shares(spec, name, found, kind, trials)
             groups.append(sweeps.searched(kind, found, drawn, own, options).spec)
-        return [Program(f"tune-{i}", one, ()) for i, one in enumerate(groups, 1)]
+        pairs = zip(names, groups, strict=True)
+        return [Program(f"tune-{i}", one, (Method(name, {}),)) for i, (name, one) in enumerate(pairs, 1)]
     methods = []
     for name in names:
         found = axes(spec, name)
@@ -147,14 +149,18 @@ def packed(spec: runs.Spec, methods: list[Method], folder: str, mixed: bool) -> 
 
 def with_objective(spec: runs.Spec, name: str) -> runs.Spec:
     """The same run with another objective, whose parameters are the published ones."""
-    params = runs.objective(name).params
-    return dataclasses.replace(spec, objective=name, hparams=spec.hparams.replace(objective=params))
+    return _with(spec, *runs.objective_given(name))
+
+
+def _with(spec: runs.Spec, name: str, objective: Objective) -> runs.Spec:
+    hparams = spec.hparams.replace(objective=objective.params)
+    return dataclasses.replace(spec, objective=name, hparams=hparams)
 
 
 def _together(spec: runs.Spec, names: list[str], methods: list[Method]) -> runs.Spec:
     """A run whose trials are the methods, all of objectives `names`."""
     trials = [_trial(one, names) for one in methods]
-    return dataclasses.replace(with_objective(spec, "+".join(names)), trials=tuple(trials))
+    return dataclasses.replace(_with(spec, *runs.together(names)), trials=tuple(trials))
 
 
 def _trial(method: Method, names: list[str]) -> dict[str, float]:
@@ -190,7 +196,7 @@ def reported(
 
 
 def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
-    """What came of the trials of a program, in their order: objective, values, returns by seed, score.
+    """What came of the trials of a program, in their order: objective, values, returns by seed.
 
     Of a search, who was trained for longest comes first, then the best.
     """
@@ -198,7 +204,7 @@ def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
         found = sweeps.searched_outcome(path)
         for one in found:
             named = {_name(flag): float(text) for flag, text in one["values"].items()}
-            one |= {"objective": program.spec.objective, "values": named}
+            one |= {"objective": program.methods[0].objective, "values": named}
         return found
     told = sweeps.outcome(path, program.spec)
     pairs = zip(program.methods, told, strict=True)
@@ -213,10 +219,13 @@ def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
     """The trial with the best score, of equals the first: so a preset that nothing beats stays.
 
     Raises:
-      ValueError: no trial has a score, since most of its agents died.
+      ValueError: no trial has a score, since in each at least half of the agents diverged.
     """
     known = [one for one in found if one["score"] is not None]
     if not known:
         name = found[0]["objective"]
-        raise ValueError(f"tuning {name}: in every trial most agents died; give a lower --hp.learning-rate")
+        raise ValueError(
+            f"tuning {name}: in every trial at least half of the agents diverged; give a lower "
+            "--hp.learning-rate"
+        )
     return max(known, key=lambda one: (one.get("steps", 0), one["score"]))

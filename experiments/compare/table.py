@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl import logger
+from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.statistics import (
     Estimate,
     across_tasks,
@@ -53,26 +54,33 @@ def read(path: Path) -> list[dict[str, Any]]:
 def returns(records: list[dict[str, Any]], environment: str) -> dict[str, np.ndarray]:
     """Of each method its returns `[S]` in an environment, by seed.
 
-    A return that is no number (of an agent that died) counts as the least that any agent had there: to leave
-    it out would reward a method for its failures.
+    Agents that diverged count as the worst that any agent reached there.
     """
     here = [one for one in records if one.get("environment") == environment and "method" in one]
-    held = {one["method"]: np.array(one["per_seed"], np.float64) for one in here}
-    known = np.concatenate(list(held.values()))
-    least = known[np.isfinite(known)].min(initial=math.inf)
-    if not math.isfinite(least):
+    least = diverged.worst(here)
+    if math.isnan(least):
         raise ValueError(f"no agent has a return in {environment}: train for more steps")
-    return {name: np.where(np.isfinite(values), values, least) for name, values in held.items()}
+    return {one["method"]: np.array(diverged.counted(one, least)) for one in here}
 
 
 def environments(records: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(one["environment"] for one in records if "method" in one))
 
 
-def scaled(held: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns of an environment, 0 and 1 the least and the greatest that any agent had."""
-    low, high = (end(list(held.values())) for end in (np.min, np.max))
-    return {name: (values - low) / (high - low if high > low else 1.0) for name, values in held.items()}
+def ranges(records: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
+    """Of each environment the returns that count as 0 and as 1, if there are references: see `reference`.
+
+    They hold for the environments' default parameters alone.
+    """
+    changed = any(str(word).startswith("--env.") for word in records[0]["command"])
+    known = {} if changed else reference.ranges()
+    return {place: known[place] for place in environments(records) if place in known}
+
+
+def scaled(held: dict[str, np.ndarray], ends: tuple[float, float]) -> dict[str, np.ndarray]:
+    """Returns of an environment, of which those at the `ends` become 0 and 1."""
+    low, high = ends
+    return {name: (values - low) / (high - low) for name, values in held.items()}
 
 
 def against_baseline(tasks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
@@ -120,15 +128,27 @@ def text(records: list[dict[str, Any]]) -> str:
         here = [one for one in records if one.get("environment") == place and "method" in one]
         count, first = len(here[0]["per_seed"]), here[0]["first_seed"]
         steps = f"{here[0]['steps']:,} steps, seeds {first} to {first + count - 1}"
-        parts.append(f"{place}: {steps}\n{_table(against_baseline([task]))}\n{_settings(here)}{_dead(here)}")
+        parts.append(
+            f"{place}: {steps}\n{_table(against_baseline([task]))}\n{_settings(here)}{_diverged(here)}"
+        )
     if len(places) > 1:
         known = [list(task) for task in tasks]
         if any(names != known[0] for names in known):
             raise ValueError("the environments have different methods: compare them by themselves")
-        told = f"all {len(places)} environments, returns from 0 (least of any agent in each) to 1 (greatest)"
-        parts.append(f"{told}\n{_table(against_baseline(list(map(scaled, tasks))))}")
+        parts.append(_together(dict(zip(places, tasks)), ranges(records)))
     parts.append(_notes(about, records))
     return "\n\n".join(parts)
+
+
+def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[float, float]]) -> str:
+    """The table over environments, of those that have reference returns."""
+    without = [place for place in tasks if place not in ends]
+    left = f"without reference returns, and so left out: {', '.join(without)}" if without else ""
+    if len(ends) < 2:
+        return f"all environments together: at least 2 need reference returns; {left}"
+    told = f"{len(ends)} environments together, returns from 0 (random policy) to 1 (PPO with its preset)"
+    shown = _table(against_baseline([scaled(tasks[place], ends[place]) for place in ends]))
+    return f"{told}\n{shown}" + f"\n  {left}" * bool(left)
 
 
 def _table(found: dict[str, dict[str, Any]]) -> str:
@@ -161,9 +181,9 @@ def _settings(here: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _dead(here: list[dict[str, Any]]) -> str:
+def _diverged(here: list[dict[str, Any]]) -> str:
     lines = [
-        f"\n  {one['method']}, seed {seed}: dead (no finite loss or gradient) from step {step:,}"
+        f"\n  {one['method']}, seed {seed}: diverged at step {step:,}, counts as the worst of all methods"
         for one in here
         for seed, step in one["died"].items()
     ]

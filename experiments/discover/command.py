@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrl import hosts, objective_file
+from jaxrl import files, hosts, objective_file
 from jaxrl.experiments import cli, reporters, runs
 from jaxrl.experiments.discover import evolve, judge, spec
 from jaxrl.names import lookup
@@ -90,8 +90,8 @@ def command(argv: list[str]) -> int:
         runs.enable_compile_cache()
     spec.build(made)  # what does not fit is told before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
-    path = chosen.out or runs.free_folder(f"discover-{chosen.objective}-{'-'.join(chosen.environments)}")
-    return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
+    with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{'-'.join(chosen.environments)}") as path:
+        return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
 
 
 def resume(path: Path, info: dict[str, Any]) -> int:
@@ -144,9 +144,7 @@ def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[s
     file = path / "judged.json"
     if not file.exists():
         result = about | judge.judge(made, means, made.held_out, made.transfers)
-        temporary = file.with_suffix(".tmp")
-        temporary.write_text(json.dumps(result, indent=1) + "\n")
-        temporary.replace(file)
+        files.replace(file, json.dumps(result, indent=1) + "\n")
     return json.loads(file.read_text())
 
 

@@ -169,10 +169,11 @@ def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> lis
     def scores_of(name, params):
         return score(objective_file.named(name).apply, repeated(params, 1), hps)[0]
 
-    mine = scores_of(name, objective.params)
+    each = [scores_of(name, objective.params), *(scores_of(fit.name, fit.params) for fit in fits)]
+    mine, *theirs = judge.filled(*each)
     texts = [f": mean score {mine.mean():.4f} in {count} held-out tasks"]
-    for fit in fits:
-        row = judge.row(fit.name, scores_of(fit.name, fit.params), mine)
+    for fit, its in zip(fits, theirs):
+        row = judge.row(fit.name, its, mine)
         low, high = row["interval"]
         texts.append(f", scores {row['mean']:.4f}: {row['difference']:+.4f} ({low:+.4f} to {high:+.4f})")
     return texts

@@ -52,6 +52,7 @@ class Discovery(NamedTuple):
     update: Callable
     means: Callable
     steps_per_update: int  # environment steps of all agents in a generation, per meta-seed
+    warmup_steps: int = 0  # before the first generation: none
 
 
 def make(objective: Objective, families: tuple[Family, ...], config: Config, num_seeds: int) -> Discovery:

@@ -69,6 +69,16 @@ def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
     return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
+def filled(scores: jax.Array) -> jax.Array:
+    """Scores `[F, ...]` in which those that are not finite are the worst of their family.
+
+    They are of agents that diverged, or that never ended an episode. 0 where no agent has a finite one.
+    """
+    known, axes = jnp.isfinite(scores), tuple(range(1, scores.ndim))
+    worst = jnp.min(scores, axis=axes, keepdims=True, initial=jnp.inf, where=known)
+    return jnp.where(known, scores, jnp.where(jnp.isfinite(worst), worst, 0.0))
+
+
 def everywhere(scores: jax.Array) -> jax.Array:
     """The same `[L, ...]`, on every device.
 

@@ -1,11 +1,13 @@
-"""What a discovered objective is worth: beside tuned PPO, on tasks that nobody has trained on.
+"""Compares a discovered objective with tuned PPO and others, on held-out tasks.
 
-The comparison favours PPO: its best setting is chosen by the very tasks on which it is then compared,
-while the objective was found on others, with one setting of all else.
+Every objective is given the same choice of learning rate, schedule and entropy bonus, and in transfer worlds
+the same choice of learning rate; the best setting is chosen by the tasks on which it is then compared. That
+favours PPO, which has more settings: its clipping range is tuned too.
 """
 
 import dataclasses
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +17,7 @@ from flax import struct
 
 from jaxrl import objectives
 from jaxrl.experiments.discover import spec as specs
-from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.experiments.discover.family import Family, tables
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 
@@ -39,7 +41,7 @@ def annealed_ppo() -> Objective:
     return Objective(Annealed(), apply)
 
 
-class Rival(NamedTuple):
+class Contender(NamedTuple):
     """An objective, and the settings to choose the best of: names and values, as those of a sweep."""
 
     objective: Objective
@@ -50,23 +52,27 @@ CLIPS, FACTORS = (0.1, 0.2, 0.3, 0.5), (0.625, 1.0, 1.5625, 2.5)
 CONSTANT, ANNEALED, NARROWING = {"lr_decay": 0.0}, {"lr_decay": 1.0}, {"objective.anneal": 1.0}
 
 
-def rivals(rate: float, entropies: tuple[float, ...]) -> dict[str, Rival]:
-    """PPO with 48 settings of clipping, learning rate and what is annealed, and all of them for each entropy
-    bonus; the others with what they have of that.
+def contenders(
+    learned: dict[str, Objective], rate: float, entropies: tuple[float, ...]
+) -> dict[str, Contender]:
+    """All objectives with every combination of learning rate, learning rate schedule and entropy bonus.
+
+    PPO has 48 settings for each entropy bonus: a clipping range, and that may be annealed instead of the
+    learning rate. SPO has a clipping range; the others, the learned ones included, have only what all have.
 
     Args:
-      rate: the learning rate of the family; the others are 5/8, 25/16 and 5/2 of it.
+      learned: by what they are called.
+      rate: the learning rate of the family; candidates are 5/8, 1, 25/16 and 5/2 of it.
     """
-    rates = [rate * factor for factor in FACTORS]
 
-    def tuned(objective, schedules, **own):
-        axes = {f"objective.{name}": values for name, values in own.items()}
-        axes |= {"learning_rate": rates, "ent_coef": entropies}
+    def tuned(objective, schedules, **inner):
+        axes = {f"objective.{name}": values for name, values in inner.items()}
+        axes |= {"learning_rate": _rates(rate), "ent_coef": entropies}
         each = [dict(zip(axes, values)) for values in itertools.product(*axes.values())]
-        return Rival(objective, tuple(CONSTANT | one | more for one in each for more in schedules))
+        return Contender(objective, tuple(CONSTANT | one | more for one in each for more in schedules))
 
     always = (CONSTANT, ANNEALED)
-    return {
+    return {name: tuned(objective, always) for name, objective in learned.items()} | {
         "ppo": tuned(annealed_ppo(), (CONSTANT, ANNEALED, CONSTANT | NARROWING), clip_eps=CLIPS),
         "dpo": tuned(objectives.dpo(), always),
         "spo": tuned(objectives.spo(), always, clip_eps=CLIPS),
@@ -74,12 +80,26 @@ def rivals(rate: float, entropies: tuple[float, ...]) -> dict[str, Rival]:
     }
 
 
-def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
-    """Parameters and hyperparameters `[K, ...]` of a rival's settings."""
+def transferred(contender: Contender, rate: float) -> Contender:
+    """The setting chosen at home, with the candidate learning rates of another world.
+
+    Learning rates do not carry over between worlds. Without a choice of its own in each world, an objective
+    would be compared by whose learning rate happens to suit it.
+    """
+    (home,) = contender.settings
+    return contender._replace(settings=tuple(home | {"learning_rate": each} for each in _rates(rate)))
+
+
+def _rates(rate: float) -> list[float]:
+    return [rate * factor for factor in FACTORS]
+
+
+def settled(contender: Contender, family: Family) -> tuple[PyTree, PyTree]:
+    """Parameters and hyperparameters `[K, ...]` of a contender's settings."""
     params, hps = [], []
-    for setting in rival.settings:
+    for setting in contender.settings:
         inner = {name.partition(".")[2]: v for name, v in setting.items() if "." in name}
-        params.append(rival.objective.params.replace(**inner))
+        params.append(contender.objective.params.replace(**inner))
         hps.append(family.hparams.replace(**{n: v for n, v in setting.items() if "." not in n}))
     return tuple(jax.tree.map(lambda *leaf: jnp.asarray(leaf, jnp.float32), *tree) for tree in (params, hps))
 
@@ -87,17 +107,24 @@ def settled(rival: Rival, family: Family) -> tuple[PyTree, PyTree]:
 def scorer(family: Family, count: int):
     """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks.
 
-    An agent whose score is no number, because it broke or never ended an episode, counts as the worst of all.
+    The score of an agent that diverged, or never ended an episode, is not finite: see `filled`.
     """
     tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
 
+    @partial(jax.jit, static_argnums=0)
+    def run(apply, *inputs):  # as constants tasks would compile for minutes
+        return tables([family], apply, *inputs)[0]
+
     def scores(apply, params, hps) -> np.ndarray:
-        run = jax.jit(lambda *own: tables([family], apply, *own)[0])  # as constants tasks compile for minutes
-        found = np.asarray(run(params, [hps], [tasks], [keys]), np.float64)
-        known = np.isfinite(found)
-        return np.where(known, found, found[known].min() if known.any() else 0.0)
+        return np.asarray(run(apply, params, [hps], [tasks], [keys]), np.float64)
 
     return scores
+
+
+def filled(*tables: np.ndarray) -> list[np.ndarray]:
+    """The tables of scores, in which agents without a finite one count as the worst of all tables."""
+    worst = min((table[np.isfinite(table)].min(initial=np.inf) for table in tables), default=np.inf)
+    return [np.where(np.isfinite(table), table, worst if np.isfinite(worst) else 0.0) for table in tables]
 
 
 def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
@@ -105,44 +132,46 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
 
     Args:
       count: held-out tasks of each world.
-      transfers: other worlds, where all go on with what was best in the first.
+      transfers: other worlds. Every objective has there what was best for it in the first home world, but
+        for the learning rate, which is tuned for each with the same candidates.
 
     Returns:
       Data for `text`: for each world the objectives with their scores, their paired differences to PPO.
     """
-    learned = specs.start(spec).apply
+    apply = specs.start(spec).apply
+    learned = {
+        f"{spec.objective}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
+        for i in range(spec.seeds)
+    }
     homes = {f"held-out tasks of {world.environment}": world for world in spec.worlds}
-    judged, fields = [], []
+    judged, first = [], None
     for label, world in {**homes, **transfers}.items():
         say(f"judging: {label} ...")
-        if label in homes:  # what is best elsewhere is what was best in the first
-            rate = float(specs.family(world).hparams.learning_rate)
-            entropies = (0.0, 0.01, 0.03) if world.environment == "tabular" else (0.0, 0.01)
-            fields.append(rivals(rate, entropies))
-        field = fields[-1] if label in homes else fields[0]
         family = specs.family(world)
-        scores = scorer(family, count)
-        found = {
-            name: scores(rival.objective.apply, *settled(rival, family)) for name, rival in field.items()
-        }
-        tried = {name: len(rival.settings) for name, rival in field.items()}
-        field = {name: _best(rival, found[name]) for name, rival in field.items()}
+        rate = float(family.hparams.learning_rate)
         if label in homes:
-            fields[-1] = field
-        best = {name: its[int(np.argmax(its.mean(axis=1)))] for name, its in found.items()}
-        mine = scores(learned, means, repeated(family.hparams, spec.seeds))
-        rows = [row(f"{spec.objective}, seed {spec.seed + i}", it, best["ppo"]) for i, it in enumerate(mine)]
-        if len(mine) > 1:
-            rows.append(row(f"{spec.objective}, mean of {len(mine)} seeds", mine.mean(axis=0), best["ppo"]))
+            entropies = (0.0, 0.01, 0.03) if world.environment == "tabular" else (0.0, 0.01)
+            field = contenders(learned, rate, entropies)
+        else:
+            field = {name: transferred(contender, rate) for name, contender in first.items()}
+        scores = scorer(family, count)
+        found = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
+        found = dict(zip(found, filled(*found.values())))
+        chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in found.items()}
+        if first is None:
+            first = {
+                name: one._replace(settings=(one.settings[chosen[name]],)) for name, one in field.items()
+            }
+        best = {name: its[chosen[name]] for name, its in found.items()}
+        rows = []
         for name, its in best.items():
-            how = {"setting": field[name].settings[0], "of": tried[name]}
+            how = {"setting": field[name].settings[chosen[name]], "of": len(field[name].settings)}
             rows.append((row(name, its, best["ppo"]) if name != "ppo" else summary(name, its)) | how)
+        if len(learned) > 1:
+            mean, name = np.mean([best[name] for name in learned], axis=0), f"{spec.objective}, mean of"
+            rows.insert(len(learned), row(f"{name} {len(learned)} seeds", mean, best["ppo"]))
         judged.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
     return {"count": count, "worlds": judged}
-
-
-def _best(rival: Rival, found: np.ndarray) -> Rival:
-    return rival._replace(settings=(rival.settings[int(np.argmax(found.mean(axis=1)))],))
 
 
 def summary(name: str, scores: np.ndarray) -> dict[str, Any]:

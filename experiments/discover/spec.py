@@ -15,7 +15,7 @@ from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import presets, runs
 from jaxrl.experiments.discover import evolve, tabular, training
-from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.experiments.discover.family import Family, filled, repeated, tables
 from jaxrl.names import lookup
 from jaxrl.spaces import require_counts
 from jaxrl.types import Objective
@@ -182,7 +182,8 @@ def build(spec: Spec) -> runs.Programs:
         del keys  # the tasks are the same at every trial, so that a curve shows the objective's progress
         hps = [repeated(one.hparams, spec.seeds) for one in families]
         tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
-        scores = tables(families, objective.apply, discovery.means(state), hps, tasks, keys).mean(axis=0)
+        found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
+        scores = filled(found).mean(axis=0)
         steps = sum(one.steps for one in families)
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
@@ -228,7 +229,7 @@ def with_scale(world: World, num_agents: int = 16) -> World:
     one, objective = family(world), objectives.ppo()
     hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
     params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
-    found = jax.jit(lambda *own: tables([one], objective.apply, *own))(params, [hps], [tasks], [keys])
+    found = jax.jit(lambda *own: filled(tables([one], objective.apply, *own)))(params, [hps], [tasks], [keys])
     low, high = np.asarray(found[0], np.float64).mean(axis=1)
     if not high > low:
         raise ValueError(
@@ -272,8 +273,8 @@ PRESETS = {
         eval_episodes=16,
         held_out=64,
         transfers={
-            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 3e-3}),
-            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 3e-3}),
+            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 7.5e-3}),
+            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 7.5e-3}),
         },
     ),
     "minatar": dataclasses.replace(

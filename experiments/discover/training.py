@@ -18,7 +18,8 @@ def family(
 
     The score is the area under the learning curve: the mean over all updates of the mean return of the
     episodes that ended in it, or in the last one before in which any ended. It tells agents apart that all
-    end at the best return. An environment in which nothing ends has no such score.
+    end at the best return. An environment in which nothing ends has no such score, nor has an agent that
+    diverged: NaN.
 
     Args:
       low, high: areas that count as 0 and as 1 (see `scale`), so that environments can be averaged.
@@ -28,20 +29,21 @@ def family(
     """
     env = envs.make(environment)
     single = ppo.make(env, config)
-    num_updates = -(-steps // single.steps_per_update)
+    num_updates = train.updates_for(single, steps)
 
     def score(apply, params: Any, hp: ppo.Hparams, task, key):
         del task
         algo = ppo.make(env, config, Objective(params, apply))
         hp = hp.replace(objective=params, total_updates=float(num_updates))
-        _, metrics = train.run(algo, key, hp, num_updates)
-        return (area(metrics["episode/return_sum"], metrics["episode/count"]) - low) / (high - low)
+        state, metrics = train.run(algo, key, hp, num_updates)
+        reached = area(metrics["episode/return_sum"], metrics["episode/count"])
+        return jnp.where(train.diverged(state.params, metrics), jnp.nan, (reached - low) / (high - low))
 
     def draw(key):
         del key  # the environment is one; its noise comes with the agent's key
         return ()
 
-    return Family(environment, draw, score, hp, num_updates * single.steps_per_update)
+    return Family(environment, draw, score, hp, train.steps_after(single, num_updates))
 
 
 def area(return_sum, count):

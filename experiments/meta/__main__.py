@@ -16,7 +16,7 @@ usage: python -m jaxrl.experiments.meta EXPERIMENT [OPTIONS]
 def command(argv: list[str]) -> int:
     """Runs an experiment and prints its table."""
     from jaxrl import train
-    from jaxrl.experiments import cli, runs
+    from jaxrl.experiments import cli, folders, runs
     from jaxrl.experiments.meta import tune, two_colours
     from jaxrl.names import lookup
 
@@ -34,7 +34,7 @@ def command(argv: list[str]) -> int:
     if chosen.out:
         settings = {key: value for key, value in dataclasses.asdict(chosen).items() if key != "out"}
         facts = {"experiment": name, "settings": settings, **runs.provenance(), **result}
-        chosen.out.write_text(json.dumps(facts, indent=1) + "\n")
+        folders.write_output(chosen.out, json.dumps(facts, indent=1) + "\n")
     return 0
 
 

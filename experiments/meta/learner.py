@@ -126,7 +126,8 @@ def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -
         return algo.act(jax.tree.map(lambda x: x[0], state.agents), memory, key, obs, first, action_mask)
 
     steps = outer.num_rollouts * config.num_agents * algo.steps_per_update
-    return Algorithm(init, update, act, Hparams(agent=algo.hparams), steps)
+    warmup_steps = config.num_agents * algo.warmup_steps  # of the first lives
+    return Algorithm(init, update, act, Hparams(agent=algo.hparams), steps, warmup_steps)
 
 
 def _over_agents(name, value):

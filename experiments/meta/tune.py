@@ -59,29 +59,32 @@ def measure(options: Tune) -> dict[str, Any]:
     states, metrics = jax.jit(learn)(keys, hp)
 
     def judged(hp, key):
-        _, metrics = train.run(algo, key, hp, options.lifetime)
+        state, metrics = train.run(algo, key, hp, options.lifetime)
         totals, counts = metrics["episode/return_sum"], metrics["episode/count"]
         last = -(-options.lifetime // 5)
         parts = [(totals.sum(), counts.sum()), (totals[-last:].sum(), counts[-last:].sum())]
-        return jnp.stack([total / jnp.maximum(count, 1.0) for total, count in parts])
+        means = jnp.stack([total / jnp.maximum(count, 1.0) for total, count in parts])
+        return jnp.where(train.diverged(state.params, metrics), jnp.nan, means)
 
     # Seeds that no meta-learner has: what is far away in the same sequence.
     fresh = jax.vmap(jax.random.key)(1_000_000 + options.seed + jnp.arange(options.fresh))
     judge = jax.jit(jax.vmap(judged, (None, 0)))
 
-    def returns(hp):
-        return np.asarray(judge(jax.tree.map(jnp.float32, hp), fresh), np.float64).mean(axis=0)
-
     learned = jax.vmap(lambda theta: rule.hparams(theta, None, jax.tree.map(jnp.float32, start)))(
         states.theta
     )
     values = {name: np.asarray(value) for name, value in meta.by_name(learned).items()}
+    tried = [start, *(jax.tree.map(lambda x, i=i: x[i], learned) for i in range(options.seeds))]
+    tried += [start.replace(learning_rate=rate) for rate in options.rates]
+    found = np.stack([np.asarray(judge(jax.tree.map(jnp.float32, hp), fresh), np.float64) for hp in tried])
+    # An agent that diverged counts as the worst of all.
+    worst = found.min(axis=(0, 1), where=np.isfinite(found), initial=np.inf)
+    means = np.where(np.isfinite(found), found, worst).mean(axis=1).tolist()
+    first = 1 + options.seeds
     return {
-        "start": returns(start).tolist(),
-        "learned": [
-            returns(jax.tree.map(lambda x, i=i: x[i], learned)).tolist() for i in range(options.seeds)
-        ],
-        "rates": [[rate, *returns(start.replace(learning_rate=rate))] for rate in options.rates],
+        "start": means[0],
+        "learned": means[1:first],
+        "rates": [[rate, *mean] for rate, mean in zip(options.rates, means[first:])],
         "values": {name: values[name].tolist() for name in options.names if values[name].ndim == 1},
         "dead": float(metrics["meta/dead/count"].sum()),
     }

@@ -10,6 +10,7 @@ def command(argv: list[str]) -> int:
     """Writes a report and says where it is. Raises ValueError for what cannot be reported."""
     import tyro
 
+    from jaxrl.experiments import folders
     from jaxrl.experiments.cli import UsageError, parse
     from jaxrl.experiments.report import data, page
 
@@ -20,7 +21,7 @@ def command(argv: list[str]) -> int:
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
         out: Path | None = None  # .html file; otherwise report.html in the first folder, or beside the file
         data: Path | None = None  # also write the records, as .jsonl: the same page can be made from them
-        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1; otherwise those shown
+        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1 instead of the references
 
     chosen = parse(Report, argv, "jaxrl report")
     if not chosen.paths:
@@ -30,10 +31,11 @@ def command(argv: list[str]) -> int:
         raise UsageError(f"--out {out} must end in .html")
     if chosen.data and chosen.data.suffix != ".jsonl":
         raise UsageError(f"--data {chosen.data} must end in .jsonl")
+    for file in filter(None, (out, chosen.data)):
+        folders.require_output(file, *chosen.paths)
     sources = data.read(list(chosen.paths))
     text, sentence = page.build(sources, dict(map(_range, chosen.range)))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    folders.write_output(out, text, *chosen.paths)
     if chosen.data:
         data.write(chosen.data, sources)
     print(f"{sentence}\n{out}")

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import several
 from jaxrl.experiments.search import KINDS, METHODS
@@ -38,7 +39,7 @@ class Entry(NamedTuple):
     """A method in an environment.
 
     Attributes:
-      returns: final return by seed, of the agents that live.
+      returns: final return by seed; an agent that diverged has the worst of all in this environment.
       chosen: these seeds chose it among the trials of a sweep, so it looks better than it is.
       trial: its record.
     """
@@ -49,6 +50,11 @@ class Entry(NamedTuple):
     chosen: bool
     trial: dict[str, Any]
     metric: str | None
+
+    @property
+    def lost(self) -> int:
+        """How many of its agents diverged or have no return."""
+        return diverged.lost(self.trial)
 
 
 class Pair(NamedTuple):
@@ -109,14 +115,37 @@ def search_of(source: Source) -> str:
     return several(count, "trial")
 
 
+def scored(source: Source) -> Source:
+    """The source with scores by one rule, whatever version wrote its records: see `experiments.diverged`.
+
+    Each trial also has `counted`, its returns with those of agents that diverged replaced, or nothing.
+    Trials are ordered anew: those trained for longer first, then the best.
+    """
+    shown = [*source.trials, *source.confirms]
+    least = math.nan if diverged.unknown(shown) else diverged.worst(shown)
+
+    def full(trials, others):
+        found = diverged.with_scores(trials, among=others)
+        return [{**one, "counted": diverged.counted(one, least)} for one in found]
+
+    trials = full(source.trials, source.confirms)
+    trials.sort(key=lambda one: (one["score"] is None, -one["steps"], -(one["score"] or 0.0)))
+    return source._replace(trials=trials, confirms=full(source.confirms, source.trials))
+
+
 def seeds_of(trial: dict[str, Any]) -> dict[int, float]:
-    """Final returns by seed, of the agents of a trial that live."""
-    numbered = enumerate(trial["per_seed"], trial["first_seed"])
-    return {seed: x for seed, x in numbered if x is not None and str(seed) not in trial["died"]}
+    """Final returns by seed; those of agents that diverged are the worst of all trials of the source."""
+    counted = trial.get("counted")
+    if counted is None:  # a trial alone
+        counted = diverged.counted(trial, diverged.worst([trial]))
+    return dict(enumerate(counted, trial["first_seed"]))
 
 
 def entries(sources: list[Source]) -> list[Entry]:
-    """Every source as a method in an environment; without returns it is left out."""
+    """Every source as a method in an environment, in which an agent that diverged is the worst of all.
+
+    An environment in which no agent has a return is left out.
+    """
     methods = [method(source) for source in sources]
     places = [environment(source) for source in sources]
     names = _distinct([source.about["name"] for source in sources])
@@ -124,11 +153,13 @@ def entries(sources: list[Source]) -> list[Entry]:
         name for name, place in zip(methods, places) if list(zip(methods, places)).count((name, place)) > 1
     }
     found = []
-    for source, name, place, own in zip(sources, methods, places, names):
-        trial, chosen = best_of(source)
-        returns = seeds_of(trial)
-        if returns:
+    chosen_of = list(map(best_of, sources))
+    for source, name, place, own, (trial, chosen) in zip(sources, methods, places, names, chosen_of):
+        here = [one for (one, _), where in zip(chosen_of, places) if where == place]
+        counted = diverged.counted(trial, diverged.worst(here))
+        if counted:
             label = f"{name} [{own}]" if name in twice else name
+            returns = dict(enumerate(counted, trial["first_seed"]))
             found.append(Entry(label, place, returns, chosen, trial, source.about.get("metric")))
     return found
 
@@ -172,48 +203,54 @@ def environment(source: Source) -> str:
 
 
 def ranges(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Of each environment the returns that are 0 and 1: the least and the greatest shown, or those given.
+    """Of each environment the returns that are 0 and 1: those given, or the references (see `reference`).
+
+    An environment without either is not there: its returns cannot be put together with others.
 
     Raises:
       ValueError: a range is given of an environment that is not there.
     """
-    places = list(dict.fromkeys(one.environment for one in found))
+    places = environments(found)
     for place in given:
         if place not in places:
             raise ValueError(f"--range {place}: there is no such environment here, only {', '.join(places)}")
-    shown = {}
-    for place in places:
-        values = [x for one in found if one.environment == place for x in one.returns.values()]
-        shown[place] = given.get(place, (min(values), max(values)))
-    return shown
+    known = reference.ranges() | given
+    return {place: known[place] for place in places if place in known}
 
 
 def normalised(one: Entry, scale: dict[str, tuple[float, float]]) -> np.ndarray:
-    """Returns of an entry, 0 and 1 at the ends of its environment's range; 1 where that has no width."""
+    """Returns of an entry, 0 and 1 at the ends of its environment's range."""
     low, high = scale[one.environment]
-    values = np.array(list(one.returns.values()))
-    return (values - low) / (high - low) if high > low else np.ones_like(values)
+    return (np.array(list(one.returns.values())) - low) / (high - low)
 
 
-def shared_environments(found: list[Entry]) -> list[str]:
-    """Environments that all methods have."""
+def environments(found: list[Entry]) -> list[str]:
+    return list(dict.fromkeys(one.environment for one in found))
+
+
+def shared_environments(found: list[Entry], scale) -> list[str]:
+    """Environments that all methods have, and that have a range."""
     methods = {one.method for one in found}
-    places = dict.fromkeys(one.environment for one in found)
+    places = [place for place in environments(found) if place in scale]
     return [p for p in places if {one.method for one in found if one.environment == p} == methods]
 
 
 def aggregates(found: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
     """IQM and median of each method's normalised returns over the environments that all have, best first."""
-    shared = shared_environments(found)
+    shared = shared_environments(found, scale)
     result = {}
     for name in dict.fromkeys(one.method for one in found) if shared else ():
         tasks = [normalised(one, scale) for one in found if one.method == name and one.environment in shared]
         result[name] = across_tasks(tasks, "IQM"), across_tasks(tasks, "median")
-    return dict(sorted(result.items(), key=lambda item: -item[1][0].value))
+    lost = {name: sum(one.lost for one in found if one.method == name) for name in result}
+    return dict(sorted(result.items(), key=lambda item: (-item[1][0].value, lost[item[0]])))
 
 
 def pairs(found: list[Entry], scale) -> list[Pair]:
-    """Methods against each other where they share an environment, best first, with Holm's correction."""
+    """Methods against each other where they share an environment with a range, best first.
+
+    p is corrected by Holm's method.
+    """
     order = list(aggregates(found, scale)) or list(dict.fromkeys(one.method for one in found))
     chosen = list(itertools.combinations(order, 2))
     if len(chosen) > MOST_PAIRS:
@@ -223,23 +260,13 @@ def pairs(found: list[Entry], scale) -> list[Pair]:
     return [pair._replace(p=float(p)) for pair, p in zip(made, corrected)]
 
 
-def _seeds_had(one: Entry) -> tuple[int, int]:
-    """First seed and number of seeds, of the dead too: a pair that lacks one is left out, not the pairing."""
-    return one.trial["first_seed"], len(one.trial["per_seed"])
-
-
 def _pair(found: list[Entry], scale, first: str, second: str) -> Pair | None:
     mine = {one.environment: one for one in found if one.method == first}
     theirs = {one.environment: one for one in found if one.method == second}
-    places = [place for place in mine if place in theirs]
+    places = [place for place in mine if place in theirs and place in scale]
     if not places:
         return None
-    common = [sorted(mine[place].returns.keys() & theirs[place].returns.keys()) for place in places]
-    paired = all(_seeds_had(mine[place]) == _seeds_had(theirs[place]) for place in places) and all(common)
-    if paired:
-        for place, some in zip(places, common):
-            mine[place] = mine[place]._replace(returns={s: mine[place].returns[s] for s in some})
-            theirs[place] = theirs[place]._replace(returns={s: theirs[place].returns[s] for s in some})
+    paired = all(mine[place].returns.keys() == theirs[place].returns.keys() for place in places)
     x = [normalised(mine[place], scale) for place in places]
     y = [normalised(theirs[place], scale) for place in places]
     if paired:

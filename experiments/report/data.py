@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import logger
+from jaxrl.experiments import folders
 from jaxrl.experiments.statistics import iqm
 
 FORMAT = 1
@@ -76,31 +76,31 @@ def read(paths: list[Path]) -> list[Source]:
 
 
 def write(path: Path, sources: list[Source]) -> None:
-    """Writes sources as JSON lines. Raises OSError where that cannot be."""
+    """Writes sources as JSON lines. Raises OSError, or ValueError for a file of a run."""
     lines = [line for source in sources for line in (source.about, *source.trials, *source.confirms)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
+    folders.write_output(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
 
 # --- folders --------------------------------------------------------------------------------------
 
 
 def _read_run(path: Path) -> Source:
-    from jaxrl.experiments import runs, sweep
+    from jaxrl.experiments import diverged, records, runs, sweep
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
     if spec.search:
         raise ValueError(f"{path} is part of a search: report all of it, `jaxrl report {path.parent}`")
-    rows = logger.read_jsonl(path / "metrics.jsonl")
+    rows = records.rows(path)
     if not rows:
         raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
+    outcomes = diverged.with_scores(sweep.outcome(path, spec))
     trials = [
         {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
         | _lanes(rows, spec, number)
-        for number, (values, outcome) in enumerate(zip(tried, sweep.outcome(path, spec)))
+        for number, (values, outcome) in enumerate(zip(tried, outcomes))
     ]
     trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
     about = {"kind": "run", **_about(path, info, info["spec"], rows), "axes": axes}
@@ -108,7 +108,7 @@ def _read_run(path: Path) -> Source:
 
 
 def _read_sweep(path: Path) -> Source:
-    from jaxrl.experiments import runs, sweep
+    from jaxrl.experiments import records, runs, sweep
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():
@@ -136,7 +136,7 @@ def _read_sweep(path: Path) -> Source:
             one |= {"batch": group} if kind == "optuna" else {}
             one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
         if folder not in rows:
-            rows[folder] = logger.read_jsonl(folder / "metrics.jsonl")
+            rows[folder] = records.rows(folder)
         one = {**_lanes(rows[folder], spec, lane, groups[0].spec.search), **one}
         _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)

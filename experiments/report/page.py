@@ -15,11 +15,13 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
     """The page of some sources, as HTML, and the sentence at its top.
 
     Args:
-      ranges: of environments, the returns that are 0 and 1 where several environments are put together.
+      ranges: of environments, the returns that are 0 and 1 where several environments are put together,
+        instead of the references.
 
     Raises:
       ValueError: a range is given of an environment that is not there.
     """
+    sources = list(map(compare.scored, sources))
     found = compare.entries(sources)
     scale = versus.scale_of(found, ranges)
     alone = len(sources) == 1
@@ -58,7 +60,10 @@ def _methods(sources: list[Source]) -> Html:
         "environment. With few seeds they are too narrow rather than too wide: they cannot know what no "
         "seed has shown.",
         "Final return": "each seed’s last evaluation, or its last training return without any.",
-        "Agents that died": "count out of every score; a trial most of whose agents died has none.",
+        "Agents that diverged": "(their parameters, losses or gradients are no longer finite numbers) count "
+        "as the worst final return that any agent shown reached, those without any return too; to leave them "
+        "out would reward a method for its failures. Where at least half of the agents of everything shown "
+        "diverged, there is no score.",
     }
     chosen = [source for source in sources if len(source.trials) > 1 and not is_populations(source)]
     if chosen:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl.experiments import diverged
 from jaxrl.experiments.plot import format_steps, summary
 from jaxrl.experiments.report import figures, markup, searches, trials
 from jaxrl.experiments.report.compare import (
@@ -50,7 +51,7 @@ def decision(source: Source) -> str:
     """What came of it, in one sentence."""
     trial, chosen = best_of(source)
     if trial.get("score") is None:
-        return "No score: no episode ended, or most agents of every trial died."
+        return "No score: no episode ended, or at least half of the agents of every trial diverged."
     if own := searches.headline(source):
         return own
     seeds = len(seeds_of(trial))
@@ -81,9 +82,10 @@ def findings(source: Source) -> list[str]:
     asked = source.about["steps"]
     if short(source):
         found.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
-    dead = sum(len(one["died"]) for one in [*source.trials, *source.confirms])
-    if dead:
-        found.append(f"{several(dead, 'agent')} died (listed below) and counted out of the scores.")
+    lost = sum(len(one["died"]) for one in [*source.trials, *source.confirms])
+    if lost:
+        counts = "count as the worst agent shown"
+        found.append(f"{several(lost, 'agent')} diverged (listed below): in the scores they {counts}.")
     return found
 
 
@@ -176,7 +178,7 @@ def curve_line(trial: dict[str, Any], label: str, style: str, thin: bool = False
     curve = trial.get("curve")
     if not curve or not curve["timesteps"]:
         return None
-    returns = np.array(curve["per_seed"], np.float64).reshape(-1, len(curve["timesteps"]))
+    returns = diverged.curve(trial)
     returns = returns[np.isfinite(returns).any(axis=1)]
     if not len(returns):
         return None
@@ -204,10 +206,15 @@ def curves(source: Source, label: str) -> Html:
         return _curve_figure(again, CURVES_OF_A_SEARCH, label, named=False)
     others = [one for one in source.trials if one is not first and one.get("curve")][:MOST_FADED]
     if others:
-        faded = [figures.Line("", "trials", one["curve"]["timesteps"], one["curve"]["iqm"]) for one in others]
+        faded = [figures.Line("", "trials", one["curve"]["timesteps"], _iqm_curve(one)) for one in others]
         shown = [figures.Line("other trials", "trials", shown[0].x, (), (), ()), *shown]
         return _curve_figure(shown, CURVES_OF_A_SWEEP, label, behind=faded)
     return _curve_figure(shown, CURVES_OF_A_SWEEP, label)
+
+
+def _iqm_curve(trial: dict[str, Any]) -> list[float | None]:
+    columns = [column[np.isfinite(column)] for column in diverged.curve(trial).T]
+    return [float(iqm(column)) if column.size else None for column in columns]
 
 
 CURVES_OF_A_SWEEP = (
@@ -356,8 +363,8 @@ def seed_table(trial: dict[str, Any]) -> Html:
     return table(["seed", *(str(seed) for seed, _ in numbered)], [["return", *returns]])
 
 
-def dead_rows(source: Source) -> list[list[str]]:
-    """Of each trial with dead agents: its name, and which died when."""
+def diverged_rows(source: Source) -> list[list[str]]:
+    """Of each trial with agents that diverged: its name, and which did when."""
     rows = []
     for one in [*source.trials, *source.confirms]:
         if one["died"]:
@@ -370,10 +377,8 @@ def dead_rows(source: Source) -> list[list[str]]:
     return rows
 
 
-def _dead(head: list[str], rows: list[list[str]]) -> Html:
-    caption = (
-        "An agent is dead from the first interval in which a loss or a gradient of it is no finite number."
-    )
+def _diverged(head: list[str], rows: list[list[str]]) -> Html:
+    caption = "An agent has diverged when its parameters, losses or gradients are no longer finite numbers."
     return joined(tag("p", caption, style="note"), table(head, rows, words=2))
 
 
@@ -410,14 +415,14 @@ def section(source: Source, heading: str, alone: bool) -> Html:
     for one in [*source.confirms, *(() if many else source.trials)]:
         fresh = ", with fresh seeds" if "confirms" in one else ""
         parts += [tag("h3", f"Seed by seed{fresh}"), seed_table(one)]
-    if rows := dead_rows(source):
-        parts += [tag("h3", "Dead agents"), _dead(["trial", "seeds"], rows)]
+    if rows := diverged_rows(source):
+        parts += [tag("h3", "Diverged agents"), _diverged(["trial", "seeds"], rows)]
     return tag("section", *parts)
 
 
 def runs(sources: list[Source]) -> Html:
     """What was run, of all sources of a page together, and of those that are runs each seed."""
-    rows, commands, returns, died = [], [], [], []
+    rows, commands, returns, lost = [], [], [], []
     for source in sources:
         about, one = source.about, source.trials[0]
         device, versions = about.get("device") or {}, about.get("versions") or {}
@@ -428,7 +433,7 @@ def runs(sources: list[Source]) -> Html:
         if not is_sweep(source):
             marks = [number(x) + "†" * (str(seed) in one["died"]) for seed, x in _numbered(one)]
             returns.append([about["name"], str(one["first_seed"]), ", ".join(marks)])
-            died += [[about["name"], *row[1:]] for row in dead_rows(source)]
+            lost += [[about["name"], *row[1:]] for row in diverged_rows(source)]
     head = ["name", "environment", "seeds", "steps", "device", "commit", "jax", "started"]
     parts = [tag("h2", "What was run"), table(head, rows, words=2)]
     parts.append(tag("pre", joined(*dict.fromkeys(commands))))
@@ -437,6 +442,6 @@ def runs(sources: list[Source]) -> Html:
         parts.append(tag("p", f"Not finished: {listed(unfinished)}.", style="note"))
     if returns:
         parts += [tag("h3", "Seed by seed"), table(["name", "from seed", "final returns"], returns)]
-    if died:
-        parts += [tag("h3", "Dead agents"), _dead(["name", "seeds"], died)]
+    if lost:
+        parts += [tag("h3", "Diverged agents"), _diverged(["name", "seeds"], lost)]
     return tag("section", *parts)

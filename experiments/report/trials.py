@@ -34,7 +34,7 @@ def comparable(source: Source) -> list[dict[str, Any]]:
 
 
 def filled_scores(trials: list[dict[str, Any]]) -> np.ndarray:
-    """Scores; a trial without one, most of whose agents died, has the worst that was seen."""
+    """Scores; a trial without one has the worst that was seen."""
     known = [one["score"] for one in trials if one.get("score") is not None]
     worst = min(known, default=math.nan)
     return np.array([worst if one.get("score") is None else one["score"] for one in trials])
@@ -127,7 +127,7 @@ def winners_curse(source: Source) -> Estimate | None:
 
 
 def score(trial: dict[str, Any]) -> Estimate:
-    """The IQM over a trial's living seeds; nan where it has no score."""
+    """The IQM over a trial's seeds, with those that diverged; nan where it has no score."""
     values = list(seeds_of(trial).values())
     if trial.get("score") is None or not values:
         return Estimate(math.nan, math.nan, math.nan)

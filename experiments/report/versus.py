@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from jaxrl.experiments.diverged import unknown
 from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import compare, figures, markup
 from jaxrl.experiments.report.compare import Entry, Pair
@@ -17,32 +18,48 @@ NUM_THRESHOLDS = 101
 
 def scale_of(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """Ranges by environment; of one environment without a given range the returns stay as they are."""
-    scale = compare.ranges(found, given)
-    return scale if len(scale) > 1 or given else dict.fromkeys(scale, (0.0, 1.0))
+    scale, places = compare.ranges(found, given), compare.environments(found)
+    return scale if len(places) > 1 or given else dict.fromkeys(places, (0.0, 1.0))
 
 
 def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
     """Which method is best, and from which it can be told apart, in one sentence."""
     ranked = compare.aggregates(found, scale)
-    places = compare.shared_environments(found)
+    places = compare.shared_environments(found, scale)
     methods = list(dict.fromkeys(one.method for one in found))
     if not found:
-        return "No run has a score: no episode ended, or most agents died."
+        return "No run has a score: no episode ended, or all agents diverged."
+    if unknown([one.trial for one in found]):
+        return "No method has a score: at least half of the agents of each diverged (listed below)."
     if len(methods) == 1:
         return f"{methods[0]} in {several(len(found), 'environment')}: see the returns below."
+    if not ranked and (without := _without(found, scale)):
+        return (
+            f"There are no reference returns for {listed(without)}, so there is no best one over all: give "
+            f"--range '{without[0]}=LOW:HIGH'."
+        )
     if not ranked:
         return "No environment has been tried with all methods, so there is no best one over all."
     first, (iqm, _) = next(iter(ranked.items()))
     where, what = f"{len(places)} environments", "normalised IQM"
     if len(places) == 1:
-        where, what = places[0] + ", the one environment that all have" * (len(scale) > 1), "IQM"
+        several_places = len(compare.environments(found)) > 1
+        where, what = places[0] + ", the one environment to compare all in" * several_places, "IQM"
         iqm = compare.aggregates(found, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
     own = [pair for pair in pairs if first in (pair.first, pair.second)]
     beaten = [_other(pair, first) for pair in own if pair.told_apart and pair.probability.value != 0.5]
     alike = [_other(pair, first) for pair in own if _other(pair, first) not in beaten]
     verdict = [f"better than {listed(beaten)}"] if beaten else []
     verdict += [f"not told apart from {listed(alike)} by these seeds"] if alike else []
+    lost = sum(one.lost for one in found if one.method == first)
+    if lost:
+        verdict.append(f"{several(lost, 'agent')} of it diverged or without a return, counted as the worst")
     return f"Best in {where}: {first} – {what} {told(iqm)}; {', '.join(verdict)}."
+
+
+def _without(found: list[Entry], scale) -> list[str]:
+    """Environments without a range."""
+    return [place for place in compare.environments(found) if place not in scale]
 
 
 def _raw(scale) -> bool:
@@ -60,7 +77,7 @@ def section(found: list[Entry], scale, pairs: list[Pair]) -> Html:
     parts = [tag("h2", "Side by side"), _returns(found, styles), _notes(found, scale)]
     if len(methods) > 1:
         parts += [_aggregates(found, scale, styles), _pairs(pairs, scale)]
-    for place in scale:
+    for place in compare.environments(found):
         parts.append(_curves(found, place, styles))
     if len(methods) > 1:
         parts.append(_profiles(found, scale, styles))
@@ -78,13 +95,16 @@ def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
         known = [x for estimate in estimates for x in estimate if math.isfinite(x)]
         for one, estimate in zip(here, estimates):
             plotted = Html(figures.interval(estimate, min(known), max(known), styles[one.method]))
-            seeds, steps = f"{len(one.returns)}{'*' * one.chosen}", f"{one.trial['steps']:,}"
+            lost = f" ({one.lost} as the worst)" if one.lost else ""
+            seeds, steps = f"{len(one.returns)}{'*' * one.chosen}{lost}", f"{one.trial['steps']:,}"
             shown = "" if one is not here[0] else place
             rows.append([shown, one.method, seeds, steps, number(estimate.value), ends(estimate), plotted])
     caption = (
         "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, each environment on a "
         "scale of its own."
     )
+    if any(one.lost for one in found):
+        caption += " Seeds that diverged, or have no return, count as the worst that any seed here reached."
     if any(one.chosen for one in found):
         caption += " * These seeds chose the best of several trials, so it looks better than it is."
     head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
@@ -94,7 +114,7 @@ def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
 def _notes(found: list[Entry], scale) -> Html:
     """What makes the numbers less than comparable, and how they were normalised."""
     notes = []
-    for place in scale:
+    for place in compare.environments(found):
         here = [one for one in found if one.environment == place]
         if len({one.metric for one in here}) > 1:
             notes.append(
@@ -104,11 +124,16 @@ def _notes(found: list[Entry], scale) -> Html:
             notes.append(f"{place}: the methods were trained for different numbers of steps.")
         if len({one.trial["steps"] for one in here}) == 1 < len({len(one.returns) for one in here}):
             notes.append(f"{place}: the methods have different numbers of seeds.")
-    if not _raw(scale):
+    if scale and not _raw(scale):
         spans = "; ".join(f"{place} {number(low)} to {number(high)}" for place, (low, high) in scale.items())
         notes.append(
             f"Normalised returns are 0 and 1 at the ends of these ranges: {spans}. Unless given by --range "
-            "these are the least and the greatest final return shown, so they depend on what is compared."
+            "they are the returns of a random policy and of PPO with its preset, whatever is compared."
+        )
+    if without := _without(found, scale):
+        notes.append(
+            f"Without reference returns, and so left out of what is put together: {listed(without)}. Give "
+            "--range ENV=LOW:HIGH to include them."
         )
     return tag("ul", *(tag("li", one) for one in notes), style="findings") if notes else Html("")
 
@@ -130,7 +155,7 @@ def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
 def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
     """IQM and median over environments; nothing for one environment, where they stand already."""
     ranked = compare.aggregates(found, scale)
-    places = compare.shared_environments(found)
+    places = compare.shared_environments(found, scale)
     if len(places) < 2:
         return Html("")
     known = [x for both in ranked.values() for estimate in both for x in estimate if math.isfinite(x)]
@@ -150,7 +175,7 @@ def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
 
 def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
     """What share of runs is above each return."""
-    places = compare.shared_environments(found)
+    places = compare.shared_environments(found, scale)
     tasks = {
         name: [
             compare.normalised(one, scale)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
+from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_all, worst_of
 
 
 @struct.dataclass
@@ -21,7 +21,8 @@ class Ladder:
     Attributes:
       trial: `[K]`, what each slot is at, -1: nothing is left to do.
       began, ended: `[T]`, in updates of the search; -1 for what has not.
-      rung_score: `[R, T]`, mean over the seeds that live; nan where a trial has not been.
+      rung_score: `[R, T]`, mean over the seeds, of which those that diverged count as the worst that any
+        agent has reached so far; nan where a trial has not been.
       per_seed: `[T, S]`, the scores at the last rung reached.
       next: the first trial that has not begun.
     """
@@ -86,12 +87,13 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         at = (age == ages[:, None]) & (trial >= 0)  # [R, K]
         here = at.any(axis=0)
         scattered = jnp.where(here, trial, trials)  # out of bounds: dropped
-        mean = over_living(score, alive)
+        per_seed = own.per_seed.at[scattered].set(score, mode="drop")
+        mean = over_all(score, worst_of(per_seed))
         rung_score = own.rung_score
         for i in range(num_rungs):
             rung_score = rung_score.at[i, jnp.where(at[i], trial, trials)].set(mean, mode="drop")
-        per_seed = own.per_seed.at[scattered].set(score, mode="drop")
         goes_on = jnp.stack([promoted(rung_score[i], trial, eta) for i in range(num_rungs)])
+        # A trial at least half of whose agents diverged is not worth more steps, whatever the others reach.
         goes_on = goes_on.at[-1].set(False) & (2 * alive.sum(axis=1) > alive.shape[1])
         stops = (at & ~goes_on).any(axis=0)
         ended = own.ended.at[jnp.where(stops, trial, trials)].set(num_updates, mode="drop")

@@ -23,7 +23,8 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
 
     Args:
       axes: `sweep.Axis`.
-      tried: values by flag, and the score; None for a trial without one, which counts as failed.
+      tried: values by flag, and the score; None for a trial without one, which counts as the worst: the
+        sampler ignores failed trials, and would go on asking for those that diverge.
 
     Returns:
       Values by flag, of `count` trials.
@@ -43,8 +44,10 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
         # Trials of a batch do not know each other's scores: the liar keeps them apart.
         sampler = optuna.samplers.TPESampler(seed=seed + len(tried), constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
+    worst = min((score for _, score in tried if score is not None), default=None)
     for values, score in tried:
         params = {one.flag: float(values[one.flag]) for one in axes}
+        score = worst if score is None else score
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
         study.add_trial(create_trial(params=params, distributions=space, value=score, state=state))
     asked = [study.ask(space).params for _ in range(count)]

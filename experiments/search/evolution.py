@@ -6,7 +6,7 @@ import optax
 from flax import struct
 
 from jaxrl.evolution import by_lot, require, strong
-from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_living
+from jaxrl.experiments.search.over import Decision, Strategy, fitness_of, for_seeds
 
 METHODS = ("cmaes", "openes")
 PARTS = 10  # of an agent's training, the last of which is its score
@@ -33,8 +33,9 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
     https://arxiv.org/abs/1703.03864), as evosax has them.
 
-    A candidate's fitness is the mean score over its living seeds, in the last tenth of their training; the
-    agents of each generation have keys of their own.
+    A candidate's fitness is the mean score over its seeds in the last tenth of their training, where an
+    agent that diverged counts as the worst of its generation; the agents of each generation have keys of
+    their own.
 
     Args:
       method: "cmaes" or "openes".
@@ -71,12 +72,11 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         return strong(own), for_seeds(x, seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
+        del alive  # the score says it
         tell_key, ask_key = jax.random.split(key)
         over = num_updates % agent_updates == 0  # otherwise only the score begins anew
         generation = num_updates // agent_updates - 1
-        mean = over_living(score, alive)
-        worst = jnp.min(jnp.where(jnp.isfinite(mean), mean, jnp.inf), initial=0.0)
-        fitness = jnp.where(jnp.isfinite(mean), mean, worst - 1.0)  # its ranks are what counts
+        fitness = fitness_of(score)
         if method == "cmaes":
             tell_key, lot_key = jax.random.split(tell_key)
             fitness = by_lot(lot_key, fitness)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.train import is_alive
+from jaxrl.train import diverged
 from jaxrl.types import Algorithm
 
 SEARCH = 0x5EA2C4  # apart from every split of the key that it is folded into
@@ -31,7 +31,7 @@ class SearchState:
       agents: states of the algorithm `[P]`.
       x: `[P, D]`, the hyperparameters of the agents.
       return_sum, episodes: `[P]`, over the episodes that ended since the last decision.
-      score: `[P]`, mean return of those, -inf where none ever ended or the agent's numbers are not finite.
+      score: `[P]`, mean return of those, -inf where none ever ended or the agent has diverged.
       strategy: what the strategy remembers.
       num_updates: of the search.
     """
@@ -73,8 +73,8 @@ class Strategy(NamedTuple):
       agent_updates: updates that an agent has from its beginning to its end.
       num_updates: updates of the whole search, at most.
       init: `(key, S) -> (own state, x [K, S, D])`.
-      decide: `(key, own state, x [K, S, D], score [K, S], alive [K, S], num_updates) -> Decision`; a score
-        is -inf as long as no episode has ended, and of an agent that is not alive.
+      decide: `(key, own state, x [K, S, D], score [K, S], alive [K, S], num_updates) -> Decision`; `alive` is
+        false of an agent that has diverged, whose score is -inf, as it is as long as no episode has ended.
       finished: `(own state) -> bool`: nothing is left to be done; None: it ends with its updates.
       renews: a fresh agent has a key of its own instead of that which its seed had at first.
     """
@@ -133,7 +133,8 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
             num_updates=state.num_updates + 1,
         )
         due = state.num_updates % strategy.every == 0
-        state = jax.lax.cond(due, lambda s: decide(s, hp, is_alive(metrics)), lambda s: s, state)
+        alive = ~jax.vmap(diverged)(getattr(agents, "params", ()), metrics)
+        state = jax.lax.cond(due, lambda s: decide(s, hp, alive), lambda s: s, state)
         return state, metrics
 
     def decide(state, hp, alive):
@@ -190,11 +191,24 @@ def for_seeds(x, seeds: int) -> jax.Array:
     return jnp.broadcast_to(x[:, None], (x.shape[0], seeds, x.shape[1]))
 
 
-def over_living(score, alive) -> jax.Array:
-    """`[K]`: the mean of scores `[K, S]` over the agents that live, -inf where that is not most of them."""
-    count = alive.sum(axis=1)
-    mean = jnp.where(alive, score, 0.0).sum(axis=1) / jnp.maximum(count, 1)
-    return jnp.where(2 * count > alive.shape[1], mean, -jnp.inf)
+def worst_of(score) -> jax.Array:
+    """The least finite score, inf where there is none."""
+    return jnp.min(score, initial=jnp.inf, where=jnp.isfinite(score))
+
+
+def over_all(score, worst) -> jax.Array:
+    """`[K]`: the mean of scores `[K, S]` over all seeds, where those that are not finite count as `worst`.
+
+    It is what `experiments.diverged` does on the host. -inf where no agent has a score.
+    """
+    mean = jnp.where(jnp.isfinite(score), score, worst).mean(axis=1)
+    return jnp.where(jnp.isfinite(worst), mean, -jnp.inf)
+
+
+def fitness_of(score) -> jax.Array:
+    """`[K]`: `over_all` of a generation's scores `[K, S]`, by the worst in it; 0 where no agent has one."""
+    mean = over_all(score, worst_of(score))
+    return jnp.where(jnp.isfinite(mean), mean, 0.0)
 
 
 def _choose(fresh, new, old):

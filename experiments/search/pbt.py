@@ -66,7 +66,7 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
         return own, start
 
     def decide(key, own, x_now, score, alive, num_updates):
-        del alive  # the score says it
+        del alive  # the score says it: members are ranked, and one that diverged is below all others
         source_key, explore_key = jax.random.split(key)
         generation = num_updates // every - 1
         last = generation >= decisions

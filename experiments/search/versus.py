@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl import logger, train
-from jaxrl.experiments import runs, sweep
+from jaxrl import train
+from jaxrl.experiments import records, runs, sweep
 from jaxrl.experiments.statistics import bootstrap_interval
 
 
@@ -26,8 +26,9 @@ def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Of a sweep of one program: last training returns and fresh returns, `[K, S]`."""
     path = folder / "group-1"
     spec, fresh = sweep.fresh_returns(path)
-    last = logger.read_jsonl(path / "metrics.jsonl")[-1]["episode/return"]
-    last = np.array([-np.inf if value is None else value for value in last])
+    row, lost = records.outcome(path)
+    last = np.array([-np.inf if value is None else value for value in row["episode/return"]])
+    last[list(lost)] = -np.inf  # with discrete actions they have returns nevertheless
     shape = spec.slots, spec.seeds
     return last.reshape(shape), fresh[: spec.agents].reshape(shape)
 

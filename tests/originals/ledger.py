@@ -1,6 +1,6 @@
 """How far our environments are from their originals: every differential test records what it compared.
 
-    JAXRL_LEDGER=rows.jsonl pytest tests/originals -m "slow or not slow"
+    JAXRL_LEDGER=rows.jsonl pytest tests/originals tests/test_misc_worlds.py -m "slow or not slow"
     python tests/originals/ledger.py rows.jsonl        # the table of docs/environments.md
 
 tests/golden/originals.jsonl is what the last full run wrote.

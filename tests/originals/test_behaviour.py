@@ -9,6 +9,7 @@ import importlib.util
 import math
 import sys
 from functools import partial
+from types import SimpleNamespace
 from unittest import mock
 
 import jax
@@ -34,8 +35,7 @@ from jaxrl.spaces import sample
 from originals.ledger import record
 
 VERSION = "bsuite 0.3.6"
-LANES, STEPS = 250, 200  # half of 100,000 transitions; the other half starts in states drawn at random
-HALF = LANES * STEPS
+STEPS = 200  # of random play from each reset
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +58,9 @@ def original():
 # --- how the two are stepped ------------------------------------------------------------------
 
 
-@partial(jax.jit, static_argnums=0)
-def rollout(env, key):
-    """Random play in `LANES` lanes: keys, states and actions `[LANES * STEPS]` of every step."""
+@partial(jax.jit, static_argnums=(0, 1))
+def rollout(env, count, key):
+    """Random play: keys, states and actions `[count]` of every step."""
 
     def step(carry, key):
         state, _ = carry
@@ -75,39 +75,40 @@ def rollout(env, key):
         reset_key, run_key = jax.random.split(key)
         return jax.lax.scan(step, env.reset(reset_key), jax.random.split(run_key, STEPS))[1]
 
-    lanes = jax.vmap(lane)(jax.random.split(key, LANES))
-    return jax.tree.map(lambda x: x.reshape(HALF, *x.shape[2:]), lanes)
+    lanes = jax.vmap(lane)(jax.random.split(key, math.ceil(count / STEPS)))
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], lanes)
 
 
-def transitions(env, scatter=None, count=2 * HALF):
-    """Keys, states, actions and what `env.step` makes of them, `[count]`; NumPy but for the keys.
+def collect(env, count, scatter=None):
+    """Keys, states, actions and what `env.step` returns for them, `[count]`; NumPy except for the keys.
 
     Args:
       scatter: `(NumPy generator, count) -> State` of arrays; half of the transitions start there.
     """
-    parts = [rollout(env, jax.random.key(1))]
+    half = count // 2
+    parts = [rollout(env, half, jax.random.key(1))]
     if scatter is None:
-        parts.append(rollout(env, jax.random.key(2)))
+        parts.append(rollout(env, half, jax.random.key(2)))
     else:
-        keys = jax.random.split(jax.random.key(3), HALF)
-        actions = jax.vmap(partial(sample, env.action_space))(jax.random.split(jax.random.key(4), HALF))
-        parts.append((keys, jax.tree.map(jnp.asarray, scatter(np.random.default_rng(5), HALF)), actions))
-    parts = [jax.tree.map(lambda x: x[: count // 2], part) for part in parts]
+        keys = jax.random.split(jax.random.key(3), half)
+        actions = jax.vmap(partial(sample, env.action_space))(jax.random.split(jax.random.key(4), half))
+        parts.append((keys, jax.tree.map(jnp.asarray, scatter(np.random.default_rng(5), half)), actions))
     keys, states, actions = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
     after = jax.jit(jax.vmap(env.step))(keys, states, actions)
     states, actions, after = jax.tree.map(np.asarray, (states, actions, after))
     return keys, states, actions, *after
 
 
-def beside(theirs, inject, read, count, actions):
-    """Steps the original from each state: observations, rewards, ends and states `[count, ...]`.
+def beside(theirs, inject, read, actions):
+    """Steps the original from each of the B states: observations, rewards, ends and states `[B, ...]`.
 
     Args:
       inject: `(i) -> None` writes the state and the draws of transition `i` into the original.
       read: `() -> tuple`, the original's state.
+      actions: `[B]`.
     """
     obs, reward, over, states = [], [], [], []
-    for i, action in zip(range(count), actions.tolist()):
+    for i, action in enumerate(actions.tolist()):
         inject(i)
         theirs._reset_next_step = False
         timestep = theirs.step(action)
@@ -131,12 +132,12 @@ def largest_difference(pairs, rtol=0.0):
 
 
 class Draws:
-    """Stands in for NumPy's generator and says what it is told."""
+    """Stands in for NumPy's generator and returns the numbers given to it."""
 
     def __init__(self):
         self.single, self.many = [], None
 
-    def tell(self, *single, many=None):
+    def give(self, *single, many=None):
         self.single, self.many = list(single), many
 
     def _next(self, *_, size=None, **__):
@@ -157,7 +158,7 @@ def as_lists(state):
 
 
 @pytest.mark.parametrize("rows, columns", [(10, 5), (4, 6)])
-def test_catch(original, rows, columns):
+def test_catch(original, transitions, rows, columns):
     env = catch.make(rows=rows, columns=columns)
     theirs = original("environments.catch").Catch(rows, columns)
 
@@ -167,8 +168,7 @@ def test_catch(original, rows, columns):
             *(x.astype(np.int32) for x in (rng.integers(0, columns, n), ball_y, ball_y % columns))
         )
 
-    count = 2 * HALF if rows == 10 else 10_000
-    _, states, actions, after, then = transitions(env, scatter, count)
+    _, states, actions, after, then = collect(env, transitions, scatter)
     ball_x, ball_y, paddle_x = as_lists(states)
     theirs._paddle_y = rows - 1
 
@@ -178,7 +178,7 @@ def test_catch(original, rows, columns):
     def read():
         return theirs._ball_x, theirs._ball_y, theirs._paddle_x
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     assert over.mean() > 0.05 and (reward > 0).any() and (reward < 0).any()
     pairs = [
         (then.obs, obs),
@@ -187,14 +187,14 @@ def test_catch(original, rows, columns):
         *zip(jax.tree.leaves(after), fields),
     ]
     assert largest_difference(pairs) == 0
-    if count == 2 * HALF:
-        record("Catch-bsuite", VERSION, count, 0, "exact; every field of state, obs, reward, end")
+    if rows == 10:
+        record("Catch-bsuite", VERSION, transitions, 0, "exact; every field of state, obs, reward, end")
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
 @pytest.mark.parametrize("size, seed", [(8, 0), (13, 42)])
 @pytest.mark.filterwarnings("ignore:Environment is in debug mode")
-def test_deep_sea(original, deterministic, size, seed):
+def test_deep_sea(original, transitions, deterministic, size, seed):
     params = dict(size=size, deterministic=deterministic, mapping_seed=seed)
     env = deep_sea.make(**params)
     theirs = original("environments.deep_sea").DeepSea(**params)
@@ -204,8 +204,7 @@ def test_deep_sea(original, deterministic, size, seed):
         column = np.minimum(np.where(rng.random(n) < 0.5, row, rng.integers(0, size, n)), row)
         return deep_sea.State(row, column.astype(np.int32), rng.random(n) < 0.5)
 
-    count = 2 * HALF if size == 8 else 10_000
-    keys, states, actions, after, then = transitions(env, scatter, count)
+    keys, states, actions, after, then = collect(env, transitions, scatter)
     row, column, bad = as_lists(states)
     noise, wind = (x.tolist() for x in map(np.asarray, jax.jit(jax.vmap(deep_sea.draw))(keys)))
     theirs._rng = draws = Draws()
@@ -213,19 +212,19 @@ def test_deep_sea(original, deterministic, size, seed):
     def inject(i):
         theirs._row, theirs._column, theirs._bad_episode = row[i], column[i], bad[i]
         noisy = not deterministic and row[i] == size - 1 and column[i] in (0, size - 1)
-        draws.tell(*([noise[i]] if noisy else []), wind[i])
+        draws.give(*([noise[i]] if noisy else []), wind[i])
 
     def read():
         return theirs._row, theirs._column, theirs._bad_episode
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     state = zip(jax.tree.leaves(after), fields)
     assert largest_difference([(then.obs, obs), (then.terminated, over), *state]) == 0
     worst = largest_difference([(then.reward, reward)])
     assert worst < 1e-6 and over.any() and (reward > 0.9).any()
-    if count == 2 * HALF:
+    if size == 8:
         name = "DeepSea-bsuite" if deterministic else "DeepSea-bsuite/stochastic"
-        record(name, VERSION, count, worst, "exact but for the rounding of rewards; draws injected")
+        record(name, VERSION, transitions, worst, "exact but for the rounding of rewards; draws injected")
 
 
 @pytest.mark.filterwarnings("ignore:Environment is in debug mode")
@@ -244,12 +243,11 @@ def test_the_hidden_mappings_are_the_originals(original):
 
 
 @pytest.mark.parametrize("memory_length, num_bits", [(5, 1), (3, 4), (1, 2)])
-def test_memory_chain(original, memory_length, num_bits):
+def test_memory_chain(original, transitions, memory_length, num_bits):
     env = memory_chain.make(memory_length=memory_length, num_bits=num_bits)
     theirs = original("environments.memory_chain").MemoryChain(memory_length, num_bits)
 
-    count = 2 * HALF if memory_length == 5 else 20_000
-    _, states, actions, after, then = transitions(env, count=count)
+    _, states, actions, after, then = collect(env, transitions)
     context = states.context.astype(int)
     query, time = states.query.tolist(), states.time.tolist()
 
@@ -259,14 +257,16 @@ def test_memory_chain(original, memory_length, num_bits):
     def read():
         return theirs._context, theirs._query, theirs._timestep
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     pairs = [(then.reward, reward), (then.terminated, over), *zip(jax.tree.leaves(after), fields)]
     pairs += [(then.obs[:, 1:], obs[:, 0, 1:])]
     assert largest_difference(pairs) == 0 and 0 < over.mean() < 1
     worst = largest_difference([(then.obs, obs)])
     assert worst < 1e-6
-    if count == 2 * HALF:
-        record("MemoryChain-bsuite", VERSION, count, worst, "exact but for the rounding of the time left")
+    if memory_length == 5:
+        record(
+            "MemoryChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+        )
 
 
 def test_a_whole_episode_of_memory_chain_shows_the_bits_twice(original):
@@ -274,7 +274,7 @@ def test_a_whole_episode_of_memory_chain_shows_the_bits_twice(original):
     env = memory_chain.make(memory_length=3, num_bits=2)
     state, timestep = env.reset(jax.random.key(7))
     theirs._rng = draws = Draws()
-    draws.tell(int(state.query), many=np.asarray(state.context).astype(int))
+    draws.give(int(state.query), many=np.asarray(state.context).astype(int))
     with mock.patch.object(draws, "binomial", lambda n, p, size: draws.many):
         expected = theirs.reset()
     seen = [(timestep.obs, expected.observation)]
@@ -288,7 +288,7 @@ def test_a_whole_episode_of_memory_chain_shows_the_bits_twice(original):
 
 
 @pytest.mark.parametrize("chain_length, n_distractor", [(10, 0), (4, 40), (1, 20)])
-def test_umbrella_chain(original, chain_length, n_distractor):
+def test_umbrella_chain(original, transitions, chain_length, n_distractor):
     env = umbrella_chain.make(chain_length=chain_length, n_distractor=n_distractor)
     theirs = original("environments.umbrella_chain").UmbrellaChain(chain_length, n_distractor)
 
@@ -296,8 +296,7 @@ def test_umbrella_chain(original, chain_length, n_distractor):
         time = rng.integers(0, chain_length, n).astype(np.int32)
         return umbrella_chain.State(rng.random(n) < 0.5, rng.random(n) < 0.5, time)
 
-    count = 2 * HALF if chain_length == 10 else 20_000
-    keys, states, actions, after, then = transitions(env, scatter, count)
+    keys, states, actions, after, then = collect(env, transitions, scatter)
     need, has, time = as_lists(states)
     draw = jax.jit(jax.vmap(partial(umbrella_chain.draw, n_distractor=n_distractor)))
     lucky, distractors = map(np.asarray, draw(keys))
@@ -306,23 +305,25 @@ def test_umbrella_chain(original, chain_length, n_distractor):
 
     def inject(i):
         theirs._need_umbrella, theirs._has_umbrella, theirs._timestep = need[i], has[i], time[i]
-        draws.tell(lucky[i], many=distractors[i])
+        draws.give(lucky[i], many=distractors[i])
 
     def read():
         return theirs._need_umbrella, theirs._has_umbrella, theirs._timestep
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     pairs = [(then.reward, reward), (then.terminated, over), *zip(jax.tree.leaves(after), fields)]
     pairs += [(then.obs[:, :2], obs[:, 0, :2]), (then.obs[:, 3:], obs[:, 0, 3:])]
     assert largest_difference(pairs) == 0 and over.any()
     worst = largest_difference([(then.obs, obs)])
     assert worst < 1e-6
-    if count == 2 * HALF:
-        record("UmbrellaChain-bsuite", VERSION, count, worst, "exact but for the rounding of the time left")
+    if chain_length == 10:
+        record(
+            "UmbrellaChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+        )
 
 
 @pytest.mark.parametrize("seed", [0, 13])
-def test_discounting_chain(original, seed):
+def test_discounting_chain(original, transitions, seed):
     env = discounting_chain.make(mapping_seed=seed)
     theirs = original("environments.discounting_chain").DiscountingChain(seed)
 
@@ -332,8 +333,7 @@ def test_discounting_chain(original, seed):
         context = np.where(time == 0, -1, rng.integers(0, 5, n))
         return discounting_chain.State(context.astype(np.int32), time.astype(np.int32))
 
-    count = 2 * HALF if seed == 0 else 20_000
-    _, states, actions, after, then = transitions(env, scatter, count)
+    _, states, actions, after, then = collect(env, transitions, scatter)
     context, time = as_lists(states)
 
     def inject(i):
@@ -342,29 +342,36 @@ def test_discounting_chain(original, seed):
     def read():
         return theirs._context, theirs._timestep
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     assert largest_difference([(then.terminated, over), *zip(jax.tree.leaves(after), fields)]) == 0
     worst = largest_difference([(then.reward, reward), (then.obs, obs)])
     assert worst < 1e-6 and over.any() and {1.0, 1.1} < set(reward)
-    if count == 2 * HALF:
-        record("DiscountingChain-bsuite", VERSION, count, worst, "exact but for rounding to single precision")
+    if seed == 0:
+        record(
+            "DiscountingChain-bsuite",
+            VERSION,
+            transitions,
+            worst,
+            "exact but for rounding to single precision",
+        )
 
 
 @pytest.mark.parametrize("num_actions, seed", [(11, 0), (5, 3)])
-def test_simple_bandit(original, num_actions, seed):
+def test_simple_bandit(original, transitions, num_actions, seed):
     env = simple_bandit.make(num_actions=num_actions, mapping_seed=seed)
     theirs = original("environments.bandit").SimpleBandit(seed, num_actions)
-    count = 2 * HALF
-    _, _, actions, _, then = transitions(env)
-    obs, reward, over, _ = beside(theirs, lambda i: None, tuple, count, actions)
+    _, _, actions, _, then = collect(env, transitions)
+    obs, reward, over, _ = beside(theirs, lambda i: None, tuple, actions)
     assert largest_difference([(then.terminated, over), (then.obs, obs)]) == 0 and over.all()
     worst = largest_difference([(then.reward, reward)])
     assert worst < 1e-6
     if num_actions == 11:
-        record("SimpleBandit-bsuite", VERSION, count, worst, "the hidden order of arms is the original's")
+        record(
+            "SimpleBandit-bsuite", VERSION, transitions, worst, "the hidden order of arms is the original's"
+        )
 
 
-def test_mountain_car(original):
+def test_mountain_car(original, transitions):
     env = mountain_car.make()
     theirs = original("environments.mountain_car").MountainCar()
 
@@ -375,8 +382,7 @@ def test_mountain_car(original):
         kinds = (np.float32, np.float32, np.int32)
         return mountain_car.State(*(x.astype(k) for x, k in zip((position, velocity, time), kinds)))
 
-    count = 2 * HALF
-    _, states, actions, after, then = transitions(env, scatter)
+    _, states, actions, after, then = collect(env, transitions, scatter)
     position, velocity, time = as_lists(states)
 
     def inject(i):
@@ -385,14 +391,14 @@ def test_mountain_car(original):
     def read():
         return theirs._position, theirs._velocity, theirs._timestep
 
-    obs, reward, over, fields = beside(theirs, inject, read, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, read, actions)
     pairs = [(then.obs, obs), (then.reward, reward), *zip(jax.tree.leaves(after), fields)]
     worst = largest_difference(pairs)
     assert worst < 1e-6
     clear = np.abs(fields[0] - 0.5) > 1e-6  # at the goal's very edge rounding decides
     assert clear.mean() > 0.999 and (fields[0] == -1.2).mean() > 0.001 and 0.02 < over.mean() < 0.5
     np.testing.assert_array_equal(then.terminated[clear], over[clear])
-    record("MountainCar-bsuite", VERSION, count, worst, "every field of state, obs, reward, end")
+    record("MountainCar-bsuite", VERSION, transitions, worst, "every field of state, obs, reward, end")
 
 
 POLES = {
@@ -406,7 +412,7 @@ POLES = {
 
 
 @pytest.mark.parametrize("name", POLES)
-def test_cartpoles(original, name):
+def test_cartpoles(original, transitions, name):
     module, path, cls = POLES[name]
     env = module.make()
     theirs = getattr(original(path), cls)()
@@ -424,14 +430,13 @@ def test_cartpoles(original, name):
         floats = (x, rng.normal(0, 3, n), theta, theta_dot)
         return cartpole.State(*(v.astype(np.float32) for v in floats), time.astype(np.int32))
 
-    count = 2 * HALF
-    _, states, actions, after, then = transitions(env, scatter)
+    _, states, actions, after, then = collect(env, transitions, scatter)
     x, x_dot, theta, theta_dot, time = as_lists(states)
 
     def inject(i):
         theirs._state = make_state(x[i], x_dot[i], theta[i], theta_dot[i], elapsed[time[i]])
 
-    obs, reward, over, fields = beside(theirs, inject, lambda: theirs._state, count, actions)
+    obs, reward, over, fields = beside(theirs, inject, lambda: theirs._state, actions)
     turn = 2 * np.pi
     angle = np.abs(after.theta - fields[2])
     angle = np.minimum(angle, turn - angle)  # 0 and 2 pi are one angle
@@ -453,7 +458,7 @@ def test_cartpoles(original, name):
     late = (after.time > 1000) & (np.abs(after.x) < 3) & (np.cos(after.theta) > 0.8)
     assert then.terminated[late].all() and late.any() and 0.01 < over.mean() < 0.6
     assert 0.02 < (reward > 0.5).mean() < 0.98
-    record(name, VERSION, count, worst, f"thresholds met within 1e-5 left out: {int((~clear).sum())}")
+    record(name, VERSION, transitions, worst, f"thresholds met within 1e-5 left out: {int((~clear).sum())}")
 
 
 @pytest.mark.parametrize(
@@ -470,42 +475,35 @@ def test_cartpoles_run_out_of_time_in_the_same_step(original, timescale, max_tim
 
 @pytest.mark.parametrize("kind", ["noise", "scale"])
 @pytest.mark.parametrize("base", ["Catch", "SimpleBandit", "MountainCar", "CartPole"])
-def test_noisy_and_scaled_rewards(original, base, kind):
-    count, scale = 2 * HALF, 0.3
+def test_noisy_and_scaled_rewards(original, transitions, base, kind):
+    scale = 0.3
     name = f"{base}-bsuite/{kind}"
     env = ENTRIES[name].make(**{"noise_scale" if kind == "noise" else "reward_scale": scale})
     inner = ENTRIES[f"{base}-bsuite"].make()
-    keys, states, actions, after, then = transitions(env, count=count)
+    keys, states, actions, after, then = collect(env, transitions)
     left, noise = jax.jit(jax.vmap(common.draw_noise))(keys)
     bare_after, bare = jax.jit(jax.vmap(inner.step))(left if kind == "noise" else keys, states, actions)
 
-    class Stub:
-        """Gives the inner environment's steps, which the other tests compare."""
-
-        def __init__(self):
-            self.index = -1
-
-        def step(self, action):
-            self.index += 1
-            dm_env = importlib.import_module("dm_env")
-            end = dm_env.termination if bare.terminated[self.index] else dm_env.transition
-            return end(float(rewards[self.index]), None)
-
-    rewards, noise = np.asarray(bare.reward), np.asarray(noise)
-    bare = bare.replace(terminated=np.asarray(bare.terminated))
+    rewards, ends = bare.reward.tolist(), bare.terminated.tolist()
+    dm_env = importlib.import_module("dm_env")
+    inner_steps = iter(
+        [(dm_env.termination if end else dm_env.transition)(r, None) for r, end in zip(rewards, ends)]
+    )
+    # The inner environment replays its steps, which the other tests compare.
+    stub = SimpleNamespace(step=lambda action: next(inner_steps))
     wrapper = getattr(original("utils.wrappers"), "RewardNoise" if kind == "noise" else "RewardScale")
-    wrapped = wrapper(Stub(), scale)
+    wrapped = wrapper(stub, scale)
     wrapped._rng = draws = Draws()
     expected = []
-    for i in range(count):
-        draws.tell(float(noise[i]))
+    for number in noise.tolist():
+        draws.give(number)
         expected.append(wrapped.step(0).reward)
     worst = largest_difference([(then.reward, expected)])
     assert worst < 1e-6
     for ours, theirs in zip(jax.tree.leaves((after, then.obs)), jax.tree.leaves((bare_after, bare.obs))):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
     note = "the wrapper; what is in it is compared above"
-    record(name, VERSION, count, worst, note)
+    record(name, VERSION, transitions, worst, note)
 
 
 # --- resets -----------------------------------------------------------------------------------
