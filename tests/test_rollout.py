@@ -211,7 +211,7 @@ def test_episode_metrics_without_an_end_are_zero():
 shuffled = jax.jit(minibatches, static_argnums=(1, 2, 3))
 
 
-@pytest.mark.parametrize(("size", "epochs", "minibatches"), [(12, 3, 4), (6, 1, 1), (5, 2, 5)])
+@pytest.mark.parametrize(("size", "epochs", "count"), [(12, 3, 4), (6, 1, 1), (5, 2, 5)])
 def test_every_sample_comes_once_per_epoch(size, epochs, count):
     index = np.asarray(shuffled(jax.random.key(0), size, epochs, count))
     assert index.shape == (epochs * count, size // count)
