@@ -10,7 +10,7 @@ Williams 1992, https://doi.org/10.1007/BF00992696. Axes: `T` num_steps, `N` num_
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,14 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import on_policy
+from jaxrl import policies, stats
+from jaxrl.fields import log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
+from jaxrl.returns import explained_variance, gae, standardize
+from jaxrl.rollout import episode_metrics, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
@@ -31,13 +35,7 @@ class Config:
 
     num_envs: int = 8  # environments side by side
     num_steps: int = 16  # steps in each environment between two updates
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    shared_torso: bool = False  # one network for policy and value, up to the heads
-    memory_size: int = 0  # units of a GRU after the torso; 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = False  # to mean 0 and variance 1, in each rollout
@@ -49,27 +47,25 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    learning_rate: float = 7e-4  # of Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    learning_rate: float = not_negative(7e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 7813.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
-    vf_coef: float = 0.5  # weight of the value loss
-    ent_coef: float = 0.01  # weight of the entropy bonus
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = not_negative(0.5)  # weight of the value loss
+    ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+    """All that a run changes."""
 
     key: jax.Array
     params: Any
     opt_state: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     reward_stats: Any
     num_updates: jax.Array
@@ -79,45 +75,68 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """A2C in `env`: one environment that resets itself and has episode statistics in its `info`.
 
     Args:
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count below 1, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps")
-    agent = on_policy.make(env, torso, **vars(config))
+    sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
+    policy = policies.actor_critic(env, config.network, torso)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        fields = agent.begin(key, hp.gamma)
+        fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         opt_state = optimizer(hp, 0).init(fields["params"])
         return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
 
     def loss(params, hp, batch):
-        outputs, value = agent.evaluate(params, batch)
-        pi = agent.distribution(batch, outputs)
+        outputs, value = unroll(policy, params, batch)
+        pi = policy.distribution(outputs, batch.get("action_mask"))
         weights = batch["advantages"] if config.baseline else batch["targets"]
         if config.normalize_advantages:
-            weights = on_policy.standardize(weights)
+            weights = standardize(weights)
         policy_loss = -(weights * pi.log_prob(batch["action"])).mean()
-        value_loss = on_policy.half_square(value, batch["targets"])
+        value_loss = 0.5 * jnp.square(value - batch["targets"]).mean()
         entropy = pi.entropy().mean()
         total = policy_loss + hp.vf_coef * value_loss - hp.ent_coef * entropy
         return total, {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
 
     def update(state, hp):
         key, rollout_key = jax.random.split(state.key)
-        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+        act = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = stats.scale_reward(state.reward_stats, steps.reward)
+        ended = steps.terminated, steps.truncated
+        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
+        targets = advantages + value
+        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
         grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
-        grads, metrics = grad(state.params, hp, agent.batch(state, data))
+        grads, metrics = grad(state.params, hp, take(policy, state.obs_stats, batch))
         metrics["grad/norm"] = optax.tree.norm(grads)
         step = jax.named_scope("optimizer")(optimizer(hp, state.num_updates).update)
         updates, opt_state = step(grads, state.opt_state, state.params)
-        fields |= {"key": key, "params": optax.apply_updates(state.params, updates), "opt_state": opt_state}
-        return state.replace(**fields, num_updates=state.num_updates + 1), metrics | seen
+        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
+        params = optax.apply_updates(state.params, updates)
+        metrics |= episode_metrics(steps.info, steps.done)
+        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 
-    steps_per_update = config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act=policies.act(policy, config.greedy),
+            hparams=Hparams(),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=policies.warmup_steps(*sizes, *normalize),
+            collect=policies.collect(envs, policy, config.num_steps),
+            evaluate_actions=policies.evaluate_actions(policy),
+        )
+    )

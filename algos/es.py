@@ -33,10 +33,12 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
 from jaxrl.evolution import by_lot, require, strong
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.names import lookup
 from jaxrl.optimizers import progress
+from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrow, narrowed
 
 MOST_OF_CMA = 2000  # parameters; a generation decomposes a matrix of that size
@@ -50,11 +52,7 @@ class Config:
     num_members: int = 64  # policies of a generation; even for openes
     num_envs: int = 1  # environments of each member, one episode in each
     num_steps: int = 500  # steps of each environment; as many as an episode can last
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the head; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (16,)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    memory_size: int = 0  # units of a GRU after the torso; 0: none
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig(hidden_sizes=(16,))  # of the policy
     normalize_obs: bool = False  # by running mean and variance, frozen within a generation
     archive_size: int = 0  # behaviours that novelty is measured against; 0: only returns count
     archive_additions: int = 1  # behaviours that a generation adds to them
@@ -65,25 +63,23 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
 
-    learning_rate: float = 0.5  # of the mean, in units of sigma; 1 is what CMA-ES and SNES say themselves
-    lr_decay: float = 0.0  # share of the learning rate that is gone at the end, linearly; 0: constant
-    sigma: float = 0.1  # standard deviation of the perturbations, for cmaes and snes at the start
-    sigma_decay: float = 0.0  # share of sigma that is gone at the end, linearly; 0: constant
-    novelty_weight: float = 0.5  # with an archive: 0 orders by return alone, 1 by novelty alone
+    learning_rate: float = not_negative(0.5)  # of the mean, in units of sigma; 1 for CMA-ES and SNES
+    lr_decay: float = share(0.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
+    sigma: float = positive(0.1)  # standard deviation of the perturbations, for cmaes and snes at the start
+    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
+    novelty_weight: float = share(0.5)  # with an archive: 0 orders by return alone, 1 by novelty alone
     total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` `[N, ...]` are the next generation's starts."""
+    """All that a run changes; `stream` are the starts of the next generation."""
 
     key: jax.Array
     params: Any
     search: Any
     archive: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     num_updates: jax.Array
 
@@ -95,13 +91,13 @@ def make(
 
     Args:
       behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: evosax is missing, a count that makes no search, an option that does not fit the spaces.
     """
     require_search(config)
-    player = fit.player(env, module=torso, **vars(config))
+    player = fit.player(env, config.num_steps, config.network, config.normalize_obs, torso)
     nov.require_behaviour(behaviour, config.archive_size)
     behave = fit.behaviour(env, behaviour)
     size = sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(player.init, jax.random.key(0))))
@@ -109,15 +105,12 @@ def make(
 
     def init(key, hp):
         key, params_key, start_key = jax.random.split(key, 3)
-        env_state, timestep = player.reset(start_key, config.num_envs)
         return TrainState(
             key=key,
             params=player.init(params_key),
             search=es.init(),
             archive=nov.init(config.archive_size, fit.behaviour_size(env, behave)),
-            env_state=env_state,
-            timestep=timestep,
-            memory=player.initial_memory(config.num_envs),
+            stream=player.reset(start_key, config.num_envs),
             obs_stats=player.obs_stats,
             num_updates=jnp.zeros((), jnp.int32),
         )
@@ -131,8 +124,8 @@ def make(
         search, z = es.ask(ask_key, state.search)
         mean, unravel = ravel_pytree(state.params)
         members = jax.vmap(unravel)(mean + sigma * z)
-        play = jax.vmap(player.play, (0, None, None, None, None))
-        episodes = play(members, state.obs_stats, play_key, state.env_state, state.timestep)
+        play = jax.vmap(player.play, (0, None, None, None))
+        episodes = play(members, state.obs_stats, play_key, state.stream)
         fitness = fit.mean_return(episodes)
 
         score, archive = fitness, state.archive
@@ -151,14 +144,12 @@ def make(
         obs_stats = state.obs_stats
         if config.normalize_obs:
             obs_stats = fit.observe(obs_stats, episodes.seen)
-        env_state, timestep = player.reset(start_key, config.num_envs)
         state = state.replace(
             key=key,
             params=unravel(mean + step),
             search=search,
             archive=archive,
-            env_state=env_state,
-            timestep=timestep,
+            stream=player.reset(start_key, config.num_envs),
             obs_stats=obs_stats,
             num_updates=state.num_updates + 1,
         )

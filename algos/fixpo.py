@@ -13,7 +13,7 @@ before the update: the region holds always. Axes: `T` num_steps, `N` num_envs.
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,14 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import on_policy
+from jaxrl import policies, stats
+from jaxrl.fields import log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
+from jaxrl.returns import explained_variance, gae, standardize
+from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
@@ -37,13 +41,7 @@ class Config:
     num_epochs: int = 4  # passes over the steps of an update
     num_minibatches: int = 4  # gradient steps per pass
     max_fixups: int = 64  # gradient steps of the second phase, at most
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    shared_torso: bool = False  # one network for policy and value, up to the heads
-    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = True  # to mean 0 and variance 1, in each minibatch
@@ -54,33 +52,31 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    learning_rate: float = 2.5e-4  # of Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
-    vf_coef: float = 0.5  # weight of the value loss
-    ent_coef: float = 0.01  # weight of the entropy bonus
-    max_kl: float = 0.5  # divergence of the new policy from the old one, at most, in every state
-    kl_margin: float = 3.0  # the first phase aims at so much less: max_kl / kl_margin
-    kl_coef: float = 1.0  # the coefficient of the divergence at the start
-    kl_coef_lr: float = 0.05  # learning rate of its Adam
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = not_negative(0.5)  # weight of the value loss
+    ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
+    max_kl: float = positive(0.5)  # divergence of the new policy from the old one, at most, in every state
+    kl_margin: float = positive(3.0)  # the first phase aims at so much less: max_kl / kl_margin
+    kl_coef: float = not_negative(1.0)  # the coefficient of the divergence at the start
+    kl_coef_lr: float = not_negative(0.05)  # learning rate of its Adam
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+    """All that a run changes."""
 
     key: jax.Array
     params: Any
     opt_state: Any
     kl_coef: jax.Array
     kl_opt_state: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     reward_stats: Any
     num_updates: jax.Array
@@ -90,21 +86,25 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """FixPO in `env`: one environment that resets itself and has episode statistics in its `info`.
 
     Args:
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
     """
     counts = ("num_envs", "num_steps", "num_epochs", "num_minibatches", "max_fixups")
     require_counts(config, *counts)
-    agent = on_policy.make(env, torso, **vars(config))
+    sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
+    columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
+    policy = policies.actor_critic(env, config.network, torso)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        fields = agent.begin(key, hp.gamma)
+        fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         kl_coef = jnp.asarray(hp.kl_coef, jnp.float32)
         return TrainState(
             **fields,
@@ -115,15 +115,15 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         )
 
     def loss(params, hp, kl_coef, batch):
-        outputs, value = agent.evaluate(params, batch)
-        pi = agent.distribution(batch, outputs)
+        outputs, value = unroll(policy, params, batch)
+        pi = policy.distribution(outputs, batch.get("action_mask"))
         ratio = jnp.exp(pi.log_prob(batch["action"]) - batch["log_prob"])
         advantages = batch["advantages"]
         if config.normalize_advantages:
-            advantages = on_policy.standardize(advantages)
-        kl, entropy = agent.kl(batch, outputs), pi.entropy().mean()
+            advantages = standardize(advantages)
+        kl, entropy = divergence(policy, batch, outputs), pi.entropy().mean()
         policy_loss = -(ratio * advantages).mean() + kl_coef * kl.mean()
-        value_loss = on_policy.half_square(value, batch["targets"])
+        value_loss = 0.5 * jnp.square(value - batch["targets"]).mean()
         total = policy_loss + hp.vf_coef * value_loss - hp.ent_coef * entropy
         metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
         return total, (metrics, kl.max())
@@ -134,8 +134,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         optim = optimizer(hp, num_updates)
 
         @partial(jax.value_and_grad, has_aux=True)
-        def divergence(params):
-            kl = agent.kl(batch, agent.evaluate(params, batch)[0])
+        def divergences(params):
+            kl = divergence(policy, batch, unroll(policy, params, batch)[0])
             return kl.mean(), kl.max()
 
         def outside(carry):
@@ -146,20 +146,27 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             count, params, opt_state, (_, grads) = carry
             updates, opt_state = optim.update(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            return count + 1, params, opt_state, divergence(params)
+            return count + 1, params, opt_state, divergences(params)
 
-        start = (jnp.zeros((), jnp.int32), params, optim.init(params), divergence(params))
+        start = (jnp.zeros((), jnp.int32), params, optim.init(params), divergences(params))
         count, params, _, (told, _) = jax.lax.while_loop(outside, back, start)
         return params, count, *told
 
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim, kl_optim = optimizer(hp, state.num_updates), optax.adam(hp.kl_coef_lr)
-        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+        act = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = stats.scale_reward(state.reward_stats, steps.reward)
+        ended = steps.terminated, steps.truncated
+        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
+        targets = advantages + value
+        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
 
-        def sgd_step(carry, columns):
+        def sgd_step(carry, chosen):
             params, opt_state, kl_coef, kl_opt_state = carry
-            minibatch = agent.batch(state, data, columns)
+            minibatch = take(policy, state.obs_stats, batch, chosen)
             grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
             grads, (metrics, worst) = grad(params, hp, kl_coef, minibatch)
             metrics["grad/norm"] = optax.tree.norm(grads)
@@ -169,29 +176,41 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             return (params, opt_state, jnp.maximum(kl_coef + step, 0.0), kl_opt_state), metrics
 
         start = (state.params, state.opt_state, state.kl_coef, state.kl_opt_state)
-        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
-        carry, metrics = jax.lax.scan(sgd_step, start, minibatches)
+        order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
+        carry, metrics = jax.lax.scan(sgd_step, start, order)
         params, opt_state, kl_coef, kl_opt_state = carry
         # Like the policy, the multiplier comes back from numbers that are none.
         known, before = jnp.isfinite(kl_coef), (state.kl_coef, state.kl_opt_state)
         kl_coef, kl_opt_state = jax.tree.map(partial(jnp.where, known), (kl_coef, kl_opt_state), before)
-        whole = agent.batch(state, data)
+        whole = take(policy, state.obs_stats, batch)
         # A loop of unknown length has no gradient: to that of an update, this phase is a constant shift.
         constant = jax.lax.stop_gradient((params, hp, whole, state.num_updates))
         fixed, count, kl, worst = fixup(*constant)
         inside = worst <= hp.max_kl
         params = jax.tree.map(partial(through, inside), fixed, params, state.params)
         opt_state = jax.tree.map(lambda new, old: jnp.where(inside, new, old), opt_state, state.opt_state)
-        fields |= {"key": key, "params": params, "opt_state": opt_state}
-        state = state.replace(**fields, kl_coef=kl_coef, kl_opt_state=kl_opt_state)
-        metrics = jax.tree.map(jnp.mean, metrics) | seen
+        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
+        fields = {"params": params, "opt_state": opt_state, "kl_coef": kl_coef, "kl_opt_state": kl_opt_state}
+        fields |= {"key": key, "stream": stream, **seen, "num_updates": state.num_updates + 1}
+        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
+        metrics["value/explained_variance"] = explained_variance(advantages, targets)
         metrics |= {"policy/kl": jnp.where(inside, kl, 0.0), "policy/kl_max": jnp.where(inside, worst, 0.0)}
         metrics |= {"fixup/count": count.astype(jnp.float32), "fallback/count": 1.0 - inside}
         metrics["policy/kl_coef"] = kl_coef
-        return state.replace(num_updates=state.num_updates + 1), metrics
+        return TrainState(**fields), metrics
 
-    steps_per_update = config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act=policies.act(policy, config.greedy),
+            hparams=Hparams(),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=policies.warmup_steps(*sizes, *normalize),
+            collect=policies.collect(envs, policy, config.num_steps),
+            evaluate_actions=policies.evaluate_actions(policy),
+        )
+    )
 
 
 def through(inside, fixed, learned, before):

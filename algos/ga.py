@@ -19,7 +19,7 @@ parameters in the state instead, with the same results. Here the first generatio
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,9 +30,11 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import genome as gen
 from jaxrl import novelty as nov
+from jaxrl.fields import positive, share
 from jaxrl.optimizers import progress
+from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
@@ -48,11 +50,7 @@ class Config:
     elite_episodes: int = 16  # more episodes of each candidate, which decide; 0: the first ones do
     max_mutations: int = 1000  # of a chain: a lineage ends its search there, so as many as updates
     keep_parents: bool = False  # in the state: faster generations, a state as large as their parameters
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the head; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (16,)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    memory_size: int = 0  # units of a GRU after the torso; 0: none
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig(hidden_sizes=(16,))  # of the policy
     normalize_obs: bool = False  # by running mean and variance, frozen within a generation
     archive_size: int = 0  # behaviours that novelty is measured against; 0: only returns count
     archive_additions: int = 1  # behaviours that a generation adds to them
@@ -63,15 +61,15 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
 
-    sigma: float = 0.1  # standard deviation of a mutation
-    sigma_decay: float = 0.0  # share of sigma that is gone at the end, linearly; 0: constant
-    novelty_weight: float = 0.5  # with an archive: 0 chooses parents by return alone, 1 by novelty alone
+    sigma: float = positive(0.1)  # standard deviation of a mutation
+    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
+    novelty_weight: float = share(0.5)  # with an archive: 0 selects parents by return, 1 by novelty
     total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` `[N, ...]` are the next generation's starts.
+    """All that a run changes; `stream` are the starts of the next generation.
 
     `parents` `[num_parents]` are genomes, of which the first is the elite; `params` are the elite's, and
     `kept` those of all parents, or `()`.
@@ -82,9 +80,7 @@ class TrainState:
     parents: gen.Genome
     kept: Any
     archive: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     num_updates: jax.Array
 
@@ -96,34 +92,31 @@ def make(
 
     Args:
       behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count that makes no search, an option that does not fit the spaces.
     """
     require_selection(config)
-    player = fit.player(env, module=torso, **vars(config))
+    player = fit.player(env, config.num_steps, config.network, config.normalize_obs, torso)
     nov.require_behaviour(behaviour, config.archive_size)
     behave = fit.behaviour(env, behaviour)
     network = gen.network(jax.eval_shape(player.init, jax.random.key(0)))
     express = jax.vmap(partial(gen.express, network))
-    play = jax.vmap(player.play, (0, None, None, None, None))
+    play = jax.vmap(player.play, (0, None, None, None))
 
     def init(key, hp):
         key, parents_key, start_key = jax.random.split(key, 3)
         starts = jax.random.split(parents_key, config.num_parents)
         parents = jax.vmap(lambda start: gen.genome(start, config.max_mutations))(starts)
         elite = jax.tree.map(lambda x: x[0], parents)
-        env_state, timestep = player.reset(start_key, config.num_envs)
         return TrainState(
             key=key,
             params=network.params(gen.express(network, elite)),
             parents=parents,
             kept=express(parents) if config.keep_parents else (),
             archive=nov.init(config.archive_size, fit.behaviour_size(env, behave)),
-            env_state=env_state,
-            timestep=timestep,
-            memory=player.initial_memory(config.num_envs),
+            stream=player.reset(start_key, config.num_envs),
             obs_stats=player.obs_stats,
             num_updates=jnp.zeros((), jnp.int32),
         )
@@ -144,7 +137,7 @@ def make(
         members = jnp.concatenate([ravel_pytree(state.params)[0][None], members])
 
         policies = jax.vmap(network.params)(members)
-        episodes = play(policies, state.obs_stats, play_key, state.env_state, state.timestep)
+        episodes = play(policies, state.obs_stats, play_key, state.stream)
         fitness = fit.mean_return(episodes)
         metrics = fit.episode_metrics(episodes, fitness)
         metrics["lineage/length"] = genomes.length.mean(dtype="float32")
@@ -165,7 +158,7 @@ def make(
             elite_key, again_key = jax.random.split(elite_key)
             starts = player.reset(again_key, config.elite_episodes)
             tried = jax.tree.map(lambda x: x[candidates], policies)
-            worth = fit.mean_return(play(tried, state.obs_stats, elite_key, *starts))
+            worth = fit.mean_return(play(tried, state.obs_stats, elite_key, starts))
         worth = jnp.where(jnp.isnan(worth), jnp.finfo(worth.dtype).min, worth)
         winner = candidates[jnp.argmax(worth)]
         metrics["fitness/elite"] = worth.max()
@@ -174,15 +167,13 @@ def make(
         obs_stats = state.obs_stats
         if config.normalize_obs:
             obs_stats = fit.observe(obs_stats, episodes.seen)
-        env_state, timestep = player.reset(start_key, config.num_envs)
         state = state.replace(
             key=key,
             params=jax.tree.map(lambda x: x[winner], policies),
             parents=jax.tree.map(lambda x: x[survivors], genomes),
             kept=members[survivors] if config.keep_parents else (),
             archive=archive,
-            env_state=env_state,
-            timestep=timestep,
+            stream=player.reset(start_key, config.num_envs),
             obs_stats=obs_stats,
             num_updates=state.num_updates + 1,
         )

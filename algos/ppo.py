@@ -5,12 +5,12 @@
 
 `L` is an `Objective`: the clipped surrogate min(r A, clip(r) A) unless another one is given.
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; the details that matter after Huang et al. 2022,
-https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/. Here a time limit is no death:
-advantages bootstrap from where a truncated step led. Axes: `T` num_steps, `N` num_envs.
+https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/. A time limit is not a terminal
+state here: advantages bootstrap from where a truncated step led. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,10 +18,14 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import objectives, on_policy
+from jaxrl import objectives, policies, stats
+from jaxrl.fields import log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
+from jaxrl.returns import explained_variance, gae, standardize
+from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Objective
+from jaxrl.types import Algorithm, Env, Objective, Stream
 from jaxrl.widths import narrowed
 
 
@@ -33,13 +37,7 @@ class Config:
     num_steps: int = 128  # steps in each environment between two updates
     num_epochs: int = 4  # passes over the steps of an update
     num_minibatches: int = 4  # gradient steps per pass
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    shared_torso: bool = False  # one network for policy and value, up to the heads
-    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = True  # to mean 0 and variance 1, in each minibatch
@@ -51,29 +49,27 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    learning_rate: float = 2.5e-4  # of Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
-    vf_coef: float = 0.5  # weight of the value loss
-    ent_coef: float = 0.01  # weight of the entropy bonus
-    value_clip_eps: float = 0.2  # in units of the value; used with clip_value
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = not_negative(0.5)  # weight of the value loss
+    ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
+    value_clip_eps: float = positive(0.2)  # in units of the value; used with clip_value
     objective: Any = objectives.ppo().params  # parameters of the policy objective
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+    """All that a run changes."""
 
     key: jax.Array
     params: Any
     opt_state: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     reward_stats: Any
     num_updates: jax.Array
@@ -88,30 +84,35 @@ def make(
     """PPO in `env`: one environment that resets itself and has episode statistics in its `info`.
 
     Args:
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
-    agent = on_policy.make(env, torso, **vars(config))
+    sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
+    columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
+    policy = policies.actor_critic(env, config.network, torso)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        fields = agent.begin(key, hp.gamma)
+        fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         opt_state = optimizer(hp, 0).init(fields["params"])
         return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
 
+    @jax.named_scope("loss")
     def loss(params, hp, batch, now):
-        outputs, value = agent.evaluate(params, batch)
-        pi = agent.distribution(batch, outputs)
+        outputs, value = unroll(policy, params, batch)
+        pi = policy.distribution(outputs, batch.get("action_mask"))
         log_ratio = pi.log_prob(batch["action"]) - batch["log_prob"]
         advantages = batch["advantages"]
         if config.normalize_advantages:
-            advantages = on_policy.standardize(advantages)
+            advantages = standardize(advantages)
         policy_loss = -objective.apply(hp.objective, log_ratio, advantages, now).mean()
         error = jnp.square(value - batch["targets"])
         if config.clip_value:
@@ -127,24 +128,44 @@ def make(
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
-        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
 
-        def sgd_step(carry, columns):
+        # Collect `[T, N]` steps, and estimate how much better than expected each action was.
+        act = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = stats.scale_reward(state.reward_stats, steps.reward)
+        ended = steps.terminated, steps.truncated
+        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
+        targets = advantages + value
+        estimates = {"value": value, "advantages": advantages, "targets": targets}
+        batch = samples(policy, steps, state.stream.memory, **estimates)
+
+        # Pass over them several times, in shuffled minibatches of steps (with memory: of environments).
+        def sgd_step(carry, chosen):
             params, opt_state = carry
-            minibatch = agent.batch(state, data, columns)
-            grads, metrics = jax.grad(jax.named_scope("loss")(loss), has_aux=True)(params, hp, minibatch, now)
+            minibatch = take(policy, state.obs_stats, batch, chosen)
+            grads, metrics = jax.grad(loss, has_aux=True)(params, hp, minibatch, now)
             metrics["grad/norm"] = optax.tree.norm(grads)
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), metrics
 
-        start = (state.params, state.opt_state)
-        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
-        (params, opt_state), metrics = jax.lax.scan(sgd_step, start, minibatches)
-        fields |= {"key": key, "params": params, "opt_state": opt_state}
-        state = state.replace(**fields, num_updates=state.num_updates + 1)
-        return state, jax.tree.map(jnp.mean, metrics) | seen
+        order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
+        (params, opt_state), metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), order)
 
-    hparams = Hparams(objective=objective.params)
-    steps_per_update = config.num_envs * config.num_steps
-    counted = (steps_per_update, agent.warmup_steps)
-    return narrowed(Algorithm(init, update, agent.act, hparams, *counted, agent.collect, agent.judge))
+        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
+        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
+        return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
+
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act=policies.act(policy, config.greedy),
+            hparams=Hparams(objective=objective.params),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=policies.warmup_steps(*sizes, *normalize),
+            collect=policies.collect(envs, policy, config.num_steps),
+            evaluate_actions=policies.evaluate_actions(policy),
+        )
+    )

@@ -11,7 +11,7 @@ learns by Adam. Schulman et al. 2015, https://arxiv.org/abs/1502.05477. Axes: `T
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,14 @@ from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import on_policy
+from jaxrl import policies, stats
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, conjugate_gradient, progress
+from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
+from jaxrl.returns import explained_variance, gae, standardize
+from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
@@ -37,12 +41,7 @@ class Config:
     num_minibatches: int = 8  # gradient steps of the value function per pass
     cg_iterations: int = 10  # of conjugate gradients, for the direction of the policy's step
     max_backtracks: int = 10  # shorter steps that are tried
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     greedy: bool = True  # evaluate with the most likely action instead of a draw
@@ -52,28 +51,26 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    max_kl: float = 0.01  # mean divergence of the new policy from the old one, at most
-    damping: float = 0.1  # added to the diagonal of the Fisher matrix
-    backtrack: float = 0.8  # what a step that did not hold is multiplied by
-    learning_rate: float = 1e-3  # of the value function's Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    max_kl: float = positive(0.01)  # mean divergence of the new policy from the old one, at most
+    damping: float = not_negative(0.1)  # added to the diagonal of the Fisher matrix
+    backtrack: float = share(0.8)  # what a step that did not hold is multiplied by
+    learning_rate: float = not_negative(1e-3)  # of the value function's Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 489.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+    """All that a run changes."""
 
     key: jax.Array
     params: Any
     opt_state: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     reward_stats: Any
     num_updates: jax.Array
@@ -83,7 +80,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """TRPO in `env`: one environment that resets itself and has episode statistics in its `info`.
 
     Args:
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
@@ -92,21 +89,28 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         config, "num_envs", "num_steps", "num_epochs", "num_minibatches", "cg_iterations", "max_backtracks"
     )
     # Two torsos: else a step of the value function would move the policy out of its region.
-    agent = on_policy.make(env, torso, shared_torso=False, **vars(config))
+    sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
+    columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
+    policy = policies.actor_critic(env, config.network, torso)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
     def optimizer(hp, num_updates):
         learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        fields = agent.begin(key, hp.gamma)
+        fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         opt_state = optimizer(hp, 0).init(split(fields["params"])[1])
         return TrainState(**fields, opt_state=opt_state, num_updates=jnp.zeros((), jnp.int32))
 
     def gain(batch, outputs):
         """`L(pi) - L(pi_old)`."""
-        log_ratio = agent.distribution(batch, outputs).log_prob(batch["action"]) - batch["log_prob"]
-        return (jnp.expm1(log_ratio) * on_policy.standardize(batch["advantages"])).mean()
+        log_ratio = (
+            policy.distribution(outputs, batch.get("action_mask")).log_prob(batch["action"])
+            - batch["log_prob"]
+        )
+        return (jnp.expm1(log_ratio) * standardize(batch["advantages"])).mean()
 
     def policy_step(params, hp, batch):
         """The parameters after the step, and what became of it."""
@@ -114,12 +118,12 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         start, unravel = ravel_pytree(actor)
 
         def outputs_of(vector):
-            return agent.evaluate(joined(unravel(vector), critic), batch)[0]
+            return unroll(policy, joined(unravel(vector), critic), batch)[0]
 
         # F = J' H J: at pi_old D has no slope, so its second derivative by the outputs is all there is.
         outputs, jvp = jax.linearize(outputs_of, start)
         vjp = jax.linear_transpose(jvp, start)
-        slope = jax.grad(lambda outputs: agent.kl(batch, outputs).mean())
+        slope = jax.grad(lambda outputs: divergence(policy, batch, outputs).mean())
 
         def fisher(vector):
             return vjp(jax.jvp(slope, (batch["outputs"],), (jvp(vector),))[1])[0] + hp.damping * vector
@@ -140,8 +144,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         """Whether a step has been accepted, its share of `step`, its divergence and its gain."""
 
         def attempt(share):
-            outputs, _ = agent.evaluate(joined(unravel(start + share * step), critic), batch)
-            return agent.kl(batch, outputs).mean(), gain(batch, outputs)
+            outputs, _ = unroll(policy, joined(unravel(start + share * step), critic), batch)
+            return divergence(policy, batch, outputs).mean(), gain(batch, outputs)
 
         def holds(kl, better):
             return (kl <= hp.max_kl) & (better > 0.0)
@@ -161,33 +165,53 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return tuple(jnp.where(accepted, x, 0.0) for x in (one, share, kl, better))
 
     def value_loss(critic, actor, batch):
-        return on_policy.half_square(agent.evaluate(joined(actor, critic), batch)[1], batch["targets"])
+        return 0.5 * jnp.square(unroll(policy, joined(actor, critic), batch)[1] - batch["targets"]).mean()
 
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim = optimizer(hp, state.num_updates)
-        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
-        whole = agent.batch(state, data)
+        act = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = stats.scale_reward(state.reward_stats, steps.reward)
+        ended = steps.terminated, steps.truncated
+        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
+        targets = advantages + value
+        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
+        whole = take(policy, state.obs_stats, batch)
         params, told = policy_step(state.params, hp, whole)
         actor, critic = split(params)
 
-        def value_step(carry, columns):
+        def value_step(carry, chosen):
             critic, opt_state = carry
-            minibatch = agent.batch(state, data, columns)
+            minibatch = take(policy, state.obs_stats, batch, chosen)
             loss, grads = jax.value_and_grad(jax.named_scope("loss")(value_loss))(critic, actor, minibatch)
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, critic)
             metrics = {"loss/value": loss, "grad/norm": optax.tree.norm(grads)}
             return (optax.apply_updates(critic, updates), opt_state), metrics
 
-        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
-        (critic, opt_state), metrics = jax.lax.scan(value_step, (critic, state.opt_state), minibatches)
-        fields |= {"key": key, "params": joined(actor, critic), "opt_state": opt_state}
-        told["policy/entropy"] = agent.distribution(whole, whole["outputs"]).entropy().mean()
-        metrics = jax.tree.map(jnp.mean, metrics) | told | seen
-        return state.replace(**fields, num_updates=state.num_updates + 1), metrics
+        order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
+        (critic, opt_state), metrics = jax.lax.scan(value_step, (critic, state.opt_state), order)
+        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
+        old = policy.distribution(whole["outputs"], whole.get("action_mask"))
+        told["policy/entropy"] = old.entropy().mean()
+        metrics = jax.tree.map(jnp.mean, metrics) | told | episode_metrics(steps.info, steps.done)
+        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        params = joined(actor, critic)
+        return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 
-    steps_per_update = config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act=policies.act(policy, config.greedy),
+            hparams=Hparams(),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=policies.warmup_steps(*sizes, *normalize),
+            collect=policies.collect(envs, policy, config.num_steps),
+            evaluate_actions=policies.evaluate_actions(policy),
+        )
+    )
 
 
 def split(params):

@@ -11,7 +11,7 @@ V_old(s), and pi_old is the policy that collected, for all passes. Axes: `T` num
 """
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +19,14 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, on_policy
+from jaxrl import distributions, policies, stats
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
+from jaxrl.returns import explained_variance, gae, standardize
+from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env
+from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
@@ -34,13 +38,7 @@ class Config:
     num_steps: int = 128  # steps in each environment between two updates
     num_epochs: int = 4  # passes over the steps of an update
     num_minibatches: int = 4  # gradient steps per pass
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
-    hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
-    activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
-    shared_torso: bool = False  # one network for policy and value, up to the heads
-    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
-    squash: bool = False  # tanh-squash continuous actions into their bounds instead of cutting them off
+    network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = True  # to mean 0 and variance 1, in each minibatch
@@ -51,34 +49,32 @@ class Config:
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
-    learning_rate: float = 2.5e-4  # of Adam, at the start
-    lr_decay: float = 1.0  # share of the learning rate that is gone at the end, linearly; 0: constant
+    learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
     total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
-    adam_eps: float = 1e-5  # of Adam
-    max_grad_norm: float = 0.5  # a longer gradient, over all parameters at once, is scaled back to this
-    gamma: float = 0.99  # discount per step
-    gae_lambda: float = 0.95  # trace of the advantage estimator: 0 one step, 1 to the episode's end
-    vf_coef: float = 0.5  # weight of the value loss
-    eps_eta: float = 0.1  # how far the weights may be from equal ones, as a divergence
-    eps_alpha: float = 0.01  # divergence of an update that alpha_1 holds: discrete actions, means
-    eps_alpha_std: float = 1e-3  # the same of alpha_2: standard deviations
-    eta: float = 1.0  # the temperature at the start
-    alpha: float = 1.0  # both multipliers at the start
-    multiplier_lr: float = 1e-2  # learning rate of the temperature and the multipliers
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    gamma: float = share(0.99)  # discount per step
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
+    vf_coef: float = not_negative(0.5)  # weight of the value loss
+    eps_eta: float = positive(0.1)  # how far the weights may be from equal ones, as a divergence
+    eps_alpha: float = positive(0.01)  # divergence of an update that alpha_1 holds: discrete actions, means
+    eps_alpha_std: float = positive(1e-3)  # the same of alpha_2: standard deviations
+    eta: float = positive(1.0)  # the temperature at the start
+    alpha: float = positive(1.0)  # both multipliers at the start
+    multiplier_lr: float = not_negative(1e-2)  # learning rate of the temperature and the multipliers
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `env_state`, `timestep` and `memory` have axes `[N, ...]`."""
+    """All that a run changes."""
 
     key: jax.Array
     params: Any
     opt_state: Any
     multipliers: Any
     multiplier_opt_state: Any
-    env_state: Any
-    timestep: Any
-    memory: Any
+    stream: Stream
     obs_stats: Any
     reward_stats: Any
     num_updates: jax.Array
@@ -88,13 +84,17 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """V-MPO in `env`: one environment that resets itself and has episode statistics in its `info`.
 
     Args:
-      torso: a flax module of your own, `[..., *obs] -> [..., F]`, instead of `config.torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
-    agent = on_policy.make(env, torso, **vars(config))
+    sizes = config.num_envs, config.num_steps
+    normalize = config.normalize_obs, config.normalize_reward
+    columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
+    policy = policies.actor_critic(env, config.network, torso)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
     num_outputs = distributions.num_outputs(env.action_space)
 
     def optimizer(hp, num_updates):
@@ -102,7 +102,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
-        fields = agent.begin(key, hp.gamma)
+        fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
         start = {"eta": hp.eta, "alpha": hp.alpha, "alpha_std": hp.alpha}
         multipliers = jax.tree.map(lambda x: jnp.maximum(jnp.asarray(x, jnp.float32), 1e-8), start)
         return TrainState(
@@ -117,16 +117,16 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         """`D_1` and `D_2`."""
         old, new = (jnp.split(x, [num_outputs], axis=-1) for x in (batch["outputs"], outputs))
         mixed = [new[0], old[1]], [old[0], new[1]]
-        return tuple(agent.kl(batch, jnp.concatenate(parts, axis=-1)).mean() for parts in mixed)
+        return tuple(divergence(policy, batch, jnp.concatenate(parts, axis=-1)).mean() for parts in mixed)
 
     def loss(params, multipliers, hp, batch):
-        outputs, value = agent.evaluate(params, batch)
-        pi = agent.distribution(batch, outputs)
+        outputs, value = unroll(policy, params, batch)
+        pi = policy.distribution(outputs, batch.get("action_mask"))
         weights, _ = weigh(batch["advantages"], multipliers["eta"])
         policy_loss = -(weights * pi.log_prob(batch["action"])).sum()
         kl, kl_std = divergences(batch, outputs)
         penalty = multipliers["alpha"] * kl + multipliers["alpha_std"] * kl_std
-        value_loss = on_policy.half_square(value, batch["targets"])
+        value_loss = 0.5 * jnp.square(value - batch["targets"]).mean()
         entropy = pi.entropy().mean()
         metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
         metrics |= {"policy/kl": kl, "policy/kl_std": kl_std}
@@ -140,13 +140,20 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim, multiplier_optim = optimizer(hp, state.num_updates), optax.adam(hp.multiplier_lr)
-        fields, data, seen = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+        act = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = stats.scale_reward(state.reward_stats, steps.reward)
+        ended = steps.terminated, steps.truncated
+        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
+        targets = advantages + value
+        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
 
-        def sgd_step(carry, columns):
+        def sgd_step(carry, chosen):
             params, opt_state, multipliers, multiplier_opt_state = carry
-            minibatch = agent.batch(state, data, columns)
+            minibatch = take(policy, state.obs_stats, batch, chosen)
             if config.normalize_advantages:
-                minibatch["advantages"] = on_policy.standardize(minibatch["advantages"])
+                minibatch["advantages"] = standardize(minibatch["advantages"])
             grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
             grads, metrics = grad(params, multipliers, hp, minibatch)
             told = minibatch["advantages"], metrics["policy/kl"], metrics["policy/kl_std"]
@@ -160,16 +167,28 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             return (params, opt_state, multipliers, multiplier_opt_state), metrics
 
         names = ("params", "opt_state", "multipliers", "multiplier_opt_state")
-        minibatches = agent.minibatches(shuffle_key, config.num_epochs)
+        order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         start = tuple(getattr(state, name) for name in names)
-        carry, metrics = jax.lax.scan(sgd_step, start, minibatches)
-        fields |= {"key": key, **dict(zip(names, carry))}
+        carry, metrics = jax.lax.scan(sgd_step, start, order)
+        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
+        fields = {"key": key, **dict(zip(names, carry)), "stream": stream, **seen}
         state = state.replace(**fields, num_updates=state.num_updates + 1)
         multipliers = {f"policy/{name}": value for name, value in state.multipliers.items()}
-        return state, jax.tree.map(jnp.mean, metrics) | multipliers | seen
+        return state, jax.tree.map(jnp.mean, metrics) | multipliers | episode_metrics(steps.info, steps.done)
+        metrics["value/explained_variance"] = explained_variance(advantages, targets)
 
-    steps_per_update = config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, agent.act, Hparams(), steps_per_update, agent.warmup_steps))
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act=policies.act(policy, config.greedy),
+            hparams=Hparams(),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=policies.warmup_steps(*sizes, *normalize),
+            collect=policies.collect(envs, policy, config.num_steps),
+            evaluate_actions=policies.evaluate_actions(policy),
+        )
+    )
 
 
 def weigh(advantages, eta):

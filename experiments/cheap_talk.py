@@ -26,7 +26,7 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, files, hosts, logger, train
+from jaxrl import checkpoint, envs, fields, files, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
@@ -34,7 +34,7 @@ from jaxrl.experiments import cli, folders, runs, trainer
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
-from jaxrl.types import Env
+from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")
 RATE = 0.05  # of Adam, over the mean of the candidates
@@ -141,7 +141,7 @@ def make(setting: Setting) -> Game:
     env = wrappers.flatten_obs(envs.make(setting.environment))
     inputs = env.observation_space.shape[0]
     chosen = preset("ppo", setting.environment)
-    config = ppo.Config(**chosen.config)
+    config = fields.configured(ppo.Config(), chosen.config)
 
     def draw(key):
         train_key, test_key = jax.random.split(key)
@@ -183,7 +183,7 @@ def make(setting: Setting) -> Game:
             heard = wrappers.cheap_talk(
                 env, lambda obs: say(talk["test"], jnp.concatenate([obs, wanted])), setting.messages
             )
-            return -distances(heard, partial(algo.act, state), state.memory, play_key, distance).mean()
+            return -distances(heard, partial(algo.act, state), state.stream.memory, play_key, distance).mean()
 
         goal_keys, play_keys = (jax.random.split(k, setting.goals) for k in (goal_key, play_key))
         return jnp.where(broken, jnp.nan, jax.vmap(steered)(goal_keys, play_keys).mean())
@@ -206,7 +206,8 @@ def distances(env: Env, act, memory, key, distance):
         memory, action = act(memory, key, obs, first, mask)
         return memory, action, {}
 
-    _, played = rollout(env, policy, play_key, *env.reset(reset_key), memory, STEERED_STEPS)
+    stream = Stream(*env.reset(reset_key), memory)
+    _, played = rollout(env, policy, play_key, stream, STEERED_STEPS)
     return jax.vmap(distance)(played.next_obs[STEERED_STEPS // 2 :, 0])
 
 

@@ -196,12 +196,41 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
     return found
 
 
+def with_full_flags(argv: list[str], options: Any) -> list[str]:
+    """The words of a command, with flags that were shortened, but are still unique, written in full.
+
+    `--learning-rate` becomes `--hp.learning-rate`, `--config.no-squash` becomes `--config.network.no-squash`.
+    """
+    known = [flag.removeprefix("--") for flag in flags(options)]
+    return [_with_full_flag(word, known) if word.startswith("--") else word for word in argv]
+
+
+def _with_full_flag(word: str, known: list[str]) -> str:
+    flag, equals, value = word.removeprefix("--").partition("=")
+    flag = flag.replace("_", "-")
+    *path, last = flag.split(".")
+    if flag in known:
+        return word
+    for no in ("", "no-"):
+        names = [*path, last.removeprefix(no)]
+        full = [name.split(".") for name in known if name.endswith(names[-1])]
+        full = [parts for parts in full if parts[-1] == names[-1] and _in_order(names, parts)]
+        if len(full) == 1 and last.startswith(no):
+            return f"--{'.'.join([*full[0][:-1], no + full[0][-1]])}{equals}{value}"
+    return word
+
+
+def _in_order(some: list[str], all_of: list[str]) -> bool:
+    rest = iter(all_of)
+    return all(one in rest for one in some)
+
+
 # --- train -------------------------------------------------------------------------------------
 
 
 def train_options(algorithm: str, environment: str, objective_name: str) -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs
+    from jaxrl import envs, fields
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs
     from jaxrl.experiments.presets import preset
@@ -211,7 +240,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
     objective_name = runs.objective_name(module, objective_name)
     entry = lookup("environment", envs.REGISTRY, environment)
     chosen = preset(algorithm, environment, objective_name)
-    config_default = module.Config(**chosen.config)
+    config_default = fields.configured(module.Config(), chosen.config)
     own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
     hp_default = runs.with_values(module.Hparams(**own), chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
@@ -275,6 +304,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     algorithm, environment = names
     use_cores()
     options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
+    argv = with_full_flags(argv, options)
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
     env = {
         field.name: getattr(chosen.env, field.name)
@@ -354,6 +384,9 @@ def sweep(argv: list[str]) -> int:
     from jaxrl.experiments import runs, search
     from jaxrl.experiments import sweep as sweeps
 
+    if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
+        objective = _value_of("--objective", argv, "").partition(",")[0]
+        argv = with_full_flags(argv, sweep_options(*argv[:2], objective))
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])

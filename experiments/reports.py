@@ -115,7 +115,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     algo = runs.make(spec, envs.make(name, **spec.env))
     world, params = _world(spec)
     shown, total = [], 0.0
-    for env_state, now in _episode(spec, world, partial(algo.act, state), state.memory, max_steps):
+    for env_state, now in _episode(spec, world, partial(algo.act, state), state.stream.memory, max_steps):
         total += float(now.reward)
         if as_page:
             shown.append(jax.device_get(env_state))

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import types
 import typing
-from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import version
 from operator import attrgetter
@@ -23,7 +22,7 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, files, logger, objective_file, objectives, train
+from jaxrl import envs, fields, files, logger, objective_file, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import diverged, folders, records, reporters, search
@@ -152,28 +151,8 @@ def with_values(hparams: Any, values: dict[str, float]) -> Any:
       ValueError: there is none of that name.
     """
     for name in values:
-        lookup("hyperparameter", hparam_names(hparams), name)
-    return search.with_arrays(hparams, values)
-
-
-def hparam_names(hparams: Any) -> dict[str, float]:
-    """Every hyperparameter that is a number, with its value; the objective's as `objective.NAME`."""
-    found = {name: value for name, value in vars(hparams).items() if name != "objective"}
-    found |= dict(_numbers("objective", getattr(hparams, "objective", ())))
-    return {name: value for name, value in found.items() if isinstance(value, int | float)}
-
-
-def _numbers(name: str, tree: Any) -> Iterator[tuple[str, Any]]:
-    """The numbers in the parameters of an objective, those of a mixture as `objective.parts.1.alpha`."""
-    if dataclasses.is_dataclass(tree):
-        inner = vars(tree).items()
-    elif isinstance(tree, tuple) or np.ndim(tree) == 1:
-        inner = enumerate(tree if isinstance(tree, tuple) else np.asarray(tree).tolist())
-    else:
-        yield name, tree
-        return
-    for own, value in inner:
-        yield from _numbers(f"{name}.{own}", value)
+        lookup("hyperparameter", fields.numbers(hparams), name)
+    return fields.replace(hparams, values)
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -186,19 +165,30 @@ def from_json(data: dict[str, Any]) -> Spec:
         raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
     try:
         module = algorithm(data["algorithm"])
-        config = {k: tuple(v) if isinstance(v, list) else v for k, v in data["config"].items()}
+        config = fields.configured(module.Config(), _named(data["config"]))
         hparams = dict(data["hparams"])
         if data["objective"]:
             hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
-        parts = {"config": module.Config(**config), "hparams": module.Hparams(**hparams)}
+        parts = {"config": config, "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"the run.json was edited, or written by another version of jaxrl: {_reason(error)}"
         ) from None
     inner = _parts_of(spec.hparams.objective) if spec.objective else []
-    require_types(spec, spec.config, spec.hparams, *inner)
+    require_types(spec, *_parts_of(spec.config), spec.hparams, *inner)
     return spec
+
+
+def _named(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of a Config in JSON by dotted names; runs of older versions have no nested parts."""
+    named = {}
+    for name, value in config.items():
+        if isinstance(value, dict):
+            named |= {f"{name}.{inner}": x for inner, x in _named(value).items()}
+        else:
+            named[name] = tuple(value) if isinstance(value, list) else value
+    return named
 
 
 def require_types(*parts: Any, where: Any = "the run.json") -> None:
@@ -451,17 +441,6 @@ def build(spec: Spec) -> Programs:
     )
 
 
-# Where a hyperparameter makes sense, whichever algorithm has it. What is typed in is checked here and
-# not in `make`: a population or a meta-learner traces its values.
-POSITIVE = ("adam_eps", "max_grad_norm", "value_clip_eps", "clip_eps", "alpha", "beta")
-POSITIVE += ("clip_eps_low", "clip_eps_high", "dual_clip", "steepness")
-POSITIVE += ("sigma", "max_kl", "kl_margin", "kl_target", "eta", "eps_eta", "eps_alpha", "eps_alpha_std")
-NOT_NEGATIVE = ("learning_rate", "vf_coef", "coef", "slope", "damping")
-NOT_NEGATIVE += ("kl_coef", "kl_coef_lr", "multiplier_lr")
-SHARE = ("gamma", "gae_lambda", "lr_decay", "tau", "epsilon", "anneal", "backtrack")
-SHARE += ("sigma_decay", "novelty_weight")
-
-
 def check_numbers(spec: Spec) -> None:
     """Raises ValueError for a number that makes no sense in any environment, with the remedy."""
 
@@ -477,21 +456,23 @@ def check_numbers(spec: Spec) -> None:
         raise ValueError(f"--shard envs divides one agent, not {spec.agents}: leave it out")
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
-    hparams = hparam_names(spec.hparams)
-    for name, value in {**spec.env, **dataclasses.asdict(spec.config), **hparams}.items():
+    hparams, config = fields.numbers(spec.hparams), fields.flatten(spec.config)
+    for name, value in {**spec.env, **config, **hparams}.items():
         require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
-    for name, value in dataclasses.asdict(spec.config).items():
+    for name, value in config.items():
         if isinstance(value, tuple):
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
         elif isinstance(value, int):
             require(value >= 0, name, value, "not be negative")
+    # What is typed in is checked here and not in `make`: a population or a meta-learner traces its values.
+    bounds = fields.bounds(spec.hparams)
     tried = [pair for trial in spec.trials for pair in trial.items()]
     for name, value in [*hparams.items(), *tried]:
-        kind = name.rpartition(".")[2]
+        kind = bounds.get(name)
         require(math.isfinite(value), name, value, "be finite")
-        require(kind not in POSITIVE or value > 0, name, value, "be positive")
-        require(kind not in NOT_NEGATIVE or value >= 0, name, value, "not be negative")
-        require(kind not in SHARE or 0 <= value <= 1, name, value, "lie between 0 and 1")
+        require(kind != "positive" or value > 0, name, value, "be positive")
+        require(kind != "not_negative" or value >= 0, name, value, "not be negative")
+        require(kind != "share" or 0 <= value <= 1, name, value, "lie between 0 and 1")
 
 
 @struct.dataclass
@@ -533,7 +514,7 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
 def _evaluate(spec, env, act, num_episodes, state, key, params):
     if params:  # traced, of this lane
         env = envs.make(spec.environment, **{**spec.env, **params})
-    return evaluate(env, partial(act, state), state.memory, key, num_episodes)
+    return evaluate(env, partial(act, state), state.stream.memory, key, num_episodes)
 
 
 def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:

@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, hoist, networks, stats
+from jaxrl import distributions, hoist, networks, policies, stats
+from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import vectorize
-from jaxrl.spaces import require_bounded_box
-from jaxrl.types import Env, PyTree
+from jaxrl.types import Env, PyTree, Stream
 
 
 @struct.dataclass
@@ -42,67 +42,43 @@ class Player(NamedTuple):
     """A deterministic policy network for an environment, and how it is played."""
 
     init: Callable  # (key) -> params
-    reset: Callable  # (key, num_envs) -> (env_state, timestep), leaves [N, ...]
+    reset: Callable  # (key, num_envs) -> Stream
     act: Callable  # (params, obs_stats, memory, obs, first, action_mask) -> (memory, action)
-    play: Callable  # (params, obs_stats, key, env_state, timestep) -> Episodes
-    initial_memory: Callable  # (num_envs) -> memory
-    obs_stats: Any  # before anything was seen; () where observations are not normalised
+    play: Callable  # (params, obs_stats, key, stream) -> Episodes
+    obs_stats: Any  # before anything was seen; () where observations are not normalized
 
 
 def player(
     env: Env,
     num_steps: int,
-    *,
-    torso: str = "auto",
-    hidden_sizes: tuple[int, ...] = (32,),
-    activation: str = "tanh",
-    memory_size: int = 0,
-    squash: bool = False,
+    network: NetworkConfig = NetworkConfig(),
     normalize_obs: bool = False,
-    module: nn.Module | None = None,
-    **_,
+    torso: nn.Module | None = None,
 ) -> Player:
     """A network that takes the most likely action, in `env`: one environment that resets itself.
 
     Args:
       num_steps: steps of each environment when a member plays.
-      module: a flax module of the user's, `[..., *obs] -> [..., F]`, instead of `torso`.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that `network` names.
 
     Raises:
       ValueError: an option that does not fit the spaces.
     """
-    if squash:
-        require_bounded_box(env.action_space, "squash")
-    flat = module is None and not networks.use_cnn(env.observation_space, torso)
-    body = networks.MLP if flat else networks.CNN
-    net = networks.Policy(
-        torso=module or body(hidden_sizes=hidden_sizes, activation=activation),
-        num_outputs=distributions.num_outputs(env.action_space),
-        memory_size=memory_size,
-    )
-    encode = partial(networks.encode, env.observation_space, flat=flat)
+    policy = policies.actor(env, network, torso)
     num_log_stds = distributions.num_log_stds(env.action_space)
-    first = jax.eval_shape(vectorize(env, 1).reset, jax.random.key(0))[1]
-    shape = jax.eval_shape(encode, first.obs).shape[1:]
-
-    def init(key):
-        x = jnp.zeros((1, *shape))
-        return networks.initialize(net, key, net.initial_memory(1), x, jnp.ones(1, bool))
 
     def reset(key, num_envs):
-        return vectorize(env, num_envs).reset(key)
+        env_state, timestep = vectorize(env, num_envs).reset(key)
+        return Stream(env_state, timestep, policy.initial_memory(num_envs))
 
     def act(params, obs_stats, memory, obs, first, action_mask=None):
-        x = encode(obs)
-        x = stats.normalize(obs_stats, x) if normalize_obs else x
-        memory, outputs = net.apply(params, memory, x, first)
-        # The spread around the most likely action is nobody's: it is not searched.
+        memory, outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+        # The spread around the most likely action does not matter: it is not searched.
         outputs = jnp.concatenate([outputs, jnp.zeros((*outputs.shape[:-1], num_log_stds))], axis=-1)
-        mode = distributions.make(env.action_space, outputs, action_mask=action_mask).mode()
-        return memory, distributions.bound(env.action_space, mode, squash)
+        return memory, policy.bound(policy.distribution(outputs, action_mask).mode())
 
-    def play(params, obs_stats, key, env_state, timestep):
-        num_envs = timestep.reward.shape[0]
+    def play(params, obs_stats, key, stream):
+        num_envs = stream.timestep.reward.shape[0]
         envs = vectorize(env, num_envs)
 
         def step(carry, key):
@@ -113,7 +89,7 @@ def player(
             counts = ~was.finished
             seen = was.seen
             if normalize_obs:
-                x = encode(now.obs)
+                x = policy.encode((), now.obs)
                 x = jnp.where(_like(counts, x), x, seen.mean)  # not what follows the end, finite or not
                 seen = jax.vmap(stats.merge)(seen, x, jnp.zeros_like(x), counts.astype(jnp.float32))
             now_played = Episodes(
@@ -127,20 +103,21 @@ def player(
             )
             return (env_state, then, memory, now_played), ()
 
-        nothing = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), stats.init(shape))
+        nothing = jax.tree.map(
+            lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), stats.init(policy.obs_shape)
+        )
         none = Episodes(
             returns=jnp.zeros(num_envs),
             lengths=jnp.zeros(num_envs, jnp.int32),
             finished=jnp.zeros(num_envs, bool),
-            last_obs=timestep.next_obs,
+            last_obs=stream.timestep.next_obs,
             seen=nothing if normalize_obs else (),
         )
-        memory = net.initial_memory(num_envs)
-        carry = (env_state, timestep, memory, none)
+        carry = (stream.env_state, stream.timestep, stream.memory, none)
         return hoist.scan(step, carry, jax.random.split(key, num_steps))[0][-1]
 
-    start = stats.init(shape) if normalize_obs else ()
-    return Player(init, reset, act, play, net.initial_memory, start)
+    start = stats.init(policy.obs_shape) if normalize_obs else ()
+    return Player(policy.init, reset, act, play, start)
 
 
 def _like(flags, x):

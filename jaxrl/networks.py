@@ -208,7 +208,7 @@ class ActorCritic(nn.Module):
         return (jnp.zeros((num_envs, self.memory_size), jnp.float32),) * (1 if self.shared else 2)
 
 
-class Policy(nn.Module):
+class Actor(nn.Module):
     """A policy's outputs alone, for those who learn without values; called as `ActorCritic` is.
 
     Attributes:
@@ -235,7 +235,7 @@ class Policy(nn.Module):
         return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
 
 
-def initialize(net: ActorCritic | Policy, key, *inputs):
+def initialize(net: ActorCritic | Actor, key, *inputs):
     """The parameters of a network, as `net.init` makes them, in a way that cannot hang a population.
 
     A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents
@@ -264,28 +264,6 @@ def unroll(network, memory, x, first):
         return network(memory, *now)
 
     return jax.lax.scan(step, memory, (x, first))[1]
-
-
-@jax.named_scope("values")
-def values(network, memory, end_memory, x, first, next_x):
-    """V(s_t) and V(s'_t) of a rollout, each by one batched pass; no scan, whatever the policy remembers.
-
-    `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start. Most `s'_t`
-    are `s_{t+1}` again, but leaving those out would save 1.3 % of an update at most (measured on CartPole
-    and Breakout, against no second pass at all), and a `cond` on "something was truncated" saves nothing.
-
-    Args:
-      network: `(memory, x, first) -> (memory, (outputs, value))`.
-      memory: `[T, N, ...]` before each step, `end_memory` `[N, ...]` after the last.
-      x, first, next_x: `[T, N, ...]`.
-
-    Returns:
-      value, next_value: `[T, N]`.
-    """
-    after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), memory, end_memory)
-    _, (_, value) = network(memory, x, first)
-    _, (_, next_value) = network(after, next_x, jnp.zeros_like(first))
-    return value, next_value
 
 
 def use_cnn(space: PyTree, torso: str) -> bool:

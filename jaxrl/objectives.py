@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl.fields import not_negative, positive, share
 from jaxrl.types import Objective
 
 
@@ -50,7 +51,7 @@ class Clip:
       clip_eps: how far the probability ratio may move from 1 before that stops to pay.
     """
 
-    clip_eps: float = 0.2
+    clip_eps: float = positive(0.2)
 
 
 def ppo(clip_eps: float = 0.2) -> Objective:
@@ -98,8 +99,8 @@ class TwoSided:
       clip_eps_high: how far it may rise.
     """
 
-    clip_eps_low: float = 0.2
-    clip_eps_high: float = 0.28
+    clip_eps_low: float = positive(0.2)
+    clip_eps_high: float = positive(0.28)
 
 
 def asymmetric_clip(clip_eps_low: float = 0.2, clip_eps_high: float = 0.28) -> Objective:
@@ -129,8 +130,8 @@ class Dual:
       dual_clip: the ratio beyond which a bad action costs no more.
     """
 
-    clip_eps: float = 0.2
-    dual_clip: float = 3.0
+    clip_eps: float = positive(0.2)
+    dual_clip: float = positive(3.0)
 
 
 def dual_clip(clip_eps: float = 0.2, dual_clip: float = 3.0) -> Objective:
@@ -163,8 +164,8 @@ class Rollback:
       slope: how strongly, as a share of the advantage.
     """
 
-    clip_eps: float = 0.2
-    slope: float = 0.3
+    clip_eps: float = positive(0.2)
+    slope: float = not_negative(0.3)
 
 
 def rollback(clip_eps: float = 0.2, slope: float = 0.3) -> Objective:
@@ -195,7 +196,7 @@ class Penalty:
       coef: weight of the penalty, in units of the advantage.
     """
 
-    coef: float = 1.0
+    coef: float = not_negative(1.0)
 
 
 def kl_penalty(coef: float = 1.0) -> Objective:
@@ -239,8 +240,8 @@ class Mirror:
       anneal: share of the step size that is gone at the end, linearly; 0: constant.
     """
 
-    coef: float = 1.0
-    anneal: float = 1.0
+    coef: float = not_negative(1.0)
+    anneal: float = share(1.0)
 
 
 SMALLEST_STEP = 1e-3  # of `mdpo`: the published step size of the last of 1,000 updates
@@ -275,7 +276,7 @@ class Soft:
       steepness: of the sigmoid.
     """
 
-    steepness: float = 4.0
+    steepness: float = positive(4.0)
 
 
 def p3o(steepness: float = 4.0) -> Objective:
@@ -305,8 +306,8 @@ class Drift:
       beta: the same for a bad action, in units of its log-ratio.
     """
 
-    alpha: float = 2.0
-    beta: float = 0.6
+    alpha: float = positive(2.0)
+    beta: float = positive(0.6)
 
 
 def dpo(alpha: float = 2.0, beta: float = 0.6) -> Objective:

@@ -68,3 +68,15 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
     start = jnp.where(terminated[-1], 0.0, next_value[-1]).astype(known.dtype)
     _, returns = jax.lax.scan(backward, start, (known, discount * weight), reverse=True, unroll=4)
     return returns
+
+
+def standardize(advantages: jax.Array) -> jax.Array:
+    """Advantages with mean 0 and variance 1; a single one, which would always become 0, as it is."""
+    if advantages.size < 2:
+        return advantages
+    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+
+
+def explained_variance(advantages: jax.Array, targets: jax.Array) -> jax.Array:
+    """Share of the variance of the targets G that the value function explains: 1 - Var(G - V) / Var(G)."""
+    return 1.0 - advantages.var() / (targets.var() + 1e-8)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from jaxrl import hoist, threefry
-from jaxrl.types import Env, Transition
+from jaxrl.types import Env, Stream, Transition
 
 threefry.install()
 
@@ -28,49 +28,47 @@ def vectorize(env: Env, num_envs: int) -> Env:
 
 
 @jax.named_scope("rollout")
-def rollout(env, policy, key, env_state, timestep, memory, num_steps):
+def rollout(env: Env, policy, key, stream: Stream, num_steps: int) -> tuple[Stream, Transition]:
     """Lets a policy act in vectorized environments for `num_steps` steps.
 
     Args:
       env: vectorized, resetting itself.
       policy: `(memory, key, obs, first, action_mask) -> (memory, action, extras)`; `action_mask` is
         None where the environment has none, `extras` is kept in the transitions.
-      env_state, timestep, memory: where the last rollout stopped, `[N, ...]`.
+      stream: where the last rollout stopped.
 
     Returns:
-      `(env_state, timestep, memory)` to go on from, and Transitions `[T, N, ...]`.
+      The stream to go on from, and Transitions `[T, N, ...]`.
     """
 
-    def step(carry, keys):
-        env_state, now, memory = carry
+    def step(stream, keys):
         action_key, env_key = keys
+        now = stream.timestep
         mask = now.info.get("action_mask")
         with jax.named_scope("policy"):
-            new_memory, action, extras = policy(memory, action_key, now.obs, now.first, mask)
+            memory, action, extras = policy(stream.memory, action_key, now.obs, now.first, mask)
         with jax.named_scope("environment"):
-            env_state, then = env.step(env_key, env_state, action)
-        # The mask that the policy saw belongs with its observation; the rest of `info` is the answer's.
-        info = then.info if mask is None else {**then.info, "action_mask": mask}
+            env_state, then = env.step(env_key, stream.env_state, action)
         transition = Transition(
             obs=now.obs,
             first=now.first,
-            memory=memory,
+            memory=stream.memory,
             action=action,
             extras=extras,
             next_obs=then.next_obs,
             reward=then.reward,
             terminated=then.terminated,
             truncated=then.truncated,
-            info=info,
+            # The mask that the policy saw belongs to its observation; the rest of `info` to the step.
+            info=then.info if mask is None else {**then.info, "action_mask": mask},
         )
-        return (env_state, then, new_memory), transition
+        return Stream(env_state, then, memory), transition
 
-    carry = (env_state, timestep, memory)
-    return hoist.scan(step, carry, tuple(jax.random.split(key, (2, num_steps))))
+    return hoist.scan(step, stream, tuple(jax.random.split(key, (2, num_steps))))
 
 
 @jax.named_scope("shuffle")
-def shuffle(key, size: int, num_epochs: int, num_minibatches: int):
+def minibatches(key, size: int, num_epochs: int, num_minibatches: int):
     """Which samples make up each minibatch: every one once per epoch, in an order of its own.
 
     Returns:

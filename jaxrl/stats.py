@@ -21,7 +21,7 @@ def init(shape=()) -> RunningStats:
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
-    """Takes in a batch `[..., *shape]` of any leading axes, exactly as if all had come at once."""
+    """Adds a batch `[..., *shape]` of any leading axes, exactly as if all had come at once."""
     axes = tuple(range(batch.ndim - stats.mean.ndim))
     batch = batch.astype(jnp.float32)
     size = jnp.asarray(batch.size / max(stats.mean.size, 1), jnp.float32)
@@ -42,7 +42,9 @@ def merge(stats: RunningStats, mean, var, size) -> RunningStats:
 
 
 def normalize(stats: RunningStats, x: jax.Array, clip: float = 10.0) -> jax.Array:
-    """`(x - mean) / std`, cut at `clip` standard deviations; `x` is `[..., *shape]`."""
+    """`(x - mean) / std`, clipped at `clip` standard deviations; `x` is `[..., *shape]`; `()`: x as it is."""
+    if not jax.tree.leaves(stats):
+        return x
     return jnp.clip((x - stats.mean) * jax.lax.rsqrt(stats.var + 1e-8), -clip, clip)
 
 
@@ -76,5 +78,10 @@ def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
 
 
 def scale_reward(stats: RewardStats, reward, clip: float = 10.0) -> jax.Array:
-    """Rewards over the standard deviation of the discounted return, cut at `clip`; not centred."""
+    """Rewards over the standard deviation of the discounted return, clipped at `clip`; not centred.
+
+    `()` instead of statistics: rewards as they are.
+    """
+    if not jax.tree.leaves(stats):
+        return reward
     return jnp.clip(reward * jax.lax.rsqrt(stats.returns.var + 1e-8), -clip, clip)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, PyTree
 
 GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all, for 64 agents
@@ -17,11 +18,25 @@ GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all
 def run(algo: Algorithm, key, hp, num_updates: int):
     """A whole run as one traceable function: jit it, vmap it over `key` and `hp`, differentiate it.
 
+    On a CPU its `vmap` takes agents in groups, and uses all devices that `use_cores` made.
+
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
     """
-    state = algo.init(key, hp)
-    return jax.lax.scan(lambda state, _: algo.update(state, hp), state, length=num_updates)
+
+    def one(key, hp):
+        state = algo.init(key, hp)
+        return jax.lax.scan(lambda state, _: algo.update(state, hp), state, length=num_updates)
+
+    if jax.default_backend() != "cpu":
+        return one(key, hp)
+    return per_agent(one, _on_all_devices)(key, hp)
+
+
+def _on_all_devices(function, in_axes, size):
+    # Not a second time: inside `shard_map`, or where another process has its own agents.
+    divided = jax.sharding.get_abstract_mesh().shape or jax.process_count() > 1
+    return over_agents(function, in_axes, None if divided else mesh(size))
 
 
 def steps_after(algo: Algorithm, num_updates: int) -> int:
@@ -141,8 +156,10 @@ def population(
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
     init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
-    collect, judge = (function and jax.vmap(function) for function in (algo.collect, algo.judge))
-    return algo._replace(init=init, update=update, act=act, collect=collect, judge=judge)
+    collect, evaluate = (
+        function and jax.vmap(function) for function in (algo.collect, algo.evaluate_actions)
+    )
+    return algo._replace(init=init, update=update, act=act, collect=collect, evaluate_actions=evaluate)
 
 
 def watched(algo: Algorithm) -> Algorithm:
@@ -196,23 +213,21 @@ def mesh_of_environments(num_envs: int) -> Mesh:
 
 
 def split_environments(mesh: Mesh, state):
-    """The shardings of a state `[1, ...]`: along the axis `N` of `env_state`, `timestep` and `memory`."""
-    num_envs = state.timestep.reward.shape[1]
-    parts = ("env_state", "timestep", "memory")
+    """The shardings of a state `[1, ...]`: along the axis `N` of its `stream`."""
+    num_envs = state.stream.timestep.reward.shape[1]
 
     def where(leaf):
         own = len(leaf.shape) > 1 and leaf.shape[1] == num_envs
         return NamedSharding(mesh, PartitionSpec(None, "envs") if own else PartitionSpec())
 
-    divided = {name: jax.tree.map(where, getattr(state, name)) for name in parts}
     whole = jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state)
-    return whole.replace(**divided)
+    return whole.replace(stream=jax.tree.map(where, state.stream))
 
 
 def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
     """A population of one agent whose environments, and so its batches, are divided among devices.
 
-    Each device steps its environments and learns from its part of every minibatch (`rollout.shuffle`
+    Each device steps its environments and learns from its part of every minibatch (`rollout.minibatches`
     asks for that); the compiler adds up the gradients. Sums are taken in another order than on one
     device, so results agree to rounding only.
     """

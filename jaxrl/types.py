@@ -62,6 +62,15 @@ class Transition:
         return self.terminated | self.truncated
 
 
+@struct.dataclass
+class Stream:
+    """Where `N` environments stand: what a rollout starts from and ends with; leaves `[N, ...]`."""
+
+    env_state: PyTree
+    timestep: TimeStep
+    memory: PyTree
+
+
 class Env(NamedTuple):
     """One environment; `jaxrl.rollout.vectorize` makes N of it."""
 
@@ -71,8 +80,8 @@ class Env(NamedTuple):
     action_space: PyTree  # of spaces
 
 
-class Judgement(NamedTuple):
-    """What a policy and its critic say of Transitions, `[T, N]` each."""
+class ActionEvaluation(NamedTuple):
+    """A policy and its value function at Transitions, `[T, N]` each."""
 
     log_prob: jax.Array  # of the actions that were taken
     entropy: jax.Array  # of the policy
@@ -82,8 +91,8 @@ class Judgement(NamedTuple):
 class Algorithm(NamedTuple):
     """A learner, as `ppo.make(env, config, objective)` returns it.
 
-    `collect` and `judge` are what a meta-learner looks at a policy with; an algorithm without a stochastic
-    policy and a critic has none. Actions count as data: no gradient passes through them.
+    Meta-learners use `collect` and `evaluate_actions`; an algorithm without a stochastic policy and a value
+    function has none. Actions count as data: no gradient passes through them.
     """
 
     init: Callable  # (key, hp) -> TrainState
@@ -93,7 +102,7 @@ class Algorithm(NamedTuple):
     steps_per_update: int  # environment steps taken by one `update`, per agent
     warmup_steps: int = 0  # environment steps taken by `init`, per agent: counted wherever steps are
     collect: Callable | None = None  # (state, key) -> (state, Transitions): acts on, learns nothing
-    judge: Callable | None = None  # (state, Transitions) -> Judgement
+    evaluate_actions: Callable | None = None  # (state, Transitions) -> ActionEvaluation
 
 
 class Objective(NamedTuple):

@@ -37,7 +37,7 @@ def narrowed(algo: Algorithm) -> Algorithm:
 
         return function and call
 
-    names = ("init", "update", "act", "collect", "judge")
+    names = ("init", "update", "act", "collect", "evaluate_actions")
     return algo._replace(**{name: of(getattr(algo, name)) for name in names})
 
 

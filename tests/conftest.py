@@ -12,7 +12,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import contextlib
-import dataclasses
 import functools
 import io
 import signal
@@ -20,7 +19,7 @@ import signal
 import jax
 import pytest
 
-from jaxrl import envs, logger, objectives
+from jaxrl import envs, fields, logger, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import cli
 
@@ -68,8 +67,9 @@ GRADIENT_FREE = ("es", "ga")
 
 def config_of(module, **sizes):
     """A Config with those of `sizes` that the algorithm has."""
-    known = {field.name for field in dataclasses.fields(module.Config)}
-    return module.Config(**{name: value for name, value in sizes.items() if name in known})
+    config = module.Config()
+    known = fields.flatten(config)
+    return fields.configured(config, {n: x for n, x in sizes.items() if fields.matching(known, n)})
 
 
 @functools.cache

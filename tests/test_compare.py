@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import curve, said_by
 
-from jaxrl import objective_file, objectives
+from jaxrl import fields, objective_file, objectives
 from jaxrl.experiments import cli, planning, reference, runs, trainer
 from jaxrl.experiments.compare import folder, methods, table
 
@@ -59,7 +59,7 @@ def test_a_mixture_is_kept_as_json():
     assert again.to_json() == spec.to_json()
     assert again.hparams.objective.parts == spec.hparams.objective.parts
     np.testing.assert_allclose(again.hparams.objective.weights, [1 / 3] * 3, rtol=1e-6)
-    names = runs.hparam_names(again.hparams)
+    names = fields.numbers(again.hparams)
     assert names["objective.parts.0.clip_eps"] == 0.2 and names["objective.parts.1.anneal"] == 1.0
     assert [names[f"objective.weights.{i}"] for i in range(3)] == pytest.approx([1 / 3] * 3)
     kept["hparams"]["objective"]["weights"] = [1.0, 0.0]
@@ -83,7 +83,7 @@ def test_numbers_of_a_mixture_are_replaced_by_name():
 
 
 def traced(hparams, values):
-    return jax.jit(lambda values: runs.search.with_arrays(hparams, values))(values)
+    return jax.jit(lambda values: fields.replace(hparams, values))(values)
 
 
 def test_other_parts_of_a_mixture_leave_no_trace_in_a_lane():
@@ -120,7 +120,7 @@ def test_trials_lie_around_the_preset(environment, name):
     spec = preset(environment)
     (program,) = methods.tuning(spec, [name], "sobol", 64, mixed=True)
     first, *others = program.spec.trials
-    base = runs.hparam_names(methods.with_objective(spec, name).hparams)
+    base = fields.numbers(methods.with_objective(spec, name).hparams)
     assert first == pytest.approx({key: base[key] for key in first}, rel=1e-9)
     rates = np.log([one["learning_rate"] / base["learning_rate"] for one in others]) / math.log(5.0)
     assert abs(rates).max() < 1 and abs(rates.mean()) < 0.1 and rates.std() > 0.5
@@ -135,7 +135,7 @@ def test_every_objective_can_be_tuned_by_all_its_numbers():
     spec = preset()
     for name in objectives.OBJECTIVES:
         tuned = {one.name for one in methods.axes(spec, name)}
-        known = {key for key in runs.hparam_names(methods.with_objective(spec, name).hparams) if "." in key}
+        known = {key for key in fields.numbers(methods.with_objective(spec, name).hparams) if "." in key}
         assert known <= tuned and len(tuned - known) == 3
         runs.build(methods.tuning(spec, [name], "random", 4, mixed=True)[0].spec)
 

@@ -77,7 +77,11 @@ def test_seeds_differ_in_start_and_exploration(algo_name):
     """A key overwritten by the wrong one gives all lanes one initialisation (peers.md, mistake 2)."""
     algo = train.population(small(algo_name))
     state = jax.jit(algo.init)(jax.vmap(jax.random.key)(jnp.arange(3)), algo.hparams)
-    for lanes in (jax.tree.leaves(state.params), [jax.random.key_data(state.key)], [state.timestep.obs]):
+    for lanes in (
+        jax.tree.leaves(state.params),
+        [jax.random.key_data(state.key)],
+        [state.stream.timestep.obs],
+    ):
         assert any(len({lane.tobytes() for lane in np.asarray(x)}) == 3 for x in lanes)
 
 
@@ -154,7 +158,7 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
     alone = after(single, 5, seed=3)
     lane = jax.tree.map(lambda x: x[3], states)
     assert bits(lane.key) == bits(alone.key)
-    pairs = zip(*(jax.tree.leaves((state.params, state.timestep)) for state in (lane, alone)))
+    pairs = zip(*(jax.tree.leaves((state.params, state.stream.timestep)) for state in (lane, alone)))
     for a, b in pairs:
         np.testing.assert_allclose(a, b, atol=1e-5)
 
@@ -166,10 +170,10 @@ def test_a_population_collects_and_judges_as_its_agents_do(algo_name):
     many, keys = train.population(single), jax.vmap(jax.random.key)(jnp.arange(3))
     states = jax.jit(many.init)(keys, many.hparams)
     _, batch = jitted(many.collect)(states, keys)
-    said = jitted(many.judge)(states, batch)
+    said = jitted(many.evaluate_actions)(states, batch)
     lane = jax.tree.map(lambda leaf: leaf[1], states)
     _, own = jitted(single.collect)(lane, keys[1])
-    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.judge)(lane, own))):
+    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.evaluate_actions)(lane, own))):
         np.testing.assert_allclose(a[1], b, atol=1e-5)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import config_of, said_by
 from test_report import html_of, record, sentence_of, source, text_of
 
 from jaxrl import envs, objectives, train
@@ -149,7 +149,7 @@ SMALL = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "
 
 def test_an_objective_of_nan_is_noticed_with_discrete_actions():
     """The argmax of NaN is an action, by which CartPole has a return, which is no score."""
-    family = training.family("CartPole-v1", 128, ppo.Config(**SMALL), ppo.Hparams(), 0.0, 1.0)
+    family = training.family("CartPole-v1", 128, config_of(ppo, **SMALL), ppo.Hparams(), 0.0, 1.0)
     key = jax.random.key(0)
     objective = nan_objective()
     score = jax.jit(lambda params: family.score(objective.apply, params, family.hparams, (), key))
@@ -224,7 +224,7 @@ def test_parameters_are_looked_at_as_well_as_losses():
 
 
 def test_fixpo_recovers_and_has_not_diverged():
-    config = fixpo.Config(**{**SMALL, "num_epochs": 2})  # the second pass sees what the first has broken
+    config = config_of(fixpo, **{**SMALL, "num_epochs": 2})  # the second pass sees what the first has broken
     algo = fixpo.make(envs.make("CartPole-v1"), config)
     algo = train.watched(train.population(algo, vary_hparams=True))
     hp = train.grid(fixpo.Hparams(), learning_rate=[1e30, 1e-3])
@@ -272,8 +272,8 @@ def test_steps_of_the_warm_up_are_counted(name):
     known = {field.name for field in dataclasses.fields(module.Config)}
     config = {field: value for field, value in fields.items() if field in known}
     expected = 32 if "normalize_reward" in known else 0  # es and ga begin with no steps
-    algo = module.make(env, module.Config(**config, normalize_obs=True))
-    assert (algo.warmup_steps, module.make(env, module.Config(**config)).warmup_steps) == (expected, 0)
+    algo = module.make(env, config_of(module, **config, normalize_obs=True))
+    assert (algo.warmup_steps, module.make(env, config_of(module, **config)).warmup_steps) == (expected, 0)
     updates = train.updates_for(algo, 10 * algo.steps_per_update)
     assert train.steps_after(algo, updates) == 10 * algo.steps_per_update
     assert train.updates_for(algo, 1) == 1

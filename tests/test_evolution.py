@@ -14,6 +14,7 @@ from jaxrl import envs, evolution, fitness, genome, novelty, stats, train
 from jaxrl.algos import ALGORITHMS, es, ga
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
 from jaxrl.evolution import by_lot
+from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import Box
 from jaxrl.types import Env
@@ -45,10 +46,11 @@ def test_fitness_is_of_the_first_episode_alone(length):
     """Whatever comes after its end is not counted; an episode that is not over counts with what it has."""
     num_envs, num_steps = 50, 8
     env = lottery(length)
-    player = fitness.player(env, num_steps, hidden_sizes=(2,), normalize_obs=True)
-    params, (state, timestep) = player.init(KEY), player.reset(KEY, num_envs)
+    player = fitness.player(env, num_steps, NetworkConfig(hidden_sizes=(2,)), normalize_obs=True)
+    params, stream = player.init(KEY), player.reset(KEY, num_envs)
+    state, timestep = stream.env_state, stream.timestep
     play = jax.jit(player.play)
-    episodes = play(params, player.obs_stats, KEY, state, timestep)
+    episodes = play(params, player.obs_stats, KEY, stream)
 
     many, rewards, ends, seen, obs = vectorize(env, num_envs), [], [], [], []
     step = jax.jit(many.step)
@@ -159,7 +161,7 @@ def test_the_archive_takes_different_members_and_forgets_the_oldest():
 
 def large_player():
     """A network of 4 million parameters: 50 inputs, 77,000 units, 3 actions."""
-    return fitness.player(envs.make("Catch-bsuite"), 10, hidden_sizes=(77_000,))
+    return fitness.player(envs.make("Catch-bsuite"), 10, NetworkConfig(hidden_sizes=(77_000,)))
 
 
 def test_four_million_parameters_are_made_anew_bit_for_bit():
@@ -317,7 +319,7 @@ def test_members_share_keys_and_generations_do_not(module, monkeypatch):
     """In a world in which nothing depends on what they do."""
     config = {"num_members": 8, "num_envs": 3, "num_steps": 5, "hidden_sizes": (2,)}
     extra = {"num_parents": 2, "num_candidates": 2, "elite_episodes": 0} if module is ga else {}
-    algo = module.make(lottery(), module.Config(**config, **extra))
+    algo = module.make(lottery(), config_of(module, **config, **extra))
     first, second = members_meet(algo, monkeypatch)
     assert first.shape == (8, 3)
     assert (first == first[0]).all() and len(set(first[0])) == 3
@@ -370,7 +372,7 @@ def test_the_elite_is_who_does_best_in_more_episodes(num_candidates):
         num_steps=1,
         num_candidates=num_candidates,
         elite_episodes=64,
-        hidden_sizes=(4,),
+        network=NetworkConfig(hidden_sizes=(4,)),
     )
     algo = ga.make(env, config)
     assert algo.steps_per_update == 16 + num_candidates * 64
@@ -397,7 +399,8 @@ def test_probe_worlds_are_solved(module, world, config):
     steps = {"memory": 5, "action-mask": 4}.get(world, 1)
     extra = {"num_candidates": 6, "num_parents": 8} if module is ga else {}
     algo = module.make(
-        env, module.Config(num_members=32, num_envs=8, num_steps=steps, hidden_sizes=(8,), **config, **extra)
+        env,
+        config_of(module, num_members=32, num_envs=8, num_steps=steps, hidden_sizes=(8,), **config, **extra),
     )
     hp = algo.hparams.replace(sigma=0.3)
     _, metrics = jax.jit(partial(train.run, algo, num_updates=60))(KEY, hp)
@@ -432,7 +435,7 @@ def test_a_behaviour_of_ones_own_decides_what_is_new():
 )
 def test_mistakes_are_told_in_one_sentence(module, config, message):
     with pytest.raises(ValueError, match=message):
-        module.make(envs.make("CartPole-v1"), module.Config(**config))
+        module.make(envs.make("CartPole-v1"), config_of(module, **config))
 
 
 def test_without_evosax_the_remedy_is_named(monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 
 from jaxrl import envs, hoist, spaces
 from jaxrl import rollout as rollouts
+from jaxrl.types import Stream
 
 NUM_STEPS = 5  # odd: two steps per turn of the loop leave one over
 KEYS = jax.random.split(jax.random.key(0), NUM_STEPS)
@@ -373,8 +374,8 @@ def test_a_rollout_is_that_of_a_plain_scan(name, monkeypatch):
         return jnp.where(first, 0, memory) + 1, action, {"drew": jax.random.uniform(key)}
 
     def play(key):
-        start = (*many.reset(key), jnp.zeros(3, jnp.int32))
-        return rollouts.rollout(many, policy, jax.random.fold_in(key, 1), *start, 21)
+        start = Stream(*many.reset(key), jnp.zeros(3, jnp.int32))
+        return rollouts.rollout(many, policy, jax.random.fold_in(key, 1), start, 21)
 
     ours = jax.jit(play)(jax.random.key(3))
     monkeypatch.setattr(rollouts.hoist, "scan", lambda *args: jax.lax.scan(*args))

@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec
 from jaxrl import checkpoint, envs, hosts, logger, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, runs, sweep, trainer
+from jaxrl.policies import NetworkConfig
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]
 FLAGS += ["--config.num-minibatches", "2", "--config.hidden-sizes", "4", "--env.max-steps", "20"]
@@ -228,11 +229,13 @@ import sys
 import jax, numpy as np
 from jaxrl.algos import ppo
 from jaxrl.experiments import runs, trainer
+from jaxrl.policies import NetworkConfig
 from dataclasses import replace
 from pathlib import Path
 
 path, shard = Path(sys.argv[1]), sys.argv[2]
-config = ppo.Config(num_envs=8, num_steps=8, hidden_sizes=(8,), num_epochs=2, num_minibatches=2)
+small = NetworkConfig(hidden_sizes=(8,))
+config = ppo.Config(num_envs=8, num_steps=8, network=small, num_epochs=2, num_minibatches=2)
 spec = runs.Spec(algorithm="ppo", environment="CartPole-v1", env={}, objective="ppo", config=config,
                  hparams=ppo.Hparams(), steps=640, seed=0, seeds=8 if shard == "agents" else 1, intervals=1,
                  eval_episodes=0, shard=shard)
@@ -266,7 +269,7 @@ if not (path / "checkpoints").exists():
     keep("again", run.advance(run.restore(), 3))
 else:
     at = run.restore()
-    for leaf in jax.tree.leaves(at.state.timestep):
+    for leaf in jax.tree.leaves(at.state.stream.timestep):
         assert len(leaf.sharding.device_set) == 2, leaf.sharding
         axis = 0 if shard == "agents" else 1
         assert 2 * leaf.addressable_shards[0].data.shape[axis] == leaf.shape[axis] == 8
@@ -305,15 +308,22 @@ def test_eight_devices_move_to_two(folder, shard):
 
 
 def test_what_of_a_state_is_divided():
-    config = ppo.Config(num_envs=4, num_steps=4, num_minibatches=2, memory_size=4, normalize_reward=True)
+    config = ppo.Config(
+        num_envs=4,
+        num_steps=4,
+        num_minibatches=2,
+        network=NetworkConfig(memory_size=4),
+        normalize_reward=True,
+    )
     algo = train.population(ppo.make(envs.make("CartPole-v1"), config))
     state = jax.eval_shape(algo.init, jax.random.split(jax.random.key(0), 1), algo.hparams)
     mesh = train.mesh_of_environments(4 * len(jax.devices()))
     where = train.split_environments(mesh, state)
-    divided = ("env_state", "timestep", "memory")
     for name, value in vars(where).items():
         found = {leaf.spec for leaf in jax.tree.leaves(value)}
-        assert found == {PartitionSpec(None, "envs")} if name in divided else found <= {PartitionSpec()}, name
+        assert found == {PartitionSpec(None, "envs")} if name == "stream" else found <= {PartitionSpec()}, (
+            name
+        )
 
 
 def test_a_divided_agent_on_the_command_line(tmp_path, capsys):

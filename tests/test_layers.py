@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HEAVY = ("brax", "mujoco", "tensorflow_probability", "distrax", "matplotlib", "gymnax", "orbax", "wandb")
 MAY_IMPORT = {"jaxrl": (), "envs": ("envs",), "algos": ("algos",)}
-SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((ROOT / folder).glob("*.py"))]
+SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def imported(path):
@@ -24,9 +25,9 @@ def imported(path):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path):
-    folder = path.parent.name
+    folder = path.relative_to(ROOT).parts[0]
     if folder == "experiments":
         return
     layers = [name.split(".")[1] for name in imported(path) if name.startswith("jaxrl.")]
@@ -46,6 +47,41 @@ def test_no_adapter_shadows_its_library():
 @pytest.mark.parametrize("path", sorted((ROOT / "algos").glob("*.py")), ids=lambda path: path.name)
 def test_an_algorithm_is_told_in_250_lines(path):
     assert len(path.read_text().splitlines()) <= 250
+
+
+def code_lines(path):
+    """How many lines hold code: no blank lines, comments or docstrings."""
+    source = path.read_text()
+    with path.open("rb") as file:
+        tokens = list(tokenize.tokenize(file.readline))
+    shape = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT)
+    shape += (tokenize.ENCODING, tokenize.ENDMARKER)
+    lines = {n for t in tokens if t.type not in shape for n in range(t.start[0], t.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            lines -= set(range(first.lineno, first.end_lineno + 1))
+    return len(lines)
+
+
+def depth(node):
+    """How deeply functions are nested."""
+    inside = max(map(depth, ast.iter_child_nodes(node)), default=0)
+    return inside + isinstance(node, ast.FunctionDef)
+
+
+def test_ppo_is_read_in_three_files():
+    """Its update shows its steps as calls of plain functions."""
+    files = [ROOT / name for name in ("algos/ppo.py", "jaxrl/rollout.py", "jaxrl/returns.py")]
+    assert sum(map(code_lines, files)) <= 250
+    tree = ast.parse(files[0].read_text())
+    assert depth(tree) <= 3
+    (update,) = (n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name == "update")
+    assert update.end_lineno - update.lineno <= 45
+    calls = [n.func.id for n in ast.walk(update) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    steps = ["rollout", "values", "gae", "minibatches"]
+    assert set(steps) <= set(calls)
 
 
 def test_importing_everything_imports_nothing_heavy():

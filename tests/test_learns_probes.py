@@ -44,7 +44,7 @@ def returns(algo, states, env, num_episodes=64):
     """Mean evaluation return `[P]`."""
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, num_episodes).returns.mean()
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, num_episodes).returns.mean()
 
     return jax.jit(jax.vmap(one))(states, jax.vmap(jax.random.key)(100 + jnp.arange(SEEDS)))
 
@@ -155,7 +155,7 @@ def test_a_masked_action_is_never_taken():
     key = jax.random.key(7)
     state = jax.tree.map(lambda x: x[0], states)
     masks = jnp.eye(3) == 0
-    stochastic = ALGORITHMS["ppo"].make(env, ALGORITHMS["ppo"].Config(hidden_sizes=(16,), greedy=False))
+    stochastic = ALGORITHMS["ppo"].make(env, config_of(ALGORITHMS["ppo"], hidden_sizes=(16,), greedy=False))
     act = jax.jit(partial(stochastic.act, state))
     first = jnp.zeros((3,), bool)
     for k in jax.random.split(key, 50):

@@ -19,10 +19,13 @@ from jaxrl.experiments import cli, meta
 from jaxrl.experiments.meta.__main__ import command
 from jaxrl.experiments.meta.outer import advantages_of
 from jaxrl.objectives import lpo, random_drift
+from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box
 
 NUMBERS = ("learning_rate", "gamma", "gae_lambda", "ent_coef", "vf_coef", "max_grad_norm")
-TINY = ppo.Config(num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(4,))
+TINY = ppo.Config(
+    num_envs=2, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(4,))
+)
 UPDATES = 3
 
 
@@ -73,7 +76,7 @@ def pipeline():
             now, then, batch = played(theta)
             loss = meta.policy_loss(algo, now, batch, advantages, hp.ent_coef)
             own = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
-            return loss, (batch.obs, batch.action, then.timestep.reward), own
+            return loss, (batch.obs, batch.action, then.stream.timestep.reward), own
 
         *_, advantages = value(theta, jnp.zeros((TINY.num_steps, TINY.num_envs)))
         gradient = jax.jit(jax.grad(lambda theta: outer.loss(theta, agent, hp, key)[0]))
@@ -173,7 +176,10 @@ def pipeline_of_target():
 @cache
 def small(memory_size=0, name="world/chain"):
     config = ppo.Config(
-        num_envs=4, num_steps=8, num_minibatches=2, hidden_sizes=(8,), memory_size=memory_size
+        num_envs=4,
+        num_steps=8,
+        num_minibatches=2,
+        network=NetworkConfig(hidden_sizes=(8,), memory_size=memory_size),
     )
     return ppo.make(envs.make(name, max_steps=5), config)
 
@@ -183,10 +189,10 @@ def test_the_outer_loss_is_what_its_definition_says(memory_size):
     algo = small(memory_size)
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
-    said = algo.judge(agent, batch)
+    said = algo.evaluate_actions(agent, batch)
     found = advantages_of(algo, agent, then, batch, 0.9, 0.8)
     # One more step of the world: the value of what is seen next, unless the episode has ended.
-    later = algo.judge(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
+    later = algo.evaluate_actions(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
     value = np.asarray(said.value, np.float64)
     next_value = np.concatenate([value[1:], np.asarray(later)[None]])
     ended = np.asarray(batch.done)
@@ -225,7 +231,10 @@ def test_the_divergence_is_a_sum_over_actions():
     states = [jax.jit(algo.init)(jax.random.key(seed), algo.hparams) for seed in (0, 1)]
     _, batch = algo.collect(states[0], jax.random.key(2))
     log_p, log_q = (
-        np.stack([algo.judge(s, batch.replace(action=0 * batch.action + a)).log_prob for a in range(2)], -1)
+        np.stack(
+            [algo.evaluate_actions(s, batch.replace(action=0 * batch.action + a)).log_prob for a in range(2)],
+            -1,
+        )
         for s in states
     )
     np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1.0, rtol=1e-5)
@@ -244,7 +253,7 @@ def test_no_gradient_passes_through_an_action():
 
     def log_prob(params, batch=None):
         own = agent.replace(params=params)
-        return algo.judge(
+        return algo.evaluate_actions(
             own, algo.collect(own, jax.random.key(1))[1] if batch is None else batch
         ).log_prob.sum()
 
@@ -334,7 +343,7 @@ def test_the_entropy_net_starts_where_it_is_told_and_listens_to_reward():
 
     def coefficient(theta, rewards):
         info = {"recent_reward": jnp.asarray(rewards)}
-        agent = SimpleNamespace(timestep=SimpleNamespace(info=info))
+        agent = SimpleNamespace(stream=SimpleNamespace(timestep=SimpleNamespace(info=info)))
         return float(rule.hparams(theta, agent, algo.hparams).ent_coef)
 
     for reward in (-0.1, 0.3):
@@ -424,7 +433,9 @@ def test_an_agent_that_is_dead_has_no_say():
 @pytest.mark.slow
 def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
     """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
-    config = ppo.Config(num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
+    config = ppo.Config(
+        num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
+    )
     algo = ppo.make(envs.make("probe/action-from-obs"), config)
     start = algo.hparams.replace(learning_rate=1e-4, lr_decay=0.0, total_updates=8.0)
     rule = meta.hyperparameters(start, ("learning_rate",))

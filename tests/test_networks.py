@@ -1,6 +1,7 @@
 """Networks against a forward pass in NumPy, and their memory against stepping by hand."""
 
 from functools import cache, partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import pytest
 from flax import linen as nn
 from reference import networks as slow
 
-from jaxrl import networks
+from jaxrl import networks, policies
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
 TORSOS = {False: ("actor_torso", "critic_torso"), True: ("shared_torso",)}
@@ -232,7 +233,9 @@ def test_values_are_those_of_stepping_by_hand(shared, memory_size):
         _, (_, next_value) = network(memory, next_x[t], np.zeros(3, bool))
         next_value_by_hand.append(next_value)
     stacked = jax.tree.map(lambda *m: jnp.stack(m), *memories)
-    value, next_value = networks.values(network, stacked, memory, x, first, next_x)
+    policy = SimpleNamespace(encode=lambda _, obs: obs, step=lambda _, *inputs: network(*inputs))
+    steps = SimpleNamespace(obs=x, next_obs=next_x, first=first, memory=stacked)
+    value, next_value = policies.values(policy, (), (), steps, memory)
     np.testing.assert_allclose(value, value_by_hand, atol=1e-6)
     np.testing.assert_allclose(next_value, next_value_by_hand, atol=1e-6)
     same = ~first[1:]

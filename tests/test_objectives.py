@@ -23,6 +23,7 @@ from jaxrl.objectives import (
     symbolic,
     ta_lpo,
 )
+from jaxrl.policies import NetworkConfig
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "objectives.json").read_text())
 NAMES = sorted(OBJECTIVES)
@@ -411,7 +412,9 @@ def test_the_first_step_is_the_policy_gradient(name):
 
 
 def test_a_learned_drift_without_weights_trains_as_clipping_does():
-    config = ppo.Config(num_envs=4, num_steps=16, num_epochs=2, num_minibatches=2, hidden_sizes=(8,))
+    config = ppo.Config(
+        num_envs=4, num_steps=16, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
+    )
     env = envs.make("CartPole-v1")
 
     def trained(objective):

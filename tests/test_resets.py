@@ -20,9 +20,10 @@ from jaxrl.envs.wrappers import (
     time_limit,
     transition,
 )
+from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import rollout, vectorize
 from jaxrl.spaces import Box, Discrete, sample
-from jaxrl.types import Env
+from jaxrl.types import Env, Stream
 
 STARTS = 8
 
@@ -52,7 +53,7 @@ def played(resets, num_envs, num_steps, key=0, length=5):
     @jax.jit
     def run(key):
         state, timestep = env.reset(key)
-        return timestep, rollout(env, policy, key, state, timestep, (), num_steps)[1]
+        return timestep, rollout(env, policy, key, Stream(state, timestep, ()), num_steps)[1]
 
     return jax.tree.map(np.asarray, run(jax.random.key(key)))
 
@@ -157,7 +158,10 @@ def test_without_vmap_it_is_one_environment(resets):
 
 @pytest.mark.parametrize("resets", RESETS)
 def test_an_agent_of_a_population_is_that_agent_alone(resets):
-    algo = ppo.make(envs.make("CartPole-v1", resets=resets), ppo.Config(num_steps=16, hidden_sizes=(8,)))
+    algo = ppo.make(
+        envs.make("CartPole-v1", resets=resets),
+        ppo.Config(num_steps=16, network=NetworkConfig(hidden_sizes=(8,))),
+    )
     keys = jax.random.split(jax.random.key(0), 3)
 
     def learn(key):

@@ -9,7 +9,8 @@ import pytest
 from reference.worlds import diary
 from scipy import stats
 
-from jaxrl.rollout import episode_metrics, rollout, shuffle, vectorize
+from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
+from jaxrl.types import Stream
 
 NUM_ENVS, NUM_STEPS = 4, 24
 
@@ -28,8 +29,8 @@ def played(seed=0):
     env = vectorize(diary(), NUM_ENVS)
     reset_key, first_key, second_key = jax.random.split(jax.random.key(seed), 3)
     memory = (jnp.zeros(NUM_ENVS, jnp.int32), jnp.zeros(NUM_ENVS, jnp.int32))
-    collect = jax.jit(lambda key, carry: rollout(env, policy, key, *carry, NUM_STEPS))
-    start = (*jax.jit(env.reset)(reset_key), memory)
+    collect = jax.jit(lambda key, stream: rollout(env, policy, key, stream, NUM_STEPS))
+    start = Stream(*jax.jit(env.reset)(reset_key), memory)
     first = collect(first_key, start)
     second = collect(second_key, first[0])
     return jax.tree.map(np.asarray, [(start, None), first, second])
@@ -121,14 +122,14 @@ def test_every_step_has_a_key_of_its_own():
 
 
 def test_the_second_rollout_goes_on_where_the_first_stopped():
-    (_, timestep, memory), first = played()[1]
-    (_, last, end), second = played()[2]
-    np.testing.assert_array_equal(second.obs[0], timestep.obs)
-    np.testing.assert_array_equal(second.first[0], timestep.first)
+    between, first = played()[1]
+    end, second = played()[2]
+    np.testing.assert_array_equal(second.obs[0], between.timestep.obs)
+    np.testing.assert_array_equal(second.first[0], between.timestep.first)
     np.testing.assert_array_equal(second.first[0], first.done[-1])
-    np.testing.assert_array_equal(second.memory[1][0], memory[1])
-    np.testing.assert_array_equal(last.next_obs, second.next_obs[-1])
-    np.testing.assert_array_equal(end[1], 2 * NUM_STEPS)
+    np.testing.assert_array_equal(second.memory[1][0], between.memory[1])
+    np.testing.assert_array_equal(end.timestep.next_obs, second.next_obs[-1])
+    np.testing.assert_array_equal(end.memory[1], 2 * NUM_STEPS)
 
 
 def test_two_rollouts_are_one_long_one_where_nothing_is_drawn():
@@ -145,10 +146,10 @@ def test_two_rollouts_are_one_long_one_where_nothing_is_drawn():
         return memory + 1, 2 - jnp.argmax(mask[..., ::-1], -1), memory
 
     collect = jax.jit(
-        lambda carry, length: rollout(envs, last_allowed, jax.random.key(2), *carry, length),
+        lambda stream, length: rollout(envs, last_allowed, jax.random.key(2), stream, length),
         static_argnums=1,
     )
-    start = (*envs.reset(jax.random.key(0)), jnp.zeros(2))
+    start = Stream(*envs.reset(jax.random.key(0)), jnp.zeros(2))
     carry, a = collect(start, 7)
     carry, b = collect(carry, 5)
     end, whole = collect(start, 12)
@@ -175,7 +176,7 @@ def test_without_a_mask_the_policy_is_told_none():
         return memory, jnp.zeros(obs.shape[0], jnp.int32), ()
 
     key = jax.random.key(0)
-    shapes = jax.eval_shape(lambda k: rollout(envs, act, k, *envs.reset(k), (), 3)[1], key)
+    shapes = jax.eval_shape(lambda k: rollout(envs, act, k, Stream(*envs.reset(k), ()), 3)[1], key)
     assert set(shapes.info) == {"episode_return", "episode_length"}
     assert shapes.reward.shape == (3, 2)
 
@@ -207,13 +208,13 @@ def test_episode_metrics_without_an_end_are_zero():
 # ---------------------------------------------------------------------------------------------------
 # Shuffling
 
-shuffled = jax.jit(shuffle, static_argnums=(1, 2, 3))
+shuffled = jax.jit(minibatches, static_argnums=(1, 2, 3))
 
 
-@pytest.mark.parametrize(("size", "epochs", "minibatches"), [(12, 3, 4), (6, 1, 1), (5, 2, 5)])
-def test_every_sample_comes_once_per_epoch(size, epochs, minibatches):
-    index = np.asarray(shuffled(jax.random.key(0), size, epochs, minibatches))
-    assert index.shape == (epochs * minibatches, size // minibatches)
+@pytest.mark.parametrize(("size", "epochs", "count"), [(12, 3, 4), (6, 1, 1), (5, 2, 5)])
+def test_every_sample_comes_once_per_epoch(size, epochs, count):
+    index = np.asarray(shuffled(jax.random.key(0), size, epochs, count))
+    assert index.shape == (epochs * count, size // count)
     for epoch in index.reshape(epochs, -1):
         np.testing.assert_array_equal(np.sort(epoch), np.arange(size))
 
@@ -228,7 +229,7 @@ def test_epochs_and_keys_have_orders_of_their_own():
 
 def test_every_sample_is_as_likely_in_every_place():
     keys = jax.random.split(jax.random.key(0), 20_000)
-    order = jax.jit(jax.vmap(lambda k: shuffle(k, 6, 2, 3)))(keys).reshape(-1, 2, 6)
+    order = jax.jit(jax.vmap(lambda k: minibatches(k, 6, 2, 3)))(keys).reshape(-1, 2, 6)
     for epoch in (0, 1):
         for sample in range(6):
             places = np.argmax(order[:, epoch] == sample, axis=-1)
@@ -240,7 +241,7 @@ def test_every_sample_is_as_likely_in_every_place():
 
 def test_a_batch_that_does_not_divide_is_rejected():
     with pytest.raises(TypeError):
-        shuffle(jax.random.key(0), 10, 4, 4)
+        minibatches(jax.random.key(0), 10, 4, 4)
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1000, 2**16, 2**16 + 1])
@@ -259,7 +260,7 @@ def test_samples_of_any_number_come_once_per_epoch(size):
 
 def test_every_order_is_as_likely():
     keys = jax.random.split(jax.random.key(2), 24_000)
-    order = np.asarray(jax.jit(jax.vmap(lambda k: shuffle(k, 4, 1, 1)))(keys)).reshape(-1, 4)
+    order = np.asarray(jax.jit(jax.vmap(lambda k: minibatches(k, 4, 1, 1)))(keys)).reshape(-1, 4)
     counts = np.bincount(order @ [64, 16, 4, 1])
     counts = counts[counts > 0]
     assert len(counts) == 24
@@ -271,7 +272,7 @@ def groups():
     """For many keys, the minibatch (of 4) in which each of 64 samples is, one-hot `[K, 2, 64, 4]`."""
 
     def group(key):
-        order = shuffle(key, 64, 2, 4).reshape(2, 64)
+        order = minibatches(key, 64, 2, 4).reshape(2, 64)
         return jax.nn.one_hot(jnp.argsort(order, axis=-1) // 16, 4)
 
     return jax.jit(jax.vmap(group))(jax.random.split(jax.random.key(3), 8000))
@@ -312,7 +313,7 @@ def test_of_two_samples_either_comes_first():
     @jax.jit
     @jax.vmap
     def swapped(key):
-        order = shuffle(key, 64, 1, 1)[0]
+        order = minibatches(key, 64, 1, 1)[0]
         return jnp.triu(order[:, None] > order).sum()
 
     # Inversions of a random permutation: n (n - 1) / 4 on average, variance n (n - 1) (2 n + 5) / 72.

@@ -37,6 +37,7 @@ import sys
 import jax, jax.numpy as jnp, numpy as np
 from jaxrl import checkpoint, envs, train
 from jaxrl.algos import ppo
+from jaxrl.policies import NetworkConfig
 
 def plain(tree):
     keys = lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
@@ -55,7 +56,8 @@ sizes = {n: train.mesh(n).size for n in (1, 2, 3, 7, 8, 9, 11, 12, 16, 30)}
 assert sizes == {1: 1, 2: 2, 3: 3, 7: 7, 8: 8, 9: 3, 11: 1, 12: 6, 16: 8, 30: 6}, sizes
 assert train.mesh(12).axis_names == ("agents",)
 
-config = ppo.Config(num_envs=2, num_steps=8, hidden_sizes=(8,), num_epochs=1, num_minibatches=1)
+small = NetworkConfig(hidden_sizes=(8,))
+config = ppo.Config(num_envs=2, num_steps=8, network=small, num_epochs=1, num_minibatches=1)
 algo = ppo.make(envs.make("CartPole-v1"), config)
 keys = jax.random.split(jax.random.key(0), 16)
 rates = jnp.linspace(1e-3, 5e-2, 16)

@@ -15,9 +15,12 @@ from jaxrl import checkpoint, logger, objectives
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import cli, reporters, runs, trainer
+from jaxrl.policies import NetworkConfig
 
 ALGO = SimpleNamespace(steps_per_update=32, warmup_steps=0)
-CONFIG = ppo.Config(num_envs=4, num_steps=8, num_epochs=1, num_minibatches=2, hidden_sizes=(8,))
+CONFIG = ppo.Config(
+    num_envs=4, num_steps=8, num_epochs=1, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
+)
 SPEC = runs.Spec(
     algorithm="ppo",
     environment="CartPole-v1",

@@ -1,6 +1,7 @@
 """Trust regions that hold, and the formulas behind them: TRPO, FixPO, V-MPO, the adaptive penalty, A2C."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -12,23 +13,48 @@ from reference import distributions as slow
 from reference import returns as slow_returns
 from scipy import optimize, special, stats
 
-from jaxrl import envs, on_policy
+from jaxrl import envs, policies
+from jaxrl import stats as running
 from jaxrl.algos import ALGORITHMS, fixpo, ppo_kl, trpo, vmpo
 from jaxrl.optimizers import conjugate_gradient
+from jaxrl.returns import gae
+from jaxrl.rollout import minibatches, rollout, vectorize
 from jaxrl.spaces import Box
 
 SIZES = {"num_envs": 4, "num_steps": 32, "hidden_sizes": (16,), "num_epochs": 4, "num_minibatches": 4}
 
 
 def agent_of(env, config):
-    """The agent that an algorithm makes of its Config."""
-    return on_policy.make(env, None, **{"shared_torso": False, **vars(config)})
+    """The parts of an algorithm, for updates by hand: its policy, and what a rollout of it gives."""
+    policy = policies.actor_critic(env, config.network)
+    many = vectorize(policies.bounded(env, policy), config.num_envs)
+
+    def experience(state, key, gamma, gae_lambda):
+        acting = policies.explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(many, acting, key, state.stream, config.num_steps)
+        value, next_value = policies.values(policy, state.params, state.obs_stats, steps, stream.memory)
+        reward = running.scale_reward(state.reward_stats, steps.reward)
+        advantages = gae(reward, value, next_value, steps.terminated, steps.truncated, gamma, gae_lambda)
+        estimates = {"value": value, "advantages": advantages, "targets": advantages + value}
+        return policies.samples(policy, steps, state.stream.memory, **estimates)
+
+    def order(key, num_epochs):
+        return minibatches(key, config.num_envs * config.num_steps, num_epochs, config.num_minibatches)
+
+    return SimpleNamespace(
+        experience=experience,
+        minibatches=order,
+        batch=lambda state, data, columns=None: policies.take(policy, state.obs_stats, data, columns),
+        evaluate=partial(policies.unroll, policy),
+        distribution=lambda batch, outputs: policy.distribution(outputs, batch.get("action_mask")),
+        kl=partial(policies.divergence, policy),
+    )
 
 
 def told(agent, algo, state, hp):
     """An update, and what its rollout was: the algorithm splits its key into three."""
     rollout_key = jax.random.split(state.key, 3)[1]
-    _, data, _ = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
+    data = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
     batch = agent.batch(state, data)
     new, metrics = algo.update(state, hp)
     return new, (batch, agent.evaluate(new.params, batch)[0], metrics)
@@ -222,7 +248,7 @@ def replayed(name, world, hparams, loss, after_step, start):
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.0, max_grad_norm=1e9, **hparams)
     state = jax.jit(algo.init)(jax.random.key(2), hp)
     _, rollout_key, shuffle_key = jax.random.split(state.key, 3)
-    _, data, _ = jax.jit(agent.experience)(state, rollout_key, hp.gamma, hp.gae_lambda)
+    data = jax.jit(agent.experience)(state, rollout_key, hp.gamma, hp.gae_lambda)
     slope = jax.jit(jax.grad(lambda params, carry, batch: loss(agent, params, hp, carry, batch)))
     params, carry, moments = state.params, start, None
     for number, columns in enumerate(agent.minibatches(shuffle_key, config.num_epochs), 1):
@@ -368,7 +394,7 @@ def test_the_gradient_of_a2c_weighs_actions_by_advantages_or_returns(baseline):
     algo, agent = module.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(gae_lambda=1.0, max_grad_norm=1e9, vf_coef=0.0, ent_coef=0.0, lr_decay=0.0)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
-    _, data, _ = jax.jit(agent.experience)(state, jax.random.split(state.key)[1], hp.gamma, hp.gae_lambda)
+    data = jax.jit(agent.experience)(state, jax.random.split(state.key)[1], hp.gamma, hp.gae_lambda)
     batch = agent.batch(state, data)
     reward = np.where(batch["action"] == (batch["x"][..., 0] > 0), 1.0, -1.0).T  # one step per episode
     zeros, ends = np.zeros_like(reward), np.ones_like(reward, bool)
@@ -393,7 +419,7 @@ def test_counts_and_batches_are_checked(name):
     with pytest.raises(ValueError, match="num_steps = 0 must be at least 1"):
         module.make(env, module.Config(num_steps=0))
     with pytest.raises(ValueError, match="squash is for continuous actions"):
-        module.make(env, module.Config(squash=True))
+        module.make(env, config_of(module, squash=True))
     if name != "a2c":
         with pytest.raises(ValueError, match="does not divide into num_minibatches = 7"):
             module.make(env, module.Config(num_minibatches=7))

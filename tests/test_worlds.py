@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import envs, train
+from jaxrl import envs, fields, train
 from jaxrl.algos import ppo
 from jaxrl.envs.check import check_env
 from jaxrl.envs.worlds import (
@@ -770,7 +770,7 @@ def test_what_was_collected_is_gone_and_comes_back_in_its_place():
 
 def train_ppo(env, updates, gamma=GAMMA, seeds=2, **config):
     sizes = {"num_envs": 16, "num_steps": 32, "hidden_sizes": (16,), **config}
-    algo = ppo.make(env, ppo.Config(**sizes))
+    algo = ppo.make(env, fields.configured(ppo.Config(), sizes))
     hp = algo.hparams.replace(learning_rate=1e-2, total_updates=float(updates), gamma=gamma)
     keys = jax.vmap(jax.random.key)(jnp.arange(seeds))
     return algo, jax.jit(jax.vmap(lambda key: train.run(algo, key, hp, updates)[0]))(keys)
@@ -788,7 +788,7 @@ def played(algo, states, env, num_episodes=256):
     """Episode returns `[P, E]`."""
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, num_episodes).returns
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, num_episodes).returns
 
     return np.asarray(jax.jit(jax.vmap(one))(states, jax.vmap(jax.random.key)(7 + jnp.arange(2))))
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl import fields
 from jaxrl.experiments import runs
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.types import Objective
@@ -89,14 +90,12 @@ def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
 
 def _parameters(objective: str) -> dict[str, float]:
     """The plain numbers among an objective's parameters: what can be tuned by hand."""
-    params = runs.objective(objective).params
-    inner = vars(params) if dataclasses.is_dataclass(params) else {}
-    return {name: value for name, value in inner.items() if isinstance(value, int | float)}
+    return fields.numbers(runs.objective(objective).params)
 
 
 def shares(spec: runs.Spec, objective: str, found: list[sweeps.Axis], kind: str, trials: int) -> np.ndarray:
     """Where the trials lie in the axes `[T, D]`; the first is the preset, with the objective's defaults."""
-    start = {**vars(spec.hparams), **{f"objective.{n}": x for n, x in _parameters(objective).items()}}
+    start = fields.numbers(with_objective(spec, objective).hparams)
     centre = np.array([[_share(one, start[one.name]) for one in found]])
     drawn = sweeps.draw(found, "random" if kind == "random" else "sobol", trials - 1, spec.seed)
     return np.concatenate([centre, drawn])

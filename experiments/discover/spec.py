@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import envs, objective_file, objectives, train
+from jaxrl import envs, fields, objective_file, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import presets, runs
@@ -129,7 +129,7 @@ def family(world: World) -> Family:
         config, hp = ppo.Config, ppo.Hparams
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
     try:
-        config, hp = config(**values), hp(**world.hparams)
+        config, hp = fields.configured(config(), values), hp(**world.hparams)
     except TypeError as error:
         raise ValueError(f"agents in {world.environment}: {error}") from None
     runs.require_types(config, hp, where=f"the agents of {world.environment}")

@@ -15,6 +15,7 @@ from flax import struct
 
 from jaxrl.envs.worlds import garnet, tabular
 from jaxrl.experiments.discover.family import Family
+from jaxrl.fields import log_scale, not_negative, share
 from jaxrl.returns import gae
 
 
@@ -25,7 +26,7 @@ class Config:
     num_states: int = 32  # of a world
     num_actions: int = 4  # in each state
     density: float = 0.06  # share of states and actions that have a reward
-    gamma: float = 0.95  # discount
+    gamma: float = share(0.95)  # discount
     num_envs: int = 8  # copies of the world that the agent acts in
     num_steps: int = 16  # of each between two updates
     num_updates: int = 12  # in an agent's life
@@ -36,11 +37,11 @@ class Config:
 class Hparams:
     """What is traced."""
 
-    learning_rate: float = 0.16  # of the logits, by Adam
+    learning_rate: float = not_negative(0.16)  # of the logits, by Adam
     value_learning_rate: float = 0.1  # of the values, by Adam
-    lr_decay: float = 0.0  # share of the first that is gone at the end, linearly
-    gae_lambda: float = 0.95  # trace of the advantage estimator
-    ent_coef: float = 0.0  # weight of the entropy bonus
+    lr_decay: float = share(0.0)  # share of the first that is gone at the end, linearly
+    gae_lambda: float = share(0.95)  # trace of the advantage estimator
+    ent_coef: float = log_scale(0.0)  # weight of the entropy bonus
 
 
 @struct.dataclass

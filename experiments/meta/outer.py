@@ -47,9 +47,9 @@ def live(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
 
 def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax.Array:
     """GAE of fresh transitions by the agent's own critic, `[T, N]`; `then` is its state after them."""
-    after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.memory)
+    after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.stream.memory)
     led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
-    value, next_value = (algo.judge(agent, b).value for b in (batch, led))
+    value, next_value = (algo.evaluate_actions(agent, b).value for b in (batch, led))
     return gae(batch.reward, value, next_value, batch.terminated, batch.truncated, gamma, gae_lambda)
 
 
@@ -58,7 +58,7 @@ def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Arra
 
     `A` is held fixed. What `theta` does to the agent is all that it can change here.
     """
-    said = algo.judge(agent, batch)
+    said = algo.evaluate_actions(agent, batch)
     return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
 
 
@@ -126,7 +126,9 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
 
     def log_probs(state):
         def of(action):
-            return algo.judge(state, batch.replace(action=jnp.full_like(batch.action, action))).log_prob
+            return algo.evaluate_actions(
+                state, batch.replace(action=jnp.full_like(batch.action, action))
+            ).log_prob
 
         return jax.vmap(of)(jnp.arange(num_actions))
 
@@ -135,7 +137,7 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
 
 
 def _require_policy(algo: Algorithm) -> None:
-    if algo.collect is None or algo.judge is None:
+    if algo.collect is None or algo.evaluate_actions is None:
         raise ValueError("an outer loss needs an algorithm with `collect` and `judge`, such as ppo")
 
 

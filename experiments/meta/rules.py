@@ -1,6 +1,5 @@
 """What is meta-learned: from meta-parameters `theta` to the hyperparameters of an agent's next update."""
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,12 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.experiments.runs import NOT_NEGATIVE, POSITIVE, SHARE
-from jaxrl.experiments.search import with_arrays
+from jaxrl import fields
 from jaxrl.names import lookup
 from jaxrl.types import Env, PyTree, TimeStep
-
-LOGARITHMIC = (*POSITIVE, *NOT_NEGATIVE, "ent_coef")
 
 
 class Rule(NamedTuple):
@@ -44,28 +40,28 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
         raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
     for name in names:
         start = lookup("hyperparameter", known, name)
-        if isinstance(start, int | float) and not math.isfinite(_scale(name).free(start)):
+        if isinstance(start, int | float) and not math.isfinite(_scale(hparams, name).free(start)):
             raise ValueError(
-                f"{name} = {start} cannot be meta-learned: it has to start {_scale(name).limits}"
+                f"{name} = {start} cannot be meta-learned: it has to start {_scale(hparams, name).limits}"
             )
 
     def init(key, hp):
         del key
         start = by_name(hp)
-        return {name: jax.tree.map(_scale(name).free, start[name]) for name in names}
+        return {name: jax.tree.map(_scale(hparams, name).free, start[name]) for name in names}
 
     def constrained(theta, agent, hp):
         del agent
-        return with_arrays(hp, {name: jax.tree.map(_scale(name).bound, theta[name]) for name in names})
+        return fields.replace(
+            hp, {name: jax.tree.map(_scale(hparams, name).bound, theta[name]) for name in names}
+        )
 
     return Rule(init, constrained)
 
 
 def by_name(hparams: PyTree) -> dict[str, Any]:
     """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
-    own = getattr(hparams, "objective", None)
-    inner = vars(own) if dataclasses.is_dataclass(own) else {}
-    return {**vars(hparams), **{f"objective.{name}": x for name, x in inner.items()}}
+    return vars(hparams) | fields.flatten(hparams)
 
 
 class _Scale(NamedTuple):
@@ -79,9 +75,9 @@ _LOG = _Scale(jnp.log, jnp.exp, "above 0")
 _FREE = _Scale(jnp.asarray, jnp.asarray)
 
 
-def _scale(name: str) -> _Scale:
-    last = name.rpartition(".")[2]
-    return _SHARE if last in SHARE else _LOG if last in LOGARITHMIC else _FREE
+def _scale(hparams: PyTree, name: str) -> _Scale:
+    kind = fields.bounds(hparams).get(name)
+    return _FREE if kind is None else _SHARE if kind == "share" else _LOG
 
 
 def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: float = 10.0) -> Rule:
@@ -106,7 +102,7 @@ def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: flo
         return {"hidden": hidden, "bias": jnp.zeros(width), "out": jnp.zeros(width), "last": last}
 
     def hparams(theta, agent, hp):
-        x = scale * agent.timestep.info["recent_reward"].mean(axis=0)
+        x = scale * agent.stream.timestep.info["recent_reward"].mean(axis=0)
         features = jax.nn.relu(x @ theta["hidden"] + theta["bias"])
         return hp.replace(ent_coef=jax.nn.sigmoid(features @ theta["out"] + theta["last"]))
 

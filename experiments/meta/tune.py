@@ -15,6 +15,7 @@ from jaxrl.experiments import meta
 from jaxrl.experiments.statistics import bootstrap_interval
 from jaxrl.names import lookup
 from jaxrl.objectives import OBJECTIVES
+from jaxrl.policies import NetworkConfig
 
 
 @dataclasses.dataclass
@@ -43,7 +44,9 @@ def measure(options: Tune) -> dict[str, Any]:
     """
     if options.seeds < 2 or options.fresh < 1 or options.updates < 1:
         raise ValueError("seeds must be at least 2, fresh and updates at least 1")
-    config = ppo.Config(num_envs=8, num_steps=16, num_epochs=2, num_minibatches=2, hidden_sizes=(32,))
+    config = ppo.Config(
+        num_envs=8, num_steps=16, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(32,))
+    )
     objective = lookup("objective", OBJECTIVES, options.objective)()
     algo = ppo.make(envs.make(options.env), config, objective)
     start = algo.hparams.replace(total_updates=float(options.lifetime), lr_decay=0.0)

@@ -21,6 +21,7 @@ from jaxrl.envs.worlds import optimal_return
 from jaxrl.experiments import meta
 from jaxrl.experiments.statistics import bootstrap_interval
 from jaxrl.names import lookup
+from jaxrl.policies import NetworkConfig
 from jaxrl.types import Algorithm
 
 PARTS = 40  # of a life, for curves
@@ -53,8 +54,7 @@ def agent(period: int) -> tuple[Algorithm, Any]:
         num_steps=16,
         num_epochs=1,
         num_minibatches=1,
-        hidden_sizes=(64,),
-        activation="relu",
+        network=NetworkConfig(hidden_sizes=(64,), activation="relu"),
         normalize_advantages=False,
     )
     algo = ppo.make(env, config, objectives.policy_gradient())
@@ -85,7 +85,7 @@ def lives(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None =
     def live(key, hp):
         def part(state, _):
             state = jax.lax.fori_loop(0, per_part, lambda _, s: algo.update(s, hp)[0], state)
-            return state, agent_of(state).timestep.info["episode_return"].mean()
+            return state, agent_of(state).stream.timestep.info["episode_return"].mean()
 
         return jax.lax.scan(part, algo.init(key, hp), length=PARTS)[1]
 

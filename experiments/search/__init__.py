@@ -6,7 +6,7 @@ from jaxrl.experiments.search.evolution import METHODS, evolution
 from jaxrl.experiments.search.over import Decision, SearchState, Strategy, over
 from jaxrl.experiments.search.pbt import pbt
 from jaxrl.experiments.search.record import KINDS, make, on_host, outcome
-from jaxrl.experiments.search.space import Space, box, subtree, with_arrays
+from jaxrl.experiments.search.space import Space, box, subtree
 
 __all__ = [
     "KINDS",
@@ -26,5 +26,4 @@ __all__ = [
     "pbt",
     "require",
     "subtree",
-    "with_arrays",
 ]

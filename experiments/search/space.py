@@ -1,13 +1,14 @@
 """Where a search looks: vectors, and the hyperparameters that they stand for."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
+from jaxrl import fields
 from jaxrl.types import PyTree
 
 
@@ -43,7 +44,7 @@ def box(axes) -> Space:
         return jnp.stack(columns, axis=-1)
 
     def hparams(hp, x):
-        return with_arrays(hp, dict(zip(names, values(x))))
+        return fields.replace(hp, dict(zip(names, values(x))))
 
     size = len(names)
     spread = np.array([1 / len(one.values) if one.values else 0.1 for one in axes], np.float32)
@@ -80,30 +81,3 @@ def subtree(start: PyTree, scale: float = 1.0, name: str = "objective") -> Space
         scale=sizes[0],
         spread=sizes[1],
     )
-
-
-def with_arrays(hp: PyTree, values: dict[str, Any]) -> PyTree:
-    """Hyperparameters with some replaced, traced or not, those of the objective as `objective.NAME`.
-
-    Of a mixture they are `objective.weights.0` and, of its first part, `objective.parts.0.NAME`.
-    """
-    for name, value in values.items():
-        hp = _with(hp, name.split("."), value)
-    return hp
-
-
-def _with(tree: PyTree, path: list[str], value: Any) -> PyTree:
-    """The tree with a new value at a path of names and, in tuples and arrays, of numbers."""
-    if not path:
-        return value
-    head, *rest = path
-    if isinstance(tree, tuple):
-        at = int(head)
-        return (*tree[:at], _with(tree[at], rest, value), *tree[at + 1 :])
-    if np.ndim(tree):
-        if isinstance(value, jax.Array):
-            return jnp.asarray(tree).at[int(head)].set(value)
-        changed = np.array(tree)  # on the host nothing needs to be compiled for it
-        changed[int(head)] = value
-        return changed
-    return tree.replace(**{head: _with(getattr(tree, head), rest, value)})

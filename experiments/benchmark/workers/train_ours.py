@@ -42,7 +42,13 @@ def make(settings):
         train.use_cores()
     sizes, numbers = settings["sizes"], settings["numbers"]
     clip_eps = numbers["clip_eps"]
-    config = ppo.Config(**sizes, torso="mlp", activation=settings["activation"], greedy=False)
+    given = {**sizes, "torso": "mlp", "activation": settings["activation"], "greedy": False}
+    try:
+        from jaxrl import fields
+
+        config = fields.configured(ppo.Config(), given)
+    except ImportError:  # an older version, to compare with
+        config = ppo.Config(**given)
     env = envs.make(settings["env"])
     algo = ppo.make(env, config)
     hp = algo.hparams.replace(
@@ -86,7 +92,7 @@ def returns(env, algo, state, keys, episodes):
     from jaxrl.evaluate import evaluate
 
     def one(state, key):
-        return evaluate(env, partial(algo.act, state), state.memory, key, episodes).returns.mean()
+        return evaluate(env, partial(algo.act, state), state.stream.memory, key, episodes).returns.mean()
 
     return jax.jit(jax.vmap(one))(state, keys).tolist()
 
