@@ -50,7 +50,7 @@ def scan(step, carry, keys):
     first = key_tree.unflatten(of_step)
     closed, shapes = jax.make_jaxpr(step, return_shape=True)(carry, first)
     given, returned = jax.eval_shape(lambda: carry), shapes[0]
-    if jax.tree.map(_kind, given) != jax.tree.map(_kind, returned):
+    if _kinds(given) != _kinds(returned):
         raise TypeError(f"a step must return a carry like the one it is given: {given}, not {returned}")
     jaxpr = _inline(closed.jaxpr)
     jaxpr = jaxpr.replace(debug_info=jaxpr.debug_info.with_unknown_names())  # its arguments will change
@@ -105,8 +105,10 @@ def _size(jaxpr) -> int:
     return size
 
 
-def _kind(leaf):
-    return leaf.shape, leaf.dtype
+def _kinds(tree):
+    """Structure, shapes and dtypes; not as a tree, whose nodes may define an equality of their own."""
+    leaves, structure = jax.tree.flatten(tree)
+    return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
 
 def _divide(jaxpr, num_carry, only_random=False):

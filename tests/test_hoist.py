@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 from jaxrl import envs, hoist, spaces
 from jaxrl import rollout as rollouts
@@ -157,6 +158,23 @@ def test_a_carry_of_another_tree_is_rejected():
     """Silently taken, the parts of a state would change places."""
     with pytest.raises(TypeError, match="carry"):
         hoist.scan(lambda c, k: ([c[0] + jax.random.uniform(k)], c[0]), (jnp.float32(0.0),), KEYS)
+
+
+@struct.dataclass
+class Comparing:
+    """A part of a state that compares its arrays, as NAVIX's entities do; of shapes it cannot."""
+
+    position: jax.Array
+
+    def __eq__(self, other):
+        return bool(jnp.array_equal(self.position, other.position))
+
+
+def test_a_carry_that_defines_equality_is_a_scan():
+    def step(carry, key):
+        return Comparing(carry.position + jax.random.randint(key, (2,), 0, 9)), carry.position
+
+    assert_same(*both(step, Comparing(jnp.zeros(2, jnp.int32)), KEYS))
 
 
 def test_a_step_that_draws_nothing_is_a_scan():
@@ -318,7 +336,7 @@ def test_steps_are_hoisted_in_blocks_where_all_at_once_need_too_much_memory():
 
 def host_noise(key):
     return jax.pure_callback(
-        lambda data: np.float32(data.sum() % 1000), jnp.zeros(()), jax.random.key_data(key)
+        lambda data: np.float32(np.asarray(data).sum() % 1000), jnp.zeros(()), jax.random.key_data(key)
     )
 
 

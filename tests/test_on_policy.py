@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 from conftest import config_of
 
-from jaxrl import envs, on_policy
+from jaxrl import envs
 from jaxrl.algos import ALGORITHMS
+from jaxrl.returns import standardize
 
 
 def test_advantages_are_standardized_unless_there_is_one_alone():
     advantages = np.random.default_rng(0).normal(3.0, 5.0, (4, 8)).astype(np.float32)
-    ours = on_policy.standardize(jnp.asarray(advantages))
+    ours = standardize(jnp.asarray(advantages))
     np.testing.assert_allclose(
         ours, (advantages - advantages.mean()) / advantages.std(), rtol=1e-4, atol=1e-5
     )
     for shape in [(), (1,), (1, 1)]:
-        np.testing.assert_array_equal(on_policy.standardize(jnp.full(shape, -2.5)), np.full(shape, -2.5))
+        np.testing.assert_array_equal(standardize(jnp.full(shape, -2.5)), np.full(shape, -2.5))
 
 
 @pytest.mark.parametrize("name", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
