@@ -22,8 +22,8 @@ MINATAR = Preset(
     2_000_000,
 )
 # In Asterix it matters what is next to the player, wherever the player is: the MLP learns that cell by cell,
-# and returns 2 after 800,000 steps, when the convolution returns 15. Next come short rollouts, for more
-# updates; the trace and the entropy bonus matter less. The network is small and shared to be fast.
+# and returns 2 after 800,000 steps, when the convolution returns 15. Short rollouts (for more updates) and a
+# short trace come next, then the entropy bonus. The network is small and shared to be fast.
 ASTERIX = Preset(
     {
         "num_envs": 64,
