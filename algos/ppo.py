@@ -19,6 +19,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrl import objectives, policies, stats
+from jaxrl.checks import require_objective
 from jaxrl.fields import log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
@@ -89,6 +90,7 @@ def make(
     Raises:
       ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
     """
+    require_objective(objective)
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
     sizes = config.num_envs, config.num_steps
     normalize = config.normalize_obs, config.normalize_reward

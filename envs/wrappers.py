@@ -10,6 +10,7 @@ actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is:
 `restart` and `transition` write the TimeSteps of raw environments.
 """
 
+import functools
 from typing import Any
 
 import chex
@@ -120,7 +121,7 @@ def time_limit(env: Env, max_steps: int | None) -> Env:
         truncated = timestep.truncated | ((time >= max_steps) & ~timestep.terminated)
         return Counted(inner, time), timestep.replace(truncated=truncated)
 
-    return env._replace(reset=reset, step=step)
+    return _layer("time_limit", env, env._replace(reset=reset, step=step))
 
 
 def episode_stats(env: Env) -> Env:
@@ -143,7 +144,7 @@ def episode_stats(env: Env) -> Env:
         length = state.episode_length + 1
         return Recorded(inner, total, length), record(timestep, total, length)
 
-    return env._replace(reset=reset, step=step)
+    return _layer("episode_stats", env, env._replace(reset=reset, step=step))
 
 
 RESETS = ("fresh", "pool", "optimistic")
@@ -177,7 +178,7 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
     if resets not in RESETS:
         raise ValueError(f"resets {resets!r} is not known: take {', '.join(map(repr, RESETS))}")
     if resets == "pool":
-        return _narrow(_auto_reset_from_pool(env))
+        return _layer("auto_reset", env, _narrow(_auto_reset_from_pool(env)))
     start = _dealt(env) if resets == "optimistic" else lambda key, _: env.reset(key)
 
     def step(key, state, action):
@@ -187,7 +188,13 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
         with jax.named_scope("reset"):
             return _exchange(timestep, start(reset_key, timestep.done), state)
 
-    return _narrow(env._replace(step=step))
+    return _layer("auto_reset", env, _narrow(env._replace(step=step)))
+
+
+def _layer(name: str, inner: Env, outer: Env) -> Env:
+    """Marks an environment with the names of its wrappers, innermost first: algorithms check their order."""
+    outer.step.layers = (*getattr(inner.step, "layers", ()), name)
+    return outer
 
 
 def _narrow(env: Env) -> Env:
@@ -292,30 +299,53 @@ def _as_batched(axis_size: int, in_batched, args):
 
 
 def fix_dtypes(env: Env) -> Env:
-    """Makes the state a fixed point in type: every leaf keeps the dtype it has after `reset`.
+    """Gives everything that an environment returns a fixed type, as a scan needs.
 
-    Foreign environments start their counters as Python scalars (weakly typed) and may return
-    another dtype from `step`; a scan accepts neither. With `JAX_ENABLE_X64=1` they are traced without
-    it: most were written for 32 bits, and some mix both widths where JAX accepts one.
+    Observations have the dtype of their space, rewards are float32, flags bool; every leaf of the state and
+    of `info` keeps the dtype that it has after `reset`. Foreign environments start their counters as Python
+    scalars (weakly typed) and may return another dtype from `step`. With `JAX_ENABLE_X64=1` they are traced
+    without it: most were written for 32 bits, and some mix both widths where JAX accepts one.
     """
 
-    def settle(leaf, like):
+    def settle(leaf, dtype=None):
         leaf = jnp.asarray(leaf)
         if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a random key has no other dtype
             return leaf
-        return jax.lax.convert_element_type(leaf, jnp.result_type(like))  # not weakly typed
+        return jax.lax.convert_element_type(leaf, dtype or leaf.dtype)  # not weakly typed
+
+    def seen(obs):
+        spaces, structure = jax.tree.flatten(env.observation_space)
+        if jax.tree.structure(obs) != structure:
+            return obs  # not for types to mend
+        dtypes = [space.dtype if isinstance(space, Box) else jnp.int32 for space in spaces]
+        return structure.unflatten(map(settle, jax.tree.leaves(obs), dtypes))
+
+    def settled(timestep, info):
+        flags = {name: settle(getattr(timestep, name), bool) for name in ("terminated", "truncated", "first")}
+        obs, next_obs = seen(timestep.obs), seen(timestep.next_obs)
+        reward = settle(timestep.reward, jnp.float32)
+        return TimeStep(obs=obs, next_obs=next_obs, reward=reward, **flags, info=info)
+
+    @functools.cache
+    def first_info():
+        return jax.eval_shape(env.reset, jax.random.key(0))[1].info
 
     def reset(key):
         with jax.enable_x64(False):
             state, timestep = env.reset(key)
-        return jax.tree.map(lambda leaf: settle(leaf, leaf), state), timestep
+        return jax.tree.map(settle, state), settled(timestep, jax.tree.map(settle, timestep.info))
 
     def step(key, state, action):
         with jax.enable_x64(False):
             new_state, timestep = env.step(key, *narrow((state, action)))
-        return jax.tree.map(lambda new, old: settle(new, old), new_state, state), timestep
+            begun = first_info()
+        state = jax.tree.map(lambda new, old: settle(new, jnp.result_type(old)), new_state, state)
+        info = timestep.info
+        if jax.tree.structure(info) == jax.tree.structure(begun):
+            info = jax.tree.map(lambda new, old: settle(new, old.dtype), info, begun)
+        return state, settled(timestep, info)
 
-    return env._replace(reset=reset, step=step)
+    return _layer("fix_dtypes", env, env._replace(reset=reset, step=step))
 
 
 def flatten_obs(env: Env) -> Env:
@@ -382,7 +412,11 @@ def frame_stack(env: Env, num_frames: int) -> Env:
         frames = jnp.concatenate([state.frames[..., width:], newest], axis=-1)
         return Stacked(inner, frames), timestep.replace(obs=frames, next_obs=frames)
 
-    return env._replace(reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype))
+    return _layer(
+        "frame_stack",
+        env,
+        env._replace(reset=reset, step=step, observation_space=Box(low, high, low.shape, space.dtype)),
+    )
 
 
 def cheap_talk(env: Env, speak, num_messages: int) -> Env:
@@ -440,7 +474,7 @@ def sticky_actions(env: Env, probability: float = 0.25) -> Env:
         inner, timestep = env.step(step_key, state.inner, executed)
         return Sticky(inner, executed, jnp.ones((), bool)), timestep
 
-    return env._replace(reset=reset, step=step)
+    return _layer("sticky_actions", env, env._replace(reset=reset, step=step))
 
 
 def clip_action(env: Env) -> Env:
@@ -450,7 +484,11 @@ def clip_action(env: Env) -> Env:
     def step(key, state, action):
         return env.step(key, state, jnp.clip(action, space.low, space.high))
 
-    return env._replace(step=step, action_space=Box(-np.inf, np.inf, space.shape, space.dtype))
+    return _layer(
+        "clip_action",
+        env,
+        env._replace(step=step, action_space=Box(-np.inf, np.inf, space.shape, space.dtype)),
+    )
 
 
 def rescale_action(env: Env) -> Env:
@@ -465,7 +503,9 @@ def rescale_action(env: Env) -> Env:
         scaled = space.low + (action + 1.0) * 0.5 * (space.high - space.low)
         return env.step(key, state, jnp.clip(scaled, space.low, space.high).astype(space.dtype))
 
-    return env._replace(step=step, action_space=Box(-1.0, 1.0, space.shape, space.dtype))
+    return _layer(
+        "rescale_action", env, env._replace(step=step, action_space=Box(-1.0, 1.0, space.shape, space.dtype))
+    )
 
 
 def _map_obs(env: Env, function, space) -> Env:
@@ -482,7 +522,7 @@ def _map_obs(env: Env, function, space) -> Env:
         state, timestep = env.step(key, state, action)
         return state, mapped(timestep)
 
-    return env._replace(reset=reset, step=step, observation_space=space)
+    return _layer("map_obs", env, env._replace(reset=reset, step=step, observation_space=space))
 
 
 def _single(space, wrapper: str, role: str, remedy: str):

@@ -371,7 +371,7 @@ def command(argv: list[str]) -> int:
         out: Path | None = None  # folder; otherwise one in runs/
 
     chosen = cli.parse(Talk, argv, "jaxrl talk")
-    train.use_cores()
+    train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})

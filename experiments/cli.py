@@ -302,7 +302,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
             raise SystemExit(0)
         raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
-    use_cores()
+    use_cores(quiet=True)
     options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
     argv = with_full_flags(argv, options)
     chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
@@ -682,7 +682,7 @@ def resume(argv: list[str]) -> int:
         join_seconds: int = 60  # several processes: how long to wait for the others to come
 
     path = parse(Resume, argv, "jaxrl resume").run
-    use_cores()
+    use_cores(quiet=True)
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
     # By their files, so that only what goes on is imported.

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl import distributions, networks, stats
+from jaxrl.checks import require_env
 from jaxrl.rollout import rollout
 from jaxrl.spaces import require_bounded_box, require_division
 from jaxrl.types import ActionEvaluation, Env, PyTree, Stream, Transition
@@ -100,6 +101,7 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
 
 
 def _body(env, config, torso):
+    require_env(env)
     if config.squash:
         require_bounded_box(env.action_space, "squash")
     flat = torso is None and not networks.use_cnn(env.observation_space, config.torso)

@@ -1,7 +1,7 @@
 """Runs: a scan inside for what is traced, a generator outside for what talks to the world."""
 
-import contextlib
 import os
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache, partial
 
@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrl import fields
+from jaxrl.checks import require_key
 from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, PyTree
 
@@ -23,6 +25,8 @@ def run(algo: Algorithm, key, hp, num_updates: int):
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
     """
+
+    require_key(key)
 
     def one(key, hp):
         state = algo.init(key, hp)
@@ -53,15 +57,17 @@ def grid(hparams: PyTree, **axes) -> PyTree:
     """Hyperparameters for a population: the given ones vary, all others are repeated.
 
         hp = grid(algo.hparams, learning_rate=jnp.logspace(-4, -2, 8))     # every leaf `[8]`
+        hp = grid(algo.hparams, clip_eps=[0.1, 0.2, 0.3])                  # of the objective
 
     Arguments of several values vary together (`[P]` each); combine them first for a product.
 
     Raises:
       ValueError: an unknown name, no axis, or axes of different lengths.
     """
-    unknown = sorted(set(axes) - set(vars(hparams)))
-    if unknown:
-        raise ValueError(f"no hyperparameter {unknown[0]!r}; there are {', '.join(vars(hparams))}")
+    whole = {name: values for name, values in axes.items() if name in vars(hparams)}  # `objective` itself
+    axes = whole | fields.resolve(
+        hparams, {name: values for name, values in axes.items() if name not in whole}, "hyperparameter"
+    )
     # A list is one axis, not a tree of numbers.
     axes = {n: jnp.asarray(v) if isinstance(v, list | tuple) else v for n, v in axes.items()}
     axes = jax.tree.map(jnp.asarray, axes)
@@ -70,21 +76,28 @@ def grid(hparams: PyTree, **axes) -> PyTree:
         raise ValueError(f"a grid needs axes of one length, not {sorted(sizes) or 'none'}")
     ((size,),) = sizes
     repeated = jax.tree.map(lambda x: jnp.broadcast_to(jnp.asarray(x), (size, *jnp.shape(x))), hparams)
-    return repeated.replace(**axes)
+    return fields.replace(repeated, axes)
 
 
-def use_cores() -> None:
+def use_cores(quiet: bool = False) -> None:
     """Has JAX show every core of a CPU as a device of its own, so that a population can use them all.
 
     One device hardly uses a second core for small networks; agents on two are twice as fast. It takes
     effect before JAX has started its backend, unless the user has chosen a number of devices.
+
+    Args:
+      quiet: without a warning where it comes too late.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or jax.config.jax_num_cpu_devices != -1:
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with contextlib.suppress(RuntimeError):  # too late: the backend has started
+    try:
         jax.config.update("jax_num_cpu_devices", cores)
+    except RuntimeError:
+        if not quiet and 1 == jax.device_count() < cores and jax.default_backend() == "cpu":
+            told = "train.use_cores() has no effect: JAX has started already; call it before anything else"
+            warnings.warn(told, stacklevel=2)
 
 
 def mesh(size: int) -> Mesh:

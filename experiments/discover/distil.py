@@ -143,7 +143,7 @@ def command(argv: list[str]) -> int:
         raise ValueError(f"terms = {chosen.terms} must be numbers from 1 to {most}")
     if chosen.held_out < 0 or chosen.held_out == 1:
         raise ValueError(f"held_out = {chosen.held_out} must be at least 2, or 0")
-    use_cores()
+    use_cores(quiet=True)
     runs.enable_compile_cache()
     name, objective = objective_file.load(chosen.file)
     fits = distil(objective, sizes)

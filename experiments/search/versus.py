@@ -61,7 +61,7 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
 
 
 if __name__ == "__main__":
-    train.use_cores()
+    train.use_cores(quiet=True)
     runs.enable_compile_cache()
     folders = list(map(Path, sys.argv[1:]))
     print(json.dumps(compare(list(zip(folders[::2], folders[1::2])))))

@@ -1,0 +1,123 @@
+"""What `make` of an algorithm checks of its arguments, each with one sentence that names the remedy.
+
+Nothing runs: functions are traced for the shapes that they return.
+"""
+
+import weakref
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal, Var
+
+from jaxrl.spaces import Box, MultiDiscrete, sample
+from jaxrl.types import Env, Objective, PyTree, TimeStep
+
+WRAP = "auto_reset(episode_stats(time_limit(env, max_steps)))"
+_checked: weakref.WeakSet = weakref.WeakSet()  # `step` functions of environments that passed
+
+
+def require_env(env: Env) -> None:
+    """Raises ValueError for what is no environment that resets itself and has episode statistics."""
+    if not isinstance(env, Env):
+        raise ValueError(_no_env(env))
+    if env.step in _checked:
+        return
+    key = jax.random.key(0)
+    state, timestep = jax.eval_shape(env.reset, key)
+    action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
+    jaxpr, (_, then) = jax.make_jaxpr(env.step, return_shape=True)(key, state, action)
+    for one, function in ((timestep, "reset"), (then, "step")):
+        if not isinstance(one, TimeStep):
+            raise ValueError(f"{function} must return (env_state, TimeStep), not {type(one).__name__}")
+        for name in ("obs", "next_obs"):
+            _require_in_space(env.observation_space, getattr(one, name), f"{name} of {function}")
+    _require_layers(getattr(env.step, "layers", ()))
+    missing = {"episode_return", "episode_length"} - set(then.info)
+    if missing:
+        raise ValueError(f"the environment has no {sorted(missing)[0]} in its info: wrap it, {WRAP}")
+    if not _depends(jaxpr.jaxpr, _position(then, "first")):
+        raise ValueError(f"the environment never begins a new episode: wrap it, {WRAP}")
+    _checked.add(env.step)
+
+
+def require_objective(objective: Objective) -> None:
+    """Raises ValueError for what is no policy objective."""
+    if isinstance(objective, Objective):
+        return
+    name = objective if isinstance(objective, str) else getattr(objective, "__name__", "")
+    remedy = f"objectives.{name}()" if name.isidentifier() else "objectives.ppo(), for example"
+    raise ValueError(f"an objective is a value, not {_kind(objective)}: give {remedy}")
+
+
+def require_key(key: jax.Array) -> None:
+    """Raises ValueError for what is no random key."""
+    dtype = getattr(key, "dtype", None)
+    raw = dtype == jnp.uint32 and jnp.shape(key) == (2,)
+    if dtype is None or not (raw or jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"the first argument of a run is a key, as jax.random.key(0), not {_kind(key)}")
+
+
+def _no_env(given) -> str:
+    package = type(given).__module__.partition(".")[0]
+    if isinstance(given, str):
+        return f"an algorithm is made for an environment, not for its name: give envs.make({given!r})"
+    if package in ("gymnax", "brax"):
+        return f"an object of {package} is no jaxrl environment: give envs.make('{package}/NAME')"
+    if package == "gymnasium" or hasattr(given, "unwrapped"):
+        return (
+            "a Gymnasium environment runs on the host and cannot be part of a JAX program: give "
+            "envs.make(NAME); `jaxrl list envs` shows the names"
+        )
+    return f"an algorithm is made for a jaxrl.types.Env, not for {_kind(given)}"
+
+
+def _kind(value) -> str:
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype}{list(value.shape)}"
+    return repr(value) if isinstance(value, str | int | float) else f"a {type(value).__name__}"
+
+
+def _require_in_space(space: PyTree, obs: PyTree, what: str) -> None:
+    leaves, structure = jax.tree.flatten(space)
+    if structure != jax.tree.structure(obs):
+        raise ValueError(f"{what} has another structure than the observation space {space}")
+    for own, leaf in zip(leaves, jax.tree.leaves(obs)):
+        shape, dtype = _shape_of(own)
+        if tuple(leaf.shape) != shape:
+            raise ValueError(f"{what} has the shape {leaf.shape}, but its space says {shape}: {own}")
+        weak = "a weakly typed " * bool(getattr(leaf, "weak_type", False))
+        if weak or leaf.dtype != dtype:
+            raise ValueError(f"{what} is {weak}{leaf.dtype}, not {dtype}: wrap it, fix_dtypes(env)")
+
+
+def _shape_of(space) -> tuple[tuple[int, ...], np.dtype]:
+    if isinstance(space, Box):
+        return tuple(space.shape), np.dtype(space.dtype)
+    return ((len(space.nvec),) if isinstance(space, MultiDiscrete) else ()), np.dtype(np.int32)
+
+
+def _require_layers(layers: tuple[str, ...]) -> None:
+    """Whether wrappers that count are inside the one that begins new episodes."""
+    outside = layers[layers.index("auto_reset") + 1 :] if "auto_reset" in layers else ()
+    wrong = [name for name in outside if name in ("episode_stats", "time_limit")]
+    if wrong:
+        reason = "so it counts on when an episode has ended"
+        raise ValueError(f"{wrong[0]} is around auto_reset, {reason}: write {WRAP}")
+
+
+def _position(timestep: TimeStep, field: str) -> int:
+    """Counted from the end, where a field of the TimeStep stands among the outputs of `step`."""
+    marked = jax.tree.map(lambda _: False, timestep).replace(**{field: True})
+    leaves = jax.tree.leaves(marked)
+    return leaves.index(True) - len(leaves)
+
+
+def _depends(jaxpr, position: int) -> bool:
+    """Whether an output of a program depends on its inputs."""
+    varying = set(jaxpr.invars)
+    for eqn in jaxpr.eqns:
+        if any(isinstance(v, Var) and v in varying for v in eqn.invars):
+            varying.update(eqn.outvars)
+    out = jaxpr.outvars[position]
+    return not isinstance(out, Literal) and out in varying
