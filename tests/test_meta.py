@@ -312,7 +312,7 @@ def test_hyperparameters_come_back_from_where_they_are_free():
         (lambda hp: meta.entropy_net(2, start=1.5), "start = 1.5 must lie between 0 and 1"),
         (lambda hp: meta.surrogate(small(), None, 0), "unroll = 0 must be at least 1"),
         (lambda hp: meta.bootstrap(small(), None, Box(0, 1, (2,))), "needs a Discrete action space"),
-        (lambda hp: meta.surrogate(small()._replace(evaluate_actions=None), None), "with `collect` and `evaluate_actions`"),
+        (lambda hp: meta.surrogate(small()._replace(collect=None), None), "needs `collect` and `evaluate"),
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(8, 10)), "lifetime = 10 must be a multiple"),
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(0)), "num_agents"),
     ],
