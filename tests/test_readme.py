@@ -62,9 +62,7 @@ def test_the_page_on_environments_shows_what_was_compared():
 
 
 def test_commands_exist():
-    commands = re.findall(
-        r"jaxrl (\w+)", "\n".join([*blocks("bash"), *re.findall("`(jaxrl [^`]*)`", README)])
-    )
+    named = re.findall(r"jaxrl (\w+)", commands())
     assert set(cli.COMMANDS) == set(named)
     for command in named:
         assert names.lookup("command", {name: name for name in cli.COMMANDS}, command) == command
@@ -75,6 +73,7 @@ def test_training_commands_parse():
         found = re.search(r"jaxrl train (\S+) (\S+) ?([^#]*)", line)
         if found:
             algorithm, environment, flags = found.groups()
+            flags = flags.removesuffix("--help")
             objective = "dpo" if "--objective dpo" in flags else ""
             options = cli.train_options(algorithm, environment, objective)
             cli.parse(options, cli.with_full_flags(flags.split(), options), "jaxrl train")
