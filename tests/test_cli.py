@@ -1,7 +1,6 @@
 """The command line: what is good ends in a run, what is bad in one line and exit status 2."""
 
 import contextlib
-import dataclasses
 import errno
 import gc
 import io
@@ -19,7 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxrl import checkpoint, files, logger, objectives
+from jaxrl import checkpoint, fields, files, logger, objectives
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, folders, presets, reporters, runs
 
@@ -566,11 +565,9 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
     text = " ".join(output.replace("│", " ").split())
     preset = presets.preset("ppo", "CartPole-v1")
     for part, group, changed in ((ppo.Config, "config", preset.config), (ppo.Hparams, "hp", preset.hparams)):
-        for field in dataclasses.fields(part):
-            flag = f"--{group}.{field.name.replace('_', '-')}"
-            default = changed.get(field.name, field.default)
-            if field.name == "objective":
-                flag, default = f"{flag}.clip-eps", field.default.clip_eps
+        for name, value in fields.flatten(part()).items():
+            flag = f"--{group}.{name.replace('_', '-')}"
+            default = changed.get(name.rpartition(".")[2], value)
             if isinstance(default, tuple):
                 default = " ".join(map(str, default))
             told = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
