@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.once import once
+from jaxrl.cpu.once import once
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env, TimeStep
 from jaxrl.widths import narrow

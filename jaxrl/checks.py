@@ -8,7 +8,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal, Var
+from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 
 from jaxrl.spaces import Box, MultiDiscrete, sample
 from jaxrl.types import Env, Objective, PyTree, TimeStep
@@ -26,7 +26,7 @@ def require_env(env: Env) -> None:
     key = jax.random.key(0)
     state, timestep = jax.eval_shape(env.reset, key)
     action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
-    jaxpr, (_, then) = jax.make_jaxpr(env.step, return_shape=True)(key, state, action)
+    closed, (_, then) = jax.make_jaxpr(env.step, return_shape=True)(key, state, action)
     for one, function in ((timestep, "reset"), (then, "step")):
         if not isinstance(one, TimeStep):
             raise ValueError(f"{function} must return (env_state, TimeStep), not {type(one).__name__}")
@@ -36,7 +36,7 @@ def require_env(env: Env) -> None:
     missing = {"episode_return", "episode_length"} - set(then.info)
     if missing:
         raise ValueError(f"the environment has no {sorted(missing)[0]} in its info: wrap it, {WRAP}")
-    if not _depends(jaxpr.jaxpr, _position(then, "first")):
+    if _never(closed, _position(then, "first")):
         raise ValueError(f"the environment never begins a new episode: wrap it, {WRAP}")
     _checked.add(env.step)
 
@@ -113,11 +113,20 @@ def _position(timestep: TimeStep, field: str) -> int:
     return leaves.index(True) - len(leaves)
 
 
-def _depends(jaxpr, position: int) -> bool:
-    """Whether an output of a program depends on its inputs."""
-    varying = set(jaxpr.invars)
+def _never(closed: ClosedJaxpr, position: int) -> bool:
+    """Whether an output of a program, a flag, is false whatever its inputs are."""
+    jaxpr, out = closed.jaxpr, closed.jaxpr.outvars[position]
+    if isinstance(out, Literal):
+        return not out.val
+    varying, constant = set(jaxpr.invars), []
     for eqn in jaxpr.eqns:
-        if any(isinstance(v, Var) and v in varying for v in eqn.invars):
+        if varying.isdisjoint(v for v in eqn.invars if isinstance(v, Var)):
+            constant.append(eqn)
+        else:
             varying.update(eqn.outvars)
-    out = jaxpr.outvars[position]
-    return not isinstance(out, Literal) and out in varying
+    if out in varying:
+        return False
+    debug_info = jaxpr.debug_info.with_unknown_names()
+    alone = jaxpr.replace(invars=[], eqns=constant, outvars=[out], debug_info=debug_info)
+    (value,) = jaxpr_as_fun(ClosedJaxpr(alone, closed.consts))()
+    return not isinstance(value, jax.core.Tracer) and not value

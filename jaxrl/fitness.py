@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, hoist, networks, policies, stats
+from jaxrl import distributions, networks, policies, stats
+from jaxrl.cpu import hoist
 from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import vectorize
 from jaxrl.types import Env, PyTree, Stream

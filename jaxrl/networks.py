@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrl.cpu import matrix
 from jaxrl.names import lookup
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import PyTree
@@ -59,40 +60,7 @@ def orthogonal(scale: float = 2.0**0.5):
 
 def dense(features: int, scale: float = 2.0**0.5) -> nn.Dense:
     """A layer with orthogonal weights and zero biases."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=_matmul)
-
-
-def _matmul(x, kernel, dimension_numbers, precision=None, **_):
-    """`x @ kernel` with the batch axes of `x` as one: with more of them, the gradient's products come out
-    transposed on both sides, which a CPU pays with copies and its slow kernel (a tenth of PPO's update)."""
-    rows = x.reshape((-1, x.shape[-1]))
-    multiply = _rows_matmul if jax.default_backend() == "cpu" and precision is None else jnp.matmul
-    return multiply(rows, kernel).reshape((*x.shape[:-1], -1))
-
-
-@jax.custom_jvp
-def _rows_matmul(x, kernel):
-    """`x @ kernel` whose gradient suits XLA's fast kernel on a CPU, for which nothing may be transposed.
-
-    The gradient of the kernel is `x.T @ g`. XLA would merge any transposition into the product and take
-    the slow kernel; the barriers keep it apart, on the smaller of `x` and `g`. A twelfth of PPO's update.
-    Where neither is small and the result is long (a first layer on many inputs), that costs more than it
-    saves: up to a seventh of an update.
-    """
-    return x @ kernel
-
-
-@_rows_matmul.defjvp
-def _rows_matmul_jvp(primals, tangents):
-    (x, kernel), (dx, dkernel) = primals, tangents
-    apart = jax.lax.optimization_barrier
-    if kernel.shape[0] > kernel.shape[1] > 16:
-        moved = x @ dkernel
-    elif kernel.shape[0] <= kernel.shape[1]:  # transposed for a gradient: apart(x.T) @ g
-        moved = jax.lax.dot_general(apart(x.T), dkernel, (((0,), (0,)), ((), ())))
-    else:  # (apart(g.T) @ x).T
-        moved = apart(jax.lax.dot_general(apart(dkernel.T), x, (((1,), (1,)), ((), ())))).T
-    return x @ kernel, dx @ kernel + moved
+    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot)
 
 
 class MLP(nn.Module):
@@ -109,11 +77,7 @@ class MLP(nn.Module):
 
 
 class Conv(nn.Module):
-    """A 3x3 convolution without padding on images `[B, H, W, C]`, with the parameters of `nn.Conv`.
-
-    On a CPU it is a product of all 3x3 patches `[B, H-2, W-2, 9 C]` with the kernel: with that PPO with the
-    network of MinAtar is ten times as fast as with XLA's convolution, whose gradient is slow there.
-    """
+    """A 3x3 convolution without padding on images `[B, H, W, C]`, with the parameters of `nn.Conv`."""
 
     features: int
 
@@ -121,13 +85,7 @@ class Conv(nn.Module):
     def __call__(self, x):
         kernel = self.param("kernel", orthogonal(), (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        if jax.default_backend() == "cpu":
-            rows, columns = x.shape[1] - 2, x.shape[2] - 2
-            views = [x[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-            patches = jnp.concatenate(views, axis=-1)
-            return _matmul(patches, kernel.reshape((-1, self.features)), None) + bias
-        dims = ("NHWC", "HWIO", "NHWC")
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=dims) + bias
+        return matrix.convolve(x, kernel) + bias
 
 
 class CNN(nn.Module):

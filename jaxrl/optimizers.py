@@ -1,29 +1,10 @@
-"""What optimizers of optax are given to work on."""
+"""Optimizers as optax makes them, schedules, and conjugate gradients."""
 
 import jax
 import jax.numpy as jnp
 import optax
 
-FEW = 2**15  # parameters; beyond, to copy them costs more than the operations that it saves
-
-
-def together(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same optimizer for all parameters as one vector, where they are few.
-
-    An optimizer is half a dozen operations on each array of parameters, and a small network has a dozen
-    arrays of which none fills a core or a GPU. On two cores PPO's gradient steps take 11 % less with
-    9,000 parameters in one vector; with 60,000 they would take 8 % more. Whatever treats arrays apart
-    (a trust ratio per layer, say) must not be given to it.
-    """
-
-    def chosen(params):
-        few = sum(leaf.size for leaf in jax.tree.leaves(params)) < FEW
-        return optax.flatten(optimizer) if few else optimizer
-
-    return optax.GradientTransformation(
-        lambda params: chosen(params).init(params),
-        lambda updates, state, params=None: chosen(updates).update(updates, state, params),
-    )
+from jaxrl.cpu.flat import as_vector
 
 
 def progress(num_updates, total_updates):
@@ -35,7 +16,7 @@ def clipped_adam(learning_rate, eps, max_grad_norm) -> optax.GradientTransformat
     """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
     # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.
     adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
-    return together(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
+    return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
 
 def conjugate_gradient(product, b: jax.Array, num_iterations: int) -> jax.Array:

@@ -1,10 +1,10 @@
 """Many environments side by side, and what a policy meets in them."""
 
 import jax
-import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
-from jaxrl import hoist, threefry
+from jaxrl.cpu import hoist, threefry
+from jaxrl.cpu.shuffle import permutations
 from jaxrl.types import Env, Stream, Transition
 
 threefry.install()
@@ -74,17 +74,7 @@ def minibatches(key, size: int, num_epochs: int, num_minibatches: int):
     Returns:
       Indices `[num_epochs * num_minibatches, size // num_minibatches]`.
     """
-    index_bits = (size - 1).bit_length()
-    if index_bits <= 16:
-        # Sorts random numbers that carry the index in their low bits: one array of words, which backends
-        # sort several times as fast as `jax.random.permutation` sorts pairs. 16 random bits are left at
-        # least; a tie of two keeps their order, in 1 of 65,536 pairs.
-        bits = jax.random.bits(key, (num_epochs, size)) >> index_bits << index_bits
-        words = jax.lax.sort(bits | jnp.arange(size, dtype=bits.dtype), is_stable=False)
-        order = (words & ((1 << index_bits) - 1)).astype(jnp.int32)
-    else:
-        keys = jax.random.split(key, num_epochs)
-        order = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, size))(keys)
+    order = permutations(key, num_epochs, size)
     if not (devices := jax.sharding.get_abstract_mesh().shape.get("envs")):
         return order.reshape((num_epochs * num_minibatches, -1))
     if num_epochs % devices == 0:  # each sorts some of the epochs

@@ -11,10 +11,6 @@ os.environ.setdefault(
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-# Most of a run is compiling programs that run for a moment: a fifth less without LLVM's slow passes.
-if "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = "--xla_llvm_disable_expensive_passes=true"
-
 import contextlib
 import functools
 import io

@@ -41,6 +41,10 @@ def weak(position):
     return jnp.asarray(1.0)[None]
 
 
+def test_an_environment_that_always_ends_is_accepted():
+    assert ppo.make(envs.make("probe/action")).steps_per_update == 512
+
+
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_a_wrapped_environment_is_accepted(name):
     assert ALGORITHMS[name].make(whole(walk())).steps_per_update > 0

@@ -1,7 +1,6 @@
 """The command line: what is good ends in a run, what is bad in one line and exit status 2."""
 
 import contextlib
-import dataclasses
 import errno
 import gc
 import io
@@ -19,7 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxrl import checkpoint, files, logger, objectives
+from jaxrl import checkpoint, fields, files, logger, objectives
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, folders, presets, reporters, runs
 
@@ -119,15 +118,34 @@ def test_commands_that_cannot_be_understood(refused, argv, words):
 
 
 @pytest.mark.parametrize(
+    ("short", "full"),
+    [
+        ("--learning-rate", "--hp.learning-rate"),
+        ("--clip_eps=0.1", "--hp.objective.clip-eps=0.1"),
+        ("--hidden-sizes", "--config.network.hidden-sizes"),
+        ("--config.hidden-sizes", "--config.network.hidden-sizes"),
+        ("--no-squash", "--config.network.no-squash"),
+        ("--no-compile-cache", "--no-compile-cache"),
+        ("--length", "--env.length"),
+        ("--hp.length", "--hp.length"),
+        ("--nonsense", "--nonsense"),
+        ("-3", "-3"),
+    ],
+)
+def test_flags_may_be_shortened_to_a_unique_end(short, full):
+    assert cli.with_full_flags([short, "7"], cli.train_options("ppo", "CartPole-v1", "")) == [full, "7"]
+
+
+@pytest.mark.parametrize(
     "flags, words",
     [
         # Names.
         ("--objective pppo", ["unknown objective 'pppo'", "nearest: ppo"]),
         ("--objective", ["--objective", "value"]),
         ("--step 5", ["--step", "Perhaps you meant --steps."]),
-        ("--learning-rate 1", ["Perhaps you meant --hp.learning-rate"]),
+        ("--learning-rat 1", ["Perhaps you meant --hp.learning-rate"]),
         ("--config.num-env 4", ["Perhaps you meant --config.num-envs"]),
-        ("--clip-eps .1", ["Perhaps you meant --hp.objective.clip-eps"]),
+        ("--clip-epsilon .1", ["Perhaps you meant --hp.objective.clip-eps"]),
         ("--env.lenght 4", ["--env.lenght", "Perhaps you meant --env.length"]),
         ("--qqq 5", ["--qqq", "`jaxrl train ppo CartPole-v1 --help`"]),
         ("extra", ["extra"]),
@@ -138,8 +156,8 @@ def test_commands_that_cannot_be_understood(refused, argv, words):
         ("--hp.gamma high", ["--hp.gamma takes a number, not 'high'"]),
         ("--env.length long", ["--env.length takes a number, not 'long'"]),
         ("--config.squash maybe", ["maybe"]),
-        ("--config.torso resnet", ["resnet", "--config.torso", "mlp"]),
-        ("--config.activation swish", ["swish", "--config.activation", "tanh"]),
+        ("--config.torso resnet", ["resnet", "--config.network.torso", "mlp"]),
+        ("--config.activation swish", ["swish", "--config.network.activation", "tanh"]),
         # Counts.
         *(
             (f"--{name} {value}", [f"{name.rpartition('.')[2].replace('-', '_')} = {value}", "must"])
@@ -547,11 +565,9 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
     text = " ".join(output.replace("│", " ").split())
     preset = presets.preset("ppo", "CartPole-v1")
     for part, group, changed in ((ppo.Config, "config", preset.config), (ppo.Hparams, "hp", preset.hparams)):
-        for field in dataclasses.fields(part):
-            flag = f"--{group}.{field.name.replace('_', '-')}"
-            default = changed.get(field.name, field.default)
-            if field.name == "objective":
-                flag, default = f"{flag}.clip-eps", field.default.clip_eps
+        for name, value in fields.flatten(part()).items():
+            flag = f"--{group}.{name.replace('_', '-')}"
+            default = changed.get(name.rpartition(".")[2], value)
             if isinstance(default, tuple):
                 default = " ".join(map(str, default))
             told = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
@@ -603,7 +619,7 @@ def test_what_a_run_holds(trained):
     (session,) = info["sessions"]
     assert session["num_updates"] == 8 and 0 < session["compile_seconds"] < session["wall_seconds"]
     spec = runs.from_json(info["spec"])
-    assert spec.config.hidden_sizes == (8,) and spec.hparams.objective == objectives.ppo().params
+    assert spec.config.network.hidden_sizes == (8,) and spec.hparams.objective == objectives.ppo().params
     assert spec.hparams.total_updates == 8.0  # what annealing went by
     assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
 

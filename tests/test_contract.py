@@ -259,7 +259,8 @@ def test_chunks_leave_the_state_they_are_given(algo_name):
     """Whatever buffers it shares: outside `jit` an `init` returns one array in several places."""
     algo = small(algo_name)
     first = begin(algo)
-    shared = first.replace(timestep=first.timestep.replace(next_obs=first.timestep.obs))
+    timestep = first.stream.timestep
+    shared = first.replace(stream=first.stream.replace(timestep=timestep.replace(next_obs=timestep.obs)))
     for _ in train.chunks(algo, shared, algo.hparams, num_chunks=1, length=1):
         pass
     seen = [

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from flax import struct
 
-from jaxrl import envs, hoist, spaces
+from jaxrl import envs, spaces
 from jaxrl import rollout as rollouts
+from jaxrl.cpu import hoist
 from jaxrl.types import Stream
 
 NUM_STEPS = 5  # odd: two steps per turn of the loop leave one over

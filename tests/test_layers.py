@@ -45,7 +45,7 @@ def test_no_adapter_shadows_its_library():
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "algos").glob("*.py")), ids=lambda path: path.name)
-def test_an_algorithm_is_told_in_250_lines(path):
+def test_an_algorithm_has_at_most_250_lines(path):
     assert len(path.read_text().splitlines()) <= 250
 
 
@@ -82,6 +82,14 @@ def test_ppo_is_read_in_three_files():
     calls = [n.func.id for n in ast.walk(update) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     steps = ["rollout", "values", "gae", "minibatches"]
     assert set(steps) <= set(calls)
+
+
+@pytest.mark.parametrize("command", ["check", "format --check"])
+def test_ruff_finds_nothing(command):
+    answer = subprocess.run(
+        [sys.executable, "-m", "ruff", *command.split(), str(ROOT)], capture_output=True, text=True
+    )
+    assert answer.returncode == 0, answer.stdout
 
 
 def test_importing_everything_imports_nothing_heavy():

@@ -63,8 +63,8 @@ def test_values_are_learned(name, obs, expected):
 
 
 @pytest.mark.parametrize("max_steps", [1, 8])
-def test_a_time_limit_is_no_death(max_steps):
-    """An endless world cut after a few steps is worth r / (1 - gamma), to 5 %; a death would be 1 or 5.7."""
+def test_values_bootstrap_at_a_time_limit(max_steps):
+    """An endless world cut after a few steps is worth r / (1 - gamma), to 5 %; terminated, 1 or 5.7."""
     env = envs.make("probe/truncation", max_steps=max_steps)
     _, states, _ = trained("probe/truncation", updates=150, env=env)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
@@ -74,8 +74,8 @@ def test_a_time_limit_is_no_death(max_steps):
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # who evolve have no values: see test_evolution
 
 
-@pytest.mark.parametrize("algo_name", OTHERS)
-def test_the_others_know_a_time_limit_from_a_death(algo_name):
+@pytest.mark.parametrize("algo_name", ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])])
+def test_the_others_bootstrap_at_a_time_limit(algo_name):
     _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
@@ -87,6 +87,7 @@ def test_the_others_find_an_action_and_its_value(algo_name):
     np.testing.assert_allclose(values(states, [[-1.0], [1.0]]), 1.0, atol=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algo_name", OTHERS)
 def test_the_others_find_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
@@ -120,12 +121,17 @@ def test_the_others_discount(algo_name):
 @pytest.mark.parametrize(
     ("name", "best", "config"),
     [
-        ("action", 1.0, {}),
+        pytest.param("action", 1.0, {}, marks=pytest.mark.slow),
         ("action-from-obs", 1.0, {}),
-        ("multidiscrete", 1.0, {}),
+        pytest.param("multidiscrete", 1.0, {}, marks=pytest.mark.slow),
         ("action-mask", 4.0, {}),
         ("memory", 1.0, {"memory_size": 16}),
-        ("action-from-obs", 1.0, {"memory_size": 8, "shared_torso": True, "normalize_reward": True}),
+        pytest.param(
+            "action-from-obs",
+            1.0,
+            {"memory_size": 8, "shared_torso": True, "normalize_reward": True},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["action", "action-from-obs", "multidiscrete", "action-mask", "memory", "all-switches"],
 )

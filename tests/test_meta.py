@@ -126,6 +126,7 @@ def test_meta_gradients_of_a_learned_objective_are_differences(pipeline):
             np.testing.assert_allclose(found @ direction, difference, rtol=1e-4, atol=1e-6 * scale)
 
 
+@pytest.mark.slow
 def test_bootstrapped_meta_gradients_are_differences(pipeline_of_target):
     """With the teacher and the states held fixed, which is what is differentiated."""
     with jax.enable_x64(True):
@@ -207,6 +208,7 @@ def test_the_outer_loss_is_what_its_definition_says(memory_size):
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_sums_and_counts_of_a_bootstrapped_update_are_of_all_its_updates():
     """Of K = 1 update and the L - 1 = 3 after it; means are weighted, totals are added."""
     algo = small()
@@ -312,7 +314,7 @@ def test_hyperparameters_come_back_from_where_they_are_free():
         (lambda hp: meta.entropy_net(2, start=1.5), "start = 1.5 must lie between 0 and 1"),
         (lambda hp: meta.surrogate(small(), None, 0), "unroll = 0 must be at least 1"),
         (lambda hp: meta.bootstrap(small(), None, Box(0, 1, (2,))), "needs a Discrete action space"),
-        (lambda hp: meta.surrogate(small()._replace(evaluate_actions=None), None), "with `collect` and `evaluate_actions`"),
+        (lambda hp: meta.surrogate(small()._replace(collect=None), None), "needs `collect` and `evaluate"),
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(8, 10)), "lifetime = 10 must be a multiple"),
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(0)), "num_agents"),
     ],
@@ -373,7 +375,7 @@ def learner(kind="surrogate"):
     return meta.make(algo, rule, outer, meta.Config(num_agents=2, lifetime=4))
 
 
-@pytest.mark.parametrize("kind", ["surrogate", "bootstrap"])
+@pytest.mark.parametrize("kind", ["surrogate", pytest.param("bootstrap", marks=pytest.mark.slow)])
 def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
     """Its state is a fixed point; 3 updates, saved, restored, and 2 more are 5, to the bit."""
     algo = learner(kind)
@@ -469,10 +471,8 @@ def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
     assert "steps = 20 are too few: at least 640" in capsys.readouterr().err
 
 
-OTHERS = pytest.param("fixed meta-gradients", marks=pytest.mark.slow)
-
-
-@pytest.mark.parametrize("methods", ["bootstrapped", OTHERS])
+@pytest.mark.slow
+@pytest.mark.parametrize("methods", ["bootstrapped", "fixed meta-gradients"])
 def test_the_two_colours_are_lived_through_by_every_method(methods, tmp_path):
     """All see the same number of steps: those that a meta-learner only looks at count."""
     out = tmp_path / "result.json"

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import threefry
-from jaxrl.once import once
+from jaxrl.cpu import threefry
+from jaxrl.cpu.once import once
 
 threefry.install()
 ON_CPU = jax.default_backend() == "cpu"

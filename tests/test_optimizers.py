@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxrl import optimizers
+from jaxrl.cpu import flat
 
 
 def clipped_adam(learning_rate):
@@ -45,7 +45,7 @@ def plain(optimizer):
 
 
 def test_updates_are_those_of_the_plain_optimizer():
-    (params, _), updates = trained(optimizers.together)
+    (params, _), updates = trained(flat.as_vector)
     (their_params, _), their_updates = trained(plain)
     assert jax.tree.structure(updates) == jax.tree.structure(their_updates)
     ours, theirs = (jax.tree.leaves(tree) for tree in ((params, updates), (their_params, their_updates)))
@@ -56,13 +56,13 @@ def test_updates_are_those_of_the_plain_optimizer():
 
 
 def test_few_parameters_are_one_vector():
-    shapes = {leaf.shape for leaf in jax.tree.leaves(trained(optimizers.together)[0][1])}
+    shapes = {leaf.shape for leaf in jax.tree.leaves(trained(flat.as_vector)[0][1])}
     assert shapes == {(4 * 8 + 8 + 8 + 1,), ()}  # Adam's two moments, and a count of steps
 
 
 def test_many_parameters_stay_apart():
-    ours, theirs = optimizers.together(clipped_adam(0.1)), clipped_adam(0.1)
-    for size, apart in ((optimizers.FEW - 5, False), (optimizers.FEW - 4, True)):
+    ours, theirs = flat.as_vector(clipped_adam(0.1)), clipped_adam(0.1)
+    for size, apart in ((flat.FEW - 5, False), (flat.FEW - 4, True)):
         params = {"kernel": jnp.zeros((size,)), "bias": jnp.zeros(4)}
         state, theirs_state = jax.eval_shape(ours.init, params), jax.eval_shape(theirs.init, params)
         assert (
@@ -79,6 +79,6 @@ def test_a_learning_rate_has_a_gradient_through_the_updates():
         (params_after, _), _ = train(wrap, rate, params, 3)
         return sum(jnp.square(p).sum() for p in jax.tree.leaves(params_after))
 
-    ours, theirs = (jax.jit(jax.grad(lambda r, w=w: end(w, r)))(0.1) for w in (optimizers.together, plain))
+    ours, theirs = (jax.jit(jax.grad(lambda r, w=w: end(w, r)))(0.1) for w in (flat.as_vector, plain))
     assert abs(theirs) > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)

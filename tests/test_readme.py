@@ -17,6 +17,11 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def commands():
+    """The commands in blocks, and those in the text, a line each."""
+    return "\n".join([*blocks("bash"), *re.findall(r"`(jaxrl [^`]*)`", README)])
+
+
 def test_python_examples_run(capsys):
     scope = {"__name__": "readme"}
     for block in blocks("python"):
@@ -57,26 +62,27 @@ def test_the_page_on_environments_shows_what_was_compared():
 
 
 def test_commands_exist():
-    commands = re.findall(r"jaxrl (\w+)", "\n".join(blocks("bash")))
-    assert set(cli.COMMANDS) == set(commands)
-    for command in commands:
+    named = re.findall(r"jaxrl (\w+)", commands())
+    assert set(cli.COMMANDS) == set(named)
+    for command in named:
         assert names.lookup("command", {name: name for name in cli.COMMANDS}, command) == command
 
 
 def test_training_commands_parse():
-    for line in "\n".join(blocks("bash")).splitlines():
+    for line in commands().splitlines():
         found = re.search(r"jaxrl train (\S+) (\S+) ?([^#]*)", line)
         if found:
             algorithm, environment, flags = found.groups()
+            flags = flags.removesuffix("--help")
             objective = "dpo" if "--objective dpo" in flags else ""
             options = cli.train_options(algorithm, environment, objective)
-            cli.parse(options, flags.split(), "jaxrl train")
+            cli.parse(options, cli.with_full_flags(flags.split(), options), "jaxrl train")
 
 
 def test_sweeping_commands_parse():
-    commands = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", "\n".join(blocks("bash")))
-    assert commands
-    for algorithm, environment, words in commands:
+    found = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", commands())
+    assert found
+    for algorithm, environment, words in found:
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
@@ -88,7 +94,7 @@ def test_sweeping_commands_parse():
 def test_reporting_commands_run(tmp_path, monkeypatch):
     """Of shipped records; the others name runs that a reader makes, and need only parse."""
     root = Path(__file__).parent.parent
-    lines = re.findall(r"jaxrl report ([^#\n]*)", "\n".join(blocks("bash")))
+    lines = re.findall(r"jaxrl report ([^#\n]*)", commands())
     shipped = [line.split() for line in lines if line.startswith("experiments/")]
     assert len(lines) >= 4 and len(shipped) == 1
     monkeypatch.chdir(tmp_path)

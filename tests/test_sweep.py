@@ -92,7 +92,7 @@ def test_one_program_for_all_that_is_traced():
         return cli.meant("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
 
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
-    assert [group.spec.config.hidden_sizes for group in groups] == [(8, 8), (16,)]
+    assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
     for group in groups:
         hp = group.spec.lane_hparams()
         assert len(group.trials) == 4 and hp.gamma.shape == (group.spec.lanes,)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import threefry
+from jaxrl.cpu import threefry
 
 # Random123's known answers for 20 rounds: counter, key, result.
 KNOWN = [

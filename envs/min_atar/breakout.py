@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.cpu.once import once
 from jaxrl.envs.min_atar import common
-from jaxrl.once import once
 from jaxrl.types import Env
 
 MINIMAL_ACTIONS = "nlr"

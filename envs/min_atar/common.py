@@ -3,9 +3,9 @@
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.cpu.once import once
 from jaxrl.envs.require import require_probability
 from jaxrl.envs.wrappers import restart, transition
-from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.cpu.once import once
 from jaxrl.envs.wrappers import restart, transition
-from jaxrl.once import once
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 

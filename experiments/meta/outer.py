@@ -138,7 +138,7 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
 
 def _require_policy(algo: Algorithm) -> None:
     if algo.collect is None or algo.evaluate_actions is None:
-        raise ValueError("an outer loss needs an algorithm with `collect` and `evaluate_actions`, such as ppo")
+        raise ValueError("an outer loss needs `collect` and `evaluate_actions` of its algorithm, as ppo has")
 
 
 def _require_updates(**counts: int) -> None:

@@ -83,7 +83,12 @@ def make(settings):
     import jax.numpy as jnp
 
     num_envs = settings["num_envs"]
-    scan = importlib.import_module("jaxrl.hoist").scan if HOISTED else jax.lax.scan
+    scan = jax.lax.scan
+    if HOISTED:
+        try:
+            scan = importlib.import_module("jaxrl.cpu.hoist").scan
+        except ImportError:  # an older version, to compare with
+            scan = importlib.import_module("jaxrl.hoist").scan
     reset, step, actions = {"ours": ours, "gymnax": gymnax, "brax": brax}[LIBRARY](settings["env"], num_envs)
 
     def draw(key):
