@@ -29,7 +29,7 @@ def test_grid_varies_parameters_of_the_objective():
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"learning_rat": [1.0]}, "no hyperparameter 'learning_rat'"),
+        ({"learning_rat": [1.0]}, "unknown hyperparameter 'learning_rat'"),
         ({}, "axes of one length"),
         ({"gamma": 0.9}, "axes of one length"),
         ({"gamma": [0.9, 0.8], "vf_coef": [1.0]}, "axes of one length"),
