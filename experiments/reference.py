@@ -54,8 +54,8 @@ def random_return(environment: str, episodes: int = EPISODES, seed: int = 0) -> 
     found = play(jax.random.key(seed))
     returns = np.asarray(found.returns, np.float64)
     error = float(returns.std(ddof=1) / len(returns) ** 0.5)
-    told = {"mean": float(returns.mean()), "standard_error": error, "episodes": episodes, "seed": seed}
-    return told | {"max_steps": most, "unfinished": int((~np.asarray(found.finished)).sum())}
+    summary = {"mean": float(returns.mean()), "standard_error": error, "episodes": episodes, "seed": seed}
+    return summary | {"max_steps": most, "unfinished": int((~np.asarray(found.finished)).sum())}
 
 
 if __name__ == "__main__":

@@ -96,8 +96,8 @@ def use_cores(quiet: bool = False) -> None:
         jax.config.update("jax_num_cpu_devices", cores)
     except RuntimeError:
         if not quiet and 1 == jax.device_count() < cores and jax.default_backend() == "cpu":
-            told = "train.use_cores() has no effect: JAX has started already; call it before anything else"
-            warnings.warn(told, stacklevel=2)
+            text = "train.use_cores() has no effect: JAX has started already; call it before anything else"
+            warnings.warn(text, stacklevel=2)
 
 
 def mesh(size: int) -> Mesh:

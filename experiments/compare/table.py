@@ -146,9 +146,9 @@ def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[flo
     left = f"without reference returns, and so left out: {', '.join(without)}" if without else ""
     if len(ends) < 2:
         return f"all environments together: at least 2 need reference returns; {left}"
-    told = f"{len(ends)} environments together, returns from 0 (random policy) to 1 (PPO with its preset)"
+    title = f"{len(ends)} environments together, returns from 0 (random policy) to 1 (PPO with its preset)"
     shown = _table(against_baseline([scaled(tasks[place], ends[place]) for place in ends]))
-    return f"{told}\n{shown}" + f"\n  {left}" * bool(left)
+    return f"{title}\n{shown}" + f"\n  {left}" * bool(left)
 
 
 def _table(found: dict[str, dict[str, Any]]) -> str:
