@@ -36,7 +36,8 @@ def require_env(env: Env) -> None:
     missing = {"episode_return", "episode_length"} - set(then.info)
     if missing:
         raise ValueError(f"the environment has no {sorted(missing)[0]} in its info: wrap it, {WRAP}")
-    if _never(closed, _position(then, "first")):
+    never = {name: _never(closed, _position(then, name)) for name in ("first", "terminated", "truncated")}
+    if never["first"] and not (never["terminated"] and never["truncated"]):  # both: a continuing task
         raise ValueError(f"the environment never begins a new episode: wrap it, {WRAP}")
     _checked.add(env.step)
 

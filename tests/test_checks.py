@@ -45,6 +45,12 @@ def test_an_environment_that_always_ends_is_accepted():
     assert ppo.make(envs.make("probe/action")).steps_per_update == 512
 
 
+def test_a_continuing_task_is_accepted():
+    env = envs.make("world/two-colours")
+    step = env.step
+    assert ppo.make(env._replace(step=lambda *arguments: step(*arguments))).steps_per_update == 512
+
+
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_a_wrapped_environment_is_accepted(name):
     assert ALGORITHMS[name].make(whole(walk())).steps_per_update > 0

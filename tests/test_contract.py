@@ -148,7 +148,11 @@ def test_save_restore_in_a_new_process_go_on_is_invisible(tmp_path):
 
 
 def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
-    """Same keys and same data exactly; XLA sums a batched product in another order, so to 1e-5."""
+    """Same keys and same data exactly; XLA sums a batched product in another order, so to 1e-5.
+
+    The step of TRPO solves a system with the Fisher matrix by conjugate gradients, which enlarges what
+    rounding leaves: 3e-5 on processors without AVX-512.
+    """
     single = small(algo_name)
     algo = train.population(single)
     keys = jax.vmap(jax.random.key)(jnp.arange(8))
@@ -160,7 +164,7 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
     assert bits(lane.key) == bits(alone.key)
     pairs = zip(*(jax.tree.leaves((state.params, state.stream.timestep)) for state in (lane, alone)))
     for a, b in pairs:
-        np.testing.assert_allclose(a, b, atol=1e-5)
+        np.testing.assert_allclose(a, b, atol=1e-4 if algo_name == "trpo" else 1e-5)
 
 
 def test_a_population_collects_and_judges_as_its_agents_do(algo_name):

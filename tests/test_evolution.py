@@ -74,7 +74,7 @@ def test_fitness_is_of_the_first_episode_alone(length):
     np.testing.assert_allclose(stats.mean, counted.mean(0), atol=1e-5)
     np.testing.assert_allclose(stats.var, counted.var(0), rtol=1e-4)
     again = fitness.observe(
-        stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, state, timestep).seen)
+        stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, stream).seen)
     )
     assert float(again.count) > float(stats.count)
 
@@ -268,7 +268,8 @@ def test_on_a_plateau_nobody_stops_to_look_around():
         return state, jnp.sqrt(jnp.square(z).mean())
 
     _, spread = jax.lax.scan(generation, search.init(), jax.random.split(KEY, 200))
-    assert float(spread.min()) > 0.2 and float(spread.max()) < 5.0
+    # A random walk: over keys its minimum is between 0.06 and 0.7. By mean places it falls to 2e-15.
+    assert float(spread.min()) > 0.01 and float(spread.max()) < 5.0
 
 
 def test_equals_are_ordered_by_lot_and_others_by_score():

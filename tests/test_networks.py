@@ -11,6 +11,7 @@ from flax import linen as nn
 from reference import networks as slow
 
 from jaxrl import networks, policies
+from jaxrl.cpu import matrix
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
 TORSOS = {False: ("actor_torso", "critic_torso"), True: ("shared_torso",)}
@@ -436,7 +437,7 @@ def derivatives(multiply):
 def test_a_product_and_its_derivatives_are_those_of_matmul(sizes):
     x, kernel = factors(*sizes)
     ours, theirs = (
-        jax.jit(derivatives(multiply))(x[0], kernel[0]) for multiply in (networks._rows_matmul, jnp.matmul)
+        jax.jit(derivatives(multiply))(x[0], kernel[0]) for multiply in (matrix._rows_matmul, jnp.matmul)
     )
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
@@ -447,7 +448,7 @@ def test_a_product_and_its_derivatives_are_those_of_matmul(sizes):
 @pytest.mark.parametrize("sizes", PRODUCTS[:2])
 def test_products_are_batched_over_either_factor(sizes, axes):
     x, kernel = (f if axis == 0 else f[0] for f, axis in zip(factors(*sizes), axes))
-    batched = [jax.vmap(derivatives(multiply), axes) for multiply in (networks._rows_matmul, jnp.matmul)]
+    batched = [jax.vmap(derivatives(multiply), axes) for multiply in (matrix._rows_matmul, jnp.matmul)]
     ours, theirs = (jax.jit(function)(x, kernel) for function in batched)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
 
