@@ -140,6 +140,7 @@ def test_area_under_a_curve_with_updates_in_which_nothing_ended():
     assert np.isnan(training.area(np.zeros(3), np.zeros(3)))
 
 
+@pytest.mark.slow
 def test_one_exchange_between_devices_in_a_generation():
     """More than one that do not depend on each other can hang on a CPU: see `family.everywhere`."""
     code = """
@@ -272,6 +273,7 @@ def test_what_makes_no_sense_is_told_in_one_line(words, told):
     assert status == 2 and told in said and said.count("\n") == 1, said
 
 
+@pytest.mark.slow
 def test_several_environments_are_brought_to_one_scale_and_all_are_judged(tmp_path, monkeypatch):
     one = {"ppo": judge.Contender(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
     monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
@@ -367,6 +369,7 @@ def test_the_range_of_annealed_clipping_closes():
         )
 
 
+@pytest.mark.slow
 def test_a_small_discovery_beats_tuned_ppo(tmp_path):
     """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
     words = "discover --preset tabular-small --out"

@@ -135,6 +135,7 @@ def killed(folder, four):
     return path
 
 
+@pytest.mark.slow
 def test_four_processes_train_what_one_trains(folder, four):
     path = folder / "one"
     finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path))
@@ -144,12 +145,14 @@ def test_four_processes_train_what_one_trains(folder, four):
     assert runs.read_info(four)["device"]["count"] == 4 and (four / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_four_devices_of_one_process_give_the_bits_of_four_processes(folder, four):
     path = folder / "devices"
     finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, devices=4))
     assert_same(path, four)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_by_one_process(folder, four, killed):
     path = folder / "killed-one"
     shutil.copytree(killed, path)
@@ -157,6 +160,7 @@ def test_killed_and_resumed_by_one_process(folder, four, killed):
     assert_close(path, four)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_by_four_to_the_bit(folder, four, killed):
     path = folder / "killed-four"
     shutil.copytree(killed, path)
@@ -289,7 +293,7 @@ def arrays(path):
         return [held[name] for name in held.files]
 
 
-@pytest.mark.parametrize("shard", ["agents", "envs"])
+@pytest.mark.parametrize("shard", ["agents", pytest.param("envs", marks=pytest.mark.slow)])
 def test_eight_devices_move_to_two(folder, shard):
     path = folder / f"moves-{shard}"
     path.mkdir()

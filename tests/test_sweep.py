@@ -432,7 +432,7 @@ def whole(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
     path = tmp_path / "stopped"
     process = subprocess.Popen(
