@@ -440,7 +440,7 @@ def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypat
 
     def temporary(scan):
         monkeypatch.setattr(rollouts.hoist, "scan", scan)
-        play = jax.jit(lambda key, *start: rollouts.rollout(many, policy, key, *start, (), 64))
+        play = jax.jit(lambda key, *start: rollouts.rollout(many, policy, key, Stream(*start, ()), 64))
         key = jax.eval_shape(lambda: jax.random.key(0))
         compiled = play.lower(key, *jax.eval_shape(many.reset, key)).compile()
         return compiled.memory_analysis().temp_size_in_bytes
