@@ -107,7 +107,7 @@ def told(options: Tune, result: dict[str, Any]) -> str:
         f"Mean returns of {options.fresh} fresh agents in {options.env}; 95 % bootstrap intervals over "
         f"{options.seeds} meta-learners:",
         "",
-        row("hyperparameters", "whole life", "last fifth"),
+        row("hyperparameters", "whole lifetime", "last fifth"),
         row("---", "---", "---"),
         row("start", *plain),
         row("meta-learned", *map(with_interval, learned.T)),

@@ -143,7 +143,7 @@ def told(options: TwoColours, result: dict[str, Any]) -> str:
         f"Mean reward of a step ({result['best_possible']:.3f} is the most); 95 % bootstrap intervals "
         f"over {options.seeds} seeds:",
         "",
-        "| entropy coefficient | life | second half |",
+        "| entropy coefficient | lifetime | second half |",
         "| --- | --- | --- |",
     ]
     for name, row in result["methods"].items():
