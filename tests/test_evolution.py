@@ -73,9 +73,7 @@ def test_fitness_is_of_the_first_episode_alone(length):
     assert float(stats.count) == len(counted) == lengths.sum()
     np.testing.assert_allclose(stats.mean, counted.mean(0), atol=1e-5)
     np.testing.assert_allclose(stats.var, counted.var(0), rtol=1e-4)
-    again = fitness.observe(
-        stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, stream).seen)
-    )
+    again = fitness.observe(stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, stream).seen))
     assert float(again.count) > float(stats.count)
 
 
