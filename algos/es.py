@@ -1,22 +1,22 @@
-"""ES: evolution strategies on a policy's parameters: OpenES, CMA-ES or SNES, with novelty if wanted.
+"""ES: evolution strategies on a policy's parameters: OpenES, CMA-ES or SNES, optionally with novelty.
 
     theta_i = theta + sigma z_i,   i = 1 .. P
     theta <- theta + sigma learning_rate d
-    OpenES:  d = Adam( 1/P sum_i rank_i z_i ),   z_i ~ N(0, I) and their opposites
-    SNES:    d = sum_i w_i z_i,   z_i ~ N(0, s^2), a deviation s for each parameter, adapted
-    CMA-ES:  d = sum_i w_i z_i,   z_i ~ N(0, s^2 C), deviation and covariance adapted
+    OpenES:  d = Adam( 1/P sum_i rank_i z_i ),   z_i ~ N(0, I), antithetic
+    SNES:    d = sum_i w_i z_i,   z_i ~ N(0, s^2), with an adapted deviation s for each parameter
+    CMA-ES:  d = sum_i w_i z_i,   z_i ~ N(0, s^2 C), with adapted deviation and covariance
 
-One update is one generation. `rank_i` and `w_i` depend on the order of fitness alone. The fitness of a member
-is its mean return over one whole episode in each of its environments, started alike for all members
-(`jaxrl.fitness` says what becomes of short and of unfinished ones). The policy that acts is the mean, theta.
-With an archive, members are ordered by a blend of return and novelty (NSR-ES, of one agent):
+One update is one generation. `rank_i` and `w_i` depend only on the order of fitness. The fitness of a member
+is its mean return over one whole episode in each of its environments, with the same initial states for all
+members (see `jaxrl.fitness` for short and unfinished episodes). `act` uses the mean, theta.
+With an archive, members are ordered by a blend of return and novelty (NSR-ES with one agent):
 
     score_i = (1 - novelty_weight) rank(return_i) + novelty_weight rank(novelty_i)
 
 Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Hansen 2016, https://arxiv.org/abs/1604.00772;
 Wierstra et al. 2014, https://www.jmlr.org/papers/v15/wierstra14a.html; Conti et al. 2018,
 https://arxiv.org/abs/1712.06560.
-The methods are evosax's (https://github.com/RobertTLange/evosax), which minimises, in units of sigma.
+The methods are evosax's (https://github.com/RobertTLange/evosax), which minimizes, in units of sigma.
 """
 
 import dataclasses
@@ -41,39 +41,39 @@ from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrow, narrowed
 
-MOST_OF_CMA = 2000  # parameters; a generation decomposes a matrix of that size
+MOST_OF_CMA = 2000  # parameters; each generation decomposes a matrix of that size
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
-    method: Literal["openes", "cmaes", "snes"] = "openes"  # cmaes: for networks of some hundred parameters
-    num_members: int = 64  # policies of a generation; even for openes
-    num_envs: int = 1  # environments of each member, one episode in each
-    num_steps: int = 500  # steps of each environment; as many as an episode can last
+    method: Literal["openes", "cmaes", "snes"] = "openes"  # cmaes: for networks of a few hundred parameters
+    num_members: int = 64  # policies per generation; must be even for openes
+    num_envs: int = 1  # environments per member, one episode in each
+    num_steps: int = 500  # steps of each environment; the maximum length of an episode
     network: NetworkConfig = NetworkConfig(hidden_sizes=(16,))  # of the policy
     normalize_obs: bool = False  # by running mean and variance, frozen within a generation
-    archive_size: int = 0  # behaviours that novelty is measured against; 0: only returns count
-    archive_additions: int = 1  # behaviours that a generation adds to them
-    num_neighbours: int = 10  # nearest behaviours whose mean distance is the novelty
+    archive_size: int = 0  # behaviours in the novelty archive; 0: select by return only
+    archive_additions: int = 1  # behaviours that each generation adds to the archive
+    num_neighbours: int = 10  # novelty is the mean distance to this many nearest behaviours
 
 
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(0.5)  # of the mean, in units of sigma; 1 for CMA-ES and SNES
-    lr_decay: float = share(0.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    sigma: float = positive(0.1)  # standard deviation of the perturbations, for cmaes and snes at the start
-    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
-    novelty_weight: float = share(0.5)  # with an archive: 0 orders by return alone, 1 by novelty alone
-    total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
+    lr_decay: float = share(0.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    sigma: float = positive(0.1)  # standard deviation of the perturbations; initial one for cmaes and snes
+    sigma_decay: float = share(0.0)  # fraction by which sigma decays linearly over the run; 0: constant
+    novelty_weight: float = share(0.5)  # with an archive: 0 ranks by return only, 1 by novelty only
+    total_updates: float = 200.0  # updates over which decays run from progress 0 to 1
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `stream` are the starts of the next generation."""
+    """Everything that a run changes; `stream` has the initial states of the next generation."""
 
     key: jax.Array
     params: Any
@@ -90,11 +90,12 @@ def make(
     """An evolution strategy in `env`: one environment that resets itself.
 
     Args:
-      behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
+      behaviour: `(obs) -> [D]`, the behaviour of an episode from its last observation; by default that
+        observation.
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: evosax is missing, a count that makes no search, an option that does not fit the spaces.
+      ValueError: evosax is not installed, an invalid count, an option that does not fit the spaces.
     """
     require_search(config)
     player = fit.player(env, config.num_steps, config.network, config.normalize_obs, torso)
@@ -163,20 +164,20 @@ def make(
 
 
 def require_search(config: Config) -> None:
-    """Raises ValueError for a search that cannot be made."""
+    """Raises ValueError for an invalid configuration."""
     require_counts(config, "num_members", "num_envs", "num_steps", "num_neighbours")
     nov.require_archive(config.archive_size, config.archive_additions, config.num_members)
     if config.num_members < 4:
-        raise ValueError(f"num_members = {config.num_members} makes no search: take at least 4")
+        raise ValueError(f"num_members = {config.num_members} is too small: use at least 4")
     if config.method == "openes" and config.num_members % 2:
         raise ValueError(
-            f"openes draws members in opposite pairs: num_members = {config.num_members} must be even"
+            f"openes samples members in antithetic pairs: num_members = {config.num_members} must be even"
         )
     require("es")
 
 
 class Strategy(NamedTuple):
-    """How members are drawn around a mean, which is 0, and where it should move."""
+    """How members are sampled around a mean of 0, and the step of that mean."""
 
     init: Callable  # () -> state
     ask: Callable  # (key, state) -> (state, z [P, D])
@@ -184,23 +185,23 @@ class Strategy(NamedTuple):
 
 
 def strategy(method: str, num_members: int, size: int) -> Strategy:
-    """A search for `size` numbers by evosax, in units of the first standard deviation.
+    """A search over `size` numbers by evosax, in units of the initial standard deviation.
 
         search = es.strategy("snes", num_members=16, size=3)
         state, z = search.ask(key, search.init())
         state, step = search.tell(key, state, z, score)    # the mean should move by `step`
 
-    Equal scores have equal weight, or, for cmaes, are ordered by lot; a score that is `nan` is the worst.
+    Equal scores have equal weights, or, for cmaes, are ordered at random; a score of `nan` is the worst.
 
     Raises:
-      ValueError: an unknown method, or more parameters than CMA-ES can do.
+      ValueError: an unknown method, or more parameters than CMA-ES can handle.
     """
     from evosax.algorithms import CMA_ES, SNES, Open_ES
 
     kind = lookup("method", {"openes": Open_ES, "cmaes": CMA_ES, "snes": SNES}, method)
     if method == "cmaes" and size > MOST_OF_CMA:
         raise ValueError(
-            f"cmaes decomposes a matrix of {size} x {size} in every generation: take smaller hidden_sizes "
+            f"cmaes decomposes a matrix of {size} x {size} in every generation: use smaller hidden_sizes "
             f"(at most {MOST_OF_CMA} parameters), or method snes or openes"
         )
     ascent = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
@@ -219,10 +220,10 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
             key, lot_key = jax.random.split(key)
             score = by_lot(lot_key, score)
         state, _ = es.tell(key, z, -score, state, es.default_params)
-        # Each generation is told around its own 0, so that sigma and the learning rate can be traced.
+        # The mean of each generation is 0 for evosax, so that sigma and the learning rate can be traced.
         return strong(state.replace(mean=jnp.zeros(size))), state.mean
 
     if method == "cmaes" and jax.default_backend() == "cpu":
-        # Eigenvectors of a batch wait for threads that wait for them (docs/thread_pool.md): one by one.
+        # A batched eigendecomposition can deadlock (docs/thread_pool.md): one after another.
         ask = jax.custom_batching.sequential_vmap(ask)
     return Strategy(init, ask, tell)

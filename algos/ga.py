@@ -1,19 +1,20 @@
-"""GA: the genetic algorithm of "Deep Neuroevolution", with novelty search if wanted.
+"""GA: the genetic algorithm of "Deep Neuroevolution", optionally with novelty search.
 
-    child = parent + sigma eps,   eps ~ N(0, I),   parent drawn from the elite and the best
+    child = parent + sigma eps,   eps ~ N(0, I),   parent sampled from the elite and the best
 
-One update is one generation: the elite and `num_members - 1` children play, the candidates for the elite play
-once more, and the best of those is the next elite, which acts. It and the best members are the next parents.
-The fitness of a member is its mean return over one whole episode in each of its environments (`jaxrl.fitness`
-says what becomes of short and of unfinished ones). With an archive, parents are chosen by a blend of return
-and novelty (`novelty_weight` 1 is novelty search); the elite is by return alone. Such et al. 2017,
-https://arxiv.org/abs/1712.06567; the blend is that of Conti et al. 2018, https://arxiv.org/abs/1712.06560.
+One update is one generation: the elite and `num_members - 1` children are evaluated, the candidates for the
+elite are evaluated again, and the best of these is the next elite, which `act` uses. The elite and the best
+members are the next parents. The fitness of a member is its mean return over one whole episode in each of its
+environments (see `jaxrl.fitness` for short and unfinished episodes). With an archive, parents are selected by
+a blend of return and novelty (`novelty_weight` 1 is novelty search); the elite is selected by return only.
+Such et al. 2017, https://arxiv.org/abs/1712.06567; the blend is that of Conti et al. 2018,
+https://arxiv.org/abs/1712.06560.
 
-A genome is the chain of keys that made a policy (`jaxrl.genome`): a state holds `num_parents` chains and one
-policy, the elite's, instead of `num_parents` policies. The price is that each generation makes its parents
-anew: `num_parents` times the chain's length times the parameters in random numbers. `keep_parents` has their
-parameters in the state instead, with the same results. Here the first generation are mutations of
-`num_parents` random policies; in the paper it is random policies.
+A genome is the chain of keys that generated a policy (`jaxrl.genome`): a state stores `num_parents` genomes
+and the policy of the elite instead of `num_parents` policies. The cost is that each generation reconstructs
+its parents, which takes `num_parents` times the genome's length times the parameters in random numbers.
+`keep_parents` stores their parameters in the state instead, with the same results. Here the first generation
+consists of mutations of `num_parents` random policies; in the paper, of random policies.
 """
 
 import dataclasses
@@ -40,39 +41,39 @@ from jaxrl.widths import narrowed
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
-    num_members: int = 128  # policies of a generation
-    num_parents: int = 16  # of the next one: the elite, and the best by return or its blend with novelty
-    num_envs: int = 1  # environments of each member, one episode in each
-    num_steps: int = 500  # steps of each environment; as many as an episode can last
-    num_candidates: int = 8  # for the elite: the last one and the best others
-    elite_episodes: int = 16  # more episodes of each candidate, which decide; 0: the first ones do
-    max_mutations: int = 1000  # of a chain: a lineage ends its search there, so as many as updates
-    keep_parents: bool = False  # in the state: faster generations, a state as large as their parameters
+    num_members: int = 128  # policies per generation
+    num_parents: int = 16  # the elite, and the best others by return or its blend with novelty
+    num_envs: int = 1  # environments per member, one episode in each
+    num_steps: int = 500  # steps of each environment; the maximum length of an episode
+    num_candidates: int = 8  # candidates for the elite: the previous one and the best others
+    elite_episodes: int = 16  # additional episodes per candidate that select the elite; 0: none
+    max_mutations: int = 1000  # per genome; a full genome no longer changes, so at least as many as updates
+    keep_parents: bool = False  # store the parents' parameters in the state: faster, more memory
     network: NetworkConfig = NetworkConfig(hidden_sizes=(16,))  # of the policy
     normalize_obs: bool = False  # by running mean and variance, frozen within a generation
-    archive_size: int = 0  # behaviours that novelty is measured against; 0: only returns count
-    archive_additions: int = 1  # behaviours that a generation adds to them
-    num_neighbours: int = 10  # nearest behaviours whose mean distance is the novelty
+    archive_size: int = 0  # behaviours in the novelty archive; 0: select by return only
+    archive_additions: int = 1  # behaviours that each generation adds to the archive
+    num_neighbours: int = 10  # novelty is the mean distance to this many nearest behaviours
 
 
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     sigma: float = positive(0.1)  # standard deviation of a mutation
-    sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
+    sigma_decay: float = share(0.0)  # fraction by which sigma decays linearly over the run; 0: constant
     novelty_weight: float = share(0.5)  # with an archive: 0 selects parents by return, 1 by novelty
-    total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
+    total_updates: float = 200.0  # updates over which decays run from progress 0 to 1
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes; `stream` are the starts of the next generation.
+    """Everything that a run changes; `stream` has the initial states of the next generation.
 
-    `parents` `[num_parents]` are genomes, of which the first is the elite; `params` are the elite's, and
-    `kept` those of all parents, or `()`.
+    `parents` `[num_parents]` are genomes, the first of which is the elite; `params` are the parameters of the
+    elite, and `kept` those of all parents, or `()`.
     """
 
     key: jax.Array
@@ -91,11 +92,12 @@ def make(
     """The genetic algorithm in `env`: one environment that resets itself.
 
     Args:
-      behaviour: of an episode, from its last observation: `(obs) -> [D]`; unless given that observation.
+      behaviour: `(obs) -> [D]`, the behaviour of an episode from its last observation; by default that
+        observation.
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count that makes no search, an option that does not fit the spaces.
+      ValueError: an invalid count, an option that does not fit the spaces.
     """
     require_selection(config)
     player = fit.player(env, config.num_steps, config.network, config.normalize_obs, torso)
@@ -149,7 +151,7 @@ def make(
             archive = nov.remember(archive, archive_key, behaviours, config.archive_additions)
             metrics["fitness/novelty"] = novelty.mean()
 
-        # The elite: by more episodes, with chances that no member was chosen for.
+        # The elite is selected by additional episodes, whose random events did not influence the candidates.
         tie_key, elite_tie_key = jax.random.split(tie_key)
         best = select(elite_tie_key, fitness[1:], config.num_candidates - 1) + 1
         candidates = jnp.concatenate([jnp.zeros(1, jnp.int32), best])
@@ -187,7 +189,7 @@ def make(
 
 
 def require_selection(config: Config) -> None:
-    """Raises ValueError for counts that make no selection."""
+    """Raises ValueError for invalid counts."""
     require_counts(config, "num_members", "num_parents", "num_envs", "num_steps", "num_candidates")
     require_counts(config, "max_mutations", "num_neighbours")
     if config.elite_episodes < 0:
@@ -201,9 +203,9 @@ def require_selection(config: Config) -> None:
 
 
 def select(key, score, number: int) -> jax.Array:
-    """Truncation selection: the places of the `number` best scores, the best first; equals by lot.
+    """Truncation selection: the indices of the `number` best scores, the best first; ties in random order.
 
-    What is not a number is worst.
+    `nan` is the worst.
     """
     known = jnp.where(jnp.isnan(score), -jnp.inf, score)
     lots = jax.random.uniform(key, score.shape)

@@ -1,12 +1,12 @@
 """Environments by name.
 
-    env = envs.make("CartPole-v1", length=0.7)      # resets itself, records returns, cut after 500
+    env = envs.make("CartPole-v1", length=0.7)      # resets itself, records returns, 500 steps at most
     env = envs.make("brax/ant:mjx", max_steps=200)
     raw = envs.REGISTRY["Catch-bsuite"].make()      # bare dynamics, to put wrappers around
-    many = envs.family("CartPole-v1", length=families.uniform(0.3, 1.0))     # a new pole in every episode
+    many = envs.family("CartPole-v1", length=families.uniform(0.3, 1.0))     # new pole in every episode
     theirs = envs.to_gymnasium("CartPole-v1", num_envs=64)                   # for users of Gymnasium
 
-Importing this module imports no foreign library: that happens when an environment is made.
+Importing this module imports no other environment library: that happens when an environment is made.
 """
 
 from collections.abc import Callable
@@ -47,15 +47,15 @@ REGISTRY: dict[str, Entry] = {}
 def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None, **params) -> Env:
     """An environment that resets itself, ends its episodes and records their returns.
 
-    May be called under a transformation with traced parameters: pole lengths can be vmapped.
+    It can be called under a transformation with traced parameters; pole lengths, for example, can be vmapped.
 
     Args:
-      max_steps: episodes are truncated after so many steps; None leaves them endless. By default
-        the environment's own limit.
+      max_steps: episodes are truncated after this number of steps; None for no limit. By default the limit of
+        the environment.
       resets: "fresh", "pool" or "optimistic", see `wrappers.auto_reset`; None is the environment's default:
-        "optimistic" where a reset generates a level, otherwise what was measured to be fastest, where that is
-        worth more than a tenth (docs/environments.md).
-      params: of the environment; `REGISTRY[name].params()` gives the scalar ones with defaults.
+        "optimistic" if a reset generates a level, otherwise "fresh", unless another one was measured to be
+        more than a tenth faster (docs/environments.md).
+      params: parameters of the environment; `REGISTRY[name].params()` returns the scalar ones with defaults.
 
     Raises:
       ValueError: for an unknown name or parameter, or a time limit that is not a positive integer.
@@ -64,8 +64,8 @@ def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None
     if max_steps is not ...:
         _checked(max_steps)
     require_known(name, entry.make, params)
-    with jax.enable_x64(False):  # foreign ones keep arrays of JAX's default type, which must fit their state
-        raw = entry.make(**narrow(params))  # before the limit, so that a wrong parameter is reported as such
+    with jax.enable_x64(False):  # other libraries use JAX's default dtype, which must match their state
+        raw = entry.make(**narrow(params))  # before the limit, to report an invalid parameter first
     if max_steps is ...:
         max_steps = _own_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
@@ -84,27 +84,27 @@ def register(
     origin: str = "yours",
     limit: Callable | None = None,
 ) -> None:
-    """Makes an environment known by name; `jaxrl.envs.check.check_env` tells whether it is sound.
+    """Registers an environment under a name; `jaxrl.envs.check.check_env` checks it.
 
     Args:
       make: `(**params) -> Env`, raw: without resets in `step` and without a time limit.
       max_steps: the default time limit, None for endless episodes.
-      params: `() -> {name: default}`, the scalar parameters that `make` takes.
-      limit: `(**params) -> max_steps`, where the time limit depends on the parameters.
+      params: `() -> {name: default}`, the scalar parameters of `make`.
+      limit: `(**params) -> max_steps`, if the time limit depends on the parameters.
 
     Raises:
-      ValueError: where the name is taken.
+      ValueError: the name is already registered.
     """
     if name in REGISTRY:
-        raise ValueError(f"an environment {name!r} is registered already; choose another name")
+        raise ValueError(f"an environment {name!r} is already registered; choose another name")
     REGISTRY[name] = Entry(make, _checked(max_steps), params, origin, limit)
 
 
 def _own_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
-    """The time limit that an environment of these parameters has by itself."""
+    """The default time limit of an environment with these parameters."""
     limit = entry.limit(**params) if entry.limit else entry.max_steps
     if isinstance(limit, jax.core.Tracer):
-        raise ValueError(f"the time limit of {name} follows from parameters that are traced: give max_steps")
+        raise ValueError(f"the time limit of {name} depends on traced parameters: give max_steps")
     return _checked(int(limit) if isinstance(limit, jax.Array) else limit)
 
 
@@ -118,7 +118,7 @@ def _checked(max_steps: Any) -> int | None:
 for _package in (classic, min_atar, toy_text, behaviour, misc, worlds):
     REGISTRY.update(_package.ENTRIES)
 
-# What is ours has the plain name; gymnax's own is under its prefix, and under the plain name otherwise.
+# jaxrl's environments have the plain name; gymnax's have its prefix, and the plain name if it is still free.
 for _id, _limit in from_gymnax.TIME_LIMITS.items():
     _entry = Entry(
         partial(from_gymnax.make, _id),
@@ -126,7 +126,7 @@ for _id, _limit in from_gymnax.TIME_LIMITS.items():
         partial(from_gymnax.params, _id),
         "gymnax 1.0",
         partial(from_gymnax.limit, _id),
-        # Its observations are dear to make and to select: a twelfth of PPO's update on Breakout.
+        # Observations are expensive to compute and to select: a twelfth of PPO's update on Breakout.
         resets="optimistic" if _id.endswith("-MinAtar") else "fresh",
     )
     REGISTRY[f"gymnax/{_id}"] = _entry
@@ -138,14 +138,16 @@ for _id in from_brax.PAIRS:
         from_brax.TIME_LIMIT,
         partial(from_brax.params, _id),
         "brax 0.14",
-        # A reset in every step costs a quarter. From a pool, lanes that end together start apart.
+        # A reset in every step costs a quarter of the time. With a pool, lanes that end together start
+        # differently.
         resets="pool",
     )
 
-# A reset generates a level there: one in every step of every lane costs far more time and memory than a step.
+# Their resets generate a level: a reset in every step of every lane costs far more time and memory than a
+# step.
 _GENERATED = ("craftax", "jumanji", "navix", "xminigrid")
 
-# Extras: what their packages are called, and whether their parameters can be listed.
+# Extras: the names of their packages, and their adapters.
 for _prefix, _adapter in {
     "craftax": from_craftax,
     "jumanji": from_jumanji,

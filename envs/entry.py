@@ -1,4 +1,4 @@
-"""What the registry knows of an environment, and the parameters of one that is our own function."""
+"""Entries of the registry of environments, and the parameters of an environment defined by a function."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -6,36 +6,36 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """How an environment is made, whose it is and how that was checked."""
+    """How an environment is made, its origin, and how it was verified."""
 
     make: Callable  # (**params) -> raw Env
     max_steps: int | None = None  # time limit under default parameters
     params: Callable = dict  # () -> {name: default} of the scalar parameters
     origin: str = "yours"
-    limit: Callable | None = None  # (**params) -> time limit, where parameters change it
-    checked: str = ""  # against what, in a few words
-    resets: str = "fresh"  # where new episodes' starts come from by default, see `wrappers.auto_reset`
+    limit: Callable | None = None  # (**params) -> time limit, if it depends on the parameters
+    checked: str = ""  # what it was verified against, in a few words
+    resets: str = "fresh"  # default of the initial states of new episodes, see `wrappers.auto_reset`
 
 
 def own(
     make: Callable, max_steps: int | None = None, checked: str = "", limit: Callable | None = None
 ) -> Entry:
-    """The entry of an environment of ours: a function with keyword parameters that returns a raw `Env`.
+    """The entry of an environment of jaxrl: a function with keyword parameters that returns a raw `Env`.
 
-    Its scalar parameters and their defaults are read off its signature; a `functools.partial` of it, with
-    other defaults, does as well.
+    Its scalar parameters and their defaults are read from its signature; `make` can also be a
+    `functools.partial` with other defaults.
     """
     return Entry(make, max_steps, lambda: scalars(make), "jaxrl", limit, checked)
 
 
 def scalars(make: Callable) -> dict[str, Any]:
-    """The keyword parameters of a function whose defaults are numbers or strings, with those defaults."""
+    """The keyword parameters of a function whose defaults are numbers or strings, with these defaults."""
     found = inspect.signature(make).parameters.values()
     return {p.name: p.default for p in found if isinstance(p.default, bool | int | float | str)}
 
 
 def require_known(name: str, make: Callable, params: dict[str, Any]) -> None:
-    """Every parameter must be an argument of `make`, unless that takes any and checks them itself.
+    """Checks that every parameter is an argument of `make`, unless `make` takes any and checks them itself.
 
     Raises:
       ValueError: for an unknown parameter.

@@ -2,11 +2,11 @@
 
     env = families.family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]))
 
-Training on it is domain randomisation, `jaxrl.evaluate.evaluate` on it measures a policy on the family
-rather than on one member. Methods change ranks between the two: Jayawardana et al. 2022, "The Impact of Task
-Underspecification in Evaluating Deep Reinforcement Learning". https://arxiv.org/abs/2210.08607
+Training on it is domain randomization; `jaxrl.evaluate.evaluate` on it evaluates a policy on the family
+rather than on one member. The ranking of methods differs between the two: Jayawardana et al. 2022, "The
+Impact of Task Underspecification in Evaluating Deep Reinforcement Learning". https://arxiv.org/abs/2210.08607
 
-A distribution is a function `(key) -> value`: `uniform`, `log_uniform`, `choice`, `normal` or your own.
+A distribution is a function `(key) -> value`: `uniform`, `log_uniform`, `choice`, `normal` or a custom one.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from jaxrl.names import lookup
 from jaxrl.spaces import Box
 from jaxrl.types import Env, PyTree
 
-# Parameters come from `fold_in(key, _DRAW)`, the environment itself gets `key`: what it draws is what it
-# would draw with fixed parameters. Splits and draws use small counters and never meet this one.
+# Parameters are drawn from `fold_in(key, _DRAW)`; the environment itself receives `key`, so its draws are the
+# same as with fixed parameters. Splits and draws use small counters, which never equal this one.
 _DRAW = 0xFA417135
 
 
@@ -52,26 +52,26 @@ def family(
     resets: str | None = None,
     **params,
 ) -> Env:
-    """An environment of the registry whose parameters are drawn; resets itself as `envs.make`'s do.
+    """An environment of the registry whose parameters are drawn; it resets itself, like those of `envs.make`.
 
     Args:
       name: in the registry, or a function `(**params) -> raw Env`.
-      per: "episode" draws at every reset; "lane" draws once, at the first reset, for as long as the
-        state lives, so that each of N environments side by side is one member of the family.
-      observe: appends the drawn parameters, in the order of their names and in their own units, to the
+      per: "episode" draws at every reset; "lane" draws once, at the first reset, for the whole run, so that
+        each of N parallel environments is one member of the family.
+      observe: appends the drawn parameters, in the order of their names and without normalization, to the
         observation, which becomes one vector (by `flatten_obs`).
-      report: puts them into `info["params"]`, a dict; where `done`, those of the episode that ended.
-      max_steps: as in `envs.make`; None for a function. To be given where it depends on what is drawn.
-      resets: as in `envs.make`; with "lane" it must be "fresh", for the start of another lane is that of
-        another member.
-      params: distributions, functions `(key) -> number`; anything else stays fixed. A parameter's draw
-        depends on the key and its own name, not on what else is drawn.
+      report: adds them to `info["params"]`, a dict; where `done`, those of the episode that ended.
+      max_steps: as in `envs.make`; None if `name` is a function. Required if it depends on a drawn parameter.
+      resets: as in `envs.make`; with "lane" it must be "fresh", because the initial state of another lane
+        belongs to another member.
+      params: distributions, functions `(key) -> number`; anything else stays fixed. The draw of a
+        parameter depends on the key and its name, not on the other parameters.
 
     Bounds of the spaces that depend on a drawn parameter become infinite.
 
     Raises:
-      ValueError: for an unknown name or parameter, one that shapes the program or the time limit, another
-        `per`, or `resets` that do not go with it.
+      ValueError: for an unknown name or parameter, a drawn parameter that determines array shapes or the time
+        limit, an unknown `per`, or `resets` that are incompatible with it.
     """
     if per not in ("episode", "lane"):
         raise ValueError(f"per must be 'episode' or 'lane', not {per!r}")
@@ -87,8 +87,8 @@ def family(
     def complete(raw: Env) -> Env:
         return auto_reset(episode_stats(time_limit(raw, max_steps)), resets)
 
-    # `auto_reset` exchanges the whole state of what it wraps: parameters inside it are drawn anew with
-    # every episode, parameters around it stay.
+    # `auto_reset` replaces the whole state of the environment that it wraps: parameters inside it are drawn
+    # again in every episode, parameters outside it are kept.
     if per == "episode":
         return complete(drawn(raw_make, distributions, observe, report))
     return drawn(lambda **p: complete(raw_make(**p)), distributions, observe, report)
@@ -99,8 +99,8 @@ def drawn(
 ) -> Env:
     """`make(**params)` with parameters drawn at its reset; `observe` and `report` as in `family`.
 
-    Around a maker of raw environments they last an episode, around one of environments that reset
-    themselves they last as long as the state.
+    If `make` returns raw environments, the parameters are kept for one episode; if it returns environments
+    that reset themselves, for the whole run.
     """
     distributions = dict(sorted(distributions.items()))
 
@@ -151,7 +151,7 @@ def uniform(low, high) -> Callable:
 
 
 def log_uniform(low, high) -> Callable:
-    """A number between `low` and `high`, both positive, all ratios equally likely."""
+    """A number between `low` and `high`, both positive, whose logarithm is uniform."""
     _require_order(low, high)
     if _known(low) and low <= 0:
         raise ValueError(f"log_uniform needs positive bounds, not {low!r}")
@@ -170,26 +170,26 @@ def choice(values: Sequence, weights: Sequence | None = None) -> Callable:
 
 
 def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
-    """A normal number; drawn again, so to say, until it lies between `low` and `high`.
+    """A normal number, truncated to the range from `low` to `high`.
 
     Raises:
-      ValueError: for a `std` that is not positive, or bounds more than 10 of it away on one side, where
-        float32 has no probabilities left.
+      ValueError: for a `std` that is not positive, or bounds more than 10 standard deviations away from the
+        mean on one side, where float32 cannot represent the probabilities.
     """
     _require_order(low, high)
     if _known(std) and not np.asarray(std) > 0:
-        raise ValueError(f"normal needs a positive std, not {std!r}: leave what is certain fixed")
+        raise ValueError(f"normal needs a positive std, not {std!r}: give a fixed value instead")
     if all(map(_known, (mean, std, low, high))) and _is_beyond(10, mean, std, low, high):
         raise ValueError(
-            f"normal is not drawn beyond 10 std from its mean, as between {low!r} and {high!r}: move them"
+            f"normal is not drawn beyond 10 std from its mean, as between {low!r} and {high!r}: change them"
         )
 
     def draw(key):
         a, b = ((jnp.asarray(bound) - mean) / std for bound in (low, high))
-        # What lies to the right is drawn mirrored: probabilities near 0 are told apart, those near 1 are not.
+        # Values above the mean are drawn mirrored: floats resolve probabilities near 0, but not near 1.
         mirrored = a > -b
         p_low, p_high = ndtr(jnp.where(mirrored, -b, a)), ndtr(jnp.where(mirrored, -a, b))
-        u = jax.random.uniform(key, minval=2.0**-24)  # 0 would be infinitely far away
+        u = jax.random.uniform(key, minval=2.0**-24)  # 0 would be at minus infinity
         x = ndtri(jnp.maximum(p_low + u * (p_high - p_low), jnp.finfo(u.dtype).tiny))
         return jnp.clip(mean + std * jnp.where(mirrored, -x, x), low, high)
 
@@ -197,17 +197,17 @@ def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
 
 
 def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTree]:
-    """The spaces of `make(**params)` that hold whatever the values of `params` are.
+    """The spaces of `make(**params)` that are valid for all values of `params`.
 
     Args:
-      params: an example. It is really made with it, so that `make` can reject values, and so that a library
-        which is imported there is not imported inside a trace, which its constants would not survive.
+      params: an example. `make` is called with it, so that it can reject values, and so that a library which
+        is imported there is not imported inside a trace, where its constants would become tracers.
 
     Returns:
       The spaces of observations and of actions; bounds that depend on a parameter are infinite.
 
     Raises:
-      ValueError: for a parameter that shapes the program.
+      ValueError: for a parameter that determines array shapes.
     """
     with jax.ensure_compile_time_eval():
         env = make(**params)
@@ -222,10 +222,10 @@ def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTr
 
     try:
         closed = jax.make_jaxpr(bounds)(params)
-    except TypeError as error:  # JAX's own about tracers are of this kind
+    except TypeError as error:  # JAX's errors about tracers are of this type
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
-            f"what shapes the program cannot be drawn nor drift, among {', '.join(params)}: {reason}"
+            f"one of {', '.join(params)} determines array shapes and can neither be drawn nor drift: {reason}"
         ) from error
     depends = set(closed.jaxpr.invars)
     for eqn in closed.jaxpr.eqns:
@@ -249,8 +249,8 @@ def _range(dtype):
 
 
 def _maker(name, max_steps, distributions, fixed):
-    """The function that makes the raw environment, its time limit, and where its starts come from."""
-    from jaxrl import envs  # which imports this module, perhaps
+    """The function that makes the raw environment, its time limit, and its kind of resets."""
+    from jaxrl import envs  # inside, because it imports this module
 
     if callable(name):
         return name, envs._checked(None if max_steps is ... else max_steps), "fresh"
@@ -262,7 +262,7 @@ def _maker(name, max_steps, distributions, fixed):
 
 
 def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: dict[str, Any]) -> int | None:
-    """The time limit of all members: what the entry says without the values of what is drawn."""
+    """The time limit of all members, determined without the values of the drawn parameters."""
     if entry.limit is None or not distributions:
         return entry.limit(**fixed) if entry.limit else entry.max_steps
     told = []
@@ -271,11 +271,11 @@ def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: d
         traced = {n: distribution(key) for n, distribution in distributions.items()}
         told.append(entry.limit(**fixed, **traced))
 
-    with contextlib.suppress(jax.errors.JAXTypeError):  # it wanted a value
+    with contextlib.suppress(jax.errors.JAXTypeError):  # it needed a value
         jax.eval_shape(ask, jax.random.key(0))
     if not told or isinstance(told[0], jax.Array):
         among = ", ".join(sorted(distributions))
-        raise ValueError(f"the time limit of {name} depends on what is drawn, among {among}: give max_steps")
+        raise ValueError(f"the time limit of {name} depends on drawn parameters ({among}): give max_steps")
     return told[0]
 
 

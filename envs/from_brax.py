@@ -1,7 +1,7 @@
 """The physics environments of brax (Freeman et al. 2021, https://arxiv.org/abs/2106.13281) as raw `Env`s.
 
-Only brax's `reset` and `step` are used: its own wrappers return to one cached first state for ever
-and overwrite the last observation. Importing brax takes about half a second; it happens in `make`.
+Only brax's `reset` and `step` are used: its wrappers always return to one cached initial state and
+overwrite the last observation. Importing brax takes about half a second; it happens in `make`.
 """
 
 import inspect
@@ -20,7 +20,7 @@ from jaxrl.types import Env
 TIME_LIMIT = 1000
 BACKENDS = ("spring", "positional", "generalized", "mjx")
 
-# The backends of each, the default first. Without `fast`, brax's dummy for its own tests.
+# The backends of each, the default first. Without `fast`, which brax has for its own tests.
 NAMES = {
     "ant": BACKENDS,
     "halfcheetah": BACKENDS,
@@ -39,10 +39,10 @@ PAIRS = tuple(pair for name, own in NAMES.items() for pair in (name, *(f"{name}:
 
 
 def make(brax_id: str, /, **params) -> Env:
-    """The raw environment behind `name` or `name:backend`, one of `PAIRS`.
+    """The raw environment of `name` or `name:backend`, one of `PAIRS`.
 
-    Actions are in [-1, 1], which brax scales to its actuators; observations are unbounded float32.
-    brax's `done` is a body that has fallen or tipped over, never a time limit: `terminated`.
+    Actions are in [-1, 1], which brax scales to its actuators; observations are unbounded float32. brax's
+    `done` means that the body has fallen or tipped over, never a time limit, so it becomes `terminated`.
 
     Args:
       params: arguments of the environment's constructor, such as `ctrl_cost_weight`.
@@ -55,7 +55,7 @@ def make(brax_id: str, /, **params) -> Env:
         require_among(f"brax/{brax_id}", _arguments(env), params)
         env = _construct(brax_id, **params)
 
-    # `env.observation_size` would run a reset, operation by operation.
+    # `env.observation_size` would run a reset without compiling it.
     observation = jax.eval_shape(env.reset, jax.random.key(0)).obs
     observation_space = jax.tree.map(lambda x: Box(-np.inf, np.inf, x.shape), observation)
 
@@ -64,7 +64,7 @@ def make(brax_id: str, /, **params) -> Env:
         return state, restart(_float32(state.obs))
 
     def step(key, state, action):
-        # brax writes into the dictionaries of the state that it is given: give it new ones.
+        # brax modifies the dictionaries of the state that it is given: copy them.
         state = env.step(jax.tree.map(lambda x: x, state), action)
         return state, transition(_float32(state.obs), state.reward, state.done)
 
@@ -73,13 +73,13 @@ def make(brax_id: str, /, **params) -> Env:
 
 
 def params(brax_id: str) -> dict[str, Any]:
-    """The scalar parameters that `make` takes, with their defaults; imports brax."""
+    """The scalar parameters of `make` with their defaults; imports brax."""
     found = _arguments(_construct(brax_id))
     return {n: v for n, v in found.items() if isinstance(v, bool | int | float)}
 
 
 def _construct(brax_id: str, **params):
-    with jax.ensure_compile_time_eval():  # under a user's jit constants of the modules would be tracers
+    with jax.ensure_compile_time_eval():  # inside a user's jit, module constants would be tracers
         from brax import envs as brax_envs
 
     name, _, backend = brax_id.partition(":")
@@ -88,7 +88,7 @@ def _construct(brax_id: str, **params):
 
 
 def _mend_clip() -> None:
-    """Lets brax.fluid (the swimmer) call `jnp.clip(a_min=)`, which JAX 0.10 no longer has."""
+    """Lets brax.fluid (used by the swimmer) call `jnp.clip(a_min=)`, which JAX 0.10 has removed."""
     from brax import fluid
 
     if fluid.jp is jnp:

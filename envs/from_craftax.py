@@ -1,8 +1,8 @@
 """Craftax and Craftax-Classic (Matthews et al. 2024, https://arxiv.org/abs/2402.16801) as raw `Env`s.
 
-The package `craftax` is an extra. Its own time limit, which it reports as an end like any other, is
-switched off: the registry's truncates. What its observation spaces say of symbolic observations does
-not hold (an attribute raises food above 1, a blow takes health below 0), so that theirs are unbounded.
+The package `craftax` is an extra. Its time limit, which it does not distinguish from other ends of an
+episode, is switched off; the registry's limit truncates instead. Its declared bounds of symbolic observations
+are wrong (an attribute raises food above 1, damage takes health below 0), so those spaces are unbounded here.
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ _NEVER = np.iinfo(np.int32).max
 
 
 def make(craftax_id: str, /, **params) -> Env:
-    """The raw environment of this name; `params` are fields of its `EnvParams`, such as `day_length`.
+    """The raw environment with this name; `params` are fields of its `EnvParams`, such as `day_length`.
 
     Raises:
       ValueError: without the package craftax, or for an unknown parameter.
@@ -48,7 +48,7 @@ def make(craftax_id: str, /, **params) -> Env:
 
 
 def params(craftax_id: str) -> dict[str, Any]:
-    """The scalar parameters that `make` takes, with their defaults; imports craftax."""
+    """The scalar parameters of `make` with their defaults; imports craftax."""
     return {n: v for n, v in _known(_load(craftax_id)).items() if isinstance(v, bool | int | float)}
 
 
@@ -63,5 +63,5 @@ def _load(craftax_id: str):
 
 
 def _known(env) -> dict[str, Any]:
-    """Fields of its parameters; `max_steps` of the registry is the time limit."""
+    """Fields of its parameters, without the time limit, which is `max_steps` of the registry."""
     return {name: value for name, value in vars(env.default_params).items() if name != "max_timesteps"}

@@ -1,11 +1,11 @@
 """The environments of gymnax 1.0 (Lange 2022, https://github.com/RobertTLange/gymnax) as raw `Env`s.
 
-Dynamics, rewards and terminations are gymnax's own, its deviations from the originals included:
-MinAtar's games have no sticky actions and are cut after 1000 steps, so scores do not compare with
+Dynamics, rewards and terminations are those of gymnax, including its deviations from the originals:
+MinAtar's games have no sticky actions and are truncated after 1000 steps, so scores are not comparable with
 published ones; SimpleBandit reorders its arms every step and cannot be learned.
 
-What differs: there is no auto-reset and no time limit (`jaxrl.envs.make` adds both), rewards are
-float32, `info` is empty, and the observation space holds whatever the environment really produces.
+Differences: there is no auto-reset and no time limit (`jaxrl.envs.make` adds both), rewards are
+float32, `info` is empty, and the observation space contains all observations that the environment produces.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from jaxrl.envs.wrappers import fix_dtypes, restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
-# Known without importing gymnax: every id with its time limit under default parameters.
+# All ids with their time limits under default parameters, listed here to avoid importing gymnax.
 TIME_LIMITS = {
     "CartPole-v1": 500,
     "Pendulum-v1": 200,
@@ -56,16 +56,16 @@ TIME_LIMITS = {
 
 
 def make(gymnax_id: str, /, **params) -> Env:
-    """The raw environment behind a gymnax id.
+    """The raw environment of a gymnax id.
 
     Args:
-      params: fields of gymnax's `EnvParams`, which may be traced, and arguments of the
-        environment's constructor, which shape the program and may not. What gymnax derives from
-        them (CartPole's `total_mass` and `polemass_length`) follows, unless it is given too.
+      params: fields of gymnax's `EnvParams`, which can be traced, and arguments of the environment's
+        constructor, which determine array shapes and cannot. Values that gymnax derives from them (CartPole's
+        `total_mass` and `polemass_length`) are recomputed, unless they are given too.
 
     Raises:
       ValueError: for an unknown parameter or one of the wrong kind.
-      OSError: where a data set that the environment needs cannot be had.
+      OSError: a data set that the environment needs cannot be downloaded.
     """
     fields = dict(params)
     env, defaults = _construct(gymnax_id)
@@ -75,7 +75,7 @@ def make(gymnax_id: str, /, **params) -> Env:
     arguments = {name: fields.pop(name) for name in known_arguments if name in fields}
     for name, value in arguments.items():
         if isinstance(value, jax.core.Tracer):
-            raise ValueError(f"{name} of {gymnax_id} shapes the program and cannot be traced")
+            raise ValueError(f"{name} of {gymnax_id} determines array shapes and cannot be traced")
     if arguments:
         env, defaults = _construct(gymnax_id, **arguments)
     fields = {n: _like(gymnax_id, n, known_fields[n], value) for n, value in fields.items()}
@@ -100,8 +100,8 @@ def make(gymnax_id: str, /, **params) -> Env:
         return state, transition(as_declared(obs), reward, terminated, info)
 
     def first_info():
-        # gymnax's reset says nothing of masks, so everything is allowed in a first observation. Its
-        # own environments have no masks; tracing their steps to find out would cost start-up time.
+        # gymnax's reset returns no mask, so all actions are allowed in the first observation. gymnax's
+        # environments have no masks; tracing their steps to check would cost start-up time.
         if gymnax_id in TIME_LIMITS:
             return {}
         key = jax.random.key(0)
@@ -114,9 +114,9 @@ def make(gymnax_id: str, /, **params) -> Env:
 
 
 def params(gymnax_id: str) -> dict[str, Any]:
-    """The scalar parameters that `make` takes, with their defaults; imports gymnax.
+    """The scalar parameters of `make` with their defaults; imports gymnax.
 
-    Derived ones are left out, and `max_steps_in_episode` too: `jaxrl.envs.make` has `max_steps`.
+    Without derived ones and `max_steps_in_episode`, for which `jaxrl.envs.make` has `max_steps`.
     """
     if gymnax_id == "MNISTBandit-bsuite":  # its constructor downloads the images
         cls = _import_gymnax().environments.bsuite.mnist.MNISTBandit
@@ -133,7 +133,7 @@ def params(gymnax_id: str) -> dict[str, Any]:
 
 
 def limit(gymnax_id: str, **params) -> int:
-    """The time limit that gymnax gives an environment made with these parameters."""
+    """gymnax's time limit for an environment with these parameters."""
     if "max_steps_in_episode" in params:
         return params["max_steps_in_episode"]
     if gymnax_id == "DeepSea-bsuite":
@@ -164,7 +164,7 @@ def _construct(gymnax_id: str, **arguments):
         with jax.ensure_compile_time_eval():
             env, defaults = gymnax.make(gymnax_id, **arguments)
             if gymnax_id == "MNISTBandit-bsuite":
-                # gymnax reads the bytes as signed: half of the grey levels would be negative.
+                # gymnax reads the bytes as signed: half of the gray levels would be negative.
                 env.images = jnp.asarray(np.asarray(env.images).view(np.uint8))
     except (OSError, EOFError) as error:
         loader = importlib.import_module("gymnax.utils.load_mnist").load_mnist
@@ -188,7 +188,7 @@ def _arguments(env) -> dict[str, Any]:
 
 
 def _like(gymnax_id: str, name: str, default, value):
-    """`value` in the kind of `default`: gymnax's `lax.select`s accept no other."""
+    """`value` with the type of `default`: gymnax's `lax.select`s accept no other."""
     try:
         dtype, wanted = jnp.result_type(value), jnp.result_type(default)
         fits = jnp.shape(value) == jnp.shape(default)
@@ -205,7 +205,7 @@ def _like(gymnax_id: str, name: str, default, value):
 
 
 def _space(space):
-    """A gymnax space as one of ours; bounds are NumPy arrays unless they are traced."""
+    """A gymnax space as a space of jaxrl; bounds are NumPy arrays unless they are traced."""
     kind = type(space).__name__
     if kind == "Discrete":
         return Discrete(int(space.n))
@@ -221,13 +221,13 @@ def _space(space):
 
 
 def _observation_space(gymnax_id: str, env, env_params):
-    """The space that observations lie in, where gymnax's own declaration does not hold.
+    """The space of the observations, corrected where gymnax's declaration is wrong.
 
-    Elapsed time is unbounded here, for raw environments know no time limit, and so is a reward.
+    Elapsed time is unbounded here, because raw environments have no time limit; so is a reward.
     """
     inf = np.inf
     rounded = -1e-6  # under jit, 1 - 10 / 10 is not quite 0
-    if gymnax_id.endswith("-MinAtar"):  # declared float32; of a quarter of the size they are stored faster
+    if gymnax_id.endswith("-MinAtar"):  # declared float32; a quarter of the size is stored faster
         return Box(False, True, env.obs_shape, np.bool_)
     if gymnax_id == "Catch-bsuite":  # declared int32, produced float32
         return Box(0.0, 1.0, (env.rows, env.columns))
@@ -240,9 +240,9 @@ def _observation_space(gymnax_id: str, env, env_params):
         return _box([-1, 0], [env.n_actions - 1, inf])
     if gymnax_id == "BernoulliBandit-misc":  # reward, action, time
         return _box([0, 0, 0, -inf], [1, 1, 1, inf])
-    if gymnax_id == "GaussianBandit-misc":  # the same, and a reward without bounds
+    if gymnax_id == "GaussianBandit-misc":  # the same with an unbounded reward
         return _box([-inf, 0, 0, -inf], [inf, 1, 1, inf])
-    if gymnax_id == "MetaMaze-misc":  # what is near, action, reward, time
+    if gymnax_id == "MetaMaze-misc":  # surroundings, action, reward, time
         bits = env.rf_size**2 + env.num_actions
         return _box([0] * bits + [-inf, -inf], [1] * bits + [inf, inf])
     return _space(env.observation_space(env_params))
@@ -253,7 +253,7 @@ def _box(low, high) -> Box:
 
 
 class _Deferred(types.ModuleType):
-    """Stands in for a module until one of its attributes is wanted."""
+    """Placeholder for a module until one of its attributes is accessed."""
 
     def __getattr__(self, name):
         _withdraw()
@@ -271,11 +271,11 @@ _DRAWING = ("matplotlib", "matplotlib.colors", "matplotlib.pyplot", "seaborn")
 def _import_gymnax():
     """Imports gymnax without the plotting libraries that its `render` methods need.
 
-    They are fifteen sixteenths of its import time (0.8 s of 0.85 s; seaborn brings pandas and
-    scipy.stats). While gymnax is imported, stand-ins take their places; gymnax keeps those, and they
-    import the real library when drawn with. The standard library's `LazyLoader` would not do: its
-    modules must stay in `sys.modules` for ever, or they refuse to load once the user has imported
-    the real ones. Whatever is imported already is left alone.
+    They take 0.8 s of its import time of 0.85 s (seaborn imports pandas and scipy.stats). While gymnax is
+    imported, placeholders replace them; gymnax keeps these, and they import the real library on first
+    use. The standard library's `LazyLoader` does not work here: its modules must stay in
+    `sys.modules` permanently, or they refuse to load once the user has imported the real ones. Modules that
+    are already imported are not replaced.
     """
     if "gymnax" in sys.modules:
         return sys.modules["gymnax"]
@@ -289,7 +289,7 @@ def _import_gymnax():
         deferred["matplotlib"].__path__ = []
     sys.modules.update(deferred)
     try:
-        # Under a user's jit its module constants would be tracers for ever.
+        # Imported inside a user's jit, its module constants would stay tracers.
         with jax.ensure_compile_time_eval():
             return importlib.import_module("gymnax")
     finally:

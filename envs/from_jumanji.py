@@ -1,9 +1,10 @@
 """Jumanji's puzzles (Bonnet et al. 2023, https://arxiv.org/abs/2306.09884) as raw `Env`s.
 
-The package `jumanji` is an extra. Its time limits, which it reports as ends like any other, are switched
-off: the registry's truncate. Observations become dictionaries; the action mask moves to
-`info["action_mask"]`, and where one mask covers all combinations of several choices, they become one
-`Discrete`. Left out: worlds with a reward per agent, MultiCVRP, MMST and Sokoban, which downloads its levels.
+The package `jumanji` is an extra. Its time limits, which it does not distinguish from other ends of an
+episode, are switched off; the registry's limits truncate instead. Observations become dictionaries; the
+action mask moves to `info["action_mask"]`, and if one mask covers all combinations of several choices, they
+become one `Discrete`. Not included: environments with a reward per agent, MultiCVRP, MMST and Sokoban, which
+downloads its levels.
 """
 
 import dataclasses
@@ -23,13 +24,13 @@ _ENDING = """BinPack-v2 CVRP-v1 FlatPack-v0 Game2048-v1 GraphColoring-v1 JobShop
     Sudoku-v0 Sudoku-very-easy-v0 TSP-v1"""
 _LIMITED = """Cleaner-v0:100 Maze-v0:100 PacMan-v1:1000 RobotWarehouse-v0:500 RubiksCube-v0:200 Snake-v1:4000
     RubiksCube-partly-scrambled-v0:20 SlidingTilePuzzle-v0:500 Tetris-v0:400"""
-# The time limit of each, in steps; None where every episode ends by itself.
+# The time limit of each, in steps; None if every episode terminates.
 NAMES = dict.fromkeys(_ENDING.split())
 NAMES |= {name: int(limit) for name, limit in (entry.split(":") for entry in _LIMITED.split())}
 
 
 def make(jumanji_id: str, /, **params) -> Env:
-    """The raw environment of this name; `params` are arguments of its class, such as `num_rows`.
+    """The raw environment with this name; `params` are arguments of its class, such as `num_rows`.
 
     Raises:
       ValueError: without the package jumanji, or for an unknown parameter.
@@ -75,5 +76,5 @@ def _plain(obs):
 
 
 def _space(like):
-    bounds = (0, 1) if like.dtype == bool else (-np.inf, np.inf)  # not all of Jumanji's own hold
+    bounds = (0, 1) if like.dtype == bool else (-np.inf, np.inf)  # some of Jumanji's are wrong
     return Box(*bounds, like.shape, np.dtype(like.dtype))

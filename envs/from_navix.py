@@ -1,8 +1,8 @@
 """NAVIX, MiniGrid in JAX (Pignatelli et al. 2024, https://arxiv.org/abs/2407.19396), as raw `Env`s.
 
-The package `navix` is an extra. Its `step` resets by itself, so that `_step` is used, whose
-`step_type` tells an end in the world from a time limit. Its own random key is exchanged for the step's.
-NAVIX sets no time limit but the 100 steps of `navix.make`; MiniGrid's limits are longer.
+The package `navix` is an extra. Its `step` resets automatically, so `_step` is used, whose
+`step_type` distinguishes termination from a time limit. Its random key is replaced by that of the step.
+NAVIX's only time limit is the 100 steps of `navix.make`; MiniGrid's limits are longer.
 """
 
 import jax
@@ -33,12 +33,12 @@ OBSERVATIONS = tuple(
 
 
 def make(navix_id: str, /, observation: str = "symbolic") -> Env:
-    """The raw environment of this name.
+    """The raw environment with this name.
 
     Args:
-      observation: what is seen of the grid `[H, W]`: "symbolic" `[H, W, 3]` (thing, colour, state),
-        "categorical" `[H, W]` (thing), "rgb" `[8 H, 8 W, 3]`; with "_first_person", the 7 x 7 cells
-        around and before the agent, as in MiniGrid.
+      observation: view of the grid `[H, W]`: "symbolic" `[H, W, 3]` (object, colour, state),
+        "categorical" `[H, W]` (object), "rgb" `[8 H, 8 W, 3]`; with "_first_person", the 7 x 7 cells
+        around and in front of the agent, as in MiniGrid.
 
     Raises:
       ValueError: without the package navix, or for another observation.
@@ -62,13 +62,13 @@ def make(navix_id: str, /, observation: str = "symbolic") -> Env:
         return state, transition(state.observation, state.reward, state.is_termination())
 
     seen = jax.eval_shape(env.reset, jax.random.key(0)).observation
-    # Of things, a wall is -1 where they are signed.
+    # With signed object ids, a wall is -1.
     low = 0 if jnp.issubdtype(seen.dtype, jnp.unsignedinteger) else -1
-    high = 255 if observation.startswith("rgb") else 254  # ids: no bytes that `networks.encode` would scale
+    high = 255 if observation.startswith("rgb") else 254  # `networks.encode` would scale bytes up to 255
     space = Box(low, high, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(len(env.action_set))))
 
 
 def params(navix_id: str) -> dict[str, str]:
-    """The scalar parameters that `make` takes, with their defaults."""
+    """The scalar parameters of `make` with their defaults."""
     return {"observation": OBSERVATIONS[0]}

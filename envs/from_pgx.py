@@ -1,8 +1,8 @@
 """Games of Pgx (Koyamada et al. 2023, https://arxiv.org/abs/2303.17503) for one agent, as raw `Env`s.
 
 The package `pgx` is an extra. 2048 has one player; in every other game the agent is player 0 against
-opponents who play a uniformly random legal move, and who also begin if the game says so. An agent that takes
-an illegal action loses at once, as Pgx has it; `info["action_mask"]` tells which are legal.
+opponents that play uniformly random legal moves; they move first if the game says so. As in Pgx, an agent
+that takes an illegal action loses immediately; `info["action_mask"]` marks the legal ones.
 """
 
 import jax
@@ -15,14 +15,14 @@ from jaxrl.types import Env
 
 _GAMES = """2048 animal_shogi backgammon connect_four gardner_chess go_9x9 hex kuhn_poker leduc_holdem othello
     tic_tac_toe"""
-# No game has a time limit: each ends by its rules.
+# No game has a time limit: each ends according to its rules.
 NAMES = dict.fromkeys(_GAMES.split())
 
 
 def make(pgx_id: str, /) -> Env:
-    """The raw environment of this name.
+    """The raw environment with this name.
 
-    The reward is player 0's, the opponents' moves included: 1, 0 or -1 at the end of most games.
+    The reward is that of player 0, including the opponents' moves: 1, 0 or -1 at the end of most games.
 
     Raises:
       ValueError: without the package pgx.

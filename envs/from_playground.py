@@ -1,9 +1,9 @@
 """MuJoCo Playground's control suite (Zakka et al. 2025, https://arxiv.org/abs/2502.08844) as raw `Env`s.
 
 The package `playground` is an extra; the physics are MJX. Only the tasks of the DeepMind Control Suite
-are named, whose models come with it: for robots and hands it clones a large repository when one is made.
-`done` means that the simulation has diverged, the only end; the time limit is ours. Every start of the
-humanoid's is the same one, as Playground has it.
+are included, because their models are part of the package; for robots and hands it clones a large repository.
+Episodes terminate only if the simulation diverges (`done`); the time limit is added by the registry. As in
+Playground, all episodes of the humanoid have the same initial state.
 """
 
 from typing import Any
@@ -25,10 +25,10 @@ NAMES = dict.fromkeys(_TASKS.split(), 1000)  # the time limit of each, in steps
 
 
 def make(playground_id: str, /, **params) -> Env:
-    """The raw environment of this name; actions are in [-1, 1], observations unbounded float32.
+    """The raw environment with this name; actions are in [-1, 1], observations unbounded float32.
 
     Args:
-      params: of its configuration, such as `ctrl_dt`, in seconds; `impl="warp"` needs an NVIDIA GPU.
+      params: fields of its configuration, such as `ctrl_dt`, in seconds; `impl="warp"` needs an NVIDIA GPU.
 
     Raises:
       ValueError: without the package playground, or for an unknown parameter.
@@ -42,7 +42,7 @@ def make(playground_id: str, /, **params) -> Env:
         return state, restart(_float32(state.obs))
 
     def step(key, state, action):
-        # It writes into the dictionaries of the state that it is given: give it new ones.
+        # It modifies the dictionaries of the state that it is given: copy them.
         state = env.step(jax.tree.map(lambda x: x, state), action)
         return state, transition(_float32(state.obs), state.reward, state.done)
 
@@ -52,7 +52,7 @@ def make(playground_id: str, /, **params) -> Env:
 
 
 def params(playground_id: str) -> dict[str, Any]:
-    """The scalar parameters that `make` takes, with their defaults; imports playground."""
+    """The scalar parameters of `make` with their defaults; imports playground."""
     return _known(_load(playground_id), playground_id)
 
 

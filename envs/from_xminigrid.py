@@ -1,8 +1,8 @@
 """XLand-MiniGrid's ports of MiniGrid (Nikulin et al. 2023, https://arxiv.org/abs/2312.12044) as raw `Env`s.
 
-The package `xminigrid` is an extra. Its `discount` is 0 where an episode ends in the world and 1 at its
-time limit, which is not reported here; the reward of the goal, 1 - 0.9 t / T, has that limit as T.
-XLand's own worlds need a ruleset, which is downloaded: `make("XLand-MiniGrid-R4-13x13", ruleset=...)`.
+The package `xminigrid` is an extra. Its `discount` is 0 where an episode terminates and 1 at its
+time limit, which is not reported here; in the reward of the goal, 1 - 0.9 t / T, T is that limit.
+XLand's own environments need a ruleset, which is downloaded: `make("XLand-MiniGrid-R4-13x13", ruleset=...)`.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ NAMES = {
 
 
 def make(xminigrid_id: str, /, **params) -> Env:
-    """The raw environment of this name; it shows the cells before the agent, `[V, V, 2]` (tile, colour).
+    """The raw environment with this name; it shows the `[V, V, 2]` cells (tile, colour) before the agent.
 
     Args:
       params: fields of its `EnvParams`, such as `view_size`, or `ruleset` in XLand.
@@ -52,13 +52,13 @@ def make(xminigrid_id: str, /, **params) -> Env:
         return state, transition(state.observation, state.reward, state.discount == 0)
 
     seen = jax.eval_shape(lambda key: env.reset(settings, key), jax.random.key(0)).observation
-    # Ids, the largest is 14: no bytes from 0 to 255, which `networks.encode` would take for a picture.
+    # Ids up to 14; not bytes from 0 to 255, which `networks.encode` would treat as an image.
     space = Box(0, 254, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(env.num_actions(settings))))
 
 
 def params(xminigrid_id: str) -> dict[str, Any]:
-    """The scalar parameters that `make` takes, with their defaults; imports xminigrid."""
+    """The scalar parameters of `make` with their defaults; imports xminigrid."""
     return {n: v for n, v in _known(_load(xminigrid_id)[1]).items() if isinstance(v, int)}
 
 

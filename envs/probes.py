@@ -1,6 +1,6 @@
-"""Probe worlds: the smallest environments that a broken algorithm cannot solve, one idea each.
+"""Probe environments: minimal environments that each test one aspect of an algorithm.
 
-The best return and the true values are known, so that a failure names its cause: who learns
+The best return and the true values are known, so a failure indicates its cause: an algorithm that learns
 `value_only` but not `discount` has a wrong bootstrap. After Andy Jones 2021,
 https://andyljones.com/posts/rl-debugging.html. Raw environments; `jaxrl.envs` registers them as
 `probe/value-only` and so on.
@@ -22,19 +22,19 @@ _ONE = np.ones(1, np.float32)
 
 @struct.dataclass
 class Cue:
-    """What was shown first, and how many steps ago."""
+    """The first observation, and the number of steps since."""
 
     cue: jax.Array
     time: jax.Array
 
 
 def value_only() -> Env:
-    """Nothing to see, nothing to do: one step of reward 1, so V = 1."""
+    """Constant observation, the action has no effect: one step with reward 1, so V = 1."""
     return _one_step(lambda action: 1.0, Discrete(2))
 
 
 def value_from_obs() -> Env:
-    """Nothing to do: the observation is -1 or 1 and so is the reward of the only step, V(o) = o."""
+    """The action has no effect: the observation is -1 or 1, and so is the only reward: V(o) = o."""
 
     def step(key, state, action):
         return state, transition(state, state[0], True)
@@ -43,7 +43,7 @@ def value_from_obs() -> Env:
 
 
 def discount() -> Env:
-    """Two steps, reward 1 at the end of the second: V(0) = gamma, V(1) = 1. Shows the step's index."""
+    """Two steps, reward 1 at the end of the second: V(0) = gamma, V(1) = 1. The observation is the step."""
 
     def reset(key):
         time = jnp.zeros((), jnp.int32)
@@ -57,12 +57,12 @@ def discount() -> Env:
 
 
 def action() -> Env:
-    """Nothing to see: one step, where action 1 gives reward 1 and action 0 gives -1."""
+    """Constant observation: one step, in which action 1 gives reward 1 and action 0 gives -1."""
     return _one_step(lambda action: 2 * action - 1, Discrete(2))
 
 
 def action_from_obs() -> Env:
-    """One step: action 1 where the observation is 1 and action 0 where it is -1 give 1, others -1."""
+    """One step: action 1 if the observation is 1 and action 0 if it is -1 give reward 1, otherwise -1."""
 
     def step(key, state, action):
         return state, transition(state, (2 * action - 1) * state[0], True)
@@ -71,7 +71,7 @@ def action_from_obs() -> Env:
 
 
 def truncation() -> Env:
-    """Endless, reward 1 every step: V = 1 / (1 - gamma), however short the time limit."""
+    """Never terminates, reward 1 in every step: V = 1 / (1 - gamma) for any time limit."""
 
     def reset(key):
         return (), restart(jnp.asarray(_ONE))
@@ -83,10 +83,12 @@ def truncation() -> Env:
 
 
 def memory(delay: int = 3) -> Env:
-    """A cue of -1 or 1 in the first observation, asked for `delay` steps later; without it, 0 at best.
+    """A cue of -1 or 1 in the first observation must be recalled `delay` steps later.
 
-    Shows the cue, or 0, and whether this is the question. Action 1 answers 1, action 0 answers -1;
-    the answer ends the episode with reward 1 if right and -1 if wrong, other rewards are 0.
+    Without memory, the best expected return is 0.
+
+    Observations are the cue, or 0, and a flag for the step of the answer. Action 1 answers 1, action 0
+    answers -1; the answer ends the episode with reward 1 if correct and -1 otherwise. Other rewards are 0.
     """
     if not isinstance(delay, jax.core.Tracer) and delay < 1:
         raise ValueError(f"delay must be at least 1, not {delay!r}: the cue would answer the question")
@@ -108,23 +110,24 @@ def memory(delay: int = 3) -> Env:
 
 
 def action_continuous() -> Env:
-    """Nothing to see: one step of reward -(action - 0.5)^2, so 0.5 is best and clipping is not."""
+    """Constant observation: one step with reward -(action - 0.5)^2, so the best action is not at a bound."""
     return _one_step(lambda action: -((action[0] - 0.5) ** 2), Box(-1.0, 1.0, (1,)))
 
 
 def multidiscrete() -> Env:
-    """Nothing to see: one step and two choices, of 2 and of 3; the reward is the share that is right.
+    """Constant observation: one step with two choices, of 2 and of 3; the reward is the fraction correct.
 
-    Right are 1 and 2.
+    The correct choices are 1 and 2.
     """
     return _one_step(lambda action: jnp.mean(action == jnp.array([1, 2])), MultiDiscrete((2, 3)))
 
 
 def action_mask() -> Env:
-    """Four steps of three actions, one of them forbidden each time; the best return is 4.
+    """Four steps with three actions, one of them forbidden in each step; the best return is 4.
 
-    Shows the forbidden action, one-hot, as `info["action_mask"]` does too. It would pay 10, the
-    one after it (in a circle) pays 1, the other 0. `info["violated"]` tells that it was taken.
+    The observation is the forbidden action, one-hot; `info["action_mask"]` excludes it. Its reward would be
+    10, that of the next action (cyclically) is 1, that of the other 0. `info["violated"]` reports that it was
+    taken.
     """
 
     def show(state):
@@ -148,10 +151,10 @@ def action_mask() -> Env:
 
 
 def count_traces(env: Env) -> tuple[Env, dict[str, int]]:
-    """Counts how often Python runs through an environment, as it does once per compiled program.
+    """Counts how often an environment is traced, which happens once per compiled program.
 
     Returns:
-      The environment, and a dict whose "reset" and "step" grow with every call from Python.
+      The environment, and a dict whose "reset" and "step" count the calls from Python.
     """
     counter = {"reset": 0, "step": 0}
 
@@ -167,7 +170,7 @@ def count_traces(env: Env) -> tuple[Env, dict[str, int]]:
 
 
 def _one_step(reward, action_space: Any) -> Env:
-    """Shows 1, takes one action, ends."""
+    """Observation 1, one action, then the end."""
 
     def reset(key):
         return (), restart(jnp.asarray(_ONE))

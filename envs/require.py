@@ -1,4 +1,4 @@
-"""Checks of the parameters of environments; what is traced cannot be looked at."""
+"""Checks of the parameters of environments; traced values cannot be checked."""
 
 from numbers import Integral
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 def require_count(name: str, value: Any, least: int) -> None:
     """Raises ValueError unless `value` is a whole number known in Python, `least` or more."""
     if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} shapes the program and cannot be traced")
+        raise ValueError(f"{name} determines array shapes and cannot be traced")
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
 

@@ -1,22 +1,23 @@
-"""Kinds of chance that the world may add to an environment, as `Env -> Env` functions.
+"""Kinds of randomness that can be added to an environment, as `Env -> Env` functions.
 
 After the taxonomy of STORI (Barsainyan, Lim and Liu 2025, https://arxiv.org/abs/2509.01793):
 
 | type | what is uncertain | here |
 | --- | --- | --- |
 | 1 | intrinsic, through the action | `corrupted_action` (and `wrappers.sticky_actions`) |
-| 2.1 | intrinsic, whatever the action: random events | `unpredictable_dynamics` |
-| 2.2 | intrinsic, whatever the action: concept drift | `non_stationary` |
+| 2.1 | intrinsic, independent of the action: random events | `unpredictable_dynamics` |
+| 2.2 | intrinsic, independent of the action: concept drift | `non_stationary` |
 | 3.1 | observation: the state in another representation | `noisy_obs`, a representation with errors |
 | 3.2 | observation: parts of the state missing | `partial_obs` |
 
-STORI's random events are written for each game; those here are what makes sense in any environment.
-Apply the wrappers inside `time_limit`, as those of `jaxrl.envs.wrappers`.
+STORI's random events are specific to each game; those here apply to any environment.
+Apply the wrappers inside `time_limit`, like those of `jaxrl.envs.wrappers`.
 
-A wrapper hands its key on and takes its own draws from `fold_in(key, tag)`. So the environment draws the same
-numbers with a wrapper as without, a probability of 0 changes nothing, and runs at two probabilities meet the
-same chances otherwise. Two wrappers of one kind around one environment need different `salt`s, or they draw
-the same numbers. Probabilities and scales may be traced: vmap over them.
+A wrapper passes its key on unchanged and takes its draws from `fold_in(key, tag)`. So the environment draws
+the same numbers with and without a wrapper, a probability of 0 changes nothing, and runs with two
+probabilities have the same random events otherwise. Two wrappers of the same kind around one environment need
+different `salt`s, or they draw the same numbers. Probabilities and scales can be traced, for example to vmap
+over them.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ from jaxrl.envs.families import spaces_for_all
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
 from jaxrl.types import Env, PyTree
 
-# Splits and draws of arrays use small counters, which these never meet.
+# Splits and draws of arrays use small counters, which never equal these.
 _NOISE, _CORRUPT, _EVENT, _HIDE = 0x90150000, 0xC0440000, 0xE7E20000, 0x41DE0000
 
 
@@ -45,7 +46,7 @@ class Allowed:
 
 @struct.dataclass
 class Seen:
-    """An environment's state and what was last seen of it."""
+    """An environment's state and its last observation and info."""
 
     inner: Any
     obs: Any
@@ -69,10 +70,10 @@ class Shifted:
 
 
 def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
-    """Errors of measurement, independent in every component and step: type 3.1.
+    """Measurement errors, independent in every component and step: type 3.1.
 
-    Floats get Gaussian noise and are not clipped, so their bounds become infinite. Bools flip, and integers
-    and discrete values are drawn anew from their whole range, with a probability.
+    Floats get Gaussian noise and are not clipped, so their bounds become infinite. With `flip_probability`,
+    bools are flipped, and integers and discrete values are replaced by a uniform draw from their range.
 
     Args:
       scale: standard deviation, in the units of the observation; a number, or an array that broadcasts
@@ -81,7 +82,7 @@ def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
         to every such leaf.
 
     Raises:
-      ValueError: where nothing that is asked for applies to these observations, or does not fit them.
+      ValueError: the arguments do not apply to any part of these observations, or do not fit their shapes.
     """
     spaces, treedef = jax.tree.flatten(env.observation_space)
     floats = [_is_float(space) for space in spaces]
@@ -93,7 +94,7 @@ def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
     noisy, flipping = not _is_zero(scale), not _is_zero(flip_probability)
     if (noisy or flipping) and not ((noisy and any(floats)) or (flipping and not all(floats))):
         remedy = "scale" if flipping else "flip_probability"
-        raise ValueError(f"nothing would be noisy in {env.observation_space}: give {remedy} instead")
+        raise ValueError(f"this noise does not apply to {env.observation_space}: give {remedy} instead")
 
     def disturb(key, obs):
         keys = jax.random.split(jax.random.fold_in(key, _NOISE + salt), len(spaces))
@@ -120,14 +121,15 @@ def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, sal
         partial_obs(cartpole, mask=[True, False, True, False])      positions, no velocities
         partial_obs(breakout, hide_probability=0.5)                 whole frames, as in flickering Atari
 
-    A hidden number is 0 and a hidden truth value false. A hidden discrete value is `n`, one more than there
-    were, for 0 would be a lie. Every step is hidden or not independently, the first one of an episode too.
-    The action mask stays visible. Flickering: Hausknecht and Stone 2015. https://arxiv.org/abs/1507.06527
+    A hidden number is 0 and a hidden bool is false. A hidden discrete value is `n`, an additional value,
+    because 0 is a valid one. Each step is hidden independently, including the first one of an episode. The
+    action mask stays visible. Flickering: Hausknecht and Stone 2015. https://arxiv.org/abs/1507.06527
 
     Args:
-      mask: true for what is always visible, broadcast to the observation; a pytree where that is one. By
-        default nothing is.
-      hide_probability: that everything else is hidden, together, in one step; by default 1 with a mask.
+      mask: true for components that are always visible, broadcast to the observation; a pytree if the
+        observation is one. By default none.
+      hide_probability: probability that all other components are hidden, together, in a step; 1 by default if
+        there is a mask.
 
     Raises:
       ValueError: for a mask that does not fit, or if neither is given.
@@ -170,8 +172,8 @@ def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, sal
 def corrupted_action(env: Env, probability, salt: int = 0) -> Env:
     """Executes a random action instead of the chosen one, with a probability: type 1.
 
-    Uniform over all actions, or over those that the action mask allows: never an illegal one. It may be the
-    chosen one. An unbounded Box is drawn as `jaxrl.spaces.sample` does.
+    Uniform over all actions, or over those that the action mask allows, including the chosen one. An
+    unbounded Box is sampled by `jaxrl.spaces.sample`.
     """
     _require_probability(probability, "probability")
 
@@ -193,16 +195,16 @@ def corrupted_action(env: Env, probability, salt: int = 0) -> Env:
 
 
 def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int = 0) -> Env:
-    """Something happens on its own, with a probability in every step: type 2.1.
+    """An event that occurs with a probability in every step, independently of the action: type 2.1.
 
     Args:
-      event: "skip": the world stands still for a step, which costs time and gives no reward.
-        "repeat": the action works twice, if it is still allowed.
-        "disturb": the world goes on for one more step as if somebody had taken a random allowed action.
-        Of two steps the rewards are added; an episode that the first one ends has no second.
+      event: "skip": the environment does not change in this step, which takes time and gives no reward.
+        "repeat": the action is applied twice, if it is still allowed.
+        "disturb": the environment is stepped once more with a random allowed action.
+        The rewards of two steps are added; if the first one ends the episode, there is no second one.
 
-    With "skip" the state keeps the last observation; the others compute two steps in each. `info` is that of
-    the last step that was taken.
+    With "skip" the state stores the last observation; the others always compute two steps. `info` is that of
+    the last step that was applied.
     """
     _require_probability(probability, "probability")
     if event not in ("skip", "repeat", "disturb"):
@@ -243,35 +245,37 @@ def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int
 
 
 def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: str = "steps") -> Env:
-    """A parameter of the world changes with time: type 2.2, concept drift.
+    """A parameter of the environment changes with time: type 2.2, concept drift.
 
         make = partial(envs.make, "CartPole-v1", resets="fresh")
         env = non_stationary(make, "gravity", cyclic(9.8, 3.7, period=10_000))
 
-    Where `make` gives environments that reset themselves, as `envs.make` does, the clock runs through all
-    episodes. Where it gives raw ones, time starts anew with each, for a reset exchanges the whole state: the
-    world drifts within an episode. Any environment can drift in its rewards or actions:
+    If `make` returns environments that reset themselves, as `envs.make` does, the clock continues over all
+    episodes. If it returns raw ones, time starts at 0 in each episode, because a reset replaces the whole
+    state: the environment drifts within an episode. Rewards and actions of any environment can drift:
 
         def make(scale):
             return auto_reset(episode_stats(time_limit(scaled_reward(raw, scale), 500)))
 
         non_stationary(make, "scale", sudden(1.0, -1.0, at=10_000))
 
-    and so with `shifted_action`. Resets must be "fresh": others take the starts of other times. Bounds of
-    the spaces that depend on the parameter become infinite.
+    and `shifted_action` in the same way. Resets must be "fresh": the others use initial states of other
+    times. Bounds of the spaces that depend on the parameter become infinite.
 
     Args:
-      make: `(**{parameter: value}) -> Env`, which may be traced.
-      schedule: `(time) -> value`, time an int32 scalar from 0: `sudden`, `cyclic`, `drift` or your own.
+      make: `(**{parameter: value}) -> Env`; the value can be traced.
+      schedule: `(time) -> value`, time an int32 scalar from 0: `sudden`, `cyclic`, `drift` or a custom one.
       clock: "steps" or, for environments that reset themselves, "episodes".
 
     Raises:
-      ValueError: for a parameter that shapes the program, another clock, or a `functools.partial` that asks
-        for other resets.
+      ValueError: for a parameter that determines array shapes, an unknown clock, or a `functools.partial`
+        with other resets.
     """
     resets = getattr(make, "keywords", {}).get("resets")
     if resets in ("pool", "optimistic"):
-        raise ValueError(f"non_stationary needs resets='fresh', not {resets!r}: others start at other times")
+        raise ValueError(
+            f"non_stationary needs resets='fresh', not {resets!r}: others mix states of several times"
+        )
     if clock not in ("steps", "episodes"):
         raise ValueError(f"clock must be 'steps' or 'episodes', not {clock!r}")
 
@@ -294,7 +298,7 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
 
 
 def sudden(before, after, at: int) -> Callable:
-    """A schedule: `before`, and from time `at` on `after`."""
+    """A schedule: `before` until time `at`, then `after`."""
     return lambda time: jnp.where(time < at, before, after)
 
 
@@ -305,13 +309,13 @@ def cyclic(first, second, period: int) -> Callable:
 
 
 def drift(start, end, duration: int) -> Callable:
-    """A schedule: from `start` to `end` on a straight line, and `end` after `duration`."""
+    """A schedule: linear from `start` to `end`, and `end` after `duration`."""
     _require_time(duration, "duration")
     return lambda time: start + (end - start) * jnp.clip(time / duration, 0.0, 1.0)
 
 
 def scaled_reward(env: Env, scale=1.0) -> Env:
-    """Multiplies rewards; -1 turns the task round. `scale` may be traced."""
+    """Multiplies rewards; -1 reverses the task. `scale` can be traced."""
 
     def step(key, state, action):
         state, timestep = env.step(key, state, action)
@@ -321,13 +325,13 @@ def scaled_reward(env: Env, scale=1.0) -> Env:
 
 
 def shifted_action(env: Env, shift=0) -> Env:
-    """Gives the actions other names: `a` does what `(a + shift) mod n` did, in every choice.
+    """Renumbers the actions: `a` does what `(a + shift) mod n` did, in every choice.
 
-    The action mask is renamed too. `shift` may be traced; when it changes between steps it holds from the
-    next observation on, so that the mask which belongs to that stays true.
+    The action mask is renumbered too. `shift` can be traced; a change between steps takes effect from the
+    next observation on, so that the mask of that observation stays valid.
 
     Raises:
-      ValueError: for an action space that is not one Discrete or MultiDiscrete.
+      ValueError: for an action space that is not a single Discrete or MultiDiscrete.
     """
     space = env.action_space
     if not isinstance(space, Discrete | MultiDiscrete):
@@ -356,9 +360,9 @@ def shifted_action(env: Env, shift=0) -> Env:
 
 
 def _show(env: Env, change: Callable, space: PyTree) -> Env:
-    """Shows `change(key, obs)`, which then lies in `space`; `obs` and `next_obs` are changed alike."""
+    """Returns `change(key, obs)` as the observation, which is in `space`; also changes `next_obs`."""
 
-    # Two computations of one value may be rounded in two ways, so where obs is next_obs it stays that.
+    # Two computations of one value can be rounded differently, so if obs is next_obs it stays the same array.
     def reset(key):
         state, timestep = env.reset(key)
         obs = change(key, timestep.obs)
@@ -367,7 +371,7 @@ def _show(env: Env, change: Callable, space: PyTree) -> Env:
     def step(key, state, action):
         state, timestep = env.step(key, state, action)
         obs = next_obs = change(key, timestep.next_obs)
-        if timestep.next_obs is not timestep.obs:  # in raw environments it is
+        if timestep.next_obs is not timestep.obs:  # true in raw environments
             obs = _select(timestep.first, change(key, timestep.obs), next_obs)
         return state, timestep.replace(obs=obs, next_obs=next_obs)
 
@@ -375,13 +379,13 @@ def _show(env: Env, change: Callable, space: PyTree) -> Env:
 
 
 def _masks(spaces, treedef, mask) -> list[np.ndarray]:
-    """For every leaf of the observation, which of its components are always visible."""
+    """For every leaf of the observation, a mask of the components that are always visible."""
     if mask is None:
         return [np.zeros(space.shape, bool) for space in spaces]
     try:
         masks = [np.asarray(m) for m in treedef.flatten_up_to(mask)]
-        if any(m.dtype == object for m in masks):  # a dict, of which NumPy makes one truth value
-            raise TypeError("a mask is made of truth values")
+        if any(m.dtype == object for m in masks):  # a dict, which NumPy would convert to one bool
+            raise TypeError("a mask must consist of bools")
         return [np.broadcast_to(m.astype(bool), s.shape) for m, s in zip(masks, spaces)]
     except (ValueError, TypeError) as error:
         wanted = treedef.unflatten([tuple(s.shape) for s in spaces])
@@ -393,24 +397,24 @@ def _select(condition, new: PyTree, old: PyTree) -> PyTree:
 
 
 def _select_step(condition, new, old):
-    """One of two answers `(state, timestep)`; obs stays next_obs where it was the very same."""
+    """One of two results `(state, timestep)`; if obs was the same array as next_obs, it still is."""
     state, timestep = _select(condition, new, old)
     same = all(answer[1].next_obs is answer[1].obs for answer in (new, old))
     return state, timestep.replace(next_obs=timestep.obs) if same else timestep
 
 
 def _parts(space, mask) -> list[jax.Array]:
-    """An action mask, one part for every choice; those of a MultiDiscrete lie end to end."""
+    """An action mask split into one part per choice; the mask of a MultiDiscrete concatenates them."""
     sizes = [space.n] if isinstance(space, Discrete) else space.nvec
     return jnp.split(mask, np.cumsum(sizes)[:-1], axis=-1)
 
 
 def _sample_allowed(space, key, mask):
-    """A uniform draw among the allowed actions; of one Discrete or MultiDiscrete space if there is a mask."""
+    """A uniform draw from the allowed actions; with a mask, the space is one Discrete or MultiDiscrete."""
     if mask is None:
         return sample(space, key)
     parts = _parts(space, mask)
-    # The r-th allowed one, r uniform: one number per choice, whatever the mask.
+    # The r-th allowed one with uniform r: one random number per choice, independent of the mask.
     draws = jax.random.uniform(key, (len(parts),))
     chosen = []
     for part, draw in zip(parts, draws):
@@ -445,12 +449,12 @@ def _is_zero(value) -> bool:
 
 
 def _array(value):
-    """Lists as arrays, to reckon with; numbers and arrays as they are."""
+    """Converts lists to arrays, for arithmetic; numbers and arrays are unchanged."""
     return np.asarray(value) if isinstance(value, list | tuple) else value
 
 
 def _require_probability(value, name: str, shapes=((),)) -> None:
-    """One number, or numbers that broadcast to each of `shapes`."""
+    """Checks one number, or numbers that broadcast to each of `shapes`."""
     _require_fit(value, name, shapes)
     if _is_known(value) and not np.all((np.asarray(value) >= 0.0) & (np.asarray(value) <= 1.0)):
         raise ValueError(f"{name} must be between 0 and 1, not {value!r}")

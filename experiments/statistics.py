@@ -1,8 +1,8 @@
 """Statistics over seeds, tasks and trials, on the host, with NumPy; SciPy is imported when used.
 
-Of seeds: the interquartile mean and bootstrap intervals. Of tasks (`tasks`: for each environment the
-returns of its seeds): stratified intervals, performance profiles, the probability of improvement, tests
-with Holm's correction. Of the trials of a sweep: what share of the score's variance an axis explains.
+Over seeds: the interquartile mean and bootstrap intervals. Over tasks (`tasks`: for each environment the
+returns of its seeds): stratified intervals, performance profiles, the probability of improvement, tests with
+Holm's correction. Over the trials of a sweep: the fraction of the score's variance that an axis explains.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ RESAMPLES = 2000
 
 
 class Estimate(NamedTuple):
-    """A number, or an array of them, with both ends of its interval; nan where an interval has no ground."""
+    """A number or array, with both ends of its interval, which are nan if there is no interval."""
 
     value: Any
     low: Any
@@ -27,14 +27,14 @@ class Estimate(NamedTuple):
 
 
 def iqm(values, axis: int | None = 0):
-    """Interquartile mean: the mean of what is left when a quarter is cut off at either end.
+    """Interquartile mean: the mean without the lowest and the highest quarter of the values.
 
     Of `n` sorted values the lowest and the highest `floor(n / 4)` are dropped; fewer than four are
-    simply averaged. Less swayed by one lucky or failed seed than the mean, less jumpy than the
-    median. Agarwal et al. 2021, section 4.3. https://arxiv.org/abs/2108.13264
+    simply averaged. It is less affected by a single lucky or failed seed than the mean, and has less
+    variance than the median. Agarwal et al. 2021, section 4.3. https://arxiv.org/abs/2108.13264
 
     Args:
-      values: `[S, ...]`, seeds first; `axis=None` takes all values together.
+      values: `[S, ...]`, seeds first; `axis=None` pools all values.
     """
     values = np.asarray(values, np.float64)
     if axis is None:
@@ -56,12 +56,12 @@ def bootstrap_interval(
 ):
     """Percentile bootstrap interval of a statistic over seeds.
 
-    Seeds are drawn with replacement `num_resamples` times, and the interval holds the middle
-    `confidence` of the statistics. All columns share the draws, for a seed is drawn as a whole: the
-    band around a curve is as smooth as the curves are. The same values give the same interval.
+    Seeds are drawn with replacement `num_resamples` times, and the interval contains the middle
+    `confidence` of the statistics. All columns share the draws, because a seed is drawn as a whole: the
+    band around a curve is as smooth as the curves. The same values give the same interval.
     Efron 1979. https://doi.org/10.1214/aos/1176344552
 
-    With few seeds it is too narrow rather than too wide: it cannot know what no seed has shown.
+    With few seeds it tends to be too narrow, because it only contains values that were observed.
 
     Args:
       values: `[S, ...]`, seeds first.
@@ -82,7 +82,7 @@ def bootstrap_interval(
     draws = np.random.default_rng(seed).integers(num_seeds, size=(num_resamples, num_seeds))
     columns = values.reshape(num_seeds, -1)
     tail = (1 - confidence) / 2
-    # All resamples of a long curve at once would fill gigabytes.
+    # All resamples of a long curve at once would take gigabytes.
     block = max(1, 4_000_000 // draws.size)
     parts = []
     for start in range(0, max(1, columns.shape[1]), block):
@@ -92,7 +92,7 @@ def bootstrap_interval(
     return low[()], high[()]
 
 
-# --- of tasks -----------------------------------------------------------------------------------
+# --- over tasks ---------------------------------------------------------------------------------
 
 CUTS = {"IQM": lambda count: count // 4, "median": lambda count: (count - 1) // 2}
 
@@ -102,20 +102,21 @@ def across_tasks(
 ) -> Estimate:
     """IQM or median of the runs of all tasks together, with a stratified bootstrap interval.
 
-    All runs are sorted together, each with the weight `1 / (tasks * runs of its task)`, so that tasks weigh
-    alike; what is left when `floor(V / 4)` of `V` runs' worth is cut off at either end is averaged (median:
-    all but the middle one or two). The bootstrap draws seeds within each task, for the tasks were chosen and
-    the seeds were not. With as many runs everywhere the IQM is that of Agarwal et al. 2021, section 4; their
-    median is of the tasks' means, which for few tasks says little. https://arxiv.org/abs/2108.13264
+    All runs are sorted together, each with the weight `1 / (tasks * runs of its task)`, so that tasks have
+    equal weight. Of `V` runs, the weight of `floor(V / 4)` runs is cut off at either end, and the rest is
+    averaged (median: all but the middle one or two are cut off). The bootstrap draws seeds within each task,
+    because tasks are fixed and seeds are random. With the same number of runs for every task the IQM is that
+    of Agarwal et al. 2021, section 4; their median is over the means of tasks, which is uninformative for few
+    tasks. https://arxiv.org/abs/2108.13264
 
     Args:
       tasks: for each task the returns `[S_m]` of its runs, on a common scale.
 
     Returns:
-      No interval where a task has fewer than 2 runs.
+      An estimate without interval if a task has fewer than 2 runs.
 
     Raises:
-      ValueError: there is no task, or one without runs.
+      ValueError: there is no task, or a task has no runs.
     """
     tasks = _tasks(tasks)
     return _with_interval(lambda draws: _pooled(draws, statistic), [tasks], False, confidence, seed)
@@ -129,16 +130,16 @@ def difference(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
-    """By how much `across_tasks` of the first exceeds that of the second, with a stratified interval.
+    """`across_tasks` of the first minus that of the second, with a stratified interval.
 
-    With pairs (run `i` of both has the same seed) a resample draws the pairs, so that what a seed does to
-    both cancels; otherwise both sides are drawn independently. Efron and Tibshirani 1993, chapters 8 and 16.
+    With pairs (run `i` of both has the same seed) a resample draws pairs, so that effects of a seed on both
+    cancel; otherwise both sides are drawn independently. Efron and Tibshirani 1993, chapters 8 and 16.
 
     Args:
       first, second: for each task the returns of its runs, tasks in the same order.
 
     Raises:
-      ValueError: the tasks differ in number, or pairs are wanted of unequal numbers of runs.
+      ValueError: the numbers of tasks differ, or those of runs in a paired comparison.
     """
     first, second = _two(first, second, paired)
     return _with_interval(
@@ -153,31 +154,31 @@ def difference(
 def probability_of_improvement(
     first: Sequence, second: Sequence, confidence: float = 0.95, seed: int = 0
 ) -> Estimate:
-    """Probability that a run of the first beats one of the second in a task drawn at random.
+    """Probability that a run of the first beats a run of the second in a random task.
 
         P = mean over tasks of  U_m / (S_m * S'_m),   U_m = sum_ij [x_i > y_j] + [x_i = y_j] / 2
 
-    `U` is Mann and Whitney's; the stratified bootstrap draws either side within each task. Agarwal et al.
+    `U` is Mann and Whitney's; the stratified bootstrap draws both sides within each task. Agarwal et al.
     2021, section 4.3. https://arxiv.org/abs/2108.13264
 
     Args:
-      first, second: for each task the returns of its runs, tasks in the same order; each task may
-        have a scale of its own.
+      first, second: for each task the returns of its runs, tasks in the same order; scales can
+        differ between tasks.
 
     Raises:
-      ValueError: the tasks differ in number, or one has no runs.
+      ValueError: the numbers of tasks differ, or a task has no runs.
     """
     first, second = _two(first, second, paired=False)
     return _with_interval(_wins, [first, second], False, confidence, seed)
 
 
 def performance_profile(tasks: Sequence, thresholds, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Share of runs above each threshold, tasks weighing alike, with a stratified bootstrap band.
+    """Fraction of runs above each threshold, tasks weighted equally, with a stratified bootstrap band.
 
         F(tau) = mean over tasks of  #{runs of the task with x > tau} / S_m
 
-    Agarwal et al. 2021, section 4.2. https://arxiv.org/abs/2108.13264 The band holds for each threshold by
-    itself, not for all of them at once.
+    Agarwal et al. 2021, section 4.2. https://arxiv.org/abs/2108.13264 The band is pointwise, not
+    simultaneous for all thresholds.
 
     Args:
       tasks: for each task the returns of its runs, on a common scale.
@@ -195,10 +196,10 @@ def performance_profile(tasks: Sequence, thresholds, confidence: float = 0.95, s
 
 
 def signed_rank_p(differences) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test: do differences of pairs lie about 0, as far above as below?
+    """Two-sided p of Wilcoxon's signed-rank test that the differences of pairs are symmetric about 0.
 
-    Pairs without a difference are left out; if none is left, p is 1. Of `n` pairs p is at least `2 / 2**n`:
-    fewer than 6 cannot reach 0.05. Wilcoxon 1945. https://doi.org/10.2307/3001968
+    Pairs with a difference of 0 are dropped; if none remain, p is 1. With `n` pairs p is at least `2 / 2**n`,
+    so fewer than 6 cannot reach 0.05. Wilcoxon 1945. https://doi.org/10.2307/3001968
 
     Args:
       differences: `[n]`, of all tasks together.
@@ -211,14 +212,15 @@ def signed_rank_p(differences) -> float:
 
 
 def permutation_p(first: Sequence, second: Sequence, num_resamples: int = 9999, seed: int = 0) -> float:
-    """Two-sided p that it does not matter which of two methods a run comes from, for runs without pairs.
+    """Two-sided p of a permutation test that two methods have the same distribution, for unpaired runs.
 
-    Within each task the runs are dealt out anew, and it is counted how often the probability of improvement
-    is as far from 1/2 as it was, the deal itself included:
+    Within each task the runs are permuted between the methods, and p is the fraction of permutations,
+    including the observed one, whose probability of improvement is at least as far from 1/2 as the observed
+    one:
 
-        p = (1 + #{|P_deal - 1/2| >= |P - 1/2|}) / (1 + deals)
+        p = (1 + #{|P_perm - 1/2| >= |P - 1/2|}) / (1 + permutations)
 
-    For one task that is Mann and Whitney's test, by draws. Phipson and Smyth 2010.
+    For one task that is Mann and Whitney's test, by sampling. Phipson and Smyth 2010.
     https://doi.org/10.2202/1544-6115.1585
     """
     first, second = _two(first, second, paired=False)
@@ -235,7 +237,7 @@ def permutation_p(first: Sequence, second: Sequence, num_resamples: int = 9999, 
 
 
 def holm(p_values) -> np.ndarray:
-    """Holm's correction of several p-values: what is below 0.05 after it errs in one family of twenty.
+    """Holm's correction of several p-values, which controls the family-wise error rate.
 
         p'_(k) = max over j <= k of  min(1, (m - j + 1) * p_(j)),   p_(1) <= ... <= p_(m)
 
@@ -245,7 +247,7 @@ def holm(p_values) -> np.ndarray:
       p_values: `[m]`.
 
     Returns:
-      `[m]`, in the order given.
+      `[m]`, in the given order.
     """
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values)
@@ -272,7 +274,7 @@ def _two(first, second, paired: bool):
 
 
 def _pooled(tasks, statistic: str):
-    """The middle of all runs, tasks weighing alike; `tasks` are `[..., S_m]`."""
+    """IQM or median of all runs, tasks weighted equally; `tasks` are `[..., S_m]`."""
     values = np.concatenate(tasks, axis=-1)
     weights = np.concatenate([np.full(x.shape[-1], 1 / (len(tasks) * x.shape[-1])) for x in tasks])
     count = values.shape[-1]
@@ -285,7 +287,7 @@ def _pooled(tasks, statistic: str):
 
 
 def _wins(first, second):
-    """Mean over tasks of the share of pairs that the first wins, ties by half; tasks are `[..., S_m]`."""
+    """Mean over tasks of the fraction of pairs that the first wins, ties as half; tasks are `[..., S_m]`."""
     from scipy import stats
 
     shares = []
@@ -297,7 +299,7 @@ def _wins(first, second):
 
 
 def _with_interval(statistic, sides, paired: bool, confidence: float, seed: int) -> Estimate:
-    """`statistic(*sides)` and the middle `confidence` of it over resamples of the runs within each task."""
+    """`statistic(*sides)` and its interval of `confidence` over resamples of the runs within each task."""
     value = statistic(*sides)
     if any(x.size < 2 for side in sides for x in side):
         return Estimate(value, np.full_like(value, np.nan)[()], np.full_like(value, np.nan)[()])
@@ -318,35 +320,36 @@ def _ends(estimates, confidence: float = 0.95):
     return low[()], high[()]
 
 
-# --- of the trials of a sweep -------------------------------------------------------------------
+# --- over the trials of a sweep -----------------------------------------------------------------
 
-MIN_TRIALS = 8  # with fewer, shares of variance are chance
+MIN_TRIALS = 8  # with fewer, fractions of variance are mostly noise
 
 
 def main_effect(values: Sequence, scores, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Share of the variance of the score that one axis explains by itself: its first-order Sobol index.
+    """Fraction of the variance of the score that one axis explains alone: its first-order Sobol index.
 
         S = Var(E[score | axis]) / Var(score)
 
-    Estimated by cutting the trials into bins along the axis (a bin for each value where there are few, else
-    equally many trials in each of about `sqrt(N)`, 16 at most) and comparing the variance between bins with
-    that within; `epsilon^2` takes off what chance alone would put between them:
+    Estimated by dividing the trials into bins along the axis (a bin for each value if there are few,
+    otherwise about `sqrt(N)` bins, 16 at most, with equal numbers of trials) and comparing the variance
+    between bins with that within bins; `epsilon^2` subtracts the variance between bins that is expected by
+    chance:
 
         epsilon^2 = (SS_between - (bins - 1) * MS_within) / SS_total
 
-    What shows only together with another axis is not in it. Sobol 1993; first-order functional ANOVA as in
+    Interactions with other axes are not included. Sobol 1993; first-order functional ANOVA as in
     Hutter et al. 2014 (http://proceedings.mlr.press/v32/hutter14.html), with bins in place of a forest, as in
     Plischke et al. 2013 (https://doi.org/10.1016/j.ejor.2012.11.047); epsilon^2 from Kelley 1935
-    (https://doi.org/10.1073/pnas.21.9.554). It presumes that the axes were varied independently.
+    (https://doi.org/10.1073/pnas.21.9.554). It assumes that the axes were varied independently.
 
     Args:
-      values: `[N]`, of the axis; numbers, or anything else as categories.
+      values: `[N]`, of the axis: numbers, or any other values as categories.
       scores: `[N]`.
 
     Returns:
-      The share, cut off at 0 and 1. Its interval is a bootstrap over trials, moved so that its centre is the
-      estimate (a resample repeats trials, which looks like an effect). All nan where nothing can be told:
-      fewer than 8 trials, one value, scores all alike, or about as many categories as trials.
+      The fraction, clipped to between 0 and 1. Its interval is a bootstrap over trials, shifted so that its
+      centre is the estimate (a resample repeats trials, which looks like an effect). All nan if there are
+      fewer than 8 trials, only one value, equal scores, or about as many categories as trials.
     """
     scores = np.asarray(scores, np.float64)
     bins = bins_of(values)
@@ -366,13 +369,13 @@ def bins_of(values) -> np.ndarray:
     distinct, index = np.unique(np.asarray(values), return_inverse=True)
     most = int(np.clip(round(np.sqrt(len(values))), 2, 16))
     if len(distinct) > most and np.issubdtype(distinct.dtype, np.number):
-        before = np.concatenate([[0], np.cumsum(np.bincount(index))])[index]  # trials with lesser values
+        before = np.concatenate([[0], np.cumsum(np.bincount(index))])[index]  # trials with smaller values
         index = np.unique(before * most // len(values), return_inverse=True)[1]
     return np.eye(index.max() + 1)[index]
 
 
 def _epsilon_squared(weights, bins, scores):
-    """For each row of `weights` `[R, N]`: how often each trial counts."""
+    """Epsilon squared for each row of `weights` `[R, N]`, the number of times that each trial counts."""
     sizes, sums = weights @ bins, weights @ (bins * scores[:, None])
     count, total = weights.sum(1), weights @ scores
     spread = weights @ scores**2 - total**2 / count
@@ -385,14 +388,14 @@ def _epsilon_squared(weights, bins, scores):
 def rank_correlation(values, scores, confidence: float = 0.95, seed: int = 0) -> Estimate:
     """Spearman's correlation of an axis with the score: 1 if more is always better, -1 if always worse.
 
-    An axis that is best in its middle has one near 0, and may matter all the same. The interval is a
+    It is near 0 for an axis with its best value in the middle, even if that axis matters. The interval is a
     bootstrap over trials. Spearman 1904. https://doi.org/10.2307/1412159
 
     Args:
       values, scores: `[N]`, numbers.
 
     Returns:
-      All nan for fewer than 8 trials, or where one side is constant.
+      All nan for fewer than 8 trials, or if one side is constant.
     """
     from scipy import stats
 

@@ -1,8 +1,8 @@
 """Distributions of actions, for every action space, from one vector of network outputs.
 
-A *raw* action is what is stored and whose density counts; `bound` makes of it what the environment
-takes. For a Box the raw action is the Gaussian's draw: kept as it is, a tanh need never be inverted.
-This is the only file that knows distrax (imported when used: it brings a second of imports).
+A *raw* action is stored, and densities refer to it; `bound` converts it to the action that the environment
+receives. For a Box the raw action is the sample of the Gaussian, so that a tanh never has to be inverted.
+This is the only file that uses distrax (imported on first use, because the import takes a second).
 """
 
 from collections.abc import Callable
@@ -27,12 +27,12 @@ class Distribution(NamedTuple):
 
 
 def num_outputs(space: PyTree) -> int:
-    """Network outputs that the distribution over `space` takes, log standard deviations apart."""
+    """Number of network outputs for the distribution over `space`, without log standard deviations."""
     return sum(_width(leaf) for leaf in jax.tree.leaves(space))
 
 
 def num_log_stds(space: PyTree) -> int:
-    """Log standard deviations that it takes behind them: one for each number of a Box."""
+    """Number of log standard deviations that follow them: one for each number of a Box."""
     return sum(_width(leaf) for leaf in jax.tree.leaves(space) if isinstance(leaf, Box))
 
 
@@ -45,20 +45,20 @@ def _width(space) -> int:
 
 
 def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Distribution:
-    """The distribution over `space` that a policy's outputs describe.
+    """The distribution over `space` that a policy's outputs parameterize.
 
     Discrete and MultiDiscrete: categorical, the outputs are logits. Box: a diagonal Gaussian with
-    the outputs as mean, or with `squash` that Gaussian pushed through `bound`'s tanh, with the exact
+    the outputs as mean, or with `squash` that Gaussian transformed by `bound`'s tanh, with the exact
     log-density and entropy of the squashed action. A pytree of spaces: independent parts.
 
     Args:
       outputs: `[..., num_outputs(space) + num_log_stds(space)]`, part after part; the log standard
-        deviations of all Box parts stand at the end.
+        deviations of all Box parts are at the end.
       action_mask: true where an action is allowed; `[..., n]` for a Discrete, `[..., sum(nvec)]` for a
         MultiDiscrete space.
 
     Raises:
-      ValueError: a mask for a space that has none.
+      ValueError: a mask for a space that does not support masks.
     """
     leaves, treedef = jax.tree.flatten(space)
     if action_mask is not None and (len(leaves) != 1 or isinstance(leaves[0], Box)):
@@ -79,20 +79,21 @@ def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Dist
 
 
 def kl(space: PyTree, outputs, other_outputs, action_mask=None) -> jax.Array:
-    """The exact divergence KL(p || q) of the distributions that two sets of outputs describe.
+    """The exact divergence KL(p || q) of the distributions that two sets of outputs parameterize.
 
         categorical:  sum_a p(a) (log p(a) - log q(a))
         Gaussian:     sum_i [(mu_p - mu_q)^2 / std_q^2 + exp(2 d) - 1 - 2 d] / 2,   d = log std_p - log std_q
 
-    The parts of MultiDiscrete and of a pytree add up. To squash the actions changes nothing: a divergence
-    is the same after any invertible map. Kullback and Leibler 1951. https://doi.org/10.1214/aoms/1177729694
+    The divergence of MultiDiscrete and of a pytree is the sum over the parts. Squashing the actions does not
+    change it: a divergence is invariant under invertible maps. Kullback and Leibler 1951.
+      https://doi.org/10.1214/aoms/1177729694
 
     Args:
       outputs, other_outputs: of p and of q, `[..., num_outputs(space) + num_log_stds(space)]` as for `make`.
-      action_mask: true where an action is allowed, to both, as for `make`.
+      action_mask: true where an action is allowed, for both distributions, as for `make`.
 
     Returns:
-      `[...]`, never negative but for rounding.
+      `[...]`, not negative except for rounding.
     """
     total, at, std_at = 0.0, 0, num_outputs(space)
     for leaf in jax.tree.leaves(space):
@@ -136,7 +137,7 @@ def _categorical(logits, mask) -> Distribution:
 
     logits = _masked(logits, mask)
     inner = Categorical(logits=logits)
-    # distrax's `sample` looks at every draw for a `nan` first, which takes longer than to draw.
+    # distrax's `sample` checks every sample for `nan`, which takes longer than sampling.
     sample = partial(jax.random.categorical, logits=logits)
     return Distribution(sample, inner.mode, inner.log_prob, inner.entropy)
 
@@ -177,8 +178,8 @@ def _gaussian(space: Box, mean, log_std, squash: bool) -> Distribution:
     def entropy():
         if not squash:
             return inner.entropy()
-        # E[log slope] over the Gaussian, by quadrature in each dimension: no noise, no key. Equal
-        # steps: with Gauss-Hermite's nodes a wide Gaussian (std 3) would be wrong by some percent.
+        # E[log slope] over the Gaussian, by quadrature in each dimension: no noise, no key. Nodes are
+        # equidistant: with Gauss-Hermite nodes a wide Gaussian (std 3) would be wrong by several percent.
         nodes = np.linspace(-5.0, 5.0, 33)
         weights = np.exp(-0.5 * nodes**2)
         points = mean + std * nodes.reshape((-1,) + (1,) * mean.ndim)
@@ -217,7 +218,7 @@ def _joint(parts, treedef) -> Distribution:
 
 
 def bound(space: PyTree, action: PyTree, squash: bool = False) -> PyTree:
-    """The action that the environment gets for a raw one: inside every Box, by a cut or by tanh.
+    """The action that the environment receives for a raw one: moved into every Box by clipping or by tanh.
 
     With `squash` every Box must be bounded.
     """
@@ -227,7 +228,7 @@ def bound(space: PyTree, action: PyTree, squash: bool = False) -> PyTree:
             return action
         low, high = _range(space)
         if squash:
-            action = low + (high - low) * 0.5 * (jnp.tanh(action) + 1.0)  # may round past a bound
+            action = low + (high - low) * 0.5 * (jnp.tanh(action) + 1.0)  # rounding can exceed a bound
         return jnp.clip(action, low, high)
 
     return jax.tree.map(leaf, space, action)

@@ -1,4 +1,4 @@
-"""Around evosax, whose evolution strategies search, train and discover: what all who use it need."""
+"""Helpers for evosax, whose evolution strategies are used by es, the searches and the discovery."""
 
 import importlib.util
 
@@ -9,21 +9,21 @@ from jaxrl.types import PyTree
 
 
 def require(who: str) -> None:
-    """Raises ValueError, with the remedy, where evosax is missing that `who` needs."""
+    """Raises ValueError, with the remedy, if evosax, which `who` needs, is not installed."""
     if importlib.util.find_spec("evosax") is None:
         raise ValueError(f"{who} needs the extra: pip install 'jaxrl[evolution]'")
 
 
 def strong(tree: PyTree) -> PyTree:
-    """Without the weak types that evosax leaves, which would not be those of the next generation."""
+    """Removes the weak types that evosax leaves; they would differ from those of the next generation."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
 
 
 def by_lot(key, score) -> jax.Array:
-    """Places of scores `[P]`, from 0, the worst: equals in random order, what is no number at the bottom.
+    """Ranks of scores `[P]`, from 0 for the worst: ties in random order, `nan` at the bottom.
 
-    CMA-ES has a weight for each place. evosax gives equals that of their mean place, which on a plateau is
-    one small weight for all: the step becomes short, and the step size control makes it shorter for ever.
+    CMA-ES has a weight for each rank. evosax gives ties the weight of their mean rank, which on a plateau is
+    the same small weight for all: the step becomes short, and the step size control keeps shrinking it.
     """
     known = jnp.where(jnp.isnan(score), -jnp.inf, score)
     order = jnp.lexsort((jax.random.uniform(key, score.shape), known))

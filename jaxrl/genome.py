@@ -1,11 +1,11 @@
-"""Policies as the chains of keys that made them: a few kB for a network of any size.
+"""Policies stored as the random keys that generated them: a few kB for a network of any size.
 
     theta_0 = network(start),   theta_i = theta_{i-1} + sigma_i eps(key_i),   eps ~ N(0, I)
 
-The same chain gives the same bits, whether its policy is made anew or was carried along from parent to
-child: whatever is drawn is a function of one key, number by number, without sums whose order a batch would
-change. To make a policy anew costs the chain's length times its parameters in random numbers. After Such et
-al. 2017, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mutations at most.
+The same genome gives the same bits, whether its policy is reconstructed or was carried along from parent to
+child: all draws are elementwise functions of a single key, without sums whose order could change in a batch.
+Reconstructing a policy takes as many random numbers as its parameters times the length of its genome. After
+Such et al. 2017, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mutations at most.
 
     net = genome.network(jax.eval_shape(init, key))            # of any flax module
     parent = genome.genome(jax.random.key(0), max_mutations=100)
@@ -26,9 +26,9 @@ from jaxrl.types import PyTree
 
 @struct.dataclass
 class Genome:
-    """The key of the random network at the start, and of `length` mutations `[L]`, with their `sigmas` `[L]`.
+    """The key of the initial random network, and the keys `[L]` and `sigmas` `[L]` of `length` mutations.
 
-    What lies beyond `length` means nothing. With JAX's keys of 8 bytes a mutation takes 12.
+    Entries beyond `length` are unused. With JAX's keys of 8 bytes a mutation takes 12 bytes.
     """
 
     start: jax.Array
@@ -45,9 +45,9 @@ class Network(NamedTuple):
 
 
 def network(like: PyTree) -> Network:
-    """Random networks with the parameters of `like`, which may be of `jax.eval_shape`.
+    """Random networks with the parameters of `like`, which may come from `jax.eval_shape`.
 
-    Weights are Gaussian with variance 1 / fan-in, biases 0, the scales of normalisations 1.
+    Weights are Gaussian with variance 1 / fan-in, biases 0, the scales of normalization layers 1.
     """
     leaves, treedef = jax.tree_util.tree_flatten_with_path(like)
 
@@ -74,16 +74,16 @@ def network(like: PyTree) -> Network:
 
 
 def genome(start, max_mutations: int) -> Genome:
-    """The chain of a random network, with room for `max_mutations`."""
+    """The genome of a random network, with room for `max_mutations`."""
     keys = jax.random.clone(jnp.broadcast_to(start, (max_mutations,)))
     return Genome(start, keys, jnp.zeros(max_mutations), jnp.zeros((), jnp.int32))
 
 
 def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
-    """A child and its parameters `[D]`, from its parent and its parent's. A full chain's child is its parent.
+    """A child and its parameters `[D]`; if the parent's genome is full, the child is a copy of its parent.
 
     Args:
-      vector: `[D]`, what `parent` stands for.
+      vector: `[D]`, the parameters of `parent`.
     """
     place, size = parent.length, parent.sigmas.shape[0]
     room = place < size
@@ -96,7 +96,7 @@ def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
 
 
 def express(network: Network, genome: Genome) -> jax.Array:
-    """The parameters `[D]` that a chain stands for."""
+    """The parameters `[D]` that a genome encodes."""
 
     def mutation(i, vector):
         return _mutated(vector, genome.keys[i], genome.sigmas[i])
@@ -109,8 +109,8 @@ def _mutated(vector, key, sigma):
 
 
 def _scaled(sigma, key, shape):
-    # A compiler may take two factors together, or a product and a sum as one step, in one program and not
-    # in another, and their bits would differ. It does not across a rounding; across a barrier it does.
+    # The compiler may combine two factors, or fuse a product and a sum, in one program but not in another,
+    # and the bits would differ. An explicit rounding prevents this; an optimization barrier does not.
     draw = _rounded(jax.random.normal(key, shape))
     return _rounded(sigma * draw)
 

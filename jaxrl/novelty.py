@@ -1,8 +1,8 @@
-"""Novelty: how far a behaviour is from all that was met before, and the archive that remembers it.
+"""Novelty: the distance of a behaviour to earlier ones, and the archive that stores them.
 
 Lehman and Stanley 2011, "Abandoning objectives: evolution through the search for novelty alone",
-https://doi.org/10.1162/EVCO_a_00025. A behaviour is a short vector, where an episode ended say. Axes: `P`
-members, `K` places in the archive, `D` numbers of a behaviour.
+https://doi.org/10.1162/EVCO_a_00025. A behaviour is a short vector, for example the position where an episode
+ended. Axes: `P` members, `K` entries of the archive, `D` numbers of a behaviour.
 """
 
 import jax
@@ -12,7 +12,7 @@ from flax import struct
 
 @struct.dataclass
 class Archive:
-    """Behaviours that were met `[K, D]`, and how many were put in; when it is full, the oldest goes."""
+    """Behaviours `[K, D]`, and how many were added; a full archive replaces its oldest entry."""
 
     behaviours: jax.Array
     count: jax.Array
@@ -24,12 +24,12 @@ def init(size: int, width: int) -> Archive:
 
 
 def novelty(behaviours, archive: Archive, num_neighbours: int) -> jax.Array:
-    """The mean Euclidean distance to the nearest others, among the members and in the archive.
+    """The mean Euclidean distance to the nearest neighbours among the other members and in the archive.
 
         novelty(b) = 1/k sum_{i=1..k} |b - b_i|,    b_1, b_2, ... ordered by distance
 
-    Of fewer others than `num_neighbours` all count. A behaviour that is not finite is nobody's neighbour,
-    and its own novelty is 0.
+    With fewer others than `num_neighbours`, all of them are used. A behaviour that is not finite is not a
+    neighbour of any other, and its novelty is 0.
 
     Args:
       behaviours: `[P, D]`.
@@ -52,10 +52,10 @@ def novelty(behaviours, archive: Archive, num_neighbours: int) -> jax.Array:
 
 
 def remember(archive: Archive, key, behaviours, number: int) -> Archive:
-    """Puts the behaviours of `number` members, drawn without replacement, into the archive.
+    """Adds the behaviours of `number` members, drawn without replacement, to the archive.
 
-    At random and not by novelty: an archive of the most novel only would follow the border of what was
-    reached, and forget what lies within.
+    Members are drawn at random and not by novelty: an archive of only the most novel behaviours would follow
+    the boundary of the explored region and forget its interior.
     """
     _, chosen = jax.lax.top_k(jax.random.uniform(key, (len(behaviours),)), number)
     places = (archive.count + jnp.arange(number)) % len(archive.behaviours)
@@ -63,18 +63,18 @@ def remember(archive: Archive, key, behaviours, number: int) -> Archive:
 
 
 def require_archive(size: int, additions: int, num_members: int) -> None:
-    """Raises ValueError for an archive that cannot take `additions` of `num_members` behaviours at a time."""
+    """Raises ValueError for an archive to which `additions` of `num_members` behaviours cannot be added."""
     if size < 0:
         raise ValueError(f"archive_size = {size} must not be negative")
     most = min(size, num_members)
     if size and not 1 <= additions <= most:
         raise ValueError(
-            f"archive_additions = {additions} must lie between 1 and {most}, the lesser of archive_size and "
+            f"archive_additions = {additions} must lie between 1 and {most}, the smaller of archive_size and "
             "num_members"
         )
 
 
 def require_behaviour(behaviour, archive_size: int) -> None:
-    """Raises ValueError for a behaviour that nothing would be compared with."""
+    """Raises ValueError for a behaviour function without an archive."""
     if behaviour is not None and not archive_size:
         raise ValueError("a behaviour is for novelty, which needs an archive: set archive_size")

@@ -1,13 +1,13 @@
-"""Policy objectives as values. Each gives the surrogate to maximise, per sample.
+"""Policy objectives as values. Each returns the surrogate to maximize, per sample.
 
 Every `apply(params, log_ratio, advantages, progress)` takes arrays of one shape and returns that
 shape; `log_ratio` is log pi(a|s) - log pi_old(a|s), `r` its exponential, `A` the advantage. At r = 1
-the derivative by r is the advantage: the first step after a rollout is the policy gradient, whichever
-objective is chosen.
+the derivative with respect to r is the advantage: the first step after a rollout is the policy gradient for
+every objective.
 
 In mirror learning (Kuba et al. 2022, https://arxiv.org/abs/2201.02373) an objective is r A minus a drift
-f(r, A). No exact step lowers the return if f >= 0, f(1, A) = 0 and df/dr(1, A) = 0. All here have such a
-drift except those in `NOT_DRIFTS`.
+f(r, A). No exact step lowers the return if f >= 0, f(1, A) = 0 and df/dr(1, A) = 0. All objectives here have
+such a drift except those in `NOT_DRIFTS`.
 """
 
 import chex
@@ -20,7 +20,7 @@ from jaxrl.types import Objective
 
 
 def _ratio(log_ratio):
-    # Bounded: an infinite ratio in the branch that is not taken would make its gradient `nan`.
+    # Bounded: an infinite ratio in the branch that is not selected would make the gradient `nan`.
     return jnp.exp(jnp.minimum(log_ratio, 30.0))
 
 
@@ -30,7 +30,7 @@ class Nothing:
 
 
 def policy_gradient() -> Objective:
-    """The plain policy gradient, by importance sampling: nothing holds the new policy back.
+    """The plain policy gradient, by importance sampling: the new policy is not constrained.
 
     L = r A
     """
@@ -48,7 +48,7 @@ class Clip:
     """The parameter of the clipped objectives.
 
     Attributes:
-      clip_eps: how far the probability ratio may move from 1 before that stops to pay.
+      clip_eps: how far the probability ratio can move from 1 before the objective is clipped.
     """
 
     clip_eps: float = positive(0.2)
@@ -73,7 +73,7 @@ def ppo(clip_eps: float = 0.2) -> Objective:
 
 
 def spo(clip_eps: float = 0.2) -> Objective:
-    """Simple Policy Optimization: a parabola whose top is where Proximal Policy Optimization clips.
+    """Simple Policy Optimization: a parabola whose maximum is where Proximal Policy Optimization clips.
 
         L = r A - |A| (r - 1)^2 / (2 clip_eps)
 
@@ -92,11 +92,11 @@ def spo(clip_eps: float = 0.2) -> Objective:
 
 @struct.dataclass
 class TwoSided:
-    """The parameters of the clipped objective with sides of their own.
+    """The parameters of the clipped objective with separate lower and upper bounds.
 
     Attributes:
-      clip_eps_low: how far the ratio may fall below 1 before that stops to pay.
-      clip_eps_high: how far it may rise.
+      clip_eps_low: how far the ratio can fall below 1 before the objective is clipped.
+      clip_eps_high: how far it can rise above 1.
     """
 
     clip_eps_low: float = positive(0.2)
@@ -104,7 +104,7 @@ class TwoSided:
 
 
 def asymmetric_clip(clip_eps_low: float = 0.2, clip_eps_high: float = 0.28) -> Objective:
-    """The clipped surrogate with more room upwards: unlikely actions may gain more.
+    """The clipped surrogate with a larger upper bound: unlikely actions can gain more probability.
 
         L = min(r A, clip(r, 1 - clip_eps_low, 1 + clip_eps_high) A)
 
@@ -126,8 +126,8 @@ class Dual:
     """The parameters of the dual clip.
 
     Attributes:
-      clip_eps: as of the clipped objective.
-      dual_clip: the ratio beyond which a bad action costs no more.
+      clip_eps: as in the clipped objective.
+      dual_clip: the ratio beyond which the loss of a bad action no longer grows.
     """
 
     clip_eps: float = positive(0.2)
@@ -135,12 +135,12 @@ class Dual:
 
 
 def dual_clip(clip_eps: float = 0.2, dual_clip: float = 3.0) -> Objective:
-    """The clipped surrogate, bounded below as well: far-off samples of bad actions are left out.
+    """The clipped surrogate, also bounded below: samples of bad actions with a large ratio have no gradient.
 
         A >= 0:  L = min(r A, clip(r) A)
         A <  0:  L = max(min(r A, clip(r) A), dual_clip A)
 
-    No drift: where it binds, L is above r A. Ye et al. 2020. https://arxiv.org/abs/1912.09729
+    Not a drift: where the bound is active, L is above r A. Ye et al. 2020. https://arxiv.org/abs/1912.09729
     """
 
     def apply(params, log_ratio, advantages, progress):
@@ -160,8 +160,8 @@ class Rollback:
     """The parameters of the rollback objective.
 
     Attributes:
-      clip_eps: how far the ratio may move before it is drawn back.
-      slope: how strongly, as a share of the advantage.
+      clip_eps: how far the ratio can move from 1 before it is pushed back.
+      slope: how strongly, as a fraction of the advantage.
     """
 
     clip_eps: float = positive(0.2)
@@ -169,7 +169,7 @@ class Rollback:
 
 
 def rollback(clip_eps: float = 0.2, slope: float = 0.3) -> Objective:
-    """PPO with rollback: where Proximal Policy Optimization is flat, this one falls.
+    """PPO with rollback: where Proximal Policy Optimization is flat, this objective decreases.
 
         f = (1 + slope) relu(r - 1 - clip_eps) A        for A >= 0
         f = (1 + slope) relu(1 - clip_eps - r) (-A)     for A <  0
@@ -190,7 +190,7 @@ def rollback(clip_eps: float = 0.2, slope: float = 0.3) -> Objective:
 
 @struct.dataclass
 class Penalty:
-    """The parameter of the penalised objectives.
+    """The parameter of the penalized objectives.
 
     Attributes:
       coef: weight of the penalty, in units of the advantage.
@@ -237,7 +237,7 @@ class Mirror:
 
     Attributes:
       coef: weight of the divergence at the start, the inverse of the first step size.
-      anneal: share of the step size that is gone at the end, linearly; 0: constant.
+      anneal: fraction by which the step size has decreased at the end, linearly; 0: constant.
     """
 
     coef: float = not_negative(1.0)
@@ -248,15 +248,16 @@ SMALLEST_STEP = 1e-3  # of `mdpo`: the published step size of the last of 1,000 
 
 
 def mdpo(coef: float = 1.0, anneal: float = 1.0) -> Objective:
-    """Mirror Descent Policy Optimization: a step of mirror descent by several of gradient ascent.
+    """Mirror Descent Policy Optimization: a mirror descent step by several gradient ascent steps.
 
         L = r A - coef / t (r log r - r + 1),   t = max(1 - anneal progress, 0.001)
 
-    The divergence is KL(new || old), sample by sample, in a form that is never negative (the authors' code
-    has the mean divergence in closed form). With `anneal` 1 the step size t falls from 1 towards 0 as
-    published, t_k = 1 - k / K in update k of K, so the weight 1 / t_k grows from 1 to K. With less it grows
-    to 1 / (1 - anneal). The lower bound of t keeps the weight finite at progress 1, where a training is over
-    or goes on beyond its schedule. Tomar et al. 2020, section 4.1 and appendix. https://arxiv.org/abs/2005.09814
+    The divergence is KL(new || old), estimated per sample in a form that is never negative (the authors' code
+    uses the mean divergence in closed form). With `anneal` 1 the step size t falls from 1 towards 0 as
+    published, t_k = 1 - k / K in update k of K, so the weight 1 / t_k grows from 1 to K. With a smaller
+    `anneal` it grows to 1 / (1 - anneal). The lower bound of t keeps the weight finite at progress 1, at the
+    end of the schedule and beyond it. Tomar et al. 2020, section 4.1 and appendix.
+    https://arxiv.org/abs/2005.09814
     """
 
     def apply(params, log_ratio, advantages, progress):
@@ -280,12 +281,12 @@ class Soft:
 
 
 def p3o(steepness: float = 4.0) -> Objective:
-    """Preconditioned Proximal Policy Optimization (P3O): the ratio through a sigmoid, clipped softly.
+    """Preconditioned Proximal Policy Optimization (P3O): the ratio is clipped softly by a sigmoid.
 
         L = 4/k sigmoid(k (r - 1)) A,   k = steepness
 
-    No drift: pulled back as hard where the ratio moves against the advantage. Chen et al. 2022, without
-    its divergence term. https://arxiv.org/abs/2205.10047
+    Not a drift: the ratio is damped as strongly where it moves against the advantage. Chen et al. 2022,
+    without their divergence term. https://arxiv.org/abs/2205.10047
     """
 
     def apply(params, log_ratio, advantages, progress):
@@ -302,7 +303,7 @@ class Drift:
     """The parameters of Discovered Policy Optimisation.
 
     Attributes:
-      alpha: how much a good action may gain, in units of the surrogate.
+      alpha: scale at which the gain of a good action saturates, in units of the surrogate.
       beta: the same for a bad action, in units of its log-ratio.
     """
 
@@ -311,12 +312,12 @@ class Drift:
 
 
 def dpo(alpha: float = 2.0, beta: float = 0.6) -> Objective:
-    """Discovered Policy Optimisation: the closed form that was read off a meta-learned drift.
+    """Discovered Policy Optimisation: the closed form derived from a meta-learned drift.
 
         A >= 0:  L = r A - relu((r - 1) A - alpha tanh((r - 1) A / alpha))
         A <  0:  L = r A - relu(A log r - beta tanh(A log r / beta))
 
-    Where the gate is open the difference of two large numbers is written out, so that a ratio that
+    Where a relu is positive, the difference of two large numbers is simplified by hand, so that a ratio that
     overflows does not become `nan`. Lu et al. 2022. https://arxiv.org/abs/2210.05639
     """
 
@@ -344,25 +345,25 @@ class DriftNet:
 
 
 def lpo(params: DriftNet | None = None, width: int = 128) -> Objective:
-    """Learned Policy Optimisation: the drift is a small network, added to that of the clipped surrogate.
+    """Learned Policy Optimisation: the drift is a small network, added to the drift of the clipped surrogate.
 
         f = relu( relu((r - clip(r, 0.8, 1.2)) A) + out . tanh(x hidden) - 1e-4 )
         x = (b, A b),   b = (log r, log^2 r, 1 - r, (1 - r)^2)
 
-    Without biases the network is 0 at r = 1 whatever its weights, and the tube of 1e-4 makes the drift
-    flat there. Lu et al. 2022, https://arxiv.org/abs/2210.05639; features and tube as in their code.
+    Without biases the network is 0 at r = 1 for any weights, and subtracting 1e-4 makes the drift flat
+    there. Lu et al. 2022, https://arxiv.org/abs/2210.05639; features and margin as in their code.
 
     Args:
-      params: weights; without them all 0, which is the clipped surrogate to 1e-4.
-      width: `H`, if there are none.
+      params: weights; by default all 0, which is the clipped surrogate to within 1e-4.
+      width: `H`, if no weights are given.
     """
     return _learned(params, width, timed=False)
 
 
 def ta_lpo(params: DriftNet | None = None, width: int = 128) -> Objective:
-    """Temporally-Aware Learned Policy Optimisation: the drift may change over training.
+    """Temporally-Aware Learned Policy Optimisation: the drift can change over training.
 
-        x = (b, A b, progress b, progress A b),   all else as in `lpo`
+        x = (b, A b, progress b, progress A b),   otherwise as `lpo`
 
     Jackson et al. 2024. https://arxiv.org/abs/2402.05828
     """
@@ -378,7 +379,7 @@ def _learned(params, width, timed):
 
     def apply(params, log_ratio, advantages, progress):
         chex.assert_equal_shape([log_ratio, advantages])
-        log_ratio = jnp.clip(log_ratio, -20.0, 20.0)  # squared, larger ones would overflow
+        log_ratio = jnp.clip(log_ratio, -20.0, 20.0)  # the square of larger values would overflow
         ratio = jnp.exp(log_ratio)
         base = jnp.stack([log_ratio, jnp.square(log_ratio), 1.0 - ratio, jnp.square(1.0 - ratio)], axis=-1)
         x = jnp.concatenate([base, advantages[..., None] * base], axis=-1)
@@ -394,7 +395,7 @@ def _learned(params, width, timed):
 
 @struct.dataclass
 class Terms:
-    """The parameter of `symbolic`: `coefs [2 K]`, those of `TERMS`, and of `progress` times each of them."""
+    """The parameter of `symbolic`: `coefs [2 K]`, of `TERMS` and then of `progress` times each of them."""
 
     coefs: jax.Array
 
@@ -403,8 +404,8 @@ def _up(x):
     return jnp.maximum(x, 0.0)
 
 
-# What a drift of a formula is made of, all of it 0 at r = 1: how far the ratio has gone up or down, times
-# how good or bad the action was.
+# Factors of the terms of a symbolic drift, all 0 at r = 1: how far the ratio has moved up or down (`MOVED`),
+# times how good or bad the action was (`WORTH`).
 MOVED = {
     "relu(r - 1)": lambda r: _up(r - 1.0),
     "relu(-log r)": lambda r: _up(-jnp.log(r)),
@@ -431,14 +432,14 @@ def terms(ratio, advantages) -> jax.Array:
 
 
 def symbolic(params: Terms | None = None) -> Objective:
-    """A drift that is a formula: a sum of few terms, what a learned one is distilled into.
+    """A drift given as a formula, a sum of few terms; a learned drift can be distilled into it.
 
         f = relu( sum_k (c_k + d_k progress) TERMS_k(r, A) - 1e-4 )
 
-    Whatever the coefficients, f is 0 in a tube around r = 1, as of `lpo`.
+    For any coefficients f is 0 in a neighbourhood of r = 1, as for `lpo`.
 
     Args:
-      params: the `c_k` and then the `d_k`; without them all 0, which is the policy gradient.
+      params: the `c_k` and then the `d_k`; by default all 0, which is the policy gradient.
     """
 
     def apply(params, log_ratio, advantages, progress):
@@ -461,20 +462,20 @@ def random_drift(key, timed: bool = False, width: int = 128, scale: float = 0.1)
 
 @struct.dataclass
 class Mixed:
-    """The parameters of a mixture: `weights [M]`, and those of the parts."""
+    """The parameters of a mixture: `weights [M]`, and the parameters of the parts."""
 
     weights: jax.Array
     parts: tuple
 
 
 def mixture(*parts: Objective, weights=None) -> Objective:
-    """A weighted sum of objectives; with a one-hot row per agent, `vmap` runs over families of them.
+    """A weighted sum of objectives; with a one-hot row per agent, `vmap` runs over different objectives.
 
         mixed = mixture(ppo(), dpo(), spo())
         rows = jax.vmap(lambda row: mixed.params.replace(weights=row))(jnp.eye(3))   # one of the three each
 
     Args:
-      weights: `[M]`; otherwise all equal. They should sum to 1.
+      weights: `[M]`, by default all equal. They should sum to 1.
     """
     if weights is None:
         weights = jnp.full(len(parts), 1.0 / len(parts))

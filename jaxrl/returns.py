@@ -12,8 +12,8 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
         A_t = d_t + gamma * lambda * (1 - done_t) * A_{t+1}
         d_t = r_t + gamma * (1 - terminated_t) * V(s'_t) - V(s_t)
 
-    `s'_t` is where the step led, not where the next step starts: after a time limit it still has
-    a value, so `truncated` stops the sum but not the bootstrap. Schulman et al. 2016 do not
+    `s'_t` is the state that the step led to, not the one in which the next step starts: after a time limit
+    it still has a value, so `truncated` stops the sum but not the bootstrap. Schulman et al. 2016 do not
     distinguish the two. https://arxiv.org/abs/1506.02438
 
     Args:
@@ -38,15 +38,15 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
 
 @jax.named_scope("advantage")
 def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
-    """TD-lambda returns: what the value of each state should have been.
+    """TD-lambda returns: targets for the value of each state.
 
         G_t = r_t + gamma * (1 - terminated_t) * [(1 - lambda_t) * V(s'_t) + lambda_t * G_{t+1}]
         lambda_t = lambda * (1 - done_t)
 
-    0 gives one-step targets, 1 the discounted sum up to the end of the episode or of the rollout.
-    Equal to `gae(...) + value` where `V(s'_t)` is `V(s_{t+1})` within an episode; it need not be: for
-    Q(lambda) `next_value` is the best action's, and `value`, of which only the shape counts, the
-    taken one's. Sutton and Barto 2018, section 12.3. http://incompleteideas.net/book
+    Lambda 0 gives one-step targets, 1 the discounted sum up to the end of the episode or of the rollout.
+    Equal to `gae(...) + value` where `V(s'_t)` is `V(s_{t+1})` within an episode. This is not required: for
+    Q(lambda), `next_value` is the value of the best action, and `value`, of which only the shape is used,
+    that of the action taken. Sutton and Barto 2018, section 12.3. http://incompleteideas.net/book
 
     Args:
       reward, value, next_value, terminated, truncated: `[T, ...]`, time first.
@@ -57,7 +57,7 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
     chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
     weight = gae_lambda * (1.0 - (terminated | truncated))
     discount = gamma * (1.0 - terminated)
-    # What is certain now, and how much of the return behind it is added.
+    # The part that is known at this step; the return of the next step is added with `discount * weight`.
     known = reward + jnp.where(terminated, 0.0, discount * (1.0 - weight) * next_value)
 
     def backward(later, step):
@@ -71,7 +71,7 @@ def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_
 
 
 def standardize(advantages: jax.Array) -> jax.Array:
-    """Advantages with mean 0 and variance 1; a single one, which would always become 0, as it is."""
+    """Advantages with mean 0 and variance 1; a single one, which would become 0, is unchanged."""
     if advantages.size < 2:
         return advantages
     return (advantages - advantages.mean()) / (advantages.std() + 1e-8)

@@ -1,4 +1,4 @@
-"""Running means and variances as part of a state: for observations and for the scale of rewards."""
+"""Running means and variances that are part of a state, to normalize observations and scale rewards."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from flax import struct
 
 @struct.dataclass
 class RunningStats:
-    """Mean and variance of all that was seen, `[...]` per feature, and how much that was."""
+    """Mean and variance of all values so far, `[...]` per feature, and their number."""
 
     mean: jax.Array
     var: jax.Array
@@ -15,13 +15,13 @@ class RunningStats:
 
 
 def init(shape=()) -> RunningStats:
-    """Nothing seen yet: normalising by it only cuts what is very large."""
+    """Statistics of no values: normalizing with them only clips very large values."""
     numbers = (jnp.full(shape, fill, jnp.float32) for fill in (0.0, 1.0))
     return RunningStats(*numbers, jnp.zeros((), jnp.float32))
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
-    """Adds a batch `[..., *shape]` of any leading axes, exactly as if all had come at once."""
+    """Adds a batch `[..., *shape]` with any leading axes; same result as adding all values at once."""
     axes = tuple(range(batch.ndim - stats.mean.ndim))
     batch = batch.astype(jnp.float32)
     size = jnp.asarray(batch.size / max(stats.mean.size, 1), jnp.float32)
@@ -29,7 +29,7 @@ def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
 
 
 def merge(stats: RunningStats, mean, var, size) -> RunningStats:
-    """Takes in `size` more, of which mean and variance `[*shape]` are known; `size` 0 changes nothing.
+    """Adds `size` values with known mean and variance `[*shape]`; `size` 0 changes nothing.
 
     The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
     """
@@ -42,7 +42,7 @@ def merge(stats: RunningStats, mean, var, size) -> RunningStats:
 
 
 def normalize(stats: RunningStats, x: jax.Array, clip: float = 10.0) -> jax.Array:
-    """`(x - mean) / std`, clipped at `clip` standard deviations; `x` is `[..., *shape]`; `()`: x as it is."""
+    """`(x - mean) / std`, clipped at `clip` standard deviations; `x` is `[..., *shape]`. `()`: x."""
     if not jax.tree.leaves(stats):
         return x
     return jnp.clip((x - stats.mean) * jax.lax.rsqrt(stats.var + 1e-8), -clip, clip)
@@ -50,7 +50,7 @@ def normalize(stats: RunningStats, x: jax.Array, clip: float = 10.0) -> jax.Arra
 
 @struct.dataclass
 class RewardStats:
-    """The running discounted return of each environment `[N]`, and the statistics of it."""
+    """The running discounted return of each environment `[N]`, and its statistics."""
 
     discounted: jax.Array
     returns: RunningStats
@@ -61,11 +61,11 @@ def init_reward(num_envs: int) -> RewardStats:
 
 
 def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
-    """Takes in the rewards of a rollout `[T, N]`.
+    """Adds the rewards of a rollout `[T, N]`.
 
         R_t = gamma * (1 - done_{t-1}) * R_{t-1} + r_t
 
-    The end of an episode takes effect after its last reward, which so does not leak into the next.
+    The sum is reset after the last reward of an episode, so that it does not leak into the next episode.
     """
 
     def step(discounted, now):
@@ -78,9 +78,9 @@ def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
 
 
 def scale_reward(stats: RewardStats, reward, clip: float = 10.0) -> jax.Array:
-    """Rewards over the standard deviation of the discounted return, clipped at `clip`; not centred.
+    """Rewards divided by the standard deviation of the discounted return, clipped at `clip`; not centred.
 
-    `()` instead of statistics: rewards as they are.
+    With `()` instead of statistics, the rewards are returned unchanged.
     """
     if not jax.tree.leaves(stats):
         return reward

@@ -107,7 +107,7 @@ def test_users_register_their_own():
             state, timestep = env.step(KEY, state, jnp.int32(0))
             ends.append(bool(timestep.truncated))
         assert ends == [False, False, True] * 2
-        with pytest.raises(ValueError, match="'mine' is registered already"):
+        with pytest.raises(ValueError, match="'mine' is already registered"):
             envs.register("mine", probes.truncation)
         with pytest.raises(ValueError, match="max_steps must be a positive integer"):
             envs.register("worse", probes.truncation, max_steps=0)
@@ -275,7 +275,7 @@ assert int(play(jax.random.key(0))) in range(64)
 
 
 def test_what_shapes_the_program_cannot_be_traced():
-    with pytest.raises(ValueError, match="size of DeepSea-bsuite shapes the program"):
+    with pytest.raises(ValueError, match="size of DeepSea-bsuite determines array shapes"):
         jax.jit(lambda size: envs.make("gymnax/DeepSea-bsuite", size=size).reset(KEY))(4)
 
 

@@ -73,9 +73,7 @@ def test_fitness_is_of_the_first_episode_alone(length):
     assert float(stats.count) == len(counted) == lengths.sum()
     np.testing.assert_allclose(stats.mean, counted.mean(0), atol=1e-5)
     np.testing.assert_allclose(stats.var, counted.var(0), rtol=1e-4)
-    again = fitness.observe(
-        stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, stream).seen)
-    )
+    again = fitness.observe(stats, jax.tree.map(lambda x: x[None], play(params, stats, KEY, stream).seen))
     assert float(again.count) > float(stats.count)
 
 
@@ -423,10 +421,10 @@ def test_a_behaviour_of_ones_own_decides_what_is_new():
     ("module", "config", "message"),
     [
         (es, {"num_members": 7}, "num_members = 7 must be even"),
-        (es, {"num_members": 2}, "take at least 4"),
+        (es, {"num_members": 2}, "use at least 4"),
         (es, {"num_steps": 0}, "num_steps = 0 must be at least 1"),
         (es, {"method": "cma"}, "unknown method 'cma'"),
-        (es, {"method": "cmaes", "hidden_sizes": (64, 64)}, "take smaller hidden_sizes"),
+        (es, {"method": "cmaes", "hidden_sizes": (64, 64)}, "use smaller hidden_sizes"),
         (es, {"squash": True}, "squash is for continuous actions"),
         (ga, {"num_parents": 128}, "num_parents = 128 must be below num_members = 128"),
         (ga, {"num_candidates": 200}, "num_candidates = 200 must be below"),

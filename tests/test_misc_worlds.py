@@ -457,5 +457,5 @@ def test_speeds_may_be_traced_but_sizes_may_not():
         return env.reset(jax.random.key(0))[0].column_speed
 
     assert abs(jax.jit(lambda speed: first(ball_x_speed=speed))(2)) == 2
-    with pytest.raises(ValueError, match="width shapes the program and cannot be traced"):
+    with pytest.raises(ValueError, match="width determines array shapes and cannot be traced"):
         jax.jit(lambda width: first(width=width))(40)

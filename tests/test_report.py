@@ -294,7 +294,7 @@ def test_the_best_trial_is_told_by_its_fresh_seeds():
     swept = source(found, [again], axes=["--hp.learning-rate"])
     assert sentence_of(swept) == (
         "Best: learning rate 0.003162 – IQM 497 (95 % 497 to 497) over 8 fresh seeds; "
-        "chosen as 500, so 3 less."
+        "selected with a score of 500, so 3 less."
     )
     assert trials.winners_curse(swept) == (3, 3, 3)
     text = text_of(html_of(swept))
@@ -302,7 +302,7 @@ def test_the_best_trial_is_told_by_its_fresh_seeds():
     better = record([503.0] * 8, first_seed=4, values=found[0]["values"], confirms=7)
     assert "so 3 more." in sentence_of(source(found, [better], axes=["--hp.learning-rate"]))
     alone = sentence_of(source(found, axes=["--hp.learning-rate"]))
-    assert "over the 4 seeds that chose it" in alone and "looks better than it is" in alone
+    assert "over the 4 seeds that selected it" in alone and "is biased upwards" in alone
 
 
 def test_trials_that_cannot_be_told_apart_are_counted():
@@ -315,7 +315,8 @@ def test_trials_that_cannot_be_told_apart_are_counted():
     assert losses[2].low < 0 < losses[2].high
     text = text_of(html_of(swept))
     assert (
-        "1 of the other 3 trials cannot be told apart from the first by their 4 seeds, which are few" in text
+        "1 of the other 3 trials did not differ significantly from the first with their 4 seeds, which are "
+        "few." in text
     )
 
 
@@ -354,7 +355,7 @@ def test_trials_that_diverged_count_as_the_worst_and_early_ones_not_at_all():
 
 def test_too_few_trials_say_nothing_of_what_matters():
     text = text_of(html_of(a_sweep(7)))
-    assert "What matters cannot be told" in text and "explains" not in text
+    assert "The importance of axes is unknown" in text and "explains" not in text
 
 
 # --- searches --------------------------------------------------------------------------------------
@@ -384,14 +385,14 @@ def test_populations_are_told_by_their_winners():
         "The winner of 1 population of 12 members: IQM 497 in 128 fresh episodes; "
         "chosen by training returns of 500."
     )
-    assert "look better than they are" in sentence_of(pbt(confirm=False))
+    assert "which are biased upwards" in sentence_of(pbt(confirm=False))
     html = html_of(pbt())
     text = text_of(html)
     for words in ("behind the first", "What matters", "Share of variance", "Seed by seed", "explains"):
         assert words not in text
     assert 'class="path' not in html
     assert "0 500 497 1e−4 0.9 1 of 3" in text and "1 499 496 1e−4 0.9 2 of 3" in text
-    assert "The search took 36,000 steps in all." in text
+    assert "The search took 36,000 steps in total." in text
 
 
 def test_schedules_are_steps_on_the_axis_that_was_searched():
@@ -412,10 +413,10 @@ def test_halving_tells_who_came_to_the_end():
     swept = asha()
     text = text_of(html_of(swept))
     assert (
-        "1 of 9 trials came to the end; the search took 9,000 steps in all, 25 % of training every trial"
-        in text
+        "1 of 9 trials were trained to the end; the search took 9,000 steps in total, 25 % of training every "
+        "trial to the end." in text
     )
-    assert "1 of 9 trials came to the end." in text_of(html_of(asha(spent=None)))
+    assert "1 of 9 trials were trained to the end." in text_of(html_of(asha(spent=None)))
     assert trials.behind(swept) == [None] * 9 and "behind the first" not in text
     assert "it takes at least 8 trials of one length" in text
     html = html_of(swept)
@@ -437,13 +438,13 @@ def test_halving_compares_trials_of_one_length():
     assert losses[1].value == 10008 - 1006 and losses[2:] == [None] * 7
     swept.trials[1]["per_seed"] = [10008.0 - x for x in (-1, 1, -1, 1)]
     text = text_of(html_of(swept))
-    assert "1 of the other 1 trials that came to the end cannot be told apart" in text
+    assert "1 of the other 1 trials trained to the end did not differ significantly" in text
 
 
 def test_an_evolution_strategy_is_told_by_its_mean():
     swept = cmaes()
     assert sentence_of(swept) == (
-        "The mean that 3 generations of 6 candidates came to: learning rate 0.001, gamma 0.92 – IQM 290 "
+        "Mean after 3 generations of 6 candidates: learning rate 0.001, gamma 0.92 – IQM 290 "
         "(95 % 290 to 290) over 8 fresh seeds."
     )
     assert trials.winners_curse(swept) is None and trials.importance(swept) == []
@@ -543,7 +544,7 @@ def test_a_better_method_is_told_apart():
 
 def test_methods_that_are_alike_are_not_told_apart():
     text = sentence_of(*two_methods(0.0))
-    assert "not told apart from" in text and "better than" not in text
+    assert "not significantly different from" in text and "better than" not in text
 
 
 def test_other_seeds_are_no_pairs():
@@ -591,7 +592,7 @@ def test_returns_are_normalised_by_references_or_what_is_given():
     np.testing.assert_allclose(compare.normalised(found[0], given), [0, 0.5])
     np.testing.assert_allclose(compare.normalised(found[1], given), [0, 1], atol=1e-3)
     text = text_of(html_of(*sources))
-    assert "CartPole-v1 23.18 to 500" in text and "left out of what is put together: A." in text
+    assert "CartPole-v1 23.18 to 500" in text and "excluded from aggregates: A." in text
     assert "A 0 to 20; CartPole-v1 23.18 to 500" in text_of(html_of(*sources, A=(0.0, 20.0)))
     with pytest.raises(ValueError, match="only A, CartPole-v1"):
         compare.ranges(found, {"C": (0.0, 1.0)})
@@ -605,7 +606,7 @@ def test_a_sweep_stands_for_its_fresh_seeds():
     assert set(entry.returns) == set(range(8)) and entry.chosen
     other = source([record([1.0, 2.0])])
     assert "8* 1,000" in text_of(html_of(a_sweep(12, confirm=False), other))
-    assert "These seeds chose" not in text_of(html_of(swept, other))
+    assert "These seeds selected" not in text_of(html_of(swept, other))
 
 
 def test_what_does_not_compare_is_told():
@@ -615,7 +616,7 @@ def test_what_does_not_compare_is_told():
     ]
     assert "different numbers of steps" in text_of(html_of(*sources))
     sources[1].about["metric"] = "training"
-    assert "evaluation and training returns stand together" in text_of(html_of(*sources))
+    assert "evaluation and training returns are mixed" in text_of(html_of(*sources))
 
 
 # --- figures --------------------------------------------------------------------------------------
@@ -855,7 +856,7 @@ def test_paths_that_are_no_runs(tmp_path, trained):
     refused(tmp_path / "none", words="does not exist")
     refused(tmp_path, words="neither a run nor a sweep")
     (tmp_path / "a.txt").write_text("")
-    refused(tmp_path / "a.txt", words="no .jsonl data file")
+    refused(tmp_path / "a.txt", words="not a .jsonl data file")
     refused(trained / "run", "--out", tmp_path / "a.pdf", words="must end in .html")
     refused(trained / "run", "--data", tmp_path / "a.json", words="must end in .jsonl")
     refused(trained / "run", "--out", tmp_path / "a.txt" / "a.html", words="a.txt")
@@ -868,7 +869,7 @@ def test_nothing_finished(tmp_path, trained):
     for name, file in (("run", "run.json"), ("sweep", "sweep.json")):
         (tmp_path / name).mkdir()
         (tmp_path / name / file).write_text((trained / name / file).read_text())
-        refused(tmp_path / name, words="nothing finished yet: go on with `jaxrl resume")
+        refused(tmp_path / name, words="nothing finished yet: continue with `jaxrl resume")
     (tmp_path / "sweep" / "results.jsonl").write_text("")
     refused(tmp_path / "sweep", words="no trials")
     (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0, "gro')
@@ -898,7 +899,7 @@ LINE = record([1.0, 2.0])
         ([], "nothing finished"),
         ([HEADER], "nothing finished"),
         ([HEADER, LINE, HEADER], "nothing finished"),
-        ([LINE], "no data of a report"),
+        ([LINE], "not a report data file"),
         ([[1, 2]], "line 1, is broken"),
         ([HEADER | {"report": 2}, LINE], "another version"),
         ([HEADER | {"command": None}, LINE], "line 1, is broken: command"),

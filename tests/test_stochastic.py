@@ -514,7 +514,7 @@ CARTPOLE = envs.REGISTRY["CartPole-v1"].make
         (lambda: noisy_obs(CARTPOLE(), np.ones(3)), r"scale of shape \(3,\) does not broadcast to \(4,\)"),
         (lambda: noisy_obs(still(TREE)[0], 0.0, np.full(2, 0.1)), "flip_probability of shape"),
         (lambda: noisy_obs(still(TREE)[0], 0.0, np.array(1.1)), "flip_probability must be between 0 and 1"),
-        (lambda: noisy_obs(CARTPOLE(), 0.0, 0.5), "nothing would be noisy .* give scale instead"),
+        (lambda: noisy_obs(CARTPOLE(), 0.0, 0.5), "this noise does not apply to .* give scale instead"),
         (lambda: noisy_obs(still(Discrete(3))[0], 0.5), "give flip_probability instead"),
         (lambda: partial_obs(CARTPOLE()), "needs a mask, a hide_probability or both"),
         (lambda: partial_obs(CARTPOLE(), [True, False]), r"mask must fit observations of shape \(4,\)"),

@@ -252,7 +252,7 @@ def test_a_table_shows_states_as_asked():
             lambda: jax.vmap(lambda n: envs.make("world/t-maze", length=n).reset(jax.random.key(0)))(
                 jnp.arange(1, 3)
             ),
-            "follows from parameters that are traced: give max_steps",
+            "depends on traced parameters: give max_steps",
         ),
         (lambda: t_maze.make(length=0), "length must be at least 1"),
         (lambda: two_state.make(accuracy=1.0), "accuracy must lie between 0 and 1"),

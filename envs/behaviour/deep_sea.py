@@ -55,7 +55,7 @@ def make(
     require_count("mapping_seed", mapping_seed, 0)
     for name, switch in dict(deterministic=deterministic, randomize_actions=randomize_actions).items():
         if isinstance(switch, jax.core.Tracer):
-            raise ValueError(f"{name} shapes the program and cannot be traced")
+            raise ValueError(f"{name} determines array shapes and cannot be traced")
     cells = np.arange(size * size, dtype=np.int32).reshape(size, size)
     right_action = np.ones((size, size), np.int32)
     if randomize_actions:

@@ -180,7 +180,7 @@ def _below(u, n):
 
 def _whole(name, value, low, high=None) -> int:
     if isinstance(value, jax.core.Tracer):
-        raise ValueError(f"{name} shapes the program and cannot be traced")
+        raise ValueError(f"{name} determines array shapes and cannot be traced")
     if isinstance(value, bool | str) or int(value) != value:
         raise ValueError(f"{name} must be a whole number, not {value!r}")
     if value < low or (high is not None and value > high):

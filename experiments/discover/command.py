@@ -1,4 +1,4 @@
-"""`jaxrl discover`: evolves an objective, keeps it as a file, and says what it is worth."""
+"""`jaxrl discover`: evolves an objective, saves it to a file, and evaluates it."""
 
 import dataclasses
 import json
@@ -32,22 +32,22 @@ def options(preset_name: str) -> type:
     class Discover:
         """Evolves a policy objective over whole trainings, and compares it with tuned PPO."""
 
-        preset: Literal[tuple(spec.PRESETS)] = preset_name  # where, and at what size
+        preset: Literal[tuple(spec.PRESETS)] = preset_name  # environments and sizes
         objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
         width: int = usual.width  # units of a learned drift
         environments: tuple[str, ...] = names  # where agents are trained: names, or tabular
-        steps: int = usual.worlds[0].steps  # of an agent's life; another number is judged at home only
-        generations: int = usual.generations  # of the evolution
-        population: int = usual.evolve.population  # candidates of a generation, in antithetic pairs
-        tasks: int = usual.evolve.tasks  # trainings of each candidate in each environment
+        steps: int = usual.worlds[0].steps  # per agent; other than the default: no transfer comparison
+        generations: int = usual.generations  # generations of the evolution
+        population: int = usual.evolve.population  # candidates per generation, in antithetic pairs
+        tasks: int = usual.evolve.tasks  # trainings per candidate and environment
         std: float = usual.evolve.std  # of the candidates around the mean
         learning_rate: float = usual.evolve.learning_rate  # of the mean, by Adam
-        ranks: Literal["centred", "pairs"] = usual.evolve.ranks  # among all, or in pairs with their own tasks
-        seeds: int = usual.seeds  # discoveries side by side
-        seed: int = usual.seed  # of the first; the others follow
-        intervals: int = usual.intervals  # rows of metrics, and trials on held-out tasks
-        eval_tasks: int = usual.eval_episodes  # held-out tasks of each trial
-        held_out: int = usual.held_out  # tasks of the comparison at the end
+        ranks: Literal["centred", "pairs"] = usual.evolve.ranks  # among all, or in pairs with separate tasks
+        seeds: int = usual.seeds  # independent discoveries, in parallel
+        seed: int = usual.seed  # of the first discovery; the others follow
+        intervals: int = usual.intervals  # rows of metrics, and evaluations on held-out tasks
+        eval_tasks: int = usual.eval_episodes  # held-out tasks per evaluation
+        held_out: int = usual.held_out  # held-out tasks of the final comparison
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
         out: Path | None = None  # folder of the discovery; otherwise one in runs/
         tensorboard: bool = False  # also write TensorBoard files into the folder
@@ -58,7 +58,7 @@ def options(preset_name: str) -> type:
 
 
 def command(argv: list[str]) -> int:
-    """Evolves, keeps and judges. Raises ValueError for what makes no sense."""
+    """Runs the command. Raises ValueError for invalid options."""
     use_cores()
     chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
     if not chosen.save_every_seconds >= 0:
@@ -88,21 +88,21 @@ def command(argv: list[str]) -> int:
     extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if extra["compile_cache"]:
         runs.enable_compile_cache()
-    spec.build(made)  # what does not fit is told before anything is measured
+    spec.build(made)  # reports errors before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
     with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{'-'.join(chosen.environments)}") as path:
         return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
 
 
 def resume(path: Path, info: dict[str, Any]) -> int:
-    """Goes on with a discovery as if it had never stopped."""
+    """Continues a discovery as if it had not been interrupted."""
     if hosts.several():
-        raise cli.UsageError("a discovery is for one process: leave --coordinator out")
+        raise cli.UsageError("a discovery runs in one process: omit --coordinator")
     return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 
 def announcement(made: spec.Spec, programs: runs.Programs, path: Path) -> str:
-    """What is about to be done."""
+    """One line about the discovery that is about to start."""
     jax.eval_shape(programs.init, made.keys)
     numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
     lives = made.evolve.population * made.evolve.tasks * len(made.worlds)
@@ -121,7 +121,7 @@ def reporter(made: spec.Spec, programs: runs.Programs) -> reporters.Reporter:
 
 
 def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str) -> None:
-    """Writes an objective's file for each meta-seed, and what they are worth."""
+    """Writes an objective file for each meta-seed, and their comparison."""
     means = jax.device_get(programs.agents(state))
     files = [path / f"objective-{made.seed + i}.json" for i in range(made.seeds)]
     info = runs.read_info(path)
@@ -135,12 +135,12 @@ def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str
     begun = time.perf_counter()
     result = _judged(path, made, means, about)
     print(judge.text(result))
-    print(f"{how}, judged in {time.perf_counter() - begun:.1f} s")
+    print(f"{how}, compared in {time.perf_counter() - begun:.1f} s")
     print(f"jaxrl train ppo CartPole-v1 --objective {files[0]}")
 
 
 def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
-    """The comparison, from its file if it has been made already."""
+    """The comparison, read from its file if it exists."""
     file = path / "judged.json"
     if not file.exists():
         result = about | judge.judge(made, means, made.held_out, made.transfers)

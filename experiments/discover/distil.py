@@ -1,11 +1,11 @@
-"""`jaxrl distil`: a learned drift as a formula, and what is lost by that.
+"""`jaxrl distil`: approximates a learned drift by formulas, and measures the loss in score.
 
-What an agent feels of a drift is its slope, so slopes are fitted: d f / d log r over log-ratios and
-advantages as training meets them, at all times of it, by least squares. Two families: Discovered Policy
-Optimisation with an alpha and a beta of its own (Lu et al. 2022, section 6, read theirs off by eye), and sums
-of few terms (`objectives.TERMS`, each also with progress before it), chosen one by one: the next is that
-which leaves the least error when all chosen ones are fitted again (orthogonal least squares, Chen et al.
-1989, https://doi.org/10.1080/00207178908953472).
+Only the slope of a drift affects an agent, so slopes are fitted: d f / d log r for typical log-ratios and
+advantages at all times of a training, by least squares. There are two families of formulas: Discovered Policy
+Optimisation with fitted alpha and beta (Lu et al. 2022, section 6, chose theirs by inspection), and sums of
+few terms (`objectives.TERMS`, each also multiplied by progress). Terms are chosen one by one: the next is the
+one with the least error when all chosen ones are fitted again (orthogonal least squares, Chen et al. 1989,
+https://doi.org/10.1080/00207178908953472).
 """
 
 import dataclasses
@@ -23,11 +23,11 @@ from jaxrl.experiments.discover.family import repeated
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
 
-SPREAD = 0.3  # of log-ratios, standard deviation; that of normalised advantages is 1
+SPREAD = 0.3  # standard deviation of log-ratios; that of normalized advantages is 1
 
 
 class Fit(NamedTuple):
-    """A formula for a drift: an objective by name, and what share of the mean squared slope it explains."""
+    """A formula for a drift: an objective by name, and the fraction of the mean squared slope it explains."""
 
     name: str
     params: object
@@ -55,7 +55,7 @@ def slopes(apply, params, log_ratio, advantages, progress):
 
 
 def fit_dpo(target, at) -> Fit:
-    """The alpha and beta of Discovered Policy Optimisation whose slopes are nearest."""
+    """Discovered Policy Optimisation with the alpha and beta whose slopes are nearest."""
     from scipy.optimize import minimize
 
     objective = objectives.dpo()
@@ -72,7 +72,7 @@ def fit_dpo(target, at) -> Fit:
 
 
 def fit_terms(target, at, sizes) -> list[Fit]:
-    """Formulas of so many terms each: the next term is that with which least is left, the relu included."""
+    """Formulas with the given numbers of terms, chosen greedily by the error that remains after the relu."""
     log_ratio, advantages, progress = at
     of_terms = jax.vmap(lambda l, A: objectives.terms(jnp.exp(l), A))
     rise = jax.vmap(jax.jacfwd(lambda l, A: objectives.terms(jnp.exp(l), A)))
@@ -102,10 +102,10 @@ def fit_terms(target, at, sizes) -> list[Fit]:
 
 
 def _fit(values, columns, target) -> tuple[np.ndarray, float]:
-    """Least squares for terms `[B, k]` with slopes `columns`, and the mean square that is left.
+    """Least squares for terms `[B, k]` with slopes `columns`, and the remaining mean squared error.
 
-    Where the sum is negative the relu takes it away, and there it need not fit: so rows are those where there
-    is a slope, and those where the sum of the round before would wrongly give one.
+    Where the sum is negative, the relu makes it 0 and it need not fit. So the rows are those in which the
+    target has a slope, and those in which the sum of the previous iteration wrongly had one.
     """
     rows = active = np.abs(target) > 1e-6
     for _ in range(3):
@@ -116,11 +116,11 @@ def _fit(values, columns, target) -> tuple[np.ndarray, float]:
 
 
 def distil(objective: Objective, sizes) -> list[Fit]:
-    """Formulas for the drift of an objective: Discovered Policy Optimisation, then sums of so many terms."""
+    """Formulas for the drift of an objective: Discovered Policy Optimisation, then sums of `sizes` terms."""
     at = points()
     target = np.asarray(slopes(objective.apply, objective.params, *at), np.float64)
     if not np.square(target).mean() > 1e-8:
-        raise ValueError("the drift is flat wherever training would meet it: there is nothing to distil")
+        raise ValueError("the drift is flat at all typical ratios and advantages: nothing to distil")
     return [fit_dpo(target, at), *fit_terms(target, at, sizes)]
 
 
@@ -130,12 +130,12 @@ def command(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Distil:
-        """Fits formulas to a learned objective, and trains by each: what is lost by not using the network."""
+        """Fits formulas to a learned objective, and compares the scores of training with each of them."""
 
-        file: Annotated[Path, tyro.conf.Positional]  # what `jaxrl discover` has written
-        terms: tuple[int, ...] = (1, 2, 4, 8, 16)  # of each sum
-        held_out: int = 1024  # tasks to compare scores on, in random tables; 0: none
-        out: Path | None = None  # folder for the formulas as objectives; otherwise that of the file
+        file: Annotated[Path, tyro.conf.Positional]  # file written by `jaxrl discover`
+        terms: tuple[int, ...] = (1, 2, 4, 8, 16)  # numbers of terms, one formula for each
+        held_out: int = 1024  # random tables on which to compare scores; 0: no comparison
+        out: Path | None = None  # folder for the objectives of the formulas; by default that of the file
 
     chosen = cli.parse(Distil, argv, "jaxrl distil")
     sizes, most = sorted(set(chosen.terms)), 2 * len(objectives.TERMS)
@@ -161,7 +161,7 @@ def command(argv: list[str]) -> int:
 
 
 def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> list[str]:
-    """Mean scores of the learned objective and of the formulas in random tables, with what is lost."""
+    """Texts with mean scores of the learned objective and of the formulas, and their differences."""
     family = spec.family(spec.TABULAR.worlds[0])
     score = judge.scorer(family, count)
     hps = repeated(family.hparams, 1)

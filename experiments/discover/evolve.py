@@ -1,9 +1,9 @@
-"""The outer loop: OpenES over the parameters of an objective, a generation per update.
+"""The outer loop: OpenES over the parameters of an objective, one generation per update.
 
-Candidates are antithetic pairs, mean + std z and mean - std z. A pair trains the same agents in the same
-worlds with the same keys, and each generation has others; what counts is who was better, not by how much.
+Candidates are antithetic pairs, mean + std z and mean - std z. Both of a pair train the same agents on the
+same tasks with the same keys, which are different in each generation. Only the ranks of the scores are used.
 Salimans et al. 2017, https://arxiv.org/abs/1703.03864; Lu et al. 2022, https://arxiv.org/abs/2210.05639;
-ranks within pairs as Jackson et al. 2024, https://arxiv.org/abs/2402.05828.
+ranks within pairs as in Jackson et al. 2024, https://arxiv.org/abs/2402.05828.
 """
 
 import dataclasses
@@ -24,28 +24,28 @@ from jaxrl.types import Objective
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """How is searched."""
+    """Settings of the evolution."""
 
-    population: int = 64  # candidates of a generation, in pairs
-    tasks: int = 8  # of each family, in which every candidate trains an agent
+    population: int = 64  # candidates per generation, in pairs
+    tasks: int = 8  # per family; every candidate trains one agent on each
     std: float = 0.1  # of the candidates around the mean
     learning_rate: float = 0.03  # of the mean, by Adam
-    ranks: Literal["centred", "pairs"] = "centred"  # among all, on the same tasks; or in pairs with their own
+    ranks: Literal["centred", "pairs"] = "centred"  # among all, or in pairs with separate tasks
 
 
 @struct.dataclass
 class State:
-    """Discoveries under way, one per meta-seed; leaves `[S, ...]`."""
+    """State of the discoveries, one per meta-seed; leaves `[S, ...]`."""
 
     key: jax.Array
-    es: Any  # of evosax
+    es: Any  # state of evosax
     num_updates: jax.Array
 
 
 class Discovery(NamedTuple):
     """Evolution as `init(keys [S], hp) -> State`, `update(state, hp) -> (state, metrics)`, like an Algorithm.
 
-    An update is a generation; `means(state)` are the parameters of the objective found so far, `[S, ...]`.
+    An update is one generation; `means(state)` are the current parameters of the objective, `[S, ...]`.
     """
 
     init: Callable
@@ -58,15 +58,15 @@ class Discovery(NamedTuple):
 def make(objective: Objective, families: tuple[Family, ...], config: Config, num_seeds: int) -> Discovery:
     """OpenES that starts at the parameters of `objective`, for `S` meta-seeds at once.
 
-    Candidates of all meta-seeds are shared out among the devices. The metrics `[S]` are the mean, the best
+    Candidates of all meta-seeds are divided among the devices. The metrics `[S]` are the mean, the best
     and the standard deviation of the candidates' scores, averaged over families, and the mean in each.
 
     Raises:
-      ValueError: evosax is missing, or a number makes no search.
+      ValueError: evosax is not installed, or an invalid number.
     """
     es = _open_es(objective.params, config)
     params, size = es.default_params, config.population
-    groups = 1 if config.ranks == "centred" else size // 2  # with tasks of their own
+    groups = 1 if config.ranks == "centred" else size // 2  # groups with separate tasks
     shape = centred_ranks if config.ranks == "centred" else pair_ranks
 
     def init(keys, hp):
@@ -85,8 +85,8 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
         return state.replace(key=key, es=strong(asked)), population, tell_key, task_key, run_key
 
     def tell(state, population, tell_key, worth):
-        fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # every family counts the same
-        told, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimises
+        fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # all families have equal weight
+        told, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimizes
         return state.replace(es=strong(told), num_updates=state.num_updates + 1)
 
     def for_groups(keys, number):
@@ -123,14 +123,14 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
 
 
 def pair_ranks(scores) -> jax.Array:
-    """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if they are equal."""
+    """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if equal."""
     known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
     other = jnp.roll(known, known.shape[0] // 2)
     return 0.5 * (known > other) - 0.5 * (known < other)
 
 
 def _metrics(families, worth):
-    """Metrics `[S]` of scores `[S, M, F]`; a candidate that broke an agent is left out, and counted."""
+    """Metrics `[S]` of scores `[S, M, F]`; candidates with a diverged agent are excluded and counted."""
     known = jnp.isfinite(worth).all(axis=-1)
     mean = jnp.where(known, worth.mean(axis=-1), jnp.nan)
     told = {"fitness/mean": jnp.nanmean(mean, axis=1), "fitness/best": jnp.nanmax(mean, axis=1)}

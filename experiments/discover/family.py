@@ -1,4 +1,4 @@
-"""Where an objective is tried out, and the trying."""
+"""Families of training tasks, and the trainings that evaluate objectives on them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,15 +12,15 @@ from jaxrl.types import PyTree
 
 
 class Family(NamedTuple):
-    """Tasks without number, and what an agent is worth that learned one of them by some objective.
+    """A distribution of tasks, and the score of an agent trained on one of them with a given objective.
 
     Attributes:
-      name: for people.
+      name: for display.
       draw: `(key) -> task`, a tree of arrays.
-      score: `(objective's apply, its parameters, hparams, task, key) -> score`: trains one agent from the
-        beginning to the end of its life; traceable, so it is vmapped over all but the first.
+      score: `(objective's apply, its parameters, hparams, task, key) -> score`: a whole
+        training of one agent; traceable, so it can be vmapped over all arguments but the first.
       hparams: of the agents.
-      steps: environment steps of a life.
+      steps: environment steps of a training.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Family(NamedTuple):
 
 
 def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where) -> jax.Array:
-    """Trains many agents, shared out among the devices.
+    """Trains many agents, divided among the devices.
 
     Args:
-      apply: of an objective.
+      apply: `apply` of an objective.
       params: its parameters `[K, ...]`.
       hps: hyperparameters `[K]`.
       tasks, keys: `[T, ...]`.
-      who, where: `[L]`, for each life which of the `K` and which of the `T`.
+      who, where: `[L]`, for each training the index of its setting (`K`) and of its task (`T`).
 
     Returns:
-      Scores `[L]`, each where its device is: see `everywhere`.
+      Scores `[L]`, each on the device of its training: see `everywhere`.
     """
 
     def life(who, where, params, hps, tasks, keys):
@@ -49,17 +49,17 @@ def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, key
         task, key = jax.tree.map(lambda leaf: leaf[where], (tasks, keys))
         return family.score(apply, own, hp, task, key)
 
-    # Indices, not copies: a thousand worlds for each of a hundred settings would fill gigabytes.
+    # Indices, not copies: a thousand tasks for each of a hundred settings would take gigabytes.
     axes = (0, 0, None, None, None, None)
     over = train.over_agents(life, axes, train.mesh(who.shape[0]))
     return over(who, where, params, hps, tasks, keys)
 
 
 def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
-    """Scores `[F, K, T]` of every setting in every task of each family.
+    """Scores `[F, K, T]` of every setting on every task of each family.
 
     Args:
-      hps, tasks, keys: as in `lives`, those of each family.
+      hps, tasks, keys: as in `lives`, one for each family.
     """
     num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
     life = jnp.arange(num_settings * num_tasks)
@@ -70,9 +70,9 @@ def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
 
 
 def filled(scores: jax.Array) -> jax.Array:
-    """Scores `[F, ...]` in which those that are not finite are the worst of their family.
+    """Scores `[F, ...]` in which those that are not finite are replaced by the worst of their family.
 
-    They are of agents that diverged, or that never ended an episode. 0 where no agent has a finite one.
+    These belong to agents that diverged, or in whose run no episode ended. 0 if no score is finite.
     """
     known, axes = jnp.isfinite(scores), tuple(range(1, scores.ndim))
     worst = jnp.min(scores, axis=axes, keepdims=True, initial=jnp.inf, where=known)
@@ -80,16 +80,16 @@ def filled(scores: jax.Array) -> jax.Array:
 
 
 def everywhere(scores: jax.Array) -> jax.Array:
-    """The same `[L, ...]`, on every device.
+    """The same `[L, ...]`, replicated on every device.
 
-    Left to itself the compiler divides what follows as well, and adds it up in many small exchanges. Those
-    that do not depend on each other are begun in any order, and on a CPU, whose devices share few threads,
-    they can wait for each other for ever. So this is done once per program.
+    Otherwise the compiler also divides the following operations, which needs many small collectives.
+    Independent collectives start in any order, and on a CPU, whose devices share few threads, they can
+    deadlock. So the scores are replicated once per program.
     """
     whole = NamedSharding(train.mesh(scores.shape[0]), PartitionSpec())
     return jax.lax.with_sharding_constraint(scores, whole)
 
 
 def repeated(tree: PyTree, size: int) -> PyTree:
-    """The same for each of so many: leaves get an axis `[size]` in front."""
+    """The tree repeated `size` times: leaves get a leading axis `[size]`."""
     return jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.asarray(leaf), (size, *jnp.shape(leaf))), tree)

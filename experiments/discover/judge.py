@@ -1,8 +1,8 @@
 """Compares a discovered objective with tuned PPO and others, on held-out tasks.
 
-Every objective is given the same choice of learning rate, schedule and entropy bonus, and in transfer worlds
-the same choice of learning rate; the best setting is chosen by the tasks on which it is then compared. That
-favours PPO, which has more settings: its clipping range is tuned too.
+All objectives have the same candidates for learning rate, schedule and entropy bonus, and for transfer the
+same candidates for the learning rate. The best setting is selected on the tasks on which it is then compared.
+That favours PPO, which has more settings, because its clipping range is tuned too.
 """
 
 import dataclasses
@@ -24,14 +24,14 @@ from jaxrl.types import Objective, PyTree
 
 @struct.dataclass
 class Annealed:
-    """The parameters of clipping whose range becomes narrower: `anneal` of it is gone at the end."""
+    """Parameters of clipping whose range decreases by the fraction `anneal` over the training."""
 
     clip_eps: float = 0.2
     anneal: float = 0.0
 
 
 def annealed_ppo() -> Objective:
-    """PPO with the range `clip_eps (1 - anneal progress)`: what a drift that knows the time could imitate."""
+    """PPO with the range `clip_eps (1 - anneal progress)`, as a baseline for time-dependent drifts."""
     clipping = objectives.ppo()
 
     def apply(params, log_ratio, advantages, progress):
@@ -42,7 +42,7 @@ def annealed_ppo() -> Objective:
 
 
 class Contender(NamedTuple):
-    """An objective, and the settings to choose the best of: names and values, as those of a sweep."""
+    """An objective, and the settings to select from: names and values, as in a sweep."""
 
     objective: Objective
     settings: tuple[dict[str, float], ...]
@@ -57,11 +57,12 @@ def contenders(
 ) -> dict[str, Contender]:
     """All objectives with every combination of learning rate, learning rate schedule and entropy bonus.
 
-    PPO has 48 settings for each entropy bonus: a clipping range, and that may be annealed instead of the
-    learning rate. SPO has a clipping range; the others, the learned ones included, have only what all have.
+    PPO has 48 settings for each entropy bonus: also a clipping range, which can be annealed instead of the
+    learning rate. SPO also has a clipping range; the others, including the learned ones, have only the
+    settings common to all.
 
     Args:
-      learned: by what they are called.
+      learned: by name.
       rate: the learning rate of the family; candidates are 5/8, 1, 25/16 and 5/2 of it.
     """
 
@@ -81,10 +82,10 @@ def contenders(
 
 
 def transferred(contender: Contender, rate: float) -> Contender:
-    """The setting chosen at home, with the candidate learning rates of another world.
+    """The setting selected in the training environment, with the candidate learning rates of another one.
 
-    Learning rates do not carry over between worlds. Without a choice of its own in each world, an objective
-    would be compared by whose learning rate happens to suit it.
+    Learning rates do not transfer between environments. If they were not tuned in each of them, the
+    comparison would depend on which objective's learning rate happens to suit the environment.
     """
     (home,) = contender.settings
     return contender._replace(settings=tuple(home | {"learning_rate": each} for each in _rates(rate)))
@@ -107,12 +108,12 @@ def settled(contender: Contender, family: Family) -> tuple[PyTree, PyTree]:
 def scorer(family: Family, count: int):
     """`(objective's apply, params [K, ...], hparams [K]) -> scores [K, T]` on held-out tasks.
 
-    The score of an agent that diverged, or never ended an episode, is not finite: see `filled`.
+    The score of an agent that diverged, or that finished no episode, is not finite: see `filled`.
     """
     tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
 
     @partial(jax.jit, static_argnums=0)
-    def run(apply, *inputs):  # as constants tasks would compile for minutes
+    def run(apply, *inputs):  # arguments, because with tasks as constants compiling takes minutes
         return tables([family], apply, *inputs)[0]
 
     def scores(apply, params, hps) -> np.ndarray:
@@ -122,21 +123,21 @@ def scorer(family: Family, count: int):
 
 
 def filled(*tables: np.ndarray) -> list[np.ndarray]:
-    """The tables of scores, in which agents without a finite one count as the worst of all tables."""
+    """The tables of scores; scores that are not finite are replaced by the worst of all tables."""
     worst = min((table[np.isfinite(table)].min(initial=np.inf) for table in tables), default=np.inf)
     return [np.where(np.isfinite(table), table, worst if np.isfinite(worst) else 0.0) for table in tables]
 
 
 def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
-    """Compares the objectives `[S, ...]` that a discovery has found with tuned PPO, world by world.
+    """Compares the objectives `[S, ...]` of a discovery with tuned PPO, in each environment.
 
     Args:
-      count: held-out tasks of each world.
-      transfers: other worlds. Every objective has there what was best for it in the first home world, but
-        for the learning rate, which is tuned for each with the same candidates.
+      count: held-out tasks per environment.
+      transfers: other environments, in which every objective has its best setting from the first training
+        environment, except for the learning rate, which is tuned for each with the same candidates.
 
     Returns:
-      Data for `text`: for each world the objectives with their scores, their paired differences to PPO.
+      Data for `text`: for each environment the objectives with scores and paired differences to PPO.
     """
     apply = specs.start(spec).apply
     learned = {
@@ -146,7 +147,7 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
     homes = {f"held-out tasks of {world.environment}": world for world in spec.worlds}
     judged, first = [], None
     for label, world in {**homes, **transfers}.items():
-        say(f"judging: {label} ...")
+        say(f"comparing: {label} ...")
         family = specs.family(world)
         rate = float(family.hparams.learning_rate)
         if label in homes:
@@ -180,7 +181,7 @@ def summary(name: str, scores: np.ndarray) -> dict[str, Any]:
 
 
 def row(name: str, scores: np.ndarray, others: np.ndarray) -> dict[str, Any]:
-    """The same, and how they differ from those of another on the same tasks."""
+    """`summary`, and the paired differences to the scores of another objective on the same tasks."""
     difference = scores - others
     low, high = bootstrap_interval(difference)
     wins = np.mean((difference > 0) + 0.5 * (difference == 0))
@@ -189,7 +190,7 @@ def row(name: str, scores: np.ndarray, others: np.ndarray) -> dict[str, Any]:
 
 
 def text(result: dict) -> str:
-    """The tables of a judgement."""
+    """The result of `judge` as tables."""
     lines = []
     for world in result["worlds"]:
         lines += [

@@ -1,4 +1,4 @@
-"""A discovery as data, the presets, and the programs that carry it out."""
+"""The specification of a discovery, the presets, and the programs that execute it."""
 
 import dataclasses
 import math
@@ -20,18 +20,18 @@ from jaxrl.names import lookup
 from jaxrl.spaces import require_counts
 from jaxrl.types import Objective
 
-HELD_OUT = 0x4E1D  # apart from every key that a meta-seed begins with
+HELD_OUT = 0x4E1D  # seed of the held-out tasks; no meta-seed may be equal to it
 
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Where agents are trained: a family as data.
+    """Where agents are trained: the specification of a family.
 
     Attributes:
       environment: a name, or "tabular" for random tables.
-      steps: environment steps of an agent's life.
-      config, hparams: of the agents, where they differ from the defaults of their algorithm.
-      low, high: scores that count as 0 and 1; those of random tables are on that scale already.
+      steps: environment steps of a training.
+      config, hparams: settings of the agents that differ from the defaults of their algorithm.
+      low, high: scores that are normalized to 0 and 1; those of random tables already are.
     """
 
     environment: str
@@ -44,17 +44,17 @@ class World:
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """All that decides what a discovery computes. JSON keeps it.
+    """Everything that determines the result of a discovery; stored as JSON.
 
     Attributes:
       objective: what is evolved, by its name in `jaxrl.objectives`.
       width: units of a learned drift.
-      worlds: where candidates train their agents, all in each.
+      worlds: where every candidate trains agents.
       generations: updates of the evolution.
-      seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved side by side.
-      intervals: rows of metrics, and trials of the objectives found so far on `eval_episodes` held-out tasks.
-      held_out: tasks on which they are judged at the end.
-      transfers: other worlds to judge them in, by what they are called.
+      seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved in parallel.
+      intervals: rows of metrics, and evaluations of the current objectives on `eval_episodes` held-out tasks.
+      held_out: tasks of the final comparison.
+      transfers: other environments for the final comparison, by label.
     """
 
     objective: str
@@ -71,7 +71,7 @@ class Spec:
 
     @property
     def agents(self) -> int:
-        """Objectives that are evolved, for who counts and reports."""
+        """Number of objectives that are evolved; reporters use this name."""
         return self.seeds
 
     @property
@@ -92,7 +92,7 @@ def from_json(data: dict[str, Any]) -> Spec:
     """The Spec that `to_json` wrote.
 
     Raises:
-      ValueError: names or values that this version does not know.
+      ValueError: unknown names or values.
     """
     try:
         parts = {
@@ -110,7 +110,7 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def start(spec: Spec) -> Objective:
-    """The objective that evolution starts at: clipping where the drift is a network of zeros."""
+    """The initial objective of the evolution: for a network, all weights are 0, which is PPO's clipping."""
     if spec.objective in ("lpo", "ta_lpo"):
         return objectives.LEARNED[spec.objective](width=spec.width)
     return objective_file.named(spec.objective)
@@ -120,7 +120,7 @@ def family(world: World) -> Family:
     """Makes the family of a World.
 
     Raises:
-      ValueError: an unknown environment, a name that no config or hyperparameter has, sizes that do not fit.
+      ValueError: an unknown environment, setting or hyperparameter, sizes that do not fit.
     """
     if world.steps < 1:
         raise ValueError(f"steps = {world.steps} must be at least 1")
@@ -141,7 +141,7 @@ def family(world: World) -> Family:
 
 
 def check(spec: Spec) -> None:
-    """Raises ValueError for a number that makes no sense, with the remedy."""
+    """Raises ValueError for an invalid number, with the remedy."""
     for name in ("generations", "seeds", "intervals", "width"):
         if getattr(spec, name) < 1:
             raise ValueError(f"{name} = {getattr(spec, name)} must be at least 1")
@@ -158,28 +158,28 @@ def check(spec: Spec) -> None:
         if not (math.isfinite(value := getattr(spec.evolve, name)) and value > 0):
             raise ValueError(f"{name} = {value} must be positive")
     if not spec.worlds:
-        raise ValueError("an objective is tried out somewhere: give at least one environment")
+        raise ValueError("environments are missing: give at least one environment")
     names = [world.environment for world in spec.worlds]
     if len(set(names)) < len(names):
-        raise ValueError(f"environments {', '.join(names)}: each only once")
+        raise ValueError(f"environments {', '.join(names)}: give each only once")
 
 
 def build(spec: Spec) -> runs.Programs:
     """Makes families and programs of a Spec; compiles nothing yet.
 
     Raises:
-      ValueError: whatever does not fit, in one sentence.
+      ValueError: invalid settings, in one sentence.
     """
     check(spec)
     families = tuple(family(world) for world in spec.worlds)
     objective = start(spec)
     if not jax.tree.leaves(objective.params):
-        raise ValueError(f"{spec.objective} has no parameters to evolve: take lpo, ta_lpo or dpo")
+        raise ValueError(f"{spec.objective} has no parameters to evolve: use lpo, ta_lpo or dpo")
     discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
     where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
 
     def evaluate(state, keys):
-        del keys  # the tasks are the same at every trial, so that a curve shows the objective's progress
+        del keys  # the same tasks in every evaluation, so that the curve shows progress
         hps = [repeated(one.hparams, spec.seeds) for one in families]
         tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
         found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
@@ -202,7 +202,7 @@ def build(spec: Spec) -> runs.Programs:
 
 
 def held_out(family: Family, count: int):
-    """The first `count` tasks that no candidate is ever trained on, and keys for the agents in them."""
+    """The first `count` tasks on which no candidate is trained, and keys for the agents."""
     task_key, run_key = jax.random.split(jax.random.key(HELD_OUT))
     tasks = jax.vmap(lambda i: family.draw(jax.random.fold_in(task_key, i)))(jnp.arange(count))
     keys = jax.vmap(partial(jax.random.fold_in, run_key))(jnp.arange(count))
@@ -222,7 +222,7 @@ def with_scale(world: World, num_agents: int = 16) -> World:
     """A World in which 0 is the mean score of agents that do not learn, and 1 that of PPO's clipping.
 
     Raises:
-      ValueError: nothing is learned in it, so that no objective can be told from another.
+      ValueError: PPO learns nothing in it, so objectives cannot be compared.
     """
     if world.environment == "tabular" or (world.low, world.high) != (0.0, 1.0):
         return world
@@ -240,7 +240,7 @@ def with_scale(world: World, num_agents: int = 16) -> World:
 
 
 SMALL = {"num_envs": 8, "num_steps": 32, "num_epochs": 8, "hidden_sizes": (32, 32)}
-# The learning rate is the best of PPO there: evolved at another one, a drift would learn to make up for it.
+# The learning rate is PPO's best one there: with another one, a drift would learn to compensate for it.
 CARTPOLE = World("CartPole-v1", 10_240, SMALL, {"learning_rate": 7.5e-3})
 TABULAR = Spec(
     objective="ta_lpo",

@@ -1,8 +1,8 @@
-"""Tabular agents in random worlds: a family in which training is short and its result is known exactly.
+"""Tabular agents in random MDPs: a family in which training is short and its result is known exactly.
 
-A Garnet world is drawn, an agent with a table of logits and one of values is trained by some policy
-objective, and its final policy's value is solved for. So a score has no noise but that of the training
-itself, does not saturate, and there are as many tasks as anybody wants.
+A Garnet MDP is drawn, an agent with a table of logits and one of values is trained with a policy objective,
+and the value of its final policy is computed exactly. So the only noise of a score is that of the training,
+it does not saturate, and the number of tasks is unlimited.
 """
 
 import dataclasses
@@ -21,32 +21,32 @@ from jaxrl.returns import gae
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles."""
+    """Static settings; another value compiles another program."""
 
-    num_states: int = 32  # of a world
+    num_states: int = 32  # of an MDP
     num_actions: int = 4  # in each state
-    density: float = 0.06  # share of states and actions that have a reward
+    density: float = 0.06  # fraction of state-action pairs that have a reward
     gamma: float = share(0.95)  # discount
-    num_envs: int = 8  # copies of the world that the agent acts in
-    num_steps: int = 16  # of each between two updates
-    num_updates: int = 12  # in an agent's life
-    num_epochs: int = 8  # gradient steps of an update, each over all its samples
+    num_envs: int = 8  # parallel copies of the MDP
+    num_steps: int = 16  # steps of each copy per update
+    num_updates: int = 12  # updates of a training
+    num_epochs: int = 8  # gradient steps per update, each over all samples
 
 
 @struct.dataclass
 class Hparams:
-    """What is traced."""
+    """Traced hyperparameters."""
 
     learning_rate: float = not_negative(0.16)  # of the logits, by Adam
     value_learning_rate: float = 0.1  # of the values, by Adam
-    lr_decay: float = share(0.0)  # share of the first that is gone at the end, linearly
+    lr_decay: float = share(0.0)  # fraction by which learning_rate decays linearly
     gae_lambda: float = share(0.95)  # trace of the advantage estimator
     ent_coef: float = log_scale(0.0)  # weight of the entropy bonus
 
 
 @struct.dataclass
 class Task:
-    """A world, and the returns between which a policy's lies."""
+    """An MDP, and the returns of its optimal and of the uniform policy."""
 
     mdp: tabular.Tabular
     best: jax.Array
@@ -54,7 +54,7 @@ class Task:
 
 
 def family(config: Config, hp: Hparams) -> Family:
-    """Agents with these hyperparameters; a score of 0 is the uniform policy, 1 the best there is."""
+    """Agents with these hyperparameters; a score of 0 is the uniform policy, 1 the optimal policy."""
 
     def score(apply, params, hp, task, key):
         return run(apply, params, hp, task, key, config)
@@ -64,14 +64,14 @@ def family(config: Config, hp: Hparams) -> Family:
 
 
 def draw(key, config: Config) -> Task:
-    """A random world with the returns of its best and of the uniform policy."""
+    """A random MDP with the returns of its optimal and of the uniform policy."""
     mdp = garnet.mdp(key, config.num_states, config.num_actions, density=config.density)
     best = tabular.optimal_return(mdp, config.gamma)
     return Task(mdp, best, tabular.policy_return(mdp, tabular.uniform_policy(mdp), config.gamma))
 
 
 def run(apply, params: Any, hp: Hparams, task: Task, key, config: Config) -> jax.Array:
-    """The score of an agent that was trained by an objective; 0 in a world without any reward."""
+    """The score of an agent trained with an objective; 0 in an MDP without rewards."""
     start_key, run_key = jax.random.split(key)
     follow = jnp.cumsum(task.mdp.transition, axis=-1)
     tables = jnp.zeros((config.num_states, config.num_actions)), jnp.zeros(config.num_states)
@@ -105,7 +105,7 @@ def run(apply, params: Any, hp: Hparams, task: Task, key, config: Config) -> jax
 
 
 def _collect(tables, task, follow, state, key, hp, config):
-    """Acts for an update's steps; the world has no end. Returns the last states, and samples `[T, N]`."""
+    """Collects samples `[T, N]`; the MDP never terminates. Returns the last states and the samples."""
     logits, values = tables
     act = jnp.cumsum(jax.nn.softmax(logits), axis=-1)
     uniform = jax.random.uniform(key, (config.num_steps, 2, config.num_envs))
@@ -129,7 +129,7 @@ def _collect(tables, task, follow, state, key, hp, config):
 
 
 def _draw(cumulative, uniform):
-    """Which of the events `[N, E]` with cumulative probabilities the numbers `[N]` pick."""
+    """Samples from cumulative probabilities `[N, E]` with uniform numbers `[N]`."""
     picked = (uniform[:, None] >= cumulative).sum(axis=-1)
     return jnp.minimum(picked, cumulative.shape[-1] - 1)
 

@@ -1,4 +1,4 @@
-"""Trainings of PPO in an environment: a family for everything that has no exact solution."""
+"""Trainings of PPO in an environment: the family for environments without an exact solution."""
 
 from typing import Any
 
@@ -14,15 +14,15 @@ from jaxrl.types import Objective
 def family(
     environment: str, steps: int, config: ppo.Config, hp: ppo.Hparams, low: float = 0.0, high: float = 1.0
 ) -> Family:
-    """Agents that PPO trains for so many steps, rounded up to whole updates.
+    """Agents that PPO trains for this number of steps, rounded up to whole updates.
 
-    The score is the area under the learning curve: the mean over all updates of the mean return of the
-    episodes that ended in it, or in the last one before in which any ended. It tells agents apart that all
-    end at the best return. An environment in which nothing ends has no such score, nor has an agent that
-    diverged: NaN.
+    The score is the area under the learning curve: the mean over updates of the mean return of the episodes
+    that ended in it, or in the most recent update in which any ended. It distinguishes agents that all reach
+    the best return. It is NaN if no episode ends, or if the agent diverged.
 
     Args:
-      low, high: areas that count as 0 and as 1 (see `scale`), so that environments can be averaged.
+      low, high: areas that are normalized to 0 and to 1 (see `spec.with_scale`), so that environments can be
+        averaged.
 
     Raises:
       ValueError: an unknown environment, or a config that does not fit it.
@@ -40,14 +40,14 @@ def family(
         return jnp.where(train.diverged(state.params, metrics), jnp.nan, (reached - low) / (high - low))
 
     def draw(key):
-        del key  # the environment is one; its noise comes with the agent's key
+        del key  # there is only one task; its noise comes from the agent's key
         return ()
 
     return Family(environment, draw, score, hp, train.steps_after(single, num_updates))
 
 
 def area(return_sum, count):
-    """The mean over updates `[U]` of the mean return; updates before any episode has ended are left out."""
+    """The mean over updates `[U]` of the mean return, without updates before the first end of an episode."""
 
     def carry(last, now):
         total, number = now

@@ -1,10 +1,10 @@
-"""Meta-learning by gradients: `make` wraps an algorithm, a Rule is learned, an outer loss teaches it.
+"""Meta-learning by gradients: `make` wraps an algorithm and trains a Rule by an outer loss.
 
 algo = ppo.make(env, config)
 rule = meta.hyperparameters(algo.hparams, ("learning_rate", "ent_coef"))
 learner = meta.make(algo, rule, meta.surrogate(algo, rule, unroll=4), meta.Config(num_agents=8, lifetime=40))
 state, metrics = jax.jit(partial(train.run, learner, num_updates=100))(key, learner.hparams)
-hp = rule.hparams(state.theta, None, algo.hparams)  # what was learned
+hp = rule.hparams(state.theta, None, algo.hparams)  # the learned hyperparameters
 """
 
 from jaxrl.experiments.meta.learner import Config, Hparams, TrainState, make

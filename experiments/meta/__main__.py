@@ -7,10 +7,10 @@ import sys
 USAGE = """\
 usage: python -m jaxrl.experiments.meta EXPERIMENT [OPTIONS]
 
-  tune           hyperparameters by meta-gradients, judged by fresh agents
-  two-colours    entropy from recent reward: bootstrapped, by meta-gradients, fixed
+  tune           hyperparameters by meta-gradients, evaluated on new agents
+  two-colours    entropy coefficient from recent reward: bootstrapped, meta-gradients, fixed
 
-`--help` after the name shows the options; --out FILE.json keeps the result."""
+`--help` after the name shows the options; --out FILE.json saves the result."""
 
 
 def command(argv: list[str]) -> int:

@@ -1,10 +1,10 @@
-"""The meta-learner: an algorithm over an algorithm. Agents live, and what they live by is improved.
+"""The meta-learner: an algorithm that wraps another one and improves the rule that trains its agents.
 
     theta <- Adam( mean over agents of d loss(theta, agent) / d theta )
 
-An update of it is a few updates of every agent under one `theta` and one step of `theta`. Agents are in
-different parts of their lives, so `theta` is taught by beginners and by masters at once.
-Axes: `P` agents.
+One update consists of a few updates of every agent with the same `theta`, followed by one step of `theta`.
+Agents are at different stages of their training, so `theta` learns from new and from trained agents at the
+same time. Axes: `P` agents.
 """
 
 import dataclasses
@@ -24,27 +24,27 @@ from jaxrl.types import Algorithm
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles."""
+    """Static settings; another value compiles another program."""
 
-    num_agents: int = 8  # lifetimes side by side
-    lifetime: int = 0  # updates after which an agent begins anew; 0: it never does
+    num_agents: int = 8  # agents that train in parallel
+    lifetime: int = 0  # updates after which an agent is reinitialized; 0: never
 
 
 @struct.dataclass
 class Hparams:
-    """What is traced; `agent` are the hyperparameters of the agents, from which a rule starts."""
+    """Traced hyperparameters; `agent` has those of the agents, at which a rule starts."""
 
     agent: Any
     learning_rate: float = 1e-2  # of Adam, for theta
-    max_grad_norm: float = 1.0  # a longer meta-gradient is scaled back to this
+    max_grad_norm: float = 1.0  # larger meta-gradients are scaled to this norm
     gamma: float = 0.99  # discount of the outer loss
-    gae_lambda: float = 0.95  # trace of its advantages
+    gae_lambda: float = 0.95  # GAE lambda of its advantages
     ent_coef: float = 0.0  # entropy bonus of the outer loss
 
 
 @struct.dataclass
 class TrainState:
-    """All that changes: `agents` are states of the algorithm `[P, ...]`, `age` their updates `[P]`."""
+    """Everything that changes: `agents` are states of the algorithm `[P, ...]`, `age` their updates `[P]`."""
 
     key: jax.Array
     theta: Any
@@ -55,18 +55,18 @@ class TrainState:
 
 
 def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -> Algorithm:
-    """An algorithm that improves `rule` while its agents learn by it; `act` is the first agent's.
+    """An algorithm that improves `rule` while its agents train with it; `act` is that of the first agent.
 
-    An agent whose meta-gradient is not finite has no say in that step; `meta/dead/count` counts them.
+    Agents whose meta-gradient is not finite are ignored in that step; `meta/dead/count` is their number.
 
     Raises:
-      ValueError: fewer agents than 1, or a lifetime that is not a number of whole meta-updates.
+      ValueError: fewer than 1 agent, or a lifetime that is not a multiple of the updates per meta-update.
     """
     require_counts(config, "num_agents")
     if config.lifetime < 0 or config.lifetime % outer.num_updates:
         raise ValueError(
             f"lifetime = {config.lifetime} must be a multiple of {outer.num_updates}, the updates between "
-            f"two steps of theta, or 0 for agents that never begin anew"
+            f"two steps of theta, or 0 for agents that are never reinitialized"
         )
 
     def optimizer(hp):
@@ -78,7 +78,7 @@ def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -
     def init(key, hp):
         key, theta_key, agents_key = jax.random.split(key, 3)
         theta = rule.init(theta_key, hp.agent)
-        # As if they had begun one after the other: their first lives are shorter.
+        # As if they had started one after the other: their first lifetimes are shorter.
         blocks = config.lifetime // outer.num_updates
         age = outer.num_updates * (jnp.arange(config.num_agents) * blocks // config.num_agents)
         return TrainState(
@@ -126,7 +126,7 @@ def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -
         return algo.act(jax.tree.map(lambda x: x[0], state.agents), memory, key, obs, first, action_mask)
 
     steps = outer.num_rollouts * config.num_agents * algo.steps_per_update
-    warmup_steps = config.num_agents * algo.warmup_steps  # of the first lives
+    warmup_steps = config.num_agents * algo.warmup_steps  # of the first lifetimes
     return Algorithm(init, update, act, Hparams(agent=algo.hparams), steps, warmup_steps)
 
 

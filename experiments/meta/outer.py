@@ -1,9 +1,9 @@
-"""Outer losses: what an agent is worth after updates that were made under a rule.
+"""Outer losses: the quality of an agent after updates under a rule.
 
-Each is made for an algorithm and a rule and differentiated by `theta` through whole updates. Data count as
-given: the derivative is that of what was learned *from these samples*, not of which samples came up, as
-with Xu et al. 2018, "Meta-gradient reinforcement learning", https://arxiv.org/abs/1805.09801.
-Axes: `T` time, `N` environments of an agent, `A` actions.
+Each is made for an algorithm and a rule and differentiated with respect to `theta` through whole updates.
+Data are treated as constants: the derivative is that of what was learned *from these samples* and ignores
+that other parameters would lead to other samples, as in Xu et al. 2018, "Meta-gradient reinforcement
+learning", https://arxiv.org/abs/1805.09801. Axes: `T` time, `N` environments of an agent, `A` actions.
 """
 
 from collections.abc import Callable
@@ -20,21 +20,21 @@ from jaxrl.types import Algorithm, PyTree
 
 
 class Outer(NamedTuple):
-    """An outer loss, and what it costs."""
+    """An outer loss, and its cost."""
 
     loss: Callable  # (theta, agent, hp, key) -> loss, (agent, metrics); `hp` are `learner.Hparams`
-    num_updates: int  # by which the agent is older afterwards
-    num_rollouts: int  # that were collected meanwhile
+    num_updates: int  # updates of the agent per evaluation of the loss
+    num_rollouts: int  # rollouts collected per evaluation
 
 
 def live(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
-    """`num_updates` updates under a rule, to be differentiated by `theta`.
+    """`num_updates` updates under a rule, differentiable with respect to `theta`.
 
-    Backwards every update is computed again from the state before it, so that memory holds the states and
-    one update's inside, however long the unroll is.
+    The backward pass recomputes every update from the state before it, so memory holds the states and the
+    intermediate values of only one update, for any length of the unroll.
 
     Returns:
-      The agent's state, and metrics as `train.summarize` makes them.
+      The agent's state, and metrics as from `train.summarize`.
     """
 
     def update(agent, _):
@@ -46,7 +46,7 @@ def live(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
 
 
 def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax.Array:
-    """GAE of fresh transitions by the agent's own critic, `[T, N]`; `then` is its state after them."""
+    """GAE of fresh transitions with the agent's critic, `[T, N]`; `then` is its state after them."""
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.stream.memory)
     led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
     value, next_value = (algo.evaluate_actions(agent, b).value for b in (batch, led))
@@ -54,9 +54,9 @@ def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax
 
 
 def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Array:
-    """`- E[log pi(a|s) A] - ent_coef E[H]`: its gradient by the agent's policy is the policy gradient.
+    """`- E[log pi(a|s) A] - ent_coef E[H]`: its gradient is the policy gradient.
 
-    `A` is held fixed. What `theta` does to the agent is all that it can change here.
+    `A` is a constant. `theta` affects the loss only through the parameters of the agent.
     """
     said = algo.evaluate_actions(agent, batch)
     return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
@@ -68,8 +68,9 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
         d/dtheta   - E[ log pi_K(a|s) A ] - ent_coef E[ H(pi_K) ],     (s, a) ~ pi_K,   K = unroll
 
     `pi_K` depends on `theta` through all of the updates. Xu et al. 2018, https://arxiv.org/abs/1805.09801;
-    with GAE on fresh data as Oh et al. 2020, https://arxiv.org/abs/2007.08794. The critic is the agent's:
-    it believes in the agent's discount. Where that is learned, `hp.gae_lambda` near 1 relies on it less.
+    with GAE on fresh data as Oh et al. 2020, https://arxiv.org/abs/2007.08794. The critic is that of the
+    agent, trained with the agent's discount. If the discount is learned, use an `hp.gae_lambda` near 1, which
+    depends less on the critic.
     """
     _require_policy(algo)
     _require_updates(unroll=unroll)
@@ -84,16 +85,16 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
 
 
 def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target: int = 8) -> Outer:
-    """Bootstrapped meta-gradients: become after K updates what you would be after K + L.
+    """Bootstrapped meta-gradients: match after K updates the policy that the agent has after K + L.
 
         KL( pi~(.|s) || pi_K(.|s) ),     pi~ = pi_{K+L-1} after a policy gradient step without entropy bonus
 
-    K = unroll, L = target. Only `pi_K` is differentiated; the agent goes on from K + L - 1. The last,
-    greedy step sees the very rollout that the agent's next update will learn from, so it costs no data.
+    K = unroll, L = target. Only `pi_K` is differentiated; the agent continues from K + L - 1. The last,
+    greedy step uses the same rollout as the agent's next update, so it costs no data.
     Flennerhag et al. 2022. https://arxiv.org/abs/2109.04504
 
     Args:
-      action_space: Discrete, for the divergence is a sum over all actions.
+      action_space: Discrete, because the divergence is a sum over all actions.
 
     Raises:
       ValueError: another space, or a count below 1.
@@ -138,7 +139,7 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
 
 def _require_policy(algo: Algorithm) -> None:
     if algo.collect is None or algo.evaluate_actions is None:
-        raise ValueError("an outer loss needs `collect` and `evaluate_actions` of its algorithm, as ppo has")
+        raise ValueError("an outer loss needs `collect` and `evaluate_actions` of its algorithm, like ppo's")
 
 
 def _require_updates(**counts: int) -> None:

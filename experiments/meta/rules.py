@@ -1,4 +1,4 @@
-"""What is meta-learned: from meta-parameters `theta` to the hyperparameters of an agent's next update."""
+"""Rules: maps from meta-parameters `theta` to the hyperparameters of an agent's next update."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,30 +14,30 @@ from jaxrl.types import Env, PyTree, TimeStep
 
 
 class Rule(NamedTuple):
-    """Meta-parameters, and what they make of an agent's hyperparameters."""
+    """Meta-parameters, and the map from them to an agent's hyperparameters."""
 
     init: Callable  # (key, hp) -> theta
     hparams: Callable  # (theta, agent, hp) -> hp; `agent` is a state of the algorithm
 
 
 def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
-    """Hyperparameters themselves, each as an unconstrained number.
+    """Constant hyperparameters, each as an unconstrained number.
 
-        learning rates, coefficients, ranges:  theta = log x        shares (gamma, ...):  theta = logit x
-        all else, weights of networks:         theta = x
+        learning rates, coefficients, ranges:  theta = log x        in [0, 1] (gamma, ...):  theta = logit x
+        others, weights of networks:           theta = x
 
-    `theta` is a dict by name and starts where `hp` is.
+    `theta` is a dict by name and starts at the values of `hp`.
 
     Args:
       hparams: of the algorithm, with its defaults.
-      names: "gamma", "objective.clip_eps" or "objective", all of its parameters as they are.
+      names: "gamma", "objective.clip_eps" or "objective" (all of its parameters, without a transformation).
 
     Raises:
-      ValueError: an unknown name, none, or a number at the edge of its scale, from where none is learned.
+      ValueError: an unknown name, no name, or a value at a bound of its scale, where the gradient is 0.
     """
     known = by_name(hparams)
     if not names:
-        raise ValueError(f"names of hyperparameters are missing: choose among {', '.join(known)}")
+        raise ValueError(f"names of hyperparameters are missing: choose from {', '.join(known)}")
     for name in names:
         start = lookup("hyperparameter", known, name)
         if isinstance(start, int | float) and not math.isfinite(_scale(hparams, name).free(start)):
@@ -60,13 +60,13 @@ def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
 
 
 def by_name(hparams: PyTree) -> dict[str, Any]:
-    """Every hyperparameter by its name, and those of the objective as `objective.NAME` too."""
+    """Every hyperparameter by name, and those of the objective also as `objective.NAME`."""
     return vars(hparams) | fields.flatten(hparams)
 
 
 class _Scale(NamedTuple):
-    free: Callable  # from a hyperparameter to any number
-    bound: Callable  # and back
+    free: Callable  # from a hyperparameter to an unconstrained number
+    bound: Callable  # the inverse
     limits: str = ""
 
 
@@ -81,16 +81,16 @@ def _scale(hparams: PyTree, name: str) -> _Scale:
 
 
 def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: float = 10.0) -> Rule:
-    """The entropy coefficient as a function of recent reward: what failed before may be worth trying again.
+    """The entropy coefficient as a function of recent reward: more exploration when reward drops.
 
         ent_coef = sigmoid(w2 . relu(W1 (scale x) + b1) + b2)
 
-    `x` are the averages of `recent_reward`, of all the agent's environments. Flennerhag et al. 2022 use the
-    rewards of the last ten rollouts as they are. https://arxiv.org/abs/2109.04504
+    `x` are the averages of `recent_reward`, over all of the agent's environments. Flennerhag et al. 2022 use
+    the rewards of the last ten rollouts directly. https://arxiv.org/abs/2109.04504
 
     Args:
-      num_inputs: averages, the number of windows of `recent_reward`.
-      start: the coefficient at the beginning, whatever the reward.
+      num_inputs: number of averages, the windows of `recent_reward`.
+      start: the initial coefficient, for any reward.
     """
     if not 0.0 < start < 1.0:
         raise ValueError(f"start = {start} must lie between 0 and 1, ends excluded")
@@ -111,18 +111,18 @@ def entropy_net(num_inputs: int, start: float = 0.1, width: int = 32, scale: flo
 
 @struct.dataclass
 class Averaged:
-    """An environment's state, and the averages so far."""
+    """An environment's state, and the current averages."""
 
     inner: Any
     average: jax.Array
 
 
 def recent_reward(env: Env, windows: Sequence[int] = (160, 1600)) -> Env:
-    """Puts moving averages of the reward into `info["recent_reward"]` `[W]`, across the ends of episodes.
+    """Adds moving averages of the reward as `info["recent_reward"]` `[W]`, continued across episodes.
 
         m <- m + (r - m) / window
 
-    Apply it outside of `auto_reset`, to what `envs.make` returns.
+    Apply it outside of `auto_reset`, for example to the result of `envs.make`.
     """
     rates = 1.0 / jnp.asarray(windows, jnp.float32)
 

@@ -1,4 +1,4 @@
-"""Hyperparameters meta-learned by meta-gradients, and what they are worth to agents that were not there."""
+"""Hyperparameters learned by meta-gradients, evaluated on newly initialized agents."""
 
 import dataclasses
 from functools import partial
@@ -20,27 +20,27 @@ from jaxrl.policies import NetworkConfig
 
 @dataclasses.dataclass
 class Tune:
-    """What the meta-learner can be told; the agents are small ones of PPO."""
+    """Options of the experiment; the agents are small PPO agents."""
 
     env: str = "Catch-bsuite"
     names: tuple[str, ...] = ("learning_rate", "ent_coef", "gae_lambda", "gamma")  # what is meta-learned
-    objective: str = "ppo"  # with its parameters as, say, objective.clip_eps
+    objective: str = "ppo"  # its parameters are named, for example, objective.clip_eps
     lifetime: int = 40  # updates of an agent, of 128 steps each
     unroll: int = 4  # updates that meta-gradients are taken through; divides the lifetime
-    num_agents: int = 8  # lives side by side
+    num_agents: int = 8  # agents that train in parallel
     updates: int = 200  # steps of the meta-learner
     meta_learning_rate: float = 0.05
     seeds: int = 8  # meta-learners, from `seed` on
     seed: int = 0
-    fresh: int = 32  # agents by which each result is judged, of seeds that no meta-learner has seen
-    rates: tuple[float, ...] = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # also tried: fixed learning rates
-    out: Path | None = None  # JSON file to keep the result in
+    fresh: int = 32  # new agents that evaluate each result, with seeds that no meta-learner used
+    rates: tuple[float, ...] = (1e-3, 2.5e-3, 5e-3, 1e-2, 2e-2, 4e-2)  # fixed learning rates, for comparison
+    out: Path | None = None  # JSON file for the result
 
 
 def measure(options: Tune) -> dict[str, Any]:
-    """Meta-learns, then trains fresh agents by the start, by what was learned and by fixed learning rates.
+    """Meta-learns, then trains new agents with the initial, the learned and fixed hyperparameters.
 
-    A return is the mean over all episodes of a life, or over those of its last fifth.
+    A return is the mean over all episodes of a lifetime, or over those of its last fifth.
     """
     if options.seeds < 2 or options.fresh < 1 or options.updates < 1:
         raise ValueError("seeds must be at least 2, fresh and updates at least 1")
@@ -66,7 +66,7 @@ def measure(options: Tune) -> dict[str, Any]:
         means = jnp.stack([total / jnp.maximum(count, 1.0) for total, count in parts])
         return jnp.where(train.diverged(state.params, metrics), jnp.nan, means)
 
-    # Seeds that no meta-learner has: what is far away in the same sequence.
+    # Seeds that no meta-learner uses: far away in the same sequence.
     fresh = jax.vmap(jax.random.key)(1_000_000 + options.seed + jnp.arange(options.fresh))
     judge = jax.jit(jax.vmap(judged, (None, 0)))
 
@@ -107,7 +107,7 @@ def told(options: Tune, result: dict[str, Any]) -> str:
         f"Mean returns of {options.fresh} fresh agents in {options.env}; 95 % bootstrap intervals over "
         f"{options.seeds} meta-learners:",
         "",
-        row("hyperparameters", "whole life", "last fifth"),
+        row("hyperparameters", "whole lifetime", "last fifth"),
         row("---", "---", "---"),
         row("start", *plain),
         row("meta-learned", *map(with_interval, learned.T)),

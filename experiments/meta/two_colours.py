@@ -1,10 +1,10 @@
-"""The experiment of bootstrapped meta-learning: two colours that change roles, life after life in one.
+"""The experiment of bootstrapped meta-learning: a single lifetime in which two colours swap roles repeatedly.
 
-Flennerhag et al. 2022, section 5.1, https://arxiv.org/abs/2109.04504, but much shorter. The agent
-is an actor-critic: PPO with one pass over each rollout and the plain policy gradient. Their SGD is Adam here,
-their 10 averages of reward are two moving ones. A meta-learner sets the entropy coefficient from recent
-reward; the alternatives are fixed ones. All take the same number of steps in the world, those that a
-meta-learner only looks at included.
+Flennerhag et al. 2022, section 5.1, https://arxiv.org/abs/2109.04504, but much shorter. The agent is an
+actor-critic: PPO with one pass over each rollout and the plain policy gradient. Adam replaces their SGD, and
+two moving averages their 10 averages of reward. A meta-learner sets the entropy coefficient as a function of
+recent reward; the alternatives are fixed coefficients. All methods take the same number of environment steps,
+including those that are only used by the outer loss.
 """
 
 import dataclasses
@@ -24,30 +24,30 @@ from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
 from jaxrl.types import Algorithm
 
-PARTS = 40  # of a life, for curves
+PARTS = 40  # of a lifetime, for curves
 METHODS = ("fixed", "meta-gradients", "bootstrapped")
 
 
 @dataclasses.dataclass
 class TwoColours:
-    """What the experiment can be told."""
+    """Options of the experiment."""
 
     steps: int = 400_000  # of an agent
-    period: int = 50_000  # steps after which the colours change roles
+    period: int = 50_000  # steps after which the colours swap roles
     seeds: int = 8  # agents of each method, from `seed` on
     seed: int = 0
     methods: tuple[str, ...] = METHODS
-    fixed: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.15, 0.2)  # entropy coefficients that stay
+    fixed: tuple[float, ...] = (0.01, 0.03, 0.05, 0.1, 0.15, 0.2)  # fixed entropy coefficients
     unroll: int = 7  # updates that meta-gradients are taken through
     target: int = 8  # further updates to the bootstrapped target
-    start: float = 0.1  # entropy coefficient that the meta-learners begin with
+    start: float = 0.1  # initial entropy coefficient of the meta-learners
     meta_learning_rate: float = 1e-3
     meta_entropy: float = 0.0  # entropy bonus in the outer loss of plain meta-gradients
-    out: Path | None = None  # JSON file to keep the result in
+    out: Path | None = None  # JSON file for the result
 
 
 def agent(period: int) -> tuple[Algorithm, Any]:
-    """The actor-critic, and the world that it lives in."""
+    """The actor-critic and its environment."""
     env = meta.recent_reward(envs.make("world/two-colours", period=period))
     config = ppo.Config(
         num_envs=1,
@@ -63,7 +63,7 @@ def agent(period: int) -> tuple[Algorithm, Any]:
 
 
 def learners(options: TwoColours) -> dict[str, Algorithm]:
-    """The two meta-learners by name; each of their lives is one agent with a `theta` of its own."""
+    """The two meta-learners by name; each has a single agent, so each seed has a separate `theta`."""
     algo, env = agent(options.period)
     rule = meta.entropy_net(2, start=options.start)
     outers = {
@@ -76,7 +76,7 @@ def learners(options: TwoColours) -> dict[str, Algorithm]:
 
 
 def lives(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None = None) -> np.ndarray:
-    """The mean reward of a step in each part of each life, `[S, PARTS]`."""
+    """The mean reward per step in each part of each lifetime, `[S, PARTS]`."""
     per_part = steps // PARTS // algo.steps_per_update
     if per_part < 1:
         least = PARTS * algo.steps_per_update
@@ -100,7 +100,7 @@ def only(state: meta.TrainState) -> Any:
 
 
 def measure(options: TwoColours) -> dict[str, Any]:
-    """What every method earned, see `summary`."""
+    """The rewards of every method, see `summary`."""
     for name in ("seeds", "period", "steps"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name} = {getattr(options, name)} must be at least 1")
@@ -123,8 +123,8 @@ def measure(options: TwoColours) -> dict[str, Any]:
 
 
 def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Mean reward a step with bootstrap intervals, over the whole life and over its second half."""
-    # In the long run: what a thousand steps more are worth, whichever start.
+    """Mean reward per step with bootstrap intervals, over the whole lifetime and over its second half."""
+    # Long-run optimum: the value of a thousand additional steps, for any initial state.
     most = [float(optimal_return("world/two-colours", gamma=1.0, horizon=h)) for h in (1000, 2000)]
     rows = {}
     for name, curve in curves.items():
@@ -140,10 +140,10 @@ def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
 def told(options: TwoColours, result: dict[str, Any]) -> str:
     """The table of a summary, as Markdown."""
     lines = [
-        f"Mean reward of a step ({result['best_possible']:.3f} is the most); 95 % bootstrap intervals "
+        f"Mean reward per step ({result['best_possible']:.3f} is the optimum); 95 % bootstrap intervals "
         f"over {options.seeds} seeds:",
         "",
-        "| entropy coefficient | life | second half |",
+        "| entropy coefficient | lifetime | second half |",
         "| --- | --- | --- |",
     ]
     for name, row in result["methods"].items():

@@ -1,1 +1,1 @@
-"""Reports: the records of runs and sweeps, honest statistics of them, and one page that shows both."""
+"""Reports: reads the records of runs and sweeps, computes statistics and writes one page with both."""

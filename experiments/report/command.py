@@ -1,4 +1,4 @@
-"""`jaxrl report PATH...`: reads runs, sweeps and data, and writes the page."""
+"""`jaxrl report PATH...`: reads runs, sweeps and data files, and writes the page."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from typing import Annotated
 
 
 def command(argv: list[str]) -> int:
-    """Writes a report and says where it is. Raises ValueError for what cannot be reported."""
+    """Writes a report and prints its path. Raises ValueError for invalid paths or options."""
     import tyro
 
     from jaxrl.experiments import folders
@@ -16,12 +16,12 @@ def command(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Report:
-        """Honest statistics of runs and sweeps as one page that needs no network."""
+        """Writes statistics and figures of runs and sweeps as one self-contained HTML page."""
 
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
-        out: Path | None = None  # .html file; otherwise report.html in the first folder, or beside the file
-        data: Path | None = None  # also write the records, as .jsonl: the same page can be made from them
-        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, the returns that are 0 and 1 instead of the references
+        out: Path | None = None  # .html file; by default report.html in the first folder, or next to the file
+        data: Path | None = None  # also write the records as .jsonl, from which the same page can be created
+        range: tuple[str, ...] = ()  # ENV=LOW:HIGH, returns that are normalized to 0 and 1
 
     chosen = parse(Report, argv, "jaxrl report")
     if not chosen.paths:
@@ -47,12 +47,12 @@ def _default(path: Path) -> Path:
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:
-    """`CartPole-v1=0:500` as a name and two numbers."""
+    """Parses `CartPole-v1=0:500` into a name and two numbers."""
     name, _, ends = text.rpartition("=")
     try:
         low, high = map(float, ends.split(":"))
     except ValueError:
         low = high = math.nan
     if not (name and -math.inf < low < high < math.inf):
-        raise ValueError(f"--range {text}: write ENV=LOW:HIGH with LOW below HIGH, as CartPole-v1=0:500")
+        raise ValueError(f"--range {text}: write ENV=LOW:HIGH with LOW below HIGH, e.g. CartPole-v1=0:500")
     return name, (low, high)

@@ -1,7 +1,7 @@
-"""Methods beside each other: which seeds each has in which environment, and what can be told apart.
+"""Comparison of methods: the seeds of each method in each environment, and which differences are significant.
 
-A method is what was typed but for environment, seeds, steps and folders; a sweep stands for its best trial,
-with the fresh seeds where it has been trained again with some.
+A method is a command without its environment, seeds, steps and folders. A sweep is represented by its best
+trial, with the fresh seeds if it was trained again.
 """
 
 import itertools
@@ -24,14 +24,14 @@ from jaxrl.experiments.statistics import (
     signed_rank_p,
 )
 
-# Options that make no other method of the same words.
+# Options that do not distinguish methods.
 IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episodes", "--save-every-seconds")
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
 IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run")
-# How a sweep searched; what came of that is said in other words.
+# Options of the search of a sweep, which is described separately.
 SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
-MOST_PAIRS = 15  # of more methods only the best is compared with the others
+MOST_PAIRS = 15  # with more methods, only the best is compared with the others
 ALPHA = 0.05
 
 
@@ -39,8 +39,8 @@ class Entry(NamedTuple):
     """A method in an environment.
 
     Attributes:
-      returns: final return by seed; an agent that diverged has the worst of all in this environment.
-      chosen: these seeds chose it among the trials of a sweep, so it looks better than it is.
+      returns: final return by seed; for an agent that diverged the worst of all in this environment.
+      chosen: these seeds also selected it from the trials of a sweep, so its score is biased upwards.
       trial: its record.
     """
 
@@ -61,9 +61,9 @@ class Pair(NamedTuple):
     """Two methods over the environments that both have.
 
     Attributes:
-      seeds: the fewest of a method in an environment.
-      p: corrected by Holm over all pairs shown.
-      least_p: below which the p of so few seeds cannot be, before the correction.
+      seeds: the smallest number of seeds of a method in an environment.
+      p: corrected by Holm's method over all pairs shown.
+      least_p: the smallest p that this number of seeds can give, before the correction.
     """
 
     first: str
@@ -82,14 +82,14 @@ class Pair(NamedTuple):
 
 
 def best_of(source: Source) -> tuple[dict[str, Any], bool]:
-    """The trial that a source stands for, and whether its own seeds chose it."""
+    """The trial that represents a source, and whether its own seeds selected it."""
     for one in source.confirms:
         return one, False
     return source.trials[0], len(source.trials) > 1
 
 
 def is_populations(source: Source) -> bool:
-    """Whether its trials are populations, each a search of its own (population based training)."""
+    """Whether its trials are populations, each a separate search (population based training)."""
     return source.about.get("search") == "pbt"
 
 
@@ -99,12 +99,12 @@ def is_evolution(source: Source) -> bool:
 
 
 def is_sweep(source: Source) -> bool:
-    """Whether there was a choice, so that its page tells of more than one agent per seed."""
+    """Whether there was a selection, so that its page shows more than one agent per seed."""
     return len(source.trials) > 1 or is_populations(source)
 
 
 def search_of(source: Source) -> str:
-    """What there was to choose from: `32 trials`, `8 populations of 12 members`."""
+    """What was searched: `32 trials`, `8 populations of 12 members`."""
     count = len(source.trials)
     if is_populations(source):
         members = source.about.get("slots")
@@ -116,10 +116,10 @@ def search_of(source: Source) -> str:
 
 
 def scored(source: Source) -> Source:
-    """The source with scores by one rule, whatever version wrote its records: see `experiments.diverged`.
+    """The source with scores recomputed by the current rule: see `experiments.diverged`.
 
-    Each trial also has `counted`, its returns with those of agents that diverged replaced, or nothing.
-    Trials are ordered anew: those trained for longer first, then the best.
+    Each trial also gets `counted`, its returns with those of diverged agents replaced, or an empty list.
+    Trials are sorted again: those trained for longer first, then by score.
     """
     shown = [*source.trials, *source.confirms]
     least = math.nan if diverged.unknown(shown) else diverged.worst(shown)
@@ -134,7 +134,7 @@ def scored(source: Source) -> Source:
 
 
 def seeds_of(trial: dict[str, Any]) -> dict[int, float]:
-    """Final returns by seed; those of agents that diverged are the worst of all trials of the source."""
+    """Final returns by seed; for agents that diverged the worst of all trials of the source."""
     counted = trial.get("counted")
     if counted is None:  # a trial alone
         counted = diverged.counted(trial, diverged.worst([trial]))
@@ -142,9 +142,9 @@ def seeds_of(trial: dict[str, Any]) -> dict[int, float]:
 
 
 def entries(sources: list[Source]) -> list[Entry]:
-    """Every source as a method in an environment, in which an agent that diverged is the worst of all.
+    """Every source as a method in an environment; an agent that diverged counts as the worst there.
 
-    An environment in which no agent has a return is left out.
+    An environment in which no agent has a return is omitted.
     """
     methods = [method(source) for source in sources]
     places = [environment(source) for source in sources]
@@ -165,13 +165,13 @@ def entries(sources: list[Source]) -> list[Entry]:
 
 
 def _distinct(names: list[str]) -> list[str]:
-    """Names that occur again are numbered."""
+    """Numbers names that occur more than once."""
     counts = [names[:index].count(name) + 1 for index, name in enumerate(names)]
     return [f"{name} {count}" if names.count(name) > 1 else name for name, count in zip(names, counts)]
 
 
 def method(source: Source) -> str:
-    """What was typed but for environment, seeds, steps and folders: `ppo --hp.gamma 0.9`."""
+    """The command without environment, seeds, steps and folders: `ppo --hp.gamma 0.9`."""
     about = source.about
     words = [part for word in about["command"][4:] for part in _split(word)]
     kept, keeping = [], True
@@ -192,34 +192,34 @@ def _split(word: str) -> list[str]:
 
 
 def plain(flag: str) -> str:
-    """A flag as words: `--hp.learning-rate` is the learning rate."""
+    """A flag as words: `learning rate` for `--hp.learning-rate`."""
     return flag.rpartition("--")[2].partition(".")[2].replace("-", " ").replace(".", " ") or flag.lstrip("-")
 
 
 def environment(source: Source) -> str:
-    """The environment, with those of its parameters that were set."""
+    """The environment, with the parameters that were set."""
     settings = ", ".join(f"{name} {value}" for name, value in (source.about.get("env") or {}).items())
     return source.about["environment"] + (f" ({settings})" if settings else "")
 
 
 def ranges(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Of each environment the returns that are 0 and 1: those given, or the references (see `reference`).
+    """For each environment the returns that are normalized to 0 and 1: those given, or the references.
 
-    An environment without either is not there: its returns cannot be put together with others.
+    An environment with neither is omitted: its returns cannot be aggregated with others. See `reference`.
 
     Raises:
-      ValueError: a range is given of an environment that is not there.
+      ValueError: a range is given for an environment that does not occur.
     """
     places = environments(found)
     for place in given:
         if place not in places:
-            raise ValueError(f"--range {place}: there is no such environment here, only {', '.join(places)}")
+            raise ValueError(f"--range {place}: this environment does not occur, only {', '.join(places)}")
     known = reference.ranges() | given
     return {place: known[place] for place in places if place in known}
 
 
 def normalised(one: Entry, scale: dict[str, tuple[float, float]]) -> np.ndarray:
-    """Returns of an entry, 0 and 1 at the ends of its environment's range."""
+    """Returns of an entry, normalized by its environment's range."""
     low, high = scale[one.environment]
     return (np.array(list(one.returns.values())) - low) / (high - low)
 
@@ -236,7 +236,7 @@ def shared_environments(found: list[Entry], scale) -> list[str]:
 
 
 def aggregates(found: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
-    """IQM and median of each method's normalised returns over the environments that all have, best first."""
+    """IQM and median of each method's normalized returns over the shared environments, best first."""
     shared = shared_environments(found, scale)
     result = {}
     for name in dict.fromkeys(one.method for one in found) if shared else ():
@@ -247,7 +247,7 @@ def aggregates(found: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]
 
 
 def pairs(found: list[Entry], scale) -> list[Pair]:
-    """Methods against each other where they share an environment with a range, best first.
+    """Pairwise comparisons of methods over shared environments with a range, best first.
 
     p is corrected by Holm's method.
     """

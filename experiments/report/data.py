@@ -1,4 +1,4 @@
-"""What a report is made from: runs, sweeps and data files, all as the same records.
+"""The data of a report: runs, sweeps and data files, all converted to the same records.
 
 A source is a header and a record for each trial, best first; a run is a source of one trial. As JSON lines
 (`write`, read again by `read`) a source is its header's line and then one line per trial:
@@ -7,15 +7,16 @@ A source is a header and a record for each trial, best first; a run is a source 
      "CartPole-v1", "env": {...}, "objective": "ppo", "metric": "evaluation", "steps": 50000, "seed": 0,
      "seeds": 8, "axes": ["--hp.learning-rate"], "search": "sobol", "versions": {...}, "device": {...},
      "git_commit": "...", "started": "...", "wall_seconds": 12.3, "log_axes": ["--hp.learning-rate"],
-     "slots": 12, "spent": 1474560}   of searches on the device: trials at a time, environment steps in all
+     "slots": 12, "spent": 1474560}   of searches inside the program: trials at a time, total environment
+       steps
     {"trial": 3, "values": {"--hp.learning-rate": "0.003"}, "first_seed": 0, "per_seed": [...],
      "score": 497.0, "interval": [481.0, 500.0], "died": {"2": 4096}, "steps": 50176,
      "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
     {"confirms": 3, ...}                 the same for the best trial, trained again with fresh seeds
 
-A search adds to its trials what SEARCHED names. What it confirms is None for the mean of an evolution
-strategy, and "members" for the winners of populations, judged again in so many `episodes`. A population
-is a trial with one seed, its own.
+A search adds the fields in SEARCHED to its trials. `confirms` is None for the mean of an evolution strategy,
+and "members" for the winners of populations, which are evaluated again in `episodes` episodes. A population
+is a trial with a single seed.
 """
 
 import json
@@ -29,10 +30,10 @@ from jaxrl.experiments import folders
 from jaxrl.experiments.statistics import iqm
 
 FORMAT = 1
-CURVE_POINTS = 40  # of more intervals some are left out: nobody can see them
+CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them
 METRICS = {"evaluation": "evaluation/return", "training": "episode/return"}
 
-# Of what kind the values of a line are; what may be None may also be missing.
+# Types of the values of a line; values that can be None can also be missing.
 NOTHING = type(None)
 HEADER = {"report": int, "name": str, "command": list, "algorithm": str, "environment": str, "axes": list}
 HEADER |= {"steps": int, "seed": int, "seeds": int, "wall_seconds": (int, float, NOTHING)}
@@ -90,10 +91,10 @@ def _read_run(path: Path) -> Source:
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
     if spec.search:
-        raise ValueError(f"{path} is part of a search: report all of it, `jaxrl report {path.parent}`")
+        raise ValueError(f"{path} is part of a search: report the whole search, `jaxrl report {path.parent}`")
     rows = records.rows(path)
     if not rows:
-        raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
+        raise ValueError(f"{path} has nothing finished yet: continue with `jaxrl resume {path}`")
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
     outcomes = diverged.with_scores(sweep.outcome(path, spec))
@@ -112,13 +113,13 @@ def _read_sweep(path: Path) -> Source:
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():
-        raise ValueError(f"{path} has nothing finished yet: go on with `jaxrl resume {path}`")
+        raise ValueError(f"{path} has nothing finished yet: continue with `jaxrl resume {path}`")
     kind, found = info["search"], _searched(path, info["axes"], groups[0].spec)
     trials, confirms, rows = [], [], {}
     for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
         one = _object(path / "results.jsonl", number, line)
         if "confirms" in one:
-            # Winners that were only judged again, in fresh episodes, have no run of their own.
+            # Winners that were only evaluated again, in fresh episodes, have no separate run.
             trained = one["confirms"] != "members"
             folder = path / ("confirm" if trained else "group-1")
             spec = runs.from_json(runs.read_info(folder)["spec"]) if trained else groups[0].spec
@@ -129,7 +130,7 @@ def _read_sweep(path: Path) -> Source:
         else:
             group = one.pop("group", 0)
             folder = path / f"group-{group}"
-            # A search that trains in another way than all trials side by side has no lanes to look up.
+            # Only if all trials train in parallel does each have fixed lanes.
             spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
             known = not spec.search and one.get("trial") in groups[group - 1].trials
             lane = groups[group - 1].trials.index(one["trial"]) if known else None
@@ -141,7 +142,7 @@ def _read_sweep(path: Path) -> Source:
         _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)
     if not trials:
-        raise ValueError(f"{path / 'results.jsonl'} holds no trials: go on with `jaxrl resume {path}`")
+        raise ValueError(f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {path}`")
     first = next((found for found in rows.values() if found), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
@@ -151,7 +152,7 @@ def _read_sweep(path: Path) -> Source:
 
 
 def _searched(path: Path, axes, spec) -> dict[str, Any]:
-    """What a search on the device says of itself: for the header, and the values it recommends."""
+    """The results that a search inside the program recorded: fields of the header, and recommended values."""
     if not spec.search:
         return {"about": {}, "recommended": {}}
     file = path / "group-1" / "search.json"
@@ -165,7 +166,7 @@ def _searched(path: Path, axes, spec) -> dict[str, Any]:
 
 
 def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, Any]:
-    """The header that a run and a sweep have in common."""
+    """The fields of the header that runs and sweeps share."""
     kept = ("algorithm", "environment", "env", "objective", "steps", "seed", "seeds")
     return {
         "report": FORMAT,
@@ -179,19 +180,19 @@ def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, An
 
 
 def _metric(rows: list[dict], search: dict | None) -> str | None:
-    """What returns are of: a search on the device chooses by those of training."""
+    """The kind of the returns; a search inside the program selects by those of training."""
     names = ["training"] if search else METRICS
     return next((name for name in names if rows and rows[-1].get(METRICS[name])), None)
 
 
 def _without_folders(word: str) -> str:
-    """A word of a command; of a path that only this machine has, its name."""
+    """A word of a command; an absolute path is replaced by its name."""
     option, equals, value = word.rpartition("=")
     return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
 
 
 def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None) -> dict[str, Any]:
-    """First seed, steps and curve of a trial of a run: its seeds stand side by side in the rows."""
+    """First seed, steps and curve of a trial of a run; its seeds are adjacent in the rows."""
     rows = rows if trial is not None else []
     found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
     metric = METRICS.get(_metric(rows, search) or "")
@@ -212,12 +213,12 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
 
 
 def _short(value) -> float | None:
-    """Five digits: more than a figure can show."""
+    """Rounds to five digits, more than a figure can show."""
     return None if value is None else float(f"{value:.5g}")
 
 
 def _wall_seconds(path: Path) -> float:
-    """For how long a run was trained, by its sessions; 0 where it does not say."""
+    """The training time of a run, summed over its sessions; 0 if it is not recorded."""
     try:
         return sum(one["wall_seconds"] for one in json.loads((path / "run.json").read_text())["sessions"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -225,7 +226,7 @@ def _wall_seconds(path: Path) -> float:
 
 
 def _plain(source: Source) -> Source:
-    """What reading the written source gives: so a page is the same whichever it is made from."""
+    """The source as it would be read back from a file, so that both give the same page."""
     return Source(*json.loads(json.dumps(source, allow_nan=False)))
 
 
@@ -234,22 +235,24 @@ def _plain(source: Source) -> Source:
 
 def _read_file(path: Path) -> list[Source]:
     if path.suffix != ".jsonl":
-        raise ValueError(f"{path} is no .jsonl data file, and no folder of a run or a sweep")
+        raise ValueError(f"{path} is not a .jsonl data file, nor a folder of a run or a sweep")
     sources: list[Source] = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
         one = _object(path, number, line)
         if "report" in one:
             _check(path, number, one, HEADER)
             if one["report"] != FORMAT:
-                raise ValueError(f"{path} was written by another version of jaxrl: make it anew with --data")
+                raise ValueError(f"{path} was written by another version of jaxrl: recreate it with --data")
             sources.append(Source(one, [], []))
         elif not sources:
-            raise ValueError(f"{path} is no data of a report: make some with `jaxrl report RUN --data FILE`")
+            raise ValueError(
+                f"{path} is not a report data file: write one with `jaxrl report RUN --data FILE`"
+            )
         else:
             _check(path, number, one, _trial_kinds(one, sources[-1].about.get("search")))
             (sources[-1].confirms if "confirms" in one else sources[-1].trials).append(one)
     if not sources or not all(source.trials for source in sources):
-        raise ValueError(f"{path} has nothing finished in it: a header without trials")
+        raise ValueError(f"{path} has nothing finished: a header without trials")
     return sources
 
 
@@ -259,17 +262,17 @@ def _object(path: Path, number: int, line: str) -> dict[str, Any]:
     except ValueError:
         one = None
     if not isinstance(one, dict):
-        raise ValueError(f"{path}, line {number}, is broken: it is no JSON object")
+        raise ValueError(f"{path}, line {number}, is broken: it is not a JSON object")
     return one
 
 
 def _trial_kinds(one: dict[str, Any], search: str | None) -> dict[str, Any]:
-    """Of what kind the values of a trial's line are."""
+    """The expected types of the values of a trial's line."""
     return TRIAL if "confirms" in one else TRIAL | SEARCHED.get(search, {})
 
 
 def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
-    """Raises ValueError where a line lacks what a page needs, or has it of another kind."""
+    """Raises ValueError if a value that the page needs is missing or of the wrong type."""
     wrong = [name for name, kind in kinds.items() if not isinstance(one.get(name), kind)]
     if not wrong and kinds is HEADER and not all(isinstance(axis, str) for axis in one["axes"]):
         wrong = ["axes"]
@@ -280,11 +283,11 @@ def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
         whole = all(isinstance(x, list) and len(x) == len(line) and all(map(_number, x)) for x in values)
         wrong = [] if line and whole else ["path"]
     if wrong:
-        raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong kind")
+        raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong type")
 
 
 def _wrong_numbers(one: dict[str, Any]) -> list[str]:
-    """Names of what a trial's line holds that are not the numbers they should be."""
+    """Names of the values of a trial's line that are not valid numbers."""
     died, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
     steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
     shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(

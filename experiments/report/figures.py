@@ -1,6 +1,6 @@
-"""Figures of a report as inline SVG: real text, sharp in print, coloured by the page's style sheet.
+"""Figures of a report as inline SVG with text, coloured by the page's style sheet.
 
-No colour stands here: elements have classes, so that the page decides for light, dark and paper.
+Elements have classes and no colours, so that the style sheet can define light, dark and print colours.
 """
 
 import math
@@ -17,7 +17,7 @@ NUM_SHADES = 8  # classes q0 (worst) to q7 (best)
 
 
 class Line(NamedTuple):
-    """A line of a figure: its class, points `[T]`, perhaps a band, and thin lines beside it `[S, T]`."""
+    """A line of a figure: its class, points `[T]`, an optional band, and additional thin lines `[S, T]`."""
 
     label: str
     style: str
@@ -29,7 +29,7 @@ class Line(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A trial in a figure: its values by axis, its score, what is told of it, and how it is marked."""
+    """A trial in a figure: its values by axis, its score, its tooltip (`told`), and its class."""
 
     values: tuple[str, ...]
     score: float | None
@@ -38,7 +38,7 @@ class Dot(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """From values to places on the page: `low` lies at `start`, `high` at `end`."""
+    """Maps values to positions on the page: `low` to `start`, `high` to `end`."""
 
     low: float
     high: float
@@ -52,7 +52,7 @@ class Scale(NamedTuple):
         return round(self.start + share * (self.end - self.start), 1)
 
     def ticks(self, most: int = 5) -> list[float]:
-        """At most about `most` round values within."""
+        """About `most` round values within the scale, or fewer."""
         if self.log and self.high / self.low >= 10:
             return self._powers(most)
         step = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
@@ -71,7 +71,7 @@ class Scale(NamedTuple):
 
 
 def padded(values: Sequence[float], start: float, end: float, log: bool = False, pad: float = 0.04) -> Scale:
-    """A scale on which all values lie a little inside."""
+    """A scale that contains all values, with some padding."""
     known = [x for x in values if x is not None and math.isfinite(x)]
     low, high = min(known, default=0.0), max(known, default=1.0)
     if log:
@@ -87,7 +87,7 @@ def spans_decades(values: Sequence[float]) -> bool:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number for people: four digits, a true minus, a dash for none."""
+    """A number for display: four digits, a typographic minus, a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
     if 10**digits <= abs(value) < 1e7:
@@ -147,7 +147,7 @@ def legend(entries: list[tuple[str, str]]) -> str:
 
 
 def style_of(index: int) -> str:
-    """The classes of the line with this number: a colour, and a dash when colours have run out."""
+    """The classes of the line with this number: a colour, and a dash pattern when all colours are used."""
     return f"c{index % NUM_COLOURS}" + (f" d{index // NUM_COLOURS % 4}" if index >= NUM_COLOURS else "")
 
 
@@ -159,7 +159,7 @@ def _frame(
     labels: tuple[str, str],
     y_text: Callable = number,
 ) -> list[str]:
-    """Horizontal lines, numbers at both axes, and what the axes are; `y` runs upwards."""
+    """Grid lines, tick labels and axis labels; `y` increases upwards."""
     parts = []
     for tick in y.ticks():
         parts.append(segment(left, y(tick), right, y(tick), "grid"))
@@ -192,7 +192,7 @@ def lines(
     """Lines with bands over a common axis, such as learning curves; those of `behind` are thin.
 
     Args:
-      log: the upward axis is logarithmic.
+      log: the vertical axis is logarithmic.
     """
     width, height = 680, 300
     every = [*behind, *drawn]
@@ -228,11 +228,11 @@ def course(
     log: bool = False,
     rules: Sequence[float] = (),
 ) -> str:
-    """How a search went: a dot for each trial where it had its turn, perhaps with a line through them.
+    """The course of a search: a dot for each trial, in order, optionally with a line.
 
     Args:
-      places: of each dot along the axis; dots at one place are drawn a little apart.
-      rules: places of upright lines.
+      places: position of each dot on the axis; dots at the same position are spread slightly.
+      rules: positions of vertical lines.
     """
     width, height = 680, 300
     x = padded([*places, *(place for place, _ in x_ticks)], 56, width - 16)
@@ -242,13 +242,13 @@ def course(
     spread = 5.0 if len(set(places)) < len(places) else 0.0
     if line:
         parts.append(polyline(_points(line.x, line.y, x, y), f"line {line.style}", line.label))
-    for i in sorted(range(len(dots)), key=lambda i: dots[i].style):  # what is marked lies on top
+    for i in sorted(range(len(dots)), key=lambda i: dots[i].style):  # marked dots on top
         parts.append(_trial(dots[i], x(places[i]) + _aside(i, spread) * (not dots[i].style), y))
     return svg(width, height, parts, "wide", f"{labels[1]} over {labels[0]}")
 
 
 def _trial(one: Dot, x: float, y: Scale) -> str:
-    """A trial's dot, or a cross at the bottom where it has no score."""
+    """A trial's dot, or a cross at the bottom if it has no score."""
     if one.score is None:
         return cross(x, y.start - 5, one.told)
     return dot(x, y(one.score), f"dot {one.style}".strip(), one.told, 4.5 if one.style else 3)
@@ -263,7 +263,7 @@ def _points(xs, ys, x: Scale, y: Scale) -> list[tuple[float, float]]:
 
 
 def as_numbers(values: Sequence[str]) -> list[float] | None:
-    """An axis's values as numbers, or None where one is none."""
+    """An axis's values as numbers, or None if one of them is not a number."""
     try:
         numbers = [float(value) for value in values]
     except ValueError:
@@ -272,16 +272,16 @@ def as_numbers(values: Sequence[str]) -> list[float] | None:
 
 
 def value(text: str) -> str:
-    """A value of an axis for people: numbers short, words as they are."""
+    """A value of an axis for display: numbers are shortened, words unchanged."""
     numbers = as_numbers([text])
     return number(numbers[0]) if numbers else text
 
 
-MOST_STEPS = 8  # an axis of so many values is drawn in equal steps
+MOST_STEPS = 8  # an axis with at most this many values is drawn in equal steps
 
 
 def positions(values: Sequence[str], start: float, end: float) -> tuple[list[float], list[tuple[float, str]]]:
-    """Where each value of an axis lies, and its ticks: few values or words in equal steps, else to scale."""
+    """Positions of the values of an axis, and ticks: few values or words in equal steps, others to scale."""
     numbers = as_numbers(values)
     if numbers and len(set(numbers)) > MOST_STEPS:
         scale = padded(numbers, start, end, spans_decades(numbers))
@@ -304,7 +304,7 @@ def slice_plot(
     """The score against one axis: a dot for each trial, and the mean of each bin of `means` as a step.
 
     Args:
-      means: for each bin the numbers of its dots, and the mean of their scores.
+      means: for each bin the indices of its dots, and the mean of their scores.
     """
     width, height = 330, 230
     places, ticks = positions([one.values[index] for one in dots], 52, width - 14)
@@ -316,14 +316,14 @@ def slice_plot(
         left, right = min(places[i] for i in members), max(places[i] for i in members)
         reach = 16 if right - left < 8 else 0
         parts.append(segment(left - reach, y(mean), right + reach, y(mean), "mean"))
-    drawn = sorted(range(len(dots)), key=lambda i: dots[i].style)  # what is marked lies on top
+    drawn = sorted(range(len(dots)), key=lambda i: dots[i].style)  # marked dots on top
     for i in drawn:
         parts.append(_trial(dots[i], places[i] + _aside(i, spread), y))
     return svg(width, height, parts, "small", f"{label} against {axis}")
 
 
 def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
-    """All axes side by side and the score at the right; a line for each trial, the better the stronger."""
+    """Parallel coordinates with the score on the right; a line for each trial, stronger for better ones."""
     from scipy import stats
 
     width, height = max(680, 120 * (len(axes) + 1)), 300
@@ -360,7 +360,7 @@ def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
 def interval(
     estimate: Estimate, low: float, high: float, style: str = "c0", mark: float | None = None
 ) -> str:
-    """An interval as a line with a dot at its estimate, for a cell of a table; `mark` is a line across."""
+    """An interval as a line with a dot at its estimate, for a table cell; `mark` is a vertical line."""
     width, height = 150, 18
     scale = Scale(low, high, 5, width - 5) if high > low else Scale(low - 1, high + 1, 5, width - 5)
     parts = [segment(5, 9, width - 5, 9, "grid")]

@@ -1,4 +1,4 @@
-"""Pieces of a page: everything that is text is escaped here, once."""
+"""HTML elements of a page; all text is escaped here, once."""
 
 from collections.abc import Sequence
 from html import escape
@@ -6,17 +6,17 @@ from html import escape
 from jaxrl.experiments.report.figures import number
 from jaxrl.experiments.statistics import Estimate
 
-LONG = 26  # words of a cell that may wrap
+LONG = 26  # characters from which a cell may wrap
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
 
 def tag(name: str, *parts: str, style: str = "") -> Html:
-    """An element; of its parts, what is no `Html` is escaped."""
+    """An element; parts that are not `Html` are escaped."""
     named = f' class="{escape(style)}"' if style else ""
     return Html(f"<{name}{named}>{''.join(map(safe, parts))}</{name}>")
 
@@ -32,11 +32,11 @@ def joined(*parts: str) -> Html:
 def table(
     head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1, marked: Sequence[int] = ()
 ) -> Html:
-    """A table that scrolls by itself where it is too wide.
+    """A table that scrolls horizontally if it is too wide.
 
     Args:
-      words: so many columns at the left hold words, the others numbers.
-      marked: numbers of rows that stand out.
+      words: number of columns on the left that contain words; the others contain numbers.
+      marked: indices of highlighted rows.
     """
 
     def cells(kind: str, row: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The page: what came of it first, then everything that it rests on, in one file that needs no other."""
+"""The page: the result first, then all details, in one self-contained file."""
 
 from html import escape
 
@@ -12,14 +12,14 @@ from jaxrl.experiments.statistics import RESAMPLES
 
 
 def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tuple[str, str]:
-    """The page of some sources, as HTML, and the sentence at its top.
+    """The page of the sources as HTML, and the sentence at its top.
 
     Args:
-      ranges: of environments, the returns that are 0 and 1 where several environments are put together,
-        instead of the references.
+      ranges: for each environment the returns that are normalized to 0 and 1 for aggregates, instead of the
+        references.
 
     Raises:
-      ValueError: a range is given of an environment that is not there.
+      ValueError: a range is given for an environment that does not occur.
     """
     sources = list(map(compare.scored, sources))
     found = compare.entries(sources)
@@ -52,45 +52,46 @@ def _heading(sources: list[Source]) -> str:
 
 
 def _methods(sources: list[Source]) -> Html:
-    """How the numbers are made."""
+    """Explanations of the statistics."""
     told = {
-        "IQM": "the interquartile mean: the mean of what is left when the lowest and the highest quarter of "
-        "the seeds are cut off (Agarwal et al. 2021).",
+        "IQM": "the interquartile mean: the mean without the lowest and the highest quarter of the seeds "
+        "(Agarwal et al. 2021).",
         "Intervals": f"percentile bootstrap, 95 %, {RESAMPLES:,} resamples of whole seeds, within each "
-        "environment. With few seeds they are too narrow rather than too wide: they cannot know what no "
-        "seed has shown.",
-        "Final return": "each seed’s last evaluation, or its last training return without any.",
+        "environment. With few seeds they tend to be too narrow, because they only contain values that "
+        "were observed.",
+        "Final return": "each seed’s last evaluation, or its last training return if there is none.",
         "Agents that diverged": "(their parameters, losses or gradients are no longer finite numbers) count "
-        "as the worst final return that any agent shown reached, those without any return too; to leave them "
-        "out would reward a method for its failures. Where at least half of the agents of everything shown "
-        "diverged, there is no score.",
+        "as the worst final return that any agent shown reached, and so do agents without a return; "
+        "excluding them would reward a method for its failures. If at least half of the agents of everything "
+        "shown diverged, there is no score.",
     }
     chosen = [source for source in sources if len(source.trials) > 1 and not is_populations(source)]
     if chosen:
         told["Fresh seeds"] = (
-            "the best of many trials looks better than it is, for chance chose it too. Only seeds that did "
-            "not choose it tell how good it is."
+            "the score of the best of many trials is biased upwards, because it was also selected by "
+            "chance. Only seeds that were not used for the selection give an unbiased estimate."
         )
     if any(map(is_populations, sources)):
         told["Fresh episodes"] = (
-            "the winner of a population looks better than it is, for chance chose it too, so it is judged "
-            "again in episodes that did not choose it. Each population is a search of its own with a seed of "
-            "its own; the intervals tell of what other populations would come to."
+            "the return of the winner of a population is biased upwards, because it was also selected by "
+            "chance, so it is evaluated again in episodes that were not used for the selection. Each "
+            "population is a separate search with a separate seed; the intervals are over populations."
         )
     if any(source.about.get("search") in KINDS for source in sources):
         told["Searches on the device"] = (
-            "choose by training returns, the mean of the episodes since the last decision. Where what was "
-            "chosen is then evaluated, the two differ by that, too."
+            "select by training returns, the mean of the episodes since the last decision. If the selected "
+            "agents are then evaluated, their evaluation returns differ from these for that reason, too."
         )
     if not all(map(is_evolution, chosen)):
         told["Share of variance"] = (
             "the first-order Sobol index of an axis (functional ANOVA, Hutter et al. 2014): the variance "
-            "between bins of trials along the axis, less what chance would put there, over that of all. "
-            "Its interval is a bootstrap over trials. It presumes that the axes were varied independently."
+            "between bins of trials along the axis, minus what is expected by chance, divided by the total "
+            "variance. Its interval is a bootstrap over trials. It assumes that the axes were varied "
+            "independently."
         )
     if len(sources) > 1:
         told["P(first better)"] = (
-            "how often a seed of one method beats a seed of the other in the same environment, ties by half, "
+            "how often a seed of one method beats a seed of the other in the same environment, ties as half, "
             "averaged over environments (Mann and Whitney’s U; Agarwal et al. 2021)."
         )
     items = [tag("p", tag("strong", f"{name}: "), what, style="note") for name, what in told.items()]

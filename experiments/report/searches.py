@@ -1,7 +1,8 @@
-"""What a page tells of a search only: its own sentence, findings and figures.
+"""The parts of a page that are specific to a search: its headline, findings and figures.
 
-Of successive halving ("asha") who went how far; of population based training ("pbt") the schedules of the
-winners; of an evolution strategy ("cmaes", "openes") its generations; of "optuna" its batches.
+For successive halving ("asha"): how long each trial was trained; for population based training ("pbt"): the
+schedules of the winners; for an evolution strategy ("cmaes", "openes"): its generations; for "optuna": its
+batches.
 """
 
 import itertools
@@ -18,19 +19,19 @@ from jaxrl.experiments.report.figures import Dot, Line, number, value
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, told
 from jaxrl.experiments.statistics import across_tasks
 
-MOST_LINES = 8  # schedules in colours; those of other populations are grey
+MOST_LINES = 8  # coloured schedules; those of other populations are grey
 MOST_TICKS = 12
 
 
 def headline(source: Source) -> str:
-    """What came of it, in one sentence; empty where the sentence of any other sweep says it."""
+    """The result in one sentence; empty if the general sentence of a sweep applies."""
     if is_populations(source):
         return _of_winners(source)
     if is_evolution(source) and source.confirms:
         again = source.confirms[0]
         what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in again["values"].items())
         return (
-            f"The mean that {search_of(source)} came to: {what} – IQM {told(trials.score(again))} over "
+            f"Mean after {search_of(source)}: {what} – IQM {told(trials.score(again))} over "
             f"{several(len(seeds_of(again)), 'fresh seed')}."
         )
     return ""
@@ -42,8 +43,8 @@ def _of_winners(source: Source) -> str:
     chosen = across_tasks([scores]) if scores else None
     if not source.confirms:
         return (
-            f"{who}: IQM {told(chosen)} by the returns of the choice itself, which look better than "
-            "they are; they were not judged again in fresh episodes."
+            f"{who}: IQM {told(chosen)} by the returns that selected them, which are biased upwards; "
+            "they were not evaluated again in fresh episodes."
         )
     again = trials.score(source.confirms[0])
     episodes = source.confirms[0].get("episodes")
@@ -54,40 +55,40 @@ def _of_winners(source: Source) -> str:
 
 
 def findings(source: Source) -> list[str]:
-    """What else a person should know of a search before using its result."""
+    """Further facts that matter when using the result of a search."""
     kind, spent = source.about.get("search"), source.about.get("spent")
     count, best = len(source.trials), source.trials[0]
     found = []
     if is_populations(source):
         found.append(
-            "What won was trained by a schedule: the last values alone, from the first step on, may do worse."
+            "The winners were trained with a schedule: training with only the last values may be worse."
         )
     if is_evolution(source):
         found.append(
             f"Best single candidate: trial {trials.name_of(best)}, of generation {best['generation'] + 1}, "
-            f"with {number(best.get('score'))}; as the best of {count} it looks better than it is."
+            f"with {number(best.get('score'))}; as the best of {count} its score is biased upwards."
         )
     if kind == "optuna":
         batches = max(one["batch"] for one in source.trials)
         found.append(f"The best trial comes from batch {best['batch']} of {batches}.")
-    took = f"the search took {spent:,} steps in all" if spent else ""
+    took = f"the search took {spent:,} steps in total" if spent else ""
     if kind == "asha":
         full = source.about["steps"] * source.about["seeds"] * count
-        took += f", {percent(spent / full)} of training every trial to its end" if spent and full else ""
+        took += f", {percent(spent / full)} of training every trial to the end" if spent and full else ""
         ended = sum(one["steps"] >= source.about["steps"] for one in source.trials)
-        return [*found, f"{ended} of {count} trials came to the end{'; ' * bool(took)}{took}."]
+        return [*found, f"{ended} of {count} trials were trained to the end{'; ' * bool(took)}{took}."]
     return [*found, f"{took.capitalize()}."] if took else found
 
 
 def section(source: Source, metric: str) -> Html:
-    """Headings and figures of a search; nothing of a sweep that is none."""
+    """Headings and figures of a search; empty for other sweeps."""
     kind = source.about.get("search")
     if is_populations(source):
         return joined(
             tag("h3", "Populations"), _populations(source), tag("h3", "Schedules"), _schedules(source)
         )
     if kind == "asha":
-        return joined(tag("h3", "Who went how far"), _halving(source))
+        return joined(tag("h3", "Training length of each trial"), _halving(source))
     if is_evolution(source):
         return joined(tag("h3", "Generation by generation"), _generations(source))
     if kind == "optuna":
@@ -99,7 +100,7 @@ def section(source: Source, metric: str) -> Html:
 
 
 def _populations(source: Source) -> Html:
-    """A row for each population: its winner's returns, and what it was trained with at the end."""
+    """A row for each population: its winner's returns, and its last hyperparameters."""
     axes = source.about["axes"]
     fresh = seeds_of(source.confirms[0]) if source.confirms else {}
     rows = []
@@ -110,15 +111,15 @@ def _populations(source: Source) -> Html:
         settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
         rows.append([str(one["first_seed"]), *returns, *settings, f"{changes} of {len(line) - 1}"])
     caption = (
-        "Best first, a row for each population’s winner: its return that chose it, that in fresh episodes, "
-        "its last values, and after how many of the decisions it went on as a copy of another member."
+        "The winner of each population, best first: the return that selected it, its return in fresh "
+        "episodes, its last values, and the number of decisions at which it became a copy of another member."
     )
     head = ["population (seed)", "chosen as", "fresh episodes", *map(plain, axes), "changed member"]
     return joined(table(head, rows), tag("p", caption, style="note"))
 
 
 def _schedules(source: Source) -> Html:
-    """Each hyperparameter over the steps, a line of steps for each population's winner."""
+    """Each hyperparameter over training, one line for each population's winner."""
     drawn = []
     for axis in source.about["axes"]:
         made = [_schedule(one, axis, index) for index, one in enumerate(source.trials) if axis in one["path"]]
@@ -134,8 +135,8 @@ def _schedules(source: Source) -> Html:
     ]
     others = len(source.trials) > MOST_LINES
     caption = (
-        "What the winner of each population was trained with: its own values, before them those of the "
-        "member whose copy it was, and so on back to the first step."
+        "The values with which the winner of each population was trained: its own, before that those of the "
+        "member from which it was copied, and so on back to the first step."
         + " The best populations have colours, the others are grey."
         * others
     )
@@ -144,7 +145,7 @@ def _schedules(source: Source) -> Html:
 
 
 def _schedule(one: dict[str, Any], axis: str, index: int) -> Line:
-    """The values of a winner's line; decisions lie equally far apart."""
+    """The values along the ancestry of a winner; decisions are equally spaced."""
     values = one["path"][axis]
     edges = np.linspace(0, one["steps"], len(values) + 1)
     style = figures.style_of(index) if index < MOST_LINES else "trials"
@@ -161,7 +162,7 @@ def _logarithmic(source: Source, axis: str, levels: list[float]) -> bool:
 
 
 def _halving(source: Source) -> Html:
-    """Where each trial ended and what it was worth there, and which values came how far."""
+    """The step at which each trial ended with its score there, and the steps by axis value."""
     axes = source.about["axes"]
     dots = trials.dots(source, axes, source.trials)
     ends = sorted({one["steps"] for one in source.trials})
@@ -177,19 +178,19 @@ def _halving(source: Source) -> Html:
         if len({one.values[index] for one in far}) > 1
     ]
     caption = (
-        "A dot is a trial where it was stopped or came to the end, orange the best one. Scores compare "
-        "between trials of one length only; below, how far each value came."
+        "Each dot is a trial at the step where it ended; the best one is orange. Only scores of trials with "
+        "the same number of steps are comparable. The plots below show the number of steps by value."
     )
     return markup.figure(joined(Html(shown), tag("div", Html("".join(drawn)), style="slices")), caption)
 
 
 def _generations(source: Source) -> Html:
-    """Scores of the candidates of each generation, and where these lie on each axis."""
+    """Scores of the candidates of each generation, and their values on each axis."""
     axes, found = source.about["axes"], source.trials
     dots = trials.dots(source, axes, found)
     turns = [one["generation"] + 1 for one in found]
     ticks = _ticks(turns)
-    if len(dots) > len(found):  # the mean, which is what the last generation led to
+    if len(dots) > len(found):  # the mean after the last generation
         turns.append(max(turns) + 1)
         ticks.append((turns[-1], "mean"))
     drawn = []
@@ -204,8 +205,8 @@ def _generations(source: Source) -> Html:
         line = _median(turns, here[: len(found)])
         drawn.append(figures.course(turns, here, ticks, ("generation", name), line, log))
     caption = (
-        "A dot is a candidate, the line the median of its generation; orange is the mean that the last "
-        "generation led to, trained with fresh seeds."
+        "Each dot is a candidate, and the line is the median of each generation; orange is the mean after "
+        "the last generation, trained with fresh seeds."
     )
     return markup.figure("".join(drawn), caption)
 
@@ -220,7 +221,7 @@ def _median(turns: list[int], dots: list[Dot]) -> Line:
 
 
 def _batches(source: Source) -> Html:
-    """Scores in the order in which Optuna asked for the trials, and the best so far."""
+    """Scores in the order in which Optuna proposed the trials, and the best so far."""
     found = sorted(source.trials, key=lambda one: (one["batch"], one["trial"]))
     dots = trials.dots(source, source.about["axes"], found)
     firsts = [i for i, one in enumerate(found) if not i or one["batch"] != found[i - 1]["batch"]]
@@ -230,8 +231,8 @@ def _batches(source: Source) -> Html:
     places, rules = list(range(len(dots))), [first - 0.5 for first in firsts[1:]]
     drawn = figures.course(places, dots, _ticks(firsts), ("trial", "IQM"), line, rules=rules)
     caption = (
-        "A dot is a trial, orange the best one; the line is the best so far, by the seeds that chose it. "
-        "Upright lines part the batches: the first is spread evenly, each other follows from all before it."
+        "Each dot is a trial, the best one in orange; the line is the best score so far. Vertical lines "
+        "separate the batches: the first is spread evenly, later ones are proposed from all earlier ones."
     )
     return markup.figure(drawn, caption)
 

@@ -1,4 +1,4 @@
-"""The part of a page that tells of one run or one sweep."""
+"""The section of a page about one run or one sweep."""
 
 import datetime
 import math
@@ -36,7 +36,7 @@ from jaxrl.experiments.report.markup import (
 )
 from jaxrl.experiments.statistics import MIN_TRIALS, iqm
 
-FIRST_ROWS = 10  # of a table of trials; the others can be unfolded
+FIRST_ROWS = 10  # of a table of trials; the others can be expanded
 MOST_FADED = 300  # lines of other trials in a figure of curves
 
 
@@ -48,7 +48,7 @@ def title(source: Source) -> str:
 
 
 def decision(source: Source) -> str:
-    """What came of it, in one sentence."""
+    """The result in one sentence."""
     trial, chosen = best_of(source)
     if trial.get("score") is None:
         return "No score: no episode ended, or at least half of the agents of every trial diverged."
@@ -61,20 +61,20 @@ def decision(source: Source) -> str:
     what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in trial["values"].items())
     if chosen:
         return (
-            f"Best of {len(source.trials)}: {what} – {found} over the {several(seeds, 'seed')} that chose "
-            "it. It was not trained again with fresh seeds, so it looks better than it is."
+            f"Best of {len(source.trials)}: {what} – {found} over the {several(seeds, 'seed')} that selected "
+            "it. It was not trained again with fresh seeds, so this score is biased upwards."
         )
     curse = trials.winners_curse(source)
     first = next((one for one in source.trials if one.get("trial") == trial["confirms"]), source.trials[0])
     return (
         f"Best: {what} – {found} over {several(seeds, 'fresh seed')}; "
-        f"chosen as {number(first['score'])}, "
+        f"selected with a score of {number(first['score'])}, "
         f"so {less(curse.value) if curse else 'nothing to compare it with'}."
     )
 
 
 def findings(source: Source) -> list[str]:
-    """What else a person should know before using the result."""
+    """Further facts that matter when using the result."""
     found = []
     if len(source.trials) > 1 and not is_populations(source):
         found += _about_the_sweep(source)
@@ -96,8 +96,9 @@ def _about_the_sweep(source: Source) -> list[str]:
         seeds, others = source.about["seeds"], len(trials.comparable(source)) - 1
         early = others < len(source.trials) - 1
         found.append(
-            f"{alike} of the other {others} trials{' that came to the end' * early} cannot be told apart "
-            f"from the first by their {several(seeds, 'seed')}" + (", which are few." if seeds < 6 else ".")
+            f"{alike} of the other {others} trials{' trained to the end' * early} did not differ "
+            f"significantly from the first with their {several(seeds, 'seed')}"
+            + (", which are few." if seeds < 6 else ".")
         )
     if curse := trials.winners_curse(source):
         reach = f" (95 % {ends(curse)})" if curse.known else ""
@@ -110,13 +111,13 @@ def _about_the_sweep(source: Source) -> list[str]:
         first = matters[0]
         found.append(
             f"{plain(first.axis).capitalize()} explains {percent(first.share.value)} of the variance of the "
-            f"score by itself (95 % {percent(first.share.low)} to {percent(first.share.high)})."
+            f"score on its own (95 % {percent(first.share.low)} to {percent(first.share.high)})."
         )
     return found
 
 
 def facts(source: Source) -> Html:
-    """What was run: settings, versions, and the command that does it again."""
+    """Settings, versions, and the command that reproduces the run."""
     about = source.about
     device, versions = about.get("device") or {}, about.get("versions") or {}
     pairs = [
@@ -127,7 +128,7 @@ def facts(source: Source) -> Html:
         ("tried", search_of(source) if is_sweep(source) else None),
         ("seeds", f"{about['seeds']}, from {about['seed']}"),
         ("steps per seed", f"{about['steps']:,}"),
-        ("steps in all", f"{about['spent']:,}" if about.get("spent") else None),
+        ("total steps", f"{about['spent']:,}" if about.get("spent") else None),
         ("measured by", f"{about['metric']} return" if about.get("metric") else None),
         ("device", _device(device)),
         ("trained for", _duration(about.get("wall_seconds"))),
@@ -140,7 +141,7 @@ def facts(source: Source) -> Html:
 
 
 def _command(words: list[str]) -> Html:
-    """A command that wraps between options rather than in them."""
+    """A command that wraps between options, not within them."""
     parts: list[list[str]] = [[]]
     for word in map(str, words):
         if word.startswith("--"):
@@ -174,7 +175,7 @@ def _date(text: str | None) -> str:
 
 
 def curve_line(trial: dict[str, Any], label: str, style: str, thin: bool = False) -> figures.Line | None:
-    """The IQM over a trial's seeds with its band; None where there is no curve."""
+    """The IQM over a trial's seeds with its band; None if there is no curve."""
     curve = trial.get("curve")
     if not curve or not curve["timesteps"]:
         return None
@@ -189,7 +190,7 @@ def curve_line(trial: dict[str, Any], label: str, style: str, thin: bool = False
 
 
 def curves(source: Source, label: str) -> Html:
-    """Learning curves of a run, or of a sweep's best trial before all others."""
+    """Learning curves of a run, or of a sweep's best trial in front of the others."""
     best, chosen = best_of(source)
     if len(source.trials) == 1 and not source.confirms:
         line = curve_line(source.trials[0], "IQM over seeds", "c0", thin=True)
@@ -198,10 +199,10 @@ def curves(source: Source, label: str) -> Html:
         )
         return _curve_figure([line], caption, label, named=False)
     first = next((one for one in source.trials if one.get("trial") == best.get("confirms")), source.trials[0])
-    shown = [curve_line(first, f"trial {first.get('trial')}, the seeds that chose it", "c0")]
+    shown = [curve_line(first, f"trial {first.get('trial')}, the seeds that selected it", "c0")]
     if not chosen:
         shown.append(curve_line(best, f"trial {best['confirms']} with fresh seeds", "c1"))
-    if not shown[0]:  # a search on the device has no curves of its trials, which share its lanes
+    if not shown[0]:  # trials of a search inside the program share lanes and have no curves
         again = [] if chosen else [curve_line(best, "", "c1", thin=True)]
         return _curve_figure(again, CURVES_OF_A_SEARCH, label, named=False)
     others = [one for one in source.trials if one is not first and one.get("curve")][:MOST_FADED]
@@ -218,12 +219,12 @@ def _iqm_curve(trial: dict[str, Any]) -> list[float | None]:
 
 
 CURVES_OF_A_SWEEP = (
-    "IQM over seeds; grey lines are the other trials. The bands are 95 % bootstrap intervals: where that of "
-    "the fresh seeds lies lower, chance helped to choose."
+    "IQM over seeds; grey lines are the other trials. The bands are 95 % bootstrap intervals. If the curve "
+    "of the fresh seeds is lower, the score that selected the trial was partly due to chance."
 )
 CURVES_OF_A_SEARCH = (
-    "What was chosen, trained anew with fresh seeds, each of which is a thin line; the thick line is their "
-    "IQM, the band its 95 % bootstrap interval."
+    "The selected hyperparameters, trained again with fresh seeds. Each thin line is a seed; the thick line "
+    "is their IQM, the band its 95 % bootstrap interval."
 )
 
 
@@ -240,7 +241,7 @@ def _curve_figure(shown, caption: str, label: str, named: bool = True, behind=()
 
 
 def trial_table(source: Source) -> Html:
-    """All trials, best first, and the best one again with fresh seeds."""
+    """All trials, best first, and the confirmation of the best one with fresh seeds."""
     axes = source.about["axes"]
     found = [*source.confirms, *source.trials]
     scores = [trials.score(one) for one in found]
@@ -274,8 +275,8 @@ def trial_table(source: Source) -> Html:
         shown = joined(shown, tag("details", summary, table(head, rows[first:])))
     caption = (
         "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval"
-        + "; “behind the first” compares seed by seed: where its interval holds 0, a trial is not told apart "
-        "from the first" * judged + "; who was trained for longer stands above" * lengths + "."
+        + "; “behind the first” compares seed by seed: if its interval contains 0, the difference is not "
+        "significant" * judged + "; trials that were trained for longer come first" * lengths + "."
     )
     return joined(shown, tag("p", caption, style="note"))
 
@@ -284,11 +285,11 @@ def importance_table(source: Source) -> Html:
     found = trials.importance(source)
     count = len(trials.comparable(source))
     if is_evolution(source):
-        why = "an evolution strategy draws its candidates around its mean, all axes together"
-        return tag("p", f"What matters cannot be told: {why}.", style="note")
+        why = "an evolution strategy draws its candidates around its mean, along all axes together"
+        return tag("p", f"The importance of axes is unknown: {why}.", style="note")
     if not found:
-        why = f"it takes at least {MIN_TRIALS} trials of one length, and scores that differ; here are {count}"
-        return tag("p", f"What matters cannot be told: {why}.", style="note")
+        why = f"it takes at least {MIN_TRIALS} trials of one length with different scores; there are {count}"
+        return tag("p", f"The importance of axes is unknown: {why}.", style="note")
     rows = []
     for one in found:
         share = Html(figures.interval(one.share, 0.0, 1.0))
@@ -302,16 +303,16 @@ def importance_table(source: Source) -> Html:
     head = ["axis", "share of variance", "95 %", spans[0], "rank correlation", spans[1]]
     rest = max(0.0, 1 - sum(one.share.value for one in found))
     chance = trials.noise_share(source)
-    seeds = "" if math.isnan(chance) else f"; chance between seeds alone makes about {percent(chance)}"
+    seeds = "" if math.isnan(chance) else f" (differences between seeds: about {percent(chance)})"
     caption = (
-        f"The share of the variance of the score that an axis explains by itself, over {count} trials. "
-        f"{percent(rest)} is left for axes together and for chance{seeds}. The rank correlation says whether "
-        "more is better (1) or worse (−1); an axis that is best in its middle has one near 0."
+        f"The share of the variance of the score that an axis explains on its own, over {count} trials. The "
+        f"remaining {percent(rest)} is due to interactions and chance{seeds}. The rank correlation is 1 if "
+        "larger values are better and −1 if they are worse; it is near 0 if the best value is in the middle."
     )
     if any(one.get("score") is None for one in trials.comparable(source)):
-        caption += " Trials without a score count as the worst that was seen."
+        caption += " Trials without a score count as the worst observed score."
     if source.about.get("search") == "optuna":
-        caption += " The search itself chose where to look, so this holds where it looked most."
+        caption += " The search chose its trials, so this applies to the region that it explored most."
     return joined(table(head, rows), tag("p", caption, style="note"))
 
 
@@ -320,7 +321,7 @@ def _best_name(source: Source) -> str:
 
 
 def slices(source: Source) -> Html:
-    """The score against each axis that varies."""
+    """Plots of the score against each axis that varies."""
     found = trials.comparable(source)
     axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
     dots = trials.dots(source, axes, found)
@@ -331,8 +332,8 @@ def slices(source: Source) -> Html:
         means = trials.bin_means(trials.axis_values(found, axis), found) if told_what_matters else []
         drawn.append(figures.slice_plot(plain(axis), dots, index, means, "IQM"))
     caption = (
-        f"A dot is a trial, orange {_best_name(source)}, and a cross is a trial without a score."
-        + " A bar is the mean of neighbouring trials: the shares of variance measure how these differ."
+        f"Each dot is a trial, {_best_name(source)} in orange; crosses are trials without a score."
+        + " A bar is the mean of neighbouring trials; the shares of variance measure how the bars differ."
         * told_what_matters
     )
     return markup.figure(tag("div", Html("".join(drawn)), style="slices"), caption)
@@ -346,9 +347,9 @@ def parallel(source: Source) -> Html:
         return Html("")
     drawn = figures.parallel([plain(axis) for axis in axes], dots, "IQM")
     caption = (
-        "A line is a trial and crosses each axis at its value; the stronger its blue the better it ranks, "
-        f"orange is {_best_name(source)}, dotted has no score. Where strong lines run together, good "
-        "trials agree."
+        "Each line is a trial and crosses each axis at its value. The stronger its blue, the better its "
+        f"rank; {_best_name(source)} is orange; dotted lines have no score. Where strong lines are close "
+        "together, good trials have similar values."
     )
     return markup.figure(drawn, caption)
 
@@ -364,7 +365,7 @@ def seed_table(trial: dict[str, Any]) -> Html:
 
 
 def diverged_rows(source: Source) -> list[list[str]]:
-    """Of each trial with agents that diverged: its name, and which did when."""
+    """For each trial with diverged agents: its name, and the step of each of these agents."""
     rows = []
     for one in [*source.trials, *source.confirms]:
         if one["died"]:
@@ -383,15 +384,15 @@ def _diverged(head: list[str], rows: list[list[str]]) -> Html:
 
 
 def short(source: Source) -> bool:
-    """Whether it is a run that is not finished."""
+    """Whether it is an unfinished run."""
     return len(source.trials) == 1 and source.trials[0]["steps"] < source.about["steps"]
 
 
 def section(source: Source, heading: str, alone: bool) -> Html:
-    """All that a page tells of one source.
+    """Everything that a page shows of one source.
 
     Args:
-      alone: the page has no other, and has told its decision already.
+      alone: the page has no other source, and already shows its headline at the top.
     """
     metric = f"{source.about.get('metric') or 'final'} return"
     parts = [tag("h2", heading)]
@@ -409,7 +410,7 @@ def section(source: Source, heading: str, alone: bool) -> Html:
         parts += [tag("h3", "Learning curves"), drawn]
     if many:
         parts += [tag("h3", "What matters"), importance_table(source)]
-        # Of few that came to the end the figures would show a search's taste, not the axes.
+        # With few complete trials, the figures would show the choices of the search, not effects of the axes.
         if len(trials.comparable(source)) >= min(MIN_TRIALS, len(source.trials)):
             parts += [slices(source), parallel(source)]
     for one in [*source.confirms, *(() if many else source.trials)]:
@@ -421,7 +422,7 @@ def section(source: Source, heading: str, alone: bool) -> Html:
 
 
 def runs(sources: list[Source]) -> Html:
-    """What was run, of all sources of a page together, and of those that are runs each seed."""
+    """The settings of all sources of a page, and the returns of each seed of its runs."""
     rows, commands, returns, lost = [], [], [], []
     for source in sources:
         about, one = source.about, source.trials[0]

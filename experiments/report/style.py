@@ -1,7 +1,7 @@
-"""The style sheet of a report: light, dark and paper, one column, figures that shrink and tables that scroll.
+"""The style sheet of a report: light, dark and print, one column, figures that shrink and tables that scroll.
 
-Lines have Okabe and Ito's colours, lightened for the dark; a trial is the stronger the better it is, in one
-hue, which every kind of colour vision can order.
+Lines have Okabe and Ito's colours, lightened for dark mode; trials have shades of one hue, stronger for
+better ones, which can be ordered with every kind of colour vision.
 """
 
 LIGHT = """

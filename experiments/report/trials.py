@@ -1,4 +1,4 @@
-"""What the trials of a sweep say: what matters, what cannot be told apart, and what chance chose."""
+"""Statistics of the trials of a sweep: importance of axes, significant differences, and selection bias."""
 
 import math
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from jaxrl.experiments.statistics import (
 
 
 class Importance(NamedTuple):
-    """What an axis explains of the score's variance by itself, and whether more of it is better."""
+    """The fraction of the score's variance that an axis explains alone, and its rank correlation."""
 
     axis: str
     share: Estimate
@@ -28,13 +28,13 @@ class Importance(NamedTuple):
 
 
 def comparable(source: Source) -> list[dict[str, Any]]:
-    """The trials that were trained longest: the scores of others, stopped early, are of other lengths."""
+    """The trials that were trained longest; others were stopped early and are not comparable."""
     longest = max(one["steps"] for one in source.trials)
     return [one for one in source.trials if one["steps"] == longest]
 
 
 def filled_scores(trials: list[dict[str, Any]]) -> np.ndarray:
-    """Scores; a trial without one has the worst that was seen."""
+    """Scores; a trial without one gets the worst observed score."""
     known = [one["score"] for one in trials if one.get("score") is not None]
     worst = min(known, default=math.nan)
     return np.array([worst if one.get("score") is None else one["score"] for one in trials])
@@ -45,9 +45,9 @@ def axis_values(trials: list[dict[str, Any]], axis: str) -> list[str]:
 
 
 def importance(source: Source) -> list[Importance]:
-    """Every axis that varies, the most important first; none where nothing can be told.
+    """Every axis that varies, the most important first; empty if the importance is unknown.
 
-    An evolution strategy draws its candidates around its mean, all axes together, so nothing can be told.
+    It is unknown for an evolution strategy, which draws candidates around its mean along all axes together.
     """
     if is_evolution(source):
         return []
@@ -67,9 +67,9 @@ def importance(source: Source) -> list[Importance]:
 
 
 def noise_share(source: Source) -> float:
-    """About how much of the score's variance is chance between seeds: the mean variance of a trial's mean.
+    """The approximate fraction of the score's variance due to seeds: the mean variance of a trial's mean.
 
-    The variance of an interquartile mean is near that of the mean; nan where trials have single seeds.
+    The variance of an interquartile mean is close to that of the mean; nan if trials have single seeds.
     """
     trials = [one for one in comparable(source) if one.get("score") is not None]
     scores = filled_scores(comparable(source))
@@ -81,7 +81,7 @@ def noise_share(source: Source) -> float:
 
 
 def bin_means(values: list[str], trials: list[dict[str, Any]]) -> list[tuple[list[int], float]]:
-    """For each bin of an axis, those that `importance` compares, its trials and the mean of their scores."""
+    """For each bin of an axis, as in `importance`, its trials and the mean of their scores."""
     scores = filled_scores(trials)
     if np.isnan(scores).any():
         return []
@@ -90,10 +90,10 @@ def bin_means(values: list[str], trials: list[dict[str, Any]]) -> list[tuple[lis
 
 
 def behind(source: Source) -> list[Estimate | None]:
-    """By how much each trial is behind the first, over the seeds of both; None where there are none.
+    """The difference between the first trial and each trial, over shared seeds; None if there are none.
 
-    Nor is there an answer where a trial was stopped early, and of an evolution strategy, in each generation
-    of which the seeds are others.
+    Also None if a trial was stopped early, and for an evolution strategy, whose generations have different
+    seeds.
     """
     best, alike = source.trials[0], not is_evolution(source)
     first = seeds_of(best)
@@ -110,12 +110,12 @@ def behind(source: Source) -> list[Estimate | None]:
 
 
 def winners_curse(source: Source) -> Estimate | None:
-    """By how much the best trial's score as chosen exceeds that with fresh seeds; None without any.
+    """The best trial's score with the seeds that selected it minus that with fresh seeds; None without any.
 
-    The seeds differ, so both sides are drawn independently; that chance helped to choose the trial shows in
-    the number itself, not in its interval.
+    The seeds differ, so both sides are resampled independently; the selection bias affects the estimate
+    itself, not its interval.
     """
-    # A mean was no trial, and members were chosen by another measure than they were judged by again.
+    # A mean is not a trial, and members were selected by another measure than in their evaluation.
     if not source.confirms or source.confirms[0]["confirms"] in (None, "members"):
         return None
     again = source.confirms[0]
@@ -127,7 +127,7 @@ def winners_curse(source: Source) -> Estimate | None:
 
 
 def score(trial: dict[str, Any]) -> Estimate:
-    """The IQM over a trial's seeds, with those that diverged; nan where it has no score."""
+    """The IQM over a trial's seeds, including diverged ones; nan if it has no score."""
     values = list(seeds_of(trial).values())
     if trial.get("score") is None or not values:
         return Estimate(math.nan, math.nan, math.nan)
@@ -135,14 +135,14 @@ def score(trial: dict[str, Any]) -> Estimate:
 
 
 def name_of(trial: dict[str, Any]) -> str:
-    """A trial's number; of one trained again with fresh seeds, which it was."""
+    """A trial's number; for a confirmation with fresh seeds, that of the original trial."""
     if "confirms" not in trial:
         return str(trial.get("trial", "–"))
     return f"{'mean' if trial['confirms'] is None else trial['confirms']}, fresh"
 
 
 def dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[Dot]:
-    """Trials as dots, the best one marked; of an evolution strategy that is its mean, which comes last."""
+    """Trials as dots, the best one marked; for an evolution strategy that is its mean, which comes last."""
     best = best_of(source)[0]
     number_of_best = best.get("confirms", best.get("trial"))
     made = []

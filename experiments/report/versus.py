@@ -1,4 +1,4 @@
-"""The part of a page that sets methods beside each other."""
+"""The section of a page that compares methods."""
 
 import math
 
@@ -17,13 +17,13 @@ NUM_THRESHOLDS = 101
 
 
 def scale_of(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
-    """Ranges by environment; of one environment without a given range the returns stay as they are."""
+    """Ranges by environment; returns of a single environment without a given range are not normalized."""
     scale, places = compare.ranges(found, given), compare.environments(found)
     return scale if len(places) > 1 or given else dict.fromkeys(places, (0.0, 1.0))
 
 
 def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
-    """Which method is best, and from which it can be told apart, in one sentence."""
+    """The best method, and which differences to it are significant, in one sentence."""
     ranked = compare.aggregates(found, scale)
     places = compare.shared_environments(found, scale)
     methods = list(dict.fromkeys(one.method for one in found))
@@ -35,25 +35,25 @@ def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
         return f"{methods[0]} in {several(len(found), 'environment')}: see the returns below."
     if not ranked and (without := _without(found, scale)):
         return (
-            f"There are no reference returns for {listed(without)}, so there is no best one over all: give "
-            f"--range '{without[0]}=LOW:HIGH'."
+            f"There are no reference returns for {listed(without)}, so methods cannot be ranked overall: "
+            f"give --range '{without[0]}=LOW:HIGH'."
         )
     if not ranked:
-        return "No environment has been tried with all methods, so there is no best one over all."
+        return "No environment was used with all methods, so methods cannot be ranked overall."
     first, (iqm, _) = next(iter(ranked.items()))
     where, what = f"{len(places)} environments", "normalised IQM"
     if len(places) == 1:
         several_places = len(compare.environments(found)) > 1
-        where, what = places[0] + ", the one environment to compare all in" * several_places, "IQM"
+        where, what = places[0] + ", the only environment shared by all methods" * several_places, "IQM"
         iqm = compare.aggregates(found, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
     own = [pair for pair in pairs if first in (pair.first, pair.second)]
     beaten = [_other(pair, first) for pair in own if pair.told_apart and pair.probability.value != 0.5]
     alike = [_other(pair, first) for pair in own if _other(pair, first) not in beaten]
     verdict = [f"better than {listed(beaten)}"] if beaten else []
-    verdict += [f"not told apart from {listed(alike)} by these seeds"] if alike else []
+    verdict += [f"not significantly different from {listed(alike)} with these seeds"] if alike else []
     lost = sum(one.lost for one in found if one.method == first)
     if lost:
-        verdict.append(f"{several(lost, 'agent')} of it diverged or without a return, counted as the worst")
+        verdict.append(f"{several(lost, 'agent')} diverged or without a return, counted as the worst")
     return f"Best in {where}: {first} – {what} {told(iqm)}; {', '.join(verdict)}."
 
 
@@ -85,7 +85,7 @@ def section(found: list[Entry], scale, pairs: list[Pair]) -> Html:
 
 
 def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
-    """A row for each method in each environment, on that environment's scale."""
+    """A row for each method and environment, on the scale of the environment."""
     rows = []
     order = list(styles)
     for place in dict.fromkeys(one.environment for one in found):
@@ -100,25 +100,25 @@ def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
             shown = "" if one is not here[0] else place
             rows.append([shown, one.method, seeds, steps, number(estimate.value), ends(estimate), plotted])
     caption = (
-        "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, each environment on a "
-        "scale of its own."
+        "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, with a separate scale "
+        "for each environment."
     )
     if any(one.lost for one in found):
         caption += " Seeds that diverged, or have no return, count as the worst that any seed here reached."
     if any(one.chosen for one in found):
-        caption += " * These seeds chose the best of several trials, so it looks better than it is."
+        caption += " * These seeds selected the best of several trials, so its score is biased upwards."
     head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
     return joined(table(head, rows, words=2), tag("p", caption, style="note"))
 
 
 def _notes(found: list[Entry], scale) -> Html:
-    """What makes the numbers less than comparable, and how they were normalised."""
+    """Notes on limits of comparability, and on the normalization."""
     notes = []
     for place in compare.environments(found):
         here = [one for one in found if one.environment == place]
         if len({one.metric for one in here}) > 1:
             notes.append(
-                f"{place}: evaluation and training returns stand together, which differ by themselves."
+                f"{place}: evaluation and training returns are mixed, which are not directly comparable."
             )
         if len({one.trial["steps"] for one in here}) > 1:
             notes.append(f"{place}: the methods were trained for different numbers of steps.")
@@ -128,11 +128,11 @@ def _notes(found: list[Entry], scale) -> Html:
         spans = "; ".join(f"{place} {number(low)} to {number(high)}" for place, (low, high) in scale.items())
         notes.append(
             f"Normalised returns are 0 and 1 at the ends of these ranges: {spans}. Unless given by --range "
-            "they are the returns of a random policy and of PPO with its preset, whatever is compared."
+            "they are the returns of a random policy and of PPO with its preset, for all comparisons."
         )
     if without := _without(found, scale):
         notes.append(
-            f"Without reference returns, and so left out of what is put together: {listed(without)}. Give "
+            f"Without reference returns, and therefore excluded from aggregates: {listed(without)}. Give "
             "--range ENV=LOW:HIGH to include them."
         )
     return tag("ul", *(tag("li", one) for one in notes), style="findings") if notes else Html("")
@@ -145,7 +145,7 @@ def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
     drawn = [line for line in made if line]
     if not drawn:
         return Html("")
-    caption = "IQM over seeds; the bands are 95 % bootstrap intervals, each step by itself."
+    caption = "IQM over seeds; the bands are pointwise 95 % bootstrap intervals."
     legend = figures.legend([(line.label, line.style) for line in drawn]) if len(styles) > 1 else ""
     label = f"{here[0].metric or 'final'} return"
     shown = figures.lines(drawn, "environment steps", label, format_steps, f"learning curves in {place}")
@@ -153,7 +153,7 @@ def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
 
 
 def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
-    """IQM and median over environments; nothing for one environment, where they stand already."""
+    """IQM and median over environments; empty for a single environment, which is already shown."""
     ranked = compare.aggregates(found, scale)
     places = compare.shared_environments(found, scale)
     if len(places) < 2:
@@ -165,8 +165,8 @@ def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
         rows.append([name, number(iqm.value), ends(iqm), plotted, number(median.value), ends(median)])
     span = tag("div", tag("span", number(min(known))), tag("span", number(max(known))), style="range")
     caption = (
-        f"Normalised returns of all seeds over {listed(places)}, environments weighing alike; the intervals "
-        "draw seeds within each environment (stratified bootstrap)."
+        f"Normalised returns of all seeds over {listed(places)}, environments weighted equally; the "
+        "intervals resample seeds within each environment (stratified bootstrap)."
     )
     head = ["method", "IQM", "95 %", span, "median", "95 %"]
     shown = joined(table(head, rows), tag("p", caption, style="note"))
@@ -174,7 +174,7 @@ def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
 
 
 def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
-    """What share of runs is above each return."""
+    """The share of runs above each return."""
     places = compare.shared_environments(found, scale)
     tasks = {
         name: [
@@ -198,22 +198,22 @@ def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
     label = "final return" if _raw(scale) else "normalised final return"
     shown = figures.lines(drawn, label, "share of seeds above", number, "performance profiles")
     caption = (
-        "How many seeds end above each return: a line that runs higher everywhere is better everywhere; "
-        "where lines cross, each is better at something. Bands are 95 % intervals, each return by itself."
+        "The share of seeds that end above each return: a method whose line is higher everywhere is better "
+        "everywhere; where lines cross, neither is. Bands are pointwise 95 % intervals."
     )
     legend = figures.legend([(line.label, line.style) for line in drawn])
     return joined(tag("h3", "Performance profiles"), markup.figure(shown, caption, legend))
 
 
 def _pairs(pairs: list[Pair], scale) -> Html:
-    """Two methods at a time: who wins how often, by how much, and whether that could be chance."""
+    """Pairwise comparisons: probability of improvement, difference, and significance."""
     if not pairs:
         return Html("")
     rows = []
     for pair in pairs:
         plotted = Html(figures.interval(pair.probability, 0.0, 1.0, mark=0.5))
         by = f"{number(pair.difference.value)} ({ends(pair.difference)})"
-        verdict = "told apart" if pair.told_apart else "not told apart"
+        verdict = "significant" if pair.told_apart else "not significant"
         many = f"{len(pair.environments)} × " if len(pair.environments) > 1 else ""
         seeds = f"{many}{pair.seeds}, {'paired' if pair.paired else 'not paired'}"
         methods = f"{pair.first} over {pair.second}"
@@ -224,16 +224,16 @@ def _pairs(pairs: list[Pair], scale) -> Html:
     head += ["IQM, difference" if _raw(scale) else "normalised IQM, difference", "p (Holm)", ""]
     caption = (
         "The probability that a seed of the first beats one of the second, with its 95 % interval; the line "
-        "in the middle is a coin toss. Methods that had the same seeds are compared in pairs (paired "
-        "bootstrap, Wilcoxon’s signed-rank test), others, not paired, independently (a permutation test). "
-        f"Told apart means that p, corrected by Holm for {several(len(pairs), 'comparison')}, is below "
+        "in the middle is 0.5. Methods with the same seeds are compared in pairs (paired bootstrap, "
+        "Wilcoxon’s signed-rank test), others as independent samples (not paired, permutation test). "
+        f"Significant means that p, corrected by Holm for {several(len(pairs), 'comparison')}, is below "
         f"{compare.ALPHA}."
     )
     blind = [pair for pair in pairs if pair.least_p >= compare.ALPHA]
     if blind:
         caption += (
             f" With so few seeds p can be no less than {_p(max(pair.least_p for pair in blind))}, whatever "
-            "they return: train more."
+            "the returns are: train more seeds."
         )
     shown = joined(table(head, rows), tag("p", caption, style="note"))
     return joined(tag("h3", "Which is better"), shown)
