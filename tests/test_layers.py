@@ -40,6 +40,15 @@ def test_only_distributions_imports_distrax():
     assert users == ["distributions.py"]
 
 
+def test_links_make_one_package_of_the_folders():
+    """Folders with an `__init__.py` below `src/jaxrl` are what wheels contain and what editors resolve."""
+    package = ROOT / "src" / "jaxrl"
+    for path in SOURCES:
+        inside = path.relative_to(ROOT / "jaxrl" if path.is_relative_to(ROOT / "jaxrl") else ROOT)
+        assert (package / inside).samefile(path)
+        assert (path.parent / "__init__.py").exists(), f"{path.parent} would be missing from a wheel"
+
+
 def test_no_adapter_shadows_its_library():
     assert not {"gymnax.py", "brax.py"} & {path.name for path in (ROOT / "envs").glob("*.py")}
 
