@@ -17,7 +17,6 @@ parameters in the state instead, with the same results. Here the first generatio
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -86,7 +85,10 @@ class TrainState:
 
 
 def make(
-    env: Env, config: Config = Config(), behaviour: Callable | None = None, torso: nn.Module | None = None
+    env: Env,
+    config: Config = Config(),
+    behaviour: fit.Behaviour | None = None,
+    torso: nn.Module | None = None,
 ) -> Algorithm:
     """The genetic algorithm in `env`: one environment that resets itself.
 
@@ -200,7 +202,7 @@ def require_selection(config: Config) -> None:
             )
 
 
-def select(key, score, number: int) -> jax.Array:
+def select(key: jax.Array, score: jax.Array, number: int) -> jax.Array:
     """Truncation selection: the places of the `number` best scores, the best first; equals by lot.
 
     What is not a number is worst.

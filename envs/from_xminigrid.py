@@ -30,7 +30,7 @@ NAMES = {
 }
 
 
-def make(xminigrid_id: str, /, **params) -> Env:
+def make(xminigrid_id: str, /, **params: Any) -> Env:
     """The raw environment of this name; it shows the cells before the agent, `[V, V, 2]` (tile, colour).
 
     Args:

@@ -19,7 +19,7 @@ def strong(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
 
 
-def by_lot(key, score) -> jax.Array:
+def by_lot(key: jax.Array, score: jax.Array) -> jax.Array:
     """Places of scores `[P]`, from 0, the worst: equals in random order, what is no number at the bottom.
 
     CMA-ES has a weight for each place. evosax gives equals that of their mean place, which on a plateau is

@@ -6,8 +6,7 @@ with Xu et al. 2018, "Meta-gradient reinforcement learning", https://arxiv.org/a
 Axes: `T` time, `N` environments of an agent, `A` actions.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +15,20 @@ from jaxrl import train
 from jaxrl.experiments.meta.rules import Rule
 from jaxrl.returns import gae
 from jaxrl.spaces import Discrete
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, Metrics, PyTree
+
+
+class Loss(Protocol):
+    def __call__(
+        self, theta: PyTree, agent: PyTree, hp: PyTree, key: jax.Array, /
+    ) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+        """`loss, (agent, metrics)` of one agent after its updates; `hp` are `learner.Hparams`."""
 
 
 class Outer(NamedTuple):
     """An outer loss, and what it costs."""
 
-    loss: Callable  # (theta, agent, hp, key) -> loss, (agent, metrics); `hp` are `learner.Hparams`
+    loss: Loss
     num_updates: int  # by which the agent is older afterwards
     num_rollouts: int  # that were collected meanwhile
 

@@ -24,8 +24,8 @@ class Space(NamedTuple):
     """
 
     names: tuple[str, ...]
-    hparams: Callable
-    values: Callable
+    hparams: Callable[[PyTree, jax.Array], PyTree]
+    values: Callable[[jax.Array], jax.Array]
     centre: np.ndarray
     scale: np.ndarray
     spread: np.ndarray
