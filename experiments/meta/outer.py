@@ -15,7 +15,7 @@ from jaxrl import train
 from jaxrl.experiments.meta.rules import Rule
 from jaxrl.returns import gae
 from jaxrl.spaces import Discrete
-from jaxrl.types import Algorithm, Metrics, PyTree
+from jaxrl.types import Algorithm, Collect, EvaluateActions, Metrics, PyTree
 
 
 class Loss(Protocol):
@@ -55,7 +55,8 @@ def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax
     """GAE of fresh transitions by the agent's own critic, `[T, N]`; `then` is its state after them."""
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.stream.memory)
     led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
-    value, next_value = (algo.evaluate_actions(agent, b).value for b in (batch, led))
+    _, evaluate = _policy_of(algo)
+    value, next_value = (evaluate(agent, b).value for b in (batch, led))
     return gae(batch.reward, value, next_value, batch.terminated, batch.truncated, gamma, gae_lambda)
 
 
@@ -64,7 +65,8 @@ def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Arra
 
     `A` is held fixed. What `theta` does to the agent is all that it can change here.
     """
-    said = algo.evaluate_actions(agent, batch)
+    _, evaluate = _policy_of(algo)
+    said = evaluate(agent, batch)
     return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
 
 
@@ -77,12 +79,12 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
     with GAE on fresh data as Oh et al. 2020, https://arxiv.org/abs/2007.08794. The critic is the agent's:
     it believes in the agent's discount. Where that is learned, `hp.gae_lambda` near 1 relies on it less.
     """
-    _require_policy(algo)
+    collect, _ = _policy_of(algo)
     _require_updates(unroll=unroll)
 
     def loss(theta, agent, hp, key):
         agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
-        then, batch = algo.collect(agent, key)
+        then, batch = collect(agent, key)
         advantages = advantages_of(algo, agent, then, batch, hp.gamma, hp.gae_lambda)
         return policy_loss(algo, agent, batch, advantages, hp.ent_coef), (then, metrics)
 
@@ -104,7 +106,7 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
     Raises:
       ValueError: another space, or a count below 1.
     """
-    _require_policy(algo)
+    collect, _ = _policy_of(algo)
     _require_updates(unroll=unroll, target=target)
     if not isinstance(action_space, Discrete):
         raise ValueError(f"bootstrap sums over actions: it needs a Discrete action space, not {action_space}")
@@ -118,7 +120,7 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
             means = {name: (unroll * metrics[name] + (target - 1) * more[name]) / both for name in more}
             totals = {name: metrics[name] + more[name] for name in more if train.is_total(name)}
             metrics = means | totals
-        later, batch = algo.collect(later, key)
+        later, batch = collect(later, key)
         greedy = rule.hparams(fixed, later, hp.agent).replace(ent_coef=0.0)
         teacher, _ = algo.update(later, greedy)
         distance = divergence(algo, jax.lax.stop_gradient(teacher), agent, batch, action_space.n)
@@ -129,12 +131,11 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
 
 def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.Array:
     """KL(teacher || agent) in the states of `batch`, `[T, N]`: sum_a p(a|s) (log p(a|s) - log q(a|s))."""
+    _, evaluate = _policy_of(algo)
 
     def log_probs(state):
         def of(action):
-            return algo.evaluate_actions(
-                state, batch.replace(action=jnp.full_like(batch.action, action))
-            ).log_prob
+            return evaluate(state, batch.replace(action=jnp.full_like(batch.action, action))).log_prob
 
         return jax.vmap(of)(jnp.arange(num_actions))
 
@@ -142,9 +143,10 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
     return (jnp.exp(log_p) * (log_p - log_q)).sum(axis=0)
 
 
-def _require_policy(algo: Algorithm) -> None:
+def _policy_of(algo: Algorithm) -> tuple[Collect, EvaluateActions]:
     if algo.collect is None or algo.evaluate_actions is None:
         raise ValueError("an outer loss needs `collect` and `evaluate_actions` of its algorithm, as ppo has")
+    return algo.collect, algo.evaluate_actions
 
 
 def _require_updates(**counts: int) -> None:

@@ -25,7 +25,7 @@ class Space(NamedTuple):
 
     names: tuple[str, ...]
     hparams: Callable[[PyTree, jax.Array], PyTree]
-    values: Callable[[jax.Array], jax.Array]
+    values: Callable[[jax.Array | np.ndarray], jax.Array]
     centre: np.ndarray
     scale: np.ndarray
     spread: np.ndarray
