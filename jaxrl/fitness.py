@@ -49,8 +49,8 @@ class PlayerAct(Protocol):
         memory: PyTree,
         obs: PyTree,
         first: jax.Array,
-        action_mask: jax.Array | None = None,
         /,
+        action_mask: jax.Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         """The most likely actions in `N` environments; returns `(memory, action)`, leaves `[N, ...]`."""
 

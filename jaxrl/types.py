@@ -137,8 +137,8 @@ class Act(Protocol):
         key: jax.Array,
         obs: PyTree,
         first: jax.Array,
-        action_mask: jax.Array | None = None,
         /,
+        action_mask: jax.Array | None = None,
     ) -> tuple[PyTree, PyTree]:
         """Actions of a trained agent in `N` environments; returns `(memory, action)`, leaves `[N, ...]`.
 

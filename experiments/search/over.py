@@ -205,8 +205,8 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
             strategy=decision.strategy,
         )
 
-    def act(state, *args):
-        return algo.act(state.agents, *args)
+    def act(state, memory, key, obs, first, action_mask=None):
+        return algo.act(state.agents, memory, key, obs, first, action_mask)
 
     return algo._replace(init=init, update=update, act=act)
 

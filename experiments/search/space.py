@@ -12,6 +12,9 @@ from jaxrl import fields
 from jaxrl.types import PyTree
 
 
+Array = jax.Array | np.ndarray
+
+
 class Space(NamedTuple):
     """`D` numbers, and what they mean.
 
@@ -25,7 +28,7 @@ class Space(NamedTuple):
 
     names: tuple[str, ...]
     hparams: Callable[[PyTree, jax.Array], PyTree]
-    values: Callable[[jax.Array | np.ndarray], jax.Array]
+    values: Callable[[Array], Array]
     centre: np.ndarray
     scale: np.ndarray
     spread: np.ndarray
