@@ -11,7 +11,6 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fields
 from jaxrl.types import PyTree
 
-
 Array = jax.Array | np.ndarray
 
 
