@@ -152,6 +152,8 @@ def doubled(env: Env) -> Env:
 def apply(params: PyTree, log_ratio: jax.Array, advantages: jax.Array, progress: jax.Array) -> jax.Array:
     return log_ratio * advantages
 ppo.make(doubled(env), objective=Objective((), apply))
+def short(log_ratio: jax.Array, advantages: jax.Array) -> jax.Array:
+    return log_ratio * advantages
 
 ppo.Config(num_env=3)  # call-arg
 ppo.Config(num_envs=3.5)  # arg-type
@@ -163,9 +165,9 @@ algo.update(state)  # call-arg
 train.run(key, algo, hp, 10)  # arg-type
 train.run(algo, key, hp, num_update=10)  # call-arg
 envs.mak("CartPole-v1")  # attr-defined
-env._replace(step=lambda key, env_state: (env_state, env.reset(key)[1]))  # arg-type
+env._replace(step=env.reset)  # arg-type
 timestep: TimeStep = env.reset(key)  # assignment
-Objective((), lambda log_ratio, advantages: log_ratio)  # arg-type
+Objective((), short)  # arg-type
 """
 
 
@@ -177,7 +179,7 @@ def test_the_type_checker_finds_nothing_but_the_slips_of_a_user(tmp_path):
     found = mypy("script.py", cwd=tmp_path)
     errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", found, re.MULTILINE)
     lines = [line.partition("  # ")[2] for line in SCRIPT.splitlines()]
-    assert errors == [(str(n), code) for n, code in enumerate(lines, 1) if code], found
+    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], found
 
 
 @pytest.mark.parametrize("command", ["check", "format --check"])
