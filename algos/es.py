@@ -21,7 +21,7 @@ The methods are evosax's (https://github.com/RobertTLange/evosax), which minimiz
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +38,7 @@ from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.types import Algorithm, Env, PyTree, Stream
 from jaxrl.widths import narrow, narrowed
 
 MOST_OF_CMA = 2000  # parameters; each generation decomposes a matrix of that size
@@ -85,7 +85,10 @@ class TrainState:
 
 
 def make(
-    env: Env, config: Config = Config(), behaviour: Callable | None = None, torso: nn.Module | None = None
+    env: Env,
+    config: Config = Config(),
+    behaviour: fit.Behaviour | None = None,
+    torso: nn.Module | None = None,
 ) -> Algorithm:
     """An evolution strategy in `env`: one environment that resets itself.
 
@@ -176,12 +179,19 @@ def require_search(config: Config) -> None:
     require("es")
 
 
+class Tell(Protocol):
+    def __call__(
+        self, key: jax.Array, state: PyTree, z: jax.Array, score: jax.Array, /
+    ) -> tuple[PyTree, jax.Array]:
+        """`(state, step [D])` after members `z` `[P, D]` were scored `[P]`; a higher score is better."""
+
+
 class Strategy(NamedTuple):
     """How members are sampled around a mean of 0, and the step of that mean."""
 
-    init: Callable  # () -> state
-    ask: Callable  # (key, state) -> (state, z [P, D])
-    tell: Callable  # (key, state, z, score [P]) -> (state, step [D]); a higher score is better
+    init: Callable[[], PyTree]  # () -> state
+    ask: Callable[[jax.Array, PyTree], tuple[PyTree, jax.Array]]  # (key, state) -> (state, z `[P, D]`)
+    tell: Tell
 
 
 def strategy(method: str, num_members: int, size: int) -> Strategy:

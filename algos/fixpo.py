@@ -28,7 +28,7 @@ from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, un
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.types import Algorithm, Env, PyTree, Stream
 from jaxrl.widths import narrowed
 
 
@@ -213,6 +213,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     )
 
 
-def through(inside, fixed, learned, before):
+def through(inside: jax.Array, fixed: PyTree, learned: PyTree, before: PyTree) -> PyTree:
     """`fixed` with the gradient of `learned`, or `before`."""
     return jnp.where(inside, fixed + (learned - jax.lax.stop_gradient(learned)), before)

@@ -18,7 +18,6 @@ consists of mutations of `num_parents` random policies; in the paper, of random 
 """
 
 import dataclasses
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -87,7 +86,10 @@ class TrainState:
 
 
 def make(
-    env: Env, config: Config = Config(), behaviour: Callable | None = None, torso: nn.Module | None = None
+    env: Env,
+    config: Config = Config(),
+    behaviour: fit.Behaviour | None = None,
+    torso: nn.Module | None = None,
 ) -> Algorithm:
     """The genetic algorithm in `env`: one environment that resets itself.
 
@@ -202,7 +204,7 @@ def require_selection(config: Config) -> None:
             )
 
 
-def select(key, score, number: int) -> jax.Array:
+def select(key: jax.Array, score: jax.Array, number: int) -> jax.Array:
     """Truncation selection: the indices of the `number` best scores, the best first; ties in random order.
 
     `nan` is the worst.

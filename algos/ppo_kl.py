@@ -25,7 +25,7 @@ from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, un
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.types import Algorithm, Env, Number, Stream
 from jaxrl.widths import narrowed
 
 
@@ -163,7 +163,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     )
 
 
-def adapted(kl_coef, kl, kl_target):
+def adapted(kl_coef: Number, kl: jax.Array, kl_target: Number) -> jax.Array:
     """The coefficient of the divergence after an update in which that was `kl`."""
     factor = jnp.where(kl > 1.5 * kl_target, 2.0, jnp.where(kl < kl_target / 1.5, 0.5, 1.0))
     return jnp.clip(factor * kl_coef, 1e-6, 1e6)

@@ -27,7 +27,7 @@ from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, un
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.types import Algorithm, Env, PyTree, Stream
 from jaxrl.widths import narrowed
 
 
@@ -214,14 +214,14 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     )
 
 
-def split(params):
+def split(params: PyTree) -> tuple[PyTree, PyTree]:
     """The parameters of the policy and those of the value function."""
-    of = ({}, {})
+    of: tuple[dict[str, PyTree], dict[str, PyTree]] = ({}, {})
     for name, value in params["params"].items():
         of[name.startswith("critic")][name] = value
     return of
 
 
-def joined(actor, critic):
+def joined(actor: PyTree, critic: PyTree) -> PyTree:
     """The parameters of the whole network."""
     return {"params": actor | critic}

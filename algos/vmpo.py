@@ -26,7 +26,7 @@ from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, un
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
-from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.types import Algorithm, Env, Number, Stream
 from jaxrl.widths import narrowed
 
 
@@ -191,7 +191,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     )
 
 
-def weigh(advantages, eta):
+def weigh(advantages: jax.Array, eta: Number) -> tuple[jax.Array, jax.Array]:
     """psi in the shape of `advantages`, 0 below their median, and log mean exp(A / eta) over the others."""
     better = advantages >= jnp.median(advantages)
     logits = jnp.where(better, advantages / eta, -jnp.inf)

@@ -12,6 +12,7 @@ Importing this module imports no other environment library: that happens when an
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
+from types import EllipsisType
 from typing import Any
 
 import jax
@@ -34,17 +35,20 @@ from jaxrl.envs import (
     worlds,
 )
 from jaxrl.envs.entry import Entry, require_known
-from jaxrl.envs.families import family  # noqa: F401
-from jaxrl.envs.to_gymnasium import to_gymnasium  # noqa: F401
+from jaxrl.envs.families import family as family
+from jaxrl.envs.to_gymnasium import to_gymnasium as to_gymnasium
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
 from jaxrl.names import lookup
 from jaxrl.types import Env
 from jaxrl.widths import narrow
 
 REGISTRY: dict[str, Entry] = {}
+_limit: int | None
 
 
-def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None, **params) -> Env:
+def make(
+    name: str, /, *, max_steps: int | EllipsisType | None = ..., resets: str | None = None, **params: Any
+) -> Env:
     """An environment that resets itself, ends its episodes and records their returns.
 
     It can be called under a transformation with traced parameters; pole lengths, for example, can be vmapped.
@@ -78,11 +82,11 @@ def names() -> list[str]:
 
 def register(
     name: str,
-    make: Callable,
+    make: Callable[..., Env],
     max_steps: int | None = None,
-    params: Callable = dict,
+    params: Callable[[], dict[str, Any]] = dict,
     origin: str = "yours",
-    limit: Callable | None = None,
+    limit: Callable[..., int | None] | None = None,
 ) -> None:
     """Registers an environment under a name; `jaxrl.envs.check.check_env` checks it.
 
@@ -109,7 +113,7 @@ def _own_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
 
 
 def _checked(max_steps: Any) -> int | None:
-    positive = isinstance(max_steps, Integral) and not isinstance(max_steps, bool) and max_steps > 0
+    positive = isinstance(max_steps, Integral) and not isinstance(max_steps, bool) and int(max_steps) > 0
     if max_steps is not None and not positive:
         raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
     return max_steps

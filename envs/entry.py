@@ -4,21 +4,26 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+from jaxrl.types import Env
+
 
 class Entry(NamedTuple):
     """How an environment is made, its origin, and how it was verified."""
 
-    make: Callable  # (**params) -> raw Env
+    make: Callable[..., Env]  # (**params) -> raw Env, without resets in `step` and without a time limit
     max_steps: int | None = None  # time limit under default parameters
-    params: Callable = dict  # () -> {name: default} of the scalar parameters
+    params: Callable[[], dict[str, Any]] = dict  # the scalar parameters with their defaults
     origin: str = "yours"
-    limit: Callable | None = None  # (**params) -> time limit, if it depends on the parameters
+    limit: Callable[..., int | None] | None = None  # (**params) -> time limit, if it depends on the parameters
     checked: str = ""  # what it was verified against, in a few words
     resets: str = "fresh"  # default of the initial states of new episodes, see `wrappers.auto_reset`
 
 
 def own(
-    make: Callable, max_steps: int | None = None, checked: str = "", limit: Callable | None = None
+    make: Callable[..., Env],
+    max_steps: int | None = None,
+    checked: str = "",
+    limit: Callable[..., int | None] | None = None,
 ) -> Entry:
     """The entry of an environment of jaxrl: a function with keyword parameters that returns a raw `Env`.
 

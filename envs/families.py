@@ -13,6 +13,7 @@ import contextlib
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import EllipsisType
 from typing import Any
 
 import jax
@@ -26,7 +27,7 @@ from jaxrl.envs.entry import Entry, require_known
 from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, time_limit
 from jaxrl.names import lookup
 from jaxrl.spaces import Box
-from jaxrl.types import Env, PyTree
+from jaxrl.types import Env, Number, PyTree
 
 # Parameters are drawn from `fold_in(key, _DRAW)`; the environment itself receives `key`, so its draws are the
 # same as with fixed parameters. Splits and draws use small counters, which never equal this one.
@@ -41,16 +42,19 @@ class Drawn:
     params: dict[str, jax.Array]
 
 
+Distribution = Callable[[jax.Array], jax.Array]  # of a parameter: (key) -> number
+
+
 def family(
-    name: str | Callable,
+    name: str | Callable[..., Env],
     /,
     *,
     per: str = "episode",
     observe: bool = False,
     report: bool = False,
-    max_steps: int | None = ...,
+    max_steps: int | EllipsisType | None = ...,
     resets: str | None = None,
-    **params,
+    **params: Any,
 ) -> Env:
     """An environment of the registry whose parameters are drawn; it resets itself, like those of `envs.make`.
 
@@ -77,7 +81,7 @@ def family(
         raise ValueError(f"per must be 'episode' or 'lane', not {per!r}")
     distributions = {n: p for n, p in params.items() if callable(p)}
     fixed = {n: p for n, p in params.items() if not callable(p)}
-    raw_make, max_steps, usual_resets = _maker(name, max_steps, distributions, fixed)
+    raw_make, limit, usual_resets = _maker(name, max_steps, distributions, fixed)
     if per == "lane" and resets not in (None, "fresh"):
         raise ValueError(f"per='lane' needs resets='fresh', not {resets!r}")
     resets = resets or ("fresh" if per == "lane" else usual_resets)
@@ -85,7 +89,7 @@ def family(
         raw_make = partial(raw_make, **fixed)
 
     def complete(raw: Env) -> Env:
-        return auto_reset(episode_stats(time_limit(raw, max_steps)), resets)
+        return auto_reset(episode_stats(time_limit(raw, limit)), resets)
 
     # `auto_reset` replaces the whole state of the environment that it wraps: parameters inside it are drawn
     # again in every episode, parameters outside it are kept.
@@ -95,7 +99,10 @@ def family(
 
 
 def drawn(
-    make: Callable, distributions: dict[str, Callable], observe: bool = False, report: bool = False
+    make: Callable[..., Env],
+    distributions: dict[str, Distribution],
+    observe: bool = False,
+    report: bool = False,
 ) -> Env:
     """`make(**params)` with parameters drawn at its reset; `observe` and `report` as in `family`.
 
@@ -144,13 +151,13 @@ def drawn(
     return Env(reset, step, observation_space, action_space)
 
 
-def uniform(low, high) -> Callable:
+def uniform(low: Number, high: Number) -> Distribution:
     """A number between `low` and `high`, all equally likely."""
     _require_order(low, high)
     return lambda key: low + (high - low) * jax.random.uniform(key)
 
 
-def log_uniform(low, high) -> Callable:
+def log_uniform(low: Number, high: Number) -> Distribution:
     """A number between `low` and `high`, both positive, whose logarithm is uniform."""
     _require_order(low, high)
     if _known(low) and low <= 0:
@@ -158,7 +165,7 @@ def log_uniform(low, high) -> Callable:
     return lambda key: low * (high / low) ** jax.random.uniform(key)
 
 
-def choice(values: Sequence, weights: Sequence | None = None) -> Callable:
+def choice(values: Sequence, weights: Sequence | None = None) -> Distribution:
     """One of `values`, equally likely or in proportion to `weights`."""
     if len(values) == 0 or (weights is not None and len(weights) != len(values)):
         raise ValueError(f"choice needs values and as many weights, not {values!r} and {weights!r}")
@@ -169,7 +176,7 @@ def choice(values: Sequence, weights: Sequence | None = None) -> Callable:
     return lambda key: jnp.asarray(values)[jax.random.categorical(key, jnp.log(jnp.asarray(weights)))]
 
 
-def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
+def normal(mean: Number, std: Number, low: Number = -np.inf, high: Number = np.inf) -> Distribution:
     """A normal number, truncated to the range from `low` to `high`.
 
     Raises:
@@ -196,7 +203,7 @@ def normal(mean, std, low=-np.inf, high=np.inf) -> Callable:
     return draw
 
 
-def spaces_for_all(make: Callable, params: dict[str, Any]) -> tuple[PyTree, PyTree]:
+def spaces_for_all(make: Callable[..., Env], params: dict[str, Any]) -> tuple[PyTree, PyTree]:
     """The spaces of `make(**params)` that are valid for all values of `params`.
 
     Args:
@@ -263,13 +270,14 @@ def _maker(name, max_steps, distributions, fixed):
 
 def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: dict[str, Any]) -> int | None:
     """The time limit of all members, determined without the values of the drawn parameters."""
-    if entry.limit is None or not distributions:
-        return entry.limit(**fixed) if entry.limit else entry.max_steps
-    told = []
+    limit = entry.limit
+    if limit is None or not distributions:
+        return limit(**fixed) if limit else entry.max_steps
+    told: list[Any] = []
 
     def ask(key):
         traced = {n: distribution(key) for n, distribution in distributions.items()}
-        told.append(entry.limit(**fixed, **traced))
+        told.append(limit(**fixed, **traced))
 
     with contextlib.suppress(jax.errors.JAXTypeError):  # it needed a value
         jax.eval_shape(ask, jax.random.key(0))

@@ -38,7 +38,7 @@ NAMES = {
 PAIRS = tuple(pair for name, own in NAMES.items() for pair in (name, *(f"{name}:{b}" for b in own)))
 
 
-def make(brax_id: str, /, **params) -> Env:
+def make(brax_id: str, /, **params: Any) -> Env:
     """The raw environment of `name` or `name:backend`, one of `PAIRS`.
 
     Actions are in [-1, 1], which brax scales to its actuators; observations are unbounded float32. brax's

@@ -24,7 +24,7 @@ NAMES = {
 _NEVER = np.iinfo(np.int32).max
 
 
-def make(craftax_id: str, /, **params) -> Env:
+def make(craftax_id: str, /, **params: Any) -> Env:
     """The raw environment with this name; `params` are fields of its `EnvParams`, such as `day_length`.
 
     Raises:

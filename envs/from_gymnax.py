@@ -55,7 +55,7 @@ TIME_LIMITS = {
 }
 
 
-def make(gymnax_id: str, /, **params) -> Env:
+def make(gymnax_id: str, /, **params: Any) -> Env:
     """The raw environment of a gymnax id.
 
     Args:
@@ -132,14 +132,14 @@ def params(gymnax_id: str) -> dict[str, Any]:
     }
 
 
-def limit(gymnax_id: str, **params) -> int:
+def limit(gymnax_id: str, **params: Any) -> int:
     """gymnax's time limit for an environment with these parameters."""
     if "max_steps_in_episode" in params:
         return params["max_steps_in_episode"]
     if gymnax_id == "DeepSea-bsuite":
         return params.get("size", TIME_LIMITS[gymnax_id])
     if gymnax_id == "FrozenLake-misc":
-        desc = params.get("desc") or {"8x8": ["." * 8] * 8}.get(params.get("map_name"), ())
+        desc: Any = params.get("desc") or {"8x8": ["." * 8] * 8}.get(params.get("map_name", ""), ())
         return 200 if (len(desc), *{len(row) for row in desc}) == (8, 8) else 100
     return TIME_LIMITS[gymnax_id]
 

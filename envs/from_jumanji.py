@@ -10,6 +10,7 @@ downloads its levels.
 import dataclasses
 import inspect
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ NAMES = dict.fromkeys(_ENDING.split())
 NAMES |= {name: int(limit) for name, limit in (entry.split(":") for entry in _LIMITED.split())}
 
 
-def make(jumanji_id: str, /, **params) -> Env:
+def make(jumanji_id: str, /, **params: Any) -> Env:
     """The raw environment with this name; `params` are arguments of its class, such as `num_rows`.
 
     Raises:
@@ -76,5 +77,5 @@ def _plain(obs):
 
 
 def _space(like):
-    bounds = (0, 1) if like.dtype == bool else (-np.inf, np.inf)  # some of Jumanji's are wrong
-    return Box(*bounds, like.shape, np.dtype(like.dtype))
+    low, high = (0, 1) if like.dtype == bool else (-np.inf, np.inf)  # some of Jumanji's are wrong
+    return Box(low, high, like.shape, np.dtype(like.dtype))

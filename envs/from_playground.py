@@ -24,7 +24,7 @@ _TASKS = """AcrobotSwingup AcrobotSwingupSparse BallInCup CartpoleBalance Cartpo
 NAMES = dict.fromkeys(_TASKS.split(), 1000)  # the time limit of each, in steps
 
 
-def make(playground_id: str, /, **params) -> Env:
+def make(playground_id: str, /, **params: Any) -> Env:
     """The raw environment with this name; actions are in [-1, 1], observations unbounded float32.
 
     Args:

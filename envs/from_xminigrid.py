@@ -30,7 +30,7 @@ NAMES = {
 }
 
 
-def make(xminigrid_id: str, /, **params) -> Env:
+def make(xminigrid_id: str, /, **params: Any) -> Env:
     """The raw environment with this name; it shows the `[V, V, 2]` cells (tile, colour) before the agent.
 
     Args:

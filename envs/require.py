@@ -15,7 +15,7 @@ def require_count(name: str, value: Any, least: int) -> None:
         raise ValueError(f"{name} must be a whole number, {least} or more, not {value!r}")
 
 
-def require_probability(**values) -> None:
+def require_probability(**values: Any) -> None:
     """Raises ValueError for a number that is not between 0 and 1."""
     for name, value in values.items():
         if not isinstance(value, jax.core.Tracer) and not np.all((value >= 0.0) & (value <= 1.0)):

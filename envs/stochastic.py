@@ -30,7 +30,7 @@ from flax import struct
 
 from jaxrl.envs.families import spaces_for_all
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
-from jaxrl.types import Env, PyTree
+from jaxrl.types import Env, Number, PyTree
 
 # Splits and draws of arrays use small counters, which never equal these.
 _NOISE, _CORRUPT, _EVENT, _HIDE = 0x90150000, 0xC0440000, 0xE7E20000, 0x41DE0000
@@ -69,7 +69,10 @@ class Shifted:
     shift: jax.Array
 
 
-def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
+Schedule = Callable[[jax.Array], Number]  # of a parameter: (time) -> value
+
+
+def noisy_obs(env: Env, scale: Number = 0.0, flip_probability: Number = 0.0, salt: int = 0) -> Env:
     """Measurement errors, independent in every component and step: type 3.1.
 
     Floats get Gaussian noise and are not clipped, so their bounds become infinite. With `flip_probability`,
@@ -115,7 +118,9 @@ def noisy_obs(env: Env, scale=0.0, flip_probability=0.0, salt: int = 0) -> Env:
     return _show(env, disturb, jax.tree.map(unbounded, env.observation_space))
 
 
-def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, salt: int = 0) -> Env:
+def partial_obs(
+    env: Env, mask: PyTree | None = None, hide_probability: Number | None = None, salt: int = 0
+) -> Env:
     """Hides parts of the observation: type 3.2.
 
         partial_obs(cartpole, mask=[True, False, True, False])      positions, no velocities
@@ -169,7 +174,7 @@ def partial_obs(env: Env, mask: PyTree | None = None, hide_probability=None, sal
     return _show(env, hide, treedef.unflatten([with_blank(*leaf) for leaf in zip(spaces, visible)]))
 
 
-def corrupted_action(env: Env, probability, salt: int = 0) -> Env:
+def corrupted_action(env: Env, probability: Number, salt: int = 0) -> Env:
     """Executes a random action instead of the chosen one, with a probability: type 1.
 
     Uniform over all actions, or over those that the action mask allows, including the chosen one. An
@@ -194,7 +199,7 @@ def corrupted_action(env: Env, probability, salt: int = 0) -> Env:
     return env._replace(reset=reset, step=step)
 
 
-def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int = 0) -> Env:
+def unpredictable_dynamics(env: Env, probability: Number, event: str = "skip", salt: int = 0) -> Env:
     """An event that occurs with a probability in every step, independently of the action: type 2.1.
 
     Args:
@@ -244,7 +249,7 @@ def unpredictable_dynamics(env: Env, probability, event: str = "skip", salt: int
     return env._replace(step=twice_step)
 
 
-def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: str = "steps") -> Env:
+def non_stationary(make: Callable[..., Env], parameter: str, schedule: Schedule, clock: str = "steps") -> Env:
     """A parameter of the environment changes with time: type 2.2, concept drift.
 
         make = partial(envs.make, "CartPole-v1", resets="fresh")
@@ -297,24 +302,24 @@ def non_stationary(make: Callable, parameter: str, schedule: Callable, clock: st
     return Env(reset, step, *spaces_for_all(make, {parameter: example}))
 
 
-def sudden(before, after, at: int) -> Callable:
+def sudden(before: Number, after: Number, at: int) -> Schedule:
     """A schedule: `before` until time `at`, then `after`."""
     return lambda time: jnp.where(time < at, before, after)
 
 
-def cyclic(first, second, period: int) -> Callable:
+def cyclic(first: Number, second: Number, period: int) -> Schedule:
     """A schedule: `first` for `period`, `second` for `period`, and so on."""
     _require_time(period, "period")
     return lambda time: jnp.where(time // period % 2 == 0, first, second)
 
 
-def drift(start, end, duration: int) -> Callable:
+def drift(start: Number, end: Number, duration: int) -> Schedule:
     """A schedule: linear from `start` to `end`, and `end` after `duration`."""
     _require_time(duration, "duration")
     return lambda time: start + (end - start) * jnp.clip(time / duration, 0.0, 1.0)
 
 
-def scaled_reward(env: Env, scale=1.0) -> Env:
+def scaled_reward(env: Env, scale: Number = 1.0) -> Env:
     """Multiplies rewards; -1 reverses the task. `scale` can be traced."""
 
     def step(key, state, action):
@@ -324,7 +329,7 @@ def scaled_reward(env: Env, scale=1.0) -> Env:
     return env._replace(step=step)
 
 
-def shifted_action(env: Env, shift=0) -> Env:
+def shifted_action(env: Env, shift: Number = 0) -> Env:
     """Renumbers the actions: `a` does what `(a + shift) mod n` did, in every choice.
 
     The action mask is renumbered too. `shift` can be traced; a change between steps takes effect from the

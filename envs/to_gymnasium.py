@@ -22,7 +22,7 @@ from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
 
 
-def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None = None, **params):
+def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None = None, **params: Any) -> Any:
     """A `gymnasium.Env` or, with `num_envs`, a `gymnasium.vector.VectorEnv` of one of our environments.
 
     Observations, rewards and the rest are NumPy. Discrete and MultiDiscrete values are int64; bool arrays
@@ -173,7 +173,8 @@ class _Life:
 
     def __init__(self, env: Env, seed: int, num_envs: int | None = None):
         self._spaces = env.observation_space, env.action_space
-        self._reset, self._step = _programs(env.reset, env.step, num_envs)
+        programs = _programs(env.reset, env.step, num_envs)  # type: ignore[arg-type]  # functions are hashable
+        self._reset, self._step = programs
         self._batch = () if num_envs is None else (num_envs,)
         self._key = jax.random.key(seed)
         self._state = self._info = self._started = None
@@ -254,7 +255,7 @@ def _space(space):
         low, high = (
             _within(np.broadcast_to(np.asarray(b), space.shape), dtype) for b in (space.low, space.high)
         )
-        return spaces.Box(low, high, tuple(space.shape), dtype)
+        return spaces.Box(low, high, tuple(space.shape), dtype)  # type: ignore[arg-type]  # takes dtypes too
     if isinstance(space, dict) and all(isinstance(name, str) for name in space):
         return spaces.Dict({name: _space(child) for name, child in space.items()})
     if isinstance(space, tuple | list):
@@ -317,7 +318,7 @@ def _put(target: dict, told: dict, where: np.ndarray) -> None:
         target[f"_{name}"] = where.copy()
 
 
-def _lane(obs, lane: int):
+def _lane(obs, lane: int | np.integer):
     if isinstance(obs, dict):
         return {name: _lane(x, lane) for name, x in obs.items()}
     if isinstance(obs, tuple):

@@ -11,6 +11,7 @@ actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is:
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import chex
@@ -21,11 +22,11 @@ from flax import struct
 
 from jaxrl.cpu.once import once
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
-from jaxrl.types import Env, TimeStep
+from jaxrl.types import Env, Number, PyTree, TimeStep
 from jaxrl.widths import narrow
 
 
-def restart(obs, info: dict | None = None) -> TimeStep:
+def restart(obs: PyTree, info: dict | None = None) -> TimeStep:
     """The TimeStep of a reset: `obs` starts an episode and nothing has ended."""
     no = jnp.zeros((), bool)
     return TimeStep(
@@ -39,7 +40,9 @@ def restart(obs, info: dict | None = None) -> TimeStep:
     )
 
 
-def transition(obs, reward, terminated, info: dict | None = None) -> TimeStep:
+def transition(
+    obs: PyTree, reward: Number, terminated: bool | jax.Array, info: dict | None = None
+) -> TimeStep:
     """The TimeStep of a raw step that led to `obs`; raw environments do not truncate."""
     no = jnp.zeros((), bool)
     return TimeStep(
@@ -193,7 +196,8 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
 
 def _layer(name: str, inner: Env, outer: Env) -> Env:
     """Marks an environment with the names of its wrappers, innermost first: algorithms check their order."""
-    outer.step.layers = (*getattr(inner.step, "layers", ()), name)
+    layers = (*getattr(inner.step, "layers", ()), name)
+    outer.step.layers = layers  # type: ignore[attr-defined]  # functions take any attribute
     return outer
 
 
@@ -419,7 +423,7 @@ def frame_stack(env: Env, num_frames: int) -> Env:
     )
 
 
-def cheap_talk(env: Env, speak, num_messages: int) -> Env:
+def cheap_talk(env: Env, speak: Callable[[PyTree], jax.Array], num_messages: int) -> Env:
     """Appends an adversary's messages to a vector `[D]`: they tell nothing new, and change nothing else.
 
         obs' = (obs, tanh(speak(obs)))

@@ -196,6 +196,7 @@ def restore(
         jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
         for leaf in jax.tree.leaves(target)
     ]
+    wanted: list[Any]
     if hosts.several():  # each reads its own shards
         where = jax.tree.leaves(jax.tree.broadcast(sharding, target))
         wanted = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s) for x, s in zip(structs, where)]
@@ -267,7 +268,7 @@ def _find(directory, step) -> Path:
 
 def _step(folder: Path) -> int:
     """The step that the name of a checkpoint's folder says."""
-    return int(re.match(r"step_(\d+)", folder.name)[1])
+    return int(re.match(r"step_(\d+)", folder.name)[1])  # type: ignore[index]  # other folders have no step
 
 
 def _discard(path: Path) -> None:

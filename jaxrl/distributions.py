@@ -5,9 +5,9 @@ receives. For a Box the raw action is the sample of the Gaussian, so that a tanh
 This is the only file that uses distrax (imported on first use, because the import takes a second).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +20,10 @@ from jaxrl.types import PyTree
 class Distribution(NamedTuple):
     """A distribution of raw actions with batch axes `[...]`."""
 
-    sample: Callable  # (key) -> action
-    mode: Callable  # () -> action
-    log_prob: Callable  # (action) -> [...]
-    entropy: Callable  # () -> [...]
+    sample: Callable[[jax.Array], PyTree]  # (key) -> action
+    mode: Callable[[], PyTree]  # the most likely action
+    log_prob: Callable[[PyTree], jax.Array]  # (action) -> `[...]`
+    entropy: Callable[[], jax.Array]  # `[...]`
 
 
 def num_outputs(space: PyTree) -> int:
@@ -44,7 +44,9 @@ def _width(space) -> int:
     return int(np.prod(space.shape))
 
 
-def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Distribution:
+def make(
+    space: PyTree, outputs: jax.Array, squash: bool = False, action_mask: jax.Array | None = None
+) -> Distribution:
     """The distribution over `space` that a policy's outputs parameterize.
 
     Discrete and MultiDiscrete: categorical, the outputs are logits. Box: a diagonal Gaussian with
@@ -78,7 +80,9 @@ def make(space: PyTree, outputs, squash: bool = False, action_mask=None) -> Dist
     return parts[0] if treedef == jax.tree.structure(0) else _joint(parts, treedef)
 
 
-def kl(space: PyTree, outputs, other_outputs, action_mask=None) -> jax.Array:
+def kl(
+    space: PyTree, outputs: jax.Array, other_outputs: jax.Array, action_mask: jax.Array | None = None
+) -> jax.Array:
     """The exact divergence KL(p || q) of the distributions that two sets of outputs parameterize.
 
         categorical:  sum_a p(a) (log p(a) - log q(a))
@@ -95,7 +99,8 @@ def kl(space: PyTree, outputs, other_outputs, action_mask=None) -> jax.Array:
     Returns:
       `[...]`, not negative except for rounding.
     """
-    total, at, std_at = 0.0, 0, num_outputs(space)
+    total: Any = 0.0
+    at, std_at = 0, num_outputs(space)
     for leaf in jax.tree.leaves(space):
         width = _width(leaf)
         p, q = (x[..., at : at + width] for x in (outputs, other_outputs))
@@ -154,9 +159,13 @@ def _multi_categorical(nvec, logits, mask) -> Distribution:
     return Distribution(
         sample,
         lambda: jnp.stack([part.mode() for part in parts], axis=-1),
-        lambda action: sum(part.log_prob(action[..., i]) for i, part in enumerate(parts)),
-        lambda: sum(part.entropy() for part in parts),
+        lambda action: _sum(part.log_prob(action[..., i]) for i, part in enumerate(parts)),
+        lambda: _sum(part.entropy() for part in parts),
     )
+
+
+def _sum(values: Iterable[jax.Array]) -> Any:
+    return sum(values)
 
 
 def _gaussian(space: Box, mean, log_std, squash: bool) -> Distribution:
@@ -203,7 +212,7 @@ def _range(space: Box):
 
 def _joint(parts, treedef) -> Distribution:
     def each(function, actions):
-        return sum(function(part, a) for part, a in zip(parts, treedef.flatten_up_to(actions)))
+        return _sum(function(part, a) for part, a in zip(parts, treedef.flatten_up_to(actions)))
 
     def sample(key):
         keys = jax.random.split(key, len(parts))
@@ -213,7 +222,7 @@ def _joint(parts, treedef) -> Distribution:
         sample,
         lambda: treedef.unflatten([part.mode() for part in parts]),
         lambda actions: each(lambda part, a: part.log_prob(a), actions),
-        lambda: sum(part.entropy() for part in parts),
+        lambda: _sum(part.entropy() for part in parts),
     )
 
 

@@ -1,10 +1,13 @@
 """What a policy is worth: a fixed number of whole episodes, not whoever finished first."""
 
+from typing import Protocol
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from jaxrl.rollout import vectorize
+from jaxrl.types import Env, PyTree
 
 
 @struct.dataclass
@@ -20,14 +23,22 @@ class Evaluation:
     finished: jax.Array
 
 
-def evaluate(env, act, memory, key, num_episodes: int, max_steps: int = 100_000) -> Evaluation:
+class Decide(Protocol):
+    def __call__(
+        self, memory: PyTree, key: jax.Array, obs: PyTree, first: jax.Array, action_mask: jax.Array | None, /
+    ) -> tuple[PyTree, PyTree]:
+        """`(memory, action)`, leaves `[N, ...]`: `Algorithm.act` with the state already applied."""
+
+
+def evaluate(
+    env: Env, act: Decide, memory: PyTree, key: jax.Array, num_episodes: int, max_steps: int = 100_000
+) -> Evaluation:
     """Plays `num_episodes` episodes side by side, each environment exactly one.
 
     Short episodes therefore count no more than long ones. Runs until the slowest has ended.
 
     Args:
       env: one environment, as `envs.make` gives it.
-      act: `(memory, key, obs, first, action_mask) -> (memory, action)`, the state already applied.
       memory: any memory of the policy `[N, ...]`; only its shapes count, for `first` clears it.
       max_steps: where to stop in a world without end.
     """

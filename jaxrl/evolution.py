@@ -19,7 +19,7 @@ def strong(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
 
 
-def by_lot(key, score) -> jax.Array:
+def by_lot(key: jax.Array, score: jax.Array) -> jax.Array:
     """Ranks of scores `[P]`, from 0 for the worst: ties in random order, `nan` at the bottom.
 
     CMA-ES has a weight for each rank. evosax gives ties the weight of their mean rank, which on a plateau is

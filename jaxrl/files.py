@@ -7,6 +7,7 @@ link under the file's name is replaced by the file, whatever it points to.
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
@@ -47,7 +48,7 @@ def create(path: str | os.PathLike, data: str | bytes) -> None:
         flush(path.parent)
 
 
-def open_to_append(path: str | os.PathLike):
+def open_to_append(path: str | os.PathLike) -> io.FileIO:
     """The file opened to append bytes, unbuffered. Raises OSError where it is a symbolic link."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     return open(os.open(path, flags, 0o666), "ab", buffering=0)
@@ -84,7 +85,7 @@ def _beside(path: Path, data: str | bytes) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_all(file, data: bytes) -> None:
+def write_all(file: io.FileIO, data: bytes) -> None:
     """Writes to an unbuffered file, which may take only a part at a time, and flushes it to the disk."""
     while data:
         data = data[file.write(data) :]

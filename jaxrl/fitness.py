@@ -10,7 +10,7 @@ opposite pairs among them, so that they differ by what they do alone. Axes: `P` 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,9 @@ from jaxrl import distributions, networks, policies, stats
 from jaxrl.cpu import hoist
 from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import vectorize
-from jaxrl.types import Env, PyTree, Stream
+from jaxrl.types import Env, Metrics, Number, PyTree, Stream
+
+Behaviour = Callable[[PyTree], jax.Array]  # (obs) -> `[D]`, or of a population `[P, N, ...]` -> `[P, D]`
 
 
 @struct.dataclass
@@ -36,17 +38,36 @@ class Episodes:
     lengths: jax.Array
     finished: jax.Array
     last_obs: PyTree
-    seen: Any
+    seen: PyTree
+
+
+class PlayerAct(Protocol):
+    def __call__(
+        self,
+        params: PyTree,
+        obs_stats: PyTree,
+        memory: PyTree,
+        obs: PyTree,
+        first: jax.Array,
+        /,
+        action_mask: jax.Array | None = None,
+    ) -> tuple[PyTree, PyTree]:
+        """The most likely actions in `N` environments; returns `(memory, action)`, leaves `[N, ...]`."""
+
+
+class Play(Protocol):
+    def __call__(self, params: PyTree, obs_stats: PyTree, key: jax.Array, stream: Stream, /) -> Episodes:
+        """Plays the first episode of each environment of `stream`, leaves `[N, ...]`."""
 
 
 class Player(NamedTuple):
     """A deterministic policy network for an environment, and how it is played."""
 
-    init: Callable  # (key) -> params
-    reset: Callable  # (key, num_envs) -> Stream
-    act: Callable  # (params, obs_stats, memory, obs, first, action_mask) -> (memory, action)
-    play: Callable  # (params, obs_stats, key, stream) -> Episodes
-    obs_stats: Any  # before anything was seen; () where observations are not normalized
+    init: Callable[[jax.Array], PyTree]  # (key) -> params
+    reset: Callable[[jax.Array, int], Stream]  # (key, num_envs) -> stream
+    act: PlayerAct
+    play: Play
+    obs_stats: PyTree  # before anything was seen; () where observations are not normalized
 
 
 def player(
@@ -126,7 +147,7 @@ def _like(flags, x):
     return flags.reshape(flags.shape + (1,) * (x.ndim - flags.ndim))
 
 
-def observe(obs_stats, seen):
+def observe(obs_stats: stats.RunningStats, seen: stats.RunningStats) -> stats.RunningStats:
     """Running statistics after a generation; `seen` as in `Episodes`, `[P, N]`.
 
     The variance is that within episodes and that between their means, never a difference of two large sums:
@@ -154,7 +175,7 @@ def mean_return(episodes: Episodes) -> jax.Array:
     return jnp.where(jnp.isfinite(mean), mean, jnp.nan)
 
 
-def centred_ranks(fitness):
+def centred_ranks(fitness: jax.Array) -> jax.Array:
     """Ranks from -1/2, the worst, to 1/2, the best; equals share the mean of their ranks.
 
     So a fitness that all have moves nobody, and no member gains by its place. What is not a number is worst.
@@ -169,7 +190,7 @@ def centred_ranks(fitness):
     return 0.5 * better / (fitness.shape[0] - 1)
 
 
-def episode_metrics(episodes: Episodes, fitness) -> dict[str, jax.Array]:
+def episode_metrics(episodes: Episodes, fitness: jax.Array) -> Metrics:
     """`episode/...`, sums over the episodes that ended, as in `rollout`; mean and best fitness."""
     known = jnp.isfinite(fitness)
     ended = episodes.finished & jnp.isfinite(episodes.returns)
@@ -184,7 +205,7 @@ def episode_metrics(episodes: Episodes, fitness) -> dict[str, jax.Array]:
     }
 
 
-def blend(fitness, novelty, weight):
+def blend(fitness: jax.Array, novelty: jax.Array, weight: Number) -> jax.Array:
     """`(1 - weight) rank(fitness) + weight rank(novelty)` `[P]`: quality and novelty in one order.
 
     NSR-ES weighs them alike, NS-ES takes novelty alone. Conti et al. 2018, https://arxiv.org/abs/1712.06560
@@ -192,7 +213,7 @@ def blend(fitness, novelty, weight):
     return (1.0 - weight) * centred_ranks(fitness) + weight * centred_ranks(novelty)
 
 
-def behaviour(env: Env, function: Callable | None = None) -> Callable:
+def behaviour(env: Env, function: Behaviour | None = None) -> Behaviour:
     """`(last_obs [P, N, ...]) -> [P, D]`: the mean over a member's episodes of what `function` says of each.
 
     Args:
@@ -207,7 +228,7 @@ def behaviour(env: Env, function: Callable | None = None) -> Callable:
     return of_members
 
 
-def behaviour_size(env: Env, of_members: Callable) -> int:
+def behaviour_size(env: Env, of_members: Behaviour) -> int:
     """Numbers of a behaviour, as `behaviour` makes it."""
 
     def example(key):

@@ -13,6 +13,7 @@ Such et al. 2017, https://arxiv.org/abs/1712.06567. Axes: `D` parameters, `L` mu
     params = net.params(genome.express(net, child))            # the same as net.params(vector)
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from jaxrl.types import PyTree
+from jaxrl.types import Number, PyTree
 
 
 @struct.dataclass
@@ -40,8 +41,8 @@ class Genome:
 class Network(NamedTuple):
     """A network's parameters as one vector."""
 
-    vector: Callable  # (key) -> [D], of a random network
-    params: Callable  # ([D]) -> params
+    vector: Callable[[jax.Array], jax.Array]  # (key) -> `[D]`, of a random network
+    params: Callable[[jax.Array], PyTree]  # of a vector `[D]`
 
 
 def network(like: PyTree) -> Network:
@@ -73,13 +74,13 @@ def network(like: PyTree) -> Network:
     return Network(vector, params)
 
 
-def genome(start, max_mutations: int) -> Genome:
+def genome(start: jax.Array, max_mutations: int) -> Genome:
     """The genome of a random network, with room for `max_mutations`."""
     keys = jax.random.clone(jnp.broadcast_to(start, (max_mutations,)))
     return Genome(start, keys, jnp.zeros(max_mutations), jnp.zeros((), jnp.int32))
 
 
-def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
+def mutate(parent: Genome, vector: jax.Array, key: jax.Array, sigma: Number) -> tuple[Genome, jax.Array]:
     """A child and its parameters `[D]`; if the parent's genome is full, the child is a copy of its parent.
 
     Args:
@@ -87,7 +88,8 @@ def mutate(parent: Genome, vector, key, sigma) -> tuple[Genome, jax.Array]:
     """
     place, size = parent.length, parent.sigmas.shape[0]
     room = place < size
-    child = parent.replace(
+    child = dataclasses.replace(
+        parent,
         keys=parent.keys.at[place].set(key, mode="drop"),
         sigmas=parent.sigmas.at[place].set(sigma, mode="drop"),
         length=jnp.minimum(place + 1, size),

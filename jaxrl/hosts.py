@@ -96,20 +96,25 @@ def tell(error: BaseException) -> None:
         text = " ".join(str(error).split()) or "interrupted"
         what = json.dumps(f"process {distributed.global_state.process_id} has stopped: {text}")
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # they may be gone already
-            distributed.global_state.client.key_value_set(_name("failed"), what, allow_overwrite=True)
+            _client().key_value_set(_name("failed"), what, allow_overwrite=True)
 
 
 def _exchange(mine: Any) -> list[Any]:
     """A round of speaking: everybody tells process 0, and process 0 tells all."""
     state, number = distributed.global_state, next(_rounds)
     if state.process_id > 0:
-        state.client.key_value_set(_name(number, state.process_id), json.dumps(mine))
+        _client().key_value_set(_name(number, state.process_id), json.dumps(mine))
         return _hear(_name(number, "all"), 0)
     said = [mine, *(_hear(_name(number, k), k) for k in range(1, state.num_processes))]
-    state.client.key_value_set(_name(number, "all"), json.dumps(said))
+    _client().key_value_set(_name(number, "all"), json.dumps(said))
     if number:  # who has spoken now has heard what was said then
-        state.client.key_value_delete(_name(number - 1))
+        _client().key_value_delete(_name(number - 1))
     return said
+
+
+def _client() -> Any:
+    """What processes speak through, once they have met."""
+    return distributed.global_state.client
 
 
 def _name(*parts) -> str:
@@ -118,7 +123,7 @@ def _name(*parts) -> str:
 
 def _hear(key: str, speaker: int) -> Any:
     """What is said under a key, as soon as it is; an error if some process has failed meanwhile."""
-    client = distributed.global_state.client
+    client = _client()
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with contextlib.suppress(jax.errors.JaxRuntimeError):  # nothing yet
@@ -190,10 +195,11 @@ def joined(
     """
     _require_sense(coordinator, num_processes, process_id, seconds)
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if not chosen and jax.config.jax_num_cpu_devices == -1:
+    if not chosen and jax.config.jax_num_cpu_devices == -1:  # type: ignore[attr-defined]  # JAX defines it when imported
         with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", 1)
     if coordinator != AUTO:
+        assert num_processes is not None and process_id is not None  # by _require_sense
         meet(coordinator, num_processes, process_id, seconds)
     if num_processes != 1:
         _initialize(coordinator, num_processes, process_id, seconds)
@@ -265,6 +271,7 @@ def meet(coordinator: str, num_processes: int, process_id: int, seconds: float) 
         return
     host, _, port = coordinator.rpartition(":")
     deadline = time.monotonic() + seconds
+    trouble: str | None
     if process_id == 0:
         trouble = _receive(coordinator, int(port), num_processes, deadline)
     else:

@@ -15,15 +15,17 @@ from typing import Any, NamedTuple
 
 from jaxrl import files
 
+Row = dict[str, Any]  # of one interval, by metric; values of several agents are lists
+
 
 class Sink(NamedTuple):
     """Takes rows until it is closed."""
 
-    write: Callable  # (row) -> None
-    close: Callable  # () -> None
+    write: Callable[[Row], None]
+    close: Callable[[], None]
 
 
-def read_jsonl(path) -> list[dict[str, Any]]:
+def read_jsonl(path: str | Path) -> list[Row]:
     """The rows of a file; a missing file has none. Damaged lines are left out and logged as warnings.
 
     The unfinished last line that a killed process leaves behind is normal, and left out without a warning.
@@ -44,7 +46,7 @@ def _warn(text: str) -> None:
     logging.getLogger("jaxrl").warning("%s", text)
 
 
-def read_rows(path) -> tuple[list[dict[str, Any]], list[str]]:
+def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
     """The rows of a file, and what is damaged in it: one sentence for each line that is left out.
 
     A row is a JSON object whose `num_updates` is a whole number that no row before it has.
@@ -57,7 +59,7 @@ def read_rows(path) -> tuple[list[dict[str, Any]], list[str]]:
         line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # an editor was here
         row, trouble = _parsed(line)
         if row is not None and row["num_updates"] in known:
-            row, trouble = None, f"it repeats the row of update {row['num_updates']}"
+            trouble, row = f"it repeats the row of update {row['num_updates']}", None
         if row is not None:
             rows.append(row)
             known.add(row["num_updates"])
@@ -66,7 +68,7 @@ def read_rows(path) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, damage
 
 
-def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
+def _parsed(line: bytes) -> tuple[Row | None, str]:
     """The row in a line, or None and why it holds none."""
     if not line.strip():
         return None, "it is empty"
@@ -81,7 +83,7 @@ def _parsed(line: bytes) -> tuple[dict[str, Any] | None, str]:
     return row, ""
 
 
-def jsonl(path, keep_updates: int = 0) -> Sink:
+def jsonl(path: str | Path, keep_updates: int = 0) -> Sink:
     """Appends rows to a file, one JSON object a line, on disk when `write` returns.
 
     What is not a finite number is written as null. A file with damaged lines is kept as `FILE.damaged`
@@ -121,7 +123,7 @@ def _line(row) -> str:
     return json.dumps({name: finite(value) for name, value in row.items()}) + "\n"
 
 
-def finite(value):
+def finite(value: Any) -> Any:
     """Lists and numbers with None for what is not finite, as JSON wants it."""
     if isinstance(value, list):
         return [finite(x) for x in value]
@@ -130,7 +132,7 @@ def finite(value):
     return value
 
 
-def scalars(row) -> dict[str, float]:
+def scalars(row: Row) -> dict[str, float]:
     """A row as single numbers: the mean over agents that have a value; what none has is left out."""
     result = {}
     for name, value in row.items():
@@ -141,7 +143,7 @@ def scalars(row) -> dict[str, float]:
     return result
 
 
-def tensorboard(directory) -> Sink:
+def tensorboard(directory: str | Path) -> Sink:
     """TensorBoard event files, by tensorboardX; one curve per metric, the mean over agents."""
     try:
         from tensorboardX import SummaryWriter
@@ -157,7 +159,7 @@ def tensorboard(directory) -> Sink:
     return Sink(write, writer.close)
 
 
-def wandb(directory, **init) -> Sink:
+def wandb(directory: str | Path, **init: Any) -> Sink:
     """Weights & Biases, the mean over agents; `WANDB_MODE=offline` needs no account."""
     try:
         import wandb as client

@@ -2,6 +2,9 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MOST = 20  # names that a sentence can bear
 
@@ -17,7 +20,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are {shown}" + (f" and {more} more" if more > 0 else "")
 
 
-def lookup(kind: str, table: Mapping, name: str):
+def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
     """`table[name]`. Raises ValueError in one sentence, with the nearest names."""
     if name not in table:
         raise ValueError(f"unknown {kind} {name!r}; {nearest(name, table)}")

@@ -6,7 +6,7 @@ A policy network is `(memory, x, first) -> (memory, outputs)` for one step of an
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ ACTIVATIONS = {
 }
 
 
-def orthogonal(scale: float = 2.0**0.5):
+def orthogonal(scale: float = 2.0**0.5) -> nn.initializers.Initializer:
     """A flax initializer: a random matrix with orthonormal rows or columns, times `scale`.
 
     Uniform over such matrices (Haar). Saxe et al. 2014, https://arxiv.org/abs/1312.6120. By
@@ -70,7 +70,7 @@ class MLP(nn.Module):
     activation: str = "tanh"
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         for size in self.hidden_sizes:
             x = lookup("activation", ACTIVATIONS, self.activation)(dense(size)(x))
         return x
@@ -82,7 +82,7 @@ class Conv(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", orthogonal(), (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return matrix.convolve(x, kernel) + bias
@@ -100,7 +100,7 @@ class CNN(nn.Module):
     activation: str = "relu"
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         batch = x.shape[:-3]
         x = x.reshape((-1, *x.shape[-3:]))
         for features in self.channels:
@@ -126,7 +126,7 @@ class ActorCritic(nn.Module):
     memory_size: int = 0
     init_log_std: float = 0.0
 
-    def setup(self):
+    def setup(self) -> None:
         names = ("shared_torso",) if self.shared else ("actor_torso", "critic_torso")
         # Deep: a shallow clone of a torso that holds modules would share their weights.
         self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
@@ -141,7 +141,9 @@ class ActorCritic(nn.Module):
             init = nn.initializers.constant(self.init_log_std)
             self.log_std = self.param("log_std", init, (self.num_log_stds,))
 
-    def __call__(self, memory, x, first):
+    def __call__(
+        self, memory: PyTree, x: jax.Array, first: jax.Array
+    ) -> tuple[PyTree, tuple[jax.Array, jax.Array]]:
         """One step of `[..., *obs]` and `first` `[...]`.
 
         Returns:
@@ -159,7 +161,7 @@ class ActorCritic(nn.Module):
             outputs = jnp.concatenate([outputs, log_std], axis=-1)
         return memory, (outputs, value)
 
-    def initial_memory(self, num_envs: int):
+    def initial_memory(self, num_envs: int) -> tuple[jax.Array, ...]:
         """Nothing remembered: `()`, or one array `[N, memory_size]` per torso."""
         if not self.memory_size:
             return ()
@@ -180,7 +182,7 @@ class Actor(nn.Module):
     memory_size: int = 0
 
     @nn.compact
-    def __call__(self, memory, x, first):
+    def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
         features = self.torso(x)
         if self.memory_size:
@@ -188,12 +190,12 @@ class Actor(nn.Module):
             memory, features = cell(jnp.where(first[..., None], 0.0, memory), features)
         return memory, dense(self.num_outputs, 1.0)(features)
 
-    def initial_memory(self, num_envs: int):
+    def initial_memory(self, num_envs: int) -> PyTree:
         """Nothing remembered: `()`, or `[N, memory_size]`."""
         return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
 
 
-def initialize(net: ActorCritic | Actor, key, *inputs):
+def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:
     """The parameters of a network, as `net.init` makes them, in a way that cannot hang a population.
 
     A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents
@@ -204,7 +206,12 @@ def initialize(net: ActorCritic | Actor, key, *inputs):
     return jax.custom_batching.sequential_vmap(net.init)(key, *inputs)
 
 
-def unroll(network, memory, x, first):
+def unroll(
+    network: Callable[[PyTree, jax.Array, jax.Array], tuple[PyTree, PyTree]],
+    memory: PyTree,
+    x: jax.Array,
+    first: jax.Array,
+) -> PyTree:
     """A policy network over time: at once if it remembers nothing, else step by step.
 
     Args:

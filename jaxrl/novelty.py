@@ -23,7 +23,7 @@ def init(size: int, width: int) -> Archive:
     return Archive(jnp.zeros((size, width)), jnp.zeros((), jnp.int32))
 
 
-def novelty(behaviours, archive: Archive, num_neighbours: int) -> jax.Array:
+def novelty(behaviours: jax.Array, archive: Archive, num_neighbours: int) -> jax.Array:
     """The mean Euclidean distance to the nearest neighbours among the other members and in the archive.
 
         novelty(b) = 1/k sum_{i=1..k} |b - b_i|,    b_1, b_2, ... ordered by distance
@@ -51,7 +51,7 @@ def novelty(behaviours, archive: Archive, num_neighbours: int) -> jax.Array:
     return jnp.where(finite[:size], mean, 0.0)
 
 
-def remember(archive: Archive, key, behaviours, number: int) -> Archive:
+def remember(archive: Archive, key: jax.Array, behaviours: jax.Array, number: int) -> Archive:
     """Adds the behaviours of `number` members, drawn without replacement, to the archive.
 
     Members are drawn at random and not by novelty: an archive of only the most novel behaviours would follow
@@ -74,7 +74,7 @@ def require_archive(size: int, additions: int, num_members: int) -> None:
         )
 
 
-def require_behaviour(behaviour, archive_size: int) -> None:
+def require_behaviour(behaviour: object | None, archive_size: int) -> None:
     """Raises ValueError for a behaviour function without an archive."""
     if behaviour is not None and not archive_size:
         raise ValueError("a behaviour is for novelty, which needs an archive: set archive_size")

@@ -10,9 +10,12 @@ f(r, A). No exact step lowers the return if f >= 0, f(1, A) = 0 and df/dr(1, A) 
 such a drift except those in `NOT_DRIFTS`.
 """
 
+from collections.abc import Callable
+
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from jaxrl.fields import not_negative, positive, share
@@ -424,7 +427,7 @@ WORTH = {
 TERMS = tuple(moved + worth for moved in MOVED for worth in WORTH)
 
 
-def terms(ratio, advantages) -> jax.Array:
+def terms(ratio: jax.Array, advantages: jax.Array) -> jax.Array:
     """The value of each of `TERMS`, `[..., K]`."""
     moved = jnp.stack([function(ratio) for function in MOVED.values()], axis=-1)
     worth = jnp.stack([function(advantages) for function in WORTH.values()], axis=-1)
@@ -453,7 +456,7 @@ def symbolic(params: Terms | None = None) -> Objective:
     return Objective(params or Terms(jnp.zeros(2 * len(TERMS))), apply)
 
 
-def random_drift(key, timed: bool = False, width: int = 128, scale: float = 0.1) -> DriftNet:
+def random_drift(key: jax.Array, timed: bool = False, width: int = 128, scale: float = 0.1) -> DriftNet:
     """Weights of `lpo` (or, `timed`, of `ta_lpo`), normal with a standard deviation of `scale`."""
     hidden_key, out_key = jax.random.split(key)
     hidden = scale * jax.random.normal(hidden_key, (16 if timed else 8, width))
@@ -468,7 +471,7 @@ class Mixed:
     parts: tuple
 
 
-def mixture(*parts: Objective, weights=None) -> Objective:
+def mixture(*parts: Objective, weights: jax.Array | np.ndarray | None = None) -> Objective:
     """A weighted sum of objectives; with a one-hot row per agent, `vmap` runs over different objectives.
 
         mixed = mixture(ppo(), dpo(), spo())
@@ -489,7 +492,7 @@ def mixture(*parts: Objective, weights=None) -> Objective:
     return Objective(Mixed(jnp.asarray(weights), tuple(part.params for part in parts)), apply)
 
 
-OBJECTIVES = {
+OBJECTIVES: dict[str, Callable[..., Objective]] = {
     "ppo": ppo,
     "asymmetric_clip": asymmetric_clip,
     "dual_clip": dual_clip,
@@ -502,5 +505,5 @@ OBJECTIVES = {
     "policy_gradient": policy_gradient,
     "dpo": dpo,
 }
-LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo, "symbolic": symbolic}
+LEARNED: dict[str, Callable[..., Objective]] = {"lpo": lpo, "ta_lpo": ta_lpo, "symbolic": symbolic}
 NOT_DRIFTS = ("dual_clip", "p3o")

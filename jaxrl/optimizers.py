@@ -1,25 +1,30 @@
 """Optimizers as optax makes them, schedules, and conjugate gradients."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxrl.cpu.flat import as_vector
+from jaxrl.types import Number
 
 
-def progress(num_updates, total_updates):
+def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
     """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1."""
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 
-def clipped_adam(learning_rate, eps, max_grad_norm) -> optax.GradientTransformation:
+def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
     """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
     # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.
     adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
 
-def conjugate_gradient(product, b: jax.Array, num_iterations: int) -> jax.Array:
+def conjugate_gradient(
+    product: Callable[[jax.Array], jax.Array], b: jax.Array, num_iterations: int
+) -> jax.Array:
     """Solves A x = b for a positive definite A that is known by its products alone, from x = 0.
 
     Once the residual is nothing but rounding, x stays. Hestenes and Stiefel 1952.

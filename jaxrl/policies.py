@@ -6,7 +6,7 @@ Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,20 @@ from flax import linen as nn
 
 from jaxrl import distributions, networks, stats
 from jaxrl.checks import require_env
+from jaxrl.distributions import Distribution
 from jaxrl.rollout import rollout
 from jaxrl.spaces import require_bounded_box, require_division
-from jaxrl.types import ActionEvaluation, Env, PyTree, Stream, Transition
+from jaxrl.types import (
+    Act,
+    ActionEvaluation,
+    Collect,
+    Env,
+    EvaluateActions,
+    Explore,
+    PyTree,
+    Stream,
+    Transition,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,34 +43,46 @@ class NetworkConfig:
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
 
 
+class Distributed(Protocol):
+    def __call__(self, outputs: jax.Array, action_mask: jax.Array | None = None, /) -> Distribution:
+        """The distribution of raw actions that `outputs` `[..., K]` describe."""
+
+
+class Divergence(Protocol):
+    def __call__(
+        self, outputs: jax.Array, other_outputs: jax.Array, action_mask: jax.Array | None = None, /
+    ) -> jax.Array:
+        """KL of the first from the second, `[...]`, both given by outputs `[..., K]`."""
+
+
+class PolicyStep(Protocol):
+    def __call__(
+        self, params: PyTree, memory: PyTree, x: jax.Array, first: jax.Array, /
+    ) -> tuple[PyTree, Any]:
+        """One step of `x` `[..., *obs_shape]`; returns `(memory, (outputs [..., K], value [...]))`."""
+
+
+class PolicyUnroll(Protocol):
+    def __call__(self, params: PyTree, memory: PyTree, x: jax.Array, first: jax.Array, /) -> Any:
+        """`(outputs [T, N, K], value [T, N])` of `x` `[T, N, *obs_shape]`, from `memory` `[N, ...]`."""
+
+
 class Policy(NamedTuple):
     """A network for the spaces of an environment.
 
     A raw action is what is stored and whose density counts; the environment takes `bound` of it. Networks
     with a value return `(outputs, value)` where those without return `outputs`.
-
-    Attributes:
-      init: `(key) -> params`.
-      initial_memory: `(num_envs) -> memory`, leaves `[N, ...]`; `()` for a policy without memory.
-      encode: `(obs_stats, obs) -> x`: an observation as the network takes it, normalized by `obs_stats`
-        (`()`: not normalized).
-      step: `(params, memory, x, first) -> (memory, (outputs [..., K], value [...]))`.
-      unroll: `(params, memory, x, first) -> (outputs [T, N, K], value [T, N])`, from `memory` `[N, ...]`.
-      distribution: `(outputs, action_mask=None) -> Distribution` of raw actions.
-      kl: `(outputs, other_outputs, action_mask=None) -> [...]`: KL of the first from the second.
-      bound: `(raw action) -> action` of the environment.
-      obs_shape: `[...]` of an encoded observation.
     """
 
-    init: Callable
-    initial_memory: Callable
-    encode: Callable
-    step: Callable
-    unroll: Callable
-    distribution: Callable
-    kl: Callable
-    bound: Callable
-    obs_shape: tuple[int, ...]
+    init: Callable[[jax.Array], PyTree]  # (key) -> params
+    initial_memory: Callable[[int], PyTree]  # (num_envs) -> leaves `[N, ...]`; `()`: no memory
+    encode: Callable[[PyTree, PyTree], jax.Array]  # (obs_stats, obs) -> x; `()`: not normalized
+    step: PolicyStep
+    unroll: PolicyUnroll
+    distribution: Distributed
+    kl: Divergence
+    bound: Callable[[PyTree], PyTree]  # (raw action) -> action of the environment
+    obs_shape: tuple[int, ...]  # of an encoded observation, without batch axes
 
 
 def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
@@ -160,7 +183,7 @@ def bounded(env: Env, policy: Policy) -> Env:
     return env._replace(step=lambda key, state, action: env.step(key, state, policy.bound(action)))
 
 
-def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Callable:
+def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Explore:
     """How a policy acts in `rollout`: by draws. Actions are data: no meta-gradient passes through them."""
 
     def act(memory, key, obs, first, action_mask):
@@ -172,7 +195,9 @@ def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Callable:
 
 
 @jax.named_scope("values")
-def values(policy: Policy, params: PyTree, obs_stats: PyTree, steps: Transition, end_memory: PyTree):
+def values(
+    policy: Policy, params: PyTree, obs_stats: PyTree, steps: Transition, end_memory: PyTree
+) -> tuple[jax.Array, jax.Array]:
     """V(s_t) and V(s'_t) of a rollout, each by one batched pass; no scan, whatever the policy remembers.
 
     `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start. Most `s'_t`
@@ -213,7 +238,9 @@ def samples(policy: Policy, steps: Transition, memory: PyTree, **estimates: jax.
     return data | {"memory": memory}
 
 
-def take(policy: Policy, obs_stats: PyTree, batch: dict[str, Any], columns=None) -> dict[str, Any]:
+def take(
+    policy: Policy, obs_stats: PyTree, batch: dict[str, Any], columns: jax.Array | None = None
+) -> dict[str, Any]:
     """The `columns` `[B]` of `samples`, ready for the network: `x` instead of `obs`; None: all of them."""
     chosen, memory = {name: batch[name] for name in batch if name != "memory"}, batch["memory"]
     if columns is not None:
@@ -233,7 +260,7 @@ def divergence(policy: Policy, batch: dict[str, Any], outputs: jax.Array) -> jax
 
 
 def start(
-    key,
+    key: jax.Array,
     envs: Env,
     policy: Policy,
     num_envs: int,
@@ -280,7 +307,7 @@ def observe(
     return {"obs_stats": obs_stats, "reward_stats": reward_stats}
 
 
-def act(policy: Policy, greedy: bool) -> Callable:
+def act(policy: Policy, greedy: bool) -> Act:
     """`Algorithm.act` for a state with `params` and `obs_stats`: the most likely action, or a draw."""
 
     def decide(state, memory, key, obs, first, action_mask=None):
@@ -292,7 +319,7 @@ def act(policy: Policy, greedy: bool) -> Callable:
     return decide
 
 
-def collect(envs: Env, policy: Policy, num_steps: int) -> Callable:
+def collect(envs: Env, policy: Policy, num_steps: int) -> Collect:
     """`Algorithm.collect` for a state with `params`, `obs_stats` and `stream`."""
 
     def play(state, key):
@@ -303,7 +330,7 @@ def collect(envs: Env, policy: Policy, num_steps: int) -> Callable:
     return play
 
 
-def evaluate_actions(policy: Policy) -> Callable:
+def evaluate_actions(policy: Policy) -> EvaluateActions:
     """`Algorithm.evaluate_actions` for a state with `params` and `obs_stats`."""
 
     def evaluate(state, steps):

@@ -4,9 +4,19 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrl.types import Number
+
 
 @jax.named_scope("advantage")
-def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
+def gae(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    gamma: Number,
+    gae_lambda: Number,
+) -> jax.Array:
     """Generalised advantage estimation: how much better than expected each action turned out.
 
         A_t = d_t + gamma * lambda * (1 - done_t) * A_{t+1}
@@ -37,7 +47,15 @@ def gae(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
 
 
 @jax.named_scope("advantage")
-def lambda_returns(reward, value, next_value, terminated, truncated, gamma, gae_lambda):
+def lambda_returns(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    gamma: Number,
+    gae_lambda: Number,
+) -> jax.Array:
     """TD-lambda returns: targets for the value of each state.
 
         G_t = r_t + gamma * (1 - terminated_t) * [(1 - lambda_t) * V(s'_t) + lambda_t * G_{t+1}]

@@ -5,7 +5,7 @@ from jax.sharding import PartitionSpec
 
 from jaxrl.cpu import hoist, threefry
 from jaxrl.cpu.shuffle import permutations
-from jaxrl.types import Env, Stream, Transition
+from jaxrl.types import Env, Explore, Metrics, PyTree, Stream, Transition
 
 threefry.install()
 
@@ -28,13 +28,13 @@ def vectorize(env: Env, num_envs: int) -> Env:
 
 
 @jax.named_scope("rollout")
-def rollout(env: Env, policy, key, stream: Stream, num_steps: int) -> tuple[Stream, Transition]:
+def rollout(
+    env: Env, policy: Explore, key: jax.Array, stream: Stream, num_steps: int
+) -> tuple[Stream, Transition]:
     """Lets a policy act in vectorized environments for `num_steps` steps.
 
     Args:
       env: vectorized, resetting itself.
-      policy: `(memory, key, obs, first, action_mask) -> (memory, action, extras)`; `action_mask` is
-        None where the environment has none, `extras` is kept in the transitions.
       stream: where the last rollout stopped.
 
     Returns:
@@ -68,7 +68,7 @@ def rollout(env: Env, policy, key, stream: Stream, num_steps: int) -> tuple[Stre
 
 
 @jax.named_scope("shuffle")
-def minibatches(key, size: int, num_epochs: int, num_minibatches: int):
+def minibatches(key: jax.Array, size: int, num_epochs: int, num_minibatches: int) -> jax.Array:
     """Which samples make up each minibatch: every one once per epoch, in an order of its own.
 
     Returns:
@@ -84,7 +84,7 @@ def minibatches(key, size: int, num_epochs: int, num_minibatches: int):
 
 
 @jax.named_scope("metrics")
-def episode_metrics(info, done):
+def episode_metrics(info: dict[str, PyTree], done: jax.Array) -> Metrics:
     """Sums over the episodes that ended in a rollout; without one they are 0, not `nan`.
 
     Args:

@@ -128,7 +128,7 @@ def require_bounded_box(space: PyTree, option: str) -> None:
         raise ValueError(f"{option} needs actions with finite bounds, not {space}")
 
 
-def require_counts(config, *names: str) -> None:
+def require_counts(config: Any, *names: str) -> None:
     """Raises ValueError where a count of a config is below 1."""
     for name in names:
         if getattr(config, name) < 1:

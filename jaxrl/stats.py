@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl.types import Number
+
 
 @struct.dataclass
 class RunningStats:
@@ -14,10 +16,10 @@ class RunningStats:
     count: jax.Array
 
 
-def init(shape=()) -> RunningStats:
+def init(shape: tuple[int, ...] = ()) -> RunningStats:
     """Statistics of no values: normalizing with them only clips very large values."""
-    numbers = (jnp.full(shape, fill, jnp.float32) for fill in (0.0, 1.0))
-    return RunningStats(*numbers, jnp.zeros((), jnp.float32))
+    mean, var = (jnp.full(shape, fill, jnp.float32) for fill in (0.0, 1.0))
+    return RunningStats(mean, var, jnp.zeros((), jnp.float32))
 
 
 def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
@@ -28,7 +30,7 @@ def update(stats: RunningStats, batch: jax.Array) -> RunningStats:
     return merge(stats, batch.mean(axes), batch.var(axes), size)
 
 
-def merge(stats: RunningStats, mean, var, size) -> RunningStats:
+def merge(stats: RunningStats, mean: jax.Array, var: jax.Array, size: Number) -> RunningStats:
     """Adds `size` values with known mean and variance `[*shape]`; `size` 0 changes nothing.
 
     The pairwise update of Chan, Golub and LeVeque 1983. https://doi.org/10.2307/2683386
@@ -60,7 +62,7 @@ def init_reward(num_envs: int) -> RewardStats:
     return RewardStats(jnp.zeros((num_envs,), jnp.float32), init())
 
 
-def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
+def update_reward(stats: RewardStats, reward: jax.Array, done: jax.Array, gamma: Number) -> RewardStats:
     """Adds the rewards of a rollout `[T, N]`.
 
         R_t = gamma * (1 - done_{t-1}) * R_{t-1} + r_t
@@ -77,7 +79,7 @@ def update_reward(stats: RewardStats, reward, done, gamma) -> RewardStats:
     return RewardStats(discounted, update(stats.returns, returns.reshape(-1)))
 
 
-def scale_reward(stats: RewardStats, reward, clip: float = 10.0) -> jax.Array:
+def scale_reward(stats: RewardStats, reward: jax.Array, clip: float = 10.0) -> jax.Array:
     """Rewards divided by the standard deviation of the discounted return, clipped at `clip`; not centred.
 
     With `()` instead of statistics, the rewards are returned unchanged.

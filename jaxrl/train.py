@@ -2,8 +2,9 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,12 +13,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxrl import fields
 from jaxrl.checks import require_key
 from jaxrl.cpu.agents import per_agent
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, Metrics, PyTree, Update
 
 GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all, for 64 agents
 
 
-def run(algo: Algorithm, key, hp, num_updates: int):
+def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[PyTree, Metrics]:
     """A whole run as one traceable function: jit it, vmap it over `key` and `hp`, differentiate it.
 
     On a CPU its `vmap` takes agents in groups, and uses all devices that `use_cores` made.
@@ -53,7 +54,7 @@ def updates_for(algo: Algorithm, steps: int) -> int:
     return max(1, -(-(steps - algo.warmup_steps) // algo.steps_per_update))
 
 
-def grid(hparams: PyTree, **axes) -> PyTree:
+def grid(hparams: PyTree, **axes: Any) -> PyTree:
     """Hyperparameters for a population: the given ones vary, all others are repeated.
 
         hp = grid(algo.hparams, learning_rate=jnp.logspace(-4, -2, 8))     # every leaf `[8]`
@@ -89,7 +90,7 @@ def use_cores(quiet: bool = False) -> None:
       quiet: without a warning where it comes too late.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if chosen or jax.config.jax_num_cpu_devices != -1:
+    if chosen or jax.config.jax_num_cpu_devices != -1:  # type: ignore[attr-defined]  # JAX defines it when imported
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -121,7 +122,9 @@ def mesh(size: int) -> Mesh:
     return Mesh([device for share in shares for device in share[:count]], ("agents",))
 
 
-def over_agents(function, in_axes, mesh: Mesh | None = None, chunk: int = 0):
+def over_agents(
+    function: Callable[..., PyTree], in_axes: Sequence[int | None], mesh: Mesh | None = None, chunk: int = 0
+) -> Callable[..., PyTree]:
     """`jax.vmap(function, in_axes)` over agents, divided as the machine is fast at.
 
     Devices work on their shares by themselves. On a CPU each takes `GROUP` agents at a time: vectorized,
@@ -169,9 +172,8 @@ def population(
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
     init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
-    collect, evaluate = (
-        function and jax.vmap(function) for function in (algo.collect, algo.evaluate_actions)
-    )
+    collect = algo.collect and jax.vmap(algo.collect)
+    evaluate = algo.evaluate_actions and jax.vmap(algo.evaluate_actions)
     return algo._replace(init=init, update=update, act=act, collect=collect, evaluate_actions=evaluate)
 
 
@@ -191,7 +193,7 @@ def watched(algo: Algorithm) -> Algorithm:
     return algo._replace(update=update)
 
 
-def diverged(params: PyTree, metrics: dict[str, jax.Array]) -> jax.Array:
+def diverged(params: PyTree, metrics: Metrics) -> jax.Array:
     """Whether an agent's parameters, or any of its losses and gradients, are not finite numbers.
 
     Losses alone do not say it: with discrete actions the argmax of NaN is an action. Parameters alone do not
@@ -225,7 +227,7 @@ def mesh_of_environments(num_envs: int) -> Mesh:
     return Mesh(devices, ("envs",))
 
 
-def split_environments(mesh: Mesh, state):
+def split_environments(mesh: Mesh, state: PyTree) -> PyTree:
     """The shardings of a state `[1, ...]`: along the axis `N` of its `stream`."""
     num_envs = state.stream.timestep.reward.shape[1]
 
@@ -260,7 +262,9 @@ def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
     return algo._replace(init=init, update=update)
 
 
-def advance(update, state, totals, hp, length):
+def advance(
+    update: Update, state: PyTree, totals: Metrics, hp: PyTree, length: int | jax.Array
+) -> tuple[PyTree, Metrics]:
     """`length` updates, their metrics added to `totals`.
 
     `length` is traced: runs of every length, whole, in pieces or resumed, are the same program and
@@ -275,13 +279,13 @@ def advance(update, state, totals, hp, length):
     return jax.lax.fori_loop(0, length, body, (state, totals))
 
 
-def no_totals(update, state, hp):
+def no_totals(update: Update, state: PyTree, hp: PyTree) -> Metrics:
     """The totals of no updates: zeros for each metric; `state` may be its `jax.eval_shape`."""
     metrics = jax.eval_shape(update, state, hp)[1]
     return jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
 
 
-def summarize(totals, num_updates: int):
+def summarize(totals: Metrics, num_updates: int) -> Metrics:
     """Metrics of several updates as one: sums and counts stay, the rest becomes the mean.
 
     Sums and counts are the metrics whose names end in `_sum` or `/count`.
@@ -305,13 +309,15 @@ def compiler_options() -> dict:
 
 
 @lru_cache(maxsize=16)
-def program(update, **options):
+def program(update: Update, **options: Any) -> Any:
     """`advance` of an algorithm's `update`, jitted once with these `options`, its state donated."""
     options["compiler_options"] = compiler_options()
     return jax.jit(partial(advance, update), donate_argnums=0, **options)
 
 
-def chunks(algo: Algorithm, state, hp, num_chunks: int, length: int) -> Iterator[tuple]:
+def chunks(
+    algo: Algorithm, state: PyTree, hp: PyTree, num_chunks: int, length: int
+) -> Iterator[tuple[PyTree, Metrics]]:
     """Trains `num_chunks` times `length` updates, for a host that logs, saves or stops in between.
 
     A chunk is dispatched when it is asked for and yielded before it is done: read the metrics of one
@@ -325,5 +331,6 @@ def chunks(algo: Algorithm, state, hp, num_chunks: int, length: int) -> Iterator
     zeros = no_totals(algo.update, state, hp)
     state = jax.tree.map(jnp.copy, state)  # an `init` outside `jit` shares buffers, which none may donate
     for _ in range(num_chunks):
-        state, totals = program(algo.update)(state, zeros, hp, length)
+        compiled = program(algo.update)  # type: ignore[arg-type]  # functions are hashable
+        state, totals = compiled(state, zeros, hp, length)
         yield state, summarize(totals, length)

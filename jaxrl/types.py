@@ -4,12 +4,14 @@ Functions travel in NamedTuples, arrays in dataclasses. Axes: `T` time, `N` envi
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 from flax import struct
 
 PyTree = Any
+Metrics = dict[str, jax.Array]
+Number = float | jax.Array  # a Python number, or a scalar that may be traced
 
 
 @struct.dataclass
@@ -30,6 +32,7 @@ class TimeStep:
     truncated: jax.Array
     first: jax.Array
     info: dict[str, PyTree]
+    replace: ClassVar[Callable[..., "TimeStep"]]  # defined by flax, which type checkers do not see
 
     @property
     def done(self) -> jax.Array:
@@ -55,6 +58,7 @@ class Transition:
     terminated: jax.Array
     truncated: jax.Array
     info: dict[str, PyTree]
+    replace: ClassVar[Callable[..., "Transition"]]
 
     @property
     def done(self) -> jax.Array:
@@ -69,15 +73,42 @@ class Stream:
     env_state: PyTree
     timestep: TimeStep
     memory: PyTree
+    replace: ClassVar[Callable[..., "Stream"]]
+
+
+# --- functions of an environment ---------------------------------------------------------------------
+
+
+class Reset(Protocol):
+    def __call__(self, key: jax.Array, /) -> tuple[PyTree, TimeStep]:
+        """Begins an episode; returns `(env_state, timestep)`."""
+
+
+class Step(Protocol):
+    def __call__(self, key: jax.Array, env_state: PyTree, action: PyTree, /) -> tuple[PyTree, TimeStep]:
+        """Takes one step with an action of the action space; returns `(env_state, timestep)`."""
 
 
 class Env(NamedTuple):
     """One environment; `jaxrl.rollout.vectorize` makes N of it."""
 
-    reset: Callable  # (key) -> (env_state, TimeStep)
-    step: Callable  # (key, env_state, action) -> (env_state, TimeStep)
+    reset: Reset
+    step: Step
     observation_space: PyTree  # of spaces
     action_space: PyTree  # of spaces
+
+
+# --- functions of an algorithm -----------------------------------------------------------------------
+
+
+class Explore(Protocol):
+    def __call__(
+        self, memory: PyTree, key: jax.Array, obs: PyTree, first: jax.Array, action_mask: jax.Array | None, /
+    ) -> tuple[PyTree, PyTree, PyTree]:
+        """Acts in `N` environments; returns `(memory, action, extras)`, leaves `[N, ...]`.
+
+        `action_mask` is None where the environment has none; `extras` is kept in the transitions.
+        """
 
 
 class ActionEvaluation(NamedTuple):
@@ -88,6 +119,47 @@ class ActionEvaluation(NamedTuple):
     value: jax.Array  # of the observations
 
 
+class Init(Protocol):
+    def __call__(self, key: jax.Array, hp: PyTree, /) -> PyTree:
+        """The first TrainState of an agent, after `warmup_steps` environment steps."""
+
+
+class Update(Protocol):
+    def __call__(self, state: PyTree, hp: PyTree, /) -> tuple[PyTree, Metrics]:
+        """One iteration of collecting and learning; returns `(state, metrics)`, the metrics scalars."""
+
+
+class Act(Protocol):
+    def __call__(
+        self,
+        state: PyTree,
+        memory: PyTree,
+        key: jax.Array,
+        obs: PyTree,
+        first: jax.Array,
+        /,
+        action_mask: jax.Array | None = None,
+    ) -> tuple[PyTree, PyTree]:
+        """Actions of a trained agent in `N` environments; returns `(memory, action)`, leaves `[N, ...]`.
+
+        Args:
+          memory: what the policy remembers, leaves `[N, ...]`; `()` for one without memory.
+          obs: leaves `[N, ...]`.
+          first: `[N]`, true where `obs` starts an episode.
+          action_mask: `[N, ...]`, true where an action is allowed; None: all are.
+        """
+
+
+class Collect(Protocol):
+    def __call__(self, state: PyTree, key: jax.Array, /) -> tuple[PyTree, Transition]:
+        """A rollout without learning; returns `(state, transitions)`, leaves of the latter `[T, N, ...]`."""
+
+
+class EvaluateActions(Protocol):
+    def __call__(self, state: PyTree, transitions: Transition, /) -> ActionEvaluation:
+        """Log-probabilities of the actions in `transitions` `[T, N, ...]`, entropies and values `[T, N]`."""
+
+
 class Algorithm(NamedTuple):
     """A learner, as `ppo.make(env, config, objective)` returns it.
 
@@ -95,22 +167,35 @@ class Algorithm(NamedTuple):
     function has none. Actions count as data: no gradient passes through them.
     """
 
-    init: Callable  # (key, hp) -> TrainState
-    update: Callable  # (state, hp) -> (state, metrics): one iteration of collecting and learning
-    act: Callable  # (state, memory, key, obs, first, action_mask=None) -> (memory, action)
+    init: Init
+    update: Update
+    act: Act
     hparams: PyTree  # a full set of defaults, to `.replace`
     steps_per_update: int  # environment steps taken by one `update`, per agent
     warmup_steps: int = 0  # environment steps taken by `init`, per agent: counted wherever steps are
-    collect: Callable | None = None  # (state, key) -> (state, Transitions): acts on, learns nothing
-    evaluate_actions: Callable | None = None  # (state, Transitions) -> ActionEvaluation
+    collect: Collect | None = None
+    evaluate_actions: EvaluateActions | None = None
+
+
+class Surrogate(Protocol):
+    def __call__(
+        self, params: PyTree, log_ratio: jax.Array, advantages: jax.Array, progress: jax.Array, /
+    ) -> jax.Array:
+        """What a policy maximises, per sample.
+
+        Args:
+          params: of the objective.
+          log_ratio: log pi(a|s) - log pi_old(a|s), `[...]`.
+          advantages: `[...]`.
+          progress: from 0 to 1 over training, a scalar.
+
+        Returns:
+          `[...]`, the shape of `log_ratio`.
+        """
 
 
 class Objective(NamedTuple):
-    """A policy objective as a value: swap, vmap, evolve or differentiate it.
-
-    `apply(params, log_ratio, advantages, progress)` gives the surrogate to maximise, per sample, in
-    the shape of `log_ratio`; `progress` runs from 0 to 1 over training.
-    """
+    """A policy objective as a value: swap, vmap, evolve or differentiate it."""
 
     params: PyTree
-    apply: Callable
+    apply: Surrogate

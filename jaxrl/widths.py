@@ -16,7 +16,7 @@ _NARROW = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32, "co
 
 def narrow(tree: PyTree) -> PyTree:
     """The same arrays, those of 64 bits as 32 bits; everything else, Python numbers included, as it is."""
-    if not jax.config.jax_enable_x64:
+    if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX defines it when imported
         return tree
 
     def one(leaf):

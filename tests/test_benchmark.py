@@ -278,7 +278,7 @@ def test_ours_runs_and_learns():
     outcome = compete([entrant], repeats=1, limit=100, learn_steps=16)["ours"]
     assert outcome.failed is None and outcome.repeats[0]["steps"] == 2 * 2 * 2 * 8
     assert len(outcome.returns) == 2 and outcome.finish["peak_bytes"] > 0
-    assert Path(outcome.ready["source"]).is_relative_to(against.package())
+    assert Path(outcome.ready["source"]).resolve().is_relative_to(against.package())
 
 
 def test_imports_are_timed():

@@ -1,6 +1,7 @@
 """The house itself: imports run one way, algorithm files stay short, an import stays light."""
 
 import ast
+import re
 import subprocess
 import sys
 import tokenize
@@ -38,6 +39,15 @@ def test_imports_run_one_way(path):
 def test_only_distributions_imports_distrax():
     users = [path.name for path in SOURCES if any(m.split(".")[0] == "distrax" for m in imported(path))]
     assert users == ["distributions.py"]
+
+
+def test_links_make_one_package_of_the_folders():
+    """Folders with an `__init__.py` below `src/jaxrl` are what wheels contain and what editors resolve."""
+    package = ROOT / "src" / "jaxrl"
+    for path in SOURCES:
+        inside = path.relative_to(ROOT / "jaxrl" if path.is_relative_to(ROOT / "jaxrl") else ROOT)
+        assert (package / inside).samefile(path)
+        assert (path.parent / "__init__.py").exists(), f"{path.parent} would be missing from a wheel"
 
 
 def test_no_adapter_shadows_its_library():
@@ -82,6 +92,94 @@ def test_ppo_is_read_in_three_files():
     calls = [n.func.id for n in ast.walk(update) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     steps = ["rollout", "values", "gae", "minibatches"]
     assert set(steps) <= set(calls)
+
+
+def unannotated(path):
+    """Public functions and methods of a file in which an argument or what they return has no type."""
+    scopes = [ast.parse(path.read_text())]
+    scopes += [n for n in scopes[0].body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
+    for function in (n for scope in scopes for n in scope.body if isinstance(n, ast.FunctionDef)):
+        args = function.args
+        named = [*args.posonlyargs, *args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]
+        types = [function.returns, *(one.annotation for one in named if one.arg not in ("self", "cls"))]
+        if None in types and (not function.name.startswith("_") or function.name == "__call__"):
+            yield f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+
+
+def test_public_functions_have_types():
+    files = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).glob("*.py"))]
+    assert not [function for path in files for function in unannotated(path)]
+
+
+def test_what_the_type_checker_ignores_has_a_reason():
+    for path in SOURCES:
+        for line in path.read_text().splitlines():
+            assert "type: ignore" not in line or re.search(r"# type: ignore\[[a-z-]+\]  # \w", line), line
+
+
+def mypy(*arguments, **options):
+    """What mypy prints; all its runs share a cache, in which JAX is the larger part."""
+    words = [sys.executable, "-m", "mypy", "--no-pretty", "--config-file", ROOT / "pyproject.toml"]
+    cache = ["--cache-dir", ROOT / ".pytest_cache" / "mypy"]
+    answer = subprocess.run([*words, *cache, *arguments], capture_output=True, text=True, **options)
+    assert not answer.stderr, answer.stderr
+    return answer.stdout
+
+
+# What a user writes: a line is correct, unless its comment names the error that a type checker should report.
+SCRIPT = """
+import jax
+from jaxrl import envs, objectives, train
+from jaxrl.algos import a2c, ppo
+from jaxrl.experiments import cli
+from jaxrl.types import Algorithm, Env, Objective, PyTree, TimeStep
+
+env = envs.make("CartPole-v1", length=0.7, max_steps=None)
+algo: Algorithm = ppo.make(env, ppo.Config(num_envs=3), objectives.dpo(alpha=1.0))
+key, hp = jax.random.key(0), algo.hparams.replace(learning_rate=1e-3)
+state, metrics = train.run(algo, key, hp, 10)
+state, metrics = jax.jit(algo.update)(state, hp)
+state, metrics = algo.update(state, hp)
+loss: jax.Array = metrics["loss/policy"]
+status: int = cli.main(["list", "algos"])
+
+def doubled(env: Env) -> Env:
+    def step(key: jax.Array, env_state: PyTree, action: PyTree) -> tuple[PyTree, TimeStep]:
+        env_state, timestep = env.step(key, env_state, action)
+        return env_state, timestep.replace(reward=2.0 * timestep.reward)
+    return env._replace(step=step)
+
+def apply(params: PyTree, log_ratio: jax.Array, advantages: jax.Array, progress: jax.Array) -> jax.Array:
+    return log_ratio * advantages
+ppo.make(doubled(env), objective=Objective((), apply))
+def short(log_ratio: jax.Array, advantages: jax.Array) -> jax.Array:
+    return log_ratio * advantages
+
+ppo.Config(num_env=3)  # call-arg
+ppo.Config(num_envs=3.5)  # arg-type
+ppo.make("CartPole-v1")  # arg-type
+ppo.make(env, a2c.Config())  # arg-type
+ppo.make(env, objective="dpo")  # arg-type
+algo.updat(state, hp)  # attr-defined
+algo.update(state)  # call-arg
+train.run(key, algo, hp, 10)  # arg-type
+train.run(algo, key, hp, num_update=10)  # call-arg
+envs.mak("CartPole-v1")  # attr-defined
+env._replace(step=env.reset)  # arg-type
+timestep: TimeStep = env.reset(key)  # assignment
+Objective((), short)  # arg-type
+"""
+
+
+def test_the_type_checker_finds_nothing_but_the_slips_of_a_user(tmp_path):
+    """In the package nothing; in a script elsewhere, which knows only what is installed, what is wrong."""
+    found = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
+    assert found.startswith("Success"), found
+    (tmp_path / "script.py").write_text(SCRIPT)
+    found = mypy("script.py", cwd=tmp_path)
+    errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", found, re.MULTILINE)
+    lines = [line.partition("  # ")[2] for line in SCRIPT.splitlines()]
+    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], found
 
 
 @pytest.mark.parametrize("command", ["check", "format --check"])

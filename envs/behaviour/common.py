@@ -66,7 +66,8 @@ def _wrapped(make, wrapper, name: str, default: float):
     functools.update_wrapper(wrapped, make)
     signature = inspect.signature(make)
     added = inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
-    wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), added])
+    parameters = [*signature.parameters.values(), added]
+    wrapped.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # of inspect
     return wrapped
 
 

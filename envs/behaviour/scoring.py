@@ -95,7 +95,7 @@ def score(experiment: str, measures: Mapping[str, Any], every_episode: bool = Fa
         raise ValueError(f"{experiment} cannot be scored without data")
     if what.by is None:
         return float(what.score(list(runs.values()), what.episodes))
-    groups = {}
+    groups: dict[Any, list] = {}
     for bsuite_id, run in runs.items():
         groups.setdefault(SWEEP[bsuite_id].params[what.by], []).append(run)
     return float(what.score(groups, what.episodes))
@@ -210,7 +210,7 @@ _SCALE = (0.001, 0.03, 1.0, 30.0, 1000.0)
 _LOG_SPACED = (*range(1, 11), 12, 14, 17, 20, 25)
 _LENGTHS = (*_LOG_SPACED, *range(30, 105, 10))
 _SIZES = tuple({"size": n, "mapping_seed": 42} for n in range(10, 51, 2))
-_ONCE = ({},) * 20
+_ONCE: tuple[dict[str, Any], ...] = ({},) * 20
 
 _BANDIT = _regret(optimum=1.0, baseline=0.5)
 _CATCH = _regret(optimum=1.0, baseline=1.6)

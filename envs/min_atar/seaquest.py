@@ -22,6 +22,8 @@ overflow, and a step costs the same however much swims about. This loses nothing
   steps, which divides 30, so all of them move at once.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -384,7 +386,8 @@ def _player_cells(state, row):
 
 def _diver_cells(state):
     """Where divers are, and where they came from, `[8]`."""
-    divers, wakes = 0, 0
+    divers: Any = 0
+    wakes: Any = 0
     for x, y, right in (
         (state.diver_x, state.diver_y, state.diver_right),
         (state.older_x, state.older_y, state.older_right),

@@ -60,7 +60,7 @@ def make(*, speed: float = 0.1, radius: float = 0.15, bonus: float = 1.0, spread
         raise ValueError(f"spread = {spread} must lie between 0 and 0.4, where the inner walls are")
 
     def reset(key):
-        pos = START + spread * jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0)
+        pos = spread * jax.random.uniform(key, (2,), minval=-1.0, maxval=1.0) + START
         return State(pos), restart(pos)
 
     def step(key, state, action):

@@ -6,6 +6,7 @@ FourRooms-misc, https://github.com/RobertTLange/gymnax. What differs from that: 
 transposed and shows the goal, the vector is float32 as its space says, and no episode starts at its goal.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -121,7 +122,7 @@ def advance(state: State, direction):
     row = state.pos[0] + (direction == 2) - (direction == 0)
     column = state.pos[1] + (direction == 1) - (direction == 3)
     pos = jnp.where(is_wall(row, column), state.pos, jnp.stack([row, column]))
-    state = state.replace(pos=pos)
+    state = dataclasses.replace(state, pos=pos)
     return state, (pos[0] == state.goal[0]) & (pos[1] == state.goal[1])
 
 

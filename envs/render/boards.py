@@ -144,7 +144,8 @@ def meta_maze(state, obs, *, maze_size=9, rf_size=3, **_):
 def _maze(walls, goal, pos):
     ground = np.where(walls[..., None], GREY, NIGHT).astype(np.uint8)
     ground[tuple(np.asarray(goal, np.int64))] = YELLOW
-    return disc(enlarge(ground), *np.asarray(pos, np.int64), len(walls), SKY)
+    row, column = np.asarray(pos, np.int64)
+    return disc(enlarge(ground), row, column, len(walls), SKY)
 
 
 # player, enemy, trail, gold

@@ -37,7 +37,8 @@ def frozen_lake(name):
             )
         tiles = {"S": START, "F": ICE, "H": HOLE, "G": YELLOW}
         ground = np.array([[tiles[tile] for tile in row] for row in lake.tolist()], np.uint8)
-        return disc(enlarge(ground, line=LINE), *divmod(position, lake.shape[1]), len(lake), VERMILLION)
+        row, column = divmod(position, lake.shape[1])
+        return disc(enlarge(ground, line=LINE), row, column, len(lake), VERMILLION)
 
     return draw
 

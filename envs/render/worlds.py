@@ -68,7 +68,8 @@ def garnet(state, obs, *, num_states=32, **_):
     tiles = np.full((rows * columns, 3), ROAD, np.uint8)
     tiles[size:] = GREY
     picture = enlarge(tiles.reshape(rows, columns, 3), line=LINE)
-    return disc(picture, *divmod(index, columns), rows, VERMILLION)
+    row, column = divmod(index, columns)
+    return disc(picture, row, column, rows, VERMILLION)
 
 
 def grid(state, obs, *, level="small", seed=0, **_):
@@ -87,7 +88,8 @@ def grid(state, obs, *, level="small", seed=0, **_):
     for place, exists, reward in zip(found.objects, there, found.reward):
         if exists:
             ground[divmod(int(place), size)] = GREEN if reward > 0 else VERMILLION
-    return disc(enlarge(ground), *divmod(cell, size), size, SKY)
+    row, column = divmod(cell, size)
+    return disc(enlarge(ground), row, column, size, SKY)
 
 
 def t_maze(state, obs, *, length=10, **_):
@@ -110,7 +112,8 @@ def two_colours(state, obs, *, size=5, period=100_000, **_):
     swapped = time // period % 2 == 1
     for place, colour in zip(objects, (VERMILLION, GREEN) if swapped else (GREEN, VERMILLION)):
         ground[divmod(place, size)] = colour
-    return disc(enlarge(ground), *divmod(cell, size), size, SKY)
+    row, column = divmod(cell, size)
+    return disc(enlarge(ground), row, column, size, SKY)
 
 
 def two_state(state, obs, **_):

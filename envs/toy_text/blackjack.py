@@ -7,6 +7,8 @@ which is all that the rules ask of it. A step draws 10 cards whatever is done: t
 first of them, or the dealer takes as many as needed, which are never more.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -119,7 +121,8 @@ def advance(state: State, action, cards, natural, sab):
     outcome = jnp.where(sab, jnp.where(blackjack & ~dealer_blackjack, 1.0, outcome), extra)
 
     total = jnp.where(hits, state.total + cards[0], state.total)
-    state = state.replace(
+    state = dataclasses.replace(
+        state,
         total=total,
         ace=state.ace | (hits & (cards[0] == 1)),
         untouched=state.untouched & ~hits,

@@ -8,6 +8,9 @@ Each module tells one world: `make(**params)` is the raw environment, `mdp(**par
 states themselves or of what a perfect memory knows of them; `tabular` plays tables and solves them.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from jaxrl.envs.entry import own, require_known
 from jaxrl.envs.worlds import (
     chain,
@@ -63,14 +66,14 @@ def _solve_grid(*, gamma, horizon=None, level="small", seed=0):
     return grid.optimal_return(grid.sample(level, seed), gamma, horizon)
 
 
-_TABLES = {
+_TABLES: dict[str, Callable[..., Any]] = {
     "world/chain": chain.mdp,
     "world/garnet": garnet.mdp,
     "world/loop": loop.mdp,
     "world/river-swim": river_swim.mdp,
     "world/two-state": two_state.mdp,
 }
-_SOLVERS = {
+_SOLVERS: dict[str, Callable[..., Any]] = {
     "world/grid": _solve_grid,
     "world/t-maze": t_maze.optimal_return,
     "world/two-colours": two_colours.optimal_return,

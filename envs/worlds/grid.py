@@ -77,7 +77,7 @@ class Family(NamedTuple):
 
 
 _GOOD, _BAD = (1.0, 0.0, 0.05), (-1.0, 0.5, 0.1)
-LEVELS = {
+LEVELS: dict[str, Fixed | Family] = {
     "dense": Fixed(11, 500, (_GOOD, _GOOD, _BAD, (-1.0, 0.0, 0.5))),
     "sparse": Fixed(13, 50, ((1.0, 1.0, 0.0), (-1.0, 1.0, 0.0))),
     "long": Fixed(11, 1000, ((1.0, 0.0, 0.01),) * 2 + ((-1.0, 0.5, 1.0),) * 2),

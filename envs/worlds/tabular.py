@@ -14,6 +14,8 @@ truncation, and what would have come after it counts. `horizon=T` counts T steps
 them: a time limit is an end, and the best policy may look at the clock.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,7 @@ from jaxrl.types import Env
 
 TOLERANCE = 1e-6  # of a value, relative to the largest one
 MOST_SWEEPS = 100_000
-_SUM = {"precision": "highest"}  # GPUs would otherwise round the factors of a float32 product
+_SUM: Any = {"precision": "highest"}  # GPUs would otherwise round the factors of a float32 product
 
 
 @struct.dataclass
@@ -231,7 +233,7 @@ def _sizes(mdp: Tabular) -> tuple[int, int]:
             raise ValueError(f"{name} must have shape {want}, not {jnp.shape(getattr(mdp, name))}")
     if jnp.shape(mdp.reward) not in (shape, shape[:2]):
         raise ValueError(f"reward must have shape {shape[:2]} or {shape}, not {jnp.shape(mdp.reward)}")
-    return shape[:2]
+    return shape[0], shape[1]
 
 
 def _cumulative(probabilities):

@@ -19,7 +19,7 @@ from flax import struct
 from jaxrl.evolution import require, strong
 from jaxrl.experiments.discover.family import Family, everywhere, lives, repeated
 from jaxrl.fitness import centred_ranks
-from jaxrl.types import Objective
+from jaxrl.types import Init, Objective, PyTree, Update
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Discovery(NamedTuple):
     An update is one generation; `means(state)` are the current parameters of the objective, `[S, ...]`.
     """
 
-    init: Callable
-    update: Callable
-    means: Callable
+    init: Init
+    update: Update
+    means: Callable[[State], PyTree]
     steps_per_update: int  # environment steps of all agents in a generation, per meta-seed
     warmup_steps: int = 0  # before the first generation: none
 

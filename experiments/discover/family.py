@@ -1,14 +1,25 @@
 """Families of training tasks, and the trainings that evaluate objectives on them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import train
-from jaxrl.types import PyTree
+from jaxrl.types import PyTree, Surrogate
+
+
+class Score(Protocol):
+    def __call__(
+        self, apply: Surrogate, params: PyTree, hp: PyTree, task: PyTree, key: jax.Array, /
+    ) -> jax.Array:
+        """The score of one agent that is trained from the beginning to the end of its life, a scalar.
+
+        Traceable, so that it is vmapped over all arguments but the first. `apply` and `params` are of an
+        objective.
+        """
 
 
 class Family(NamedTuple):
@@ -17,15 +28,13 @@ class Family(NamedTuple):
     Attributes:
       name: for display.
       draw: `(key) -> task`, a tree of arrays.
-      score: `(objective's apply, its parameters, hparams, task, key) -> score`: a whole
-        training of one agent; traceable, so it can be vmapped over all arguments but the first.
       hparams: of the agents.
       steps: environment steps of a training.
     """
 
     name: str
-    draw: Callable
-    score: Callable
+    draw: Callable[[jax.Array], PyTree]
+    score: Score
     hparams: Any
     steps: int
 

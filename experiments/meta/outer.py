@@ -6,8 +6,7 @@ that other parameters would lead to other samples, as in Xu et al. 2018, "Meta-g
 learning", https://arxiv.org/abs/1805.09801. Axes: `T` time, `N` environments of an agent, `A` actions.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +15,20 @@ from jaxrl import train
 from jaxrl.experiments.meta.rules import Rule
 from jaxrl.returns import gae
 from jaxrl.spaces import Discrete
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, Collect, EvaluateActions, Metrics, PyTree
+
+
+class Loss(Protocol):
+    def __call__(
+        self, theta: PyTree, agent: PyTree, hp: PyTree, key: jax.Array, /
+    ) -> tuple[jax.Array, tuple[PyTree, Metrics]]:
+        """`loss, (agent, metrics)` of one agent after its updates; `hp` are `learner.Hparams`."""
 
 
 class Outer(NamedTuple):
     """An outer loss, and its cost."""
 
-    loss: Callable  # (theta, agent, hp, key) -> loss, (agent, metrics); `hp` are `learner.Hparams`
+    loss: Loss
     num_updates: int  # updates of the agent per evaluation of the loss
     num_rollouts: int  # rollouts collected per evaluation
 
@@ -49,7 +55,8 @@ def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax
     """GAE of fresh transitions with the agent's critic, `[T, N]`; `then` is its state after them."""
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.stream.memory)
     led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
-    value, next_value = (algo.evaluate_actions(agent, b).value for b in (batch, led))
+    _, evaluate = _policy_of(algo)
+    value, next_value = (evaluate(agent, b).value for b in (batch, led))
     return gae(batch.reward, value, next_value, batch.terminated, batch.truncated, gamma, gae_lambda)
 
 
@@ -58,7 +65,8 @@ def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Arra
 
     `A` is a constant. `theta` affects the loss only through the parameters of the agent.
     """
-    said = algo.evaluate_actions(agent, batch)
+    _, evaluate = _policy_of(algo)
+    said = evaluate(agent, batch)
     return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
 
 
@@ -72,12 +80,12 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
     agent, trained with the agent's discount. If the discount is learned, use an `hp.gae_lambda` near 1, which
     depends less on the critic.
     """
-    _require_policy(algo)
+    collect, _ = _policy_of(algo)
     _require_updates(unroll=unroll)
 
     def loss(theta, agent, hp, key):
         agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
-        then, batch = algo.collect(agent, key)
+        then, batch = collect(agent, key)
         advantages = advantages_of(algo, agent, then, batch, hp.gamma, hp.gae_lambda)
         return policy_loss(algo, agent, batch, advantages, hp.ent_coef), (then, metrics)
 
@@ -99,7 +107,7 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
     Raises:
       ValueError: another space, or a count below 1.
     """
-    _require_policy(algo)
+    collect, _ = _policy_of(algo)
     _require_updates(unroll=unroll, target=target)
     if not isinstance(action_space, Discrete):
         raise ValueError(f"bootstrap sums over actions: it needs a Discrete action space, not {action_space}")
@@ -113,7 +121,7 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
             means = {name: (unroll * metrics[name] + (target - 1) * more[name]) / both for name in more}
             totals = {name: metrics[name] + more[name] for name in more if train.is_total(name)}
             metrics = means | totals
-        later, batch = algo.collect(later, key)
+        later, batch = collect(later, key)
         greedy = rule.hparams(fixed, later, hp.agent).replace(ent_coef=0.0)
         teacher, _ = algo.update(later, greedy)
         distance = divergence(algo, jax.lax.stop_gradient(teacher), agent, batch, action_space.n)
@@ -124,12 +132,11 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
 
 def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.Array:
     """KL(teacher || agent) in the states of `batch`, `[T, N]`: sum_a p(a|s) (log p(a|s) - log q(a|s))."""
+    _, evaluate = _policy_of(algo)
 
     def log_probs(state):
         def of(action):
-            return algo.evaluate_actions(
-                state, batch.replace(action=jnp.full_like(batch.action, action))
-            ).log_prob
+            return evaluate(state, batch.replace(action=jnp.full_like(batch.action, action))).log_prob
 
         return jax.vmap(of)(jnp.arange(num_actions))
 
@@ -137,9 +144,10 @@ def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.
     return (jnp.exp(log_p) * (log_p - log_q)).sum(axis=0)
 
 
-def _require_policy(algo: Algorithm) -> None:
+def _policy_of(algo: Algorithm) -> tuple[Collect, EvaluateActions]:
     if algo.collect is None or algo.evaluate_actions is None:
         raise ValueError("an outer loss needs `collect` and `evaluate_actions` of its algorithm, like ppo's")
+    return algo.collect, algo.evaluate_actions
 
 
 def _require_updates(**counts: int) -> None:

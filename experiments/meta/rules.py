@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,16 @@ from jaxrl.names import lookup
 from jaxrl.types import Env, PyTree, TimeStep
 
 
+class Apply(Protocol):
+    def __call__(self, theta: PyTree, agent: PyTree, hp: PyTree, /) -> PyTree:
+        """The hyperparameters of an agent's next update; `agent` is its state, `hp` are the given ones."""
+
+
 class Rule(NamedTuple):
     """Meta-parameters, and the map from them to an agent's hyperparameters."""
 
-    init: Callable  # (key, hp) -> theta
-    hparams: Callable  # (theta, agent, hp) -> hp; `agent` is a state of the algorithm
+    init: Callable[[jax.Array, PyTree], PyTree]  # (key, hp) -> theta
+    hparams: Apply
 
 
 def hyperparameters(hparams: PyTree, names: Sequence[str]) -> Rule:
@@ -65,8 +70,8 @@ def by_name(hparams: PyTree) -> dict[str, Any]:
 
 
 class _Scale(NamedTuple):
-    free: Callable  # from a hyperparameter to an unconstrained number
-    bound: Callable  # the inverse
+    free: Callable[..., jax.Array]  # from a hyperparameter to an unconstrained number
+    bound: Callable[..., jax.Array]  # the inverse
     limits: str = ""
 
 

@@ -9,12 +9,13 @@ search is saved, stopped and resumed as any run is.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl.experiments.search.space import Space
 from jaxrl.train import diverged
 from jaxrl.types import Algorithm
 
@@ -64,6 +65,33 @@ class Decision(NamedTuple):
     fresh: jax.Array | None = None
 
 
+class Begin(Protocol):
+    def __call__(self, key: jax.Array, seeds: int, /) -> tuple[Any, jax.Array]:
+        """What the strategy remembers at first, and the first hyperparameters `x` `[K, S, D]`."""
+
+
+class Decide(Protocol):
+    def __call__(
+        self,
+        key: jax.Array,
+        strategy: Any,
+        x: jax.Array,
+        score: jax.Array,
+        alive: jax.Array,
+        num_updates: jax.Array,
+        /,
+    ) -> Decision:
+        """What happens next.
+
+        Args:
+          strategy: what it remembers.
+          x: `[K, S, D]`, the hyperparameters of the agents.
+          score: `[K, S]`, -inf for an agent that has diverged, or of which no episode has ended.
+          alive: `[K, S]`, false for an agent that has diverged.
+          num_updates: of the search, a scalar.
+        """
+
+
 class Strategy(NamedTuple):
     """How a search goes on.
 
@@ -72,9 +100,6 @@ class Strategy(NamedTuple):
       every: updates between two decisions.
       agent_updates: updates that an agent has from its beginning to its end.
       num_updates: updates of the whole search, at most.
-      init: `(key, S) -> (own state, x [K, S, D])`.
-      decide: `(key, own state, x [K, S, D], score [K, S], alive [K, S], num_updates) -> Decision`; `alive` is
-        false of an agent that has diverged, whose score is -inf, as it is as long as no episode has ended.
       finished: `(own state) -> bool`: nothing is left to be done; None: it ends with its updates.
       renews: a fresh agent has a key of its own instead of that which its seed had at first.
     """
@@ -83,13 +108,13 @@ class Strategy(NamedTuple):
     every: int
     agent_updates: int
     num_updates: int
-    init: Callable
-    decide: Callable
-    finished: Callable | None = None
+    init: Begin
+    decide: Decide
+    finished: Callable[[Any], jax.Array] | None = None
     renews: bool = False
 
 
-def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
+def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algorithm:
     """`algo`, whose agents have an axis `[P]` and hyperparameters of their own, under a Strategy.
 
     Whatever follows the contract will do: the score is the mean return that its metrics tell.
@@ -180,8 +205,8 @@ def over(algo: Algorithm, strategy: Strategy, space, seeds: int) -> Algorithm:
             strategy=decision.strategy,
         )
 
-    def act(state, *args):
-        return algo.act(state.agents, *args)
+    def act(state, memory, key, obs, first, action_mask=None):
+        return algo.act(state.agents, memory, key, obs, first, action_mask)
 
     return algo._replace(init=init, update=update, act=act)
 

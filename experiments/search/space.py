@@ -11,6 +11,8 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fields
 from jaxrl.types import PyTree
 
+Array = jax.Array | np.ndarray
+
 
 class Space(NamedTuple):
     """`D` numbers, and what they mean.
@@ -24,8 +26,8 @@ class Space(NamedTuple):
     """
 
     names: tuple[str, ...]
-    hparams: Callable
-    values: Callable
+    hparams: Callable[[PyTree, jax.Array], PyTree]
+    values: Callable[[Array], Array]
     centre: np.ndarray
     scale: np.ndarray
     spread: np.ndarray

@@ -40,7 +40,8 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
       pairs: sweeps by population based training and by random search, with the same seeds; several pairs
         have seeds of their own.
     """
-    winners, means = ([], []), ([], [])
+    winners: tuple[list, list] = ([], [])
+    means: tuple[list, list] = ([], [])
     for pair in pairs:
         for folder, own, mean in zip(pair, winners, means):
             last, fresh = judge(folder)

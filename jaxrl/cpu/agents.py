@@ -5,6 +5,7 @@ device hardly uses a second core. `train.over_agents` does better; here it is wh
 means, so that a plain `jax.jit(jax.vmap(train.run))` has it. Differentiation sees the function itself.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -17,7 +18,7 @@ agent_p = Primitive("agent")
 agent_p.multiple_results = True
 
 
-def per_agent(function, over_agents):
+def per_agent(function: Callable, over_agents: Callable) -> Callable:
     """`function`, whose `vmap` is `over_agents(function, in_axes, size)`.
 
     Args:

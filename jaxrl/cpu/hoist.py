@@ -8,9 +8,12 @@ rest stays in the loop. Policies and environments need not be written for it; th
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+
+from jaxrl.types import PyTree
 
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
 # Calls of the host or of foreign code may refuse `vmap`, or answer it in a way of their own.
@@ -25,7 +28,7 @@ MOST_BYTES = 2**22
 LEAST_STEPS = 8
 
 
-def scan(step, carry, keys):
+def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
     """`jax.lax.scan(step, carry, keys)` in which what depends on nothing but the keys is computed early.
 
     That is done for all steps at once; if the results or an intermediate value would take too much memory

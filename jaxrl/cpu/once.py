@@ -8,8 +8,10 @@ its picture. It does not repeat reductions. `once` makes one: the larger of a nu
 import jax
 import jax.numpy as jnp
 
+from jaxrl.types import PyTree
 
-def once(tree):
+
+def once(tree: PyTree) -> PyTree:
     """The same values; on a CPU each is in memory before anything is made of it.
 
     For what is cheap to keep, dear to make and wanted often: draws, and the state from which a

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def permutations(key, count: int, size: int) -> jax.Array:
+def permutations(key: jax.Array, count: int, size: int) -> jax.Array:
     """`count` independent random orders of `0 .. size - 1`: int32 `[count, size]`.
 
     Up to 65,536 items, sorts random numbers that carry the index in their low bits: one array of words, which
