@@ -14,7 +14,7 @@ class Entry(NamedTuple):
     max_steps: int | None = None  # time limit under default parameters
     params: Callable[[], dict[str, Any]] = dict  # the scalar parameters with their defaults
     origin: str = "yours"
-    limit: Callable[..., int | None] | None = None  # (**params) -> time limit, if it depends on the parameters
+    limit: Callable[..., int | None] | None = None  # (**params) -> time limit, if they change it
     checked: str = ""  # what it was verified against, in a few words
     resets: str = "fresh"  # default of the initial states of new episodes, see `wrappers.auto_reset`
 

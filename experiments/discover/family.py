@@ -15,7 +15,7 @@ class Score(Protocol):
     def __call__(
         self, apply: Surrogate, params: PyTree, hp: PyTree, task: PyTree, key: jax.Array, /
     ) -> jax.Array:
-        """The score of one agent that is trained from the beginning to the end of its life, a scalar.
+        """The score of one agent that is trained for a whole run, a scalar.
 
         Traceable, so that it is vmapped over all arguments but the first. `apply` and `params` are of an
         objective.
