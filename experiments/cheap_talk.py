@@ -26,11 +26,11 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, fields, files, hosts, logger, train
+from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
-from jaxrl.experiments import cli, folders, runs, trainer
+from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
@@ -294,7 +294,7 @@ def carry_on(path: Path) -> int:
     game = make(setting)
     init, step = evolution(game, setting)
     told = {"setting": dataclasses.asdict(setting)}
-    with folders.claim(path), trainer.interruptible() as interrupted:  # before another's files are touched
+    with folders.claim(path), loop.interruptible() as interrupted:  # before another's files are touched
         if checkpoint.latest(path / "checkpoints") is None:
             state = init()
         else:

@@ -484,7 +484,8 @@ def carry_on_sweep(path: Path) -> int:
 
 def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
     """Does all of a new run up to its first updates, and writes nothing but the compile cache."""
-    from jaxrl.experiments import planning, runs, trainer
+    from jaxrl.experiments import planning, runs
+    from jaxrl.programs import compile_programs
 
     begun = time.perf_counter()
     if options["compile_cache"]:
@@ -492,7 +493,7 @@ def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
     runs.require_extras(options)
     programs = runs.build(spec)
     print(runs.announcement(spec, programs, path), "compiling ...", sep="\n", flush=True)
-    compiled = trainer.compile_programs(programs, spec)
+    compiled = compile_programs(programs)
     if compiled.evaluate:
         compiled.evaluate.result()
     print(f"compiled in {time.perf_counter() - begun:.1f} s, kept for the next start", flush=True)
@@ -547,8 +548,8 @@ class Kind(NamedTuple):
 
 def training() -> Kind:
     """Training runs, searches among them."""
-    from jaxrl import hosts
-    from jaxrl.experiments import reporters, runs
+    from jaxrl import hosts, reporters
+    from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
 
     def build(spec):
@@ -614,30 +615,31 @@ def carry_on(
 
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
-    from jaxrl import checkpoint, hosts
-    from jaxrl.experiments import reporters, runs, trainer
+    from jaxrl import checkpoint, hosts, loop, reporters
+    from jaxrl.experiments import runs
+    from jaxrl.programs import compile_programs
 
     at = None
     if hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
-        at = trainer.restore(programs, spec, path)
-    if at and trainer.is_complete(programs, at):
+        at = loop.restore(programs, path)
+    if at and loop.is_complete(programs, at):
         kind.finish(path, spec, programs, at.state, "complete already")
         return 0
     reporter = kind.reporter(spec, programs)
     sinks = []
     try:
         reporter.status("compiling ...")
-        compiled = trainer.compile_programs(programs, spec)
+        compiled = compile_programs(programs)
         compile_seconds = time.perf_counter() - begun
         memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
         reporter.status(f"compiled in {compile_seconds:.1f} s{memory}")
-        at = at or trainer.start(programs, spec, compiled)
+        at = at or loop.start(programs, compiled)
         gc.freeze()
         gc.enable()
         if hosts.leads():
             sinks = runs.open_sinks(path, spec, at.num_updates, options)
         seconds = options["save_every_seconds"]
-        at, complete = trainer.fit(programs, spec, path, compiled, at, reporter, sinks, seconds)
+        at, complete = loop.run(programs, path, compiled, at, reporter, sinks, seconds)
     finally:
         reporter.close()
         for sink in sinks:

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,22 +109,9 @@ def claim(path: Path, otherwise: str = "") -> Iterator[None]:
     """
     require_no_links(path)
     checkpoint.require_path(path)
-    try:
-        import fcntl
-    except ImportError:  # no Unix
+    text = f"another process trains {path}: wait for it, or stop it and resume the run"
+    with files.lock(path, otherwise or text):
         yield
-        return
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # file systems without locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = f"another process trains {path}: wait for it, or stop it and resume the run"
-                raise ValueError(otherwise or text) from None
-        yield
-    finally:
-        os.close(folder)
 
 
 def require_no_links(path: Path, whole: Path | None = None) -> None:

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl import envs, train
-from jaxrl.experiments import plot, runs, trainer
-from jaxrl.experiments.reporters import duration, size
+from jaxrl import envs, loop, records, train
+from jaxrl.experiments import plot, runs
+from jaxrl.programs import Compiled, Programs, compile_programs, shapes
+from jaxrl.reporters import duration, size
 
 PROBE_SECONDS = 1.0
 CHUNKS = (4, 16, 32)  # beside the usual, where a run is long enough for finding out
@@ -75,14 +76,14 @@ def plan(spec: runs.Spec) -> Plan:
     """
     begun = time.perf_counter()
     programs = runs.build(spec)
-    compiled = trainer.compile_programs(programs, spec)
-    state = sum(map(_bytes, trainer.shapes(programs, spec)))
+    compiled = compile_programs(programs)
+    state = sum(map(_bytes, shapes(programs)))
     working = max(0, (compiled.memory or 0) - state)
     require_room(spec, state + working)
-    at = trainer.start(programs, spec, compiled)
+    at = loop.start(programs, compiled)
     around = time.perf_counter() - begun
     update, at = probe(programs, compiled, at)
-    rows = len(trainer.ends_of(programs, spec))
+    rows = len(programs.ends)
     evaluating = rows * _evaluation(spec, programs, compiled, at)
     training = update * programs.num_updates
     saving, drawing = _afterwards(spec, programs, at, rows)
@@ -94,16 +95,16 @@ def _afterwards(spec, programs, at, rows: int) -> tuple[float, float]:
     """Seconds that a checkpoint takes, and the curves at the end."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
-        trainer.save(spec, Path(folder), at)
+        loop.save(programs, Path(folder), at)
         saved = time.perf_counter()
-        row = trainer.make_row(programs.algo, at.num_updates, 0, at.totals, None, spec.agents)
+        row = records.make_row(programs.algo, at.num_updates, 0, at.totals, None, spec.agents)
         told = [{**row, "timesteps": i + 1} for i in range(rows)]
         with contextlib.suppress(ValueError):  # no episode has ended yet
             plot.curves([("", told)], Path(folder) / "curves.png")
         return saved - begun, time.perf_counter() - saved
 
 
-def probe(programs: runs.Programs, compiled: trainer.Compiled, at: trainer.Position):
+def probe(programs: Programs, compiled: Compiled, at: loop.Position):
     """Seconds of an update, and the position after those that it took to find out."""
     length, spent = 1, 0.0
     while True:
@@ -111,7 +112,7 @@ def probe(programs: runs.Programs, compiled: trainer.Compiled, at: trainer.Posit
         state, totals = compiled.advance(at.state, at.totals, programs.hp, np.int32(length))
         jax.block_until_ready(totals)
         spent = time.perf_counter() - begun
-        at = trainer.Position(state, totals, at.num_updates + length)
+        at = loop.Position(state, totals, at.num_updates + length)
         if spent >= PROBE_SECONDS / 2:
             return spent / length, at
         length = min(length * 16, max(length + 1, math.ceil(length * PROBE_SECONDS / max(spent, 1e-4))))
@@ -158,12 +159,12 @@ def _seconds(spec: runs.Spec, chunk: int) -> float | None:
     """Of an update with so many agents at a time; None where that does not fit into the memory."""
     spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
     programs = runs.build(spec)
-    compiled = trainer.compile_programs(programs, spec)
+    compiled = compile_programs(programs)
     try:
         require_room(spec, compiled.memory or 0)
     except ValueError:
         return None
-    return probe(programs, compiled, trainer.start(programs, spec, compiled))[0]
+    return probe(programs, compiled, loop.start(programs, compiled))[0]
 
 
 def require_room(spec: runs.Spec, needed: int) -> None:

@@ -28,10 +28,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import files, train
-from jaxrl.experiments import cli, hlo, runs, trainer
+from jaxrl.experiments import cli, hlo, runs
 from jaxrl.experiments.presets import preset
-from jaxrl.experiments.reporters import count, size
 from jaxrl.experiments.statistics import iqm
+from jaxrl.programs import memory_of, shapes
+from jaxrl.reporters import count, size
 
 MAX_BLOCKS = 10  # of updates that are timed together; their median is the time of an update
 MAX_SECONDS = 20.0  # of timing; of tracing half of it
@@ -347,7 +348,7 @@ def names_in_cache():
 def prepare(spec: runs.Spec) -> Subject:
     """Compiles the very program that `jaxrl train` runs."""
     programs = runs.build(spec)
-    state, totals = trainer.shapes(programs, spec)
+    state, totals = shapes(programs)
     lowered = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1))
     with names_in_cache():
         compiled = lowered.compile()
@@ -449,7 +450,7 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
         "peak_flop_per_second": peak,
         "peak_side": side,
         "share_of_peak": flop.total() / second / peak,
-        "memory_bytes": trainer.memory_of(subject.compiled),
+        "memory_bytes": memory_of(subject.compiled),
         "loops_of_unknown_length": len(set(program.unknown_loops) - updating),
         "trace": {
             "updates": measured.num_traced,

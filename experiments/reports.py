@@ -8,25 +8,26 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, logger, objectives, train
+from jaxrl import checkpoint, envs, logger, loop, objectives, records, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
-from jaxrl.experiments import diverged, folders, records, runs, trainer
+from jaxrl.experiments import diverged, folders, runs
 from jaxrl.experiments.presets import PRESETS
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.programs import Programs
 
 
-def load(path: Path, best: bool) -> tuple[runs.Spec, runs.Programs, trainer.Position]:
+def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
     """A run's last or best checkpoint. Raises ValueError for what is no run or has none."""
     train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
     here = dataclasses.replace(spec, shard="agents")  # whatever devices it was trained on
-    programs = runs.build(here)
+    programs = runs.build(here)._replace(identity=spec.to_json())
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: go on with `jaxrl resume {path}`")
     step = checkpoint.best(path / "checkpoints") if best else None
-    return here, programs, trainer.restore(programs, spec, path, step)
+    return here, programs, loop.restore(programs, path, step)
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
@@ -75,7 +76,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     )
 
 
-def _diverged(path: Path, spec: runs.Spec, programs: runs.Programs, at: trainer.Position) -> list[int]:
+def _diverged(path: Path, spec: runs.Spec, programs: Programs, at: loop.Position) -> list[int]:
     """The lanes of agents that had diverged at a position, by their parameters and by the rows until then."""
     rows = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
     found = set(records.first_diverged(rows))

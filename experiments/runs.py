@@ -22,12 +22,15 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, fields, files, logger, objective_file, objectives, train
+from jaxrl import envs, fields, files, logger, objective_file, objectives, records, reporters, train
 from jaxrl.algos import ALGORITHMS
+from jaxrl.compile_cache import cache_folder, enable_compile_cache  # noqa: F401 (for the commands)
 from jaxrl.evaluate import evaluate
-from jaxrl.experiments import diverged, folders, records, reporters, search
-from jaxrl.experiments.reporters import count, size, spread
+from jaxrl.experiments import diverged, folders, search
 from jaxrl.names import lookup
+from jaxrl.programs import Programs, agent_keys, boundaries
+from jaxrl.programs import evaluation_keys as keys_for_evaluation
+from jaxrl.reporters import count, size, spread
 from jaxrl.types import Algorithm, Env, Objective
 
 # What a run was told that changes nothing of what it computes, with the defaults.
@@ -83,17 +86,12 @@ class Spec:
     @property
     def keys(self) -> jax.Array:
         """The keys of the lanes `[P]`: that of a seed is the same in every population."""
-        return _keys(self.lane_seeds)
+        return agent_keys(self.lane_seeds)
 
     @property
     def lanes(self) -> int:
-        """Agents that are trained: `agents`, rounded up by a quarter at most; the others are not reported.
-
-        So there are few programs to compile (1, 2, 4, 6, ... 16, 20, ... 32, 40, ... lanes), and the agents
-        can be shared out among the devices.
-        """
-        step = max(2, 2 ** (self.agents.bit_length() - 3)) if self.agents > 1 else 1
-        return -(-self.agents // step) * step
+        """Agents that are trained; those that `agents` does not count are not reported."""
+        return train.lanes_for(self.agents)
 
     @property
     def lane_seeds(self) -> np.ndarray:
@@ -353,37 +351,6 @@ def make(spec: Spec, env: Env) -> Algorithm:
     return algorithm(spec.algorithm).make(env, spec.config, *chosen)
 
 
-@dataclasses.dataclass(frozen=True)
-class Programs:
-    """A Spec made ready: an algorithm over all its seeds, hyperparameters and compiled evaluation.
-
-    Attributes:
-      num_updates: of the run, at most.
-      agent_updates: of an agent from its beginning to its end; a search begins several in a lane.
-      init: `(keys) -> state`.
-      evaluate: `(state, keys) -> Evaluation [P, E]`.
-      sharding: of whatever has an axis of agents.
-      hp_sharding: of the hyperparameters, a prefix of their tree.
-      state_sharding: of the state, a prefix of its tree.
-      split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
-      agents: `(state) -> states of the algorithm [P]`.
-      finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
-    """
-
-    algo: Algorithm
-    hp: Any
-    num_updates: int
-    agent_updates: int
-    init: Any
-    evaluate: Any
-    sharding: NamedSharding
-    hp_sharding: NamedSharding
-    state_sharding: Any
-    agents: Any
-    finished: Any = None
-    split: Any = None
-
-
 def build(spec: Spec) -> Programs:
     """Makes environment, algorithm and programs of a Spec; compiles nothing yet.
 
@@ -421,15 +388,21 @@ def build(spec: Spec) -> Programs:
         if strategy.finished:
             finished = jax.jit(lambda state: strategy.finished(state.strategy))
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
-    hparams = spec.hparams.replace(total_updates=float(agent_updates))
-    hp = dataclasses.replace(spec, hparams=hparams).lane_hparams()
+    spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=float(agent_updates)))
+    hp = spec.lane_hparams()
     if lane_env:
         hp = InEnv(hp, lane_env)
+    lives = -(-num_updates // agent_updates)  # of a lane
     return Programs(
         algo=algo,
         hp=hp,
+        seeds=spec.lane_seeds,
         num_updates=num_updates,
         agent_updates=agent_updates,
+        ends=boundaries(num_updates, spec.intervals * lives),
+        reported=spec.agents,
+        eval_episodes=spec.eval_episodes,
+        identity=spec.to_json(),
         init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=None if split else state_sharding),
         evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
@@ -523,19 +496,7 @@ def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
     Args:
       domain: one per purpose; 0 is the evaluation during training.
     """
-    return _evaluation_keys(np.int32(domain), spec.lane_seeds, np.int32(num_updates))
-
-
-# One program each: operation by operation, a start would compile a dozen small ones.
-@jax.jit
-def _keys(seeds):
-    return jax.vmap(jax.random.key)(seeds)
-
-
-@jax.jit
-def _evaluation_keys(domain, seeds, num_updates):
-    root = jax.random.fold_in(jax.random.key(0x5EED), domain)
-    return jax.vmap(lambda s: jax.random.fold_in(jax.random.fold_in(root, s), num_updates))(seeds)
+    return keys_for_evaluation(spec.lane_seeds, num_updates, domain)
 
 
 def default_name(spec: Spec, prefix: str = "") -> str:
@@ -642,29 +603,6 @@ def require_extras(options: dict[str, Any]) -> None:
     for name, package in EXTRAS.items():
         if options[name] and importlib.util.find_spec(package) is None:
             raise ValueError(f"--{name} needs the extra: pip install 'jaxrl[{name}]'")
-
-
-def cache_folder() -> Path:
-    """Where compiled programs are kept: JAXRL_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrl"
-    return Path(os.environ.get("JAXRL_CACHE") or default)
-
-
-def enable_compile_cache() -> None:
-    """Keeps every compiled program on disk for the next start; JAXRL_CACHE=off turns it off.
-
-    A JAX_COMPILATION_CACHE_DIR of the user's stands.
-    """
-    if os.environ.get("JAXRL_CACHE") == "off" or jax.config.jax_compilation_cache_dir:
-        return
-    folder = cache_folder() / "programs"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written costs a compile, not the run
-        return
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 def announcement(spec: Spec, programs: Programs, path: Path) -> str:

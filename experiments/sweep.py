@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import files, hosts, train
-from jaxrl.experiments import diverged, folders, records, runs, search
+from jaxrl import files, hosts, loop, records, train
+from jaxrl.experiments import diverged, folders, runs, search
 from jaxrl.experiments.statistics import iqm
+from jaxrl.programs import Programs
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."
@@ -422,7 +423,7 @@ def results(path: Path) -> list[dict[str, Any]]:
     return sorted(diverged.with_scores(found), key=rank)
 
 
-def keep_search(path: Path, spec: runs.Spec, programs: runs.Programs, state) -> None:
+def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
     """Writes what a search on the device has found into the folder of its run; nothing for other runs."""
     if not spec.search:
         return
@@ -502,12 +503,10 @@ EPISODES = 128  # in which the chosen members of population based training are j
 
 def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
     """A run, and the mean return `[P]` of each of its agents over `EPISODES` that training has not seen."""
-    from jaxrl.experiments import trainer
-
     kept = runs.from_json(runs.read_info(path)["spec"])
     spec = dataclasses.replace(kept, eval_episodes=EPISODES)
-    programs = runs.build(spec)
-    at = trainer.restore(programs, kept, path)
+    programs = runs.build(spec)._replace(identity=kept.to_json())
+    at = loop.restore(programs, path)
     keys = hosts.place(runs.evaluation_keys(spec, at.num_updates, domain=4), programs.sharding)
     returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
     return kept, np.asarray(returns, np.float64).mean(axis=1)

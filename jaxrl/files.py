@@ -54,6 +54,35 @@ def open_to_append(path: str | os.PathLike) -> io.FileIO:
     return open(os.open(path, flags, 0o666), "ab", buffering=0)
 
 
+@contextlib.contextmanager
+def lock(path: str | os.PathLike, otherwise: str) -> Iterator[None]:
+    """Holds a folder for this process; a kill releases it.
+
+    File systems without locks, and systems other than Unix, let every process in.
+
+    Args:
+      otherwise: the message of the error.
+
+    Raises:
+      ValueError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # no Unix
+        yield
+        return
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # file systems without locks
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ValueError(otherwise) from None
+        yield
+    finally:
+        os.close(folder)
+
+
 def flush(path: Path) -> None:
     """Asks the disk for a file or a folder, so that a power cut after a rename finds all of it."""
     descriptor = os.open(path, os.O_RDONLY)

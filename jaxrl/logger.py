@@ -120,7 +120,12 @@ def _naming(path: Path):
 
 
 def _line(row) -> str:
-    return json.dumps({name: finite(value) for name, value in row.items()}) + "\n"
+    return json.dumps(plain(row)) + "\n"
+
+
+def plain(row) -> dict[str, Any]:
+    """A row as the file holds it: None for what is not a finite number."""
+    return {name: finite(value) for name, value in row.items()}
 
 
 def finite(value: Any) -> Any:

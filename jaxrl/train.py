@@ -54,6 +54,16 @@ def updates_for(algo: Algorithm, steps: int) -> int:
     return max(1, -(-(steps - algo.warmup_steps) // algo.steps_per_update))
 
 
+def lanes_for(agents: int) -> int:
+    """How many agents to train so that these are among them: as many, rounded up by a quarter at most.
+
+    So there are few programs to compile (for 1, 2, 4, 6, ... 16, 20, ... 32, 40, ... agents), and the agents
+    can be shared out among the devices.
+    """
+    step = max(2, 2 ** (agents.bit_length() - 3)) if agents > 1 else 1
+    return -(-agents // step) * step
+
+
 def grid(hparams: PyTree, **axes: Any) -> PyTree:
     """Hyperparameters for a population: the given ones vary, all others are repeated.
 

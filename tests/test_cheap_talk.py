@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import said_by
 
-from jaxrl import envs, logger
+from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import cheap_talk as talk
-from jaxrl.experiments import folders, trainer
+from jaxrl.experiments import folders
 from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
 
@@ -179,7 +179,7 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
             return self.asked > 1
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "interruptible", AfterOne)
+        patch.setattr(loop, "interruptible", AfterOne)
         status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", stopped)
     assert status == 130 and f"jaxrl resume {stopped}" in said
     status, said = said_by("resume", stopped)

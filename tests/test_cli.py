@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from jaxrl import checkpoint, fields, files, logger, objectives
+from jaxrl import checkpoint, fields, files, logger, objectives, reporters
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, folders, presets, reporters, runs
+from jaxrl.experiments import cli, folders, presets, runs
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
@@ -629,7 +629,9 @@ def test_what_a_run_holds(trained):
     assert [row["timesteps"] for row in rows] == [64, 128, 192, 256]
     for row in rows:
         single = {name for name, value in row.items() if not isinstance(value, list)}
-        assert single == {"num_updates", "timesteps", "elapsed_seconds", "steps_per_second"}
+        assert single == {"num_updates", "timesteps", "elapsed_seconds", "steps_per_second"} | {
+            "current_steps_per_second"
+        }
         assert all(len(row[name]) == 2 for name in set(row) - single)
         assert {"evaluation/return", "episode/return", "episode/count", "loss/policy"} <= set(row)
     assert (path / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from conftest import curve, said_by
 
-from jaxrl import fields, objective_file, objectives
-from jaxrl.experiments import cli, planning, reference, runs, trainer
+from jaxrl import fields, loop, objective_file, objectives
+from jaxrl.experiments import cli, planning, reference, runs
 from jaxrl.experiments.compare import folder, methods, table
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
@@ -230,17 +230,17 @@ def test_without_trials_nothing_is_tuned():
 
 
 def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_path, monkeypatch):
-    fit, calls = trainer.fit, []
+    run, calls = loop.run, []
 
     def stopped(*arguments):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return fit(*arguments)
+        return run(*arguments)
 
     path = tmp_path / "stopped"
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "fit", stopped)
+        patch.setattr(loop, "run", stopped)
         status, said = compare("--out", path)
     assert status == 130 and f"jaxrl resume {path}" in said
     assert not (path / "results.jsonl").exists()
@@ -454,7 +454,7 @@ def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "fit", stopped)
+        patch.setattr(loop, "run", stopped)
         status, said = compare("--objectives", *files, "--out", path, trials=1)
     assert status == 130, said
     for file in files:

@@ -12,9 +12,9 @@ import pytest
 from conftest import config_of, said_by
 from test_report import html_of, record, sentence_of, source, text_of
 
-from jaxrl import envs, objectives, train
+from jaxrl import envs, loop, objectives, records, train
 from jaxrl.algos import ALGORITHMS, fixpo, ppo
-from jaxrl.experiments import cheap_talk, records, reference, runs, search, trainer
+from jaxrl.experiments import cheap_talk, reference, runs, search
 from jaxrl.experiments.compare import table
 from jaxrl.experiments.discover import judge, training
 from jaxrl.experiments.discover.family import filled
@@ -83,8 +83,8 @@ def test_trials_of_a_sweep_are_ranked_by_the_same_rule():
 
 def test_the_best_checkpoint_is_chosen_by_the_same_rule():
     row = {"evaluation/return": [500.0, 10.0, 30.0], "agent/died_at": [64, None, None]}
-    assert trainer.score_of(row) == pytest.approx(50 / 3)
-    assert math.isnan(trainer.score_of(row | {"agent/died_at": [64, 64, None]}))
+    assert records.score_of(row) == pytest.approx(50 / 3)
+    assert math.isnan(records.score_of(row | {"agent/died_at": [64, 64, None]}))
 
 
 def test_optuna_is_told_the_worst_score_of_what_diverged():
@@ -202,10 +202,10 @@ def spoil(path, lane):
     """Makes the parameters of an agent NaN in the last checkpoint of a run."""
     spec = runs.from_json(runs.read_info(path)["spec"])
     programs = runs.build(spec)
-    at = trainer.restore(programs, spec, path)
+    at = loop.restore(programs, path)
     params = jax.tree.map(lambda x: x.at[lane].set(jnp.nan), at.state.params)
     at = at._replace(state=at.state.replace(params=params), num_updates=at.num_updates + 1)
-    trainer.save(spec, path, at)
+    loop.save(programs, path, at)
 
 
 # --- which agents have diverged ----------------------------------------------------------------------

@@ -18,9 +18,9 @@ import pytest
 from conftest import curve
 from jax.sharding import PartitionSpec
 
-from jaxrl import checkpoint, envs, hosts, logger, train
+from jaxrl import checkpoint, envs, hosts, logger, loop, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, runs, sweep, trainer
+from jaxrl.experiments import cli, runs, sweep
 from jaxrl.policies import NetworkConfig
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]
@@ -80,7 +80,7 @@ def finish(processes, status=0, timeout=150):
 def state(path):
     """The leaves of the last checkpoint, restored by this one process."""
     spec = runs.from_json(runs.read_info(path)["spec"])
-    at = trainer.restore(runs.build(spec), spec, path)
+    at = loop.restore(runs.build(spec), path)
     keys = [jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(at.state)]
     leaves = [jax.random.key_data(x) if key else x for x, key in zip(jax.tree.leaves(at.state), keys)]
     return [np.asarray(leaf) for leaf in leaves]
@@ -231,9 +231,11 @@ def test_an_error_in_one_process_ends_all(folder):
 MOVES = """
 import sys
 import jax, numpy as np
+from jaxrl import loop
 from jaxrl.algos import ppo
-from jaxrl.experiments import runs, trainer
+from jaxrl.experiments import runs
 from jaxrl.policies import NetworkConfig
+from jaxrl.programs import compile_programs, hparams
 from dataclasses import replace
 from pathlib import Path
 
@@ -247,18 +249,18 @@ spec = runs.Spec(algorithm="ppo", environment="CartPole-v1", env={}, objective="
 class Run:
     def __init__(self, spec):
         self.spec, self.programs = spec, runs.build(spec)
-        self.compiled = trainer.compile_programs(self.programs, spec)
+        self.compiled = compile_programs(self.programs)
 
     def start(self):
-        return trainer.start(self.programs, self.spec, self.compiled)
+        return loop.start(self.programs, self.compiled)
 
     def advance(self, at, length):
-        hp = trainer.hparams(self.programs)
+        hp = hparams(self.programs)
         state, totals = self.compiled.advance(at.state, at.totals, hp, np.int32(length))
-        return trainer.Position(state, totals, at.num_updates + length)
+        return loop.Position(state, totals, at.num_updates + length)
 
     def restore(self):
-        return trainer.restore(self.programs, self.spec, path)
+        return loop.restore(self.programs, path)
 
 def keep(name, at):
     keys = lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
@@ -267,7 +269,7 @@ def keep(name, at):
 run = Run(spec)
 if not (path / "checkpoints").exists():
     at = run.advance(run.start(), 2)
-    trainer.save(spec, path, at)
+    loop.save(run.programs, path, at)
     keep("saved", at)
     keep("later", run.advance(at, 3))
     keep("again", run.advance(run.restore(), 3))

@@ -158,7 +158,7 @@ def test_a_stopped_run_keeps_the_rows_after_the_damage(trained, run, kind, caplo
 
 def test_what_an_earlier_version_saved_is_not_guessed_from_damaged_rows(run, monkeypatch):
     """Its checkpoints hold no row, so a result could be that of an earlier interval."""
-    monkeypatch.setattr("jaxrl.experiments.records.kept", lambda path: None)
+    monkeypatch.setattr("jaxrl.records.kept", lambda path: None)
     assert said_by("report", run)[0] == 0
     damage(run, "a bad byte in the last row")
     status, said = said_by("report", run)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from conftest import curve
 
-from jaxrl import checkpoint, logger
-from jaxrl.experiments import cli, runs, trainer
+from jaxrl import checkpoint, logger, loop
+from jaxrl.experiments import cli, runs
 
 FLAGS = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 FLAGS += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--seeds", "2"]
@@ -73,11 +73,13 @@ def wait_for_rows(process, path, number):
 def state(path):
     """The leaves of the last checkpoint, and what else it holds."""
     spec = runs.from_json(runs.read_info(path)["spec"])
-    at = trainer.restore(runs.build(spec), spec, path)
+    at = loop.restore(runs.build(spec), path)
     is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
     leaves = jax.tree.leaves((at.state, at.totals))
     leaves = [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in leaves]
-    return [(leaf.dtype, leaf.tobytes()) for leaf in leaves], checkpoint.read_metadata(path / "checkpoints")
+    metadata = checkpoint.read_metadata(path / "checkpoints")
+    assert metadata.pop("elapsed_seconds") > 0
+    return [(leaf.dtype, leaf.tobytes()) for leaf in leaves], metadata
 
 
 def assert_same(path, whole):

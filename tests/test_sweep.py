@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import said_by
 
-from jaxrl import logger
-from jaxrl.experiments import cli, planning, runs, search, sweep, trainer
+from jaxrl import checkpoint, logger, loop
+from jaxrl.experiments import cli, planning, runs, search, sweep
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]
@@ -329,7 +329,7 @@ def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
     line = ["sweep", "ppo", "CartPole-v1", *words, "--out", str(path)]
     process = subprocess.Popen([sys.executable, "-m", "jaxrl.experiments", *line], stdout=subprocess.DEVNULL)
     watched = path / ("group-2" if kind == "optuna" else "group-1")
-    while not (watched / "checkpoints").exists() or not trainer.checkpoint.steps(watched / "checkpoints"):
+    while not (watched / "checkpoints").exists() or not checkpoint.steps(watched / "checkpoints"):
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
@@ -414,7 +414,7 @@ def test_optuna_is_told_what_came_of_its_trials():
 
 def final_state(folder):
     spec = runs.from_json(runs.read_info(folder)["spec"])
-    at = trainer.restore(runs.build(spec), spec, folder)
+    at = loop.restore(runs.build(spec), folder)
     is_key = lambda leaf: jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
     leaves = [jax.random.key_data(x) if is_key(x) else x for x in jax.tree.leaves((at.state, at.totals))]
     return [np.asarray(leaf).tobytes() for leaf in leaves]

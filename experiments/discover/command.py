@@ -9,10 +9,11 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrl import files, hosts, objective_file
-from jaxrl.experiments import cli, reporters, runs
+from jaxrl import files, hosts, objective_file, reporters
+from jaxrl.experiments import cli, runs
 from jaxrl.experiments.discover import evolve, judge, spec
 from jaxrl.names import lookup
+from jaxrl.programs import Programs
 from jaxrl.train import use_cores
 
 SHOWN = {
@@ -101,7 +102,7 @@ def resume(path: Path, info: dict[str, Any]) -> int:
     return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 
-def announcement(made: spec.Spec, programs: runs.Programs, path: Path) -> str:
+def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
     """One line about the discovery that is about to start."""
     jax.eval_shape(programs.init, made.keys)
     numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
@@ -114,13 +115,13 @@ def announcement(made: spec.Spec, programs: runs.Programs, path: Path) -> str:
     )
 
 
-def reporter(made: spec.Spec, programs: runs.Programs) -> reporters.Reporter:
+def reporter(made: spec.Spec, programs: Programs) -> reporters.Reporter:
     title = f"discover {made.objective}: {', '.join(world.environment for world in made.worlds)}"
     steps = programs.algo.steps_per_update
     return reporters.choose(title, made.generations, steps, made.seeds, SHOWN)
 
 
-def finish(path: Path, made: spec.Spec, programs: runs.Programs, state, how: str) -> None:
+def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> None:
     """Writes an objective file for each meta-seed, and their comparison."""
     means = jax.device_get(programs.agents(state))
     files = [path / f"objective-{made.seed + i}.json" for i in range(made.seeds)]

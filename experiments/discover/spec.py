@@ -17,6 +17,7 @@ from jaxrl.experiments import presets, runs
 from jaxrl.experiments.discover import evolve, tabular, training
 from jaxrl.experiments.discover.family import Family, filled, repeated, tables
 from jaxrl.names import lookup
+from jaxrl.programs import Programs, boundaries
 from jaxrl.spaces import require_counts
 from jaxrl.types import Objective
 
@@ -164,7 +165,7 @@ def check(spec: Spec) -> None:
         raise ValueError(f"environments {', '.join(names)}: give each only once")
 
 
-def build(spec: Spec) -> runs.Programs:
+def build(spec: Spec) -> Programs:
     """Makes families and programs of a Spec; compiles nothing yet.
 
     Raises:
@@ -187,11 +188,16 @@ def build(spec: Spec) -> runs.Programs:
         steps = sum(one.steps for one in families)
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
-    return runs.Programs(
+    return Programs(
         algo=discovery._replace(update=jax.jit(discovery.update)),
         hp=(),
+        seeds=spec.lane_seeds,
         num_updates=spec.generations,
         agent_updates=spec.generations,
+        ends=boundaries(spec.generations, spec.intervals),
+        reported=spec.seeds,
+        eval_episodes=spec.eval_episodes,
+        identity=spec.to_json(),
         init=jax.jit(lambda keys: discovery.init(keys, ()), out_shardings=where),
         evaluate=jax.jit(evaluate, out_shardings=where),
         sharding=where,

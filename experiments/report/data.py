@@ -86,7 +86,8 @@ def write(path: Path, sources: list[Source]) -> None:
 
 
 def _read_run(path: Path) -> Source:
-    from jaxrl.experiments import diverged, records, runs, sweep
+    from jaxrl import records
+    from jaxrl.experiments import diverged, runs, sweep
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
@@ -109,7 +110,8 @@ def _read_run(path: Path) -> Source:
 
 
 def _read_sweep(path: Path) -> Source:
-    from jaxrl.experiments import records, runs, sweep
+    from jaxrl import records
+    from jaxrl.experiments import runs, sweep
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():

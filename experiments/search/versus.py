@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrl import train
-from jaxrl.experiments import records, runs, sweep
+from jaxrl import records, train
+from jaxrl.experiments import runs, sweep
 from jaxrl.experiments.statistics import bootstrap_interval
 
 

@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import checkpoint, logger, objectives
+from jaxrl import checkpoint, logger, loop, objectives, records, reporters
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments import cli, reporters, runs, trainer
+from jaxrl.experiments import cli, runs
 from jaxrl.policies import NetworkConfig
+from jaxrl.programs import boundaries, compile_programs
 
 ALGO = SimpleNamespace(steps_per_update=32, warmup_steps=0)
 CONFIG = ppo.Config(
@@ -38,7 +39,7 @@ SPEC = runs.Spec(
 
 @pytest.mark.parametrize("num_updates, intervals", [(1, 1), (1, 20), (7, 3), (8, 4), (977, 20), (20, 1000)])
 def test_boundaries(num_updates, intervals):
-    ends = trainer.boundaries(num_updates, intervals)
+    ends = boundaries(num_updates, intervals)
     assert len(ends) == min(num_updates, intervals) and ends[-1] == num_updates
     lengths = np.diff([0, *ends])
     assert lengths.min() >= 1 and lengths.max() - lengths.min() <= 1
@@ -55,7 +56,7 @@ def test_a_row_has_a_value_for_every_seed():
         lengths=jnp.array([[10, 20], [30, 40]]),
         finished=jnp.ones((2, 2), bool),
     )
-    assert trainer.make_row(ALGO, 12, 8, totals, evaluation, 2) == {
+    assert records.make_row(ALGO, 12, 8, totals, evaluation, 2) == {
         "num_updates": 12,
         "timesteps": 12 * 32,
         "loss/policy": [1.0, -2.0],  # the mean over 4 updates
@@ -69,19 +70,19 @@ def test_a_row_has_a_value_for_every_seed():
 def test_without_ended_episodes_there_is_no_return():
     totals = {"episode/return_sum": np.array([0.0, 7.0]), "episode/count": np.array([0.0, 1.0])}
     with np.errstate(all="raise"):
-        row = trainer.make_row(ALGO, 1, 0, totals, None, 2)
+        row = records.make_row(ALGO, 1, 0, totals, None, 2)
     assert math.isnan(row["episode/return"][0]) and row["episode/return"][1] == 7.0
     assert json.loads(logger._line(row))["episode/return"] == [None, 7.0]
     assert "evaluation/return" not in row
 
 
 def test_scores():
-    assert trainer.score_of({"evaluation/return": [1.0, 3.0], "episode/return": [9.0, 9.0]}) == 2.0
-    assert trainer.score_of({"episode/return": [1.0, 2.0]}) == 1.5
-    assert math.isnan(trainer.score_of({"episode/return": [math.nan, 2.0]}))
+    assert records.score_of({"evaluation/return": [1.0, 3.0], "episode/return": [9.0, 9.0]}) == 2.0
+    assert records.score_of({"episode/return": [1.0, 2.0]}) == 1.5
+    assert math.isnan(records.score_of({"episode/return": [math.nan, 2.0]}))
     # An agent without a return counts as the worst.
-    assert trainer.score_of({"episode/return": [math.nan, 2.0, 5.0]}) == 3.0
-    assert math.isnan(trainer.score_of({}))
+    assert records.score_of({"episode/return": [math.nan, 2.0, 5.0]}) == 3.0
+    assert math.isnan(records.score_of({}))
 
 
 def test_speed():
@@ -126,14 +127,14 @@ def test_a_spec_survives_json():
         assert runs.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
-def test_the_first_interrupt_is_a_wish_and_the_second_is_not():
+def test_the_first_interrupt_is_a_request_and_the_second_is_not():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), trainer.interruptible() as interrupted:
+    with pytest.raises(KeyboardInterrupt), loop.interruptible() as interrupted:
         assert not interrupted()
         signal.raise_signal(signal.SIGINT)
         assert interrupted()
         signal.raise_signal(signal.SIGINT)
-    with trainer.interruptible() as interrupted:
+    with loop.interruptible() as interrupted:
         signal.raise_signal(signal.SIGTERM)
         assert interrupted()
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
@@ -143,14 +144,14 @@ def test_the_first_interrupt_is_a_wish_and_the_second_is_not():
 def small():
     """A small run's programs, compiled once."""
     programs = runs.build(SPEC)
-    return programs, trainer.compile_programs(programs, SPEC)
+    return programs, compile_programs(programs)
 
 
 def fit(small, path, at=None, stop_after=None, **options):
     """Trains from `at`; Ctrl-C when so many updates are done. Returns the position, completeness and rows."""
     programs, compiled = small
     path.mkdir(exist_ok=True)
-    at = at or trainer.start(programs, SPEC, compiled)
+    at = at or loop.start(programs, compiled)
     rows = logger.jsonl(path / "metrics.jsonl", at.num_updates)
 
     def progress(done, elapsed, before):
@@ -160,7 +161,7 @@ def fit(small, path, at=None, stop_after=None, **options):
 
     told = []
     reporter = reporters.Reporter(told.append, progress, told.append, lambda: None)
-    at, complete = trainer.fit(programs, SPEC, path, compiled, at, reporter, [rows], **options)
+    at, complete = loop.run(programs, path, compiled, at, reporter, [rows], **options)
     rows.close()
     return at, complete, told
 
@@ -180,7 +181,7 @@ def clean(path):
 @pytest.fixture(scope="module")
 def whole(small, tmp_path_factory):
     """The uninterrupted run: its folder and its last position."""
-    path = tmp_path_factory.mktemp("trainer") / "whole"
+    path = tmp_path_factory.mktemp("loop") / "whole"
     at, complete, told = fit(small, path, save_every_seconds=0.0)
     assert complete and at.num_updates == 8
     assert [row["num_updates"] for row in told] == [2, 4, 6, 8]
@@ -191,7 +192,7 @@ def whole(small, tmp_path_factory):
 def test_checkpoints_of_a_run(small, whole):
     path, at = whole
     assert checkpoint.steps(path / "checkpoints")[-3:] == [4, 6, 8]
-    assert same(trainer.restore(small[0], SPEC, path), at)
+    assert same(loop.restore(small[0], path), at)
 
 
 def test_seconds_between_checkpoints(small, whole, tmp_path):
@@ -203,23 +204,23 @@ def test_seconds_between_checkpoints(small, whole, tmp_path):
 @pytest.mark.parametrize("stop_after", range(1, 8))
 def test_stopping_anywhere_is_invisible(small, whole, tmp_path, monkeypatch, stop_after):
     path = tmp_path / "run"
-    monkeypatch.setattr(trainer, "SECONDS_PER_DISPATCH", 0.0)  # a dispatch for every update
+    monkeypatch.setattr(loop, "SECONDS_PER_DISPATCH", 0.0)  # a dispatch for every update
     at, complete, _ = fit(small, path, stop_after=stop_after, save_every_seconds=1e9)
     assert (at.num_updates, complete) == (stop_after, False)
-    restored = trainer.restore(small[0], SPEC, path)
+    restored = loop.restore(small[0], path)
     assert same(restored, at)
     at, complete, _ = fit(small, path, at=restored)
     assert complete and same(at, whole[1]) and clean(path) == clean(whole[0])
 
 
 def test_an_interrupt_right_after_a_checkpoint_keeps_its_score(small, tmp_path, monkeypatch):
-    path, save = tmp_path / "run", trainer.save
+    path, save = tmp_path / "run", loop.save
 
     def interrupted_save(*arguments):
         save(*arguments)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(trainer, "save", interrupted_save)
+    monkeypatch.setattr(loop, "save", interrupted_save)
     at, complete, _ = fit(small, path, save_every_seconds=0.0)
     assert (at.num_updates, complete) == (2, False)
     assert checkpoint.best(path / "checkpoints") == 2

@@ -1,0 +1,229 @@
+"""The loop around a run: dispatch, report, evaluate, save, stop. All that talks to the world is here."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrl import checkpoint, hosts, logger, records
+from jaxrl.programs import Compiled, Programs, evaluation_keys, hparams, placement, shapes, zeros
+from jaxrl.reporters import Reporter, rate
+
+SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
+
+
+class Position(NamedTuple):
+    """Where a run stands: all that a checkpoint holds."""
+
+    state: Any
+    totals: Any  # of the metrics since the last row
+    num_updates: int
+    elapsed: float = 0.0  # seconds since training began, of all processes that have trained the run
+
+
+class Interval(NamedTuple):
+    """What a row is made from: metrics of the updates `since .. done`, and where the clock stood."""
+
+    since: int
+    done: int
+    totals: Any
+    evaluation: Any
+    trained: float  # seconds of training in this process
+
+
+def start(programs: Programs, compiled: Compiled) -> Position:
+    """The first position of a run."""
+    state = compiled.init(hosts.place(programs.keys, programs.sharding))
+    return Position(state, zeros(programs, shapes(programs)[1]), 0)
+
+
+def restore(programs: Programs, path: Path, step: int | None = None) -> Position:
+    """The position in a checkpoint of a run.
+
+    Raises:
+      ValueError: there is none, it is broken, or it belongs to another config.
+    """
+    state, totals = shapes(programs)
+    target = {"state": state, "totals": totals}
+    expected = {"spec": programs.identity}
+    where = dict(zip(target, placement(programs, state, totals)))
+    held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
+    done, elapsed = metadata["num_updates"], metadata.get("elapsed_seconds")
+    if elapsed is None:  # saved by an earlier version
+        times = (row.get("elapsed_seconds") for row in records.rows(path) if row["num_updates"] <= done)
+        elapsed = max((seconds for seconds in times if seconds is not None), default=0.0)
+    return Position(held["state"], held["totals"], done, elapsed)
+
+
+def save(
+    programs: Programs,
+    path: Path,
+    at: Position,
+    score: float | None = None,
+    last: dict[str, Any] | None = None,
+) -> None:
+    """Writes a position as a checkpoint of the run, with what `records` keeps of the last row before it."""
+    metadata = {"spec": programs.identity, "num_updates": at.num_updates}
+    metadata |= {"elapsed_seconds": round(at.elapsed, 3)} | ({"last": last} if last else {})
+    held = {"state": at.state, "totals": at.totals}
+    with interruptible() as interrupted:  # not in the middle
+        checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
+    for number in interrupted():
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def interruptible():
+    """Takes the first Ctrl-C (or SIGTERM) as a request to stop; the second one acts as usual.
+
+    Yields a function that returns the signals that have come.
+    """
+    received = []
+
+    def handler(number, frame):
+        received.append(number)
+        signal.signal(number, previous[number])
+
+    previous = {}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(ValueError):  # not in the main thread
+            previous[number] = signal.signal(number, handler)
+    try:
+        yield lambda: tuple(received)
+    finally:
+        for number, old in previous.items():
+            signal.signal(number, old)
+
+
+def run(
+    programs: Programs,
+    path: Path | None,
+    compiled: Compiled,
+    at: Position,
+    reporter: Reporter,
+    sinks: Sequence[logger.Sink],
+    save_every_seconds: float = 10.0,
+    callbacks: Sequence[Callable] = (),
+) -> tuple[Position, bool]:
+    """Trains to the end of the run, to a Ctrl-C, or to a callback that stops it.
+
+    The host reads the metrics of one interval while the device is busy with the next; with callbacks, which
+    may stop the run after any interval, it reads them before.
+
+    Args:
+      path: the folder of the run; None: nothing is saved.
+      at: where to start. Its state is donated.
+      callbacks: `(row) -> whether to stop`, in every process; only True stops.
+
+    Returns:
+      The last position, which is saved, and whether the run is complete.
+    """
+    hp, nothing = hparams(programs), zeros(programs, at.totals)
+    before = max([end for end in programs.ends if end <= at.num_updates], default=0)
+    saved_at = time.perf_counter()
+    begun = saved_at - at.elapsed
+    trained, first, length = 0.0, at.num_updates, 1
+    write, to_keep, refused = _row_writer(programs, path, at, begun, reporter, sinks, callbacks)
+
+    def keep(score=None):
+        if path:
+            elapsed = time.perf_counter() - begun
+            save(programs, path, at._replace(elapsed=elapsed), score, to_keep())
+
+    with interruptible() as interrupted:
+
+        def stop():
+            return any(hosts.everyone(bool(interrupted() or refused())))
+
+        waiting = None
+        for end in [end for end in programs.ends if end > at.num_updates]:
+            while at.num_updates < end and not stop():
+                length = min(length, end - at.num_updates)
+                dispatched = time.perf_counter()
+                state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length))
+                at = at._replace(state=state, totals=totals, num_updates=at.num_updates + length)
+                if waiting:  # the last interval's numbers, while the device is busy with this one
+                    write(waiting)
+                    waiting = None
+                jax.block_until_ready(totals)
+                spent = max(hosts.everyone(time.perf_counter() - dispatched))
+                trained += spent
+                reporter.progress(at.num_updates, trained, first)
+                length = max(1, int(length * min(SECONDS_PER_DISPATCH / spent, 8.0)))
+            if at.num_updates < end:
+                break
+            waiting = Interval(before, end, at.totals, _evaluated(programs, compiled, at), trained)
+            at, before = at._replace(totals=nothing), end
+            now, ended = time.perf_counter(), is_complete(programs, at)
+            due = ended or now - saved_at >= save_every_seconds
+            if hosts.everyone(due)[0]:  # process 0 has the clock
+                keep(records.score_of(write(waiting)))  # the row first: a checkpoint stands for its rows
+                waiting, saved_at = None, time.perf_counter()
+            elif callbacks:
+                write(waiting)
+                waiting = None
+            if ended:
+                break
+        if waiting:
+            write(waiting)
+        complete = is_complete(programs, at)
+        # A checkpoint of this very update may be there already, and it has a score.
+        if path and not complete:
+            latest = hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints"))
+            if latest != at.num_updates:
+                keep()
+    return at._replace(elapsed=time.perf_counter() - begun), complete
+
+
+def _evaluated(programs: Programs, compiled: Compiled, at: Position):
+    """An Evaluation of all agents, or None."""
+    if compiled.evaluate is None:
+        return None
+    keys = hosts.place(evaluation_keys(programs.seeds, at.num_updates), programs.sharding)
+    return jax.block_until_ready(compiled.evaluate.result()(at.state, keys))
+
+
+def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, sinks, callbacks):
+    """Functions that write the row of an Interval, give what a checkpoint keeps of it, and say whether a
+    callback wants to stop."""
+    algo, agents = programs.algo, programs.reported
+    known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates] if path else []
+    lost = records.first_diverged(known)
+    last = known[-1] if known else None
+    first, previous, refused = at.num_updates, (at.num_updates, 0.0), False
+
+    def write(interval):
+        nonlocal last, previous, refused
+        since, done, totals, evaluation, trained = interval
+        totals, evaluation = hosts.fetch((totals, evaluation))
+        row = records.make_row(algo, done, since, totals, evaluation, agents)
+        records.keep_first(lost, row)
+        row["elapsed_seconds"] = round(time.perf_counter() - begun, 3)
+        speed = rate(done, first, trained, algo.steps_per_update, agents)
+        row["steps_per_second"] = round(speed, 1)
+        since, earlier = previous  # of this process, which may have begun within the interval
+        current = rate(done, since, trained - earlier, algo.steps_per_update, agents)
+        row["current_steps_per_second"] = round(current, 1)
+        previous = done, trained
+        for sink in sinks:
+            sink.write(row)
+        reporter.row(row)
+        last = row
+        for callback in callbacks:
+            answer = callback(logger.plain(row))
+            refused = refused or (isinstance(answer, bool | np.bool_) and bool(answer))
+        return row
+
+    return write, lambda: records.to_keep(last, lost) if last else None, lambda: refused
+
+
+def is_complete(programs: Programs, at: Position) -> bool:
+    """Whether nothing is left to train: the updates are done, or a search has come to its end."""
+    if at.num_updates >= programs.num_updates:
+        return True
+    return programs.finished is not None and bool(programs.finished(at.state))

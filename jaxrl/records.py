@@ -1,0 +1,138 @@
+"""The rows of a run, one per interval: how they are made, kept in `metrics.jsonl`, and read again.
+
+A row has the metrics of the algorithm with a value for every agent: means over the updates of the interval;
+totals where a name ends in `/count`. Besides those it has
+
+    num_updates               updates done when the row was made
+    timesteps                 environment steps of each agent until then, those of `init` included
+    episode/return, /length   means over the episodes that ended in the interval; None where none did
+    episode/count             how many did
+    evaluation/return, /length   means over the episodes of the evaluation after the interval
+    agent/died_at             after how many steps each agent diverged; None for the others
+    elapsed_seconds           since training began, compiling not included; a resumed run continues the count
+    steps_per_second          environment steps of all agents per second of training, without evaluation and
+                              saving, since the run was started or resumed
+    current_steps_per_second  the same over this interval alone
+
+Results are made from the last row, and text files get damaged: by editors, by disks, by copying. So every
+checkpoint holds what the results need of the row that was written before it, protected by its checksums.
+"""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl import checkpoint, diverged, logger, train
+from jaxrl.reporters import diverged_lanes
+
+RETURNS = ("evaluation/return", "episode/return")
+DIVERGED = "agent/died_at"
+
+
+def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
+    """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
+
+    `agent/died_at` is there if an agent has diverged: after how many steps its parameters, losses or
+    gradients stopped being finite numbers.
+    """
+    # Divided on the host: a device's last bit depends on how many agents it has.
+    totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
+    metrics = train.summarize(totals, done - since)
+    counts = metrics.pop("episode/count", None)
+    dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
+    row: dict[str, Any] = {"num_updates": done, "timesteps": train.steps_after(algo, done)}
+    for name, values in metrics.items():
+        if name.startswith("episode/") and name.endswith("_sum"):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                row[name.removesuffix("_sum")] = (values / counts).tolist()
+        else:
+            row[name] = values.tolist()
+    if counts is not None:
+        row["episode/count"] = counts.tolist()
+    if dead.any():
+        died = [train.steps_after(algo, done - count + 1) if count else None for count in dead.tolist()]
+        row["agent/died_at"] = died
+    if evaluation is not None:
+        row["evaluation/return"] = np.asarray(evaluation.returns, np.float64)[:seeds].mean(-1).tolist()
+        row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64)[:seeds].mean(-1).tolist()
+    return row
+
+
+def score_of(row) -> float:
+    """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
+
+    Agents that diverged count as the worst of them; nan where at least half did.
+    """
+    values = row.get("evaluation/return", row.get("episode/return", []))
+    agents = {"per_seed": values, "died": diverged_lanes(row)}
+    if not values or diverged.unknown([agents]):
+        return float("nan")
+    return float(np.mean(diverged.counted(agents, diverged.worst([agents]))))
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a run, in the order of their updates; `[]` where it has none yet.
+
+    Where a checkpoint and a row disagree, the checkpoint is right; it also stands for a row that was lost.
+    """
+    found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl")}
+    if last := kept(path):
+        found[last["num_updates"]] = found.get(last["num_updates"], {}) | last
+    return [found[done] for done in sorted(found)]
+
+
+def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
+    """The last row of a run, and by lane after how many steps its diverged agents diverged.
+
+    Raises:
+      ValueError: there are no rows, or those that the result depends on are damaged.
+    """
+    found = rows(path)
+    if not found:
+        raise ValueError(f"{path} has no rows of metrics: go on with `jaxrl resume {path}`")
+    damage = logger.read_rows(path / "metrics.jsonl")[1]
+    if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints are gone
+        raise ValueError(f"{damage[0]}; the result of the run depends on it: mend the file or train anew")
+    return found[-1], first_diverged(found)
+
+
+def first_diverged(found: list[dict[str, Any]]) -> dict[int, int]:
+    """After how many steps each agent diverged that has at the end of these rows, by its lane."""
+    steps: dict[int, int] = {}
+    for row in found:
+        keep_first(steps, row)
+    return steps
+
+
+def keep_first(found: dict[int, int], row: dict[str, Any]) -> None:
+    """Puts into a row the steps at which agents diverged first; `found` has those of the rows before.
+
+    An agent that has not diverged in this interval has recovered, if it had before.
+    """
+    steps = row.get(DIVERGED, ())
+    for lane in [lane for lane in found if lane >= len(steps) or steps[lane] is None]:
+        del found[lane]
+    for lane, step in enumerate(steps):
+        if step is not None:
+            steps[lane] = found.setdefault(lane, step)
+
+
+def kept(path: Path) -> dict[str, Any] | None:
+    """The row that the newest checkpoint of a run holds, None where there is none that can be read."""
+    with contextlib.suppress(checkpoint.CheckpointError):
+        last = checkpoint.read_metadata(path / "checkpoints").get("last")
+        return last if isinstance(last, dict) and type(last.get("num_updates")) is int else None
+    return None
+
+
+def to_keep(row: dict[str, Any], diverged: dict[int, int]) -> dict[str, Any]:
+    """What a checkpoint holds of a row: steps, returns, and when agents diverged; `diverged` is by lane."""
+    names = [name for name in ("num_updates", "timesteps", *RETURNS) if name in row]
+    last = {name: logger.finite(row[name]) for name in names}
+    if diverged:
+        agents = max(len(row.get(name, ())) for name in (*RETURNS, DIVERGED))
+        last[DIVERGED] = [diverged.get(lane) for lane in range(agents)]
+    return last
