@@ -7,8 +7,8 @@ from pathlib import Path
 
 from jaxrl import checkpoint, files
 
-# The file that makes a folder that of a run, a sweep, a comparison or an evolution of messages.
-MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json")
+# The file that makes a folder that of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
+MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
 # What else a run or a study has written and cannot make again.
 RECORDS = ("metrics.jsonl", "results.jsonl", "search.json", "judged.json", "result.json")
 FOLDERS = ("checkpoints", "tensorboard", "wandb")
@@ -86,6 +86,8 @@ def require_new(path: Path, mark: str) -> None:
 
 
 def _taken(path: Path, mark: str, found: str) -> ValueError:
+    if found == "fit.json":
+        return ValueError(f"{path} holds a run by jaxrl.fit: choose another --out")
     if mark == found == "run.json":
         return ValueError(
             f"{path} holds a run already: resume it with `jaxrl resume {path}` or choose another --out"

@@ -564,6 +564,10 @@ def read_info(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
             raise ValueError(f"{path} is a sweep: take one of its runs, {path / 'group-1'} say") from None
+        if (path / "fit.json").exists():
+            raise ValueError(
+                f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
+            ) from None
         raise ValueError(f"{path} is no run: it has no run.json") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path / 'run.json'} cannot be read ({_reason(error)}): is {path} a run?") from None
@@ -644,7 +648,8 @@ def plot_curves(paths: list[Path], out: Path) -> str:
     folders.require_output(out)
     found = []
     for path in paths:
-        read_info(path)
+        if not (path / "fit.json").exists():
+            read_info(path)
         if not logger.read_jsonl(path / "metrics.jsonl"):
             raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
         found.append((path.name, records.rows(path)))

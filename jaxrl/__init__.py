@@ -8,7 +8,22 @@ An algorithm is made for an environment and run as one function:
     algo = ppo.make(envs.make("CartPole-v1"), ppo.Config())
     state, metrics = jax.jit(partial(train.run, algo, num_updates=100))(jax.random.key(0), algo.hparams)
 
+`jaxrl.fit(algo, steps=100_000, seeds=8, out="runs/mine")` does so with progress, checkpoints and resume.
 `jaxrl.envs` and `jaxrl.algos` are the folders beside this one; the README shows more.
 """
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxrl.fitting import fit
+
+__all__ = ["fit"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    if name == "fit":  # when used: it imports JAX, and `jaxrl --help` should not wait for that
+        from jaxrl.fitting import fit
+
+        return fit
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -582,16 +582,16 @@ def _plain(value: Any, path: str) -> Any:
 
 
 def _compare_metadata(folder: Path, saved: dict, expected: dict) -> None:
-    difference = _difference({key: saved[key] for key in expected if key in saved}, expected, "")
-    if difference:
+    different = difference({key: saved[key] for key in expected if key in saved}, expected)
+    if different:
         raise CheckpointError(
-            f"the checkpoint {folder} was made {difference}: ask for what it was made with, or "
+            f"the checkpoint {folder} was made {different}: ask for what it was made with, or "
             f"start a new run in another directory"
         )
 
 
-def _difference(saved: Any, expected: Any, path: str) -> str | None:
-    """`with a.b = 1, not 2` for the first difference, or `None`."""
+def difference(saved: Any, expected: Any, path: str = "") -> str | None:
+    """`with a.b = 1, not 2` for the first difference of two JSON values, or `None`."""
     if isinstance(saved, dict) and isinstance(expected, dict):
         for key in {**expected, **saved}:
             name = f"{path}.{key}" if path else key
@@ -599,11 +599,11 @@ def _difference(saved: Any, expected: Any, path: str) -> str | None:
                 return f"without {name}, not with {name} = {_short(expected[key])}"
             if key not in expected:
                 return f"with {name} = {_short(saved[key])}, not without it"
-            if difference := _difference(saved[key], expected[key], name):
-                return difference
+            if different := difference(saved[key], expected[key], name):
+                return different
         return None
     if isinstance(saved, list) and isinstance(expected, list) and len(saved) == len(expected):
-        items = (_difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(saved, expected)))
+        items = (difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(saved, expected)))
         return next(filter(None, items), None)
     # The text, too, because NaN is not equal to itself.
     same = saved == expected or json.dumps(saved) == json.dumps(expected)

@@ -108,7 +108,9 @@ def run(
     reporter: Reporter,
     sinks: Sequence[logger.Sink],
     save_every_seconds: float = 10.0,
+    *,
     callbacks: Sequence[Callable] = (),
+    saved: Callable | None = None,
 ) -> tuple[Position, bool]:
     """Trains to the end of the run, to a Ctrl-C, or to a callback that stops it.
 
@@ -119,6 +121,7 @@ def run(
       path: the folder of the run; None: nothing is saved.
       at: where to start. Its state is donated.
       callbacks: `(row) -> whether to stop`, in every process; only True stops.
+      saved: `(position, last row or None)`, called after each checkpoint.
 
     Returns:
       The last position, which is saved, and whether the run is complete.
@@ -128,12 +131,15 @@ def run(
     saved_at = time.perf_counter()
     begun = saved_at - at.elapsed
     trained, first, length = 0.0, at.num_updates, 1
-    write, to_keep, refused = _row_writer(programs, path, at, begun, reporter, sinks, callbacks)
+    write, last_row, refused = _row_writer(programs, path, at, begun, reporter, sinks, callbacks)
 
     def keep(score=None):
         if path:
-            elapsed = time.perf_counter() - begun
-            save(programs, path, at._replace(elapsed=elapsed), score, to_keep())
+            now = at._replace(elapsed=time.perf_counter() - begun)
+            row, lost = last_row()
+            save(programs, path, now, score, records.to_keep(row, lost) if row else None)
+            if saved:
+                saved(now, row)
 
     with interruptible() as interrupted:
 
@@ -189,8 +195,7 @@ def _evaluated(programs: Programs, compiled: Compiled, at: Position):
 
 
 def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, sinks, callbacks):
-    """Functions that write the row of an Interval, give what a checkpoint keeps of it, and say whether a
-    callback wants to stop."""
+    """Functions: write the row of an Interval; the last row and the agents that diverged; whether to stop."""
     algo, agents = programs.algo, programs.reported
     known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates] if path else []
     lost = records.first_diverged(known)
@@ -219,7 +224,7 @@ def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, 
             refused = refused or (isinstance(answer, bool | np.bool_) and bool(answer))
         return row
 
-    return write, lambda: records.to_keep(last, lost) if last else None, lambda: refused
+    return write, lambda: (last, lost), lambda: refused
 
 
 def is_complete(programs: Programs, at: Position) -> bool:

@@ -629,9 +629,8 @@ def test_what_a_run_holds(trained):
     assert [row["timesteps"] for row in rows] == [64, 128, 192, 256]
     for row in rows:
         single = {name for name, value in row.items() if not isinstance(value, list)}
-        assert single == {"num_updates", "timesteps", "elapsed_seconds", "steps_per_second"} | {
-            "current_steps_per_second"
-        }
+        speeds = {"steps_per_second", "current_steps_per_second"}
+        assert single == {"num_updates", "timesteps", "elapsed_seconds"} | speeds
         assert all(len(row[name]) == 2 for name in set(row) - single)
         assert {"evaluation/return", "episode/return", "episode/count", "loss/policy"} <= set(row)
     assert (path / "curves.png").read_bytes().startswith(b"\x89PNG")

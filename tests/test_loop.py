@@ -186,6 +186,9 @@ def whole(small, tmp_path_factory):
     assert complete and at.num_updates == 8
     assert [row["num_updates"] for row in told] == [2, 4, 6, 8]
     assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in told)
+    # The average over all intervals lies between the fastest and the slowest.
+    speeds = [row["current_steps_per_second"] for row in told]
+    assert min(speeds) - 0.1 <= told[-1]["steps_per_second"] <= max(speeds) + 0.1
     return path, at
 
 
@@ -211,6 +214,24 @@ def test_stopping_anywhere_is_invisible(small, whole, tmp_path, monkeypatch, sto
     assert same(restored, at)
     at, complete, _ = fit(small, path, at=restored)
     assert complete and same(at, whole[1]) and clean(path) == clean(whole[0])
+
+
+def test_the_clock_continues_when_a_run_is_resumed(small, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    monkeypatch.setattr(loop, "SECONDS_PER_DISPATCH", 0.0)
+    at, _, _ = fit(small, path, stop_after=3)
+    restored = loop.restore(small[0], path)
+    assert 0 < restored.elapsed <= at.elapsed
+    # An earlier version saved no time: that of the last row counts.
+    kept = logger.read_jsonl(path / "metrics.jsonl")[-1]["elapsed_seconds"]
+    read = checkpoint.restore
+    monkeypatch.setattr(
+        checkpoint, "restore", lambda *a, **k: (read(*a, **k)[0], {"num_updates": restored.num_updates})
+    )
+    assert loop.restore(small[0], path).elapsed == kept
+    at, _, _ = fit(small, path, at=restored._replace(elapsed=100.0))
+    times = [row["elapsed_seconds"] for row in logger.read_jsonl(path / "metrics.jsonl")]
+    assert times[0] < 100.0 < times[1] < times[2] < times[3] <= at.elapsed
 
 
 def test_an_interrupt_right_after_a_checkpoint_keeps_its_score(small, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ is a trial with a single seed.
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ class Source(NamedTuple):
 
 
 def read(paths: list[Path]) -> list[Source]:
-    """The records of runs (folders with run.json), sweeps (sweep.json) and data files (.jsonl).
+    """The records of runs (folders with run.json or fit.json), sweeps (sweep.json) and data files (.jsonl).
 
     Raises:
       ValueError: a path is none of these, is broken, or has nothing finished to show.
@@ -71,6 +72,8 @@ def read(paths: list[Path]) -> list[Source]:
             sources.append(_read_sweep(path))
         elif (path / "run.json").is_file():
             sources.append(_read_run(path))
+        elif (path / "fit.json").is_file():
+            sources.append(_read_fit(path))
         else:
             raise ValueError(f"{path} is neither a run nor a sweep: it has no run.json and no sweep.json")
     return sources
@@ -87,15 +90,40 @@ def write(path: Path, sources: list[Source]) -> None:
 
 def _read_run(path: Path) -> Source:
     from jaxrl import records
-    from jaxrl.experiments import diverged, runs, sweep
+    from jaxrl.experiments import runs
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
     if spec.search:
         raise ValueError(f"{path} is part of a search: report the whole search, `jaxrl report {path.parent}`")
-    rows = records.rows(path)
-    if not rows:
+    if not records.rows(path):
         raise ValueError(f"{path} has nothing finished yet: continue with `jaxrl resume {path}`")
+    return _source_of(path, info, info["spec"], spec, _wall_seconds(path))
+
+
+def _read_fit(path: Path) -> Source:
+    """The records of a run by `jaxrl.fit`, to which its environment is a value without a name."""
+    from jaxrl import records
+
+    try:
+        info = json.loads((path / "fit.json").read_text())
+        run = {"env": {}, "objective": "", "environment": "unnamed environment"} | info["run"]
+        run["algorithm"], info["command"] = info["algorithm"], []
+        spec = SimpleNamespace(trials=(), **{name: int(run[name]) for name in ("seed", "seeds", "steps")})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / 'fit.json'} cannot be read: {error}") from None
+    rows = records.rows(path)
+    if not rows or _metric(rows, None) is None:
+        raise ValueError(f"{path} has no returns yet: let it train for an interval in which an episode ends")
+    return _source_of(path, info, run, spec, rows[-1].get("elapsed_seconds"))
+
+
+def _source_of(path: Path, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
+    """The records of a run that has rows; `written` is the spec as its folder has it."""
+    from jaxrl import records
+    from jaxrl.experiments import diverged, sweep
+
+    rows = records.rows(path)
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
     outcomes = diverged.with_scores(sweep.outcome(path, spec))
@@ -105,8 +133,8 @@ def _read_run(path: Path) -> Source:
         for number, (values, outcome) in enumerate(zip(tried, outcomes))
     ]
     trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
-    about = {"kind": "run", **_about(path, info, info["spec"], rows), "axes": axes}
-    return _plain(Source(about | {"wall_seconds": _wall_seconds(path)}, trials, []))
+    about = {"kind": "run", **_about(path, info, written, rows), "axes": axes}
+    return _plain(Source(about | {"wall_seconds": wall_seconds}, trials, []))
 
 
 def _read_sweep(path: Path) -> Source:

@@ -1,0 +1,156 @@
+"""What `fit` makes of its arguments: programs of a population, as the loop needs them, and checks."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from jaxrl import checks, train
+from jaxrl.evaluate import evaluate
+from jaxrl.programs import Programs, boundaries, shapes
+from jaxrl.types import Algorithm, PyTree
+
+
+def make_programs(algo, steps, seeds, seed, hparams, env, eval_episodes, intervals) -> Programs:
+    """All that the loop needs; the arguments are those of `fit`.
+
+    Raises:
+      ValueError: one of them makes no sense.
+    """
+    if not isinstance(algo, Algorithm):
+        given = f"the module {algo.__name__}" if hasattr(algo, "__spec__") else f"a {type(algo).__name__}"
+        raise ValueError(f"fit trains an Algorithm, as ppo.make(env) returns it, not {given}")
+    steps, seeds = _whole("steps", steps, 1), _whole("seeds", seeds, 1)
+    intervals, seed = _whole("intervals", intervals, 1), _whole("seed", seed, 0)
+    eval_episodes = _whole("eval_episodes", eval_episodes, 0)
+    _whole("steps_per_update of the algorithm", algo.steps_per_update, 1)
+    if seed + seeds > 2**31:
+        raise ValueError(f"seed = {seed} is too large: seeds end at 2147483647")
+    if env is None:
+        eval_episodes = 0
+    elif eval_episodes:
+        checks.require_env(env)
+    num_updates = train.updates_for(algo, steps)
+    if num_updates >= 2**31:
+        raise ValueError(f"steps = {steps} are {num_updates} updates, at most 2147483647 can be counted")
+    hp = _with_horizon(_arrays(algo.hparams if hparams is None else hparams, algo.hparams), num_updates)
+    lanes = train.lanes_for(seeds)
+    mesh = train.mesh(lanes)
+    by_agent, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("agents",), ()))
+    many = train.watched(train.population(_checked(algo), mesh=mesh))
+    many = many._replace(update=jax.jit(many.update))  # its shapes and its program share one trace
+    evaluate_agents = train.over_agents(partial(_evaluate, env, algo.act, eval_episodes), (0, 0), mesh)
+    programs = Programs(
+        algo=many,
+        hp=hp,
+        seeds=(np.arange(seed, seed + lanes) % 2**31).astype(np.int32),
+        num_updates=num_updates,
+        agent_updates=num_updates,
+        ends=boundaries(num_updates, intervals),
+        reported=seeds,
+        eval_episodes=eval_episodes,
+        identity={},
+        init=jax.jit(lambda keys: many.init(keys, hp), out_shardings=by_agent),
+        evaluate=jax.jit(evaluate_agents),
+        sharding=by_agent,
+        hp_sharding=everywhere,
+        state_sharding=by_agent,
+    )
+    numbers = {"steps": steps, "seeds": seeds, "seed": seed, "intervals": intervals}
+    numbers |= {"eval_episodes": eval_episodes, "steps_per_update": algo.steps_per_update}
+    values = {name: _shown(leaf) for name, leaf in _named(hp).items()}
+    state, _ = shapes(programs)  # traces: what does not fit is reported here
+    return programs._replace(identity={**numbers, "hparams": values, "state": _shapes(state)})
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    """A number that may be written as 1e5. Raises ValueError for another."""
+    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+    if not number or not np.isfinite(value) or value != int(value) or value < least:
+        raise ValueError(f"{name} = {value!r} must be a whole number of at least {least}")
+    return int(value)
+
+
+def _evaluate(env, act, num_episodes: int, state, key):
+    memory = getattr(getattr(state, "stream", None), "memory", ())
+    return evaluate(env, partial(act, state), memory, key, num_episodes)
+
+
+def _named(tree: PyTree) -> dict[str, Any]:
+    """The leaves of a tree by dotted names."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def _shapes(tree: PyTree) -> dict[str, str]:
+    """The leaves of a tree as `float32[8,2]`, by dotted names."""
+    leaves = _named(jax.eval_shape(lambda x: x, tree))
+    return {name: f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]" for name, leaf in leaves.items()}
+
+
+def _arrays(hparams: PyTree, defaults: PyTree) -> PyTree:
+    """Hyperparameters as arrays, numbers as float32: a Python number would be a weak type, and its restored
+    twin another program."""
+    given, known = _named(hparams), _named(defaults)
+    if jax.tree.structure(hparams) != jax.tree.structure(defaults):
+        difference = sorted(given.keys() ^ known.keys())
+        of = f" (they differ in {', '.join(difference)})" if difference else ""
+        raise ValueError(f"hparams are not those of the algorithm{of}: give algo.hparams.replace(...)")
+    for name, value in given.items():
+        if np.shape(value) != np.shape(known[name]):
+            raise ValueError(
+                f"hparams.{name} has the shape {np.shape(value)}, not {np.shape(known[name])}: fit gives all "
+                f"seeds the same hyperparameters; vmap train.run over train.grid for others"
+            )
+
+    def array(value, default):
+        if isinstance(value, jax.Array):
+            return value
+        return np.asarray(value, np.float32 if isinstance(default, float) else None)
+
+    return jax.tree.map(array, hparams, defaults)
+
+
+def _with_horizon(hparams: PyTree, num_updates: int) -> PyTree:
+    """Hyperparameters whose schedules end with the run, where there are any."""
+    if "total_updates" not in getattr(hparams, "__dataclass_fields__", ()):
+        return hparams
+    return hparams.replace(total_updates=np.asarray(num_updates, np.float32))
+
+
+def _shown(leaf) -> Any:
+    """The value of a hyperparameter in JSON, with as few digits as tell it from others."""
+    values = np.asarray(leaf)
+    if not np.issubdtype(values.dtype, np.floating):
+        return values.tolist()
+    return np.reshape([float(str(x)) for x in values.ravel()], values.shape).tolist()
+
+
+def _checked(algo: Algorithm) -> Algorithm:
+    """The same algorithm; tracing it reports what the loop cannot use.
+
+    Raises:
+      ValueError: `update` changes the shapes of the state, or its metrics are no scalars.
+    """
+
+    def update(state, hp):
+        answer = algo.update(state, hp)
+        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], dict):
+            raise ValueError("update must return (state, metrics), where metrics is a dict of scalars")
+        before, after = map(_shapes, (state, answer[0]))
+        for name in [*before, *after]:
+            if before.get(name) != after.get(name):
+                was, now = (what.get(name, "missing") for what in (before, after))
+                raise ValueError(f"update changes the state: {name} is {was} before and {now} after it")
+        for name, value in answer[1].items():
+            if np.shape(value):
+                raise ValueError(f"the metric {name} has the shape {np.shape(value)}: reduce it to a scalar")
+        if not answer[1]:
+            raise ValueError("update must return at least one metric")
+        if "episode/count" not in answer[1] and any(name.startswith("episode/") for name in answer[1]):
+            raise ValueError("metrics of episodes need episode/count: see jaxrl.rollout.episode_metrics")
+        return answer
+
+    return algo._replace(update=update)

@@ -1,0 +1,209 @@
+"""A whole training run as one call, for any `Algorithm`, in a script or a notebook."""
+
+import contextlib
+import datetime
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+import jaxrl
+from jaxrl import checkpoint, files, hosts, logger, loop, records, reporters, train
+from jaxrl.compile_cache import enable_compile_cache
+from jaxrl.fit_programs import make_programs
+from jaxrl.programs import Programs, compile_programs
+from jaxrl.types import Algorithm, Env, PyTree
+
+MARK = "fit.json"  # the file that makes a folder that of a run by `fit`
+# What stands in folders of runs that other functions have made.
+OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "metrics.jsonl", "checkpoints")
+REMEDY = "give another folder as `out`"
+
+
+class Fitted(NamedTuple):
+    """What `fit` returns."""
+
+    state: PyTree  # of all seeds; leaves `[seeds, ...]`
+    rows: list[dict[str, Any]]  # as in metrics.jsonl, those of earlier calls included; see `jaxrl.records`
+    complete: bool  # False: it was stopped, by Ctrl-C or a callback
+    num_updates: int  # that are done
+    hparams: PyTree  # that the run was trained with, its horizon included
+    out: Path | None  # the folder of the run
+
+    def agent(self, index: int = 0) -> PyTree:
+        """The state of one agent, as `algo.act` and `algo.update` take it."""
+        return jax.tree.map(lambda leaf: leaf[index], self.state)
+
+
+def fit(
+    algo: Algorithm,
+    *,
+    steps: int,
+    seeds: int = 1,
+    seed: int = 0,
+    hparams: PyTree | None = None,
+    env: Env | None = None,
+    eval_episodes: int = 16,
+    intervals: int = 20,
+    out: str | os.PathLike | None = None,
+    callbacks: Sequence[Callable] = (),
+    save_every_seconds: float = 10.0,
+    progress: bool = True,
+) -> Fitted:
+    """Trains agents side by side, with progress, evaluation, rows of metrics, checkpoints and exact resume.
+
+        >>> import jaxrl
+        >>> from jaxrl import envs
+        >>> from jaxrl.algos import a2c
+        >>> from jaxrl.policies import NetworkConfig
+        >>> config = a2c.Config(num_envs=4, num_steps=8, network=NetworkConfig(hidden_sizes=(8,)))
+        >>> algo = a2c.make(envs.make("CartPole-v1"), config)
+        >>> fitted = jaxrl.fit(algo, steps=256, seeds=2, intervals=2, progress=False)
+        >>> [row["timesteps"] for row in fitted.rows], len(fitted.rows[-1]["episode/return"])
+        ([128, 256], 2)
+
+    The agents are those of `train.run` with the keys `jax.random.key(seed)`, `jax.random.key(seed + 1)`, ...
+    They use all devices; on a CPU, call `train.use_cores()` before anything else for one device per core.
+    Compiled programs are kept for the next process in the user's cache folder (JAXRL_CACHE, or off).
+
+    With `out`, the run is saved there, and calling `fit` again with the same arguments continues it from the
+    last checkpoint, or returns it if it is complete: stopped or killed, it ends with the same bits. Shapes
+    and numbers are compared with those of the folder; the code of the algorithm and of `env` is not.
+
+    Ctrl-C (or SIGTERM) ends the run after the update in progress: it is saved and returned as it is then. A
+    second one raises KeyboardInterrupt at once.
+
+    Args:
+      algo: of one agent, as `ppo.make(env)` returns it, or of your own. Its metrics are scalars; `loss/...`
+        and `grad/...` that are not finite, or such leaves in `state.params`, mark an agent as diverged.
+        Returns are shown of `episode/return_sum` and `episode/count`.
+      steps: environment steps of each agent, those of `init` included; rounded up to whole updates. Sets
+        `hparams.total_updates`, by which schedules go, where the algorithm has it.
+      seeds: agents, with the seeds `seed .. seed + seeds - 1`.
+      hparams: of all agents; `algo.hparams` if None.
+      env: one environment, to evaluate in; None: no evaluation.
+      eval_episodes: of each evaluation, per agent; 0: no evaluation.
+      intervals: rows and evaluations over the run; checkpoints are made at most as often.
+      out: folder for `metrics.jsonl` and checkpoints; None: nothing is written.
+      callbacks: `(row) -> anything`, called with each row, None for values that are not finite. The run
+        stops, is saved and returned after the row for which one returns True. What one raises ends the run
+        and is raised again; a run with `out` continues from its last checkpoint, made before.
+      save_every_seconds: least time between checkpoints; 0: one per interval.
+      progress: a panel on a terminal, lines elsewhere; False: prints nothing.
+
+    Raises:
+      ValueError: an argument of another kind, or a folder that another run is in; with the remedy.
+    """
+    train.use_cores(quiet=True)
+    enable_compile_cache()
+    programs = make_programs(algo, steps, seeds, seed, hparams, env, eval_episodes, intervals)
+    if not save_every_seconds >= 0:
+        raise ValueError(f"save_every_seconds = {save_every_seconds} must be 0 or more")
+    path = None if out is None else Path(out)
+    hosts.require_same("the run", [str(path), programs.identity])
+    with contextlib.ExitStack() as held:
+        if path:
+            hosts.by_leader(lambda: _enter(path, programs.identity, _name_of(algo), held))
+        at, rows, complete = _train(programs, path, callbacks, save_every_seconds, progress)
+    state = at.state
+    if len(programs.seeds) > programs.reported:
+        state = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[: programs.reported], tree))(state)
+    return Fitted(state, rows, complete, at.num_updates, programs.hp, path)
+
+
+def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bool):
+    """The last position, all rows, and whether the run is complete."""
+    reporter = _reporter(programs, progress)
+    sinks = []
+    try:
+        at, rows = None, []
+        if path and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
+            at = loop.restore(programs, path)
+            rows = [logger.plain(row) for row in records.rows(path) if row["num_updates"] <= at.num_updates]
+            if loop.is_complete(programs, at):
+                reporter.status(f"{path} is complete: nothing is left to train")
+                return at, rows, True
+            reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
+        reporter.status("compiling ...")
+        begun = time.perf_counter()
+        compiled = compile_programs(programs)
+        memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
+        reporter.status(f"compiled in {time.perf_counter() - begun:.1f} s{memory}")
+        at = at or loop.start(programs, compiled)
+        sinks.append(logger.Sink(lambda row: rows.append(logger.plain(row)), lambda: None))
+        if path and hosts.leads():
+            sinks.append(logger.jsonl(path / "metrics.jsonl", keep_updates=at.num_updates))
+        at, complete = loop.run(
+            programs, path, compiled, at, reporter, sinks, save_every_seconds, callbacks=callbacks
+        )
+        if not complete:
+            how = "stopped and saved" if path else "stopped"
+            reporter.status(f"{how} after {at.num_updates} of {programs.num_updates} updates")
+        return at, rows, complete
+    finally:
+        reporter.close()
+        for sink in sinks:
+            sink.close()
+
+
+def _reporter(programs: Programs, progress: bool) -> reporters.Reporter:
+    if not progress:
+        return reporters.Reporter(*[lambda *_: None] * 4)
+    algo, agents = programs.algo, programs.reported
+    title = f"{agents} agent{'s' * (agents > 1)}"
+    sizes = (programs.num_updates, algo.steps_per_update, agents)
+    return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
+
+
+# --- its folder ----------------------------------------------------------------------------------
+
+
+def _name_of(algo: Algorithm) -> str:
+    """What a report calls an algorithm: the module in which its hyperparameters are defined."""
+    name = type(algo.hparams).__module__.rpartition(".")[2]
+    return "unnamed algorithm" if name in ("__main__", "builtins") else name
+
+
+def _enter(path: Path, identity: dict[str, Any], algorithm: str, held: contextlib.ExitStack) -> None:
+    """Makes the folder of a run, or checks that the run is in it, and keeps other processes out.
+
+    Raises:
+      ValueError: it cannot be written, or another run or process is in it.
+    """
+    checkpoint.require_path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        held.enter_context(files.lock(path, f"another process trains in {path}: wait for it, or {REMEDY}"))
+        known = (path / MARK).exists()
+        if known and (checkpoint.latest(path / "checkpoints") is not None or records.rows(path)):
+            _require_same(path, identity)
+            return
+        for name in OTHERS:
+            if not known and (path / name).exists():
+                raise ValueError(f"{path} holds {name} of a run that is not by jaxrl.fit: {REMEDY}")
+        device = jax.devices()[0]
+        about = {
+            "run": identity,
+            "algorithm": algorithm,
+            "versions": {"jaxrl": jaxrl.__version__, "jax": jax.__version__},
+            "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        files.replace(path / MARK, json.dumps(about, indent=1) + "\n")
+    except OSError as error:
+        raise ValueError(f"cannot write to {path} ({error.strerror or error}): {REMEDY}") from None
+
+
+def _require_same(path: Path, identity: dict[str, Any]) -> None:
+    try:
+        saved = json.loads((path / MARK).read_text())["run"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / MARK} was edited ({error}): {REMEDY}") from None
+    if difference := checkpoint.difference(saved, identity):
+        raise ValueError(
+            f"the run in {path} was made {difference}: call fit with the same arguments, or {REMEDY}"
+        )

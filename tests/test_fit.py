@@ -1,0 +1,268 @@
+"""`jaxrl.fit`: the host loop of the command line as one function, for any algorithm."""
+
+import doctest
+import json
+import math
+import signal
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import curve, said_by, small
+from flax import struct
+
+import jaxrl
+from jaxrl import checkpoint, envs, fitting, logger, loop, train
+from jaxrl.algos import a2c
+from jaxrl.types import Algorithm
+
+
+@struct.dataclass
+class Hparams:
+    learning_rate: float = 0.1
+    total_updates: float = 3.0
+
+
+@struct.dataclass
+class State:
+    key: jax.Array
+    params: dict
+    num_updates: jax.Array
+
+
+def descent(size=3, **changes):
+    """Noisy gradient descent on a square: an algorithm that nothing else knows, and that compiles fast."""
+
+    def init(key, hp):
+        return State(key, {"w": jax.random.normal(key, (size,))}, jnp.zeros((), jnp.int32))
+
+    def update(state, hp):
+        key, noise_key = jax.random.split(state.key)
+        rate = hp.learning_rate * (1.0 - state.num_updates / hp.total_updates)
+        w = state.params["w"]
+        w -= rate * (w + jax.random.normal(noise_key, w.shape))
+        metrics = {"loss/square": jnp.square(w).sum(), "episode/return_sum": w.sum(), "episode/count": 1.0}
+        return State(key, {"w": w}, state.num_updates + 1), metrics
+
+    def act(state, memory, key, obs, first, action_mask=None):
+        return memory, (state.params["w"][0] > 0).astype(jnp.int32) + jnp.zeros(first.shape, jnp.int32)
+
+    return Algorithm(**{**{"init": init, "update": update, "act": act, "hparams": Hparams()}, **changes})
+
+
+ALGO = descent(steps_per_update=8)
+fit = partial(jaxrl.fit, ALGO, steps=64, seeds=2, intervals=4, progress=False, save_every_seconds=0.0)
+
+
+def by_hand(algo, num_updates, seeds, seed=0):
+    """The states of `train.run` with the compiler's options of the loop."""
+    hp = algo.hparams.replace(total_updates=float(num_updates))
+    keys = jax.vmap(jax.random.key)(seed + jnp.arange(seeds))
+    run = partial(train.run, algo, num_updates=num_updates)
+    if seeds == 1:
+        state, _ = jax.jit(run, compiler_options=train.compiler_options())(keys[0], hp)
+        return jax.tree.map(lambda leaf: leaf[None], state)
+    return jax.jit(jax.vmap(run, (0, None)), compiler_options=train.compiler_options())(keys, hp)[0]
+
+
+def bits(tree):
+    is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
+    leaves = [jax.random.key_data(leaf) if is_key(leaf) else leaf for leaf in jax.tree.leaves(tree)]
+    return [(leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()) for leaf in leaves]
+
+
+def untimed(rows):
+    return [{k: v for k, v in row.items() if not k.endswith(("_seconds", "_per_second"))} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run."""
+    return fit(out=tmp_path_factory.mktemp("fit") / "whole")
+
+
+@pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_fit_is_train_run_to_the_bit(seeds):
+    algo = small("a2c")
+    fitted = jaxrl.fit(algo, steps=256, seeds=seeds, seed=3, intervals=3, progress=False)
+    assert fitted.complete and fitted.num_updates == 8
+    assert bits(fitted.state) == bits(by_hand(algo, 8, seeds, seed=3))
+
+
+def test_any_algorithm_is_trained_and_its_schedules_end_with_the_run(whole):
+    assert bits(whole.state) == bits(by_hand(ALGO, 8, seeds=2))
+    alone = jaxrl.fit(ALGO, steps=64, progress=False)
+    assert bits(alone.state) == bits(by_hand(ALGO, 8, seeds=1))
+    assert whole.hparams.total_updates == 8.0
+    assert whole.agent(1).params["w"].shape == (3,)
+    three = jaxrl.fit(ALGO, steps=60, seeds=3, progress=False)  # trained in four lanes
+    assert three.num_updates == 8 and bits(three.state)[1][1] == (3, 3)
+    np.testing.assert_array_equal(three.agent(1).params["w"], whole.agent(1).params["w"])
+    assert len(three.rows) == 8 and all(len(row["loss/square"]) == 3 for row in three.rows)
+
+
+def test_rows_are_those_of_the_command_line(whole):
+    assert whole.rows == logger.read_jsonl(whole.out / "metrics.jsonl")
+    assert [row["num_updates"] for row in whole.rows] == [2, 4, 6, 8]
+    assert [row["timesteps"] for row in whole.rows] == [16, 32, 48, 64]
+    assert set(whole.rows[0]) == {
+        *("num_updates", "timesteps", "loss/square", "episode/return", "episode/count"),
+        *("elapsed_seconds", "steps_per_second", "current_steps_per_second"),
+    }
+
+
+def test_evaluation_needs_an_environment(tmp_path):
+    env = envs.make("probe/action")
+    fitted = jaxrl.fit(ALGO, steps=16, env=env, eval_episodes=2, progress=False)
+    assert len(fitted.rows[-1]["evaluation/return"]) == 1
+    assert "evaluation/return" not in jaxrl.fit(ALGO, steps=16, progress=False).rows[-1]
+
+
+def test_callbacks_see_every_row():
+    rows = []
+    fitted = fit(callbacks=[rows.append, lambda row: 1])
+    assert rows == fitted.rows and len(rows) == 4 and fitted.complete and fitted.out is None
+
+
+@pytest.mark.parametrize("after", [2, 6])
+def test_a_callback_stops_a_run_that_continues_to_the_same_bits(whole, tmp_path, after):
+    stopped = fit(out=tmp_path / "run", callbacks=[lambda row: np.bool_(row["num_updates"] == after)])
+    assert (stopped.num_updates, stopped.complete) == (after, False)
+    assert len(stopped.rows) == after // 2
+    resumed = fit(out=tmp_path / "run")
+    assert resumed.complete and bits(resumed.state) == bits(whole.state)
+    assert untimed(resumed.rows) == untimed(whole.rows) == curve(tmp_path / "run")
+    times = [row["elapsed_seconds"] for row in resumed.rows]
+    assert times == sorted(times)
+
+
+def test_an_interrupt_is_saved_and_returned(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SECONDS_PER_DISPATCH", 0.0)  # a dispatch for every update
+    stopped = fit(out=tmp_path / "run", callbacks=[lambda row: signal.raise_signal(signal.SIGINT)])
+    assert not stopped.complete and checkpoint.latest(tmp_path / "run" / "checkpoints") == stopped.num_updates
+    assert bits(fit(out=tmp_path / "run").state) == bits(whole.state)
+
+
+def test_an_error_of_a_callback_is_raised_and_loses_nothing(whole, tmp_path):
+    def broken(row):
+        if row["num_updates"] == 6:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        fit(out=tmp_path / "run", callbacks=[broken])
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") == 4
+    resumed = fit(out=tmp_path / "run")
+    assert bits(resumed.state) == bits(whole.state) and untimed(resumed.rows) == untimed(whole.rows)
+
+
+def test_a_complete_run_is_returned_as_it_is(whole):
+    again = fit(out=whole.out, callbacks=[lambda row: pytest.fail("nothing is trained")])
+    assert again.complete and again.rows == whole.rows and bits(again.state) == bits(whole.state)
+
+
+def test_another_run_in_the_folder_is_refused(whole, tmp_path):
+    rate = Hparams(learning_rate=0.25)
+    for changes, message in (  # the first difference is named
+        ({"seeds": 3}, "made with seeds = 2, not 3: call fit with the same arguments, or give another"),
+        ({"hparams": rate}, "with hparams.learning_rate = 0.1, not 0.25: call fit"),
+        ({"steps": 80}, "with steps = 64, not 80"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fit(out=whole.out, **changes)
+    with pytest.raises(ValueError, match=r"with state.params.w = 'float32\[2,3\]', not 'float32\[2,4\]'"):
+        jaxrl.fit(descent(4, steps_per_update=8), **{**fit.keywords, "out": whole.out})
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds run\.json of a run that is not by jaxrl\.fit: give another"):
+        fit(out=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot write to .*file .*give another folder as `out`"):
+        fit(out=tmp_path / "file")
+
+
+def test_arguments_of_a_run_that_has_not_begun_may_change(tmp_path):
+    (tmp_path / "fit.json").write_text(json.dumps({"run": {"seeds": 5}}))
+    assert fit(out=tmp_path).complete
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"steps": 0}, "steps = 0 must be a whole number of at least 1"),
+        ({"steps": 1.5}, "steps = 1.5 must be a whole number"),
+        ({"seeds": 0}, "seeds = 0 must"),
+        ({"eval_episodes": -1}, "eval_episodes = -1 must be a whole number of at least 0"),
+        ({"env": "CartPole-v1"}, r"give envs.make\('CartPole-v1'\)"),
+        (
+            {"hparams": a2c.Hparams()},
+            r"hparams are not those of the algorithm .*adam_eps.*algo.hparams.replace",
+        ),
+        (
+            {"hparams": Hparams(jnp.ones(8))},
+            r"hparams.learning_rate has the shape \(8,\), not \(\): .*train.grid",
+        ),
+        ({"save_every_seconds": math.nan}, "save_every_seconds = nan must be 0 or more"),
+    ],
+)
+def test_mistakes_are_explained(changes, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**changes)
+
+
+def other(update):
+    return descent(steps_per_update=8, update=update)
+
+
+@pytest.mark.parametrize(
+    "algo, message",
+    [
+        (a2c, r"fit trains an Algorithm, as ppo.make\(env\) returns it, not the module jaxrl.algos.a2c"),
+        (descent(steps_per_update=0), "steps_per_update of the algorithm = 0 must"),
+        (other(lambda state, hp: state), r"update must return \(state, metrics\)"),
+        (
+            other(lambda state, hp: (state, {"loss/x": state.params["w"]})),
+            r"metric loss/x has the shape \(3,\)",
+        ),
+        (
+            other(lambda state, hp: (state.replace(num_updates=state.num_updates + 1.0), {"x": 0.0})),
+            r"num_updates is int32\[\] before and float32\[\] after it",
+        ),
+        (other(lambda state, hp: (state, {"episode/return_sum": 0.0})), "need episode/count"),
+    ],
+)
+def test_what_is_no_algorithm_is_explained(algo, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        jaxrl.fit(algo, steps=64, out=tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_agents_that_diverged_are_reported():
+    fitted = fit(hparams=Hparams(learning_rate=math.inf))
+    assert fitted.rows[0]["agent/died_at"] == [8, 8] and fitted.rows[-1]["agent/died_at"] == [8, 8]
+
+
+def test_progress_is_lines_where_there_is_no_terminal(capsys):
+    fit(progress=True)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "compiling ..." and said[1].startswith("compiled in")
+    assert [line.split("%")[0].strip() for line in said[2:]] == ["25", "50", "75", "100"]
+    fit(progress=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_the_command_line_reads_its_folder(whole, tmp_path):
+    status, said = said_by("plot", whole.out, "--out", tmp_path / "curves.png")
+    assert status == 0 and (tmp_path / "curves.png").exists(), said
+    status, said = said_by("report", whole.out, "--out", tmp_path / "report.html")
+    assert status == 0 and "2 seeds after 64 steps" in said, said
+    assert "test_fit on unnamed environment" in (tmp_path / "report.html").read_text()
+    status, said = said_by("resume", whole.out)
+    assert status == 2 and "jaxrl.fit" in said and "same arguments" in said
+    status, said = said_by("train", "a2c", "CartPole-v1", "--out", whole.out)
+    assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in said
+
+
+def test_its_example_runs():
+    result = doctest.testmod(fitting)
+    assert result.failed == 0 < result.attempted
