@@ -10,10 +10,19 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxrl import checks, train
 from jaxrl.evaluate import evaluate
 from jaxrl.programs import Programs, boundaries, shapes
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, Env, PyTree
 
 
-def make_programs(algo, steps, seeds, seed, hparams, env, eval_episodes, intervals) -> Programs:
+def make_programs(
+    algo: Algorithm,
+    steps: int,
+    seeds: int,
+    seed: int,
+    hparams: PyTree,
+    env: Env | None,
+    eval_episodes: int,
+    intervals: int,
+) -> Programs:
     """All that the loop needs; the arguments are those of `fit`.
 
     Raises:

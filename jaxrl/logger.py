@@ -123,7 +123,7 @@ def _line(row) -> str:
     return json.dumps(plain(row)) + "\n"
 
 
-def plain(row) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
     """A row as the file holds it: None for what is not a finite number."""
     return {name: finite(value) for name, value in row.items()}
 

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +78,7 @@ def save(
 
 
 @contextlib.contextmanager
-def interruptible():
+def interruptible() -> Iterator[Callable[[], tuple[int, ...]]]:
     """Takes the first Ctrl-C (or SIGTERM) as a request to stop; the second one acts as usual.
 
     Yields a function that returns the signals that have come.

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from jaxrl import hosts, train
-from jaxrl.types import Algorithm
+from jaxrl.types import Algorithm, PyTree
 
 
 class Programs(NamedTuple):
@@ -71,12 +71,12 @@ class Compiled(NamedTuple):
 
 # One program each: operation by operation, a start would compile a dozen small ones.
 @jax.jit
-def agent_keys(seeds) -> jax.Array:
+def agent_keys(seeds: np.ndarray) -> jax.Array:
     """The keys `[P]` of agents with these seeds."""
     return jax.vmap(jax.random.key)(seeds)
 
 
-def evaluation_keys(seeds, num_updates: int, domain: int = 0) -> jax.Array:
+def evaluation_keys(seeds: np.ndarray, num_updates: int, domain: int = 0) -> jax.Array:
     """Keys `[P]`, one per agent, for evaluating after so many updates, apart from all that training uses.
 
     Args:
@@ -97,7 +97,7 @@ def boundaries(num_updates: int, intervals: int) -> list[int]:
     return [num_updates * i // count for i in range(1, count + 1)]
 
 
-def shapes(programs: Programs):
+def shapes(programs: Programs) -> tuple[PyTree, PyTree]:
     """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
     state = jax.eval_shape(programs.init, programs.keys)
     totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
@@ -105,13 +105,13 @@ def shapes(programs: Programs):
     return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), (state, totals), where)
 
 
-def placement(programs: Programs, state, totals):
+def placement(programs: Programs, state: PyTree, totals: PyTree) -> tuple[PyTree, PyTree]:
     """Where each leaf of the state and of the totals goes."""
     of_state = programs.split(state) if programs.split else programs.state_sharding
     return jax.tree.broadcast((of_state, programs.sharding), (state, totals))
 
 
-def hparams(programs: Programs):
+def hparams(programs: Programs) -> PyTree:
     """The hyperparameters as the programs take them: with the agents, or everywhere the same."""
     return hosts.place(programs.hp, programs.hp_sharding)
 
@@ -135,7 +135,7 @@ def compile_programs(programs: Programs) -> Compiled:
     return Compiled(init.result(), advance, evaluate, memory_of(advance))
 
 
-def memory_of(program) -> int | None:
+def memory_of(program: Any) -> int | None:
     """Bytes that a compiled program takes while it runs, its arguments included, if it can tell."""
     analysis = program.memory_analysis()
     if analysis is None:
@@ -144,6 +144,6 @@ def memory_of(program) -> int | None:
     return total + analysis.temp_size_in_bytes - analysis.alias_size_in_bytes
 
 
-def zeros(programs: Programs, totals):
+def zeros(programs: Programs, totals: PyTree) -> PyTree:
     """Totals of nothing, in the shapes of `totals`."""
     return hosts.place(jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), totals), programs.sharding)

@@ -26,13 +26,17 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, diverged, logger, train
+from jaxrl.evaluate import Evaluation
 from jaxrl.reporters import diverged_lanes
+from jaxrl.types import Algorithm, PyTree
 
 RETURNS = ("evaluation/return", "episode/return")
 DIVERGED = "agent/died_at"
 
 
-def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any]:
+def make_row(
+    algo: Algorithm, done: int, since: int, totals: PyTree, evaluation: Evaluation | None, seeds: int
+) -> dict[str, Any]:
     """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
 
     `agent/died_at` is there if an agent has diverged: after how many steps its parameters, losses or
@@ -61,7 +65,7 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
     return row
 
 
-def score_of(row) -> float:
+def score_of(row: dict[str, Any]) -> float:
     """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
 
     Agents that diverged count as the worst of them; nan where at least half did.

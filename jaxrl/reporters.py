@@ -61,12 +61,18 @@ def diverged_lanes(row: dict[str, Any]) -> list[int]:
     return [lane for lane, step in enumerate(row.get("agent/died_at", ())) if step is not None]
 
 
-def rate(done, before, elapsed, steps_per_update, seeds) -> float:
+def rate(done: int, before: int, elapsed: float, steps_per_update: int, seeds: int) -> float:
     """Environment steps per second of all seeds together, in this session."""
     return (done - before) * steps_per_update * seeds / max(elapsed, 1e-9)
 
 
-def lines(num_updates: int, steps_per_update: int, seeds: int, write=print, shown=RETURNS) -> Reporter:
+def lines(
+    num_updates: int,
+    steps_per_update: int,
+    seeds: int,
+    write: Callable = print,
+    shown: dict[str, str] = RETURNS,
+) -> Reporter:
     """A line per interval, for a log file."""
     at = {"now": (0, 0.0, 0)}
 
@@ -92,8 +98,8 @@ def panel(
     num_updates: int,
     steps_per_update: int,
     seeds: int,
-    console=None,
-    shown=RETURNS,
+    console: Any = None,
+    shown: dict[str, str] = RETURNS,
     warmup_steps: int = 0,
 ) -> Reporter:
     """A live panel: progress, speed, time left, returns over seeds, losses."""
@@ -163,7 +169,12 @@ def _table(row, shown):
 
 
 def choose(
-    title: str, num_updates: int, steps_per_update: int, seeds: int, shown=RETURNS, warmup_steps: int = 0
+    title: str,
+    num_updates: int,
+    steps_per_update: int,
+    seeds: int,
+    shown: dict[str, str] = RETURNS,
+    warmup_steps: int = 0,
 ) -> Reporter:
     """The panel on a terminal, lines elsewhere.
 
