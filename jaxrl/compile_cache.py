@@ -18,7 +18,8 @@ def enable_compile_cache() -> None:
 
     A JAX_COMPILATION_CACHE_DIR of the user's stands.
     """
-    if os.environ.get("JAXRL_CACHE") == "off" or jax.config.jax_compilation_cache_dir:
+    chosen = getattr(jax.config, "jax_compilation_cache_dir", None)
+    if os.environ.get("JAXRL_CACHE") == "off" or chosen:
         return
     folder = cache_folder() / "programs"
     try:

@@ -126,7 +126,8 @@ def compile_programs(programs: Programs) -> Compiled:
     keys, hp = hosts.place(programs.keys, programs.sharding), hparams(programs)
     init = pool.submit(lambda: programs.init.lower(keys).compile())
     places = None if programs.split else (programs.state_sharding, programs.sharding)
-    advance = train.program(programs.algo.update, out_shardings=places)
+    update: Any = programs.algo.update
+    advance = train.program(update, out_shardings=places)
     advance = advance.lower(state, totals, hp, np.int32(1)).compile()
     evaluate = None
     if programs.eval_episodes:  # not sooner: training waits for the two others

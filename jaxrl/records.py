@@ -44,7 +44,7 @@ def make_row(
     """
     # Divided on the host: a device's last bit depends on how many agents it has.
     totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
-    metrics = train.summarize(totals, done - since)
+    metrics: dict[str, Any] = train.summarize(totals, done - since)
     counts = metrics.pop("episode/count", None)
     dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
     row: dict[str, Any] = {"num_updates": done, "timesteps": train.steps_after(algo, done)}

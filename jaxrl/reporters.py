@@ -51,7 +51,7 @@ def spread(values: list[float | None] | None) -> str:
     known = [v for v in values or [] if v is not None and np.isfinite(v)]
     if not known:
         return "–"
-    if len(values) == 1:
+    if len(values or []) == 1:
         return f"{known[0]:.4g}"
     return f"{np.median(known):.4g} ({min(known):.4g} … {max(known):.4g})"
 

@@ -16,6 +16,7 @@ usage: python -m jaxrl.experiments.meta EXPERIMENT [OPTIONS]
 def command(argv: list[str]) -> int:
     """Runs an experiment and prints its table."""
     from jaxrl import train
+    from jaxrl.compile_cache import enable_compile_cache
     from jaxrl.experiments import cli, folders, runs
     from jaxrl.experiments.meta import tune, two_colours
     from jaxrl.names import lookup
@@ -28,7 +29,7 @@ def command(argv: list[str]) -> int:
     module, options = lookup("experiment", experiments, name)
     chosen = cli.parse(options, words, f"python -m jaxrl.experiments.meta {name}")
     train.use_cores()
-    runs.enable_compile_cache()
+    enable_compile_cache()
     result = module.measure(chosen)
     print(module.told(chosen, result))
     if chosen.out:

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxrl import records, train
-from jaxrl.experiments import runs, sweep
+from jaxrl.compile_cache import enable_compile_cache
+from jaxrl.experiments import sweep
 from jaxrl.experiments.statistics import bootstrap_interval
 
 
@@ -63,6 +64,6 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
 
 if __name__ == "__main__":
     train.use_cores(quiet=True)
-    runs.enable_compile_cache()
+    enable_compile_cache()
     folders = list(map(Path, sys.argv[1:]))
     print(json.dumps(compare(list(zip(folders[::2], folders[1::2])))))
