@@ -368,6 +368,7 @@ class Programs:
       split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
       agents: `(state) -> states of the algorithm [P]`.
       finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
+      env: the environment of the first agent, whose spaces describe its policy; None: there is no policy.
     """
 
     algo: Algorithm
@@ -382,6 +383,7 @@ class Programs:
     agents: Any
     finished: Any = None
     split: Any = None
+    env: Env | None = None
 
 
 def build(spec: Spec) -> Programs:
@@ -438,6 +440,7 @@ def build(spec: Spec) -> Programs:
         agents=agents,
         finished=finished,
         split=partial(train.split_environments, mesh) if split else None,
+        env=env,
     )
 
 

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, hosts, logger, train
-from jaxrl.experiments import diverged, records, runs
+from jaxrl.experiments import artifacts, diverged, records, runs
 from jaxrl.experiments.reporters import Reporter, diverged_lanes, rate
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
@@ -194,6 +194,7 @@ def fit(
 
     def keep(score=None):
         save(spec, path, at, score, records.to_keep(last, lost) if last else None)
+        artifacts.keep(path, spec, programs, at.state, at.num_updates, last)
 
     with interruptible() as interrupted:
 
