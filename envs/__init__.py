@@ -9,6 +9,7 @@
 Importing this module imports no other environment library: that happens when an environment is made.
 """
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
@@ -102,6 +103,8 @@ def register(
     if name in REGISTRY:
         raise ValueError(f"an environment {name!r} is already registered; choose another name")
     REGISTRY[name] = Entry(make, _checked(max_steps), params, origin, limit)
+    if ids := sys.modules.get("jaxrl.envs.gymnasium_ids"):
+        ids.announce(name)
 
 
 def _own_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
@@ -185,3 +188,6 @@ for _make, _limit in {
     _id = f"probe/{_make.__name__.replace('_', '-')}"
     _params = partial(dict, delay=3) if _make is probes.memory else dict
     register(_id, _make, _limit, _params, "jaxrl")
+
+if "gymnasium" in sys.modules:  # not imported for its registry's sake alone
+    from jaxrl.envs import gymnasium_ids  # noqa: F401

@@ -2,6 +2,7 @@
 
     env = to_gymnasium("CartPole-v1")                     # a gymnasium.Env
     env = to_gymnasium("Breakout-MinAtar", num_envs=64)   # a gymnasium.vector.VectorEnv, compiled as a whole
+    env = gymnasium.make("jaxrl/CartPole-v1", render_mode="rgb_array")       # see `gymnasium_ids`
 
 Gymnasium (https://gymnasium.farama.org) is imported when an environment is made: `pip install
 jaxrl[gymnasium]`.
@@ -9,7 +10,9 @@ jaxrl[gymnasium]`.
 
 import functools
 import inspect
+from collections.abc import Callable
 from numbers import Integral
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -22,7 +25,14 @@ from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
 
 
-def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None = None, **params: Any) -> Any:
+def to_gymnasium(
+    env: Env | str,
+    num_envs: int | None = None,
+    seed: int | None = None,
+    render_mode: str | None = None,
+    draw: Callable[..., Any] | None = None,
+    **params: Any,
+) -> Any:
     """A `gymnasium.Env` or, with `num_envs`, a `gymnasium.vector.VectorEnv` of one of our environments.
 
     Observations, rewards and the rest are NumPy. Discrete and MultiDiscrete values are int64; bool arrays
@@ -41,15 +51,28 @@ def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None =
 
     Args:
       env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.
+      render_mode: "rgb_array": `render()` gives a picture `[H, W, 3]` uint8 of what the last observation
+        shows, the end of an episode included; of several environments, a tuple of such pictures.
+      draw: `(env_state, obs) -> [H, W, 3]`, how to draw it; by default as `jaxrl render` does, and an
+        environment without a name by its observation, if that is a picture.
       seed: of all that is random until a `reset(seed=...)`, by default 0; copies with the same one live the
         same lives. Where the environment has a parameter `seed` of its own, make it first.
 
     Raises:
-      ValueError: for spaces that Gymnasium lacks, `params` without a name, or a `seed` that might be either.
+      ValueError: for spaces that Gymnasium lacks, `params` without a name, a `seed` that might be either, or
+        another render mode.
         `step` raises it for what is no action of the space; reals out of a Box's bounds are left to the
         environment.
       ImportError: without Gymnasium.
     """
+    if render_mode not in (None, *RENDER_MODES):
+        raise ValueError(f"render_mode {render_mode!r} is not known: take {RENDER_MODES[0]!r} or None")
+    if draw is None:
+        from jaxrl.envs import render
+
+        name = env if isinstance(env, str) else "an environment without a name"
+        drawn = {param: value for param, value in params.items() if param not in ("max_steps", "resets")}
+        draw = functools.partial(render.frame, name, params=drawn)
     if isinstance(env, str):
         from jaxrl import envs  # which imports this module, perhaps
 
@@ -66,7 +89,11 @@ def to_gymnasium(env: Env | str, num_envs: int | None = None, seed: int | None =
         raise ValueError(f"num_envs must be a positive integer or None, not {num_envs!r}")
     seed = 0 if seed is None else seed
     single, vector = _classes()
-    return single(env, seed) if num_envs is None else vector(env, num_envs, seed)
+    drawing = render_mode, draw
+    return single(env, seed, *drawing) if num_envs is None else vector(env, num_envs, seed, *drawing)
+
+
+RENDER_MODES = ("rgb_array",)
 
 
 @functools.cache
@@ -84,9 +111,10 @@ def _classes():
     class JaxrlEnv(gymnasium.Env):
         """One environment; `step` gives the last observation of an episode, `reset` starts the next."""
 
-        metadata = {"render_modes": []}  # noqa: RUF012 (Gymnasium's convention)
+        metadata = {"render_modes": list(RENDER_MODES), "render_fps": 30}  # noqa: RUF012 (Gymnasium's way)
 
-        def __init__(self, env: Env, seed: int):
+        def __init__(self, env: Env, seed: int, render_mode: str | None, draw: Callable):
+            self.render_mode, self._draw = render_mode, draw
             self.observation_space = _space(env.observation_space)
             self.action_space = _space(env.action_space)
             self._life = _Life(env, seed)
@@ -110,13 +138,21 @@ def _classes():
             """True for the actions that are legal now."""
             return self._life.action_masks()
 
+        def render(self) -> np.ndarray | None:
+            """A picture `[H, W, 3]` uint8 of what the last observation shows; None without a render mode."""
+            return None if self.render_mode is None else self._draw(*self._life.shown())
+
     class JaxrlVectorEnv(VectorEnv):
         """`num_envs` environments in one program."""
 
-        metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}  # noqa: RUF012
+        metadata = {  # noqa: RUF012
+            "render_modes": list(RENDER_MODES),
+            "render_fps": 30,
+            "autoreset_mode": AutoresetMode.SAME_STEP,
+        }
 
-        def __init__(self, env: Env, num_envs: int, seed: int):
-            self.num_envs = num_envs
+        def __init__(self, env: Env, num_envs: int, seed: int, render_mode: str | None, draw: Callable):
+            self.num_envs, self.render_mode, self._draw = num_envs, render_mode, draw
             self.single_observation_space = _space(env.observation_space)
             self.single_action_space = _space(env.action_space)
             self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -165,6 +201,14 @@ def _classes():
             """True for the actions that are legal now, `[num_envs, ...]`."""
             return self._life.action_masks()
 
+        def render(self) -> tuple[np.ndarray, ...] | None:
+            """A picture of every environment as its last observation shows it."""
+            if self.render_mode is None:
+                return None
+            shown = self._life.shown()
+            lanes = (jax.tree.map(itemgetter(lane), shown) for lane in range(self.num_envs))
+            return tuple(self._draw(*one) for one in lanes)
+
     return JaxrlEnv, JaxrlVectorEnv
 
 
@@ -177,26 +221,39 @@ class _Life:
         self._reset, self._step = programs
         self._batch = () if num_envs is None else (num_envs,)
         self._key = jax.random.key(seed)
-        self._state = self._info = self._started = None
+        self._last_state = getattr(env.step, "last_state", None)
+        self._state = self._info = self._started = self._shown = None
 
     def reset(self, seed: int | None):
         timestep, self._started = self._started, None
-        if seed is None and timestep is not None:
-            return timestep
-        if seed is not None:
-            self._key = jax.random.key(seed)
-        self._key, self._state, timestep = self._reset(self._key)
-        return self._fetch(timestep)
+        if seed is not None or timestep is None:
+            if seed is not None:
+                self._key = jax.random.key(seed)
+            self._key, self._state, timestep = self._reset(self._key)
+            timestep = self._fetch(timestep)
+        self._shown = lambda: (self._state, timestep.obs)
+        return timestep
 
     def step(self, action):
         if self._state is None:
             raise ValueError("call reset before the first step")
         action = _action(self._spaces[1], action, self._batch)
-        self._key, self._state, timestep = self._step(self._key, self._state, action)
+        before = self._key, self._state, action
+        self._key, self._state, timestep = self._step(*before)
         timestep = self._fetch(timestep)
         over = not self._batch and timestep.first & (timestep.terminated | timestep.truncated)
         self._started = _start(timestep) if over else None
+        if over and self._last_state:  # the state is that of the new episode already
+            self._shown = lambda: (_last_state(self._last_state)(*before), timestep.next_obs)
+        else:
+            self._shown = lambda: (self._state, timestep.obs)
         return timestep
+
+    def shown(self):
+        """The state and the observation that a picture is to show."""
+        if self._shown is None:
+            raise ValueError("call reset before the first picture")
+        return jax.device_get(self._shown())
 
     def obs(self, obs):
         return _numpy(self._spaces[0], obs)
@@ -240,6 +297,12 @@ def _programs(reset, step, num_envs: int | None):
         return key, *env.step(step_key, state, action)
 
     return jax.jit(first), jax.jit(then)
+
+
+@functools.lru_cache(maxsize=64)
+def _last_state(function):
+    """Compiled `(key, state, action) -> state`: where a step of `_programs` led, before the reset."""
+    return jax.jit(lambda key, state, action: function(jax.random.split(key)[1], state, action))
 
 
 def _space(space):

@@ -180,8 +180,14 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
     """
     if resets not in RESETS:
         raise ValueError(f"resets {resets!r} is not known: take {', '.join(map(repr, RESETS))}")
+
+    def last_state(key, state, action):
+        return env.step(jax.random.split(key)[0], state, action)[0]
+
     if resets == "pool":
-        return _layer("auto_reset", env, _narrow(_auto_reset_from_pool(env)))
+        resetting = _layer("auto_reset", env, _narrow(_auto_reset_from_pool(env)))
+        resetting.step.last_state = lambda key, state, action: last_state(key, state.inner, action)
+        return resetting
     start = _dealt(env) if resets == "optimistic" else lambda key, _: env.reset(key)
 
     def step(key, state, action):
@@ -191,7 +197,9 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
         with jax.named_scope("reset"):
             return _exchange(timestep, start(reset_key, timestep.done), state)
 
-    return _layer("auto_reset", env, _narrow(env._replace(step=step)))
+    resetting = _layer("auto_reset", env, _narrow(env._replace(step=step)))
+    resetting.step.last_state = last_state  # where the same step led, before the reset: to be drawn
+    return resetting
 
 
 def _layer(name: str, inner: Env, outer: Env) -> Env:

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
 COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk")
+COMMANDS += ("export",)
 
 
 class UsageError(ValueError):
@@ -102,6 +103,7 @@ def dispatch(argv: list[str]) -> int:
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
     functions += (compare, discover, distil, drift, talk)
+    functions += (export,)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -136,6 +138,7 @@ usage: jaxrl COMMAND ...
   plot RUN...         learning curves with intervals         [--out FILE.png]
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
+  export RUN          the trained policy for NumPy, JAX, ONNX or C   [--format npz|stablehlo|onnx|c]
   discover            evolves a policy objective             jaxrl discover --preset tabular
   distil FILE         a formula for a learned objective
   list [WHAT]         algos, envs, objectives or presets
@@ -616,7 +619,7 @@ def carry_on(
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
     from jaxrl import checkpoint, hosts, loop, reporters
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import artifacts, runs
     from jaxrl.programs import compile_programs
 
     at = None
@@ -639,7 +642,16 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         if hosts.leads():
             sinks = runs.open_sinks(path, spec, at.num_updates, options)
         seconds = options["save_every_seconds"]
-        at, complete = loop.run(programs, path, compiled, at, reporter, sinks, seconds)
+        at, complete = loop.run(
+            programs,
+            path,
+            compiled,
+            at,
+            reporter,
+            sinks,
+            seconds,
+            saved=lambda at, row: artifacts.keep(path, spec, programs, at.state, at.num_updates, row),
+        )
     finally:
         reporter.close()
         for sink in sinks:
@@ -814,6 +826,12 @@ def drift(argv: list[str]) -> int:
 
 def talk(argv: list[str]) -> int:
     from jaxrl.experiments.cheap_talk import command
+
+    return command(argv)
+
+
+def export(argv: list[str]) -> int:
+    from jaxrl.experiments.export import command
 
     return command(argv)
 

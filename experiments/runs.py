@@ -411,6 +411,7 @@ def build(spec: Spec) -> Programs:
         agents=agents,
         finished=finished,
         split=partial(train.split_environments, mesh) if split else None,
+        env=env,
     )
 
 

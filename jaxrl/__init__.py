@@ -9,15 +9,18 @@ An algorithm is made for an environment and run as one function:
     state, metrics = jax.jit(partial(train.run, algo, num_updates=100))(jax.random.key(0), algo.hparams)
 
 `jaxrl.fit(algo, steps=100_000, seeds=8, out="runs/mine")` does so with progress, checkpoints and resume.
-`jaxrl.envs` and `jaxrl.algos` are the folders beside this one; the README shows more.
+`load("runs/cartpole")` gives the trained policy of a run, in NumPy. `jaxrl.envs` and `jaxrl.algos` are the
+folders beside this one; the README shows more.
 """
 
 from typing import TYPE_CHECKING
 
+from jaxrl.artifact import load
+
 if TYPE_CHECKING:
     from jaxrl.fitting import fit
 
-__all__ = ["fit"]
+__all__ = ["fit", "load"]
 __version__ = "0.1.0"
 
 

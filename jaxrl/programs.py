@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from jaxrl import hosts, train
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, Env, PyTree
 
 
 class Programs(NamedTuple):
@@ -34,6 +34,7 @@ class Programs(NamedTuple):
       agents: `(state) -> states of the algorithm [P]`.
       finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
       split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
+      env: the environment of the first agent, whose spaces describe its policy; None: there is no policy.
     """
 
     algo: Algorithm
@@ -53,6 +54,7 @@ class Programs(NamedTuple):
     agents: Callable = lambda state: state
     finished: Any = None
     split: Any = None
+    env: Env | None = None
 
     @property
     def keys(self) -> jax.Array:

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import jaxrl
 from jaxrl import checkpoint, fields, files, logger, objectives, reporters
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, folders, presets, runs
@@ -592,6 +593,17 @@ def test_lists(command):
         status, output, errors = command("list", what)
         assert (status, errors) == (0, "") and all(word in output for word in words)
     assert command("list")[1] == output
+
+
+def test_export_writes_the_policy_that_training_wrote(trained, command, tmp_path):
+    path, out = trained[0], tmp_path / "policy.npz"
+    status, output, errors = command("export", path, "--out", out)
+    assert (status, errors) == (0, "") and output.startswith(f"{out}: seeds 3 to 4, ")
+    assert out.read_bytes() == (path / "policy.npz").read_bytes()
+    returns = logger.read_jsonl(path / "metrics.jsonl")[-1]["evaluation/return"]
+    policy = jaxrl.load(path)
+    assert policy.scores.tolist() == returns and policy.seed == 3 + np.argmax(returns)
+    assert policy(np.zeros((5, 4))).shape == (5,)
 
 
 def test_what_training_says(trained):

@@ -3,6 +3,7 @@
 import builtins
 import importlib
 import warnings
+from collections import namedtuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrl import envs
-from jaxrl.envs import families
+from jaxrl.envs import families, render
 from jaxrl.envs.stochastic import drift, non_stationary
 from jaxrl.envs.to_gymnasium import to_gymnasium
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
@@ -21,6 +22,8 @@ from jaxrl.types import Env
 gymnasium = pytest.importorskip("gymnasium")
 from gymnasium.utils.env_checker import check_env  # noqa: E402
 from gymnasium.vector import AutoresetMode, SyncVectorEnv  # noqa: E402
+
+import jaxrl.envs.gymnasium_ids  # noqa: E402, F401 (its import registers)
 
 module = importlib.import_module("jaxrl.envs.to_gymnasium")  # the package has the function by this name
 
@@ -101,6 +104,18 @@ def test_seeds_make_lives_reproducible():
     assert not np.array_equal(first[0], first[-1])
     env = make()
     np.testing.assert_array_equal(life(env, seed=7), life(env, seed=7))
+
+
+def counter():
+    """Counts its steps."""
+
+    def reset(key):
+        return jnp.int32(0), restart(jnp.zeros(1))
+
+    def step(key, state, action):
+        return state + 1, transition(jnp.zeros(1), 0.0, False)
+
+    return Env(reset, step, Box(0.0, 1.0, (1,)), Discrete(2))
 
 
 def wages(wage=0.0):
@@ -406,3 +421,48 @@ def test_stable_baselines_learns():
     agent.learn(30_000)
     mean_return, _ = evaluate_policy(agent, copies([100]), 10)
     assert mean_return > 300  # observed: 500; a random policy gets 22
+
+
+# --- pictures and the registry ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("resets", ["fresh", "pool"])
+def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(resets):
+    env = gymnasium.make("jaxrl/CartPole-v1", render_mode="rgb_array", max_steps=2, resets=resets, length=0.7)
+    shown = gymnasium.wrappers.AddRenderObservation(env, render_only=False)
+    state, _ = shown.reset(seed=3)
+    for number in (0, 1, 2, 0, 1):
+        if number:
+            state, _, terminated, truncated, _ = shown.step(1)
+            assert (terminated, truncated) == (False, number == 2)
+        elif shown.unwrapped._life._started is not None:
+            state, _ = shown.reset()
+        cart = namedtuple("Cart", "x x_dot theta theta_dot")(*state["state"])
+        wanted = render.frame("CartPole-v1", cart, state["state"], {"length": 0.7})
+        np.testing.assert_array_equal(state["pixels"], wanted)
+    assert state["pixels"].dtype == np.uint8 and state["pixels"].shape[2] == 3
+
+
+def test_pictures_of_several_environments_and_of_ones_own():
+    env = gymnasium.make_vec("jaxrl/Breakout-MinAtar", num_envs=2, render_mode="rgb_array")
+    env.reset(seed=1)
+    frames = env.render()
+    assert len(frames) == 2 and frames[0].dtype == np.uint8 and frames[0].shape[2] == 3
+    assert not to_gymnasium("CartPole-v1").render()
+    mine = to_gymnasium(auto_reset(counter()), render_mode="rgb_array", draw=lambda state, obs: (state, obs))
+    with pytest.raises(ValueError, match="reset before"):
+        mine.render()
+    mine.reset()
+    mine.step(0)
+    assert mine.render()[0] == 1
+    with pytest.raises(ValueError, match="render_mode 'human' is not known: take 'rgb_array'"):
+        to_gymnasium("CartPole-v1", render_mode="human")
+
+
+def test_every_environment_has_an_id(monkeypatch):
+    ids = {f"jaxrl/{name.replace('/', '-')}" for name in envs.REGISTRY}
+    assert len(ids) == len(envs.REGISTRY) and ids <= set(gymnasium.registry)
+    monkeypatch.setattr(envs, "REGISTRY", dict(envs.REGISTRY))
+    envs.register("mine/first-v3", lambda: counter(), 5)
+    assert gymnasium.spec("jaxrl/mine-first-v3").entry_point == "jaxrl.envs.to_gymnasium:to_gymnasium"
+    del gymnasium.registry["jaxrl/mine-first-v3"]

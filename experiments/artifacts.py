@@ -1,0 +1,100 @@
+"""The policies of a run as the file `policy.npz` in its folder, for `jaxrl.load` and `jaxrl export`."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl import envs, hosts, records
+from jaxrl.artifact import policy
+from jaxrl.artifact.describe import bounds, describe
+from jaxrl.spaces import Box
+
+
+def keep(
+    path: Path, spec: Any, programs: Any, state: Any, num_updates: int, row: dict[str, Any] | None
+) -> None:
+    """Writes the policies of a run, unless their network has no description; all processes call it.
+
+    Args:
+      row: the last row of metrics, whose returns are the scores.
+    """
+    if programs.env is None:  # a discovery holds objectives
+        return
+    agents = programs.agents(state)
+    held, masked = hosts.fetch(_learned(agents)), _is_masked(agents)
+
+    def write():
+        with contextlib.suppress(ValueError):
+            made = _artifact(spec, programs.env, held, masked, num_updates, row)
+            policy.write(path / policy.FILE, made)
+
+    hosts.by_leader(write)
+
+
+def of_agents(
+    spec: Any, programs: Any, state: Any, num_updates: int, row: dict[str, Any] | None
+) -> policy.Artifact:
+    """The policies in the state of a run. Raises ValueError where they cannot be described."""
+    agents = programs.agents(state)
+    return _artifact(spec, programs.env, _learned(agents), _is_masked(agents), num_updates, row)
+
+
+def _learned(agents) -> dict[str, Any]:
+    """What the policies of agents `[P]` are made of."""
+    return {"params": getattr(agents, "params", {}), "obs_stats": getattr(agents, "obs_stats", ())}
+
+
+def _is_masked(agents) -> bool:
+    stream = getattr(agents, "stream", None)
+    return stream is not None and "action_mask" in stream.timestep.info
+
+
+def _artifact(spec, env, held, masked, num_updates, row) -> policy.Artifact:
+    held = jax.tree.map(lambda x: np.asarray(x)[: spec.agents], held)
+    network = getattr(spec.config, "network", None)
+    if network is None:
+        raise ValueError(f"the policy of {spec.algorithm} cannot be exported: its Config has no `network`")
+    spaces = env.observation_space, env.action_space
+    recipe = describe(*spaces, network, **held, masked=masked)
+    recipe = recipe._replace(bounds=_bounds(spec, recipe.bounds))
+    seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
+    scores = np.full(spec.agents, np.nan)
+    found = next((row[name] for name in records.RETURNS if row and row.get(name)), ())
+    if len(found) == spec.agents:
+        scores = np.array([np.nan if x is None else x for x in found], np.float64)
+    for _, arrays in recipe.layers:
+        for x in arrays.values():
+            scores[~np.isfinite(x).reshape(spec.agents, -1).all(axis=1)] = np.nan
+    about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
+    return policy.Artifact(recipe, seeds, scores, about)
+
+
+def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
+    """The bounds of every agent's actions `[S, width]`: trials may vary parameters that they depend on."""
+    if not _bounds_vary(spec):
+        return jax.tree.map(lambda x: np.repeat(x[None], spec.agents, axis=0), of_first)
+    trials = {lane: lane // spec.seeds for lane in range(spec.agents)}
+    made = {
+        trial: bounds(envs.make(spec.environment, **spec.env_of(lane)).action_space)
+        for lane, trial in trials.items()
+        if lane % spec.seeds == 0
+    }
+    return jax.tree.map(lambda *each: np.stack(each), *(made[trial] for trial in trials.values()))
+
+
+def _bounds_vary(spec) -> bool:
+    found = []
+
+    def look(varied):
+        space = envs.make(spec.environment, **{**spec.env, **varied}).action_space
+        boxes = [leaf for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
+        found.extend(isinstance(x, jax.core.Tracer) for box in boxes for x in (box.low, box.high))
+        return 0
+
+    varied = {name: values[0] for name, values in spec.lane_env().items()}
+    if varied:
+        jax.eval_shape(look, varied)
+    return any(found)

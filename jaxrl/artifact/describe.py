@@ -1,0 +1,150 @@
+"""From a policy's network and parameters to its recipe; only this file knows the networks of jaxrl."""
+
+import re
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl import networks
+from jaxrl.artifact.recipe import Layer, Part, Recipe
+from jaxrl.policies import NetworkConfig
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
+
+_UNKNOWN = (
+    "its network is not one that NetworkConfig describes (a torso of your own, say): act with `algo.act`"
+)
+
+
+def describe(
+    observation_space: Any,
+    action_space: Any,
+    network: NetworkConfig,
+    params: Any,
+    obs_stats: Any = (),
+    masked: bool = False,
+) -> Recipe:
+    """The recipe of a policy that `policies.actor_critic` or `policies.actor` made.
+
+    Args:
+      params, obs_stats: of one agent, or of several with a leading axis in every leaf, which the weights of
+        the recipe then have as well; its `bounds` have none.
+      masked: whether the environment's info has an action mask.
+
+    Raises:
+      ValueError: the parameters are not those of such a network, or a space has no form in a file.
+    """
+    flat = not networks.use_cnn(observation_space, network.torso)
+    observation, observation_parts = _parts(observation_space, "obs")
+    action, action_parts = _parts(action_space, "action")
+    try:
+        weights = jax.tree.map(np.asarray, params["params"])
+        layers = [*_normalize(obs_stats), *_network(weights, network, flat)]
+    except (KeyError, TypeError, AttributeError):
+        raise ValueError(f"the policy cannot be exported: {_UNKNOWN}") from None
+    return Recipe(
+        observation,
+        observation_parts,
+        action,
+        action_parts,
+        tuple(layers),
+        bounds(action_space),
+        flat,
+        masked,
+        network.squash,
+    )
+
+
+def _normalize(obs_stats) -> list[Layer]:
+    if not jax.tree.leaves(obs_stats):
+        return []
+    mean, var = np.asarray(obs_stats.mean, np.float32), np.asarray(obs_stats.var, np.float32)
+    return [Layer("normalize", {"mean": mean, "scale": 1.0 / np.sqrt(var + np.float32(1e-8))})]
+
+
+def _network(weights, network, flat) -> list[Layer]:
+    """The layers of the actor's side of `networks.ActorCritic`, or of `networks.Actor`."""
+    if "actor_head" in weights:
+        name = "shared_torso" if network.shared_torso else "actor_torso"
+        torso, cell, head = weights.get(name, {}), f"{name}_gru", weights["actor_head"]
+    else:
+        torso, cell, head = weights.get("torso", {}), "gru", weights["Dense_0"]
+    layers = _torso(torso, network, flat)
+    if network.memory_size:
+        layers.append(_gru(weights[cell]))
+    return [*layers, _affine("dense", head)]
+
+
+def _torso(torso, network, flat) -> list[Layer]:
+    if flat:
+        return _mlp(torso, network)
+    layers = []
+    for i in range(len(torso) - 1):
+        layers += [_affine("conv", torso[f"Conv_{i}"]), Layer(network.activation, {})]
+    return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network)]
+
+
+def _mlp(weights, network) -> list[Layer]:
+    if len(weights) != len(network.hidden_sizes):
+        raise KeyError("layers")
+    layers = []
+    for i in range(len(network.hidden_sizes)):
+        layers += [_affine("dense", weights[f"Dense_{i}"]), Layer(network.activation, {})]
+    return layers
+
+
+def _affine(op, weights) -> Layer:
+    return Layer(op, {name: np.asarray(weights[name], np.float32) for name in ("kernel", "bias")})
+
+
+def _gru(cell) -> Layer:
+    def joined(names, which):
+        return np.concatenate([np.asarray(cell[name][which], np.float32) for name in names], axis=-1)
+
+    of_input, of_memory = ("ir", "iz", "in"), ("hr", "hz", "hn")
+    arrays = {"kernel": joined(of_input, "kernel"), "bias": joined(of_input, "bias")}
+    arrays |= {"memory_kernel": joined(of_memory, "kernel"), "memory_bias": joined(("hn",), "bias")}
+    return Layer("gru", arrays)
+
+
+def _parts(space: Any, name: str) -> tuple[Any, tuple[Part, ...]]:
+    """The structure of a space, with numbers for leaves, and its parts."""
+    parts: list[Part] = []
+
+    def visit(inner, words):
+        if isinstance(inner, dict) and all(isinstance(key, str) for key in inner):
+            return {key: visit(inner[key], [*words, key]) for key in sorted(inner)}
+        if type(inner) in (tuple, list):
+            return [visit(child, [*words, str(i)]) for i, child in enumerate(inner)]
+        if not isinstance(inner, Discrete | MultiDiscrete | Box):
+            raise ValueError(
+                f"the policy cannot be exported: there is no form in a file for the space {inner!r}"
+            )
+        parts.append(_part(inner, re.sub(r"\W", "_", "_".join(words))))
+        return len(parts) - 1
+
+    structure = visit(space, [name])
+    names = [part.name for part in parts]
+    unique = [n if names.count(n) == 1 else f"{n}_{i}" for i, n in enumerate(names)]
+    return structure, tuple(part._replace(name=n) for part, n in zip(parts, unique))
+
+
+def _part(space, name: str) -> Part:
+    if isinstance(space, Discrete):
+        return Part(name, "discrete", (), "int32", (int(space.n),))
+    if isinstance(space, MultiDiscrete):
+        return Part(name, "multi_discrete", space.shape, "int32", tuple(int(n) for n in space.nvec))
+    shape = tuple(int(n) for n in space.shape)
+    return Part(name, "box", shape, np.dtype(space.dtype).name, (), networks.holds_bytes(space))
+
+
+def bounds(action_space: Any) -> tuple[tuple[np.ndarray, ...], ...]:
+    """Low and high `[width]` of every part of an action; `()` of a part that is no Box."""
+    return tuple(_bounds(space) for space in jax.tree.leaves(action_space))
+
+
+def _bounds(space) -> tuple[np.ndarray, ...]:
+    if not isinstance(space, Box):
+        return ()
+    both = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
+    return tuple(x.reshape(-1) for x in both)
