@@ -63,9 +63,14 @@ def make(name: str, /, *, max_steps: int | None = ..., resets: str | None = None
     entry = lookup("environment", REGISTRY, name)
     if max_steps is not ...:
         _checked(max_steps)
+    if entry.wrapped:  # it has a time limit and resets of its own, which may be parameters
+        params |= {"max_steps": max_steps} if max_steps is not ... else {}
+        params |= {"resets": resets} if resets else {}
     require_known(name, entry.make, params)
     with jax.enable_x64(False):  # foreign ones keep arrays of JAX's default type, which must fit their state
         raw = entry.make(**narrow(params))  # before the limit, so that a wrong parameter is reported as such
+    if entry.wrapped:
+        return raw
     if max_steps is ...:
         max_steps = _own_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
