@@ -226,3 +226,11 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
         # Eigenvectors of a batch wait for threads that wait for them (docs/thread_pool.md): one by one.
         ask = jax.custom_batching.sequential_vmap(ask)
     return Strategy(init, ask, tell)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -225,3 +225,11 @@ def split(params):
 def joined(actor, critic):
     """The parameters of the whole network."""
     return {"params": actor | critic}
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -197,3 +197,11 @@ def weigh(advantages, eta):
     logits = jnp.where(better, advantages / eta, -jnp.inf)
     total = jax.nn.logsumexp(logits)
     return jnp.exp(logits - total), total - jnp.log(better.sum())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))
