@@ -137,6 +137,9 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
     page = (moved / "report.html").read_text()
     assert "my_ppo" in page and spec.algorithm not in page and spec.environment not in page
 
+    status, _, errors = command("render", moved, "--out", moved / "source" / "episode.gif")
+    assert status == 2 and "belongs to the run" in errors
+
     # A copy that was edited is refused, and one that is missing.
     copy = moved / "source" / "my_ppo.py"
     text = copy.read_text()
