@@ -15,7 +15,7 @@ class Entry(NamedTuple):
     limit: Callable | None = None  # (**params) -> time limit, where parameters change it
     checked: str = ""  # against what, in a few words
     resets: str = "fresh"  # where new episodes' starts come from by default, see `wrappers.auto_reset`
-    wrapped: bool = False  # whether `make` returns one that resets itself and takes `max_steps` if it likes
+    wrapped: bool = False  # whether `make` returns one with all wrappers on, which is left as it is
 
 
 def own(
