@@ -336,11 +336,18 @@ def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
     spec, chosen, extra = meant("train", train_options, argv)
-    _say_presets(spec, chosen.preset_of)
+    usual = training()
+
+    def announcement(*own):
+        text = usual.announcement(*own)  # whatever does not fit is an error, without a note before it
+        _say_presets(spec, chosen.preset_of)
+        return text
+
     with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
         if chosen.dry_run:
             return dry_run(path, spec, extra)
-        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+        kind = usual._replace(announcement=announcement)
+        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
 
 
 def _say_presets(spec, preset_of: str) -> None:
@@ -419,7 +426,6 @@ def sweep(argv: list[str]) -> int:
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
-    _say_presets(spec, chosen.preset_of)
     axes = sweeps.in_lanes(axes, spec)
     if not axes:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
@@ -449,6 +455,7 @@ def sweep(argv: list[str]) -> int:
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
+    _say_presets(spec, chosen.preset_of)
     if chosen.dry_run and hosts.several():
         raise UsageError("--dry-run is for one process: leave --coordinator out")
     if not chosen.chunk and not hosts.several():

@@ -179,7 +179,7 @@ def test_a_file_is_compared_with_ppo(command, tmp_path, monkeypatch):
     assert all(f"\n  {name} " in said for name in ("ppo", "my_loss", "my_ppo.py")), said
     lines = [json.loads(line) for line in Path("c/results.jsonl").read_text().splitlines()]
     (mine,) = [line for line in lines if line.get("algorithm") == "my_ppo"]
-    assert mine["values"]["learning_rate"] == 1e-3 and len(mine["per_seed"]) == 2
+    assert mine["values"]["learning_rate"] == pytest.approx(1e-3) and len(mine["per_seed"]) == 2
     spec = runs.from_json(runs.read_info(Path("c/CartPole-v1/algorithm-1"))["spec"])
     assert (spec.hparams.gamma, spec.hparams.shrink, spec.lane_seeds.tolist()) == (0.98, 0.5, [4, 5])
     Path("my_ppo.py").unlink()
