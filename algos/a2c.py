@@ -140,3 +140,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             evaluate_actions=policies.evaluate_actions(policy),
         )
     )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -237,3 +237,11 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
         # A batched eigendecomposition can deadlock (docs/thread_pool.md): one after another.
         ask = jax.custom_batching.sequential_vmap(ask)
     return Strategy(init, ask, tell)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

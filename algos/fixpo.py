@@ -216,3 +216,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 def through(inside: jax.Array, fixed: PyTree, learned: PyTree, before: PyTree) -> PyTree:
     """`fixed` with the gradient of `learned`, or `before`."""
     return jnp.where(inside, fixed + (learned - jax.lax.stop_gradient(learned)), before)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

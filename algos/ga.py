@@ -212,3 +212,11 @@ def select(key: jax.Array, score: jax.Array, number: int) -> jax.Array:
     known = jnp.where(jnp.isnan(score), -jnp.inf, score)
     lots = jax.random.uniform(key, score.shape)
     return jnp.lexsort((lots, -known))[:number]
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -167,3 +167,11 @@ def adapted(kl_coef: Number, kl: jax.Array, kl_target: Number) -> jax.Array:
     """The coefficient of the divergence after an update in which that was `kl`."""
     factor = jnp.where(kl > 1.5 * kl_target, 2.0, jnp.where(kl < kl_target / 1.5, 0.5, 1.0))
     return jnp.clip(factor * kl_coef, 1e-6, 1e6)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -225,3 +225,11 @@ def split(params: PyTree) -> tuple[PyTree, PyTree]:
 def joined(actor: PyTree, critic: PyTree) -> PyTree:
     """The parameters of the whole network."""
     return {"params": actor | critic}
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

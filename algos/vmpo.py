@@ -197,3 +197,11 @@ def weigh(advantages: jax.Array, eta: Number) -> tuple[jax.Array, jax.Array]:
     logits = jnp.where(better, advantages / eta, -jnp.inf)
     total = jax.nn.logsumexp(logits)
     return jnp.exp(logits - total), total - jnp.log(better.sum())
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

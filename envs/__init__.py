@@ -68,9 +68,14 @@ def make(
     entry = lookup("environment", REGISTRY, name)
     if max_steps is not ...:
         _checked(max_steps)
+    if entry.wrapped:  # it has a time limit and resets of its own, which may be parameters
+        params |= {"max_steps": max_steps} if max_steps is not ... else {}
+        params |= {"resets": resets} if resets else {}
     require_known(name, entry.make, params)
     with jax.enable_x64(False):  # other libraries use JAX's default dtype, which must match their state
         raw = entry.make(**narrow(params))  # before the limit, to report an invalid parameter first
+    if entry.wrapped:
+        return raw
     if max_steps is ...:
         max_steps = _own_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)

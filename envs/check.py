@@ -35,7 +35,7 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
             known = isinstance(leaf, Box | Discrete | MultiDiscrete)
             _require(known, f"{name} must hold Box, Discrete or MultiDiscrete, not {leaf!r}")
 
-    _check_types(env, key)
+    check_types(env, key)
     keys = jax.random.split(key, _LANES)
     eager = [_play_eagerly(env, key, num_steps, twice=lane == 0) for lane, key in enumerate(keys[:2])]
     lanes = _compiled(jax.vmap(partial(_play, env, num_steps)), keys, time_axis=1)
@@ -68,7 +68,8 @@ def _compiled(play, keys, time_axis: int):
     return jax.tree.map(lambda *x: np.concatenate(x, axis=time_axis), *parts)
 
 
-def _check_types(env: Env, key) -> None:
+def check_types(env: Env, key: jax.Array) -> None:
+    """The laws of `check_env` on signatures, types and shapes alone: nothing runs."""
     action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
     state, reset = _shapes(env.reset, "reset", (key,), "key")
     new_state, step = _shapes(env.step, "step", (key, state, action), "key, env_state, action")

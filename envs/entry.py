@@ -17,6 +17,7 @@ class Entry(NamedTuple):
     limit: Callable[..., int | None] | None = None  # (**params) -> time limit, if they change it
     checked: str = ""  # what it was verified against, in a few words
     resets: str = "fresh"  # default of the initial states of new episodes, see `wrappers.auto_reset`
+    wrapped: bool = False  # whether `make` returns one with all wrappers on, which is left as it is
 
 
 def own(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk")
+COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk", "new")
 COMMANDS += ("export",)
 
 
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None, command=None) -> int:
     except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+    except Exception as error:
         if os.environ.get("JAXRL_TRACEBACK") or not (told := _told(error)):
             raise
         print(f"jaxrl: error: {told}", file=sys.stderr)
@@ -80,10 +80,14 @@ def _warnings_shown() -> Iterator[None]:
 
 def _told(error: Exception) -> str:
     """An error as one line; nothing for one that is no fault of the input."""
+    from jaxrl import sources
+
+    if in_a_file := sources.told(error):
+        return in_a_file
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
         return f"out of memory ({text[:100]}): take fewer seeds, environments, steps or episodes at once"
-    if isinstance(error, RuntimeError):
+    if not isinstance(error, ValueError | OSError):
         return ""
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
@@ -102,7 +106,7 @@ def dispatch(argv: list[str]) -> int:
         print(f"jaxrl {jaxrl.__version__}")
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    functions += (compare, discover, distil, drift, talk)
+    functions += (compare, discover, distil, drift, talk, new)
     functions += (export,)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
@@ -147,7 +151,9 @@ usage: jaxrl COMMAND ...
   compare             objectives beside tuned PPO            --environments ENV... [--objectives NAME...]
   drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
   talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]
+  new KIND FILE       a file to start from: algorithm, env or objective   [--from ALGO]
 
+ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py ./my_env.py:walk
 `jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
 
 
@@ -231,27 +237,32 @@ def _in_order(some: list[str], all_of: list[str]) -> bool:
 # --- train -------------------------------------------------------------------------------------
 
 
-def train_options(algorithm: str, environment: str, objective_name: str) -> type:
+def train_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs, fields
+    from jaxrl import envs, fields, sources
     from jaxrl.envs.wrappers import RESETS
-    from jaxrl.experiments import runs
-    from jaxrl.experiments.presets import preset
+    from jaxrl.experiments import runs, user_files
+    from jaxrl.experiments.presets import chosen_preset
     from jaxrl.names import lookup
 
     module = runs.algorithm(algorithm)
     objective_name = runs.objective_name(module, objective_name)
+    environment = user_files.environment(environment)
     entry = lookup("environment", envs.REGISTRY, environment)
-    chosen = preset(algorithm, environment, objective_name)
-    config_default = fields.configured(module.Config(), chosen.config)
     own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
-    hp_default = runs.with_values(module.Hparams(**own), chosen.hparams)
+    parts = module.Config(), module.Hparams(**own)
+    chosen, _ = chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
+    config_default = fields.configured(parts[0], chosen.config)
+    hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
     env_fields = [(name, type(value), value) for name, value in entry.params().items()]
     if entry.max_steps is not None:
         env_fields = [f for f in env_fields if f[0] != "max_steps"]
         env_fields.append(("max_steps", int, entry.max_steps))
-    env_fields.append(("resets", Literal[RESETS], entry.resets))
+    elif sources.is_name(environment) and not entry.wrapped:
+        env_fields.append(("max_steps", int | None, None))
+    if not entry.wrapped:
+        env_fields.append(("resets", Literal[RESETS], entry.resets))
     env_options = dataclasses.make_dataclass("Env", env_fields, frozen=True)
     env_default = env_options()
 
@@ -263,6 +274,7 @@ def train_options(algorithm: str, environment: str, objective_name: str) -> type
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
         objective: of_objective = objective_name  # policy objective, see `jaxrl list objectives`, or a file
+        preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
@@ -288,11 +300,13 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     """What `jaxrl COMMAND ALGO ENV [OPTIONS]` means.
 
     Args:
-      options_of: `(algorithm, environment, objective) -> dataclass`, like `train_options`.
+      options_of: `(algorithm, environment, objective, preset_of) -> dataclass`, like `train_options`.
 
     Returns:
       ALGO, ENV, that dataclass, an instance of it, and the parameters of the environment to set.
     """
+    from jaxrl import sources
+    from jaxrl.experiments import user_files
     from jaxrl.train import use_cores
 
     names = [a for a in argv[:2] if not a.startswith("-")]
@@ -306,9 +320,11 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
         raise UsageError(f"{command} needs an algorithm and an environment: jaxrl {command} ppo CartPole-v1")
     algorithm, environment = names
     use_cores(quiet=True)
-    options = options_of(algorithm, environment, _value_of("--objective", argv, ""))
+    algorithm, environment = sources.named(algorithm), user_files.environment(environment)
+    depend_on = [_value_of(flag, argv, "") for flag in ("--objective", "--preset-of")]
+    options = options_of(algorithm, environment, *depend_on)
     argv = with_full_flags(argv, options)
-    chosen = parse(options, argv[2:], f"jaxrl {command} {algorithm} {environment}")
+    chosen = parse(options, argv[2:], f"jaxrl {command} {names[0]} {names[1]}")
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
@@ -323,10 +339,29 @@ def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
     spec, chosen, extra = meant("train", train_options, argv)
+    usual = training()
+
+    def announcement(*own):
+        text = usual.announcement(*own)  # whatever does not fit is an error, without a note before it
+        _say_presets(spec, chosen.preset_of)
+        return text
+
     with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
         if chosen.dry_run:
             return dry_run(path, spec, extra)
-        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv])
+        kind = usual._replace(announcement=announcement)
+        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
+
+
+def _say_presets(spec, preset_of: str) -> None:
+    """Prints on standard error where defaults are used for want of a preset, or parts of one are not."""
+    from jaxrl import hosts
+    from jaxrl.experiments import presets
+
+    names = spec.algorithm, spec.environment, spec.objective
+    note = presets.note(*names, preset_of, (spec.config, spec.hparams))
+    if note and hosts.leads():
+        print(f"jaxrl: note: {note}", file=sys.stderr)
 
 
 def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
@@ -361,12 +396,12 @@ def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str
 # --- sweep -------------------------------------------------------------------------------------
 
 
-def sweep_options(algorithm: str, environment: str, objective_name: str) -> type:
+def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl sweep ALGO ENV`: those of `train`, and how to search."""
     from jaxrl.experiments.sweep import SEARCHES
 
     @dataclasses.dataclass
-    class Sweep(train_options(algorithm, environment, objective_name)):
+    class Sweep(train_options(algorithm, environment, objective_name, tuned_for)):
         """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
 
         seeds: int = 8  # agents of each trial
@@ -389,7 +424,8 @@ def sweep(argv: list[str]) -> int:
 
     if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
         objective = _value_of("--objective", argv, "").partition(",")[0]
-        argv = with_full_flags(argv, sweep_options(*argv[:2], objective))
+        options = sweep_options(*argv[:2], objective, _value_of("--preset-of", argv, ""))
+        argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
     spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
@@ -422,6 +458,7 @@ def sweep(argv: list[str]) -> int:
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
+    _say_presets(spec, chosen.preset_of)
     if chosen.dry_run and hosts.several():
         raise UsageError("--dry-run is for one process: leave --coordinator out")
     if not chosen.chunk and not hosts.several():
@@ -551,7 +588,7 @@ class Kind(NamedTuple):
 
 def training() -> Kind:
     """Training runs, searches among them."""
-    from jaxrl import hosts, reporters
+    from jaxrl import hosts, reporters, sources
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
 
@@ -561,7 +598,7 @@ def training() -> Kind:
         return dataclasses.replace(spec, hparams=hparams), programs
 
     def reporter(spec, programs):
-        title, algo = f"{spec.algorithm} {spec.environment}", programs.algo
+        title, algo = sources.shown(f"{spec.algorithm} {spec.environment}"), programs.algo
         sizes = (programs.num_updates, algo.steps_per_update, spec.agents)
         return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
 
@@ -832,6 +869,12 @@ def talk(argv: list[str]) -> int:
 
 def export(argv: list[str]) -> int:
     from jaxrl.experiments.export import command
+
+    return command(argv)
+
+
+def new(argv: list[str]) -> int:
+    from jaxrl.experiments.new import command
 
     return command(argv)
 

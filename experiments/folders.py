@@ -11,7 +11,7 @@ from jaxrl import checkpoint, files
 MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
 # What else a run or a study has written and cannot make again.
 RECORDS = ("metrics.jsonl", "results.jsonl", "search.json", "judged.json", "result.json")
-FOLDERS = ("checkpoints", "tensorboard", "wandb")
+FOLDERS = ("checkpoints", "tensorboard", "wandb", "source")
 
 
 def free(name: str) -> Path:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl import envs, loop, records, train
+from jaxrl import envs, loop, records, sources, train
 from jaxrl.experiments import plot, runs
 from jaxrl.programs import Compiled, Programs, compile_programs, shapes
 from jaxrl.reporters import duration, size
@@ -58,7 +58,13 @@ class Plan(NamedTuple):
 
 def in_a_process(spec: runs.Spec, compile_cache: bool) -> str:
     """What a run will take, found out by a process of its own, as the run will be one."""
-    given = json.dumps({"spec": spec.to_json(), "compile_cache": compile_cache})
+    with tempfile.TemporaryDirectory() as folder:
+        return _in_a_process(spec, compile_cache, Path(folder))
+
+
+def _in_a_process(spec: runs.Spec, compile_cache: bool, folder: Path) -> str:
+    given = {"spec": spec.to_json(), "compile_cache": compile_cache, "folder": str(folder)}
+    given = json.dumps(given | {"sources": sources.keep(folder, given["spec"])})
     # -P: no module of the current folder may take the place of one that this process imports.
     command = [sys.executable, "-P", "-m", "jaxrl.experiments.planning"]
     answer = subprocess.run(command, input=given, capture_output=True, text=True)
@@ -217,6 +223,7 @@ def main() -> None:
     """Reads a Spec from standard input and prints what its run will take."""
     given = json.load(sys.stdin)
     train.use_cores()
+    sources.remember(Path(given["folder"]), given["sources"])
     spec = runs.from_json(given["spec"])
     if given["compile_cache"]:
         runs.enable_compile_cache()

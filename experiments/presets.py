@@ -2,6 +2,8 @@
 
 from typing import Any, NamedTuple
 
+from jaxrl import fields, sources
+
 
 class Preset(NamedTuple):
     """Config and hyperparameters where they differ from the algorithm's defaults, and a budget.
@@ -166,3 +168,53 @@ def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
     """The preset of an environment, if there is one that of the objective, or the algorithm's defaults."""
     own = PRESETS.get((f"{algorithm} --objective {objective}", environment))
     return own or PRESETS.get((algorithm, environment), ANY)
+
+
+def chosen_preset(
+    algorithm: str, environment: str, objective: str, preset_of: str, parts: tuple[Any, Any]
+) -> tuple[Preset, list[str]]:
+    """The preset of a pair, or of another algorithm as far as this one has its fields.
+
+    Args:
+      preset_of: `ALGO`, or `ALGO:ENV` for that of another environment; "" for the pair's own.
+      parts: a Config and Hparams of the algorithm.
+
+    Returns:
+      The preset, and the names of its values that the algorithm has no field for.
+
+    Raises:
+      ValueError: `preset_of` has no preset.
+    """
+    if not preset_of:
+        return preset(algorithm, environment, objective), []
+    other, _, place = preset_of.partition(":")
+    place = place or environment
+    found = preset(other, place, objective)
+    if found is ANY:
+        where = sources.shown(place)
+        raise ValueError(f"there is no preset of {other} for {where}; `jaxrl list presets` shows all of them")
+    known = [
+        {name: value for name, value in its.items() if fields.matching(fields.flatten(part), name)}
+        for part, its in zip(parts, found[:2])
+    ]
+    missing = [name for part, its in zip(known, found[:2]) for name in its if name not in part]
+    return Preset(*known, found.steps), missing
+
+
+def note(algorithm: str, environment: str, objective: str, preset_of: str, parts: tuple[Any, Any]) -> str:
+    """What to know of the preset of a pair: that there is none, or what of it is not used; otherwise ""."""
+    found, missing = chosen_preset(algorithm, environment, objective, preset_of, parts)
+    name, place = sources.shown(algorithm), sources.shown(environment)
+    if missing:
+        return f"{name} has no {', '.join(missing)}: these values of the preset of {preset_of} are not used"
+    if found is not ANY:
+        return ""
+    if sources.is_name(algorithm):
+        here = ("ppo", environment) in PRESETS
+        example = "ppo" if here else "ppo:CartPole-v1"
+    else:
+        example = f"{algorithm}:CartPole-v1"
+    return (
+        f"there is no preset for {name} on {place}: the defaults are used; "
+        f"--preset-of {example} takes what is tuned for {example.replace(':', ' on ')}"
+    )

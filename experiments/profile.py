@@ -27,9 +27,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import files, train
+from jaxrl import files, sources, train
 from jaxrl.experiments import cli, hlo, runs
-from jaxrl.experiments.presets import preset
+from jaxrl.experiments.presets import chosen_preset
 from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import memory_of, shapes
 from jaxrl.reporters import count, size
@@ -555,7 +555,8 @@ def summary(profile: dict[str, Any]) -> list[str]:
     memory = "" if p["memory_bytes"] is None else f", {size(p['memory_bytes'])} of memory"
     less = "" if trace["on_device"] else f" less {trace['recording_nanoseconds']:.0f} ns each for recording,"
     lines = [
-        f"{spec['algorithm']} on {spec['environment']}, {spec['seeds']} seed(s), on {device['kind']} "
+        f"{sources.shown(spec['algorithm'])} on {sources.shown(spec['environment'])}, "
+        f"{spec['seeds']} seed(s), on {device['kind']} "
         f"({device['platform']}), jax {p['versions']['jax']}, commit {commit}.",
         f"{p['microseconds']:,.0f} us per update, the median of {len(blocks)} blocks ({min(blocks):,.0f} to "
         f"{max(blocks):,.0f}): {count(p['steps_per_second'])} steps/s{memory}.",
@@ -620,9 +621,9 @@ def show(profile: dict[str, Any], operations: int) -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def options(algorithm: str, environment: str, objective_name: str) -> type:
+def options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl profile ALGO ENV` as a dataclass: those of training that decide its program."""
-    trained = cli.train_options(algorithm, environment, objective_name)
+    trained = cli.train_options(algorithm, environment, objective_name, tuned_for)
     kind = {field.name: field.type for field in dataclasses.fields(trained)}
     default = {field.name: field.default for field in dataclasses.fields(trained)}
 
@@ -637,6 +638,7 @@ def options(algorithm: str, environment: str, objective_name: str) -> type:
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
         objective: kind["objective"] = default["objective"]  # policy objective, by name or as a file
+        preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
         config: kind["config"] = default["config"]  # what compiles
         hp: kind["hp"] = default["hp"]  # what is traced
         env: kind["env"] = default["env"]  # parameters of the environment
@@ -653,6 +655,8 @@ def command(argv: list[str]) -> int:
         if getattr(chosen, name) < least:
             raise ValueError(f"{name} = {getattr(chosen, name)} must be at least {least}")
     objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
+    parts = chosen.config, chosen.hp
+    usual, _ = chosen_preset(algorithm, environment, chosen.objective, chosen.preset_of, parts)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
@@ -660,7 +664,7 @@ def command(argv: list[str]) -> int:
         objective=objective,
         config=chosen.config,
         hparams=hparams,
-        steps=preset(algorithm, environment, chosen.objective).steps,
+        steps=usual.steps,
         seed=chosen.seed,
         seeds=chosen.seeds,
         intervals=1,

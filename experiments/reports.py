@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, logger, loop, objectives, records, train
+from jaxrl import checkpoint, envs, logger, loop, objectives, records, sources, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
 from jaxrl.experiments import diverged, folders, runs
@@ -68,7 +68,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     kind = "agents" if spec.slots > 1 else "seeds"
     over = f"{spec.agents} {kind}" if spec.agents > 1 else "episodes of one seed"
     return (
-        f"{spec.algorithm} on {spec.environment} after {at.num_updates} updates, "
+        f"{sources.shown(f'{spec.algorithm} on {spec.environment}')} after {at.num_updates} updates, "
         f"{episodes} episodes of each seed\n"
         f"mean {summary['mean']:.4g}   median {summary['median']:.4g}   IQM {summary['iqm']:.4g} "
         f"(95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})\n"
@@ -99,7 +99,8 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     out = out or path / f"episode{suffix}"
     if out.suffix.lower() != suffix:
         kind = "a web page of brax's viewer" if as_page else "a GIF"
-        raise ValueError(f"{out}: {name} is shown as {kind}, so the name of the file must end in {suffix}")
+        text = f"{sources.shown(name)} is shown as {kind}, so the name of the file must end in {suffix}"
+        raise ValueError(f"{out}: {text}")
     folders.require_output(out)
     spec, programs, at = load(path, best)
     # The agents of a sweep are numbered, all seeds of the first trial first.
@@ -121,7 +122,9 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         if as_page:
             shown.append(jax.device_get(env_state))
             continue
-        frame = drawing.frame(name, env_state, now.obs, params)
+        # One that resets itself shows the next episode's start where this one ends.
+        if not (envs.REGISTRY[name].wrapped and shown and now.done):
+            frame = drawing.frame(name, env_state, now.obs, params)
         shown.append(drawing.caption(frame, f"step {len(shown)}   return {total:.4g}"))
     steps = len(shown) - 1
     if as_page:
@@ -136,6 +139,8 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
 def _world(spec):
     """The run's environment without its resets, so that the end of an episode can be seen; its parameters."""
     entry = envs.REGISTRY[spec.environment]
+    if entry.wrapped:
+        return envs.make(spec.environment, **spec.env), spec.env
     params = {name: value for name, value in spec.env.items() if name not in ("max_steps", "resets")}
     default = entry.limit(**params) if entry.limit else entry.max_steps
     return wrappers.time_limit(entry.make(**params), spec.env.get("max_steps", default)), params

@@ -22,11 +22,22 @@ from flax import struct
 from jax.sharding import NamedSharding, PartitionSpec
 
 import jaxrl
-from jaxrl import envs, fields, files, logger, objective_file, objectives, records, reporters, train
+from jaxrl import (
+    envs,
+    fields,
+    files,
+    logger,
+    objective_file,
+    objectives,
+    records,
+    reporters,
+    sources,
+    train,
+)
 from jaxrl.algos import ALGORITHMS
 from jaxrl.compile_cache import cache_folder, enable_compile_cache  # noqa: F401 (for the commands)
 from jaxrl.evaluate import evaluate
-from jaxrl.experiments import diverged, folders, search
+from jaxrl.experiments import diverged, folders, search, user_files
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, agent_keys, boundaries
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
@@ -163,6 +174,7 @@ def from_json(data: dict[str, Any]) -> Spec:
         raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
     try:
         module = algorithm(data["algorithm"])
+        user_files.environment(data["environment"])
         config = fields.configured(module.Config(), _named(data["config"]))
         hparams = dict(data["hparams"])
         if data["objective"]:
@@ -258,7 +270,9 @@ def _said(kind: Any) -> str:
 
 
 def algorithm(name: str):
-    """The module of an algorithm. Raises ValueError with the nearest names."""
+    """The module of an algorithm, of a name or a file. Raises ValueError with the nearest names."""
+    if user_files.is_source(name):
+        return user_files.algorithm(name)
     return lookup("algorithm", ALGORITHMS, name)
 
 
@@ -269,6 +283,8 @@ def objective(name: str):
     """
     if is_mixture(name):
         return objectives.mixture(*map(objective, name.split("+")))
+    if user_files.is_source(name):
+        return user_files.objective(name)[1]
     if is_file(name):
         return objective_file.load(Path(name))[1]
     return objective_file.named(name)
@@ -276,12 +292,13 @@ def objective(name: str):
 
 def is_mixture(name: str) -> bool:
     """Whether it names several objectives: a + may also stand in the path of a file."""
-    return "+" in name and not (is_file(name) and Path(name).is_file())
+    path = Path(name.rpartition(":")[0]) if sources.is_file(name) and ":" in name else Path(name)
+    return "+" in name and not ((is_file(name) or sources.is_file(name)) and path.is_file())
 
 
 def is_file(name: str) -> bool:
-    """Whether an objective is given as a file and not by its name."""
-    return name.endswith(".json") or os.sep in name
+    """Whether an objective is given as a file of weights, and not by its name or as a Python file."""
+    return not sources.is_file(name) and (name.endswith(".json") or os.sep in name)
 
 
 def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
@@ -324,6 +341,8 @@ def together(names: list[str]) -> tuple[str, Objective]:
 
 
 def _one_given(text: str) -> tuple[str, Objective]:
+    if user_files.is_source(text):
+        return user_files.objective(text)
     if is_file(text):
         return objective_file.load(Path(text))
     if text in objectives.LEARNED:
@@ -340,7 +359,7 @@ def objective_name(module, name: str = "") -> str:
     if "objective" in module.Hparams.__dataclass_fields__:
         return name or "ppo"
     if name:
-        short = module.__name__.rpartition(".")[2]
+        short = sources.shown(module.__name__.rpartition(".")[2])
         raise ValueError(f"{short} has no objective to choose: leave --objective {name} out, or take ppo")
     return ""
 
@@ -348,7 +367,11 @@ def objective_name(module, name: str = "") -> str:
 def make(spec: Spec, env: Env) -> Algorithm:
     """The algorithm of a Spec, for one agent in `env`."""
     chosen = (objective(spec.objective),) if spec.objective else ()
-    return algorithm(spec.algorithm).make(env, spec.config, *chosen)
+    algo = algorithm(spec.algorithm).make(env, spec.config, *chosen)
+    if not isinstance(algo, Algorithm):
+        name, kind = sources.shown(spec.algorithm), type(algo).__name__
+        raise ValueError(f"make of {name} must return a jaxrl.types.Algorithm, not a {kind}")
+    return algo
 
 
 def build(spec: Spec) -> Programs:
@@ -502,7 +525,7 @@ def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
 
 def default_name(spec: Spec, prefix: str = "") -> str:
     """What the folder of a run is called, before the time: `ppo-CartPole-v1`."""
-    return f"{prefix}{spec.algorithm}-{spec.environment}"
+    return sources.shown(f"{prefix}{spec.algorithm}-{spec.environment}").replace(":", "-")
 
 
 def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
@@ -513,6 +536,7 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     """
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
     with folders.new(path, "run.json"):
+        info |= {"sources": kept} if (kept := sources.keep(path, info["spec"])) else {}
         files.create(path / "run.json", _info_text(info))
 
 
@@ -558,10 +582,11 @@ def read_info(path: Path) -> dict[str, Any]:
     try:
         info = json.loads((path / "run.json").read_text())
         info["options"] = {**OPTIONS, **info["options"]}
-        kinds = [(info["spec"], dict), (info["sessions"], list)]
+        kinds = [(info["spec"], dict), (info["sessions"], list), (info.get("sources", {}), dict)]
         kinds += [(info["options"][name], type(value)) for name, value in OPTIONS.items()]
         if not all(_fits(value, kind) for value, kind in kinds):
             raise TypeError("a value is of the wrong type")
+        sources.remember(path, info.get("sources", {}))
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
             raise ValueError(f"{path} is a sweep: take one of its runs, {path / 'group-1'} say") from None
@@ -622,7 +647,7 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
         agents += f" in {spec.lanes} lanes"
     steps = train.steps_after(programs.algo, programs.agent_updates)
     return (
-        f"{spec.algorithm} on {spec.environment}: {agents}, {count(steps)} steps each in "
+        f"{sources.shown(f'{spec.algorithm} on {spec.environment}')}: {agents}, {count(steps)} steps each in "
         f"{programs.agent_updates} updates, on {device.device_kind} ({device.platform}), "
         f"{size(held)} of state; into {path}"
     )

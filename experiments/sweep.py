@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import files, hosts, loop, records, train
+from jaxrl import files, hosts, loop, records, sources, train
 from jaxrl.experiments import diverged, folders, runs, search
 from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import Programs
@@ -67,7 +67,7 @@ def axis(flag: str, text: str) -> Axis:
     Raises:
       ValueError: it is none of these, or empty.
     """
-    if ":" not in text:
+    if ":" not in text or flag == "--objective":  # a colon names a function in a file
         values = tuple(text.split(","))
         if not all(values) or len(set(values)) < len(values):
             raise ValueError(f"{flag} {text}: a value is missing or there twice")
@@ -113,7 +113,7 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
     while position < len(words):
         word = words[position]
         value = words[position + 1] if position + 1 < len(words) else ""
-        if _option(word) and re.search(r"[,:]", value):
+        if _option(word) and re.search("," if word == "--objective" else "[,:]", value):
             found.append(axis(word.replace("_", "-"), value))
             position += 2
             continue
@@ -331,6 +331,7 @@ def create_folder(
         **runs.provenance(),
     }
     with folders.new(path, "sweep.json"):
+        info |= {"sources": kept} if (kept := sources.keep(path, info["groups"])) else {}
         files.create(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
 
 
@@ -342,6 +343,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
     """What stands in `sweep.json`. Raises ValueError where that cannot be read."""
     try:
         info = json.loads((path / "sweep.json").read_text())
+        sources.remember(path, info.get("sources", {}))
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
         info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
         info["axes"] = list(map(from_plain, info["axes"]))

@@ -68,14 +68,19 @@ def test_commands_exist():
         assert names.lookup("command", {name: name for name in cli.COMMANDS}, command) == command
 
 
-def test_training_commands_parse():
-    for line in commands().splitlines():
-        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#]*)", line)
-        if found:
+def test_training_commands_parse(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parent.parent / "docs" / "your_files.md").read_text()
+    lines = [*commands().splitlines(), *page.splitlines()]
+    for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
+        assert cli.main(words.split()) == 0
+    for line in lines:
+        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
+        if found and "COMMAND" not in line:
             algorithm, environment, flags = found.groups()
             flags = flags.removesuffix("--help")
-            objective = "dpo" if "--objective dpo" in flags else ""
-            options = cli.train_options(algorithm, environment, objective)
+            depend_on = [cli._value_of(flag, flags.split(), "") for flag in ("--objective", "--preset-of")]
+            options = cli.train_options(algorithm, environment, *depend_on)
             cli.parse(options, cli.with_full_flags(flags.split(), options), "jaxrl train")
 
 

@@ -26,6 +26,9 @@ def command(argv: list[str]) -> int:
 
         environments: tuple[str, ...] = ()  # see `jaxrl list envs`
         objectives: tuple[str, ...] = ()  # see `jaxrl list objectives`; otherwise all. PPO is always there
+        algorithms: tuple[
+            str, ...
+        ] = ()  # others than PPO: names, or files of yours; then no objectives but PPO
         seeds: int = 8  # agents of each objective, with seeds that the tuning has not had
         steps: int = 0  # environment steps per agent; 0: the preset's
         trials: int = 16  # settings of PPO that are tried, its preset first; 1: the preset as it is
@@ -60,7 +63,9 @@ def command(argv: list[str]) -> int:
             runs.build(program.spec)
     agents = sum(program.spec.agents for _, its in programs for program in its)
     count = sum(len(its) for _, its in programs)
-    what = f"{len(plan.objectives)} objectives in {len(plan.specs)} environment(s)"
+    number = len(chosen.algorithms)
+    others = f" and {number} other algorithm{'s' * (number > 1)}" if number else ""
+    what = f"{len(plan.objectives)} objective(s){others} in {len(plan.specs)} environment(s)"
     with cli.new_folder(chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run) as path:
         print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
         if chosen.estimate or chosen.dry_run:
@@ -84,7 +89,7 @@ def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
 
 def _plan(chosen, words: list[str], typed: list[str]):
     """What the options mean. Raises ValueError for what makes no comparison."""
-    from jaxrl import objectives
+    from jaxrl import objectives, sources
     from jaxrl.experiments.compare import folder, methods
 
     if not chosen.environments:
@@ -99,22 +104,36 @@ def _plan(chosen, words: list[str], typed: list[str]):
         raise cli.UsageError(f"seed = {chosen.seed} must not be negative")
     if chosen.steps < 0:
         raise cli.UsageError(f"steps = {chosen.steps} must be positive, or 0 for the preset's")
-    names = list(chosen.objectives or objectives.OBJECTIVES)
+    usual = [BASELINE] if chosen.algorithms else objectives.OBJECTIVES
+    names = [sources.named(name) for name in chosen.objectives or usual]
     methods.require_names(names)
     names = [BASELINE, *(name for name in names if name != BASELINE)]
-    if len(names) < 2:
+    algorithms = [sources.named(name) for name in chosen.algorithms]
+    for name in algorithms:
+        if algorithms.count(name) > 1 or name == BASELINE:
+            raise cli.UsageError(
+                f"algorithm {sources.shown(name)} is given twice: {BASELINE} is always there"
+            )
+    if len(names) + len(algorithms) < 2:
         raise cli.UsageError(f"compare needs another objective than {BASELINE}: --objectives dpo spo")
-    specs = []
+    specs, rivals = [], []
     for environment in chosen.environments:
         own = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]
         own += ["--intervals", chosen.intervals, "--eval-episodes", chosen.eval_episodes]
         own += ["--save-every-seconds", chosen.save_every_seconds]
         own += ["--steps", chosen.steps] if chosen.steps else []
         own += [] if chosen.compile_cache else ["--no-compile-cache"]
-        spec, _, extra = cli.meant(
-            "compare", cli.train_options, [BASELINE, environment, *map(str, own), *words]
-        )
+        own = [*map(str, own), *words]
+        spec, _, extra = cli.meant("compare", cli.train_options, [BASELINE, environment, *own])
         specs.append(spec)
+        for name, typed_name in zip(algorithms, chosen.algorithms):
+            same = ["--steps", str(spec.steps), *_preset_of(name, spec.environment)]
+            rivals.append(cli.meant("compare", cli.train_options, [typed_name, environment, *own, *same])[0])
+    places = [folder.place(spec) for spec in specs]
+    if len(set(places)) < len(places):
+        raise cli.UsageError(
+            f"two of the environments are called {max(places, key=places.count)}: rename one"
+        )
     return folder.Plan(
         specs=tuple(specs),
         objectives=tuple(names),
@@ -125,18 +144,29 @@ def _plan(chosen, words: list[str], typed: list[str]):
         mixed=chosen.programs == "mixed",
         command=tuple(typed),
         extra=extra,
+        rivals=tuple(rivals),
     )
+
+
+def _preset_of(name: str, environment: str) -> list[str]:
+    """The option that gives a file PPO's preset, where there is one."""
+    from jaxrl import sources
+    from jaxrl.experiments import presets
+
+    known = presets.preset(BASELINE, environment) is not presets.ANY
+    return ["--preset-of", BASELINE] if known and sources.is_name(name) else []
 
 
 def _estimate(programs, compile_cache: bool) -> None:
     """Prints what each program will take, found out by a second of it."""
+    from jaxrl import sources
     from jaxrl.experiments import planning
 
     for spec, its in programs:
         for program in its:
             lanes = f"{program.spec.slots} x {program.spec.seeds} agents"
             told = planning.in_a_process(program.spec, compile_cache).replace("\n", "; ")
-            print(f"{spec.environment}, {program.folder} ({lanes}): {told}", flush=True)
+            print(f"{sources.shown(spec.environment)}, {program.folder} ({lanes}): {told}", flush=True)
 
 
 def carry_on(path: Path) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl import files
+from jaxrl import files, sources
 from jaxrl.experiments import diverged, folders, runs
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.compare import methods, table
@@ -29,6 +29,7 @@ class Plan(NamedTuple):
       own_tuning: the other objectives are tuned as well, with as many trials.
       mixed: all objectives in one program per environment, not a program each.
       extra: options that change nothing of what is computed.
+      rivals: runs of other algorithms in the same environments, with the seeds that count.
     """
 
     specs: tuple[runs.Spec, ...]
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     mixed: bool
     command: tuple[str, ...]
     extra: dict[str, Any]
+    rivals: tuple[runs.Spec, ...] = ()
 
     @property
     def tuned(self) -> list[str]:
@@ -49,7 +51,7 @@ class Plan(NamedTuple):
 
 def place(spec: runs.Spec) -> str:
     """The folder of an environment."""
-    return spec.environment.replace("/", "-")
+    return sources.shown(spec.environment).replace("/", "-").replace(":", "-")
 
 
 def tuning(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
@@ -85,7 +87,9 @@ def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> l
     """The programs whose agents count."""
     values = {name: one["values"] for name, one in best.items()}
     chosen = methods.reported(list(plan.objectives), values, plan.trials > 1, plan.own_tuning)
-    return methods.packed(spec, chosen, "report", plan.mixed)
+    others = [one for one in plan.rivals if one.environment == spec.environment]
+    packed = methods.packed(spec, chosen, "report", plan.mixed)
+    return [*packed, *methods.rivals(others, values[methods.BASELINE])]
 
 
 def expected(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
@@ -98,7 +102,11 @@ def create(path: Path, plan: Plan) -> None:
     """Writes `comparison.json`. Raises ValueError where the folder is taken or cannot be written."""
     with folders.new(path, "comparison.json"):
         plan = plan._replace(objectives=tuple(_keep(path, name) for name in plan.objectives))
-        told = plan._replace(specs=tuple(spec.to_json() for spec in plan.specs))._asdict()
+        written = {
+            name: tuple(spec.to_json() for spec in getattr(plan, name)) for name in ("specs", "rivals")
+        }
+        told = plan._replace(**written)._asdict()
+        told |= {"sources": kept} if (kept := sources.keep(path, told)) else {}
         files.create(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
 
 
@@ -120,15 +128,17 @@ def _kept(path: Path, name: str) -> str:
 
 def _file_name(name: str) -> str:
     """The name of an objective's file, without folders; other names stay."""
-    return Path(name).name if runs.is_file(name) else name
+    return Path(name).name if runs.is_file(name) else sources.shown(name)
 
 
 def read(path: Path) -> tuple[Plan, dict[str, Any]]:
     """What stands in `comparison.json`, and all of it. Raises ValueError where that cannot be read."""
     try:
         info = json.loads((path / "comparison.json").read_text())
-        held = {name: info[name] for name in Plan._fields}
+        sources.remember(path, info.get("sources", {}))
+        held = {name: info[name] for name in Plan._fields if name != "rivals"}
         held["specs"] = tuple(map(runs.from_json, held["specs"]))
+        held["rivals"] = tuple(map(runs.from_json, info.get("rivals", ())))
         held["objectives"] = tuple(_kept(path, name) for name in held["objectives"])
         held["command"] = tuple(held["command"])
         return Plan(**held), info
@@ -175,17 +185,20 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     lines = [{**about, "search": plan.search, "trials": plan.trials, "tune_seeds": plan.tune_seeds}]
     for spec in plan.specs:
         best = best_of(plan, path, spec)
-        ran = {"environment": spec.environment, "steps": spec.steps, "first_seed": spec.seed}
+        ran = {"environment": sources.shown(spec.environment), "steps": spec.steps, "first_seed": spec.seed}
         for program in reporting(plan, spec, best):
             told = methods.outcomes(path / place(spec) / program.folder, program)
             for one, what in zip(program.methods, told):
                 kept = {"per_seed": what["per_seed"], "died": what["died"]}
                 named = {"method": one.name, "objective": _file_name(one.objective)}
+                if one.algorithm != methods.BASELINE:
+                    named["algorithm"] = sources.shown(one.algorithm)
                 lines.append({**named, "values": one.values, **ran, **kept})
         for name, chosen in best.items():
             for number, one in enumerate(chosen["trials"]):
                 kept = {key: one[key] for key in ("values", "score", "steps", "per_seed") if key in one}
-                tried = {"tuning": _file_name(name), "trial": number, "environment": spec.environment}
+                where = sources.shown(spec.environment)
+                tried = {"tuning": _file_name(name), "trial": number, "environment": where}
                 lines.append({**tried, "first_seed": spec.seed - plan.tune_seeds, **kept})
     files.replace(path / "results.jsonl", "".join(table.line(one) for one in lines))
     return lines

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import fields
+from jaxrl import fields, sources
 from jaxrl.experiments import runs
 from jaxrl.experiments import sweep as sweeps
 from jaxrl.types import Objective
@@ -39,17 +39,21 @@ RANGES = {
 class Method(NamedTuple):
     """An objective, and the hyperparameters `values` that it has instead of the preset's.
 
-    Those of the objective are called `objective.NAME`. `own` says that they were tuned for it.
+    Those of the objective are called `objective.NAME`. `own` says that they were tuned for it; `algorithm` is
+    another one than PPO, by name or as a file.
     """
 
     objective: str
     values: dict[str, float]
     own: bool = False
+    algorithm: str = BASELINE
 
     @property
     def name(self) -> str:
+        if self.algorithm != BASELINE:
+            return sources.shown(self.algorithm) + ".py" * sources.is_name(self.algorithm)
         tuned = " (tuned)" if self.objective == BASELINE else " (own tuning)"
-        name = Path(self.objective).stem if runs.is_file(self.objective) else self.objective
+        name = Path(self.objective).stem if runs.is_file(self.objective) else sources.shown(self.objective)
         return name + (tuned if self.own else "")
 
 
@@ -192,6 +196,23 @@ def reported(
             found.append(Method(name, of_all))
             if tuned and own_tuning:
                 found.append(Method(name, best[name], own=True))
+    return found
+
+
+def rivals(specs: list[runs.Spec], best: dict[str, float]) -> list[Program]:
+    """A program for each other algorithm, on the seeds that count.
+
+    A file takes the settings that were chosen for the baseline, as far as it has such hyperparameters, for it
+    is a variant of PPO; an algorithm with presets of its own keeps them.
+    """
+    found = []
+    for number, spec in enumerate(specs, 1):
+        values = best if sources.is_name(spec.algorithm) else {}
+        known = fields.numbers(spec.hparams)
+        values = {name: value for name, value in values.items() if name in known}
+        own = dataclasses.replace(spec, trials=(values,) if values else ())
+        method = Method(spec.objective, values, algorithm=spec.algorithm)
+        found.append(Program(f"algorithm-{number}", own, (method,)))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrl import files, hosts, objective_file, reporters
+from jaxrl import files, hosts, objective_file, reporters, sources
 from jaxrl.experiments import cli, runs
 from jaxrl.experiments.discover import evolve, judge, spec
 from jaxrl.names import lookup
@@ -91,7 +91,8 @@ def command(argv: list[str]) -> int:
         runs.enable_compile_cache()
     spec.build(made)  # reports errors before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
-    with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{'-'.join(chosen.environments)}") as path:
+    where = "-".join(sources.shown(world.environment).replace(":", "-") for world in made.worlds)
+    with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{where}") as path:
         return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
 
 
@@ -108,7 +109,7 @@ def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
     numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
     lives = made.evolve.population * made.evolve.tasks * len(made.worlds)
     steps = reporters.count(made.seeds * made.generations * programs.algo.steps_per_update)
-    where = ", ".join(world.environment for world in made.worlds)
+    where = ", ".join(sources.shown(world.environment) for world in made.worlds)
     return (
         f"discovering {made.objective} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
         f"{made.generations} generations of {lives} trainings, {steps} steps; into {path}"
@@ -116,7 +117,8 @@ def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
 
 
 def reporter(made: spec.Spec, programs: Programs) -> reporters.Reporter:
-    title = f"discover {made.objective}: {', '.join(world.environment for world in made.worlds)}"
+    places = ", ".join(sources.shown(world.environment) for world in made.worlds)
+    title = f"discover {made.objective}: {places}"
     steps = programs.algo.steps_per_update
     return reporters.choose(title, made.generations, steps, made.seeds, SHOWN)
 

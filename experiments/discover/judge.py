@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl import objectives
+from jaxrl import objectives, sources
 from jaxrl.experiments.discover import spec as specs
 from jaxrl.experiments.discover.family import Family, tables
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -144,7 +144,7 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         f"{spec.objective}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
         for i in range(spec.seeds)
     }
-    homes = {f"held-out tasks of {world.environment}": world for world in spec.worlds}
+    homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
     judged, first = [], None
     for label, world in {**homes, **transfers}.items():
         say(f"comparing: {label} ...")

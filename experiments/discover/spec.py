@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxrl import envs, fields, objective_file, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments import presets, runs
+from jaxrl.experiments import presets, runs, user_files
 from jaxrl.experiments.discover import evolve, tabular, training
 from jaxrl.experiments.discover.family import Family, filled, repeated, tables
 from jaxrl.names import lookup
@@ -102,6 +102,8 @@ def from_json(data: dict[str, Any]) -> Spec:
             "evolve": evolve.Config(**data["evolve"]),
         }
         made = Spec(**{**data, **parts})
+        for world in (*made.worlds, *made.transfers.values()):
+            user_files.environment(world.environment)
         runs.require_types(made, made.evolve, *made.worlds, *made.transfers.values())
         return made
     except (TypeError, KeyError, AttributeError) as error:
@@ -219,6 +221,7 @@ def default_world(environment: str, steps: int) -> World:
     """An environment with the agents of `jaxrl train ppo ENV`."""
     if environment == "tabular":
         return World(environment, steps)
+    environment = user_files.environment(environment)
     lookup("environment", envs.REGISTRY, environment)
     chosen = presets.preset("ppo", environment)
     return World(environment, steps, chosen.config, chosen.hparams)

@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl import sources
 from jaxrl.experiments import folders
 from jaxrl.experiments.statistics import iqm
 
@@ -202,7 +203,7 @@ def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, An
         "report": FORMAT,
         "name": path.resolve().name,
         "command": [_without_folders(word) for word in info["command"]],
-        **{name: spec[name] for name in kept},
+        **{name: sources.shown(x) if isinstance(x := spec[name], str) else x for name in kept},
         "metric": _metric(rows, spec.get("search")),
         "search": None,
         **{name: info.get(name) for name in ("versions", "device", "git_commit", "started")},

@@ -1,0 +1,162 @@
+"""Algorithms, environments and objectives in files of the user's: checked when loaded, then known by name.
+
+An algorithm is a file with `Config`, `Hparams` and `make`, like those in `algos/`. An environment is a
+function `(**params) -> Env`, raw or with its wrappers, and may have a `render(state)` beside it; an objective
+is a function `() -> Objective`. Names are those of `jaxrl.sources`.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxrl import envs, objectives, sources
+from jaxrl.envs import render
+from jaxrl.envs.check import check_types
+from jaxrl.envs.entry import Entry, scalars
+from jaxrl.train import use_cores
+from jaxrl.types import Env, Objective
+
+_START = "`jaxrl new algorithm FILE --from ppo` writes one to start from"
+
+
+def _source(word: str) -> sources.Source:
+    use_cores(quiet=True)  # a file's code may start JAX
+    return sources.source(word)
+
+
+def is_source(word: str) -> bool:
+    """Whether a word is a Python file, or the name that one has in the records of a run."""
+    return sources.is_file(word) or sources.is_name(word)
+
+
+def algorithm(word: str) -> ModuleType:
+    """The module of an algorithm's file.
+
+    Raises:
+      ValueError: it lacks a part of an algorithm, with what that must be.
+    """
+    source = _source(word)
+    module = sources.load(source)
+    for name in ("Config", "Hparams", "make"):
+        if not hasattr(module, name):
+            text = f"{source.path} has no {name}: an algorithm has Config, Hparams and make"
+            raise ValueError(f"{text}; {_START}")
+    for name in ("Config", "Hparams"):
+        part = getattr(module, name)
+        required = _without_default(part) if dataclasses.is_dataclass(part) else [""]
+        if required:
+            what = f"give {required[0]} a default value" if required[0] else f"make it a dataclass; {_START}"
+            raise ValueError(f"{name} in {source.path}: {what}")
+    fields = {field.name for field in dataclasses.fields(module.Hparams)}
+    if not hasattr(module.Hparams, "replace") or "total_updates" not in fields:
+        what = "a flax.struct.dataclass with the field total_updates"
+        raise ValueError(f"Hparams in {source.path} must be {what}; {_START}")
+    arguments = ["env", "config", *(["objective"] if "objective" in fields else [])]
+    try:
+        inspect.signature(module.make).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(f"make in {source.path} must take ({', '.join(arguments)}): {error}") from None
+    return module
+
+
+def environment(word: str) -> str:
+    """Makes the environment of a file known to `envs.make`. Returns its name; other words stay.
+
+    Raises:
+      ValueError: the file has no such function, or that returns no sound environment.
+    """
+    name = sources.named(word)
+    if not sources.is_name(name) or name in envs.REGISTRY:
+        return name
+    source = _source(name)
+    make = sources.function(source, apart_from="render")
+    with jax.enable_x64(False):
+        env = _called(make, source, Env)
+        try:
+            check_types(env, jax.random.key(0))
+        except ValueError as error:
+            text = sources.told(error.__cause__ or error)
+            raise ValueError(text or f"{make.__name__} in {source.path}: {error}") from error
+    wrapped = "auto_reset" in getattr(env.step, "layers", ())
+    for parameter in ("max_steps", "resets"):
+        if not wrapped and parameter in inspect.signature(make).parameters:
+            raise ValueError(
+                f"{make.__name__} in {source.path} has the parameter {parameter}, which every raw "
+                "environment gets: leave it out (a line MAX_STEPS = 500 in the file sets the default limit)"
+            )
+    limit = None if wrapped else getattr(sources.load(source), "MAX_STEPS", None)
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise ValueError(f"MAX_STEPS = {limit!r} in {source.path} must be a positive integer")
+    envs.REGISTRY[name] = Entry(make, limit, lambda: scalars(make), wrapped=wrapped)
+    if draw := getattr(sources.load(source), "render", None):
+        render.DRAWINGS[name] = _drawing(draw, source)
+    return name
+
+
+def _drawing(draw: Callable, source: sources.Source) -> Callable:
+    """`render(state)` of a file as `render.frame` calls it; it may take parameters of the environment too."""
+    known = inspect.signature(draw).parameters
+
+    def frame(state, obs, **params):
+        del obs
+        try:
+            pixels = np.asarray(draw(state, **{name: x for name, x in params.items() if name in known}))
+        except Exception as error:
+            raise ValueError(sources.told(error) or f"render in {source.path}: {error}") from error
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            got = f"{pixels.dtype}{list(pixels.shape)}"
+            raise ValueError(f"render in {source.path} must return pixels [H, W, 3] of uint8, not {got}")
+        times = -(-48 // max(1, min(pixels.shape[:2])))  # room for the caption
+        return pixels.repeat(times, axis=0).repeat(times, axis=1)
+
+    return frame
+
+
+def objective(word: str) -> tuple[str, Objective]:
+    """The name of an objective's file, and the objective.
+
+    Raises:
+      ValueError: the file has no such function, or that returns no sound objective.
+    """
+    source = _source(word)
+    make = sources.function(source)
+    found = _called(make, source, Objective)
+    where = f"the objective {make.__name__} in {source.path}"
+    params = objectives.Nothing() if found.params in ((), None) else found.params
+    if not dataclasses.is_dataclass(params) or not hasattr(params, "replace"):
+        raise ValueError(f"{where} must have a flax.struct.dataclass of numbers as params, not {params!r}")
+    one = jax.ShapeDtypeStruct((3,), np.float32)
+    answer = jax.eval_shape(found.apply, params, one, one, 0.0)
+    if getattr(answer, "shape", None) != one.shape:
+        raise ValueError(f"{where} must give a number per sample, as log_ratio [B] has, not {answer}")
+    return source.name, found._replace(params=jax.tree.map(_plain, params))
+
+
+def _plain(leaf: Any) -> Any:
+    """A number of Python's, or an array on the host."""
+    if isinstance(leaf, int | float):
+        return leaf
+    return np.asarray(leaf, np.float32) if np.ndim(leaf) else float(leaf)
+
+
+def _called(make: Callable, source: sources.Source, kind: type) -> Any:
+    """What a function of a file returns for its defaults."""
+    where = f"{make.__name__} in {source.path}"
+    if required := _without_default(make):
+        raise ValueError(f"{where}: give the parameter {required[0]} a default value")
+    found = make()
+    if not isinstance(found, kind):
+        what = "nothing" if found is None else f"a {type(found).__name__}"
+        raise ValueError(f"{where} must return a jaxrl.types.{kind.__name__}, not {what}")
+    return found
+
+
+def _without_default(function: Callable) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    varying = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in varying]

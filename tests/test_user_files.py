@@ -1,0 +1,394 @@
+"""Files of the user's as algorithms, environments and objectives."""
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import envs, sources
+from jaxrl.algos import ALGORITHMS
+from jaxrl.envs import render
+from jaxrl.envs.check import check_env
+from jaxrl.experiments import cli, presets, runs, sweep, user_files
+from jaxrl.experiments.discover import spec as discovery
+
+SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
+SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
+SMALL += ["--steps", "64", "--intervals", "2", "--eval-episodes", "2"]
+
+
+def forget():
+    """What a new process does not know."""
+    for name in [name for name in envs.REGISTRY if sources.is_name(name)]:
+        del envs.REGISTRY[name]
+        render.DRAWINGS.pop(name, None)
+    for table in (sources._sources, sources._copies, sources._modules):
+        table.clear()
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    yield
+    forget()
+
+
+@pytest.fixture
+def command(capsys):
+    """Runs a command in this process. Returns its exit status, output and errors."""
+
+    def call(*argv):
+        capsys.readouterr()
+        status = cli.main([str(word) for word in argv])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refused(command, tmp_path, monkeypatch):
+    """Runs a command that must be refused in one line with all of `words`, and write nothing."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(argv, *words):
+        before = sorted(tmp_path.rglob("*"))
+        status, _, errors = command(*argv)
+        assert status == 2
+        assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1, errors
+        for word in words:
+            assert word in errors, errors
+        assert sorted(tmp_path.rglob("*")) == before
+        return errors
+
+    return call
+
+
+def written(command, folder):
+    """An edited copy of ppo, an environment and an objective, as `jaxrl new` starts them."""
+    for kind, name in (("algorithm", "my_ppo"), ("env", "my_env"), ("objective", "my_loss")):
+        assert command("new", kind, folder / f"{name}.py")[0] == 0
+    file = folder / "my_ppo.py"
+    text = file.read_text().replace(
+        "    vf_coef: float", "    shrink: float = share(0.5)  # of advantages\n    vf_coef: float"
+    )
+    text = text.replace("standardize(advantages)", "hp.shrink * standardize(advantages)")
+    file.write_text(text)
+
+
+# --- a whole day with files of one's own --------------------------------------------------------------
+
+
+def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(command, tmp_path)
+    argv = ["train", "./my_ppo.py", "./my_env.py:make", "--objective", "./my_loss.py", *SMALL]
+    argv += [
+        "--hp.shrink",
+        "0.25",
+        "--env.length",
+        "3",
+        "--env.max-steps",
+        "9",
+        "--hp.objective.slope",
+        "0.3",
+    ]
+    status, said, errors = command(*argv)
+    assert status == 0
+    assert "there is no preset for my_ppo on my_env:make: the defaults are used; --preset-of" in errors
+    (run,) = Path("runs").iterdir()
+    assert re.fullmatch(r"my_ppo-my_env-make-\d+-\d+", run.name)
+    assert said.startswith("my_ppo on my_env:make: 1 agent")
+
+    # Its folder has what it needs.
+    info = runs.read_info(run)
+    spec = runs.from_json(info["spec"])
+    assert spec.env == {"length": 3, "max_steps": 9}
+    assert (spec.hparams.shrink, spec.hparams.objective.slope) == (0.25, 0.3)
+    assert json.loads(json.dumps(spec.to_json())) == info["spec"]
+    assert sorted(path.name for path in (run / "source").iterdir()) == [
+        "my_env.py",
+        "my_loss.py",
+        "my_ppo.py",
+    ]
+    copy = info["sources"][spec.algorithm]
+    assert copy["file"] == "my_ppo.py" and len(copy["sha256"]) == 64
+    assert (run / "source" / "my_ppo.py").read_text() == Path("my_ppo.py").read_text()
+
+    # Later, elsewhere: one original is gone, one has changed, one stays.
+    moved = tmp_path / "elsewhere"
+    shutil.move(run, moved)
+    Path("my_ppo.py").unlink()
+    Path("my_loss.py").write_text("broken(")
+    forget()
+    status, evaluated, errors = command("evaluate", moved, "--episodes", "4")
+    assert status == 0 and evaluated.startswith("my_ppo on my_env:make after 2 updates")
+    warning = f"jaxrl: warning: {tmp_path / 'my_loss.py'} has changed since: {moved}/source/my_loss.py"
+    assert errors.startswith(warning) and errors.count("\n") == 1
+    forget()
+    assert "complete already" in command("resume", moved)[1]
+    status, said, _ = command("render", moved)
+    assert status == 0 and (moved / "episode.gif").stat().st_size > 500
+    assert command("report", moved)[0] == command("plot", moved)[0] == 0
+    page = (moved / "report.html").read_text()
+    assert "my_ppo" in page and spec.algorithm not in page and spec.environment not in page
+
+    status, _, errors = command("render", moved, "--out", moved / "source" / "episode.gif")
+    assert status == 2 and "belongs to the run" in errors
+
+    # A copy that was edited is refused, and one that is missing.
+    copy = moved / "source" / "my_ppo.py"
+    text = copy.read_text()
+    for damage, words in ((lambda: copy.write_text(text + "#"), "was edited"), (copy.unlink, "is missing")):
+        damage()
+        forget()
+        status, _, errors = command("evaluate", moved)
+        assert status == 2 and f"{copy} {words}: put the file back whose SHA-256 is" in errors
+
+
+def test_a_sweep_of_a_new_hyperparameter_goes_on_without_the_file(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(command, tmp_path)
+    argv = ["sweep", "./my_ppo.py", "CartPole-v1", "--hp.shrink", "0.1,0.9", "--seeds", "1", *SMALL]
+    argv += ["--confirm-seeds", "0", "--preset-of", "ppo", "--out", "s"]
+    status, said, errors = command(*argv)
+    assert (status, errors) == (0, "")
+    assert "2 trials" in said and "my_ppo on CartPole-v1" in said
+    spec = runs.from_json(runs.read_info(Path("s/group-1"))["spec"])
+    assert spec.hparams.gamma == presets.preset("ppo", "CartPole-v1").hparams["gamma"]
+    Path("my_ppo.py").unlink()
+    Path("s/results.jsonl").unlink()
+    forget()
+    assert command("resume", "s")[0] == 0
+    assert len(Path("s/results.jsonl").read_text().splitlines()) == 2
+    assert command("report", "s")[0] == 0
+
+
+def test_a_file_is_compared_with_ppo(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(command, tmp_path)
+    argv = ["compare", "--environments", "CartPole-v1", "--algorithms", "./my_ppo.py", "--objectives"]
+    argv += ["./my_loss.py", "--trials", "1", "--seeds", "2", "--steps", "320", "--intervals", "1"]
+    argv += ["--eval-episodes", "2", "--no-estimate", *SMALL[:10]]
+    status, said, _ = command(*argv, "--out", "c")
+    assert status == 0
+    assert all(f"\n  {name} " in said for name in ("ppo", "my_loss", "my_ppo.py")), said
+    lines = [json.loads(line) for line in Path("c/results.jsonl").read_text().splitlines()]
+    (mine,) = [line for line in lines if line.get("algorithm") == "my_ppo"]
+    assert mine["values"]["learning_rate"] == pytest.approx(1e-3) and len(mine["per_seed"]) == 2
+    spec = runs.from_json(runs.read_info(Path("c/CartPole-v1/algorithm-1"))["spec"])
+    assert (spec.hparams.gamma, spec.hparams.shrink, spec.lane_seeds.tolist()) == (0.98, 0.5, [4, 5])
+    Path("my_ppo.py").unlink()
+    Path("my_loss.py").unlink()
+    forget()
+    assert command("resume", "c")[0] == 0
+
+
+def test_a_colon_in_an_objective_is_no_range():
+    (one,), rest = sweep.axes_of(["--objective", "ppo,./my_loss.py:make"])
+    assert (one.values, rest) == (("ppo", "./my_loss.py:make"), [])
+    assert sweep.axes_of(["--objective", "./my_loss.py:make"]) == ([], ["--objective", "./my_loss.py:make"])
+    mixed = "my_ppo+my_loss:f@0123456789ab"
+    assert sources.shown(mixed) == "my_ppo+my_loss:f" and not sources.is_name(mixed)
+
+
+def test_a_file_may_be_run_as_a_script(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(command, tmp_path)
+    monkeypatch.setattr("sys.argv", ["my_ppo.py", "CartPole-v1", "--config.num-envs", "0"])
+    scope = {"__name__": "__main__", "__file__": "my_ppo.py"}
+    with pytest.raises(SystemExit) as stopped:
+        exec(compile(Path("my_ppo.py").read_text(), "my_ppo.py", "exec"), scope)
+    assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+def test_every_algorithm_is_a_script(name):
+    text = Path(ALGORITHMS[name].__file__).read_text()
+    assert text.endswith('    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))\n')
+
+
+# --- files that are no algorithm, environment or objective ---------------------------------------------
+
+ENV = "from jaxrl.envs.worlds.chain import make as chain\n"
+OBJECTIVE = "from jaxrl.types import Objective\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, ["mine.py: no such file", "jaxrl new"]),
+        ("x = 1\ndef f(:\n", ["mine.py, line 2: invalid syntax"]),
+        ("\nimport nowhere\n", ["mine.py, line 2: ModuleNotFoundError", "nowhere"]),
+        ("\n\n1 / 0\n", ["mine.py, line 3: ZeroDivisionError: division by zero"]),
+        ("from neighbour import x\n", ["mine.py, line 1: it imports neighbour, which is beside it"]),
+        ("from . import x\n", ["mine.py, line 1: it imports ., which is beside it"]),
+        ("Config = Hparams = int\n", ["mine.py has no make", "Config, Hparams and make"]),
+        ("Config = Hparams = make = int\n", ["Config in mine.py: make it a dataclass"]),
+        ("from jaxrl.algos.ppo import *\nmake = lambda env: 1\n", ["make in mine.py must take (env, config"]),
+        (
+            "from jaxrl.algos.ppo import *\nmake = lambda env, config, objective: 1\n",
+            ["make of mine must return a jaxrl.types.Algorithm, not a int"],
+        ),
+        (
+            "from jaxrl.algos.ppo import *\ndef make(env, config, objective):\n    return env.nonsense\n",
+            ["mine.py, line 3: AttributeError", "nonsense"],
+        ),
+    ],
+)
+def test_files_that_are_no_algorithm(refused, text, words):
+    Path("neighbour.py").write_text("x = 1\n")
+    if text is not None:
+        Path("mine.py").write_text(text)
+    refused(["train", "./mine.py", "CartPole-v1", "--preset-of", "ppo", "--steps", "64"], *words)
+
+
+MADE = ENV + "def walk():\n    env = chain()\n    return "
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("mine.py:run", ENV + "def walk(): return chain()\n", ["mine.py has no function 'run'; it has walk"]),
+        ("mine.py", "def a(): pass\ndef b(): pass\n", ["it has a, b: say which one, as mine.py:a"]),
+        ("mine.py", ENV, ["needs one public function", "it has no public functions"]),
+        ("mine.py", "def walk(): pass\n", ["walk in mine.py must return a jaxrl.types.Env, not nothing"]),
+        ("mine.py", "def walk(length): pass\n", ["walk in mine.py: give the parameter length a default"]),
+        ("mine.py", MADE + "env._replace(reset=lambda key: 3)\n", ["walk in mine.py", "reset"]),
+        (
+            "mine.py",
+            MADE + "env._replace(step=lambda key, state, action: state.nonsense)\n",
+            ["mine.py, line 4: AttributeError"],
+        ),
+        ("mine.py", ENV + "def walk(max_steps=3): return chain()\n", ["MAX_STEPS"]),
+        (
+            "mine.py",
+            ENV + "MAX_STEPS = 0\ndef walk(): return chain()\n",
+            ["MAX_STEPS = 0 in mine.py must be"],
+        ),
+    ],
+)
+def test_files_that_are_no_environment(refused, name, text, words):
+    Path("mine.py").write_text(text)
+    refused(["train", "ppo", name, "--steps", "64"], *words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def f(): return 3\n", ["f in mine.py must return a jaxrl.types.Objective, not a int"]),
+        (OBJECTIVE + "def f(): return Objective({'a': 1}, None)\n", ["f in mine.py", "dataclass of numbers"]),
+        (
+            OBJECTIVE + "def f(): return Objective((), lambda p, log_ratio, a, now: log_ratio.mean())\n",
+            ["f in mine.py must give a number per sample"],
+        ),
+        (
+            OBJECTIVE + "def f(): return Objective((), lambda p, log_ratio, a, now: p.nothing)\n",
+            ["mine.py, line 2: AttributeError"],
+        ),
+    ],
+)
+def test_files_that_are_no_objective(refused, text, words):
+    Path("mine.py").write_text(text)
+    refused(["train", "ppo", "CartPole-v1", "--objective", "./mine.py:f"], *words)
+
+
+# --- environments ------------------------------------------------------------------------------------
+
+WRAPPED = """
+from jaxrl.envs.worlds.chain import make as chain
+from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
+
+def wrapped(max_steps: int = 7):
+    return auto_reset(episode_stats(time_limit(chain(), max_steps)))
+"""
+
+
+def test_an_environment_with_wrappers_of_its_own_gets_no_others(tmp_path):
+    (tmp_path / "mine.py").write_text(WRAPPED)
+    name = user_files.environment(str(tmp_path / "mine.py"))
+    assert sources.shown(name) == "mine"
+    assert envs.make(name).step.layers == ("time_limit", "episode_stats", "auto_reset")
+    options = cli.train_options("ppo", name, "")
+    assert [f for f in cli.flags(options) if f.startswith("--env.")] == ["--env.max-steps"]
+    env = envs.make(name, max_steps=2)
+    step = jax.jit(env.step)
+    state, timestep = env.reset(jax.random.key(0))
+    for _ in range(2):
+        state, timestep = step(jax.random.key(1), state, jnp.int32(0))
+    assert timestep.truncated
+
+
+def test_the_environment_to_start_from_is_sound(command, tmp_path):
+    assert command("new", "env", tmp_path / "mine.py")[0] == 0
+    name = user_files.environment(str(tmp_path / "mine.py"))
+    check_env(envs.REGISTRY[name].make(length=2))
+    env = envs.make(name, length=7)
+    state, timestep = env.reset(jax.random.key(0))
+    frame = render.frame(name, state, timestep.obs, {"length": 7, "slip": 0.1})
+    assert frame.dtype == np.uint8 and frame.shape == (48, 48 * 8, 3)
+    options = cli.train_options("ppo", name, "")
+    flags = [flag for flag in cli.flags(options) if flag.startswith("--env.")]
+    assert flags == ["--env.length", "--env.slip", "--env.max-steps", "--env.resets"]
+    assert options.env.max_steps == 50
+
+
+def test_a_picture_that_is_none_is_refused(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from jaxrl.envs.worlds.chain import make\ndef walk(): return make()\n"
+        "def render(state): return [[0.5]]\ndef broken(state): return 1 / 0\n"
+    )
+    name = user_files.environment(f"{tmp_path / 'mine.py'}:walk")
+    with pytest.raises(ValueError, match=r"render in .*mine.py must return pixels .* not float64\[1, 1\]"):
+        render.frame(name, 0, 0)
+
+
+def test_a_discovery_keeps_the_environment(command, tmp_path):
+    command("new", "env", tmp_path / "mine.py")
+    world = discovery.default_world(str(tmp_path / "mine.py"), 64)
+    made = dataclasses.replace(discovery.PRESETS["tabular"], worlds=(world,), transfers={})
+    (tmp_path / "kept").mkdir()
+    kept = sources.keep(tmp_path / "kept", made.to_json())
+    (tmp_path / "mine.py").unlink()
+    forget()
+    sources.remember(tmp_path / "kept", kept)
+    again = discovery.from_json(json.loads(json.dumps(made.to_json())))
+    assert discovery.family(again.worlds[0]).name == world.environment
+
+
+# --- presets and new files -----------------------------------------------------------------------------
+
+
+def test_the_preset_of_another_algorithm_as_far_as_it_fits(command, tmp_path):
+    command("new", "algorithm", tmp_path / "mine.py", "--from", "a2c")
+    name = sources.named(str(tmp_path / "mine.py"))
+    module = runs.algorithm(name)
+    options = cli.train_options(name, "Pendulum-v1", "", "ppo")
+    preset = presets.preset("ppo", "Pendulum-v1")
+    assert options.config.num_envs == preset.config["num_envs"]
+    assert options.hp.gamma == preset.hparams["gamma"]
+    note = presets.note(name, "Pendulum-v1", "ppo", "ppo", (module.Config(), module.Hparams()))
+    assert note == "mine has no num_epochs: these values of the preset of ppo are not used"
+    assert not presets.note(name, "Pendulum-v1", "ppo", "a2c", (module.Config(), module.Hparams()))
+    note = presets.note("a2c", "Catch-bsuite", "ppo", "", (module.Config(), module.Hparams()))
+    assert note.startswith(
+        "there is no preset for a2c on Catch-bsuite: the defaults are used; --preset-of a2c:"
+    )
+    of_cartpole = cli.train_options(name, "Catch-bsuite", "", "a2c:CartPole-v1")
+    assert of_cartpole.hp.gamma == presets.preset("a2c", "CartPole-v1").hparams["gamma"]
+    with pytest.raises(ValueError, match="no preset of es for Pendulum-v1; `jaxrl list presets`"):
+        cli.train_options(name, "Pendulum-v1", "", "es")
+
+
+def test_a_new_file_replaces_nothing(refused, tmp_path):
+    Path("mine.py").write_text("mine")
+    refused(["new", "env", "mine.py"], "mine.py exists already: choose another name")
+    refused(["new", "algorithm", "other.py", "--from", "pp"], "unknown algorithm 'pp'; the nearest: ppo")
+    refused(["new", "env", "my env.py"], "my env.py: call the file NAME.py")
+    refused(["new", "algo", "other.py"], "algorithm", "algo")
+    assert Path("mine.py").read_text() == "mine"
+    refused(["train", "./my env.py", "CartPole-v1"], "no such file")
