@@ -33,7 +33,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
 from jaxrl.evolution import by_lot, require, strong
-from jaxrl.fields import not_negative, positive, share
+from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
@@ -44,6 +44,7 @@ from jaxrl.widths import narrow, narrowed
 MOST_OF_CMA = 2000  # parameters; a generation decomposes a matrix of that size
 
 
+@explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What compiles: counts, shapes and switches."""
@@ -59,6 +60,7 @@ class Config:
     num_neighbours: int = 10  # nearest behaviours whose mean distance is the novelty
 
 
+@explains_unknown
 @struct.dataclass
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
@@ -68,7 +70,7 @@ class Hparams:
     sigma: float = positive(0.1)  # standard deviation of the perturbations, for cmaes and snes at the start
     sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
     novelty_weight: float = share(0.5)  # with an archive: 0 orders by return alone, 1 by novelty alone
-    total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
+    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
 
 
 @struct.dataclass

@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import genome as gen
 from jaxrl import novelty as nov
-from jaxrl.fields import positive, share
+from jaxrl.fields import explains_unknown, positive, share
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
@@ -38,6 +38,7 @@ from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
+@explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What compiles: counts, shapes and switches."""
@@ -57,6 +58,7 @@ class Config:
     num_neighbours: int = 10  # nearest behaviours whose mean distance is the novelty
 
 
+@explains_unknown
 @struct.dataclass
 class Hparams:
     """What is traced: vary it in a population, evolve it."""
@@ -64,7 +66,7 @@ class Hparams:
     sigma: float = positive(0.1)  # standard deviation of a mutation
     sigma_decay: float = share(0.0)  # share of sigma that is gone at the end, linearly; 0: constant
     novelty_weight: float = share(0.5)  # with an archive: 0 selects parents by return, 1 by novelty
-    total_updates: float = 200.0  # updates from progress 0 to 1, for what decays
+    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
 
 
 @struct.dataclass

@@ -8,7 +8,10 @@ from jaxrl.cpu.flat import as_vector
 
 
 def progress(num_updates, total_updates):
-    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1."""
+    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1.
+
+    0 throughout where `total_updates` is infinite: a schedule without an end stays where it starts.
+    """
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 
