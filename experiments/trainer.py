@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, hosts, logger, train
-from jaxrl.experiments import diverged, records, runs
+from jaxrl.experiments import diverged, extend, records, runs
 from jaxrl.experiments.reporters import Reporter, diverged_lanes, rate
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
@@ -112,7 +112,7 @@ def restore(programs: runs.Programs, spec: runs.Spec, path: Path, step: int | No
     """
     state, totals = shapes(programs, spec)
     target = {"state": state, "totals": totals}
-    expected = {"spec": spec.to_json()}
+    expected = {"spec": extend.as_saved(spec, path, step)}
     where = dict(zip(target, placement(programs, state, totals)))
     held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
     return Position(held["state"], held["totals"], metadata["num_updates"])
@@ -170,13 +170,14 @@ def fit(
     algo, hp = programs.algo, hparams(programs)
     nothing = zeros(programs, at.totals)
     ends = ends_of(programs, spec)
-    before = max([end for end in ends if end <= at.num_updates], default=0)
     clock = saved_at = time.perf_counter()
     trained, first, length = 0.0, at.num_updates, 1
 
     known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
     lost = records.first_diverged(known)
     last = known[-1] if known else None
+    # Not the end of an interval: those of a run that was extended are elsewhere.
+    before = last["num_updates"] if last else max([end for end in ends if end <= at.num_updates], default=0)
 
     def write(done, since, totals, evaluation):
         nonlocal last
