@@ -68,10 +68,14 @@ def explains_unknown(cls: Class) -> Class:
 
     @functools.wraps(init)
     def __init__(self, *args, **kwargs):
-        for name in kwargs:
-            if name not in cls.__dataclass_fields__:
-                raise TypeError(f"{cls.__name__} has no {name!r}{_remedy(cls, name)}")
-        init(self, *args, **kwargs)
+        try:
+            init(self, *args, **kwargs)
+        except TypeError:
+            unknown = [name for name in kwargs if name not in _names(cls)]
+            if not unknown:
+                raise
+            text = f"{cls.__name__} has no {unknown[0]!r}{_remedy(cls, unknown[0])}"
+            raise TypeError(text) from None
 
     cls.__init__ = __init__
     return cls
@@ -79,17 +83,20 @@ def explains_unknown(cls: Class) -> Class:
 
 def _remedy(cls: type, name: str) -> str:
     """Where to give an argument instead: to a part of the class, to its sibling, or by another name."""
-    known = cls.__dataclass_fields__
-    for field in known.values():
+    for field in dataclasses.fields(cls):
         part = type(field.default)
-        if dataclasses.is_dataclass(part) and name in part.__dataclass_fields__:
+        if dataclasses.is_dataclass(part) and name in _names(part):
             return f": it is part of {field.name}, give {field.name}={part.__name__}({name}=...)"
-    module = sys.modules[cls.__module__]
+    module = sys.modules.get(cls.__module__)
     for other, how in (("Hparams", "algo.hparams.replace({}=...)"), ("Config", "make(env, Config({}=...))")):
         sibling = getattr(module, other, None)
         if sibling and sibling is not cls and name in flatten(sibling()):
             return f": it belongs to {other}, give {how.format(name)}"
-    return f"; {nearest(name, known)}"
+    return f"; {nearest(name, _names(cls))}"
+
+
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
 
 
 # --- dotted names ------------------------------------------------------------------------------------
