@@ -72,7 +72,7 @@ def known(algorithm):
         ("ppo", "--config", "Files are not read: every option has a flag of its own"),
         ("ppo", "--env", "Algorithm and environment stand first"),
         ("ppo", "--config.num-env", "Perhaps you meant --config.num-envs."),
-        ("ppo", "--nonsense", ""),
+        ("ppo", "--qqqq", ""),
     ],
 )
 def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
