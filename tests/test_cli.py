@@ -633,7 +633,7 @@ def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
         assert trainer.restore(programs, spec, run, step).num_updates == step
     info["extended"] = []
     (run / "run.json").write_text(json.dumps(info))
-    with pytest.raises(ValueError, match="total_updates = 8.0, not 14.0"):
+    with pytest.raises(ValueError, match=r"total_updates = 8\.0, not 14\.0"):
         trainer.restore(programs, spec, run, 8)
 
 
