@@ -33,7 +33,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
 from jaxrl.evolution import by_lot, require, strong
-from jaxrl.fields import not_negative, positive, share
+from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
@@ -44,6 +44,7 @@ from jaxrl.widths import narrow, narrowed
 MOST_OF_CMA = 2000  # parameters; each generation decomposes a matrix of that size
 
 
+@explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Static settings: counts, shapes and switches; another value compiles another program."""
@@ -59,6 +60,7 @@ class Config:
     num_neighbours: int = 10  # novelty is the mean distance to this many nearest behaviours
 
 
+@explains_unknown
 @struct.dataclass
 class Hparams:
     """Traced hyperparameters: they can vary in a population, or be evolved."""
@@ -68,7 +70,7 @@ class Hparams:
     sigma: float = positive(0.1)  # standard deviation of the perturbations; initial one for cmaes and snes
     sigma_decay: float = share(0.0)  # fraction by which sigma decays linearly over the run; 0: constant
     novelty_weight: float = share(0.5)  # with an archive: 0 ranks by return only, 1 by novelty only
-    total_updates: float = 200.0  # updates over which decays run from progress 0 to 1
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
 
 
 @struct.dataclass

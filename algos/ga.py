@@ -30,7 +30,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import fitness as fit
 from jaxrl import genome as gen
 from jaxrl import novelty as nov
-from jaxrl.fields import positive, share
+from jaxrl.fields import explains_unknown, positive, share
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
@@ -38,6 +38,7 @@ from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
 
+@explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
     """Static settings: counts, shapes and switches; another value compiles another program."""
@@ -57,6 +58,7 @@ class Config:
     num_neighbours: int = 10  # novelty is the mean distance to this many nearest behaviours
 
 
+@explains_unknown
 @struct.dataclass
 class Hparams:
     """Traced hyperparameters: they can vary in a population, or be evolved."""
@@ -64,7 +66,7 @@ class Hparams:
     sigma: float = positive(0.1)  # standard deviation of a mutation
     sigma_decay: float = share(0.0)  # fraction by which sigma decays linearly over the run; 0: constant
     novelty_weight: float = share(0.5)  # with an archive: 0 selects parents by return, 1 by novelty
-    total_updates: float = 200.0  # updates over which decays run from progress 0 to 1
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
 
 
 @struct.dataclass

@@ -19,7 +19,7 @@ from flax import linen as nn
 from flax import struct
 
 from jaxrl import policies, stats
-from jaxrl.fields import log_scale, not_negative, positive, share
+from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, progress
 from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
@@ -29,6 +29,7 @@ from jaxrl.types import Algorithm, Env, Number, Stream
 from jaxrl.widths import narrowed
 
 
+@explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
     """What compiles: counts, shapes and switches."""
@@ -44,13 +45,14 @@ class Config:
     greedy: bool = True  # evaluate with the most likely action instead of a draw
 
 
+@explains_unknown
 @struct.dataclass
 class Hparams:
     """What is traced: vary it in a population, differentiate by it, evolve it."""
 
     learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
     lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = 977.0  # updates from progress 0 to 1, for all that is annealed
+    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
     max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
     gamma: float = share(0.99)  # discount per step

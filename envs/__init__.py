@@ -29,6 +29,7 @@ from jaxrl.envs import (
     from_pgx,
     from_playground,
     from_xminigrid,
+    hints,  # noqa: F401
     min_atar,
     misc,
     probes,

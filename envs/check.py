@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.checks import require_mask
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, contains, sample
 from jaxrl.types import Env, TimeStep
 
@@ -18,7 +19,8 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
     """Plays random actions and raises ValueError with the first broken law, in one sentence.
 
     Takes raw environments and those that reset themselves. The laws: the signatures and types of
-    `Env` and `TimeStep`; observations in their space; every action of the action space accepted;
+    `Env` and `TimeStep`; observations in their space; every action of the action space accepted; an
+    action mask with one bool for each choice, at least one of them true;
     reward float32 and flags bool scalars; a state and a TimeStep whose structure, shapes and dtypes
     never change; the same key, the same result; the same with jit as without; lanes of a vmap
     independent; an episode that terminates is not truncated; `next_obs` belongs to the episode
@@ -51,7 +53,7 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
             f"results must be the same under jit as without; they differ at {where_single}",
         )
         raise ValueError(f"lanes of a vmap must be independent; lane {lane} differs at {where}")
-    _check_values(lanes)
+    _check_values(lanes, env.action_space)
 
 
 def _beginning(timesteps, *lane):
@@ -83,6 +85,7 @@ def check_types(env: Env, key: jax.Array) -> None:
             good = getattr(leaf, "shape", None) == () and leaf.dtype == dtype
             wanted = f"{field} of {name} must be a {np.dtype(dtype)} scalar"
             _require(good, f"{wanted}, not {_describe(leaf)}")
+        require_mask(env.action_space, timestep.info, name)
         for field in ("obs", "next_obs"):
             _check_kind(env.observation_space, getattr(timestep, field), f"{field} of {name}")
     same = reset.info.keys() == step.info.keys()
@@ -140,7 +143,7 @@ def _act(env: Env, state, mask, keys):
     return env.step(step_key, state, _sample(env.action_space, action_key, mask))
 
 
-def _check_values(lanes) -> None:
+def _check_values(lanes, action_space) -> None:
     """The laws on values, of records `[L, 1 + T, ...]` that begin with the reset."""
     timestep, (obs_inside, next_obs_inside) = lanes
     done = timestep.terminated | timestep.truncated
@@ -155,6 +158,7 @@ def _check_values(lanes) -> None:
         (~obs_inside, "obs must lie in observation_space"),
         (~next_obs_inside, "next_obs must lie in observation_space"),
         (np.isnan(timestep.reward), "reward must be a number"),
+        (_empty_masks(action_space, timestep), "action_mask must allow at least one action"),
         (timestep.terminated & timestep.truncated, "an episode that terminates is not truncated too"),
         (~start & ~done & timestep.first, "first must be false unless the step ended an episode"),
         (crossed & ~timestep.first, "next_obs must be obs unless first is true, as in a reset by step"),
@@ -171,6 +175,18 @@ def _check_values(lanes) -> None:
         raise ValueError(
             "next_obs must be the last observation of the episode that ended, not the first of the next"
         )
+
+
+def _empty_masks(action_space, timestep):
+    """Where there is a next action and one of its choices has no allowed value; `[L, 1 + T]`."""
+    mask = timestep.info.get("action_mask")
+    if mask is None:
+        return np.zeros_like(timestep.first)
+    (space,) = jax.tree.leaves(action_space)
+    ends = np.cumsum(getattr(space, "nvec", ()))[:-1].astype(int)
+    empty = [~allowed.any(-1) for allowed in np.split(mask, ends, axis=-1)]
+    over = (timestep.terminated | timestep.truncated) & ~timestep.first
+    return np.any(empty, axis=0) & ~over
 
 
 def _shapes(function, name: str, arguments, signature: str):

@@ -1,7 +1,10 @@
 """Entries of the registry of environments, and the parameters of an environment defined by a function."""
 
 import inspect
+import itertools
+import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 from jaxrl.types import Env
@@ -38,6 +41,20 @@ def scalars(make: Callable) -> dict[str, Any]:
     """The keyword parameters of a function whose defaults are numbers or strings, with these defaults."""
     found = inspect.signature(make).parameters.values()
     return {p.name: p.default for p in found if isinstance(p.default, bool | int | float | str)}
+
+
+def explanations(make: Callable) -> dict[str, str]:
+    """What the `Args` of a function's docstring say of each of its parameters."""
+    make = make.func if isinstance(make, partial) else make
+    lines = inspect.cleandoc(make.__doc__ or "").partition("\nArgs:\n")[2].split("\n")
+    found: dict[str, str] = {}
+    for line in itertools.takewhile(lambda line: line.startswith("  "), lines):
+        if entry := re.fullmatch(r"  (\w+(?:, \w+)*): (.*)", line):
+            together = entry[1].split(", ")
+            found |= dict.fromkeys(together, entry[2] if len(together) == 1 else line.strip())
+        elif found:
+            found |= dict.fromkeys(together, f"{found[together[0]]} {line.strip()}")
+    return {name: text.rstrip(".") for name, text in found.items()}
 
 
 def require_known(name: str, make: Callable, params: dict[str, Any]) -> None:

@@ -8,7 +8,6 @@ standard error and exit status 2; JAXRL_TRACEBACK=1 shows where it came from.
 import atexit
 import contextlib
 import dataclasses
-import difflib
 import gc
 import io
 import itertools
@@ -96,10 +95,13 @@ def _told(error: Exception) -> str:
 
 def dispatch(argv: list[str]) -> int:
     from jaxrl import names
+    from jaxrl.experiments import hints  # noqa: F401 (explains names of algorithms)
 
     if not argv or argv[0] in ("-h", "--help"):
         print(USAGE)
         return 0 if argv else 2
+    if argv[0] == "help":
+        return dispatch([*argv[1:], "--help"])
     if argv[0] == "--version":
         import jaxrl
 
@@ -137,15 +139,15 @@ usage: jaxrl COMMAND ...
 
   train ALGO ENV      train agents, all seeds at once        jaxrl train ppo CartPole-v1 --seeds 8
   sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
-  resume RUN          go on with a run that was stopped
+  resume RUN          go on with a run that was stopped      [--steps N], or beyond its end
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
-  report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.jsonl]
+  report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.csv]
   render RUN          an episode as a GIF; of brax, a page   [--seed K] [--out FILE.gif | FILE.html]
   export RUN          the trained policy for NumPy, JAX, ONNX or C   [--format npz|stablehlo|onnx|c]
   discover            evolves a policy objective             jaxrl discover --preset tabular
   distil FILE         a formula for a learned objective
-  list [WHAT]         algos, envs, objectives or presets
+  list [WHAT [WORD]]  algos, envs, objectives or presets     jaxrl list envs breakout
   benchmark [SUITE]   speeds beside other libraries: train, population, envs or compile
   profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]
   compare             objectives beside tuned PPO            --environments ENV... [--objectives NAME...]
@@ -154,17 +156,19 @@ usage: jaxrl COMMAND ...
   new KIND FILE       a file to start from: algorithm, env or objective   [--from ALGO]
 
 ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py ./my_env.py:walk
-`jaxrl COMMAND --help` shows all options; of train, after ALGO and ENV, with the defaults of both."""
+`jaxrl help COMMAND` shows all options; `jaxrl train ALGO ENV --help` those of train, with the defaults."""
 
 
 def parse(options: type, args: list[str], prog: str) -> Any:
     """tyro, with its boxes made one sentence."""
     import tyro
 
-    told = io.StringIO()
+    from jaxrl.experiments import words
+
+    told, args = io.StringIO(), words.with_sizes(args, options)
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(options, args=args, prog=prog)
+            return tyro.cli(options, args=args, prog=prog, registry=words.registry())
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -173,6 +177,8 @@ def parse(options: type, args: list[str], prog: str) -> Any:
 
 def _sentence(box: str, options: type, prog: str) -> str:
     """The message of one of tyro's boxes, and the flag that was perhaps meant."""
+    from jaxrl.experiments import hints
+
     box = re.sub(r"\x1b\[[0-9;]*m", "", box)
     # Rules divide it into title, message and help, in Unicode or in ASCII.
     message = re.split(r"^.*[─-]{3,}\W*$", box, flags=re.MULTILINE)[1]
@@ -181,10 +187,7 @@ def _sentence(box: str, options: type, prog: str) -> str:
         text = re.sub(pattern, plainly, text)
     known = flags(options)
     unknown = [flag for flag in re.findall(r"--[\w.-]+", text) if flag not in known]
-    names = {flag.removeprefix("--").rpartition(".")[2]: flag for flag in reversed(known)}
-    wanted = unknown[0].removeprefix("--").rpartition(".")[2] if unknown else ""
-    near = difflib.get_close_matches(wanted, names, n=1)
-    hint = f" Perhaps you meant {names[near[0]]}." if near else ""
+    hint = hints.of_flag(unknown[0], known) if unknown else ""
     return f"{text}.{hint} `{prog} --help` shows all options."
 
 
@@ -239,7 +242,10 @@ def _in_order(some: list[str], all_of: list[str]) -> bool:
 
 def train_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    from jaxrl import envs, fields, sources
+    import tyro
+
+    from jaxrl import envs, fields
+    from jaxrl.envs.entry import explanations
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs, user_files
     from jaxrl.experiments.presets import chosen_preset
@@ -255,14 +261,19 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
-    env_fields = [(name, type(value), value) for name, value in entry.params().items()]
-    if entry.max_steps is not None:
-        env_fields = [f for f in env_fields if f[0] != "max_steps"]
-        env_fields.append(("max_steps", int, entry.max_steps))
-    elif sources.is_name(environment) and not entry.wrapped:
-        env_fields.append(("max_steps", int | None, None))
-    if not entry.wrapped:
-        env_fields.append(("resets", Literal[RESETS], entry.resets))
+    texts = explanations(entry.make)
+    texts["max_steps"] = "episodes are truncated after so many steps"
+    texts["resets"] = "where new episodes start, see docs/environments.md"
+    kinds = {name: (type(value), value) for name, value in entry.params().items()}
+    if not entry.wrapped:  # otherwise the file has both built in
+        if entry.max_steps is not None or "max_steps" not in kinds:
+            kinds.pop("max_steps", None)
+            kinds["max_steps"] = (int if entry.max_steps else int | None, entry.max_steps)
+        kinds["resets"] = (Literal[RESETS], entry.resets)
+    env_fields = [
+        (name, Annotated[kind, tyro.conf.arg(help=texts.get(name))], value)
+        for name, (kind, value) in kinds.items()
+    ]
     env_options = dataclasses.make_dataclass("Env", env_fields, frozen=True)
     env_default = env_options()
 
@@ -656,12 +667,12 @@ def carry_on(
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
     from jaxrl import checkpoint, hosts, loop, reporters
-    from jaxrl.experiments import artifacts, runs
+    from jaxrl.experiments import artifacts, extend, runs
     from jaxrl.programs import compile_programs
 
     at = None
     if hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
-        at = loop.restore(programs, path)
+        at = loop.restore(programs, path, identity=extend.as_saved(programs.identity, path))
     if at and loop.is_complete(programs, at):
         kind.finish(path, spec, programs, at.state, "complete already")
         return 0
@@ -724,16 +735,26 @@ def resume(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Resume:
-        """Goes on with a run as if it had never stopped."""
+        """Goes on with a run as if it had never stopped; with --steps also beyond its end.
+
+        An extended run anneals towards its new end: the learning rate of a finished run, 0 by default, rises
+        to what it would be there in a run of that many steps. `run.json` keeps the earlier lengths.
+        """
 
         run: Annotated[Path, _positional()]  # folder of the run
+        steps: int | None = None  # environment steps per seed in all, from the start: more than it has
         coordinator: str = ""  # several processes, whatever number it had: see `jaxrl train`
         num_processes: int | None = None  # several processes: how many
         process_id: int | None = None  # several processes: which one this is, from 0
         join_seconds: int = 60  # several processes: how long to wait for the others to come
 
-    path = parse(Resume, argv, "jaxrl resume").run
+    chosen = parse(Resume, argv, "jaxrl resume")
+    path = chosen.run
     use_cores(quiet=True)
+    if chosen.steps is not None:
+        from jaxrl.experiments import extend
+
+        extend.extend(path, chosen.steps)
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
     # By their files, so that only what goes on is imported.
@@ -825,15 +846,16 @@ def distil(argv: list[str]) -> int:
 
 def list_(argv: list[str]) -> int:
     from jaxrl.experiments import reports
-    from jaxrl.names import lookup
 
     @dataclasses.dataclass
     class List:
         """What there is: algos, envs, objectives, presets, or all of them."""
 
         what: Annotated[str, _positional()] = "all"  # one of them
+        word: Annotated[str, _positional()] = ""  # only lines that contain this, in any case
 
-    print(lookup("list", reports.LISTS, parse(List, argv, "jaxrl list").what)())
+    chosen = parse(List, argv, "jaxrl list")
+    print(reports.listed(chosen.what, chosen.word))
     return 0
 
 

@@ -11,9 +11,10 @@ import numpy as np
 from jaxrl import checkpoint, envs, logger, loop, objectives, records, sources, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
-from jaxrl.experiments import diverged, folders, runs
+from jaxrl.experiments import diverged, extend, folders, runs
 from jaxrl.experiments.presets import PRESETS
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.names import lookup, nearest
 from jaxrl.programs import Programs
 
 
@@ -27,7 +28,7 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: go on with `jaxrl resume {path}`")
     step = checkpoint.best(path / "checkpoints") if best else None
-    return here, programs, loop.restore(programs, path, step)
+    return here, programs, loop.restore(programs, path, step, extend.as_saved(programs.identity, path, step))
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
@@ -67,12 +68,20 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     each = ["diverged" if x is None else f"{x:.4g}" for x in diverged.known(agents)]
     kind = "agents" if spec.slots > 1 else "seeds"
     over = f"{spec.agents} {kind}" if spec.agents > 1 else "episodes of one seed"
+    finished = np.asarray(result.finished)[: spec.agents]
+    unfinished = ""
+    if not finished.all():
+        steps = int(np.asarray(result.lengths)[: spec.agents][~finished].max())
+        unfinished = (
+            f"\n{summary['unfinished']} of {summary['episodes']} episodes had not ended after {steps} steps: "
+            "their returns until then are counted; give a new run a time limit, as --env.max-steps 1000"
+        )
     return (
         f"{sources.shown(f'{spec.algorithm} on {spec.environment}')} after {at.num_updates} updates, "
         f"{episodes} episodes of each seed\n"
         f"mean {summary['mean']:.4g}   median {summary['median']:.4g}   IQM {summary['iqm']:.4g} "
         f"(95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})\n"
-        f"per seed: {'  '.join(each)}"
+        f"per seed: {'  '.join(each)}{unfinished}"
     )
 
 
@@ -192,6 +201,16 @@ def list_presets() -> str:
 def list_all() -> str:
     parts = [f"{name}\n{make()}" for name, make in LISTS.items() if name != "all"]
     return "\n\n".join(parts)
+
+
+def listed(what: str, word: str = "") -> str:
+    """One of `LISTS`, or those of its lines that contain a word, in any case."""
+    text = lookup("list", LISTS, what)()
+    found = [line for line in text.splitlines() if word.lower() in line.lower()]
+    if word and not found:
+        known = [line.split()[0] for line in text.splitlines() if line]
+        raise ValueError(f"no line of `jaxrl list {what}` contains {word!r}; {nearest(word, known)}")
+    return "\n".join(found) if word else text
 
 
 def _first_line(thing) -> str:

@@ -137,6 +137,8 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         data = dataclasses.asdict(self)
+        if data["hparams"].get("total_updates") == math.inf:
+            del data["hparams"]["total_updates"]  # the run sets it; JSON has no infinity
         was = {"trials": (), "search": None, "chunk": 0, "shard": "agents"}
         for name, value in was.items():  # as before there were any: old checkpoints are still this run's
             if getattr(self, name) == value:
@@ -454,6 +456,7 @@ def check_numbers(spec: Spec) -> None:
     if spec.seed + spec.seeds > 2**31:
         raise ValueError(f"seed = {spec.seed} is too large: seeds end at 2147483647")
     hparams, config = fields.numbers(spec.hparams), fields.flatten(spec.config)
+    hparams.pop("total_updates", None)  # the run sets it
     for name, value in {**spec.env, **config, **hparams}.items():
         require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
     for name, value in config.items():

@@ -3,18 +3,24 @@
 Nothing runs: functions are traced for the shapes that they return.
 """
 
+import logging
 import weakref
+from collections.abc import Iterable
+from numbers import Integral
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, Var, jaxpr_as_fun
 
-from jaxrl.spaces import Box, MultiDiscrete, sample
-from jaxrl.types import Env, Objective, PyTree, TimeStep
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
+from jaxrl.types import Algorithm, Env, Objective, PyTree, TimeStep
 
 WRAP = "auto_reset(episode_stats(time_limit(env, max_steps)))"
+SCALE = 20.0  # actions whose bounds are farther from 1 than by this factor are hard to reach or to tell apart
 _checked: weakref.WeakSet = weakref.WeakSet()  # `step` functions of environments that passed
+_hints: set[str] = set()  # given already
 
 
 def require_env(env: Env) -> None:
@@ -32,6 +38,7 @@ def require_env(env: Env) -> None:
             raise ValueError(f"{function} must return (env_state, TimeStep), not {type(one).__name__}")
         for name in ("obs", "next_obs"):
             _require_in_space(env.observation_space, getattr(one, name), f"{name} of {function}")
+        require_mask(env.action_space, one.info, function)
     _require_layers(getattr(env.step, "layers", ()))
     missing = {"episode_return", "episode_length"} - set(then.info)
     if missing:
@@ -40,6 +47,22 @@ def require_env(env: Env) -> None:
     if never["first"] and not (never["terminated"] and never["truncated"]):  # both: a continuing task
         raise ValueError(f"the environment never begins a new episode: wrap it, {WRAP}")
     _checked.add(env.step)
+
+
+def require_mask(space: PyTree, info: dict[str, Any], function: str) -> None:
+    """Raises ValueError for an action mask of another length or dtype than the action space needs."""
+    mask = info.get("action_mask")
+    if mask is None:
+        return
+    leaves = jax.tree.leaves(space)
+    if len(leaves) != 1 or isinstance(leaves[0], Box):
+        raise ValueError(f"an action mask needs one Discrete or MultiDiscrete action space, not {space}")
+    size = leaves[0].n if isinstance(leaves[0], Discrete) else sum(leaves[0].nvec)
+    if tuple(mask.shape) != (size,) or mask.dtype != np.bool_:
+        raise ValueError(
+            f"the action_mask of {function} is {mask.dtype}{list(mask.shape)}: {space} needs one bool for "
+            f"each choice, bool[{size}]"
+        )
 
 
 def require_objective(objective: Objective) -> None:
@@ -51,16 +74,64 @@ def require_objective(objective: Objective) -> None:
     raise ValueError(f"an objective is a value, not {_kind(objective)}: give {remedy}")
 
 
-def require_key(key: jax.Array) -> None:
-    """Raises ValueError for what is no random key."""
+def require_run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> None:
+    """Raises ValueError where an argument of `train.run` is of another kind."""
+    order = "write run(algo, key, hp, num_updates)"
+    if not isinstance(algo, Algorithm):
+        raise ValueError(f"algo must be what `make` of an algorithm returns, not {_kind(algo)}: {order}")
     dtype = getattr(key, "dtype", None)
     raw = dtype == jnp.uint32 and jnp.shape(key) == (2,)
     if dtype is None or not (raw or jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"the first argument of a run is a key, as jax.random.key(0), not {_kind(key)}")
+        raise ValueError(f"key must be a random key, as jax.random.key(0), not {_kind(key)}: {order}")
+    if not raw and jnp.shape(key) != ():
+        raise ValueError(
+            f"key must be a single key, not keys of shape {jnp.shape(key)}: for several agents, "
+            "jax.vmap(partial(train.run, algo, num_updates=N), (0, None))(keys, hp)"
+        )
+    if not isinstance(hp, type(algo.hparams)):
+        raise ValueError(f"hp must be hyperparameters, as algo.hparams, not {_kind(hp)}: {order}")
+    if isinstance(num_updates, jax.core.Tracer) or int(num_updates) != num_updates or num_updates < 0:
+        given = "traced" if isinstance(num_updates, jax.core.Tracer) else num_updates
+        raise ValueError(
+            f"num_updates must be a whole number that is known to Python, not {given}: under jax.jit, "
+            "give it by partial(train.run, algo, num_updates=N)"
+        )
+
+
+def require_network(network: Any, activations: Iterable[str]) -> None:
+    """Raises ValueError for a NetworkConfig with sizes of another kind, or an unknown activation."""
+    sizes = network.hidden_sizes
+    if not isinstance(sizes, tuple | list):
+        raise ValueError(f"hidden_sizes must be a tuple, one size for each layer, not {sizes!r}: ({sizes},)")
+    for size in (*sizes, network.memory_size + 1):
+        if not isinstance(size, Integral) or size < 1:
+            raise ValueError(f"hidden_sizes = {sizes}: sizes must be whole numbers of at least 1")
+    if network.activation not in activations:
+        raise ValueError(
+            f"unknown activation {network.activation!r}: take one of {', '.join(sorted(activations))}"
+        )
+
+
+def hint_at_scale(space: PyTree) -> None:
+    """Logs a warning, once, where the bounds of an action lie far beyond or within a policy's first draws."""
+    for box in (leaf for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)):
+        if any(isinstance(bound, jax.core.Tracer) for bound in (box.low, box.high)):
+            continue
+        low, high = float(np.min(box.low)), float(np.max(box.high))
+        reach = np.max(np.abs([box.low, box.high]))
+        text = (
+            f"the environment takes actions from {low:g} to {high:g}, and those of an untrained policy are "
+            "about -1 to 1, so learning may be slow: let the policy scale them, NetworkConfig(squash=True) "
+            "(--squash), or scale them in the environment"
+        )
+        if reach < 1e30 and not 1 / SCALE <= reach <= SCALE and text not in _hints:
+            _hints.add(text)
+            logging.getLogger("jaxrl").warning(text)
 
 
 def _no_env(given) -> str:
-    package = type(given).__module__.partition(".")[0]
+    one = given[0] if isinstance(given, tuple) and given else given  # gymnax.make returns a pair
+    package = type(one).__module__.partition(".")[0]
     if isinstance(given, str):
         return f"an algorithm is made for an environment, not for its name: give envs.make({given!r})"
     if package in ("gymnax", "brax"):

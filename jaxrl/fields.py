@@ -5,15 +5,17 @@ A tuple of plain values, such as `hidden_sizes`, is one value.
 """
 
 import dataclasses
-from collections.abc import Iterable
-from typing import Any
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.names import lookup
+from jaxrl.names import lookup, nearest
 from jaxrl.types import PyTree
 
 # --- what values a hyperparameter may have ----------------------------------------------------------
@@ -53,6 +55,48 @@ def bounds(tree: PyTree) -> dict[str, str]:
     for name, part, _ in parts:
         found |= {f"{name}.{inner}": kind for inner, kind in bounds(part).items()}
     return found
+
+
+# --- arguments that there are not --------------------------------------------------------------------
+
+Class = TypeVar("Class", bound=type)
+
+
+def explains_unknown(cls: Class) -> Class:
+    """A decorator of `Config` and `Hparams`: an argument that the class has not is reported with a remedy."""
+    init: Callable[..., None] = cls.__init__
+
+    @functools.wraps(init)
+    def __init__(self, *args, **kwargs):
+        try:
+            init(self, *args, **kwargs)
+        except TypeError:
+            unknown = [name for name in kwargs if name not in _names(cls)]
+            if not unknown:
+                raise
+            text = f"{cls.__name__} has no {unknown[0]!r}{_remedy(cls, unknown[0])}"
+            raise TypeError(text) from None
+
+    cls.__init__ = __init__
+    return cls
+
+
+def _remedy(cls: type, name: str) -> str:
+    """Where to give an argument instead: to a part of the class, to its sibling, or by another name."""
+    for field in dataclasses.fields(cls):
+        part = type(field.default)
+        if dataclasses.is_dataclass(part) and name in _names(part):
+            return f": it is part of {field.name}, give {field.name}={part.__name__}({name}=...)"
+    module = sys.modules.get(cls.__module__)
+    for other, how in (("Hparams", "algo.hparams.replace({}=...)"), ("Config", "make(env, Config({}=...))")):
+        sibling = getattr(module, other, None)
+        if sibling and sibling is not cls and name in flatten(sibling()):
+            return f": it belongs to {other}, give {how.format(name)}"
+    return f"; {nearest(name, _names(cls))}"
+
+
+def _names(cls: type) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]
 
 
 # --- dotted names ------------------------------------------------------------------------------------

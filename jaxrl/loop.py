@@ -42,15 +42,21 @@ def start(programs: Programs, compiled: Compiled) -> Position:
     return Position(state, zeros(programs, shapes(programs)[1]), 0)
 
 
-def restore(programs: Programs, path: Path, step: int | None = None) -> Position:
+def restore(
+    programs: Programs, path: Path, step: int | None = None, identity: dict[str, Any] | None = None
+) -> Position:
     """The position in a checkpoint of a run.
+
+    Args:
+      step: of the checkpoint; None: the latest.
+      identity: with which the checkpoint was saved; None: that of the programs.
 
     Raises:
       ValueError: there is none, it is broken, or it belongs to another config.
     """
     state, totals = shapes(programs)
     target = {"state": state, "totals": totals}
-    expected = {"spec": programs.identity}
+    expected = {"spec": programs.identity if identity is None else identity}
     where = dict(zip(target, placement(programs, state, totals)))
     held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
     done, elapsed = metadata["num_updates"], metadata.get("elapsed_seconds")
@@ -127,11 +133,13 @@ def run(
       The last position, which is saved, and whether the run is complete.
     """
     hp, nothing = hparams(programs), zeros(programs, at.totals)
-    before = max([end for end in programs.ends if end <= at.num_updates], default=0)
     saved_at = time.perf_counter()
     begun = saved_at - at.elapsed
     trained, first, length = 0.0, at.num_updates, 1
     write, last_row, refused = _row_writer(programs, path, at, begun, reporter, sinks, callbacks)
+    done = [end for end in programs.ends if end <= at.num_updates]
+    # The last row, and not an end: the intervals of a run that was extended since were others.
+    before = row["num_updates"] if (row := last_row()[0]) else max(done, default=0)
 
     def keep(score=None):
         if path:

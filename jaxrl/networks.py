@@ -15,7 +15,7 @@ from flax import linen as nn
 
 from jaxrl.cpu import matrix
 from jaxrl.names import lookup
-from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, flat_size
 from jaxrl.types import PyTree
 
 ACTIVATIONS = {
@@ -101,11 +101,55 @@ class CNN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch = x.shape[:-3]
-        x = x.reshape((-1, *x.shape[-3:]))
-        for features in self.channels:
-            x = lookup("activation", ACTIVATIONS, self.activation)(Conv(features)(x))
-        return MLP(self.hidden_sizes, self.activation)(x.reshape((*batch, -1)))
+        x = _convolved(x, self.channels, self.activation)
+        return MLP(self.hidden_sizes, self.activation)(x)
+
+
+def _convolved(x, channels, activation):
+    """Convolutions of images `[..., H, W, C]`, the result flat: `[..., D]`. Called inside a module."""
+    batch = x.shape[:-3]
+    x = x.reshape((-1, *x.shape[-3:]))
+    for features in channels:
+        x = lookup("activation", ACTIVATIONS, activation)(Conv(features)(x))
+    return x.reshape((*batch, -1))
+
+
+class Joined(nn.Module):
+    """Convolutions over the images of an observation, joined with its other parts, then layers on all of it.
+
+    Attributes:
+      split: `(x [..., D]) -> pytree` of the parts of an observation, as of `splitter`.
+    """
+
+    split: Callable
+    channels: Sequence[int] = (16,)
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: str = "tanh"
+
+    @nn.compact
+    def __call__(self, x):
+        parts = []
+        for part in jax.tree.leaves(self.split(x)):
+            axes = part.ndim - x.ndim + 1
+            flat = part.reshape((*x.shape[:-1], -1))
+            image = axes == 3 and _is_image(part.shape[-3:])
+            parts.append(_convolved(part, self.channels, self.activation) if image else flat)
+        return MLP(self.hidden_sizes, self.activation)(jnp.concatenate(parts, axis=-1))
+
+
+class Split(nn.Module):
+    """A torso that takes the pytree of an observation, for `x` `[..., D]` that holds its parts end to end.
+
+    Attributes:
+      split: as of `splitter`.
+    """
+
+    torso: nn.Module
+    split: Callable
+
+    @nn.compact
+    def __call__(self, x):
+        return self.torso(self.split(x))
 
 
 class ActorCritic(nn.Module):
@@ -201,7 +245,7 @@ def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyT
     A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents
     can wait for ever on a CPU (docs/thread_pool.md): there, agents are initialized one after another.
     """
-    if isinstance(net.torso, MLP | CNN) or jax.default_backend() != "cpu":
+    if isinstance(net.torso, MLP | CNN | Joined) or jax.default_backend() != "cpu":
         return net.init(key, *inputs)
     return jax.custom_batching.sequential_vmap(net.init)(key, *inputs)
 
@@ -235,14 +279,37 @@ def use_cnn(space: PyTree, torso: str) -> bool:
     """Whether `torso` ("auto", "mlp" or "cnn") means a convolution for observations of `space`.
 
     Raises:
-      ValueError: another name, or "cnn" for what is no image, a single Box `[H, W, C]`.
+      ValueError: another name, or "cnn" for what holds no image, a Box `[H, W, C]`.
     """
     if torso not in ("auto", "mlp", "cnn"):
         raise ValueError(f"torso {torso!r} is not known: take 'auto', 'mlp' or 'cnn'")
-    image = isinstance(space, Box) and len(space.shape) == 3
-    if torso == "cnn" and not image:
+    shapes = [leaf.shape for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
+    large = any(map(_is_image, shapes))
+    # Of a pytree, only images that a kernel fits into are convolved.
+    if torso == "cnn" and not large and not (isinstance(space, Box) and len(space.shape) == 3):
         raise ValueError(f"torso 'cnn' needs images [H, W, C], not {space}: take torso 'mlp'")
-    return torso == "cnn" or (torso == "auto" and image and min(space.shape[:2]) >= 3)
+    return torso == "cnn" or (torso == "auto" and large)
+
+
+def _is_image(shape: tuple[int, ...]) -> bool:
+    """Whether an observation of that shape is an image that a 3x3 kernel fits into, `[H, W, C]`."""
+    return len(shape) == 3 and min(shape[:2]) >= 3
+
+
+def splitter(space: PyTree) -> Callable:
+    """`(x [..., D]) -> pytree`: the parts of an observation that `encode` has joined end to end.
+
+    A Box is in its shape again, `[..., *shape]`; what is discrete stays one-hot, `[..., n]`.
+    """
+    leaves, treedef = jax.tree.flatten(space)
+    sizes = [flat_size(leaf) for leaf in leaves]
+
+    def split(x):
+        parts = jnp.split(x, np.cumsum(sizes)[:-1], axis=-1)
+        shapes = [(*leaf.shape,) if isinstance(leaf, Box) else (size,) for leaf, size in zip(leaves, sizes)]
+        return treedef.unflatten(part.reshape((*x.shape[:-1], *shape)) for part, shape in zip(parts, shapes))
+
+    return split
 
 
 def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:

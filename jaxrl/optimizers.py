@@ -11,7 +11,10 @@ from jaxrl.types import Number
 
 
 def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
-    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1."""
+    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1.
+
+    0 throughout where `total_updates` is infinite: a schedule without an end stays where it starts.
+    """
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 

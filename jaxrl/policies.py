@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl import distributions, networks, stats
-from jaxrl.checks import require_env
+from jaxrl.checks import hint_at_scale, require_env, require_network
 from jaxrl.distributions import Distribution
 from jaxrl.rollout import rollout
-from jaxrl.spaces import require_bounded_box, require_division
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
 from jaxrl.types import (
     Act,
     ActionEvaluation,
@@ -34,7 +34,9 @@ from jaxrl.types import (
 class NetworkConfig:
     """The network of a policy, the same for all algorithms."""
 
-    torso: Literal["auto", "mlp", "cnn"] = "auto"  # before the heads; auto: a CNN for images, else an MLP
+    torso: Literal["auto", "mlp", "cnn"] = (
+        "auto"  # before the heads; auto: a CNN for images, also in a Dict, else an MLP
+    )
     hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
     activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
     shared_torso: bool = False  # one network for policy and value, up to the heads
@@ -89,7 +91,8 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
     """A stochastic policy and a state value, from two torsos or a shared one.
 
     Args:
-      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names. It takes an
+        observation that is a pytree as one, of float32: a Box in its shape, what is discrete one-hot.
 
     Raises:
       ValueError: an option that does not fit the spaces.
@@ -110,7 +113,8 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
     """The outputs of a policy alone, without a value and without standard deviations of its own.
 
     Args:
-      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names. It takes an
+        observation that is a pytree as one, of float32: a Box in its shape, what is discrete one-hot.
 
     Raises:
       ValueError: an option that does not fit the spaces, or that needs a value or standard deviations.
@@ -125,11 +129,19 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
 
 def _body(env, config, torso):
     require_env(env)
+    require_network(config, networks.ACTIVATIONS)
     if config.squash:
         require_bounded_box(env.action_space, "squash")
-    flat = torso is None and not networks.use_cnn(env.observation_space, config.torso)
-    kind = networks.MLP if flat else networks.CNN
-    return torso or kind(hidden_sizes=config.hidden_sizes, activation=config.activation), flat
+    else:
+        hint_at_scale(env.action_space)
+    space = env.observation_space
+    hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
+    joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # its parts reach the network end to end
+    if torso is not None:
+        return (networks.Split(torso, networks.splitter(space)) if joined else torso), joined
+    if not networks.use_cnn(space, config.torso):
+        return networks.MLP(**hidden), True
+    return (networks.Joined(networks.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
 
 
 def _policy(env, config, net, flat) -> Policy:

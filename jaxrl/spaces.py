@@ -4,6 +4,7 @@ A space is a leaf: it is not a pytree itself, so `jax.tree.map` over a tree of s
 """
 
 import dataclasses
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -129,10 +130,16 @@ def require_bounded_box(space: PyTree, option: str) -> None:
 
 
 def require_counts(config: Any, *names: str) -> None:
-    """Raises ValueError where a count of a config is below 1."""
+    """Raises ValueError where a count of a config is no whole number of at least 1, or what is no Config."""
     for name in names:
-        if getattr(config, name) < 1:
-            raise ValueError(f"{name} = {getattr(config, name)} must be at least 1")
+        if not hasattr(config, name):
+            given = repr(config) if isinstance(config, int | float | str) else f"a {type(config).__name__}"
+            raise ValueError(f"config must be a Config with {name} and other options, not {given}")
+        value = getattr(config, name)
+        if not isinstance(value, Integral):
+            raise ValueError(f"{name} = {value!r} must be a whole number")
+        if value < 1:
+            raise ValueError(f"{name} = {value} must be at least 1")
 
 
 def require_division(what: str, size: int, num_minibatches: int) -> None:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl import fields
-from jaxrl.checks import require_key
+from jaxrl.checks import require_run
 from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, Metrics, PyTree, Update
 
@@ -23,11 +23,18 @@ def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[
 
     On a CPU its `vmap` takes agents in groups, and uses all devices that `use_cores` made.
 
+    Args:
+      hp: as `algo.hparams`; what is annealed ends with the run, unless `total_updates` says when.
+
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
+
+    Raises:
+      ValueError: an argument of another kind.
     """
 
-    require_key(key)
+    require_run(algo, key, hp, num_updates)
+    hp = with_horizon(hp, num_updates)
 
     def one(key, hp):
         state = algo.init(key, hp)
@@ -36,6 +43,16 @@ def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[
     if jax.default_backend() != "cpu":
         return one(key, hp)
     return per_agent(one, _on_all_devices)(key, hp)
+
+
+def with_horizon(hp: PyTree, num_updates: int) -> PyTree:
+    """Hyperparameters whose schedules end after `num_updates`, where `total_updates` is not set."""
+    if not hasattr(hp, "total_updates"):
+        return hp
+    given = hp.total_updates
+    if isinstance(given, int | float):
+        return hp.replace(total_updates=float(num_updates)) if given == float("inf") else hp
+    return hp.replace(total_updates=jnp.where(jnp.isinf(given), float(num_updates), given))
 
 
 def _on_all_devices(function, in_axes, size):
@@ -329,6 +346,8 @@ def chunks(
     algo: Algorithm, state: PyTree, hp: PyTree, num_chunks: int, length: int
 ) -> Iterator[tuple[PyTree, Metrics]]:
     """Trains `num_chunks` times `length` updates, for a host that logs, saves or stops in between.
+
+    It does not know where the run ends: for schedules, set `total_updates` (see `with_horizon`).
 
     A chunk is dispatched when it is asked for and yielded before it is done: read the metrics of one
     after asking for the next, and the device never waits for the host.

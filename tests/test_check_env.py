@@ -10,7 +10,7 @@ import pytest
 from jaxrl import envs
 from jaxrl.envs.check import check_env
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
-from jaxrl.spaces import Box, Discrete
+from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
 
 KEY = jax.random.key(7)
@@ -105,6 +105,14 @@ def gymnax_style(state, timestep):
 
 def float_time(state, timestep):
     return {"time": state["time"].astype(jnp.float32)}, timestep
+
+
+def masked(mask, action_space=SOUND.action_space):
+    """`SOUND` with a mask, or one made of each TimeStep."""
+    of = mask if callable(mask) else lambda timestep: jnp.asarray(mask)
+    env = SOUND._replace(step=lambda key, state, action: SOUND.step(key, state, jnp.sum(action)))
+    env = replacing(env, info=lambda t: {**t.info, "action_mask": of(t)})
+    return env._replace(action_space=action_space)
 
 
 BROKEN = {
@@ -223,6 +231,22 @@ BROKEN = {
         replacing(where=["step"], first=lambda t: t.reward > 0),
         "first must be false unless the step ended an episode",
     ),
+    "empty mask": (masked([False] * 3), "action_mask must allow at least one action"),
+    "mask empties": (
+        masked(lambda t: jnp.arange(3) < jnp.where(t.obs[0] > 0.5, 0, 3)),
+        "action_mask must allow at least one action; it was not so at step",
+    ),
+    "short mask": (masked([True] * 2), r"action_mask of reset is bool\[2\].* for each choice, bool\[3\]"),
+    "mask of numbers": (masked([1.0] * 3), r"action_mask of reset is float32\[3\]"),
+    "mask without axes": (masked(True), r"action_mask of reset is bool\[\]"),
+    "mask of one choice of two": (
+        masked([True, True, False, False], MultiDiscrete((2, 2))),
+        "action_mask must allow at least one action",
+    ),
+    "mask for a Box": (
+        masked([True], Box(-1.0, 1.0, (1,))),
+        "an action mask needs one Discrete or MultiDiscrete",
+    ),
     "resets without first": (
         replacing(RESETTING, where=["step"], first=lambda t: t.first & False),
         "next_obs must be obs unless first is true",
@@ -247,6 +271,7 @@ SOUND_ONES = {
     "resetting": RESETTING,
     "made": auto_reset(episode_stats(time_limit(walk(), 3))),
     "endless": walk(10_000),
+    "mask empty at the end": masked(lambda t: ~t.done & jnp.ones(3, bool)),
     "masked": envs.make("probe/action-mask"),
 }
 

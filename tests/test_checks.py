@@ -10,11 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import envs, objectives, train
+from jaxrl import checks, envs, objectives, train
 from jaxrl.algos import ALGORITHMS, ppo
 from jaxrl.envs.wrappers import auto_reset, episode_stats, fix_dtypes, restart, time_limit, transition
+from jaxrl.optimizers import progress
+from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete
-from jaxrl.types import Env
+from jaxrl.types import Algorithm, Env
 
 RIGHT = r"auto_reset\(episode_stats\(time_limit\(env, max_steps\)\)\)"
 
@@ -31,6 +33,16 @@ def walk(look=lambda position: jnp.float32(position)[None] / 5, space=None):
         return position, transition(look(position), position == 5, position == 5)
 
     return Env(reset, step, space or Box(0.0, 1.0, (1,)), Discrete(2))
+
+
+def masked(mask):
+    """The line, with an action mask that is always the same."""
+    env = walk()
+
+    def of(pair):
+        return pair[0], pair[1].replace(info={**pair[1].info, "action_mask": mask})
+
+    return env._replace(reset=lambda key: of(env.reset(key)), step=lambda *given: of(env.step(*given)))
 
 
 def whole(env):
@@ -60,6 +72,13 @@ class Unwrapped:
     unwrapped = None
 
 
+class Gymnax:
+    """gymnax.make returns one of these and its parameters."""
+
+
+Gymnax.__module__ = "gymnax.environments"
+
+
 MISTAKES = {
     "raw": (walk, f"no episode_length in its info: wrap it, {RIGHT}"),
     "no resets": (
@@ -74,6 +93,7 @@ MISTAKES = {
         lambda: time_limit(auto_reset(episode_stats(walk())), 50),
         f"time_limit is around auto_reset.* {RIGHT}",
     ),
+    "gymnax": (lambda: (Gymnax(), None), "an object of gymnax is no jaxrl environment: give envs.make"),
     "a name": (lambda: "CartPole-v1", r"give envs\.make\('CartPole-v1'\)"),
     "gymnasium": (Unwrapped, "a Gymnasium environment runs on the host"),
     "a number": (lambda: 3, "made for a jaxrl.types.Env, not for 3"),
@@ -110,14 +130,151 @@ def test_an_objective_is_a_value(objective, remedy):
         ppo.make(envs.make("CartPole-v1"), objective=objective)
 
 
-def test_a_run_begins_with_a_key():
-    algo = ppo.make(envs.make("CartPole-v1"))
-    for key in (0, jnp.arange(4)[0], algo.hparams):
-        with pytest.raises(ValueError, match="the first argument of a run is a key"):
-            train.run(algo, key, algo.hparams, 1)
-    many = jax.vmap(partial(train.run, algo, num_updates=1), (0, None))
-    with pytest.raises(ValueError, match="the first argument of a run is a key"):
-        jax.eval_shape(many, jnp.arange(4), algo.hparams)
+CARTPOLE = envs.make("CartPole-v1")
+ALGO = ppo.make(CARTPOLE)
+KEY, HP = jax.random.key(0), ALGO.hparams
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ALGO, 0, HP, 1), "key must be a random key, as .*, not 0"),
+        ((ALGO, jnp.arange(4)[0], HP, 1), "key must be a random key"),
+        ((ALGO, HP, KEY, 1), "key must be a random key.*run\\(algo, key, hp, num_updates\\)"),
+        ((ALGO, jax.random.split(KEY), HP, 1), r"not keys of shape \(2,\): for several agents, jax.vmap"),
+        ((ALGO, KEY, {"gamma": 1.0}, 1), "hp must be hyperparameters, as algo.hparams, not a dict"),
+        ((ALGO, KEY, 10, HP), "hp must be hyperparameters, as algo.hparams, not 10"),
+        ((ppo, KEY, HP, 1), "algo must be what `make` of an algorithm returns, not a module"),
+        ((ALGO, KEY, HP, 1.5), "num_updates must be a whole number that is known to Python, not 1.5"),
+    ],
+)
+def test_arguments_of_a_run_that_are_of_another_kind_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        train.run(*arguments)
+
+
+def test_arguments_of_a_run_are_named_under_transformations_too():
+    many = jax.vmap(partial(train.run, ALGO, num_updates=1), (0, None))
+    with pytest.raises(ValueError, match="key must be a random key"):
+        jax.eval_shape(many, jnp.arange(4), HP)
+    with pytest.raises(ValueError, match=r"num_updates must be .* not traced: under jax.jit"):
+        jax.eval_shape(partial(train.run, ALGO), KEY, HP, 1)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "remedy"),
+    [
+        ("Config", "hidden_sizes", r"part of network, give network=NetworkConfig\(hidden_sizes=\.\.\.\)"),
+        ("Config", "activation", r"network=NetworkConfig\(activation="),
+        ("Config", "learning_rate", r"belongs to Hparams, give algo.hparams.replace\(learning_rate="),
+        ("Config", "num_env", "has no 'num_env'; the nearest: num_envs"),
+        ("Hparams", "gama", "has no 'gama'; the nearest: gamma"),
+    ],
+)
+@pytest.mark.parametrize("module", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
+def test_an_argument_that_a_class_does_not_have_is_named_with_a_remedy(module, cls, name, remedy):
+    with pytest.raises(TypeError, match=remedy):
+        getattr(ALGORITHMS[module], cls)(**{name: 64})
+
+
+@pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_every_algorithm_explains_an_argument_that_it_does_not_have(module):
+    for cls in (module.Config, module.Hparams):
+        with pytest.raises(TypeError, match=rf"{cls.__name__} has no 'nonsense'; "):
+            cls(nonsense=1)
+
+
+def test_an_hparam_that_is_an_option_or_part_of_the_objective_is_named_with_a_remedy():
+    with pytest.raises(TypeError, match=r"it belongs to Config, give make\(env, Config\(num_envs="):
+        HP.replace(num_envs=8)
+    with pytest.raises(TypeError, match=r"it is part of objective, give objective=Clip\(clip_eps="):
+        ppo.Hparams(clip_eps=0.1)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"network": NetworkConfig(hidden_sizes=64)}, r"hidden_sizes must be a tuple.*not 64: \(64,\)"),
+        ({"network": NetworkConfig(hidden_sizes=(0,))}, "sizes must be whole numbers of at least 1"),
+        ({"network": NetworkConfig(activation="Tanh")}, "unknown activation 'Tanh': take one of .*tanh"),
+    ],
+)
+@pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_a_network_that_cannot_be_made_is_named_by_make(module, config, message):
+    with pytest.raises(ValueError, match=message):
+        module.make(CARTPOLE, module.Config(**config))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (ppo.Config(num_envs=4.0), "num_envs = 4.0 must be a whole number"),
+        (64, "config must be a Config with num_envs and other options, not 64"),
+        ({"num_envs": 8}, "config must be a Config .* not a dict"),
+        (objectives.dpo(), "config must be a Config .* not a Objective"),
+    ],
+)
+def test_a_config_of_another_kind_is_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        ppo.make(CARTPOLE, config)
+
+
+# --- schedules ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
+def test_no_algorithm_has_an_end_of_its_own(module):
+    assert module.Hparams().total_updates == float("inf")
+
+
+def test_the_horizon_of_schedules_is_that_of_the_run_unless_it_is_given():
+    assert train.with_horizon(HP, 1500).total_updates == 1500.0
+    assert train.with_horizon(HP.replace(total_updates=8.0), 1500).total_updates == 8.0
+    many = jnp.array([jnp.inf, 8.0])
+    np.testing.assert_array_equal(train.with_horizon(HP.replace(total_updates=many), 3).total_updates, [3, 8])
+    assert train.with_horizon({"gamma": 1.0}, 3) == {"gamma": 1.0}
+
+
+def test_a_run_is_annealed_from_its_first_to_its_last_update():
+    """Also with many hyperparameters at once, of which some say where the schedule ends."""
+
+    def update(count, hp):
+        return count + 1, {"progress": progress(count, hp.total_updates)}
+
+    counting = Algorithm(lambda key, hp: jnp.zeros((), jnp.int32), update, None, HP, 1)
+    run = partial(train.run, counting, num_updates=4)
+    np.testing.assert_allclose(run(KEY, HP)[1]["progress"], [0, 0.25, 0.5, 0.75])
+    hp = train.grid(HP, total_updates=[jnp.inf, 8.0])
+    ours = jax.jit(jax.vmap(run, (None, 0)))(KEY, hp)[1]["progress"]
+    np.testing.assert_allclose(ours, [[0, 0.25, 0.5, 0.75], [0, 0.125, 0.25, 0.375]])
+    np.testing.assert_array_equal(progress(jnp.arange(3), HP.total_updates), 0.0)
+
+
+# --- scales of actions, masks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reach", "squash", "hinted"),
+    [(1000.0, False, True), (1000.0, True, False), (0.01, False, True), (2.0, False, False)],
+)
+def test_bounds_that_an_untrained_policy_does_not_reach_are_reported(reach, squash, hinted, caplog):
+    checks._hints.clear()
+    env = whole(walk())._replace(action_space=Box(-reach, reach, (1,)))
+    config = ppo.Config(network=NetworkConfig(squash=squash))
+    env = env._replace(step=lambda key, state, action, step=env.step: step(key, state, action[0].astype(int)))
+    for _ in range(2):
+        ppo.make(env, config)
+    assert len(caplog.records) == hinted
+    assert not hinted or (f"from -{reach:g} to {reach:g}" in caplog.text and "squash=True" in caplog.text)
+
+
+@pytest.mark.parametrize("mask", [jnp.ones(3, bool), jnp.ones(2), jnp.ones((), bool)])
+def test_a_mask_that_does_not_fit_the_actions_is_named_by_make(mask):
+    env = whole(masked(mask))
+    with pytest.raises(
+        ValueError, match=r"action_mask of reset is .*needs one bool for each choice, bool\[2\]"
+    ):
+        ppo.make(env)
 
 
 def test_a_grid_takes_the_parameters_of_the_objective_too():

@@ -1,6 +1,7 @@
 """The command line: what is good ends in a run, what is bad in one line and exit status 2."""
 
 import contextlib
+import csv
 import errno
 import gc
 import io
@@ -10,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -19,9 +21,9 @@ from PIL import Image
 from rich.console import Console
 
 import jaxrl
-from jaxrl import checkpoint, fields, files, logger, objectives, reporters
+from jaxrl import checkpoint, fields, files, logger, loop, objectives, records, reporters
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, folders, presets, runs
+from jaxrl.experiments import cli, extend, folders, presets, runs
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
@@ -111,7 +113,9 @@ def spoil(run, **changes):
         ("render a --seed x", ["--seed", "'x'"]),
         ("render a --max-steps 0", ["max_steps = 0 must be at least 1"]),
         ("list foo", ["unknown list 'foo'", "algos"]),
-        ("list algos envs", ["options: envs"]),
+        ("list algos envs", ["no line of `jaxrl list algos` contains 'envs'"]),
+        ("list envs Breakot", ["contains 'Breakot'; the nearest: Breakout-MinAtar"]),
+        ("help trian", ["unknown command 'trian'", "nearest: train"]),
     ],
 )
 def test_commands_that_cannot_be_understood(refused, argv, words):
@@ -152,7 +156,7 @@ def test_flags_may_be_shortened_to_a_unique_end(short, full):
         ("extra", ["extra"]),
         # Types and choices.
         ("--steps ten", ["--steps takes a whole number, not 'ten'"]),
-        ("--steps 1e5", ["--steps takes a whole number, not '1e5'"]),
+        ("--steps 1e-5", ["--steps takes a whole number, not '1e-5'"]),
         ("--config.num-envs 2.5", ["--config.num-envs takes a whole number, not '2.5'"]),
         ("--hp.gamma high", ["--hp.gamma takes a number, not 'high'"]),
         ("--env.length long", ["--env.length takes a number, not 'long'"]),
@@ -615,6 +619,60 @@ def test_what_training_says(trained):
     assert len(rows) == 4 and rows[-1].startswith("100%")
     assert all("steps/s" in line and "return" in line and "evaluation" in line for line in rows)
     assert f"jaxrl evaluate {path}" in said[-1]
+
+
+def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
+    """It goes on from its last state; rows cover what they say, and schedules end with the new length."""
+    intervals, make_row = [], records.make_row
+
+    def recorded(algo, done, since, *rest):
+        intervals.append((since, done))
+        return make_row(algo, done, since, *rest)
+
+    monkeypatch.setattr(records, "make_row", recorded)
+    refused(["resume", run, "--steps", "250"], "--steps 250 does not extend", "which has 250")
+    status, said, _ = command("resume", run, "--steps", "4.48e2")
+    assert status == 0 and "extended from 250 to 448 steps per seed" in said
+    assert intervals == [(8, 10), (10, 14)]
+    info = json.loads((run / "run.json").read_text())
+    assert info["extended"] == [{"from": 250, "to": 448}]
+    assert (info["spec"]["steps"], info["spec"]["hparams"]["total_updates"]) == (448, 14.0)
+    assert [row["num_updates"] for row in logger.read_jsonl(run / "metrics.jsonl")] == [2, 4, 6, 8, 10, 14]
+    assert checkpoint.latest(run / "checkpoints") == 14
+    spec = runs.from_json(info["spec"])
+    programs = runs.build(spec)
+    for step in checkpoint.steps(run / "checkpoints"):  # those of before the extension too
+        saved = extend.as_saved(programs.identity, run, step)
+        assert loop.restore(programs, run, step, saved).num_updates == step
+    info["extended"] = []
+    (run / "run.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match=r"total_updates = 8\.0, not 14\.0"):
+        loop.restore(programs, run, 8, extend.as_saved(programs.identity, run, 8))
+
+
+def test_only_runs_of_their_own_are_extended(refused, run, tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    refused(["resume", run, "--steps", "448"], "--steps extends a run of `jaxrl train`", "is part of")
+    refused(["resume", tmp_path, "--steps", "448"], "is a sweep")
+
+
+def test_episodes_that_did_not_end_are_counted(command, run, monkeypatch):
+    monkeypatch.setattr(runs, "evaluate", partial(runs.evaluate, max_steps=5))
+    _, said, _ = command("evaluate", run, "--episodes", "2")
+    assert "4 of 4 episodes had not ended after 5 steps" in said and "--env.max-steps" in said
+
+
+def test_a_report_writes_csv(command, run, tmp_path):
+    assert command("report", run, "--data", tmp_path / "r.csv")[0] == 0
+    lines = list(csv.DictReader((tmp_path / "r.csv").open()))
+    rows = logger.read_jsonl(run / "metrics.jsonl")
+    assert [(one["seed"], one["timesteps"]) for one in lines] == [
+        (str(seed), str(row["timesteps"])) for seed in (3, 4) for row in rows
+    ]
+    ours = [float(one["return"]) for one in lines]
+    theirs = [row["evaluation/return"][lane] for lane in (0, 1) for row in rows]
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    assert {one["environment"] for one in lines} == {"CartPole-v1"}
 
 
 def test_what_a_run_holds(trained):

@@ -12,7 +12,9 @@ from reference import networks as slow
 
 from jaxrl import networks, policies
 from jaxrl.cpu import matrix
+from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
+from jaxrl.types import Env
 
 TORSOS = {False: ("actor_torso", "critic_torso"), True: ("shared_torso",)}
 KINDS = [(shared, memory) for shared in (False, True) for memory in (0, 5)]
@@ -339,6 +341,80 @@ def test_a_convolution_takes_images_under_any_leading_axes():
     np.testing.assert_allclose(ours[2, 0], theirs, atol=1e-4)
 
 
+PARTS = {"image": Box(0, 255, (4, 5, 2), BYTES), "goal": Discrete(3), "speed": Box(-1.0, 1.0, (2,))}
+
+
+def parts_of(*leading):
+    rng = np.random.default_rng(3)
+    return {
+        "image": rng.integers(0, 256, (*leading, 4, 5, 2)).astype(np.uint8),
+        "goal": rng.integers(0, 3, leading),
+        "speed": rng.normal(size=(*leading, 2)).astype(np.float32),
+    }
+
+
+def test_a_joined_observation_is_split_into_its_parts_again():
+    obs = parts_of(6, 2)
+    x = networks.encode(PARTS, jax.tree.map(jnp.asarray, obs))
+    ours = networks.splitter(PARTS)(x)
+    np.testing.assert_allclose(ours["image"], obs["image"] / 255, rtol=1e-6)
+    np.testing.assert_array_equal(ours["goal"], np.eye(3)[obs["goal"]])
+    np.testing.assert_array_equal(ours["speed"], obs["speed"])
+
+
+def in_parts():
+    """An environment that shows an image, a goal and a speed."""
+
+    def observed(key):
+        zeros = {name: jnp.zeros(space.shape, space.dtype) for name, space in PARTS.items()}
+        return jnp.zeros(()), restart(zeros)
+
+    def step(key, state, action):
+        return state, restart(observed(key)[1].obs).replace(terminated=action > 0)
+
+    return auto_reset(episode_stats(time_limit(Env(observed, step, PARTS, Discrete(2)), 5)))
+
+
+def test_images_among_other_parts_are_convolved_and_joined_with_them():
+    policy = policies.actor_critic(in_parts(), policies.NetworkConfig(hidden_sizes=(6,), activation="relu"))
+    x = policy.encode((), jax.tree.map(jnp.asarray, parts_of(3)))
+    assert policy.obs_shape == (4 * 5 * 2 + 3 + 2,)
+    params = random_params(SimpleNamespace(init=lambda key: policy.init(key)))
+    layers = jax.tree.map(lambda p: np.asarray(p, np.float64), params["params"])["actor_torso"]
+    _, (outputs, value) = jax.jit(policy.step)(params, (), x, np.zeros(3, bool))
+    assert outputs.shape == (3, 2) and value.shape == (3,)
+    obs = parts_of(3)
+    image = slow.conv_valid(layers["Conv_0"]["kernel"], layers["Conv_0"]["bias"], obs["image"][1] / 255)
+    joined = np.concatenate([np.eye(3)[obs["goal"][1]], np.maximum(image, 0).ravel(), obs["speed"][1]])
+    hidden = np.maximum(slow.dense(layers["MLP_0"]["Dense_0"], joined), 0.0)
+    head = jax.tree.map(lambda p: np.asarray(p, np.float64), params["params"]["actor_head"])
+    np.testing.assert_allclose(outputs[1], slow.dense(head, hidden), atol=1e-4)
+
+
+class PartsTorso(nn.Module):
+    """Takes the image and the speed, and leaves the goal out."""
+
+    @nn.compact
+    def __call__(self, x):
+        assert x["image"].shape[-3:] == (4, 5, 2) and x["goal"].shape[-1] == 3
+        return jnp.concatenate([nn.Dense(4)(x["image"].mean((-3, -2))), x["speed"]], axis=-1)
+
+
+@pytest.mark.parametrize("memory_size", [0, 5])
+def test_a_torso_takes_the_pytree_of_an_observation(memory_size):
+    config = policies.NetworkConfig(memory_size=memory_size)
+    policy = policies.actor_critic(in_parts(), config, torso=PartsTorso())
+    params = random_params(SimpleNamespace(init=lambda key: policy.init(key)))
+    obs = jax.tree.map(jnp.asarray, parts_of(2, 3))
+    memory, first = policy.initial_memory(3), jnp.zeros((2, 3), bool)
+    unroll = jax.jit(policy.unroll)
+    outputs, value = unroll(params, memory, policy.encode((), obs), first)
+    assert outputs.shape == (2, 3, 2) and value.shape == (2, 3)
+    for part, matters in (("image", True), ("speed", True), ("goal", False)):
+        changed = policy.encode((), obs | {part: 1 + obs[part]})
+        assert np.array_equal(value, unroll(params, memory, changed, first)[1]) != matters
+
+
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
 def test_a_convolution_and_its_gradient_are_those_of_flax(backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)  # an accelerator's way runs on a CPU too
@@ -362,12 +438,15 @@ def test_a_convolution_and_its_gradient_are_those_of_flax(backend, monkeypatch):
 
 def test_when_a_convolution_is_chosen():
     image, thin = Box(0.0, 1.0, (10, 10, 4)), Box(0.0, 1.0, (2, 10, 4))
-    others = [Box(0.0, 1.0, (4,)), Box(0.0, 1.0, (5, 5)), Discrete(3), {"image": image}]
+    others = [Box(0.0, 1.0, (4,)), Box(0.0, 1.0, (5, 5)), Discrete(3), {"image": thin}]
     assert networks.use_cnn(image, "auto")
     assert networks.use_cnn(image, "cnn")
     assert not networks.use_cnn(image, "mlp")
     assert not networks.use_cnn(thin, "auto")  # a 3x3 kernel has nothing to slide over
     assert networks.use_cnn(thin, "cnn")
+    parts = {"image": image, "goal": Discrete(3)}
+    assert networks.use_cnn(parts, "auto") and networks.use_cnn(parts, "cnn")
+    assert not networks.use_cnn(parts, "mlp")
     for space in others:
         assert not networks.use_cnn(space, "auto")
         assert not networks.use_cnn(space, "mlp")

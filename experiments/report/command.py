@@ -12,7 +12,7 @@ def command(argv: list[str]) -> int:
 
     from jaxrl.experiments import folders
     from jaxrl.experiments.cli import UsageError, parse
-    from jaxrl.experiments.report import data, page
+    from jaxrl.experiments.report import csv_data, data, page
 
     @dataclasses.dataclass
     class Report:
@@ -20,7 +20,7 @@ def command(argv: list[str]) -> int:
 
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
         out: Path | None = None  # .html file; by default report.html in the first folder, or next to the file
-        data: Path | None = None  # also write the records as .jsonl, from which the same page can be created
+        data: Path | None = None  # also write the records: .jsonl recreates the same page, .csv is a table
         range: tuple[str, ...] = ()  # ENV=LOW:HIGH, returns that are normalized to 0 and 1
 
     chosen = parse(Report, argv, "jaxrl report")
@@ -29,14 +29,16 @@ def command(argv: list[str]) -> int:
     out = chosen.out or _default(chosen.paths[0])
     if out.suffix != ".html":
         raise UsageError(f"--out {out} must end in .html")
-    if chosen.data and chosen.data.suffix != ".jsonl":
-        raise UsageError(f"--data {chosen.data} must end in .jsonl")
+    if chosen.data and chosen.data.suffix not in (".jsonl", ".csv"):
+        raise UsageError(f"--data {chosen.data} must end in .jsonl or .csv")
     for file in filter(None, (out, chosen.data)):
         folders.require_output(file, *chosen.paths)
     sources = data.read(list(chosen.paths))
     text, sentence = page.build(sources, dict(map(_range, chosen.range)))
     folders.write_output(out, text, *chosen.paths)
-    if chosen.data:
+    if chosen.data and chosen.data.suffix == ".csv":
+        folders.write_output(chosen.data, csv_data.text(sources), *chosen.paths)
+    elif chosen.data:
         data.write(chosen.data, sources)
     print(f"{sentence}\n{out}")
     return 0

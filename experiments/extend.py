@@ -1,0 +1,73 @@
+"""`jaxrl resume RUN --steps N`: a run goes on beyond the steps that it was made for.
+
+The Spec of the run gets the new length; `extended` in `run.json` lists the earlier ones, under which its
+checkpoints are also accepted. Whatever is annealed ends with the new length: from where the run stands it
+goes on as in a run of N steps, so the learning rate of a finished run, 0 by default, rises again. The result
+is not that of a run which had N steps from its start.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from jaxrl import checkpoint, hosts
+from jaxrl.experiments import folders, runs
+
+
+def extend(path: Path, steps: int) -> None:
+    """Gives a run so many steps per seed in all, those that it has taken included.
+
+    Raises:
+      ValueError: it is no run of `jaxrl train`, or has as many steps already.
+    """
+    if study := _study(path):
+        raise ValueError(f"--steps extends a run of `jaxrl train`, and {study}: train its best again instead")
+    info = runs.read_info(path)
+    spec = runs.from_json(info["spec"])
+    if steps <= spec.steps:
+        raise ValueError(
+            f"--steps {steps} does not extend {path}, which has {spec.steps}: steps count from the start of "
+            "the run, so give more"
+        )
+    longer = dataclasses.replace(spec, steps=steps)
+    updates = runs.build(longer).agent_updates
+    longer = dataclasses.replace(longer, hparams=spec.hparams.replace(total_updates=float(updates)))
+
+    def write():
+        with folders.claim(path):
+            earlier = [*info.get("extended", []), {"from": spec.steps, "to": steps}]
+            runs.write_info(path, info | {"spec": longer.to_json(), "extended": earlier})
+
+    hosts.by_leader(write)
+    print(f"extended from {spec.steps} to {steps} steps per seed; what is annealed ends there", flush=True)
+
+
+def _study(path: Path) -> str:
+    """What a folder is instead of a run of its own, or is a part of; "" for a run."""
+    for mark in folders.MARKS[1:]:
+        if (path / mark).is_file():
+            return f"{path} is a {mark.removesuffix('.json')}"
+    for parent in path.resolve().parents:
+        if any((parent / mark).is_file() for mark in folders.MARKS):
+            return f"{path} is part of {parent}"
+    return ""
+
+
+def as_saved(identity: dict[str, Any], path: Path, step: int | None = None) -> dict[str, Any]:
+    """The identity of a run with the length at which a checkpoint was saved, if it was extended since.
+
+    Args:
+      identity: the Spec as JSON.
+      step: of the checkpoint; None: the latest.
+
+    Raises:
+      CheckpointError: there is no such checkpoint.
+    """
+    expected = dict(identity)
+    if not (path / "run.json").is_file() or not (extended := runs.read_info(path).get("extended")):
+        return expected
+    saved = checkpoint.read_metadata(path / "checkpoints", step)["spec"]
+    if saved["steps"] in [one["from"] for one in extended]:
+        length = {name: saved["hparams"][name] for name in ("total_updates",) if name in saved["hparams"]}
+        expected |= {"steps": saved["steps"], "hparams": expected["hparams"] | length}
+    return expected

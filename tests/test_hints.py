@@ -1,0 +1,153 @@
+"""Names, flags and numbers as people know them from elsewhere: hints, and what is accepted."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrl import envs
+from jaxrl.envs.entry import explanations
+from jaxrl.experiments import cli, hints, runs, words
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("Ant-v4", "take brax/ant"),
+        ("HalfCheetah-v5", "take brax/halfcheetah"),
+        ("InvertedPendulum-v2", "take brax/inverted_pendulum"),
+        ("LunarLander-v3", "Box2D are not available; .*Acrobot-v1"),
+        ("LunarLanderContinuous-v2", "Box2D are not available; .*Pendulum-v1"),
+        ("BreakoutNoFrameskip-v4", "small version of this one is Breakout-MinAtar"),
+        ("ALE/Breakout-v5", "small version of this one is Breakout-MinAtar"),
+        ("ALE/Breakout-ram-v5", "small version of this one is Breakout-MinAtar"),
+        ("SpaceInvadersDeterministic-v4", "SpaceInvaders-MinAtar"),
+        ("PongNoFrameskip-v4", "Atari games are not available; small versions of five"),
+        ("dm_control/cartpole-balance-v0", "playground/CartpoleBalance"),
+        ("MiniGrid-DoorKey-5x5-v0", "navix/.* and xminigrid/"),
+        ("cartpole", "the nearest: CartPole-v1"),
+        ("Pong-v5", "the nearest: Pong-misc"),
+    ],
+)
+def test_environments_of_other_suites_are_explained(name, remedy):
+    with pytest.raises(ValueError, match=f"unknown environment '{name}'; .*{remedy}"):
+        envs.make(name)
+
+
+def test_environments_that_hints_name_exist():
+    named = {f"brax/{name}" for name in envs.hints._MUJOCO.values()}
+    named |= {one for text in envs.hints._BOX2D.values() for one in text.split(" or ")}
+    named |= {f"{game}-MinAtar" for game in envs.hints._MINATAR} | {"playground/CartpoleBalance"}
+    assert named <= set(envs.names())
+
+
+@pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dqn"])
+def test_algorithms_that_are_not_available_are_said_to_be_so(name):
+    with pytest.raises(
+        ValueError, match=f"unknown algorithm '{name}'; it is not available yet; .*ppo, ppo_kl"
+    ):
+        runs.algorithm(name)
+
+
+def test_other_names_of_algorithms_are_explained():
+    with pytest.raises(ValueError, match="unknown algorithm 'reinforce'; take a2c"):
+        runs.algorithm("reinforce")
+
+
+def known(algorithm):
+    return cli.flags(cli.train_options(algorithm, "CartPole-v1", "")())
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "flag", "hint"),
+    [
+        ("ppo", "--total-timesteps", "Perhaps you meant --steps."),
+        ("ppo", "--total_timesteps", "Perhaps you meant --steps."),
+        ("ppo", "--lr", "Perhaps you meant --hp.learning-rate."),
+        ("ppo", "--n-envs", "Perhaps you meant --config.num-envs."),
+        ("ppo", "--clip-coef", "Perhaps you meant --hp.objective.clip-eps."),
+        ("ppo", "--hp.target-kl", "belongs to ppo_kl: jaxrl train ppo_kl ENV --hp.kl-target"),
+        ("ppo_kl", "--hp.target-kl", "Perhaps you meant --hp.kl-target."),
+        ("trpo", "--target-kl", "Perhaps you meant --hp.max-kl."),
+        ("ppo", "--config", "Files are not read: every option has a flag of its own"),
+        ("ppo", "--env", "Algorithm and environment stand first"),
+        ("ppo", "--config.num-env", "Perhaps you meant --config.num-envs."),
+        ("ppo", "--qqqq", ""),
+    ],
+)
+def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
+    said = hints.of_flag(flag, known(algorithm))
+    assert hint in said and bool(hint) == bool(said)
+
+
+def test_flags_that_hints_name_exist():
+    """In one algorithm or command or the other."""
+    flags = {flag for algorithm in ("ppo", "ppo_kl", "trpo", "es") for flag in known(algorithm)}
+    assert {f"--{flag}" for flag in hints.FLAGS} <= flags | {"--episodes"}
+
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("20", 20), ("20_000", 20_000), ("1e6", 10**6), ("1.5E3", 1500), ("2.50e+1", 25), ("-1e2", -100)],
+)
+def test_whole_numbers_may_have_exponents(text, number):
+    assert words.whole_number(text) == number and isinstance(words.whole_number(text), int)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "2.5", "1.55e1", "1e999", "e5", "2.0"])
+def test_other_numbers_are_not_whole(text):
+    with pytest.raises(ValueError, match="invalid literal"):
+        words.whole_number(text)
+
+
+def test_counts_and_sizes_are_read_as_people_write_them():
+    typed = "--steps 1e6 --seeds 1_0 --config.num-envs 1e1 --hidden-sizes 64x32 --env.max-steps=1e2"
+    *_, chosen, env = cli.understand("train", cli.train_options, ["ppo", "CartPole-v1", *typed.split()])
+    assert (chosen.steps, chosen.seeds, chosen.config.num_envs) == (1_000_000, 10, 10)
+    assert chosen.config.network.hidden_sizes == (64, 32) and env == {"max_steps": 100}
+    for sizes in (["64", "32"], ["64x32"]):
+        argv = ["ppo", "CartPole-v1", "--config.hidden_sizes", *sizes, "--out", "2x2"]
+        *_, chosen, _ = cli.understand("train", cli.train_options, argv)
+        assert chosen.config.network.hidden_sizes == (64, 32) and str(chosen.out) == "2x2"
+
+
+# --- time limits and parameters of environments ------------------------------------------------------
+
+
+def test_an_endless_environment_takes_a_time_limit():
+    argv = ["ppo", "CliffWalking-v1", "--env.max-steps", "200"]
+    *_, env = cli.understand("train", cli.train_options, argv)
+    assert env == {"max_steps": 200}
+    env = envs.make("CliffWalking-v1", **env)
+
+    def step(carry, _):
+        key, state = carry
+        state, then = env.step(key, state, jnp.int32(0))  # up
+        return (key, state), then.truncated
+
+    key = jax.random.key(0)
+    start = (key, env.reset(key)[0])
+    truncated = jax.jit(lambda start: jax.lax.scan(step, start, length=400)[1])(start)
+    assert np.flatnonzero(truncated).tolist() == [199, 399]
+
+
+def test_every_environment_takes_a_time_limit():
+    endless = [name for name, entry in envs.REGISTRY.items() if entry.max_steps is None]
+    assert len(endless) >= 60
+    for name in endless:
+        if envs.REGISTRY[name].origin == "jaxrl":
+            options = cli.train_options("ppo", name, "")
+            assert options().env.max_steps is None
+
+
+def test_parameters_of_environments_are_explained(capsys):
+    texts = explanations(envs.REGISTRY["CartPole-v1"].make)
+    assert texts["length"] == "from the axle to the pole's middle, half of the pole [m]"
+    assert texts["masspole"] == "gravity, masscart, masspole: [m/s^2], [kg], [kg]"
+    assert explanations(dict) == {} and explanations(lambda: None) == {}
+    assert cli.main(["train", "ppo", "CartPole-v1", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "half of the pole [m]" in said and "episodes are truncated after so many steps" in said
