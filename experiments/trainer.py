@@ -13,6 +13,7 @@ import numpy as np
 from jaxrl import checkpoint, hosts, logger, train
 from jaxrl.experiments import diverged, records, runs
 from jaxrl.experiments.reporters import Reporter, diverged_lanes, rate
+from jaxrl.statistics import iqm
 
 SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
 
@@ -279,7 +280,7 @@ def make_row(algo, done, since, totals, evaluation, seeds: int) -> dict[str, Any
 
 
 def score_of(row) -> float:
-    """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
+    """What the best checkpoint is best in: the IQM of the returns of agents, of evaluation if there was one.
 
     Agents that diverged count as the worst of them; nan where at least half did.
     """
@@ -287,4 +288,4 @@ def score_of(row) -> float:
     agents = {"per_seed": values, "died": diverged_lanes(row)}
     if not values or diverged.unknown([agents]):
         return float("nan")
-    return float(np.mean(diverged.counted(agents, diverged.worst([agents]))))
+    return float(iqm(diverged.counted(agents, diverged.worst([agents]))))

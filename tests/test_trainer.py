@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import glossary
 
 from jaxrl import checkpoint, logger, objectives
 from jaxrl.algos import ppo
@@ -82,6 +83,7 @@ def test_scores():
     # An agent without a return counts as the worst.
     assert trainer.score_of({"episode/return": [math.nan, 2.0, 5.0]}) == 3.0
     assert math.isnan(trainer.score_of({}))
+    assert trainer.score_of({"evaluation/return": [0.0, 4.0, 5.0, 99.0]}) == 4.5  # the interquartile mean
 
 
 def test_speed():
@@ -95,8 +97,8 @@ def test_numbers_for_people():
     assert [reporters.duration(s) for s in (0.4, 42, 3723.9)] == ["0:00", "0:42", "1:02:03"]
     assert reporters.spread(None) == reporters.spread([]) == reporters.spread([None, math.nan]) == "–"
     assert reporters.spread([2.0]) == "2"
-    assert reporters.spread([1.0, 2.0, 9.0]) == "2 (1 … 9)"
-    assert reporters.spread([None, 2.0]) == "2 (2 … 2)"
+    assert reporters.spread([1.0, 2.0, 9.0]) == "IQM 4 (1 … 9)"
+    assert reporters.spread([None, 2.0]) == "IQM 2 (2 … 2)"
 
 
 def test_keys_do_not_depend_on_the_population():
@@ -185,6 +187,7 @@ def whole(small, tmp_path_factory):
     assert complete and at.num_updates == 8
     assert [row["num_updates"] for row in told] == [2, 4, 6, 8]
     assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in told)
+    assert {name for row in told for name in row} <= set(glossary())
     return path, at
 
 
