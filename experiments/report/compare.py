@@ -27,7 +27,8 @@ from jaxrl.experiments.statistics import (
 # Options that make no other method of the same words.
 IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episodes", "--save-every-seconds")
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
-IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run")
+IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run", "--csv", "--no-csv", "--tracked-runs")
+IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags")
 # How a sweep searched; what came of that is said in other words.
 SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
