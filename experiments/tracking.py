@@ -17,24 +17,25 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
       agents: see `agents_of`.
       most: how many at most, all spreads first; a warning says how many agents are left out.
     """
-    names = ["-".join(f"{what}-{number}" for what, number in agent.items()) for agent in agents]
     found = []
     for start in range(0, len(agents), spec.seeds) if spec.seeds > 1 else ():
-        lanes = tuple(range(start, start + spec.seeds))
         trial = {what: number for what, number in agents[start].items() if what != "seed"}
-        name = "-".join([*(f"{what}-{number}" for what, number in trial.items()), "iqm"])
-        found.append(logger.Series(name, "iqm", lanes, trial | settings(spec, start)))
-    for lane, (agent, name) in enumerate(zip(agents, names)):
-        found.append(logger.Series(name, "agent", (lane,), agent | settings(spec, lane)))
-    if len(found) > most:
-        left_out = sum(one.kind == "agent" for one in found[most:])
+        found.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
+    found += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
+    left_out = sum(kind == "agent" for _, kind, _, _ in found[most:])
+    if left_out:
         logging.getLogger("jaxrl").warning(
             "TensorBoard and Weights & Biases show %d runs; %d of %d agents have none: see --tracked-runs",
-            most,
-            left_out,
-            len(agents),
+            *(most, left_out, len(agents)),
         )
-    return found[:most]
+    return [
+        logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]))
+        for name, kind, lanes, identity in found[:most]
+    ]
+
+
+def _name(identity: dict[str, int], *more: str) -> str:
+    return "-".join([*(f"{what}-{number}" for what, number in identity.items()), *more])
 
 
 def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:
