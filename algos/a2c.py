@@ -20,7 +20,7 @@ from flax import struct
 
 from jaxrl import policies, stats
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.optimizers import clipped_adam, linear_decay
 from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, rollout, vectorize
@@ -88,9 +88,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
+    def learning_rate(hp, num_updates):
+        return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
+
     def optimizer(hp, num_updates):
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
-        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+        return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
@@ -128,6 +130,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         params = optax.apply_updates(state.params, updates)
         metrics |= episode_metrics(steps.info, steps.done)
         metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 
     return narrowed(

@@ -147,6 +147,7 @@ def make(
         step = learning_rate * sigma * step
         metrics["grad/norm"] = jnp.linalg.norm(step)
         metrics["policy/perturbation"] = sigma * jnp.sqrt(jnp.square(z).mean())
+        metrics["optimizer/learning_rate"] = learning_rate
         obs_stats = state.obs_stats
         if config.normalize_obs:
             obs_stats = fit.observe(obs_stats, episodes.seen)

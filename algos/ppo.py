@@ -21,7 +21,8 @@ from flax import struct
 from jaxrl import objectives, policies, stats
 from jaxrl.checks import require_objective
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.metrics import ratio_metrics
+from jaxrl.optimizers import clipped_adam, linear_decay, progress
 from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
@@ -100,9 +101,11 @@ def make(
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
+    def learning_rate(hp, num_updates):
+        return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
+
     def optimizer(hp, num_updates):
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
-        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+        return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
@@ -124,10 +127,9 @@ def make(
             error = jnp.maximum(error, jnp.square(batch["value"] + moved - batch["targets"]))
         value_loss = 0.5 * error.mean()
         entropy = pi.entropy().mean()
-        kl = (jnp.expm1(log_ratio) - log_ratio).mean()
         total = policy_loss + hp.vf_coef * value_loss - hp.ent_coef * entropy
-        metrics = {"loss/policy": policy_loss, "loss/value": value_loss}
-        return total, metrics | {"policy/entropy": entropy, "policy/kl": kl}
+        metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
+        return total, metrics | ratio_metrics(log_ratio, hp.objective)
 
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
@@ -158,6 +160,7 @@ def make(
 
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
         metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 

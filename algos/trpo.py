@@ -22,7 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrl import policies, stats
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, conjugate_gradient, progress
+from jaxrl.optimizers import clipped_adam, conjugate_gradient, linear_decay
 from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
@@ -97,9 +97,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     policy = policies.actor_critic(env, config.network, torso)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
+    def learning_rate(hp, num_updates):
+        return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
+
     def optimizer(hp, num_updates):
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
-        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+        return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
@@ -199,6 +201,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         told["policy/entropy"] = old.entropy().mean()
         metrics = jax.tree.map(jnp.mean, metrics) | told | episode_metrics(steps.info, steps.done)
         metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         params = joined(actor, critic)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 

@@ -21,7 +21,7 @@ from flax import struct
 
 from jaxrl import distributions, policies, stats
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, progress
+from jaxrl.optimizers import clipped_adam, linear_decay
 from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
@@ -99,9 +99,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
     num_outputs = distributions.num_outputs(env.action_space)
 
+    def learning_rate(hp, num_updates):
+        return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
+
     def optimizer(hp, num_updates):
-        learning_rate = hp.learning_rate * (1.0 - hp.lr_decay * progress(num_updates, hp.total_updates))
-        return clipped_adam(learning_rate, hp.adam_eps, hp.max_grad_norm)
+        return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
     def init(key, hp):
         fields = policies.start(key, envs, policy, *sizes, *normalize, hp.gamma)
@@ -174,10 +176,12 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         carry, metrics = jax.lax.scan(sgd_step, start, order)
         seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         fields = {"key": key, **dict(zip(names, carry)), "stream": stream, **seen}
-        state = state.replace(**fields, num_updates=state.num_updates + 1)
-        multipliers = {f"policy/{name}": value for name, value in state.multipliers.items()}
-        return state, jax.tree.map(jnp.mean, metrics) | multipliers | episode_metrics(steps.info, steps.done)
+        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
         metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
+        state = state.replace(**fields, num_updates=state.num_updates + 1)
+        metrics |= {f"policy/{name}": value for name, value in state.multipliers.items()}
+        return state, metrics
 
     return narrowed(
         Algorithm(

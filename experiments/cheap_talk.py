@@ -32,6 +32,7 @@ from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
 from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
+from jaxrl.experiments.reporters import spread
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.rollout import rollout, vectorize
 from jaxrl.types import Env, Stream
@@ -307,10 +308,9 @@ def carry_on(path: Path) -> int:
                 done += 1
                 found = np.asarray(found, np.float64)
                 sink.write({"num_updates": done, "score": found.tolist()})
-                known = found[np.isfinite(found)]
-                span = f"{known.mean():.4g} ({known.min():.4g} … {known.max():.4g})" if known.size else "–"
-                lost = f"; {found.size - known.size} candidates with diverged victims"
-                print(f"generation {done}: {span}{lost * (known.size < found.size)}", flush=True)
+                broken = int((~np.isfinite(found)).sum())
+                lost = f"; {broken} candidates with diverged victims" * (broken > 0)
+                print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, told)
         finally:
             sink.close()

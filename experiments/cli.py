@@ -295,8 +295,14 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         process_id: int | None = None  # several processes: which one this is, from 0
         join_seconds: int = 60  # several processes: how long to wait for the others to come
         out: Path | None = None  # folder of the run; otherwise one in runs/
-        tensorboard: bool = False  # also write TensorBoard files into the folder
-        wandb: bool = False  # also log to Weights & Biases
+        csv: bool = False  # also write metrics.csv into the folder: a line per interval and agent
+        tensorboard: bool = False  # also write TensorBoard files into the folder: a run per agent
+        wandb: bool = False  # also log to Weights & Biases: a run per agent
+        wandb_project: str = "jaxrl"  # the project there
+        wandb_entity: str = ""  # the user or team; otherwise the default one
+        wandb_group: str = ""  # the group of the runs; otherwise the name of the folder
+        wandb_tags: tuple[str, ...] = ()  # their tags
+        tracked_runs: int = 64  # most runs in either: first the spread over seeds, then agents
         compile_cache: bool = True  # keep compiled programs for the next start
         chunk: int = 0  # agents that a device updates at a time; 0: what suits it
         dry_run: bool = False  # check and compile everything, tell memory and time, write nothing
@@ -642,6 +648,7 @@ def carry_on(
 
     begun = time.perf_counter()
     hosts.require_same("the run", [str(path), spec.to_json()])
+    options = {**runs.OPTIONS, **options}  # a study of an earlier version does not have all of them
     if options["compile_cache"]:
         runs.enable_compile_cache()
     runs.require_extras(options)

@@ -10,7 +10,7 @@ from jaxrl import checkpoint, files
 # The file that makes a folder that of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
 MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
 # What else a run or a study has written and cannot make again.
-RECORDS = ("metrics.jsonl", "results.jsonl", "search.json", "judged.json", "result.json")
+RECORDS = ("metrics.jsonl", "metrics.csv", "results.jsonl", "search.json", "judged.json", "result.json")
 FOLDERS = ("checkpoints", "tensorboard", "wandb", "source")
 
 
@@ -123,7 +123,8 @@ def require_no_links(path: Path, whole: Path | None = None) -> None:
       whole: the study that the run is a part of; the folders between the two are checked as well.
     """
     between = [folder for folder in (path, *path.parents) if whole in folder.parents] if whole else []
-    for folder in [*between, *(path / name for name in FOLDERS)]:
+    inside = [path / name for name in FOLDERS] + list((path / "tensorboard").glob("*"))
+    for folder in [*between, *inside]:
         if folder.is_symlink():
             raise ValueError(f"{folder} is a symbolic link: put the folder itself in its place")
 

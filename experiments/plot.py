@@ -14,7 +14,7 @@ from jaxrl.experiments.statistics import bootstrap_interval, iqm
 # https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333842")
 DASHES = ("-", "--", ":", "-.")  # when the colours have run out
-STATISTICS = {"median": np.median, "IQM": iqm}
+STATISTICS = {"IQM": iqm, "median": np.median}
 
 EVALUATION, TRAINING = "evaluation/return", "episode/return"
 MIN_SEEDS_FOR_BAND = 3
@@ -32,7 +32,7 @@ def curves(
     path,
     *,
     title: str | None = None,
-    statistic: str = "median",
+    statistic: str = "IQM",
     confidence: float = 0.95,
     log_steps: bool = False,
     size: tuple[float, float] = (6.4, 4.0),
@@ -49,7 +49,7 @@ def curves(
       rows_per_run: for each run its label and its rows, one per interval: `timesteps` is a number,
         `episode/return` and `evaluation/return` hold a number or None per seed, or are missing.
         Of rows with equal `timesteps` the last one counts.
-      statistic: "median" or "IQM" (interquartile mean).
+      statistic: "IQM" (interquartile mean) or "median".
       log_steps: a logarithmic axis of steps.
       size: width and height in inches.
 

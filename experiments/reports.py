@@ -79,8 +79,8 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     return (
         f"{sources.shown(f'{spec.algorithm} on {spec.environment}')} after {at.num_updates} updates, "
         f"{episodes} episodes of each seed\n"
-        f"mean {summary['mean']:.4g}   median {summary['median']:.4g}   IQM {summary['iqm']:.4g} "
-        f"(95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})\n"
+        f"IQM {summary['iqm']:.4g} (95 % bootstrap interval over {over}: {low:.4g} to {high:.4g})   "
+        f"mean {summary['mean']:.4g}   median {summary['median']:.4g}\n"
         f"per seed: {'  '.join(each)}{unfinished}"
     )
 

@@ -37,7 +37,8 @@ from jaxrl import (
 from jaxrl.algos import ALGORITHMS
 from jaxrl.compile_cache import cache_folder, enable_compile_cache  # noqa: F401 (for the commands)
 from jaxrl.evaluate import evaluate
-from jaxrl.experiments import diverged, folders, search, user_files
+from jaxrl.experiments import diverged, folders, search, tracking, user_files
+from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, agent_keys, boundaries
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
@@ -45,7 +46,9 @@ from jaxrl.reporters import count, size, spread
 from jaxrl.types import Algorithm, Env, Objective
 
 # What a run was told that changes nothing of what it computes, with the defaults.
-OPTIONS = {"tensorboard": False, "wandb": False, "compile_cache": True, "save_every_seconds": 10.0}
+OPTIONS = {"csv": False, "tensorboard": False, "tracked_runs": 64}
+OPTIONS |= {"wandb": False, "wandb_project": "jaxrl", "wandb_entity": "", "wandb_group": "", "wandb_tags": []}
+OPTIONS |= {"compile_cache": True, "save_every_seconds": 10.0}
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
 
@@ -618,13 +621,27 @@ def record_session(path: Path, num_updates: int, compile_seconds: float, wall_se
 
 def open_sinks(path: Path, spec: Spec, num_updates: int, options: dict[str, Any]) -> list[logger.Sink]:
     """Where the rows of a run go, from `num_updates` on."""
-    sinks = [logger.jsonl(path / "metrics.jsonl", keep_updates=num_updates)]
+    metrics = path / "metrics.jsonl"
+    sinks = [logger.jsonl(metrics, keep_updates=num_updates)]
+    agents = tracking.agents_of(path, spec)
+    if options["csv"]:
+        sinks.append(logger.csv_file(path / "metrics.csv", metrics, agents))
+    if not (options["tensorboard"] or options["wandb"]):
+        return sinks
+    series = tracking.series(spec, agents, options["tracked_runs"])
     if options["tensorboard"]:
-        sinks.append(logger.tensorboard(path / "tensorboard"))
+        known = logger.read_jsonl(metrics)
+        after = known[-1]["timesteps"] if known else 0
+        sinks.append(logger.tensorboard(path / "tensorboard", series, after))
     if options["wandb"]:
-        # The folder's name alone would continue another run of that name.
-        unique = f"{path.name}-{''.join(filter(str.isdigit, read_info(path)['started']))}"
-        sinks.append(logger.wandb(path, project="jaxrl", name=path.name, id=unique, config=spec.to_json()))
+        init = {
+            "project": options["wandb_project"],
+            "entity": options["wandb_entity"] or None,
+            "group": options["wandb_group"] or tracking.group(path),
+            "tags": list(options["wandb_tags"]) or None,
+        }
+        names = tracking.label(path), tracking.unique(path, read_info(path)["started"])
+        sinks.append(logger.wandb(path, series, *names, **init))
     return sinks
 
 
@@ -632,7 +649,9 @@ EXTRAS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
 def require_extras(options: dict[str, Any]) -> None:
-    """Raises ValueError where a package is missing that an option needs."""
+    """Raises ValueError where a package is missing that an option needs, or its value makes no sense."""
+    if options["tracked_runs"] < 1:
+        raise ValueError(f"--tracked-runs {options['tracked_runs']} must be at least 1")
     for name, package in EXTRAS.items():
         if options[name] and importlib.util.find_spec(package) is None:
             raise ValueError(f"--{name} needs the extra: pip install 'jaxrl[{name}]'")
@@ -662,7 +681,11 @@ def closing(path: Path, how: str) -> str:
     last = rows[-1] if rows else {}
     name = "evaluation/return" if "evaluation/return" in last else "episode/return"
     agents = {"per_seed": last.get(name, []), "died": reporters.diverged_lanes(last)}
-    returns = spread(diverged.counted(agents, diverged.worst([agents])))
+    values = diverged.counted(agents, diverged.worst([agents]))
+    returns = spread(values)
+    if len(values) > 1:
+        low, high = bootstrap_interval(values, iqm)
+        returns = f"IQM {iqm(values):.4g} (95 % interval {low:.4g} to {high:.4g})"
     lost = f"; {len(agents['died'])} of {len(agents['per_seed'])} agents diverged and count as the worst"
     return (
         f"{how}: return {returns}{lost * bool(agents['died'])}\n"

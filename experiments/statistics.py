@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl.statistics import iqm as iqm
+
 RESAMPLES = 2000
 
 
@@ -24,27 +26,6 @@ class Estimate(NamedTuple):
     def known(self) -> bool:
         """Whether there is an interval."""
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
-
-
-def iqm(values, axis: int | None = 0):
-    """Interquartile mean: the mean without the lowest and the highest quarter of the values.
-
-    Of `n` sorted values the lowest and the highest `floor(n / 4)` are dropped; fewer than four are
-    simply averaged. It is less affected by a single lucky or failed seed than the mean, and has less
-    variance than the median. Agarwal et al. 2021, section 4.3. https://arxiv.org/abs/2108.13264
-
-    Args:
-      values: `[S, ...]`, seeds first; `axis=None` pools all values.
-    """
-    values = np.asarray(values, np.float64)
-    if axis is None:
-        values, axis = values.reshape(-1), 0
-    num_values = values.shape[axis]
-    if num_values == 0:
-        raise ValueError("the interquartile mean of no values is not defined")
-    cut = num_values // 4
-    middle = np.sort(values, axis=axis).take(range(cut, num_values - cut), axis=axis)
-    return middle.mean(axis=axis)
 
 
 def bootstrap_interval(

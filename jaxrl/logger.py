@@ -1,19 +1,22 @@
-"""Where a run's rows go: a JSON-lines file, TensorBoard, Weights & Biases.
+"""Where a run's rows go: a JSON-lines file, a CSV file, TensorBoard, Weights & Biases.
 
 A row is a flat dict of one interval; values of several agents are lists. A sink takes rows and is closed.
 """
 
 import codecs
 import contextlib
+import csv
 import functools
+import io
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import files
+from jaxrl.statistics import iqm
 
 Row = dict[str, Any]  # of one interval, by metric; values of several agents are lists
 
@@ -137,38 +140,156 @@ def finite(value: Any) -> Any:
     return value
 
 
-def scalars(row: Row) -> dict[str, float]:
-    """A row as single numbers: the mean over agents that have a value; what none has is left out."""
+def csv_file(path, rows_path, agents: Sequence[dict[str, Any]]) -> Sink:
+    """A table with a line for each row and agent, made of the rows in `rows_path`: `jsonl` writes them first.
+
+    The columns are `num_updates` and `timesteps`, those of `agents`, then the metrics. A cell is empty where
+    there is no finite number. The table is written anew where it is opened, and where a metric is new.
+
+    Args:
+      agents: what identifies each agent, by column: `{"trial": 0, "seed": 3}`.
+
+    Raises:
+      OSError: the file, which it names, cannot be written.
+    """
+    path, columns, file = Path(path), [], None
+    first = ["num_updates", "timesteps", *agents[0]]
+
+    def text(rows, header=False):
+        buffer = io.StringIO()
+        table = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+        if header:
+            table.writeheader()
+        for row in rows:
+            table.writerows(agent | _of_lane(row, lane, len(agents)) for lane, agent in enumerate(agents))
+        return buffer.getvalue()
+
+    def rewrite():
+        nonlocal columns, file
+        rows = read_jsonl(rows_path)
+        columns = list(dict.fromkeys([*first, *(name for row in rows for name in row)]))
+        close()
+        files.replace(path, text(rows, header=True))
+        file = files.open_to_append(path)
+
+    def write(row):
+        with _naming(path):
+            if set(row) <= set(columns):
+                files.write_all(file, text([row]).encode())
+            else:
+                rewrite()
+
+    def close():
+        if file:
+            file.close()
+
+    rewrite()
+    return Sink(write, close)
+
+
+def _of_lane(row, lane: int, lanes: int) -> dict[str, Any]:
+    """The values of one agent in a row, None where there is no finite number."""
+    return {
+        name: finite(value[lane] if isinstance(value, list) and len(value) == lanes else value)
+        for name, value in row.items()
+    }
+
+
+class Series(NamedTuple):
+    """What TensorBoard and Weights & Biases show as one run: an agent, or a statistic of several.
+
+    Attributes:
+      name: of its run, unique among those of a folder.
+      kind: `agent` or `iqm`.
+      lanes: which values of a row it shows: those of one agent, or the IQM and the range over several.
+      settings: hyperparameters and whatever else identifies it, numbers and strings by name.
+    """
+
+    name: str
+    kind: str
+    lanes: tuple[int, ...]
+    settings: dict[str, Any]
+
+
+def scalars(row, lanes: Sequence[int] | None = None) -> dict[str, float]:
+    """A row as single numbers: the interquartile mean (IQM) over agents; what none has is left out.
+
+    Args:
+      lanes: which agents; None: all. Of several, the range is there too: `NAME_min` and `NAME_max`.
+    """
     result = {}
     for name, value in row.items():
-        values = [v for v in (value if isinstance(value, list) else [value]) if v is not None]
-        values = [v for v in values if math.isfinite(v)]
-        if values:
-            result[name] = sum(values) / len(values)
+        several = isinstance(value, list)
+        values = value if several else [value]
+        if several and lanes is not None:
+            values = [value[lane] for lane in lanes if lane < len(value)]
+        values = [v for v in values if v is not None and math.isfinite(v)]
+        if not values:
+            continue
+        result[name] = float(iqm(values))
+        if several and lanes is not None and len(lanes) > 1:
+            result |= {f"{name}_min": float(min(values)), f"{name}_max": float(max(values))}
     return result
 
 
-def tensorboard(directory: str | Path) -> Sink:
-    """TensorBoard event files, by tensorboardX; one curve per metric, the mean over agents."""
+SHOWN = ("evaluation/return", "episode/return")  # beside the hyperparameters in TensorBoard's table
+
+
+def tensorboard(directory, series: Sequence[Series], after: int = 0) -> Sink:
+    """TensorBoard event files, by tensorboardX: a folder for each of `series`, with its hyperparameters.
+
+    Args:
+      after: of a resumed run the `timesteps` of its last row; TensorBoard drops what it has of later ones.
+    """
     try:
         from tensorboardX import SummaryWriter
+        from tensorboardX.summary import hparams
     except ImportError:
         raise ValueError("TensorBoard files need the extra: pip install 'jaxrl[tensorboard]'") from None
-    writer = SummaryWriter(str(directory))
+    purge = {"purge_step": after + 1} if after else {}
+    writers = [SummaryWriter(str(Path(directory) / one.name), **purge) for one in series]
+    for one, writer in zip(series, writers):
+        if not after:
+            for summary in hparams(one.settings, dict.fromkeys(SHOWN))[:2]:  # the third: it has ended
+                writer.file_writer.add_summary(summary)
 
     def write(row):
-        for name, value in scalars(row).items():
-            writer.add_scalar(name, value, row["timesteps"])
-        writer.flush()
+        for one, writer in zip(series, writers):
+            for name, value in scalars(row, one.lanes).items():
+                writer.add_scalar(name, value, row["timesteps"])
+            writer.flush()
 
-    return Sink(write, writer.close)
+    return Sink(write, lambda: [writer.close() for writer in writers])
 
 
-def wandb(directory: str | Path, **init: Any) -> Sink:
-    """Weights & Biases, the mean over agents; `WANDB_MODE=offline` needs no account."""
+def wandb(directory, series: Sequence[Series], label: str, unique: str, **init) -> Sink:
+    """A run of Weights & Biases for each of `series`; `WANDB_MODE=offline` needs no account.
+
+    A resumed run continues them.
+
+    Args:
+      label: the names of the runs begin with it.
+      unique: their ids begin with it: the same after a resume, and no other run's.
+      init: for `wandb.init`: project, group, ...
+    """
     try:
         import wandb as client
     except ImportError:
         raise ValueError("Weights & Biases needs the extra: pip install 'jaxrl[wandb]'") from None
-    run = client.init(dir=str(directory), resume="allow", **init)
-    return Sink(lambda row: run.log(scalars(row), step=row["timesteps"]), run.finish)
+    init = {"dir": str(directory), "resume": "allow", "reinit": "create_new", **init}
+    runs = [
+        client.init(
+            name=f"{label}-{one.name}",
+            id=f"{unique}-{one.name}",
+            job_type=one.kind,
+            config=one.settings,
+            **init,
+        )
+        for one in series
+    ]
+
+    def write(row):
+        for one, run in zip(series, runs):
+            run.log(scalars(row, one.lanes), step=row["timesteps"])
+
+    return Sink(write, lambda: [run.finish() for run in runs])

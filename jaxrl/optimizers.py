@@ -18,6 +18,11 @@ def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 
+def linear_decay(start, decay, num_updates, total_updates):
+    """A number that falls linearly from `start` to `(1 - decay) * start` over `total_updates`, then stays."""
+    return start * (1.0 - decay * progress(num_updates, total_updates))
+
+
 def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
     """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
     # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.

@@ -28,6 +28,7 @@ import numpy as np
 from jaxrl import checkpoint, diverged, logger, train
 from jaxrl.evaluate import Evaluation
 from jaxrl.reporters import diverged_lanes
+from jaxrl.statistics import iqm
 from jaxrl.types import Algorithm, PyTree
 
 RETURNS = ("evaluation/return", "episode/return")
@@ -66,7 +67,7 @@ def make_row(
 
 
 def score_of(row: dict[str, Any]) -> float:
-    """What the best checkpoint is best in: the mean return over agents, of evaluation if there was one.
+    """What the best checkpoint is best in: the IQM of the returns of agents, of evaluation if there was one.
 
     Agents that diverged count as the worst of them; nan where at least half did.
     """
@@ -74,7 +75,7 @@ def score_of(row: dict[str, Any]) -> float:
     agents = {"per_seed": values, "died": diverged_lanes(row)}
     if not values or diverged.unknown([agents]):
         return float("nan")
-    return float(np.mean(diverged.counted(agents, diverged.worst([agents]))))
+    return float(iqm(diverged.counted(agents, diverged.worst([agents]))))
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl.logger import scalars
+from jaxrl.statistics import iqm
 
 # What of a row is told, and as what; a line has the first two.
 RETURNS = {"return": "episode/return", "evaluation": "evaluation/return", "episode length": "episode/length"}
@@ -47,13 +48,13 @@ def duration(seconds: float) -> str:
 
 
 def spread(values: list[float | None] | None) -> str:
-    """Median over seeds and their range; a dash where no seed has a value."""
+    """Interquartile mean (IQM) over seeds and their range; a dash where no seed has a value."""
     known = [v for v in values or [] if v is not None and np.isfinite(v)]
     if not known:
         return "–"
     if len(values or []) == 1:
         return f"{known[0]:.4g}"
-    return f"{np.median(known):.4g} ({min(known):.4g} … {max(known):.4g})"
+    return f"IQM {iqm(known):.4g} ({min(known):.4g} … {max(known):.4g})"
 
 
 def diverged_lanes(row: dict[str, Any]) -> list[int]:
@@ -134,7 +135,7 @@ def panel(
             parts += [bar, Columns([Text(fact) for fact in facts], padding=(0, 3))]
         if now["row"]:
             parts.append(_table(now["row"], shown))
-        over = f"median (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
+        over = f"IQM (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
         return Panel(Group(*parts), title=title, title_align="left", subtitle=over, subtitle_align="left")
 
     live = Live(get_renderable=draw, console=console, refresh_per_second=8)
@@ -160,10 +161,10 @@ def _table(row, shown):
             table.add_row(label, spread(row[name]))
     if lost := diverged_lanes(row):
         table.add_row("diverged", str(len(lost)))
-    means = scalars(row)
+    values = scalars(row)
     groups = ("loss/", "policy/", "value/", "grad/")
     # Columns, for a line must not break between a name and its number.
-    if learning := [Text(f"{name} {means[name]:.3g}") for name in means if name.startswith(groups)]:
+    if learning := [Text(f"{name} {values[name]:.3g}") for name in values if name.startswith(groups)]:
         table.add_row("learning", Columns(learning, padding=(0, 3)))
     return table
 

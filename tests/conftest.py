@@ -65,6 +65,13 @@ SMALL = {
 GRADIENT_FREE = ("es", "ga")
 
 
+def glossary():
+    """The metrics that docs/metrics.md explains: for each name its line, in which algorithms are named."""
+    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    lines = [line for line in text.partition("## ")[2].splitlines() if line.startswith("| `")]
+    return {line.split("`")[1]: line for line in lines}
+
+
 def config_of(module, **sizes):
     """A Config with those of `sizes` that the algorithm has."""
     config = module.Config()

@@ -727,15 +727,18 @@ def test_the_second_start_compiles_nothing(trained, tmp_path):
 def test_tensorboard_files_read_back(trained):
     from tensorboardX.proto.event_pb2 import Event
 
-    (file,) = (trained[0] / "tensorboard").iterdir()
-    data, found = file.read_bytes(), {}
-    while data:  # length, its checksum, an event, its checksum
-        size = int.from_bytes(data[:8], "little")
-        event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
-        found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
-    for row in logger.read_jsonl(trained[0] / "metrics.jsonl"):
-        for name, value in logger.scalars(row).items():
-            assert found[name, row["timesteps"]] == pytest.approx(value, rel=1e-6)
+    folders_of = {"iqm": (0, 1), "seed-3": (0,), "seed-4": (1,)}
+    assert {folder.name for folder in (trained[0] / "tensorboard").iterdir()} == set(folders_of)
+    for name, lanes in folders_of.items():
+        (file,) = (trained[0] / "tensorboard" / name).iterdir()
+        data, found = file.read_bytes(), {}
+        while data:  # length, its checksum, an event, its checksum
+            size = int.from_bytes(data[:8], "little")
+            event, data = Event.FromString(data[12 : 12 + size]), data[16 + size :]
+            found |= {(value.tag, event.step): value.simple_value for value in event.summary.value}
+        for row in logger.read_jsonl(trained[0] / "metrics.jsonl"):
+            for metric, value in logger.scalars(row, lanes).items():
+                assert found[metric, row["timesteps"]] == pytest.approx(value, rel=1e-6)
 
 
 def test_weights_and_biases_offline(tmp_path, monkeypatch, command):
@@ -743,7 +746,7 @@ def test_weights_and_biases_offline(tmp_path, monkeypatch, command):
     monkeypatch.setenv("WANDB_MODE", "offline")
     status, _, errors = command(*CARTPOLE, *FLAGS, "--wandb", "--out", tmp_path / "run")
     assert status == 0, errors
-    assert list((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert len(list((tmp_path / "run" / "wandb").glob("offline-run-*"))) == 3  # two agents and the IQM
 
 
 def test_evaluation(trained, command):
@@ -760,7 +763,7 @@ def test_evaluation(trained, command):
     assert command("evaluate", path, "--episodes", "5", "--json")[1] == output
     status, output, errors = command("evaluate", path, "--episodes", "5")
     assert (status, errors) == (0, "")
-    assert f"mean {found['mean']:.4g}" in output and "5 episodes of each seed" in output
+    assert f"\nIQM {found['iqm']:.4g} (95 %" in output and "5 episodes of each seed" in output
     assert command("evaluate", path, "--episodes", "5", "--best")[0] == 0
 
 
@@ -854,9 +857,9 @@ def test_the_panel(width):
         "56.3k steps/s in all",  # 330 updates of 512 steps by 4 agents in 12 s
         "0:12 elapsed",
         "0:20 left",
-        "69.36 (12.25 … 81.5)",
+        "54.37 (12.25 … 81.5)",
         "356 (286.8 … 500)",
-        "median (and range) of 4 seeds",
+        "IQM (and range) of 4 seeds",
         "loss/policy -0.0071",
         "loss/value 72",
         "value/explained_variance 0.0456",
@@ -870,7 +873,7 @@ def test_the_panel_of_one_agent_and_before_the_first_row():
         seeds=1,
         row={name: value[:1] if isinstance(value, list) else value for name, value in ROW.items()},
     )
-    assert "median" not in text and "per seed" not in text and "in all" not in text
+    assert "IQM" not in text and "per seed" not in text and "in all" not in text
     text = shown(80, row=None)
     assert "compiled in 5.6 s" in text and "return" not in text
 
@@ -892,7 +895,7 @@ def test_a_line_per_interval():
     reporter.row({"num_updates": 1000, "timesteps": 512_000})
     assert said == [
         "compiling ...",
-        " 43%  steps 220k  return 69.36 (12.25 … 81.5)  evaluation 356 (286.8 … 500)  56.3k steps/s",
+        " 43%  steps 220k  return IQM 54.37 (12.25 … 81.5)  evaluation IQM 356 (286.8 … 500)  56.3k steps/s",
         "100%  steps 512k  return –  56.3k steps/s",
     ]
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import GRADIENT_FREE, config_of, jitted, small
+from conftest import GRADIENT_FREE, config_of, glossary, jitted, small
 
 from jaxrl import checkpoint, envs, train
 from jaxrl.algos import ALGORITHMS
@@ -65,6 +66,18 @@ def test_metrics_have_fixed_keys_and_are_finite(algo_name):
     assert all(value.shape == (6,) and bool(jnp.isfinite(value).all()) for value in metrics.values())
     # 6 updates of 8 steps: the first holds no end of an episode, and must not be `nan` for it
     assert 0.0 in metrics["episode/count"]
+
+
+def test_the_glossary_has_the_metrics_of_an_algorithm_and_no_others(algo_name):
+    algorithms = {name: set(re.findall(r"\w+", line.split("|")[4])) for name, line in glossary().items()}
+    explained = {name for name, those in algorithms.items() if those & {"all", algo_name}}
+    metrics = metrics_of_a_run(small(algo_name))
+    assert {re.sub("^(episode/.*)_sum$", r"\1", name) for name in metrics} == explained  # as rows have them
+
+
+def test_ppo_counts_the_ratios_that_it_clips():
+    metrics = metrics_of_a_run(small("ppo"))
+    assert 0.0 < metrics["policy/clip_fraction"].max() < 1.0 and metrics["policy/clip_fraction"].min() >= 0.0
 
 
 def test_same_key_same_bits_other_key_other_bits(algo_name):

@@ -19,6 +19,7 @@ from jaxrl.experiments.compare import table
 from jaxrl.experiments.discover import judge, training
 from jaxrl.experiments.discover.family import filled
 from jaxrl.experiments.report import compare
+from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective
 
 RESULTS = reference.FILE.parent
@@ -288,3 +289,18 @@ def test_a_run_takes_the_steps_that_were_asked_for(tmp_path):
     assert status == 0 and "128 steps each in 3 updates" in said
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["timesteps"] for row in rows] == [64, 96, 128]
+
+
+def test_the_last_line_of_a_run_has_the_interquartile_mean_and_its_interval(tmp_path):
+    row = {"num_updates": 2, "timesteps": 64, "evaluation/return": [0.0, 4.0, 5.0, 99.0]}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    low, high = bootstrap_interval([0.0, 4.0, 5.0, 99.0], iqm)
+    expected = f"done: return IQM 4.5 (95 % interval {low:.4g} to {high:.4g})"
+    assert runs.closing(tmp_path, "done").splitlines()[0] == expected
+    row |= {"agent/died_at": [None, None, None, 64]}  # the last one counts as the worst, 0
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    first = runs.closing(tmp_path, "done").splitlines()[0]
+    assert first.startswith("done: return IQM 2 (95 %") and "1 of 4 agents diverged" in first
+    row = {"num_updates": 2, "timesteps": 64, "episode/return": [7.0]}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    assert runs.closing(tmp_path, "done").splitlines()[0] == "done: return 7"

@@ -190,33 +190,137 @@ def test_finite():
     assert logger.finite([1, 2.5, [math.nan], "text", None, True]) == [1, 2.5, [None], "text", None, True]
 
 
-@pytest.mark.parametrize("package, make", [("tensorboardX", logger.tensorboard), ("wandb", logger.wandb)])
+@pytest.mark.parametrize(
+    "package, make",
+    [
+        ("tensorboardX", lambda path: logger.tensorboard(path, [])),
+        ("wandb", lambda path: logger.wandb(path, [], "", "")),
+    ],
+)
 def test_a_missing_extra_is_named(tmp_path, monkeypatch, package, make):
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(ValueError, match=r"pip install 'jaxrl\["):
         make(tmp_path)
 
 
-def test_weights_and_biases_gets_means(tmp_path, monkeypatch):
+SERIES = [
+    logger.Series("iqm", "iqm", (0, 1, 2), {"hp.gamma": 0.9}),
+    logger.Series("seed-3", "agent", (0,), {"hp.gamma": 0.9, "seed": 3}),
+    logger.Series("seed-4", "agent", (1,), {"hp.gamma": 0.9, "seed": 4}),
+]
+
+
+def test_scalars_of_some_agents():
+    one = row(2, a=[1.0, None, 3.0, 99.0], b=[None], c=4.0)
+    common = {"num_updates": 2.0, "timesteps": 64.0, "c": 4.0}
+    assert logger.scalars(one, (0,)) == {**common, "a": 1.0}
+    assert logger.scalars(one, (1,)) == common
+    assert logger.scalars(one, (0, 1, 2)) == {**common, "a": 2.0, "a_min": 1.0, "a_max": 3.0}
+
+
+def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, monkeypatch):
     """With a client that only listens, for the package is an extra."""
-    told = []
+    calls = []
 
     class Run:
+        def __init__(self, id, **arguments):
+            self.id = id
+            calls.append((id, arguments))
+
         def log(self, values, step):
-            told.append((values, step))
+            calls.append((self.id, values, step))
 
         def finish(self):
-            told.append("finished")
+            calls.append((self.id, "finished"))
 
     class Client:
-        @staticmethod
-        def init(**arguments):
-            told.append(arguments)
-            return Run()
+        init = Run
 
     monkeypatch.setitem(__import__("sys").modules, "wandb", Client)
-    sink = logger.wandb(tmp_path, project="jaxrl", id="run")
-    sink.write(row(2, a=[1.0, None, 3.0], b=[None]))
+    sink = logger.wandb(tmp_path, SERIES, "run", "run-2026", project="mine", group="run")
+    sink.write(row(2, a=[1.0, None, 3.0]))
     sink.close()
-    arguments = {"dir": str(tmp_path), "resume": "allow", "project": "jaxrl", "id": "run"}
-    assert told == [arguments, ({"num_updates": 2.0, "timesteps": 64.0, "a": 2.0}, 64), "finished"]
+    ids = ["run-2026-iqm", "run-2026-seed-3", "run-2026-seed-4"]
+    assert [call[0] for call in calls] == 3 * ids
+    for one, (_, arguments) in zip(SERIES, calls):
+        assert arguments == {
+            "dir": str(tmp_path),
+            "resume": "allow",
+            "reinit": "create_new",
+            "project": "mine",
+            "group": "run",
+            "name": f"run-{one.name}",
+            "job_type": one.kind,
+            "config": one.settings,
+        }
+    common = {"num_updates": 2.0, "timesteps": 64.0}
+    spread, first, second = (call[1:] for call in calls[3:6])
+    assert spread == ({**common, "a": 2.0, "a_min": 1.0, "a_max": 3.0}, 64)
+    assert first == ({**common, "a": 1.0}, 64) and second == (common, 64)
+    assert [call[1] for call in calls[6:]] == 3 * ["finished"]
+
+
+def test_tensorboard_has_a_folder_for_each_agent_with_its_hyperparameters(tmp_path):
+    found = {}
+    for after in (0, 64):
+        folder = tmp_path / str(after)  # apart: within a second, both would be one file
+        sink = logger.tensorboard(folder, SERIES, after)
+        sink.write(row(2 + after // 32, a=[1.0, None, 3.0]))
+        sink.close()
+        assert sorted(path.name for path in folder.iterdir()) == ["iqm", "seed-3", "seed-4"]
+        for one in folder.iterdir():
+            (file,) = one.iterdir()
+            found[after, one.name] = events(file)
+    assert ("a", 64, 1.0) in scalars_of(found[0, "seed-3"])
+    assert ("a", 128, 1.0) in scalars_of(found[64, "seed-3"])
+    assert {("a", 64, 2.0), ("a_min", 64, 1.0), ("a_max", 64, 3.0)} <= scalars_of(found[0, "iqm"])
+    values = [value for event in found[0, "seed-3"] for value in event.summary.value]
+    plugins = [value.metadata.plugin_data for value in values if value.HasField("metadata")]
+    hparams = [data.content for data in plugins if data.plugin_name == "hparams"]
+    assert len(hparams) == 2 and any(b"hp.gamma" in content for content in hparams)
+    # A resumed run has TensorBoard drop what was written for later steps than its checkpoint's.
+    assert [event.step for event in found[64, "seed-3"] if event.HasField("session_log")] == [65]
+
+
+def events(path):
+    """The events of a file: length, its checksum, an event, its checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    data, found = path.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:8], "little")
+        found.append(Event.FromString(data[12 : 12 + size]))
+        data = data[16 + size :]
+    return found
+
+
+def scalars_of(found):
+    return {(v.tag, event.step, v.simple_value) for event in found for v in event.summary.value}
+
+
+AGENTS = [{"trial": 5, "seed": 3}, {"trial": 5, "seed": 4}]
+
+
+def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path):
+    path, rows_path = tmp_path / "rows.csv", tmp_path / "rows.jsonl"
+    sinks = [logger.jsonl(rows_path), logger.csv_file(path, rows_path, AGENTS)]
+    write = lambda one: [sink.write(one) for sink in sinks]  # noqa: E731
+    write(row(1, **{"a/b": [0.1 + 0.2, math.nan], "speed": 9.5}))
+    write(row(2, **{"a/b": [None, 1e-300], "speed": 8.5}))
+    begin = "num_updates,timesteps,trial,seed,a/b,speed"
+    lines = ["1,32,5,3,0.30000000000000004,9.5", "1,32,5,4,,9.5", "2,64,5,3,,8.5", "2,64,5,4,1e-300,8.5"]
+    assert path.read_text().splitlines() == [begin, *lines]  # at once
+    write(row(3, **{"a/b": [1.0, 2.0], "speed": 7.5, "agent/died_at": [None, 96]}))  # a new column
+    later = ["3,96,5,3,1.0,7.5,", "3,96,5,4,2.0,7.5,96"]
+    assert path.read_text().splitlines() == [
+        f"{begin},agent/died_at",
+        *[line + "," for line in lines],
+        *later,
+    ]
+    [sink.close() for sink in sinks]
+    path.write_text(path.read_text()[:-3])  # torn by a kill
+    sinks = [logger.jsonl(rows_path, keep_updates=1), logger.csv_file(path, rows_path, AGENTS)]
+    write(row(2, **{"a/b": [None, 1e-300], "speed": 6.5}))
+    [sink.close() for sink in sinks]
+    again = [line.replace("8.5", "6.5") for line in lines]
+    assert path.read_text().splitlines() == [begin, *again]  # no row twice, and as if never stopped

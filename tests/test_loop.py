@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import glossary
 
 from jaxrl import checkpoint, logger, loop, objectives, records, reporters
 from jaxrl.algos import ppo
@@ -83,6 +84,7 @@ def test_scores():
     # An agent without a return counts as the worst.
     assert records.score_of({"episode/return": [math.nan, 2.0, 5.0]}) == 3.0
     assert math.isnan(records.score_of({}))
+    assert records.score_of({"evaluation/return": [0.0, 4.0, 5.0, 99.0]}) == 4.5  # the interquartile mean
 
 
 def test_speed():
@@ -96,8 +98,8 @@ def test_numbers_for_people():
     assert [reporters.duration(s) for s in (0.4, 42, 3723.9)] == ["0:00", "0:42", "1:02:03"]
     assert reporters.spread(None) == reporters.spread([]) == reporters.spread([None, math.nan]) == "–"
     assert reporters.spread([2.0]) == "2"
-    assert reporters.spread([1.0, 2.0, 9.0]) == "2 (1 … 9)"
-    assert reporters.spread([None, 2.0]) == "2 (2 … 2)"
+    assert reporters.spread([1.0, 2.0, 9.0]) == "IQM 4 (1 … 9)"
+    assert reporters.spread([None, 2.0]) == "IQM 2 (2 … 2)"
 
 
 def test_keys_do_not_depend_on_the_population():
@@ -189,6 +191,7 @@ def whole(small, tmp_path_factory):
     # The average over all intervals lies between the fastest and the slowest.
     speeds = [row["current_steps_per_second"] for row in told]
     assert min(speeds) - 0.1 <= told[-1]["steps_per_second"] <= max(speeds) + 0.1
+    assert {name for row in told for name in row} <= set(glossary())
     return path, at
 
 

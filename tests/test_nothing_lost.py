@@ -269,9 +269,10 @@ def test_nothing_in_a_folder_leads_out_of_it(run, tmp_path):
         assert (run / name).is_file() and not (run / name).is_symlink()
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "tensorboard"])
+@pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "tensorboard/seed-3"])
 def test_folders_in_a_run_that_lead_out_of_it(run, tmp_path, name):
     half_done(run)
+    (run / name).parent.mkdir(exist_ok=True)
     if (run / name).exists():
         shutil.move(run / name, tmp_path / "outside")
     else:

@@ -129,7 +129,7 @@ def test_odd_inputs_make_a_picture(tmp_path, name, log_steps):
         with pytest.raises(ValueError, match="nothing to plot"):  # no logarithm of step 0
             plot.curves(ODD[name], path, log_steps=True)
         return
-    plot.curves(ODD[name], path, title="A_b $c", log_steps=log_steps, dpi=50, statistic="IQM")
+    plot.curves(ODD[name], path, title="A_b $c", log_steps=log_steps, dpi=50, statistic="median")
     with Image.open(path) as picture:
         assert picture.size == (320, 200)
         assert np.asarray(picture.convert("L")).std() > 5
@@ -143,7 +143,7 @@ def test_nothing_to_plot_is_said_in_one_line(tmp_path, runs):
     with pytest.raises(ValueError, match="nothing to plot") as caught:
         plot.curves(runs, tmp_path / "a.png")
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="statistic must be one of median, IQM"):
+    with pytest.raises(ValueError, match="statistic must be one of IQM, median"):
         plot.curves(ODD["one seed"], tmp_path / "a.png", statistic="mode")
 
 
@@ -153,21 +153,21 @@ def test_the_same_rows_make_the_same_picture(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-def test_the_thick_line_is_the_median_and_the_band_its_interval(monkeypatch, tmp_path):
+def test_the_thick_line_is_the_iqm_and_the_band_its_interval(monkeypatch, tmp_path):
     data = rows(6, 5)
     axes, legend = shown(monkeypatch, {"a": data}, tmp_path / "a.png")
     values = np.array([row["episode/return"] for row in data])
     thick = max(axes.lines, key=lambda line: line.get_linewidth())
-    np.testing.assert_allclose(thick.get_ydata(), np.median(values, axis=1))
+    np.testing.assert_allclose(thick.get_ydata(), iqm(values, axis=1))
     np.testing.assert_array_equal(thick.get_xdata(), 1000 * np.arange(1, 7))
     assert len(axes.lines) == 6
     (band,) = axes.collections
-    low, high = bootstrap_interval(values.T, np.median)
+    low, high = bootstrap_interval(values.T, iqm)
     corners = band.get_paths()[0].vertices
     assert corners[:, 1].min() == pytest.approx(low.min())
     assert corners[:, 1].max() == pytest.approx(high.max())
     assert axes.get_ylabel() == "training return"
-    assert axes.get_title(loc="left") == "median over 5 seeds, band: 95 % bootstrap interval"
+    assert axes.get_title(loc="left") == "IQM over 5 seeds, band: 95 % bootstrap interval"
     assert legend == []
 
 
@@ -190,11 +190,11 @@ def test_different_numbers_of_seeds_stand_in_the_legend(monkeypatch, tmp_path):
     runs = {"x": rows(4, 3), "y": rows(4, 1)}
     axes, legend = shown(monkeypatch, runs, tmp_path / "a.png")
     assert legend == ["x (3 seeds)", "y (1 seed)"]
-    assert axes.get_title(loc="left") == "median over seeds, band: 95 % bootstrap interval"
+    assert axes.get_title(loc="left") == "IQM over seeds, band: 95 % bootstrap interval"
     axes, _ = shown(monkeypatch, {"y": rows(4, 1)}, tmp_path / "a.png")
     assert axes.get_title(loc="left") == "one seed"
     axes, _ = shown(monkeypatch, {"y": rows(4, 2)}, tmp_path / "a.png")
-    assert axes.get_title(loc="left") == "median over 2 seeds"
+    assert axes.get_title(loc="left") == "IQM over 2 seeds"
     assert not axes.collections  # no band
 
 

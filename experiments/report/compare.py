@@ -27,7 +27,8 @@ from jaxrl.experiments.statistics import (
 # Options that do not distinguish methods.
 IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episodes", "--save-every-seconds")
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
-IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run")
+IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run", "--csv", "--no-csv", "--tracked-runs")
+IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags")
 # Options of the search of a sweep, which is described separately.
 SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 

@@ -1,0 +1,125 @@
+"""How TensorBoard, Weights & Biases and the CSV file show a run: its agents, their settings, their spread."""
+
+import json
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from jaxrl import fields, logger
+
+
+def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Series]:
+    """The runs of TensorBoard and Weights & Biases: of each trial its spread over seeds, and of each agent.
+
+    Args:
+      spec: a `runs.Spec`, or that of a discovery.
+      agents: see `agents_of`.
+      most: how many at most, all spreads first; a warning says how many agents are left out.
+    """
+    found = []
+    for start in range(0, len(agents), spec.seeds) if spec.seeds > 1 else ():
+        trial = {what: number for what, number in agents[start].items() if what != "seed"}
+        found.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
+    found += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
+    left_out = sum(kind == "agent" for _, kind, _, _ in found[most:])
+    if left_out:
+        logging.getLogger("jaxrl").warning(
+            "TensorBoard and Weights & Biases show %d runs; %d of %d agents have none: see --tracked-runs",
+            *(most, left_out, len(agents)),
+        )
+    return [
+        logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]))
+        for name, kind, lanes, identity in found[:most]
+    ]
+
+
+def _name(identity: dict[str, int], *more: str) -> str:
+    return "-".join([*(f"{what}-{number}" for what, number in identity.items()), *more])
+
+
+def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:
+    """What identifies each agent of a run: its seed, and in a sweep the number of its trial.
+
+    A search on the device puts several trials into a lane, one after another: there it is a slot.
+    """
+    seeds = [int(seed) for seed in spec.lane_seeds[: spec.agents]]
+    if getattr(spec, "search", None):
+        return [{"slot": lane // spec.seeds, "seed": seed} for lane, seed in enumerate(seeds)]
+    if getattr(spec, "trials", ()):
+        first = trial_numbers(path, len(spec.trials))
+        return [{"trial": first[lane // spec.seeds], "seed": seed} for lane, seed in enumerate(seeds)]
+    return [{"seed": seed} for seed in seeds]
+
+
+def trial_numbers(path: Path, count: int) -> list[int]:
+    """The numbers that the trials of a run have in its sweep, as in `results.jsonl`."""
+    group = re.fullmatch(r"group-(\d+)", path.name)
+    if not group or not in_sweep(path):
+        return list(range(count))
+    info = json.loads((path.parent / "sweep.json").read_text())
+    number, groups = int(group[1]) - 1, info["groups"]
+    if number < len(groups):
+        return groups[number]["trials"]
+    begin = len(info["trials"]) + (number - len(groups)) * count  # a batch that Optuna asked for
+    return list(range(begin, begin + count))
+
+
+def in_sweep(path: Path) -> bool:
+    """Whether a run is a part of a sweep."""
+    return (path.parent / "sweep.json").is_file()
+
+
+def settings(spec: Any, lane: int) -> dict[str, int | float | str | bool]:
+    """What an agent was trained with, its trial's values included, by dotted names: `hp.gamma`.
+
+    In a search on the device hyperparameters that it varies are left out: a lane has several values of each.
+    """
+    if not hasattr(spec, "hparams"):  # a discovery
+        return _plain(fields.flatten(spec), ("seed", "seeds"))
+    trial = spec.trials[lane // spec.seeds] if spec.trials else {}
+    varied = {name: value for name, value in trial.items() if not name.startswith("env.")}
+    searched = [f"hp.{axis['flag'].removeprefix('--hp.').replace('-', '_')}" for axis in _axes(spec)]
+    parts = {
+        "": {name: getattr(spec, name) for name in ("algorithm", "environment", "objective", "steps")},
+        "hp.": fields.flatten(fields.replace(spec.hparams, varied)),
+        "config.": fields.flatten(spec.config),
+        "env.": spec.env_of(lane),
+    }
+    named = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
+    found = _plain(named, ("hp.total_updates", *searched))  # total_updates follows from steps
+    return found | {f"hp.{name}": value for name, value in varied.items()}
+
+
+def _axes(spec: Any) -> list[dict[str, Any]]:
+    return spec.search["axes"] if spec.search else []
+
+
+def _plain(values: dict[str, Any], without: tuple[str, ...]) -> dict[str, int | float | str | bool]:
+    """Numbers and words alone, sizes as `64x64`; arrays, of weights perhaps, are left out."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, tuple) and all(isinstance(x, int | float | str) for x in value):
+            value = "x".join(map(str, value))
+        in_array = name.rpartition(".")[2].isdigit()
+        if isinstance(value, int | float | str) and value != "" and name not in without and not in_array:
+            found[name] = value
+    return found
+
+
+def label(path: Path) -> str:
+    """What a run is called: the name of its folder, after that of its sweep if it is a part of one."""
+    path = path.absolute()
+    return f"{path.parent.name}-{path.name}" if in_sweep(path) else path.name
+
+
+def group(path: Path) -> str:
+    """The group of its runs in Weights & Biases: the name of its folder, or of that of its sweep."""
+    path = path.absolute()
+    return path.parent.name if in_sweep(path) else path.name
+
+
+def unique(path: Path, started: str) -> str:
+    """The beginning of its ids there. The name alone would continue another run of that name."""
+    name = re.sub(r"[^\w.-]", "-", label(path))[-80:]  # other letters are refused, and more than 128
+    return f"{name}-{''.join(filter(str.isdigit, started))}"

@@ -1,0 +1,30 @@
+"""Metrics that several algorithms share. docs/metrics.md describes all of them."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxrl.types import PyTree
+
+
+def ratio_metrics(log_ratio: jax.Array, params: PyTree) -> dict[str, jax.Array]:
+    """How far the policy is from the one that acted, by the ratio r = pi(a|s) / pi_old(a|s) of each sample.
+
+        policy/kl             mean of (r - 1) - log r
+        policy/kl_k1          mean of -log r
+        policy/clip_fraction  share of samples with r outside [1 - clip_eps, 1 + clip_eps]
+
+    The first two estimate KL(pi_old, pi): the first has less variance and is never negative (k3 and k1 in
+    Schulman 2020, http://joschu.net/blog/kl-approx.html).
+
+    Args:
+      log_ratio: log r, of any shape.
+      params: of the policy objective; without a `clip_eps` (or `clip_eps_low` and `clip_eps_high`) among
+        them there is no `policy/clip_fraction`.
+    """
+    moved = jnp.expm1(log_ratio)
+    metrics = {"policy/kl": (moved - log_ratio).mean(), "policy/kl_k1": -log_ratio.mean()}
+    clip_eps = getattr(params, "clip_eps", None)
+    low, high = (getattr(params, f"clip_eps_{side}", clip_eps) for side in ("low", "high"))
+    if low is not None and high is not None:
+        metrics["policy/clip_fraction"] = ((moved < -low) | (moved > high)).mean(dtype="float32")
+    return metrics
