@@ -222,7 +222,8 @@ class _Life:
         self._batch = () if num_envs is None else (num_envs,)
         self._key = jax.random.key(seed)
         self._last_state = getattr(env.step, "last_state", None)
-        self._state = self._info = self._started = self._shown = None
+        self._state = self._info = self._started = None
+        self._shown: Callable[[], tuple[Any, Any]] | None = None
 
     def reset(self, seed: int | None):
         timestep, self._started = self._started, None

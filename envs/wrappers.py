@@ -186,8 +186,7 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
 
     if resets == "pool":
         resetting = _layer("auto_reset", env, _narrow(_auto_reset_from_pool(env)))
-        resetting.step.last_state = lambda key, state, action: last_state(key, state.inner, action)
-        return resetting
+        return _showing(resetting, lambda key, state, action: last_state(key, state.inner, action))
     start = _dealt(env) if resets == "optimistic" else lambda key, _: env.reset(key)
 
     def step(key, state, action):
@@ -197,9 +196,13 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
         with jax.named_scope("reset"):
             return _exchange(timestep, start(reset_key, timestep.done), state)
 
-    resetting = _layer("auto_reset", env, _narrow(env._replace(step=step)))
-    resetting.step.last_state = last_state  # where the same step led, before the reset: to be drawn
-    return resetting
+    return _showing(_layer("auto_reset", env, _narrow(env._replace(step=step))), last_state)
+
+
+def _showing(env: Env, last_state: Callable[..., PyTree]) -> Env:
+    """Notes where a step led before the reset, so that the end of an episode can be drawn."""
+    env.step.last_state = last_state  # type: ignore[attr-defined]  # functions take any attribute
+    return env
 
 
 def _layer(name: str, inner: Env, outer: Env) -> Env:

@@ -64,7 +64,7 @@ Class = TypeVar("Class", bound=type)
 
 def explains_unknown(cls: Class) -> Class:
     """A decorator of `Config` and `Hparams`: an argument that the class has not is reported with a remedy."""
-    init: Callable[..., None] = cls.__init__
+    init: Callable[..., None] = vars(cls)["__init__"]
 
     @functools.wraps(init)
     def __init__(self, *args, **kwargs):
@@ -77,7 +77,7 @@ def explains_unknown(cls: Class) -> Class:
             text = f"{cls.__name__} has no {unknown[0]!r}{_remedy(cls, unknown[0])}"
             raise TypeError(text) from None
 
-    cls.__init__ = __init__
+    setattr(cls, "__init__", __init__)  # noqa: B010 (the type checker refuses the assignment)
     return cls
 
 

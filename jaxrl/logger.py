@@ -140,7 +140,7 @@ def finite(value: Any) -> Any:
     return value
 
 
-def csv_file(path, rows_path, agents: Sequence[dict[str, Any]]) -> Sink:
+def csv_file(path: str | Path, rows_path: str | Path, agents: Sequence[dict[str, Any]]) -> Sink:
     """A table with a line for each row and agent, made of the rows in `rows_path`: `jsonl` writes them first.
 
     The columns are `num_updates` and `timesteps`, those of `agents`, then the metrics. A cell is empty where
@@ -152,7 +152,9 @@ def csv_file(path, rows_path, agents: Sequence[dict[str, Any]]) -> Sink:
     Raises:
       OSError: the file, which it names, cannot be written.
     """
-    path, columns, file = Path(path), [], None
+    path = Path(path)
+    columns: list[str] = []
+    file: io.FileIO | None = None
     first = ["num_updates", "timesteps", *agents[0]]
 
     def text(rows, header=False):
@@ -174,7 +176,7 @@ def csv_file(path, rows_path, agents: Sequence[dict[str, Any]]) -> Sink:
 
     def write(row):
         with _naming(path):
-            if set(row) <= set(columns):
+            if file and set(row) <= set(columns):
                 files.write_all(file, text([row]).encode())
             else:
                 rewrite()
@@ -211,7 +213,7 @@ class Series(NamedTuple):
     settings: dict[str, Any]
 
 
-def scalars(row, lanes: Sequence[int] | None = None) -> dict[str, float]:
+def scalars(row: Row, lanes: Sequence[int] | None = None) -> dict[str, float]:
     """A row as single numbers: the interquartile mean (IQM) over agents; what none has is left out.
 
     Args:
@@ -235,7 +237,7 @@ def scalars(row, lanes: Sequence[int] | None = None) -> dict[str, float]:
 SHOWN = ("evaluation/return", "episode/return")  # beside the hyperparameters in TensorBoard's table
 
 
-def tensorboard(directory, series: Sequence[Series], after: int = 0) -> Sink:
+def tensorboard(directory: str | Path, series: Sequence[Series], after: int = 0) -> Sink:
     """TensorBoard event files, by tensorboardX: a folder for each of `series`, with its hyperparameters.
 
     Args:
@@ -259,10 +261,14 @@ def tensorboard(directory, series: Sequence[Series], after: int = 0) -> Sink:
                 writer.add_scalar(name, value, row["timesteps"])
             writer.flush()
 
-    return Sink(write, lambda: [writer.close() for writer in writers])
+    def close():
+        for writer in writers:
+            writer.close()
+
+    return Sink(write, close)
 
 
-def wandb(directory, series: Sequence[Series], label: str, unique: str, **init) -> Sink:
+def wandb(directory: str | Path, series: Sequence[Series], label: str, unique: str, **init: Any) -> Sink:
     """A run of Weights & Biases for each of `series`; `WANDB_MODE=offline` needs no account.
 
     A resumed run continues them.
@@ -292,4 +298,8 @@ def wandb(directory, series: Sequence[Series], label: str, unique: str, **init) 
         for one, run in zip(series, runs):
             run.log(scalars(row, one.lanes), step=row["timesteps"])
 
-    return Sink(write, lambda: [run.finish() for run in runs])
+    def close():
+        for run in runs:
+            run.finish()
+
+    return Sink(write, close)

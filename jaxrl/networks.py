@@ -127,7 +127,7 @@ class Joined(nn.Module):
     activation: str = "tanh"
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         parts = []
         for part in jax.tree.leaves(self.split(x)):
             axes = part.ndim - x.ndim + 1
@@ -148,7 +148,7 @@ class Split(nn.Module):
     split: Callable
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: jax.Array) -> jax.Array:
         return self.torso(self.split(x))
 
 

@@ -18,7 +18,7 @@ def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 
-def linear_decay(start, decay, num_updates, total_updates):
+def linear_decay(start: Number, decay: Number, num_updates: int | jax.Array, total_updates: Number) -> Number:
     """A number that falls linearly from `start` to `(1 - decay) * start` over `total_updates`, then stays."""
     return start * (1.0 - decay * progress(num_updates, total_updates))
 

@@ -7,6 +7,7 @@ is the most likely one, as in the algorithms' own evaluation. This module import
 observations, `K` outputs.
 """
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -180,7 +181,7 @@ def _gru(xp, x, memory, kernel, bias, memory_kernel, memory_bias):
     return (1.0 - z) * n + z * memory
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "normalize": _normalize,
     "conv": _conv,
     "flatten": lambda xp, x: x.reshape(x.shape[0], int(np.prod(x.shape[1:]))),

@@ -9,6 +9,7 @@ was trained with masks takes `action_mask` bool `[N, K]`. `onnx` is imported whe
 `onnx`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,8 @@ def to_onnx(recipe: Recipe) -> bytes:
         raise ValueError("--format onnx needs the extra: pip install 'jaxrl[onnx]'") from None
 
     graph = _Graph(helper)
-    inputs, outputs = [], []
+    inputs: list[Any] = []
+    outputs: list[Any] = []
 
     def declare(to, name, dtype, *shape):
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
@@ -53,7 +55,11 @@ def to_onnx(recipe: Recipe) -> bytes:
     mask = declare(inputs, "action_mask", "bool", recipe.num_outputs) if recipe.masked else None
     for part, where, bounds in zip(recipe.action_parts, slices(recipe.action_parts), recipe.bounds):
         own = graph.cut(x, where)
-        chosen = _discrete(graph, own, part, mask) if part.sizes else _box(graph, own, part, *bounds, recipe)
+        if part.sizes:
+            chosen = _discrete(graph, own, part, mask)
+        else:
+            low, high = bounds
+            chosen = _box(graph, own, part, low, high, recipe)
         dtype = "int64" if part.sizes else "float32"
         graph.add("Identity", chosen, output=declare(outputs, part.name, dtype, *part.shape))
     made = helper.make_graph(graph.nodes, "policy", inputs, outputs, graph.constants)
@@ -149,7 +155,7 @@ def _gru(graph, x, kernel, bias, memory_kernel, memory_bias):
     return graph.add("Add", fresh, graph.add("Mul", z, "memory"))
 
 
-OPERATIONS = {
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "normalize": _normalize,
     "conv": _conv,
     "flatten": lambda graph, x: graph.add("Flatten", x, axis=1),
