@@ -32,8 +32,8 @@ from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
 from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
-from jaxrl.experiments.reporters import spread
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
+from jaxrl.reporters import spread
 from jaxrl.rollout import rollout, vectorize
 from jaxrl.types import Env, Stream
 
