@@ -1,0 +1,78 @@
+"""The scripts of `experiments/examples`: each runs, at a small size; at full size, slow, it shows what it says."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxrl import records
+from jaxrl.experiments.examples import (
+    evolve_objective,
+    meta_gradient,
+    own_algorithm,
+    own_environment,
+    own_objective,
+)
+
+EXAMPLES = Path(own_algorithm.__file__).parent
+
+
+def test_examples_are_short():
+    assert all(len(path.read_text().splitlines()) < 80 for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_an_algorithm_of_ones_own_from_copy_to_policy(tmp_path):
+    """Killed and resumed, it plays CartPole as well as PPO: 500, and 475 is what counts as solved."""
+    returns = own_algorithm.main([str(tmp_path)])
+    assert len(returns) == 10 and min(returns) >= 475
+    for name in ("sweep/results.jsonl", "comparison/results.jsonl", "report.html", "run/source/my_ppo.py"):
+        assert (tmp_path / name).stat().st_size > 0, name
+    assert "my_ppo" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_an_environment_of_ones_own(tmp_path):
+    assert own_environment.main([str(tmp_path)]) > 0.95
+    with Image.open(tmp_path / "episode.gif") as picture:
+        assert picture.n_frames > 2 and picture.size[0] > picture.size[1]
+
+
+def test_an_objective_and_a_network_of_ones_own(tmp_path):
+    words = ["--steps", "2048", "--seeds", "2", "--out", str(tmp_path / "run")]
+    fitted = own_objective.main(words)
+    assert fitted.complete and "Residual" not in str(fitted.hparams)
+    assert [row["timesteps"] for row in fitted.rows] == [row["timesteps"] for row in records.rows(fitted.out)]
+    again = own_objective.main(words)  # nothing is left to train
+    np.testing.assert_array_equal(again.state.num_updates, fitted.state.num_updates)
+
+
+@pytest.mark.slow
+def test_an_objective_of_ones_own_learns():
+    assert np.mean(own_objective.main([]).rows[-1]["evaluation/return"]) > 400
+
+
+def test_the_surrogate_of_ones_own_has_the_slope_of_the_advantage():
+    objective = own_objective.smooth(0.3)
+    near = [objective.apply(objective.params, jnp.log(r), 2.0, 0.0) for r in (0.999, 1.001)]
+    assert (near[1] - near[0]) / 0.002 == pytest.approx(2.0, rel=1e-2)
+
+
+def test_parameters_of_an_objective_are_evolved():
+    mean, scores = evolve_objective.main(["--generations", "2", "--pairs", "2"])
+    assert mean.shape == (2,) and scores.shape == (2,)
+    assert bool(jnp.isfinite(mean).all() & jnp.isfinite(scores).all())
+
+
+@pytest.mark.slow
+def test_evolution_improves_an_objective():
+    _, scores = evolve_objective.main([])
+    assert scores[-5:].mean() > scores[:5].mean()
+
+
+@pytest.mark.slow
+def test_a_meta_gradient_raises_a_learning_rate_that_is_too_small():
+    assert float(meta_gradient.main([]).learning_rate) > 1e-3
