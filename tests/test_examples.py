@@ -1,4 +1,4 @@
-"""The scripts of `experiments/examples`: each runs, at a small size; at full size, slow, it shows what it says."""
+"""The scripts of `experiments/examples`, at a small size; at full size (slow) they show what they promise."""
 
 from pathlib import Path
 

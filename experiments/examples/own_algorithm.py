@@ -30,7 +30,6 @@ def command(*words) -> None:
 def write_algorithm(file: Path) -> None:
     command("new", "algorithm", file, "--from", "ppo")
     text = file.read_text()
-    assert OLD in text and FIELD in text
     file.write_text(text.replace(OLD, NEW).replace(FIELD, NEW_FIELD + FIELD))
 
 
