@@ -161,7 +161,7 @@ def _classes():
 
         def reset(self, *, seed: int | None = None, options: dict | None = None):
             if options and "reset_mask" in options:
-                raise ValueError("episodes start by themselves here, and not by reset_mask")
+                raise ValueError("episodes restart automatically here, and not by reset_mask")
             super().reset(seed=seed)
             timestep = self._life.reset(seed)
             info: dict[str, Any] = {}

@@ -172,7 +172,7 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
         "optimistic": in each step one reset per 16 lanes, dealt out in turn to the lanes that end an episode
         there; where more of them end at once, several start alike. After Matthews et al. 2024, Craftax.
         https://arxiv.org/abs/2402.16801
-      "pool" and "optimistic" are for environments whose reset is as dear as a step; lanes are those of the
+      "pool" and "optimistic" are for environments whose reset costs as much as a step; lanes are those of the
       innermost `vmap`, and no longer independent of each other. Without a `vmap`, both are "fresh" in effect.
 
     Raises:

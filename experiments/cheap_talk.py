@@ -315,7 +315,7 @@ def carry_on(path: Path) -> int:
         finally:
             sink.close()
     if done < setting.generations:
-        print(f"stopped after {done} generations; go on with: jaxrl resume {path}")
+        print(f"stopped after {done} generations; continue with: jaxrl resume {files.quoted(path)}")
         return 130
     scores = judged(game, setting, state.es.mean)
     plain = {name: logger.finite(values) for name, values in scores.items()}

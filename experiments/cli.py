@@ -139,7 +139,7 @@ usage: jaxrl COMMAND ...
 
   train ALGO ENV      train agents, all seeds at once        jaxrl train ppo CartPole-v1 --seeds 8
   sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
-  resume RUN          go on with a run that was stopped      [--steps N], or beyond its end
+  resume RUN          continue a run that was stopped        [--steps N], or beyond its end
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.csv]
@@ -643,7 +643,7 @@ def carry_on(
       whole: the sweep that the run is a part of: what to resume.
       kind: of the run; a training, if nothing is said.
     """
-    from jaxrl import hosts
+    from jaxrl import files, hosts
     from jaxrl.experiments import folders, runs
 
     begun = time.perf_counter()
@@ -666,14 +666,18 @@ def carry_on(
             return _train(path, whole or path, spec, programs, options, begun, kind)
     except KeyboardInterrupt as interrupt:  # while nothing has begun that could be saved, or a second time
         hosts.tell(interrupt)
-        print(f"jaxrl: interrupted; go on with: jaxrl resume {whole or path}", file=sys.stderr)
+        print(
+            f"jaxrl: interrupted; continue with: jaxrl resume {files.quoted(whole or path)}", file=sys.stderr
+        )
         return 130
     except OSError as error:
-        raise ValueError(f"{_told(error)}: mend that and go on with: jaxrl resume {whole or path}") from error
+        raise ValueError(
+            f"{_told(error)}: correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
+        ) from error
 
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
-    from jaxrl import checkpoint, hosts, loop, reporters
+    from jaxrl import checkpoint, files, hosts, loop, reporters
     from jaxrl.experiments import artifacts, extend, runs
     from jaxrl.programs import compile_programs
 
@@ -716,7 +720,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
     if not complete:
         print(
             f"stopped and saved after {at.num_updates} of {programs.num_updates} updates; "
-            f"go on with: jaxrl resume {whole}"
+            f"continue with: jaxrl resume {files.quoted(whole)}"
         )
         return 130
     how = f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"

@@ -90,9 +90,11 @@ def _taken(path: Path, mark: str, found: str) -> ValueError:
         return ValueError(f"{path} holds a run by jaxrl.fit: choose another --out")
     if mark == found == "run.json":
         return ValueError(
-            f"{path} holds a run already: resume it with `jaxrl resume {path}` or choose another --out"
+            f"{path} holds a run: continue it with `jaxrl resume {files.quoted(path)}` or choose another --out"
         )
-    return ValueError(f"{path} is taken: go on with `jaxrl resume {path}` or choose another --out")
+    return ValueError(
+        f"{path} is taken: continue with `jaxrl resume {files.quoted(path)}` or choose another --out"
+    )
 
 
 def _unwritable(path: Path, reason) -> ValueError:

@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, logger, loop, objectives, records, sources, train
+from jaxrl import checkpoint, envs, files, logger, loop, objectives, records, sources, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
 from jaxrl.experiments import diverged, extend, folders, runs
@@ -26,7 +26,7 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
     here = dataclasses.replace(spec, shard="agents")  # whatever devices it was trained on
     programs = runs.build(here)._replace(identity=spec.to_json())
     if checkpoint.latest(path / "checkpoints") is None:
-        raise ValueError(f"{path} has no checkpoint yet: go on with `jaxrl resume {path}`")
+        raise ValueError(f"{path} has no checkpoint yet: continue with `jaxrl resume {files.quoted(path)}`")
     step = checkpoint.best(path / "checkpoints") if best else None
     return here, programs, loop.restore(programs, path, step, extend.as_saved(programs.identity, path, step))
 
@@ -179,10 +179,12 @@ def list_algos() -> str:
 
 def list_envs() -> str:
     width = max(map(len, envs.REGISTRY))
-    return "\n".join(
-        f"{name:{width}s}  {entry.origin:10s}  {entry.checked and f'held against {entry.checked}'}".rstrip()
-        for name, entry in sorted(envs.REGISTRY.items())
-    )
+
+    def line(name, entry):
+        verified = f"verified against {entry.checked}" if entry.checked else ""
+        return f"{name:{width}s}  {entry.origin:10s}  {verified}".rstrip()
+
+    return "\n".join(line(*item) for item in sorted(envs.REGISTRY.items()))
 
 
 def list_objectives() -> str:

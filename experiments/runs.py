@@ -687,9 +687,10 @@ def closing(path: Path, how: str) -> str:
         low, high = bootstrap_interval(values, iqm)
         returns = f"IQM {iqm(values):.4g} (95 % interval {low:.4g} to {high:.4g})"
     lost = f"; {len(agents['died'])} of {len(agents['per_seed'])} agents diverged and count as the worst"
+    where = files.quoted(path)
     return (
         f"{how}: return {returns}{lost * bool(agents['died'])}\n"
-        f"jaxrl evaluate {path} | jaxrl render {path} | jaxrl plot {path}"
+        f"jaxrl evaluate {where} | jaxrl render {where} | jaxrl plot {where}"
     )
 
 

@@ -10,9 +10,15 @@ import errno
 import io
 import os
 import re
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def quoted(path: str | os.PathLike) -> str:
+    """A path as a shell takes it, for commands in messages: quoted where it has spaces or brackets."""
+    return shlex.quote(os.fspath(path))
 
 
 def replace(path: str | os.PathLike, data: str | bytes) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, diverged, logger, train
+from jaxrl import checkpoint, diverged, files, logger, train
 from jaxrl.evaluate import Evaluation
 from jaxrl.reporters import diverged_lanes
 from jaxrl.statistics import iqm
@@ -97,7 +97,7 @@ def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
     """
     found = rows(path)
     if not found:
-        raise ValueError(f"{path} has no rows of metrics: go on with `jaxrl resume {path}`")
+        raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     damage = logger.read_rows(path / "metrics.jsonl")[1]
     if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints are gone
         raise ValueError(f"{damage[0]}; the result of the run depends on it: mend the file or train anew")

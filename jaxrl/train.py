@@ -154,7 +154,7 @@ def over_agents(
 ) -> Callable[..., PyTree]:
     """`jax.vmap(function, in_axes)` over agents, divided as the machine is fast at.
 
-    Devices work on their shares by themselves. On a CPU each takes `GROUP` agents at a time: vectorized,
+    Each device works on its share independently. On a CPU each takes `GROUP` agents at a time: vectorized,
     to have fewer and larger operations, but no more than fit into its cache. Elsewhere each takes all.
 
     Args:

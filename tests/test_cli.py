@@ -312,7 +312,7 @@ def contents(folder):
 
 def test_out_that_holds_a_run(refused, run):
     before = contents(run)
-    refused([*CARTPOLE, "--out", run], "holds a run already", f"jaxrl resume {run}", "--out")
+    refused([*CARTPOLE, "--out", run], "holds a run", f"jaxrl resume {run}", "--out")
     assert contents(run) == before
     (run / "run.json").unlink()
     before = contents(run)

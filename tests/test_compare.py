@@ -251,7 +251,7 @@ def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_
     assert records[0] == records[1]
     assert said_by("resume", path)[0] == 0
     status, said = compare("--out", path)
-    assert status == 2 and said.count("\n") == 2 and "is taken: go on with `jaxrl resume" in said
+    assert status == 2 and said.count("\n") == 2 and "is taken: continue with `jaxrl resume" in said
 
 
 @pytest.mark.slow

@@ -13,6 +13,10 @@ from jaxrl import files
 
 
 @pytest.mark.parametrize("write", [files.replace, files.create])
+def test_a_path_is_quoted_for_a_shell():
+    assert files.quoted(Path("runs/a")) == "runs/a" and files.quoted("runs/a [b]") == "'runs/a [b]'"
+
+
 def test_text_and_bytes_come_back(tmp_path, write):
     write(tmp_path / "text", "ä\n")
     write(tmp_path / "bytes", b"\x00\xff")

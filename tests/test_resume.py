@@ -102,7 +102,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(processes, whole, tmp_path, nu
     wait_for_rows(process, path, 3)
     process.send_signal(number)
     output = processes.finish(process, status=130)
-    assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+    assert f"continue with: jaxrl resume {path}" in output and "Traceback" not in output
     done = checkpoint.latest(path / "checkpoints")
     assert f"stopped and saved after {done} of {5 * SHORT} updates" in output
     assert 15 <= done < 5 * SHORT
@@ -122,7 +122,7 @@ def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output = processes.finish(process, status=130)
-    assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+    assert f"continue with: jaxrl resume {path}" in output and "Traceback" not in output
     processes.finish(processes.start("resume", path))
     assert_same(path, whole)
 
@@ -138,7 +138,7 @@ def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
         time.sleep(milliseconds / 1000)
         process.send_signal(signal.SIGINT)
         output = processes.finish(process, status=130)
-        assert f"go on with: jaxrl resume {path}" in output and "Traceback" not in output
+        assert f"continue with: jaxrl resume {path}" in output and "Traceback" not in output
         assert (checkpoint.latest(path / "checkpoints") or 0) >= before
         process = processes.start("resume", path)
     processes.finish(process)

@@ -450,7 +450,7 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
     said = process.communicate(timeout=60)[0]
     assert not (path / "results.jsonl").exists()
     if number == signal.SIGINT:
-        assert process.returncode == 130 and f"go on with: jaxrl resume {path}\n" in said
+        assert process.returncode == 130 and f"continue with: jaxrl resume {path}\n" in said
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["resume", str(path)]) == 0
     for folder in ("group-1", "group-2", "confirm"):

@@ -47,7 +47,7 @@ def optimal_return(name: str, /, *, gamma, horizon=None, **params):
 
     Args:
       name: as registered, "world/chain" and so on.
-      gamma: discount per step; 1 is allowed with a horizon or where episodes end by themselves.
+      gamma: discount per step; 1 is allowed with a horizon or where episodes are certain to end.
       horizon: steps that count. None leaves the world endless, as an algorithm does that treats a time
         limit as a truncation; the time limit itself is the horizon of undiscounted episode returns.
       params: of the world, as `make` takes them, without `observation`.

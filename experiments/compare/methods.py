@@ -69,7 +69,7 @@ def require_names(names: list[str]) -> None:
     """Raises ValueError for names that are no objectives, or there twice."""
     for name in names:
         if runs.is_mixture(name):
-            raise ValueError(f"{name} is a mixture: give its objectives by themselves")
+            raise ValueError(f"{name} is a mixture: give its objectives separately")
         if names.count(name) > 1:
             raise ValueError(f"objective {name} is given twice")
         runs.objective_given(name)

@@ -134,7 +134,7 @@ def text(records: list[dict[str, Any]]) -> str:
     if len(places) > 1:
         known = [list(task) for task in tasks]
         if any(names != known[0] for names in known):
-            raise ValueError("the environments have different methods: compare them by themselves")
+            raise ValueError("the environments have different methods: compare each separately")
         parts.append(_together(dict(zip(places, tasks)), ranges(records)))
     parts.append(_notes(about, records))
     return "\n\n".join(parts)

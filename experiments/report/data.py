@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import sources
+from jaxrl import files, sources
 from jaxrl.experiments import folders
 from jaxrl.experiments.statistics import iqm
 
@@ -96,9 +96,13 @@ def _read_run(path: Path) -> Source:
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
     if spec.search:
-        raise ValueError(f"{path} is part of a search: report the whole search, `jaxrl report {path.parent}`")
+        raise ValueError(
+            f"{path} is part of a search: report the whole search, `jaxrl report {files.quoted(path.parent)}`"
+        )
     if not records.rows(path):
-        raise ValueError(f"{path} has nothing finished yet: continue with `jaxrl resume {path}`")
+        raise ValueError(
+            f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
+        )
     return _source_of(path, info, info["spec"], spec, _wall_seconds(path))
 
 
@@ -144,7 +148,9 @@ def _read_sweep(path: Path) -> Source:
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():
-        raise ValueError(f"{path} has nothing finished yet: continue with `jaxrl resume {path}`")
+        raise ValueError(
+            f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
+        )
     kind, found = info["search"], _searched(path, info["axes"], groups[0].spec)
     trials, confirms, rows = [], [], {}
     for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
@@ -173,7 +179,9 @@ def _read_sweep(path: Path) -> Source:
         _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)
     if not trials:
-        raise ValueError(f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {path}`")
+        raise ValueError(
+            f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {files.quoted(path)}`"
+        )
     first = next((found for found in rows.values() if found), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}

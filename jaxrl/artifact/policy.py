@@ -251,7 +251,8 @@ def _nothing(path: Path) -> str:
     if (path / "sweep.json").exists():
         return f"{path} is a sweep: take one of its runs, {path / 'group-1'} say"
     if (path / "run.json").exists():
-        return f"{path} has no {FILE} yet: `jaxrl export {path}` writes it from the run's last checkpoint"
+        command = f"jaxrl export {files.quoted(path)}"
+        return f"{path} has no {FILE} yet: `{command}` writes it from the run's last checkpoint"
     if path.exists():
         return f"{path} is no run: it has no run.json"
     return f"{path}: there is no such run"

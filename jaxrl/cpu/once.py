@@ -14,7 +14,7 @@ from jaxrl.types import PyTree
 def once(tree: PyTree) -> PyTree:
     """The same values; on a CPU each is in memory before anything is made of it.
 
-    For what is cheap to keep, dear to make and wanted often: draws, and the state from which a
+    For what is cheap to keep, expensive to make and often used: draws, and the state from which a
     picture is made (docs/performance.md has what it gains). Not for constants: it would hide them from the
     compiler. Denormals may become 0, no other bit changes.
     Elsewhere than on a CPU it does nothing.
