@@ -6,17 +6,18 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from jaxrl import files
 
 
-@pytest.mark.parametrize("write", [files.replace, files.create])
 def test_a_path_is_quoted_for_a_shell():
     assert files.quoted(Path("runs/a")) == "runs/a" and files.quoted("runs/a [b]") == "'runs/a [b]'"
 
 
+@pytest.mark.parametrize("write", [files.replace, files.create])
 def test_text_and_bytes_come_back(tmp_path, write):
     write(tmp_path / "text", "ä\n")
     write(tmp_path / "bytes", b"\x00\xff")
