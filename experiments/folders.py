@@ -90,7 +90,7 @@ def _taken(path: Path, mark: str, found: str) -> ValueError:
         return ValueError(f"{path} holds a run by jaxrl.fit: choose another --out")
     if mark == found == "run.json":
         return ValueError(
-            f"{path} holds a run: continue it with `jaxrl resume {files.quoted(path)}` or choose another --out"
+            f"{path} holds a run: continue it, `jaxrl resume {files.quoted(path)}`, or choose another --out"
         )
     return ValueError(
         f"{path} is taken: continue with `jaxrl resume {files.quoted(path)}` or choose another --out"
