@@ -177,6 +177,9 @@ def from_json(data: dict[str, Any]) -> Spec:
     """
     if "worlds" in data:
         raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
+    for name in ("algorithm", "environment", "objective"):  # they may be names of files, which are read
+        if not isinstance(data.get(name, ""), str):
+            raise ValueError(f"{name} = {data[name]!r} in the run.json must be str")
     try:
         module = algorithm(data["algorithm"])
         user_files.environment(data["environment"])

@@ -192,7 +192,7 @@ def test_what_a_comparison_holds(compared):
     report = runs.from_json(runs.read_info(path / "CartPole-v1/report")["spec"])
     assert (tune.objective, tune.slots, tune.seed, tune.seeds) == ("ppo", 3, 5, 2)
     assert (report.objective, report.slots, report.seed, report.seeds) == ("ppo+dpo+mdpo", 3, 7, 3)
-    assert said.splitlines()[0].startswith("3 objectives in 1 environment(s): 15 agents, 2 program(s)")
+    assert said.splitlines()[0].startswith("3 objective(s) in 1 environment(s): 15 agents, 2 program(s)")
     # The best trial by the rows of the tuning is what PPO has on the other seeds.
     rows = curve(path / "CartPole-v1/tune")
     last = np.array(rows[-1]["evaluation/return"]).reshape(3, 2).mean(axis=1)
@@ -232,11 +232,11 @@ def test_without_trials_nothing_is_tuned():
 def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_path, monkeypatch):
     run, calls = loop.run, []
 
-    def stopped(*arguments):
+    def stopped(*arguments, **options):
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return run(*arguments)
+        return run(*arguments, **options)
 
     path = tmp_path / "stopped"
     with monkeypatch.context() as patch:
@@ -450,7 +450,7 @@ def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
     objective_file.save(files[1], "dpo", objectives.dpo(alpha=1.5).params)
     path, moved = tmp_path / "first", tmp_path / "moved" / "b [c]"
 
-    def stopped(*arguments):
+    def stopped(*arguments, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
