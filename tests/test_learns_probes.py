@@ -74,13 +74,16 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # who evolve have no values: see test_evolution
 
 
-@pytest.mark.parametrize("algo_name", ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])])
+FIRST = ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])]
+
+
+@pytest.mark.parametrize("algo_name", FIRST)
 def test_the_others_bootstrap_at_a_time_limit(algo_name):
     _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
-@pytest.mark.parametrize("algo_name", OTHERS)
+@pytest.mark.parametrize("algo_name", FIRST)
 def test_the_others_find_an_action_and_its_value(algo_name):
     algo, states, _ = trained("probe/action-from-obs", algo_name=algo_name)
     np.testing.assert_allclose(returns(algo, states, envs.make("probe/action-from-obs")), 1.0, atol=0.05)
