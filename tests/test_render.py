@@ -93,7 +93,13 @@ def test_a_bandit_has_nothing_to_show(name):
         render.frame(name, state, timestep.obs)
 
 
-@pytest.mark.parametrize("name", GYMNAX)
+# Those that take the longest to compile; the games are drawn by the same code as ours.
+LONG = ("Seaquest", "Freeway", "Asterix")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(x, marks=[pytest.mark.slow] * any(game in x for game in LONG)) for x in GYMNAX]
+)
 def test_gymnaxs_own_environments_are_drawn_too(name):
     pictures = [render.frame(name, state, obs) for state, obs in play(envs.make(name), 3)]
     for picture in pictures:
