@@ -3,6 +3,10 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 python="${PYTHON:-python3}"
+# A copy of the checkout may have lost its links, which make one package of the folders.
+for link in jaxrl/envs jaxrl/algos jaxrl/experiments src/jaxrl; do
+    [ -d "$link" ] || { mkdir -p src && ln -sfn "../$(basename "$link")" "$link"; }
+done
 rm -rf .venv-test
 "$python" -m venv .venv-test
 .venv-test/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
