@@ -367,7 +367,7 @@ def command(argv: list[str]) -> int:
         std: float = 0.3  # of the candidates around their mean
         goals: int = 8  # control: to which each victim is steered
         seed: int = 0  # of the evolution
-        compile_cache: bool = True  # keep compiled programs for the next start
+        compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
 
     chosen = cli.parse(Talk, argv, "jaxrl talk")

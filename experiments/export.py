@@ -29,7 +29,7 @@ def command(argv: list[str]) -> int:
             None  # agent to export; otherwise the best of the last evaluation, or all in an npz
         )
         out: Path | None = None  # otherwise policy.npz, .stablehlo, .onnx or .h in the run's folder
-        best: bool = False  # the best of the checkpoints that were kept, instead of the last
+        best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = parse(Export, argv, "jaxrl export")
     print(export(chosen.run, chosen.format, chosen.seed, chosen.out, chosen.best))

@@ -39,8 +39,8 @@ def command(argv: list[str]) -> int:
         seed: int = 0  # of the first agent of the tuning
         intervals: int = 10  # rows of metrics, and evaluations, over a run
         eval_episodes: int = 32  # episodes of each evaluation, per seed
-        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
-        compile_cache: bool = True  # keep compiled programs for the next start
+        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
+        compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
         estimate: bool = True  # tell memory and time of every program before any is trained
         dry_run: bool = False  # tell them and stop
