@@ -16,16 +16,17 @@ class Preset(NamedTuple):
     steps: int
 
 
-# Games are not truncated, and a greedy policy can loop endlessly, so evaluation samples actions. An MLP on the
-# flattened grid is several times as fast as a CNN on a CPU.
+# Games are not truncated, and a greedy policy can loop endlessly, so evaluation samples actions. An MLP on
+# the flattened grid is several times as fast as a CNN on a CPU.
 MINATAR = Preset(
     {"num_envs": 64, "num_minibatches": 8, "torso": "mlp", "activation": "relu", "greedy": False},
     {"learning_rate": 2.5e-3},
     2_000_000,
 )
-# In Asterix the cells next to the player matter, wherever the player is: an MLP learns this for each cell, and
-# has a return of 2 after 800,000 steps, when the convolution has 15. Next in importance are short rollouts (for
-# more updates) and a short trace, then the entropy bonus. The network is small and shared for speed.
+# In Asterix the cells next to the player matter, wherever the player is: an MLP learns this for each cell,
+# and has a return of 2 after 800,000 steps, when the convolution has 15. Next in importance are short
+# rollouts (for more updates) and a short trace, then the entropy bonus. The network is small and shared for
+# speed.
 ASTERIX = Preset(
     {
         "num_envs": 64,
