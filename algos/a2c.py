@@ -3,8 +3,8 @@
     maximise  E[ A log pi(a|s) ] - vf_coef E[ 1/2 (V(s) - G)^2 ] + ent_coef E[ H(pi(.|s)) ]
     A = GAE(gamma, gae_lambda),   G = A + V(s)
 
-With `baseline` off the weight of log pi is G instead of A. With gae_lambda 1 as well that is REINFORCE: G is
-the discounted return to the end of the episode, and the value function only stands for what lies behind the
+Without `baseline`, log pi is weighted by G instead of A. If gae_lambda is also 1, that is REINFORCE: G is
+the discounted return to the end of the episode, and the value function only estimates the rewards after the
 end of a rollout or a time limit. Mnih et al. 2016 (its synchronous form), https://arxiv.org/abs/1602.01783;
 Williams 1992, https://doi.org/10.1007/BF00992696. Axes: `T` num_steps, `N` num_envs.
 """
@@ -32,7 +32,7 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 8  # environments side by side
     num_steps: int = 16  # steps in each environment between two updates
@@ -40,20 +40,20 @@ class Config:
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = False  # to mean 0 and variance 1, in each rollout
-    baseline: bool = True  # weigh actions by advantages; off: by returns (REINFORCE, with gae_lambda 1)
+    baseline: bool = True  # weight actions by advantages; off: by returns (REINFORCE, with gae_lambda 1)
     greedy: bool = True  # evaluate with the most likely action instead of a draw
 
 
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(7e-4)  # of Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = not_negative(0.5)  # weight of the value loss
@@ -62,7 +62,7 @@ class Hparams:
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -74,7 +74,7 @@ class TrainState:
 
 
 def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
-    """A2C in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """A2C in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.

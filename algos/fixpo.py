@@ -1,4 +1,4 @@
-"""FixPO: penalised policy optimisation whose trust region is then repaired until every state is inside.
+"""FixPO: penalised policy optimisation, then steps that reduce the KL until every state is within the limit.
 
     1. minimise  -E[ r A ] + c E[ KL ] + vf_coef E[ 1/2 (V(s) - G)^2 ] - ent_coef E[ H(pi(.|s)) ]  in
        minibatches; after each, c follows its own loss  c (max_kl - kl_margin max_s KL), never below 0
@@ -6,9 +6,9 @@
 
 KL = KL(pi_old(.|s), pi(.|s)), exact; r = pi(a|s) / pi_old(a|s), A = GAE(gamma, gae_lambda), G = A + V_old(s).
 Zentner et al. 2023, "Guaranteed Trust Region Optimization via Two-Phase KL Penalization",
-https://arxiv.org/abs/2312.05405. Here the fix-up sees all steps at once, after the last pass, by an Adam that
-starts anew, and if it has not come to its end after `max_fixups` steps, parameters and optimizer are those
-before the update: the region holds always. Axes: `T` num_steps, `N` num_envs.
+https://arxiv.org/abs/2312.05405. Here the fix-up uses all steps at once, after the last pass, with a newly
+initialized Adam. If it has not succeeded after `max_fixups` steps, parameters and optimizer are restored to
+those before the update, so that the limit always holds. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -35,13 +35,13 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 4  # environments side by side
     num_steps: int = 128  # steps in each environment between two updates
     num_epochs: int = 4  # passes over the steps of an update
     num_minibatches: int = 4  # gradient steps per pass
-    max_fixups: int = 64  # gradient steps of the second phase, at most
+    max_fixups: int = 64  # maximum number of gradient steps in the second phase
     network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
@@ -52,26 +52,26 @@ class Config:
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = not_negative(0.5)  # weight of the value loss
     ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
-    max_kl: float = positive(0.5)  # divergence of the new policy from the old one, at most, in every state
-    kl_margin: float = positive(3.0)  # the first phase aims at so much less: max_kl / kl_margin
-    kl_coef: float = not_negative(1.0)  # the coefficient of the divergence at the start
-    kl_coef_lr: float = not_negative(0.05)  # learning rate of its Adam
+    max_kl: float = positive(0.5)  # maximum divergence of the new policy from the old one, in every state
+    kl_margin: float = positive(3.0)  # the first phase aims at a smaller limit: max_kl / kl_margin
+    kl_coef: float = not_negative(1.0)  # initial coefficient of the divergence
+    kl_coef_lr: float = not_negative(0.05)  # learning rate of that coefficient, with Adam
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -85,13 +85,13 @@ class TrainState:
 
 
 def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
-    """FixPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """FixPO in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+      ValueError: a count below 1, a batch that is not divisible, an option that does not fit the spaces.
     """
     counts = ("num_envs", "num_steps", "num_epochs", "num_minibatches", "max_fixups")
     require_counts(config, *counts)
@@ -134,7 +134,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
     @jax.named_scope("fixup")
     def fixup(params, hp, batch, num_updates):
-        """Parameters inside the region if they get there, how many steps it took, mean and largest KL."""
+        """The parameters after the second phase, the number of steps taken, and the mean and largest KL."""
         optim = optimizer(hp, num_updates)
 
         @partial(jax.value_and_grad, has_aux=True)
@@ -144,7 +144,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
         def outside(carry):
             count, _, _, ((_, worst), _) = carry
-            return ~(worst <= hp.max_kl) & (count < config.max_fixups)  # a nan is outside, too
+            return ~(worst <= hp.max_kl) & (count < config.max_fixups)  # nan counts as outside
 
         def back(carry):
             count, params, opt_state, (_, grads) = carry
@@ -183,11 +183,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         carry, metrics = jax.lax.scan(sgd_step, start, order)
         params, opt_state, kl_coef, kl_opt_state = carry
-        # Like the policy, the multiplier comes back from numbers that are none.
+        # If the multiplier is not finite, it is restored, as the policy is.
         known, before = jnp.isfinite(kl_coef), (state.kl_coef, state.kl_opt_state)
         kl_coef, kl_opt_state = jax.tree.map(partial(jnp.where, known), (kl_coef, kl_opt_state), before)
         whole = take(policy, state.obs_stats, batch)
-        # A loop of unknown length has no gradient: to that of an update, this phase is a constant shift.
+        # `while_loop` has no reverse-mode gradient: in that of an update this phase is a constant shift.
         constant = jax.lax.stop_gradient((params, hp, whole, state.num_updates))
         fixed, count, kl, worst = fixup(*constant)
         inside = worst <= hp.max_kl

@@ -6,7 +6,7 @@
 `L` is an `Objective`: the clipped surrogate min(r A, clip(r) A) unless another one is given.
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; the details that matter after Huang et al. 2022,
 https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/. A time limit is not a terminal
-state here: advantages bootstrap from where a truncated step led. Axes: `T` num_steps, `N` num_envs.
+state here: advantages bootstrap from `next_obs` of a truncated step. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 4  # environments side by side
     num_steps: int = 128  # steps in each environment between two updates
@@ -51,13 +51,13 @@ class Config:
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = not_negative(0.5)  # weight of the value loss
@@ -68,7 +68,7 @@ class Hparams:
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -85,13 +85,13 @@ def make(
     objective: Objective = objectives.ppo(),
     torso: nn.Module | None = None,
 ) -> Algorithm:
-    """PPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """PPO in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+      ValueError: a count below 1, a batch that is not divisible, an option that does not fit the spaces.
     """
     require_objective(objective)
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
@@ -135,7 +135,7 @@ def make(
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
 
-        # Collect `[T, N]` steps, and estimate how much better than expected each action was.
+        # Collect `[T, N]` steps, and estimate the advantage of each action.
         act = explore(policy, state.params, state.obs_stats)
         stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
         value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
@@ -146,7 +146,7 @@ def make(
         estimates = {"value": value, "advantages": advantages, "targets": targets}
         batch = samples(policy, steps, state.stream.memory, **estimates)
 
-        # Pass over them several times, in shuffled minibatches of steps (with memory: of environments).
+        # Several epochs of shuffled minibatches of steps (with memory: of environments).
         def sgd_step(carry, chosen):
             params, opt_state = carry
             minibatch = take(policy, state.obs_stats, batch, chosen)

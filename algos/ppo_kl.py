@@ -32,7 +32,7 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 4  # environments side by side
     num_steps: int = 128  # steps in each environment between two updates
@@ -48,24 +48,24 @@ class Config:
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = not_negative(0.5)  # weight of the value loss
     ent_coef: float = log_scale(0.01)  # weight of the entropy bonus
-    kl_target: float = positive(0.01)  # divergence of an update that the coefficient is adapted to
-    kl_coef: float = not_negative(1.0)  # the coefficient of the divergence at the start
+    kl_target: float = positive(0.01)  # target of the divergence in an update
+    kl_coef: float = not_negative(1.0)  # initial coefficient of the divergence
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -78,13 +78,13 @@ class TrainState:
 
 
 def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
-    """PPO-KL in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """PPO-KL in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+      ValueError: a count below 1, a batch that is not divisible, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
     sizes = config.num_envs, config.num_steps
@@ -169,7 +169,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
 
 def adapted(kl_coef: Number, kl: jax.Array, kl_target: Number) -> jax.Array:
-    """The coefficient of the divergence after an update in which that was `kl`."""
+    """The coefficient of the divergence after an update with divergence `kl`."""
     factor = jnp.where(kl > 1.5 * kl_target, 2.0, jnp.where(kl < kl_target / 1.5, 0.5, 1.0))
     return jnp.clip(factor * kl_coef, 1e-6, 1e6)
 

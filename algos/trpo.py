@@ -1,13 +1,14 @@
-"""TRPO: Trust Region Policy Optimization, a natural gradient step that is searched along until it holds.
+"""TRPO: Trust Region Policy Optimization, a natural gradient step with a backtracking line search.
 
     maximise  L = E[ r A ]   subject to   D = E[ KL(pi_old(.|s), pi(.|s)) ] <= max_kl
     x = (F + damping I)^-1 g,   g = dL/dparams,   F = d^2 D/dparams^2, both at pi_old
     params <- params + b^i sqrt(2 max_kl / x.(F + damping I)x) x
 
-`i` is the first of 0, 1, ... for which L has grown and D <= max_kl; without one the policy stays as it was.
-x is found by conjugate gradients from products with F alone. The divergence is exact, r = pi(a|s) /
-pi_old(a|s), A = GAE(gamma, gae_lambda) with mean 0 and variance 1. The value function, a network of its own,
-learns by Adam. Schulman et al. 2015, https://arxiv.org/abs/1502.05477. Axes: `T` num_steps, `N` num_envs.
+`i` is the first of 0, 1, ... for which L has increased and D <= max_kl; if there is none, the policy is not
+changed. x is computed by conjugate gradients, which need only products with F. The divergence is exact,
+r = pi(a|s) / pi_old(a|s), A = GAE(gamma, gae_lambda) with mean 0 and variance 1. The value function, a
+separate network, is trained with Adam. Schulman et al. 2015, https://arxiv.org/abs/1502.05477. Axes: `T`
+num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -34,14 +35,14 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 8  # environments side by side
     num_steps: int = 128  # steps in each environment between two updates
     num_epochs: int = 10  # passes of the value function over the steps of an update
     num_minibatches: int = 8  # gradient steps of the value function per pass
-    cg_iterations: int = 10  # of conjugate gradients, for the direction of the policy's step
-    max_backtracks: int = 10  # shorter steps that are tried
+    cg_iterations: int = 10  # iterations of conjugate gradients, for the direction of the policy's step
+    max_backtracks: int = 10  # number of shorter steps that are tried
     network: NetworkConfig = NetworkConfig()  # of the policy and the value function
     normalize_obs: bool = False  # by running mean and variance, frozen within an update
     normalize_reward: bool = False  # by the running scale of the discounted return
@@ -51,23 +52,23 @@ class Config:
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
-    max_kl: float = positive(0.01)  # mean divergence of the new policy from the old one, at most
+    max_kl: float = positive(0.01)  # maximum of the mean divergence of the new policy from the old one
     damping: float = not_negative(0.1)  # added to the diagonal of the Fisher matrix
-    backtrack: float = share(0.8)  # what a step that did not hold is multiplied by
+    backtrack: float = share(0.8)  # factor by which a rejected step is multiplied
     learning_rate: float = not_negative(1e-3)  # of the value function's Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -79,18 +80,18 @@ class TrainState:
 
 
 def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
-    """TRPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """TRPO in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+      ValueError: a count below 1, a batch that is not divisible, an option that does not fit the spaces.
     """
     require_counts(
         config, "num_envs", "num_steps", "num_epochs", "num_minibatches", "cg_iterations", "max_backtracks"
     )
-    # Two torsos: else a step of the value function would move the policy out of its region.
+    # Separate torsos: otherwise a step of the value function could move the policy out of its trust region.
     sizes = config.num_envs, config.num_steps
     normalize = config.normalize_obs, config.normalize_reward
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
@@ -117,14 +118,14 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return (jnp.expm1(log_ratio) * standardize(batch["advantages"])).mean()
 
     def policy_step(params, hp, batch):
-        """The parameters after the step, and what became of it."""
+        """The parameters after the step, and the result of its line search."""
         actor, critic = split(params)
         start, unravel = ravel_pytree(actor)
 
         def outputs_of(vector):
             return unroll(policy, joined(unravel(vector), critic), batch)[0]
 
-        # F = J' H J: at pi_old D has no slope, so its second derivative by the outputs is all there is.
+        # F = J' H J: at pi_old the gradient of D is zero, so only its Hessian H in the outputs contributes.
         outputs, jvp = jax.linearize(outputs_of, start)
         vjp = jax.linear_transpose(jvp, start)
         slope = jax.grad(lambda outputs: divergence(policy, batch, outputs).mean())
@@ -136,7 +137,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         direction = conjugate_gradient(fisher, gradient, config.cg_iterations)
         curvature = jnp.maximum(direction @ fisher(direction), 1e-12)
         step = jnp.sqrt(2.0 * hp.max_kl / curvature) * direction
-        # How short the step becomes is constant almost everywhere: gradients of an update need not see it.
+        # The accepted length is constant almost everywhere, so no gradient passes through the search.
         constant = jax.lax.stop_gradient((critic, hp, batch, start, step))
         accepted, share, kl, better = search(unravel, *constant)
         metrics = {"policy/kl": kl, "policy/gain": better, "policy/accepted": accepted, "policy/share": share}
@@ -145,7 +146,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
     @jax.named_scope("search")
     def search(unravel, critic, hp, batch, start, step):
-        """Whether a step has been accepted, its share of `step`, its divergence and its gain."""
+        """Whether a step was accepted, its length as a fraction of `step`, its divergence and its gain."""
 
         def attempt(share):
             outputs, _ = unroll(policy, joined(unravel(start + share * step), critic), batch)

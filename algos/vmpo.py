@@ -1,13 +1,13 @@
-"""V-MPO: on-policy Maximum a Posteriori Policy Optimization, by weighted likelihood of the better half.
+"""V-MPO: on-policy Maximum a Posteriori Policy Optimization, a weighted likelihood of the better actions.
 
     params:       minimise  - sum_i psi_i log pi(a_i|s_i) + sum_k alpha_k D_k + vf_coef E[ 1/2 (V(s) - G)^2 ]
     eta, alpha:   minimise  eta eps_eta + eta log mean_i exp(A_i / eta) + sum_k alpha_k (eps_k - D_k)
     psi = softmax(A / eta);  i: where A is at or above the median of a minibatch
 
 `D_1` is E[ KL(pi_old(.|s), pi(.|s)) ] with the standard deviations of pi_old, `D_2` that with its means (0
-for discrete actions). The temperature eta and the multipliers alpha_k learn by an Adam of their own and stay
-above 1e-8. Song et al. 2019, https://arxiv.org/abs/1909.12238. Here A = GAE(gamma, gae_lambda), G = A +
-V_old(s), and pi_old is the policy that collected, for all passes. Axes: `T` num_steps, `N` num_envs.
+for discrete actions). The temperature eta and the multipliers alpha_k are trained with a separate Adam and
+stay above 1e-8. Song et al. 2019, https://arxiv.org/abs/1909.12238. Here A = GAE(gamma, gae_lambda), G = A +
+V_old(s), and pi_old is the policy of the rollout, in all epochs. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ from jaxrl.widths import narrowed
 @explains_unknown
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What compiles: counts, shapes and switches."""
+    """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 4  # environments side by side
     num_steps: int = 128  # steps in each environment between two updates
@@ -49,27 +49,27 @@ class Config:
 @explains_unknown
 @struct.dataclass
 class Hparams:
-    """What is traced: vary it in a population, differentiate by it, evolve it."""
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
 
     learning_rate: float = not_negative(2.5e-4)  # of Adam, at the start
-    lr_decay: float = share(1.0)  # share of the learning rate that is gone at the end, linearly; 0: constant
-    total_updates: float = float("inf")  # updates until all annealing ends; inf: as many as the run has
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
-    max_grad_norm: float = positive(0.5)  # larger norms of the whole gradient are scaled down to this
+    max_grad_norm: float = positive(0.5)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
     gae_lambda: float = share(0.95)  # trace of the advantage estimator: 0 one step, 1 to the episode's end
     vf_coef: float = not_negative(0.5)  # weight of the value loss
-    eps_eta: float = positive(0.1)  # how far the weights may be from equal ones, as a divergence
-    eps_alpha: float = positive(0.01)  # divergence of an update that alpha_1 holds: discrete actions, means
-    eps_alpha_std: float = positive(1e-3)  # the same of alpha_2: standard deviations
-    eta: float = positive(1.0)  # the temperature at the start
-    alpha: float = positive(1.0)  # both multipliers at the start
+    eps_eta: float = positive(0.1)  # limit of the divergence of the weights from uniform ones
+    eps_alpha: float = positive(0.01)  # limit that alpha_1 enforces on D_1: discrete actions, means
+    eps_alpha_std: float = positive(1e-3)  # limit that alpha_2 enforces on D_2: standard deviations
+    eta: float = positive(1.0)  # initial temperature
+    alpha: float = positive(1.0)  # initial value of both multipliers
     multiplier_lr: float = not_negative(1e-2)  # learning rate of the temperature and the multipliers
 
 
 @struct.dataclass
 class TrainState:
-    """All that a run changes."""
+    """Everything that a run changes."""
 
     key: jax.Array
     params: Any
@@ -83,13 +83,13 @@ class TrainState:
 
 
 def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
-    """V-MPO in `env`: one environment that resets itself and has episode statistics in its `info`.
+    """V-MPO in `env`: one auto-resetting environment with episode statistics in its `info`.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
 
     Raises:
-      ValueError: a count below 1, a batch that does not divide, an option that does not fit the spaces.
+      ValueError: a count below 1, a batch that is not divisible, an option that does not fit the spaces.
     """
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
     sizes = config.num_envs, config.num_steps

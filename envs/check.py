@@ -1,4 +1,4 @@
-"""Whether an environment keeps the laws that algorithms rely on."""
+"""Checks of the properties of an environment that algorithms rely on."""
 
 import inspect
 from functools import partial
@@ -12,23 +12,23 @@ from jaxrl.spaces import Box, Discrete, MultiDiscrete, contains, sample
 from jaxrl.types import Env, TimeStep
 
 _LANES = 4
-_EAGER_STEPS = 2  # operation by operation is slow, and rounding grows in chaotic dynamics
+_EAGER_STEPS = 2  # without jit steps are slow, and rounding errors grow in chaotic dynamics
 
 
 def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> None:
-    """Plays random actions and raises ValueError with the first broken law, in one sentence.
+    """Plays random actions and raises ValueError for the first violation, in one sentence.
 
-    Takes raw environments and those that reset themselves. The laws: the signatures and types of
-    `Env` and `TimeStep`; observations in their space; every action of the action space accepted; an
-    action mask with one bool for each choice, at least one of them true;
-    reward float32 and flags bool scalars; a state and a TimeStep whose structure, shapes and dtypes
-    never change; the same key, the same result; the same with jit as without; lanes of a vmap
-    independent; an episode that terminates is not truncated; `next_obs` belongs to the episode
-    that the step was taken in, and `first` tells when `obs` does not.
+    Takes raw and auto-resetting environments. The checks: the signatures and types of `Env` and
+    `TimeStep`; observations are in their space; every action of the action space is accepted; an
+    action mask has one bool for each choice, at least one of them true; the reward is a float32 scalar and
+    the flags are bool scalars; structure, shapes and dtypes of state and TimeStep never change; the same key
+    gives the same result, with jit as without; lanes of a vmap are independent; an episode that terminates is
+    not truncated; `next_obs` belongs to the episode of the step, and `first` is true if `obs` belongs to the
+    next one.
 
     Args:
       key: of the run; fixed by default.
-      num_steps: how long the four lanes run; laws on the ends of episodes need some to end.
+      num_steps: steps of the four lanes; the checks of the ends of episodes need some to end.
     """
     key = jax.random.key(0) if key is None else key
     _require(isinstance(env, Env), f"env must be a jaxrl.types.Env, not a {type(env).__name__}")
@@ -45,7 +45,7 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
         where = _difference(expected, _beginning(lanes[0], lane))
         if where is None:
             continue
-        # Compiled and vmapped at once; only now is it worth a program to tell which it was.
+        # The program is both compiled and vmapped; only after a failure is another one needed for the cause.
         single = _compiled(partial(_play, env, num_steps), keys[lane], time_axis=0)[0]
         where_single = _difference(expected, _beginning(single))
         _require(
@@ -61,17 +61,17 @@ def _beginning(timesteps, *lane):
 
 
 def _compiled(play, keys, time_axis: int):
-    """What `play` records, reset and steps joined, as NumPy."""
+    """The records of `play`, reset and steps concatenated, as NumPy arrays."""
     options = None
     if jax.default_backend() == "cpu":
-        # The program runs for a moment: optimising it would take longer than it saves.
+        # The program runs only briefly: optimizing it would take longer than it saves.
         options = {"xla_backend_optimization_level": 0}
     parts = jax.jit(play, compiler_options=options)(keys)
     return jax.tree.map(lambda *x: np.concatenate(x, axis=time_axis), *parts)
 
 
 def check_types(env: Env, key: jax.Array) -> None:
-    """The laws of `check_env` on signatures, types and shapes alone: nothing runs."""
+    """The checks of `check_env` of signatures, types and shapes only: nothing is executed."""
     action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
     state, reset = _shapes(env.reset, "reset", (key,), "key")
     new_state, step = _shapes(env.step, "step", (key, state, action), "key, env_state, action")
@@ -96,12 +96,12 @@ def check_types(env: Env, key: jax.Array) -> None:
 
 
 def _play(env: Env, num_steps: int, key):
-    """Records `[1, ...]` of the reset and `[T, ...]` of steps: TimeSteps, and whether they fit."""
+    """Records `[1, ...]` of the reset and `[T, ...]` of steps: TimeSteps, and whether they are valid."""
 
     def step(carry, keys):
         state, mask = carry
         new_state, then = _act(env, state, mask, keys)
-        # A raw environment has no next step after its end: it goes back to before it.
+        # A raw environment cannot be stepped after its end: the state before the step is restored.
         over = then.done & ~then.first
         new_carry = (new_state, then.info.get("action_mask"))
         carry = jax.tree.map(lambda new, old: jnp.where(over, old, new), new_carry, carry)
@@ -119,7 +119,7 @@ def _play(env: Env, num_steps: int, key):
 
 
 def _play_eagerly(env: Env, key, num_steps: int, twice: bool):
-    """The first TimeSteps of `_play` without jit, `[1 + T, ...]`; `twice` compares repetitions."""
+    """The first TimeSteps of `_play` without jit, `[1 + T, ...]`; with `twice`, repetitions are compared."""
     reset_key, run_key = jax.random.split(key)
     state, timestep = once = env.reset(reset_key)
     if twice:
@@ -144,7 +144,7 @@ def _act(env: Env, state, mask, keys):
 
 
 def _check_values(lanes, action_space) -> None:
-    """The laws on values, of records `[L, 1 + T, ...]` that begin with the reset."""
+    """The checks of values, in records `[L, 1 + T, ...]` that begin with the reset."""
     timestep, (obs_inside, next_obs_inside) = lanes
     done = timestep.terminated | timestep.truncated
     crossed = ~_same_obs(timestep.obs, timestep.next_obs)
@@ -167,7 +167,7 @@ def _check_values(lanes, action_space) -> None:
             lane, step = np.argwhere(broken)[0]
             raise ValueError(f"{message}; it was not so at step {step} of lane {lane}")
 
-    # An environment may end where it starts; it is a fault when the starts vary and every end agrees.
+    # An environment may end where it starts; it is an error if initial states vary and all ends agree.
     ends = timestep.first & ~start
     starts = _rows(timestep.obs)[ends]
     varied = len(np.unique(starts, axis=0)) ** len(starts) > 10_000 if len(starts) else False
@@ -178,7 +178,7 @@ def _check_values(lanes, action_space) -> None:
 
 
 def _empty_masks(action_space, timestep):
-    """Where there is a next action and one of its choices has no allowed value; `[L, 1 + T]`."""
+    """True where there is a next action and one of its choices has no allowed value; `[L, 1 + T]`."""
     mask = timestep.info.get("action_mask")
     if mask is None:
         return np.zeros_like(timestep.first)
@@ -190,7 +190,7 @@ def _empty_masks(action_space, timestep):
 
 
 def _shapes(function, name: str, arguments, signature: str):
-    """`jax.eval_shape` of reset or step, with its failures in a sentence."""
+    """`jax.eval_shape` of reset or step; its errors are reported in one sentence."""
     try:
         inspect.signature(function).bind(*arguments)
     except TypeError as error:
@@ -213,7 +213,7 @@ def _shapes(function, name: str, arguments, signature: str):
 
 
 def _check_kind(space, obs, name: str) -> None:
-    """Structure, shape and dtype of an observation."""
+    """Checks structure, shape and dtype of an observation."""
     same = jax.tree.structure(space) == jax.tree.structure(obs)
     _require(same, f"{name} must have the structure of observation_space")
     for leaf, wanted in zip(jax.tree.leaves(obs), jax.tree.leaves(space)):
@@ -262,12 +262,12 @@ def _as_numpy(x):
 
 
 def _rows(tree):
-    """All leaves `[L, T, ...]` side by side, `[L, T, D]`."""
+    """All leaves `[L, T, ...]` concatenated, `[L, T, D]`."""
     return np.concatenate([x.reshape(*x.shape[:2], -1) for x in jax.tree.leaves(tree)], axis=-1)
 
 
 def _same_obs(a, b):
-    # The compiler may compute one value twice, with different rounding.
+    # The compiler may compute the same value twice, with different rounding.
     return np.isclose(_rows(a), _rows(b), rtol=1e-5, atol=1e-6).all(axis=-1)
 
 

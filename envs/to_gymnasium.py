@@ -1,4 +1,4 @@
-"""Our environments for users of Gymnasium and of what builds on it, such as Stable-Baselines3.
+"""Our environments for users of Gymnasium and of libraries based on it, such as Stable-Baselines3.
 
     env = to_gymnasium("CartPole-v1")                     # a gymnasium.Env
     env = to_gymnasium("Breakout-MinAtar", num_envs=64)   # a gymnasium.vector.VectorEnv, compiled as a whole
@@ -35,34 +35,34 @@ def to_gymnasium(
 ) -> Any:
     """A `gymnasium.Env` or, with `num_envs`, a `gymnasium.vector.VectorEnv` of one of our environments.
 
-    Observations, rewards and the rest are NumPy. Discrete and MultiDiscrete values are int64; bool arrays
-    become `Box(0, 1, dtype=uint8)`, which every policy of Stable-Baselines3 takes; dicts and tuples of spaces
-    become Dict and Tuple. `action_masks()` gives the legal actions, where there are some.
+    Observations, rewards and flags are NumPy arrays. Discrete and MultiDiscrete values are int64; bool arrays
+    become `Box(0, 1, dtype=uint8)`, which all policies of Stable-Baselines3 accept; dicts and tuples of
+    spaces become Dict and Tuple. `action_masks()` returns the legal actions, if there is a mask.
 
-    A single environment's `reset` after the end of an episode starts the next one of the same life: the
-    clock of `stochastic.non_stationary` goes on, and a lane of `families.family` stays the member it is. Its
-    info then has the action mask, and zeros for the return and the length. In mid-episode or with a seed it
-    starts all anew.
+    A single environment's `reset` after the end of an episode starts the next one without a new environment:
+    the clock of `stochastic.non_stationary` continues, and a lane of `families.family` remains the same
+    member. Its info then has the action mask, and zeros for the return and the length. During an episode, or
+    with a seed, `reset` starts from the beginning.
 
     The vector environment resets in the same step (`AutoresetMode.SAME_STEP`): where an episode ended, the
-    observation starts the next one, and `final_obs` and `final_info` in the info tell of the old one; the
-    masks `_final_obs` and `_final_info` say where. `final_info` has `episode_return` and `episode_length`;
-    Gymnasium 1.3's own `RecordEpisodeStatistics` misses the first step of an episode that began so.
+    observation starts the next one, and `final_obs` and `final_info` in the info are those of the old one;
+    the masks `_final_obs` and `_final_info` mark these environments. `final_info` has `episode_return` and
+    `episode_length`; Gymnasium 1.3's `RecordEpisodeStatistics` misses the first step of such an episode.
 
     Args:
-      env: a name, made with `params` as by `jaxrl.envs.make`, or an environment that `make` gave.
-      render_mode: "rgb_array": `render()` gives a picture `[H, W, 3]` uint8 of what the last observation
-        shows, the end of an episode included; of several environments, a tuple of such pictures.
-      draw: `(env_state, obs) -> [H, W, 3]`, how to draw it; by default as `jaxrl render` does, and an
-        environment without a name by its observation, if that is a picture.
-      seed: of all that is random until a `reset(seed=...)`, by default 0; copies with the same one live the
-        same lives. Where the environment has a parameter `seed` of its own, make it first.
+      env: a name, made with `params` as by `jaxrl.envs.make`, or an environment returned by `make`.
+      render_mode: "rgb_array": `render()` returns an image `[H, W, 3]` uint8 of the state of the last
+        observation, including the end of an episode; for several environments, a tuple of images.
+      draw: `(env_state, obs) -> [H, W, 3]`, which renders it; by default as `jaxrl render` does, or, for an
+        environment without a name, the observation itself, if it is an image.
+      seed: of everything random until a `reset(seed=...)`, by default 0; copies with the same seed behave
+        identically. If the environment has a parameter `seed` itself, make the environment first.
 
     Raises:
-      ValueError: for spaces that Gymnasium lacks, `params` without a name, a `seed` that might be either, or
+      ValueError: for spaces that Gymnasium does not have, `params` without a name, an ambiguous `seed`, or
         another render mode.
-        `step` raises it for what is no action of the space; reals out of a Box's bounds are left to the
-        environment.
+        `step` raises it for an action that is not in the space; reals outside the bounds of a Box are passed
+        to the environment.
       ImportError: without Gymnasium.
     """
     if render_mode not in (None, *RENDER_MODES):
@@ -74,7 +74,7 @@ def to_gymnasium(
         drawn = {param: value for param, value in params.items() if param not in ("max_steps", "resets")}
         draw = functools.partial(render.frame, name, params=drawn)
     if isinstance(env, str):
-        from jaxrl import envs  # which imports this module, perhaps
+        from jaxrl import envs  # here, because it may import this module
 
         own = inspect.signature(lookup("environment", envs.REGISTRY, env).make).parameters
         if seed is not None and "seed" in own:
@@ -98,7 +98,7 @@ RENDER_MODES = ("rgb_array",)
 
 @functools.cache
 def _classes():
-    """The two classes, which can only be written once Gymnasium is there to inherit from."""
+    """The two classes, whose definition requires Gymnasium's base classes."""
     try:
         import gymnasium
         from gymnasium.vector import AutoresetMode, VectorEnv
@@ -109,7 +109,7 @@ def _classes():
         ) from error
 
     class JaxrlEnv(gymnasium.Env):
-        """One environment; `step` gives the last observation of an episode, `reset` starts the next."""
+        """One environment; `step` returns the last observation of an episode, `reset` starts the next."""
 
         metadata = {"render_modes": list(RENDER_MODES), "render_fps": 30}  # noqa: RUF012 (Gymnasium's way)
 
@@ -139,7 +139,7 @@ def _classes():
             return self._life.action_masks()
 
         def render(self) -> np.ndarray | None:
-            """A picture `[H, W, 3]` uint8 of what the last observation shows; None without a render mode."""
+            """An image `[H, W, 3]` uint8 of the state of the last observation; None without a render mode."""
             return None if self.render_mode is None else self._draw(*self._life.shown())
 
     class JaxrlVectorEnv(VectorEnv):
@@ -173,7 +173,7 @@ def _classes():
             done = timestep.terminated | timestep.truncated
             if (done & ~timestep.first).any():
                 raise ValueError("this environment does not reset itself: wrap it in jaxrl's auto_reset")
-            # All but the action mask tells of the step that was taken, so of the episode that ended.
+            # Except for the action mask, `info` is that of the step, and therefore of the ended episode.
             mask = {name: x for name, x in timestep.info.items() if name == "action_mask"}
             told = {name: x for name, x in timestep.info.items() if name != "action_mask"}
             info: dict[str, Any] = {}
@@ -191,7 +191,7 @@ def _classes():
                 info |= {"final_info": final_info, "_final_info": done.copy()}
             return (
                 self._life.obs(timestep.obs),
-                timestep.reward.astype(np.float64),  # as in Gymnasium's own
+                timestep.reward.astype(np.float64),  # as in Gymnasium's environments
                 timestep.terminated,
                 timestep.truncated,
                 info,
@@ -202,7 +202,7 @@ def _classes():
             return self._life.action_masks()
 
         def render(self) -> tuple[np.ndarray, ...] | None:
-            """A picture of every environment as its last observation shows it."""
+            """An image of every environment in the state of its last observation."""
             if self.render_mode is None:
                 return None
             shown = self._life.shown()
@@ -244,14 +244,14 @@ class _Life:
         timestep = self._fetch(timestep)
         over = not self._batch and timestep.first & (timestep.terminated | timestep.truncated)
         self._started = _start(timestep) if over else None
-        if over and self._last_state:  # the state is that of the new episode already
+        if over and self._last_state:  # the current state is already that of the new episode
             self._shown = lambda: (_last_state(self._last_state)(*before), timestep.next_obs)
         else:
             self._shown = lambda: (self._state, timestep.obs)
         return timestep
 
     def shown(self):
-        """The state and the observation that a picture is to show."""
+        """The state and the observation to be rendered."""
         if self._shown is None:
             raise ValueError("call reset before the first picture")
         return jax.device_get(self._shown())
@@ -265,16 +265,16 @@ class _Life:
         return self._info["action_mask"].copy()
 
     def _fetch(self, timestep):
-        # Copies, for what the device lends is read-only.
+        # Copied, because the buffers of the device are read-only.
         timestep = jax.tree.map(lambda x: np.array(x), jax.device_get(timestep))
         self._info = timestep.info
         return timestep
 
 
 def _start(timestep):
-    """What a reset would tell of the episode that began in the step which ended the last one.
+    """The info of a reset, for the episode that began in the step which ended the previous one.
 
-    The rest of the info told of the old episode, and what the new one would say is not known.
+    The other entries of the info are those of the old episode; their values for the new one are unknown.
     """
     info = {name: x.copy() for name, x in timestep.info.items() if name == "action_mask"}
     for name in {"episode_return", "episode_length"} & timestep.info.keys():
@@ -302,7 +302,7 @@ def _programs(reset, step, num_envs: int | None):
 
 @functools.lru_cache(maxsize=64)
 def _last_state(function):
-    """Compiled `(key, state, action) -> state`: where a step of `_programs` led, before the reset."""
+    """Compiled `(key, state, action) -> state`: the state after a step of `_programs`, before the reset."""
     return jax.jit(lambda key, state, action: function(jax.random.split(key)[1], state, action))
 
 
@@ -328,17 +328,17 @@ def _space(space):
 
 
 def _within(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A bound as `dtype`; integers, which know no infinity, have their least and greatest for it."""
+    """A bound as `dtype`; for integers, infinity becomes their minimum or maximum."""
     if not np.issubdtype(dtype, np.integer):
         return bound.astype(dtype)
-    # Not by np.clip: a float32 has no 2**31 - 1, and what it has instead is no int32.
+    # Not with np.clip: 2**31 - 1 is not a float32, and the nearest float32 does not fit into an int32.
     least, greatest = (dtype.type(end) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
     below, above = bound <= least, bound >= greatest
     return np.select([below, above], [least, greatest], np.where(below | above, 0, bound).astype(dtype))
 
 
 def _numpy(space, value):
-    """A value as it lies in Gymnasium's space, single or batched."""
+    """A value in the form of Gymnasium's space, single or batched."""
     if isinstance(space, dict):
         return {name: _numpy(child, value[name]) for name, child in space.items()}
     if isinstance(space, tuple | list):
@@ -350,7 +350,7 @@ def _numpy(space, value):
 
 
 def _action(space, action, batch: tuple[int, ...]):
-    """An action of Gymnasium's as ours; `batch` is its leading shape."""
+    """An action of Gymnasium's space in our form; `batch` is its leading shape."""
     if isinstance(space, dict):
         return {name: _action(child, action[name], batch) for name, child in space.items()}
     if isinstance(space, tuple | list):
@@ -370,7 +370,7 @@ def _action(space, action, batch: tuple[int, ...]):
 
 
 def _put(target: dict, told: dict, where: np.ndarray) -> None:
-    """Adds what is told, and the masks `_name` of the lanes where it holds, as Gymnasium does."""
+    """Adds entries to an info, with masks `_name` of the lanes that have them, as Gymnasium does."""
     for name, value in told.items():
         if isinstance(value, dict):
             inner: dict[str, Any] = {}
@@ -391,5 +391,5 @@ def _lane(obs, lane: int | np.integer):
 
 
 def _scalars(info: dict) -> dict:
-    """Info of one environment, with NumPy scalars in place of arrays without axes."""
+    """Info of one environment, with NumPy scalars instead of 0-dimensional arrays."""
     return jax.tree.map(lambda x: x[()] if x.ndim == 0 else x, info)

@@ -1,13 +1,13 @@
-"""What is common to all environments, as `Env -> Env` functions.
+"""Wrappers for all environments, as `Env -> Env` functions.
 
-Adapters give raw dynamics; `jaxrl.envs.make` composes `auto_reset(episode_stats(time_limit(raw)))`. A
-wrapper that needs memory puts it into the environment's state. Apply wrappers of observations and
-actions inside `time_limit`, so that `next_obs` is wrapped as `obs` is:
+Adapters return raw dynamics; `jaxrl.envs.make` composes `auto_reset(episode_stats(time_limit(raw)))`. A
+wrapper that needs memory stores it in the environment's state. Apply wrappers of observations and
+actions inside `time_limit`, so that `next_obs` is wrapped in the same way as `obs`:
 
     raw = frame_stack(envs.REGISTRY["Catch-bsuite"].make(), 4)
     env = auto_reset(episode_stats(time_limit(raw, 1000)))
 
-`restart` and `transition` write the TimeSteps of raw environments.
+`restart` and `transition` create the TimeSteps of raw environments.
 """
 
 import functools
@@ -27,7 +27,7 @@ from jaxrl.widths import narrow
 
 
 def restart(obs: PyTree, info: dict | None = None) -> TimeStep:
-    """The TimeStep of a reset: `obs` starts an episode and nothing has ended."""
+    """The TimeStep of a reset: `obs` starts an episode, and both flags are false."""
     no = jnp.zeros((), bool)
     return TimeStep(
         obs=obs,
@@ -75,7 +75,7 @@ class Recorded:
 
 @struct.dataclass
 class Sticky:
-    """An environment's state and the action that it executed last, `started` once there is one."""
+    """An environment's state and its last executed action; `started` is true if there is one."""
 
     inner: Any
     previous: Any
@@ -92,7 +92,7 @@ class Stacked:
 
 @struct.dataclass
 class Pooled:
-    """An environment's state, a reset's answer that waits in the pool, and the steps taken in all."""
+    """An environment's state, the result of a reset in the pool, and the total number of steps."""
 
     inner: Any
     spare: Any
@@ -100,7 +100,7 @@ class Pooled:
 
 
 def time_limit(env: Env, max_steps: int | None) -> Env:
-    """Cuts every episode after `max_steps` steps: `truncated`, not `terminated`; None leaves it endless.
+    """Truncates every episode after `max_steps` steps (`truncated`, not `terminated`); None: no limit.
 
     An episode that terminates on its last step is terminated, not truncated. The limit may be traced.
 
@@ -128,7 +128,7 @@ def time_limit(env: Env, max_steps: int | None) -> Env:
 
 
 def episode_stats(env: Env) -> Env:
-    """Puts the undiscounted `episode_return` and the `episode_length` so far into `info`.
+    """Adds the undiscounted `episode_return` and the `episode_length` so far to `info`.
 
     Where `done`, they are those of the whole episode.
     """
@@ -151,29 +151,29 @@ def episode_stats(env: Env) -> Env:
 
 
 RESETS = ("fresh", "pool", "optimistic")
-POOL_PERIOD = 16  # steps after which a lane's next start is another one
-OPTIMISTIC_SHARE = 16  # lanes per start that is made in a step
+POOL_PERIOD = 16  # steps after which a lane's next initial state is replaced
+OPTIMISTIC_SHARE = 16  # lanes per initial state generated in a step
 
 
 def auto_reset(env: Env, resets: str = "fresh") -> Env:
     """Starts a new episode in the step that ends one; the only place where that happens.
 
-    Only the state, `obs` and the action mask that belongs to `obs` are exchanged: `next_obs`,
-    `reward`, the flags and the rest of `info` still tell of the episode that ended. With
-    `JAX_ENABLE_X64=1` states and TimeSteps are kept at 32 bits.
+    Only the state, `obs` and the action mask for `obs` are replaced: `next_obs`, `reward`, the flags and
+    the rest of `info` still describe the episode that ended. With `JAX_ENABLE_X64=1` states and TimeSteps
+    are kept at 32 bits.
 
     Args:
-      resets: where the new episode's start comes from.
+      resets: the source of the initial states of new episodes.
         "fresh": a reset in every step of every lane, used if the episode ends there.
-        "pool": there are as many starts as lanes, a sixteenth of which is made anew in each step; a lane that
-        ends an episode takes the next one in turn. No lane takes a start twice, so how long an episode lasts
-        has no say in which starts are taken; but several lanes may take one. Costs the memory of a second
-        state.
-        "optimistic": in each step one reset per 16 lanes, dealt out in turn to the lanes that end an episode
-        there; where more of them end at once, several start alike. After Matthews et al. 2024, Craftax.
-        https://arxiv.org/abs/2402.16801
+        "pool": there are as many initial states as lanes, of which one in 16 is replaced in each step; a lane
+        that ends an episode takes the next one in turn. No lane takes an initial state twice, so the length
+        of an episode does not affect which ones are taken; but several lanes may take the same. Costs the
+        memory of a second state.
+        "optimistic": in each step one reset per 16 lanes, assigned in turn to the lanes that end an episode
+        there; if more of them end at once, several have the same initial state. After Matthews et al. 2024,
+        Craftax. https://arxiv.org/abs/2402.16801
       "pool" and "optimistic" are for environments whose reset costs as much as a step; lanes are those of the
-      innermost `vmap`, and no longer independent of each other. Without a `vmap`, both are "fresh" in effect.
+      innermost `vmap`, and no longer independent of each other. Without a `vmap`, both are equal to "fresh".
 
     Raises:
       ValueError: another name.
@@ -200,20 +200,20 @@ def auto_reset(env: Env, resets: str = "fresh") -> Env:
 
 
 def _showing(env: Env, last_state: Callable[..., PyTree]) -> Env:
-    """Notes where a step led before the reset, so that the end of an episode can be drawn."""
+    """Gives access to the state that a step led to before the reset, so that it can be rendered."""
     env.step.last_state = last_state  # type: ignore[attr-defined]  # functions take any attribute
     return env
 
 
 def _layer(name: str, inner: Env, outer: Env) -> Env:
-    """Marks an environment with the names of its wrappers, innermost first: algorithms check their order."""
+    """Labels an environment with the names of its wrappers, innermost first: algorithms check their order."""
     layers = (*getattr(inner.step, "layers", ()), name)
     outer.step.layers = layers  # type: ignore[attr-defined]  # functions take any attribute
     return outer
 
 
 def _narrow(env: Env) -> Env:
-    """Keeps states and TimeSteps at 32 bits where JAX's default is 64 (`jaxrl.widths`)."""
+    """Keeps states and TimeSteps at 32 bits if JAX's default is 64 (`jaxrl.widths`)."""
 
     def reset(key):
         return narrow(env.reset(key))
@@ -225,7 +225,7 @@ def _narrow(env: Env) -> Env:
 
 
 def _exchange(timestep: TimeStep, start, state):
-    """State and TimeStep after a step: those of `start`, a reset's answer, where the episode is over."""
+    """State and TimeStep after a step: those of `start`, the result of a reset, if the episode has ended."""
     fresh_state, fresh = start
     done = once(timestep.done)
 
@@ -240,7 +240,7 @@ def _exchange(timestep: TimeStep, start, state):
 
 
 def _dealt(env: Env):
-    """`(key, done) -> env.reset(key)`, which batched makes few starts and deals them out to who is done."""
+    """`(key, done) -> env.reset(key)`; under `vmap`, few resets are computed and assigned to done lanes."""
 
     @jax.custom_batching.custom_vmap
     def start(key, done):
@@ -265,7 +265,7 @@ def _auto_reset_from_pool(env: Env) -> Env:
 
     @offered.def_vmap
     def offered_batched(axis_size, in_batched, time, spare):
-        """Lane i's offer is start i + t: a lane comes to a start again when that has been made anew."""
+        """Lane i is offered initial state i + t: it has been replaced before a lane is offered it again."""
         time, spare = _as_batched(axis_size, in_batched, (time, spare))
         moved = jax.tree.map(lambda x: jnp.roll(x, -time[0], axis=0), spare)  # lanes step together
         return moved, jax.tree.map(lambda _: True, moved)
@@ -305,7 +305,7 @@ def _auto_reset_from_pool(env: Env) -> Env:
 
 
 def _as_batched(axis_size: int, in_batched, args):
-    """The arguments of a `vmap` rule with those that are not batched repeated along the axis."""
+    """The arguments of a `vmap` rule; those that are not batched are repeated along the axis."""
 
     def repeat(leaf, batched):
         return leaf if batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
@@ -314,24 +314,24 @@ def _as_batched(axis_size: int, in_batched, args):
 
 
 def fix_dtypes(env: Env) -> Env:
-    """Gives everything that an environment returns a fixed type, as a scan needs.
+    """Gives all outputs of an environment fixed types, as a scan requires.
 
     Observations have the dtype of their space, rewards are float32, flags bool; every leaf of the state and
-    of `info` keeps the dtype that it has after `reset`. Foreign environments start their counters as Python
-    scalars (weakly typed) and may return another dtype from `step`. With `JAX_ENABLE_X64=1` they are traced
-    without it: most were written for 32 bits, and some mix both widths where JAX accepts one.
+    of `info` keeps the dtype that it has after `reset`. Other libraries' environments initialize counters
+    with Python scalars (weakly typed) and may return another dtype from `step`. With `JAX_ENABLE_X64=1` they
+    are traced without it: most were written for 32 bits, and some mix both widths where JAX accepts only one.
     """
 
     def settle(leaf, dtype=None):
         leaf = jnp.asarray(leaf)
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a random key has no other dtype
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # a random key cannot be converted
             return leaf
         return jax.lax.convert_element_type(leaf, dtype or leaf.dtype)  # not weakly typed
 
     def seen(obs):
         spaces, structure = jax.tree.flatten(env.observation_space)
         if jax.tree.structure(obs) != structure:
-            return obs  # not for types to mend
+            return obs  # not a matter of dtypes
         dtypes = [space.dtype if isinstance(space, Box) else jnp.int32 for space in spaces]
         return structure.unflatten(map(settle, jax.tree.leaves(obs), dtypes))
 
@@ -364,10 +364,10 @@ def fix_dtypes(env: Env) -> Env:
 
 
 def flatten_obs(env: Env) -> Env:
-    """Turns the whole observation, of any space, into one float32 vector `[D]`.
+    """Converts the whole observation, of any space, to one float32 vector `[D]`.
 
-    Leaves are laid end to end in the order of `jax.tree.leaves`; a Discrete one is one-hot, a
-    MultiDiscrete one a one-hot for each choice. `D` is `jaxrl.spaces.flat_size(space)`.
+    Leaves are concatenated in the order of `jax.tree.leaves`; a Discrete one is one-hot, a MultiDiscrete one
+    is one-hot for each choice. `D` is `jaxrl.spaces.flat_size(space)`.
     """
     spaces, treedef = jax.tree.flatten(env.observation_space)
 
@@ -381,7 +381,7 @@ def flatten_obs(env: Env) -> Env:
 
 
 def one_hot_obs(env: Env) -> Env:
-    """Turns a Discrete or MultiDiscrete observation into a float32 vector, one-hot per choice."""
+    """Converts a Discrete or MultiDiscrete observation to a float32 vector, one-hot per choice."""
     space = _single(env.observation_space, "one_hot_obs", "observation", "flatten_obs")
     if isinstance(space, Box):
         raise ValueError(
@@ -392,7 +392,7 @@ def one_hot_obs(env: Env) -> Env:
 
 
 def frame_stack(env: Env, num_frames: int) -> Env:
-    """Shows the last `num_frames` observations, oldest first, on the last axis.
+    """Stacks the last `num_frames` observations, oldest first, along the last axis.
 
     Vectors `[D]` become `[num_frames * D]` and images `[H, W, C]` become `[H, W, num_frames * C]`; a
     plane `[H, W]` gets a new last axis. An episode starts with copies of its first observation.
@@ -435,19 +435,19 @@ def frame_stack(env: Env, num_frames: int) -> Env:
 
 
 def cheap_talk(env: Env, speak: Callable[[PyTree], jax.Array], num_messages: int) -> Env:
-    """Appends an adversary's messages to a vector `[D]`: they tell nothing new, and change nothing else.
+    """Appends an adversary's messages to a vector `[D]`, without new information or any other effect.
 
         obs' = (obs, tanh(speak(obs)))
 
-    The messages follow from the observation alone, so they may be learned across whole trainings of the
-    agent that hears them. Lu et al. 2022. https://arxiv.org/abs/2211.11030
+    The messages depend only on the observation; an adversary can be meta-learned over whole training runs of
+    the agent that receives them. Lu et al. 2022. https://arxiv.org/abs/2211.11030
 
     Args:
-      speak: `(obs [D]) -> [M]`; what it closes over may be traced, and so vmapped over adversaries.
+      speak: `(obs [D]) -> [M]`; variables of its closure may be traced, for a vmap over adversaries.
       num_messages: `M`.
 
     Raises:
-      ValueError: observations that are no vector, or no messages.
+      ValueError: observations that are not vectors, or no messages.
     """
     space = env.observation_space
     if not isinstance(space, Box) or len(space.shape) != 1:
@@ -468,7 +468,7 @@ def cheap_talk(env: Env, speak: Callable[[PyTree], jax.Array], num_messages: int
 def sticky_actions(env: Env, probability: float = 0.25) -> Env:
     """Executes the previous action instead of the chosen one, with a probability.
 
-    The previous action is the one that was executed, itself perhaps a repetition; the first step of
+    The previous action is the one that was executed, which may itself be a repetition; the first step of
     an episode never repeats. Machado et al. 2018. https://arxiv.org/abs/1709.06009
     """
     known = not isinstance(probability, jax.core.Tracer)
@@ -507,10 +507,10 @@ def clip_action(env: Env) -> Env:
 
 
 def rescale_action(env: Env) -> Env:
-    """Lets the agent act in [-1, 1]: -1 is the Box's lower bound, 1 its upper; clipped to them."""
+    """Rescales the actions to [-1, 1]: -1 is the Box's lower bound, 1 its upper bound; clips to them."""
     space = _action_box(env, "rescale_action")
     for bound in (space.low, space.high):
-        # gymnax writes "unbounded" as float32's largest number; a traced bound cannot be looked at.
+        # gymnax represents "unbounded" by the largest float32; the value of a traced bound is unknown.
         if not isinstance(bound, jax.core.Tracer) and np.any(np.abs(bound) > 1e30):
             raise ValueError("rescale_action needs a Box with finite bounds; apply clip_action instead")
 
@@ -524,7 +524,7 @@ def rescale_action(env: Env) -> Env:
 
 
 def _map_obs(env: Env, function, space) -> Env:
-    """Applies `function` to `obs` and `next_obs`, which then lie in `space`."""
+    """Applies `function` to `obs` and `next_obs`, which are then in `space`."""
 
     def mapped(timestep):
         return timestep.replace(obs=function(timestep.obs), next_obs=function(timestep.next_obs))
@@ -567,7 +567,7 @@ def _flat(space, obs):
 
 
 def _flat_bound(space, side: str):
-    """`low` or `high` of one leaf once flattened."""
+    """`low` or `high` of one flattened leaf."""
     if isinstance(space, Box):
         bound = getattr(space, side)
         xp = jnp if isinstance(bound, jax.Array) else np

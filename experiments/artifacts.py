@@ -16,12 +16,12 @@ from jaxrl.spaces import Box
 def keep(
     path: Path, spec: Any, programs: Any, state: Any, num_updates: int, row: dict[str, Any] | None
 ) -> None:
-    """Writes the policies of a run, unless their network has no description; all processes call it.
+    """Writes the policies of a run, unless their network cannot be described; all processes must call it.
 
     Args:
       row: the last row of metrics, whose returns are the scores.
     """
-    if programs.env is None:  # a discovery holds objectives
+    if programs.env is None:  # a discovery, whose agents are objectives
         return
     agents = programs.agents(state)
     held, masked = hosts.fetch(_learned(agents)), _is_masked(agents)
@@ -37,13 +37,13 @@ def keep(
 def of_agents(
     spec: Any, programs: Any, state: Any, num_updates: int, row: dict[str, Any] | None
 ) -> policy.Artifact:
-    """The policies in the state of a run. Raises ValueError where they cannot be described."""
+    """The policies in the state of a run. Raises ValueError if they cannot be described."""
     agents = programs.agents(state)
     return _artifact(spec, programs.env, _learned(agents), _is_masked(agents), num_updates, row)
 
 
 def _learned(agents) -> dict[str, Any]:
-    """What the policies of agents `[P]` are made of."""
+    """The learned parts of the policies of agents `[P]`."""
     return {"params": getattr(agents, "params", {}), "obs_stats": getattr(agents, "obs_stats", ())}
 
 
@@ -73,7 +73,7 @@ def _artifact(spec, env, held, masked, num_updates, row) -> policy.Artifact:
 
 
 def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
-    """The bounds of every agent's actions `[S, width]`: trials may vary parameters that they depend on."""
+    """The bounds of every agent's actions `[S, width]`, which may depend on parameters that trials vary."""
     if not _bounds_vary(spec):
         return jax.tree.map(lambda x: np.repeat(x[None], spec.agents, axis=0), of_first)
     trials = {lane: lane // spec.seeds for lane in range(spec.agents)}

@@ -1,16 +1,16 @@
-"""Adversarial Cheap Talk: messages that harm, help or steer an agent, evolved across its whole trainings.
+"""Adversarial Cheap Talk: messages that harm, help or control an agent, evolved over whole training runs.
 
     max over phi  E over keys [ fitness(victim trained with messages tanh(f_phi(obs))) ]
 
-    harm      minus the return while the victim trains
-    help      the return while it trains
-    control   minus the distance to a goal, when another adversary psi(obs, goal) speaks to the trained
-              victim; phi and psi are evolved together
+    harm      minus the return during the victim's training
+    help      the return during its training
+    control   minus the distance to a goal, when another adversary psi(obs, goal) sends messages to the
+              trained victim; phi and psi are evolved together
 
-Lu et al. 2022. https://arxiv.org/abs/2211.11030 The adversary sees what the victim sees, and only appends to
-it (`wrappers.cheap_talk`). The victim is PPO with the preset of its environment. All candidates of a
-generation speak to victims with the same keys; every generation has keys of its own. Axes: `K` candidates,
-`V` victims, `M` messages.
+Lu et al. 2022. https://arxiv.org/abs/2211.11030 The adversary observes what the victim observes, and only
+appends to it (`wrappers.cheap_talk`). The victim is PPO with the preset of its environment. All candidates of
+a generation have victims with the same keys; every generation has different keys. Axes: `K` candidates, `V`
+victims, `M` messages.
 """
 
 import dataclasses
@@ -38,11 +38,11 @@ from jaxrl.rollout import rollout, vectorize
 from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")
-RATE = 0.05  # of Adam, over the mean of the candidates
+RATE = 0.05  # learning rate of Adam, for the mean of the candidates
 
 
 class Goal(NamedTuple):
-    """What can be steered: where a victim is, `(obs) -> [G]`, and where it shall be, `(key) -> [G]`."""
+    """What is controlled: the victim's position, `(obs) -> [G]`, and a random goal, `(key) -> [G]`."""
 
     position: Any
     draw: Any
@@ -67,7 +67,7 @@ GOALS = {
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """All that decides what is evolved; `talk.json` keeps it."""
+    """Everything that determines the evolution; stored in `talk.json`."""
 
     environment: str
     mode: str
@@ -84,7 +84,7 @@ class Setting:
 
 @struct.dataclass
 class Speaker:
-    """Weights of what an adversary says: tanh layers `[D, H]`, `[H, M]`, with biases."""
+    """Weights of an adversary: tanh layers `[D, H]`, `[H, M]`, with biases."""
 
     hidden: jax.Array
     hidden_bias: jax.Array
@@ -93,7 +93,7 @@ class Speaker:
 
 
 def speaker(key, inputs: int, hidden: int, messages: int) -> Speaker:
-    """A random adversary, whose messages before their tanh have a standard deviation near 1."""
+    """A random adversary, whose messages before the tanh have a standard deviation near 1."""
     hidden_key, out_key, bias_key = jax.random.split(key, 3)
     return Speaker(
         jax.random.normal(hidden_key, (inputs, hidden)),
@@ -104,19 +104,19 @@ def speaker(key, inputs: int, hidden: int, messages: int) -> Speaker:
 
 
 def say(params: Speaker, heard):
-    """What an adversary says `[M]`, before its tanh, having heard `[D]`."""
+    """The messages `[M]` of an adversary, before the tanh, for an input `[D]`."""
     return jnp.tanh(heard @ params.hidden + params.hidden_bias) @ params.out + params.out_bias
 
 
 class Game(NamedTuple):
-    """Adversaries as vectors `[D]`, and how they do.
+    """Adversaries as vectors `[D]`, and their scores.
 
     Attributes:
-      draw: `(key) -> [D]`, a random adversary; its messages are what a trained one is compared with.
-      silent: `[D]`, one whose messages are 0.
-      score: `([D], key) -> number`, of one victim: its return, or minus its distance to the goals; NaN of a
-        victim that diverged, which is no way to harm it.
-      sign: of the score in the fitness, -1 where the adversary harms.
+      draw: `(key) -> [D]`, a random adversary, the baseline for evolved ones.
+      silent: `[D]`, an adversary whose messages are 0.
+      score: `([D], key) -> number`, of one victim: its return, or minus its distance to the goals; NaN if the
+        victim diverged, which does not count as harm.
+      sign: of the score in the fitness, -1 in mode harm.
     """
 
     draw: Any
@@ -126,7 +126,7 @@ class Game(NamedTuple):
 
 
 def make(setting: Setting) -> Game:
-    """The game of a setting. Raises ValueError for what cannot be played."""
+    """The game of a setting. Raises ValueError for an invalid setting."""
     from jaxrl.names import lookup
 
     lookup("environment", envs.REGISTRY, setting.environment)
@@ -164,7 +164,7 @@ def make(setting: Setting) -> Game:
         return algo, state, metrics, train.diverged(state.params, metrics)
 
     def return_of(x, key):
-        """Mean return over the second half of the training, of the updates in which an episode ended."""
+        """Mean return over the second half of training, in the updates in which an episode ended."""
         _, _, metrics, broken = victim(unravel(x)["train"], key)
         late = metrics["episode/count"].shape[0] // 2
         count, total = (metrics[f"episode/{name}"][late:] for name in ("count", "return_sum"))
@@ -173,7 +173,7 @@ def make(setting: Setting) -> Game:
         return jnp.where(broken, jnp.nan, mean)
 
     def closeness(x, key):
-        """Minus the mean distance to goals, of a trained victim to which the test-time adversary speaks."""
+        """Minus the mean distance to goals of a trained victim with messages of the test-time adversary."""
         talk = unravel(x)
         train_key, goal_key, play_key = jax.random.split(key, 3)
         algo, state, _, broken = victim(talk["train"], train_key)
@@ -194,11 +194,11 @@ def make(setting: Setting) -> Game:
     return Game(lambda key: ravel_pytree(draw(key))[0], zeros, score, sign)
 
 
-STEERED_STEPS = 100  # for which a trained victim is steered, the second half of which counts
+STEERED_STEPS = 100  # steps of a trained victim with a goal, the second half of which counts
 
 
 def distances(env: Env, act, memory, key, distance):
-    """How far from its goal a policy is in each of the last steps of a short play: `[T]`."""
+    """The distance of a policy from its goal in each of the last steps of a short rollout: `[T]`."""
     env = vectorize(env, 1)
     reset_key, play_key = jax.random.split(key)
     memory = jax.tree.map(lambda m: jnp.zeros((1, *m.shape[1:]), m.dtype), memory)
@@ -221,7 +221,7 @@ def _distance(position, wanted, obs):
 
 @struct.dataclass
 class Evolution:
-    """All that changes: the strategy's state, the key of what comes, and the generations done."""
+    """Everything that changes: the strategy's state, the key, and the number of generations done."""
 
     es: Any
     key: jax.Array
@@ -231,11 +231,11 @@ class Evolution:
 def evolution(game: Game, setting: Setting):
     """`init() -> Evolution`, and `step(Evolution) -> (Evolution, scores [K])`, jitted, means over victims.
 
-    OpenES (Salimans et al. 2017, https://arxiv.org/abs/1703.03864) by evosax, with centred ranks, candidates
-    in opposite pairs and Adam. It begins at a random adversary.
+    OpenES (Salimans et al. 2017, https://arxiv.org/abs/1703.03864) by evosax, with centred ranks, antithetic
+    candidates and Adam. It starts from a random adversary.
 
     Raises:
-      ValueError: evosax is missing.
+      ValueError: evosax is not installed.
     """
     require("cheap talk")
     from evosax.algorithms import Open_ES
@@ -260,7 +260,7 @@ def evolution(game: Game, setting: Setting):
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
         found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
-        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are no success
+        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
         told, _ = es.tell(tell_key, x, -fitness, told, es.default_params)  # evosax minimises
         return Evolution(strong(told), key, state.generation + 1), found
 
@@ -268,8 +268,8 @@ def evolution(game: Game, setting: Setting):
 
 
 def judged(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, list[float]]:
-    """Scores `[V]` of fresh victims, whose keys no generation has had: of the adversary that was evolved, of
-    random ones, each victim with one of its own, and without messages."""
+    """Scores `[V]` of new victims, whose keys no generation has used: with the evolved adversary, with random
+    ones, a different one for each victim, and without messages."""
     root = jax.random.fold_in(jax.random.key(setting.seed), 0x7A1C)
     victim_key, talk_key = jax.random.split(root)
     keys = jax.random.split(victim_key, victims)
@@ -284,7 +284,7 @@ def judged(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, li
 
 
 def carry_on(path: Path) -> int:
-    """Evolves from where a folder stands, and says what came of it. Returns the exit status."""
+    """Continues an evolution from the state of its folder, and prints the result. Returns the exit status."""
     if hosts.several():
         raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
@@ -295,7 +295,7 @@ def carry_on(path: Path) -> int:
     game = make(setting)
     init, step = evolution(game, setting)
     told = {"setting": dataclasses.asdict(setting)}
-    with folders.claim(path), loop.interruptible() as interrupted:  # before another's files are touched
+    with folders.claim(path), loop.interruptible() as interrupted:  # before any file is changed
         if checkpoint.latest(path / "checkpoints") is None:
             state = init()
         else:
@@ -326,9 +326,9 @@ def carry_on(path: Path) -> int:
 
 
 def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
-    """The scores with intervals over victims, and how often the evolved adversary has the higher one.
+    """The scores with intervals over victims, and how often that of the evolved adversary is higher.
 
-    A victim that diverged counts as the worst of all for its adversary: in mode harm, as the highest return.
+    A victim that diverged counts as the worst result for its adversary: in mode harm, as the highest return.
     """
     sign = -1.0 if setting.mode == "harm" else 1.0
     known = [sign * x for values in scores.values() for x in values if np.isfinite(x)]
@@ -349,25 +349,25 @@ def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
 
 
 def command(argv: list[str]) -> int:
-    """`jaxrl talk ENV`: evolves an adversary that only talks."""
+    """`jaxrl talk ENV`: evolves an adversary that only sends messages."""
     import tyro
 
     @dataclasses.dataclass
     class Talk:
-        """Evolves messages that harm or help an agent that trains, or steer a trained one (cheap talk)."""
+        """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
 
         environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
-        mode: Literal[MODES] = "harm"  # what for; control: CartPole-v1, Pendulum-v1, Reacher-misc
-        steps: int = 20_000  # of environment, of each victim's training
-        generations: int = 60  # of adversaries
-        candidates: int = 16  # adversaries of a generation, in opposite pairs
-        victims: int = 4  # agents that hear each of them
-        messages: int = 4  # numbers that are said at a time, each from -1 to 1
-        hidden: int = 16  # units of the adversary
-        std: float = 0.3  # of the candidates around their mean
-        goals: int = 8  # control: to which each victim is steered
+        mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
+        steps: int = 20_000  # environment steps of each victim's training
+        generations: int = 60  # generations of adversaries
+        candidates: int = 16  # adversaries per generation, in antithetic pairs
+        victims: int = 4  # agents trained with each adversary
+        messages: int = 4  # size of a message, whose numbers are in [-1, 1]
+        hidden: int = 16  # hidden units of the adversary
+        std: float = 0.3  # standard deviation of the candidates around their mean
+        goals: int = 8  # control: number of goals for each victim
         seed: int = 0  # of the evolution
-        compile_cache: bool = True  # keep compiled programs for the next start
+        compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
 
     chosen = cli.parse(Talk, argv, "jaxrl talk")

@@ -1,8 +1,8 @@
 """The command line: `jaxrl train`, `sweep`, `resume`, `evaluate`, `plot`, `render`, `list` and more.
 
-Flags come from the dataclasses: every field of a Config and an Hparams is one, with its comment as
-help and the preset of the environment as default. What a person can get wrong ends in one line on
-standard error and exit status 2; JAXRL_TRACEBACK=1 shows where it came from.
+Flags are generated from dataclasses: one for every field of a Config and an Hparams, with its comment as
+help and the value in the environment's preset as default. Invalid input results in one line on standard
+error and exit status 2; JAXRL_TRACEBACK=1 shows the traceback.
 """
 
 import atexit
@@ -26,18 +26,18 @@ COMMANDS += ("export",)
 
 
 class UsageError(ValueError):
-    """Arguments that cannot be understood."""
+    """Arguments that cannot be parsed."""
 
 
 def main(argv: list[str] | None = None, command=None) -> int:
     """Runs a command. Returns the exit status: 0, 2 for bad input, 130 when interrupted.
 
     Args:
-      command: `(argv) -> status`, where another program than `jaxrl` has commands of its own.
+      command: `(argv) -> status`, for programs other than `jaxrl`.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    # Imports and tracing make much and drop little: to look for garbage is a sixth of a start, and at
-    # the end, where nothing needs to be freed, a second more.
+    # Imports and tracing allocate many objects and free few: garbage collection would take a sixth of the
+    # start, and another second at exit, where nothing needs to be freed.
     collecting = gc.isenabled()
     gc.disable()
     atexit.register(gc.freeze)
@@ -47,9 +47,9 @@ def main(argv: list[str] | None = None, command=None) -> int:
     try:
         with _warnings_shown():
             return (command or dispatch)(argv)
-    except SystemExit as stop:  # of tyro, when help was asked for
+    except SystemExit as stop:  # raised by tyro after printing help
         return stop.code or 0
-    except BrokenPipeError:  # the reader of `jaxrl list | head` has seen enough
+    except BrokenPipeError:  # the output was closed, as in `jaxrl list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None, command=None) -> int:
 
 @contextlib.contextmanager
 def _warnings_shown() -> Iterator[None]:
-    """Prints what the library logs, as a damaged line of a file, on standard error."""
+    """Prints warnings that the library logs, such as damaged lines of a file, on standard error."""
     log, handler = logging.getLogger("jaxrl"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("jaxrl: warning: %(message)s"))
     log.addHandler(handler)
@@ -78,7 +78,7 @@ def _warnings_shown() -> Iterator[None]:
 
 
 def _told(error: Exception) -> str:
-    """An error as one line; nothing for one that is no fault of the input."""
+    """An error as one line; "" for one that is not caused by the input."""
     from jaxrl import sources
 
     if in_a_file := sources.told(error):
@@ -117,7 +117,7 @@ def dispatch(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def _processes(argv: list[str]):
-    """Joins the other processes, if the command is for several: before anything starts JAX's backend."""
+    """Connects to the other processes, if there are several: must happen before JAX's backend starts."""
     flags = ("--coordinator", "--num-processes", "--process-id", "--join-seconds")
     words = [f"--{word[2:].replace('_', '-')}" if word.startswith("--") else word for word in argv]
     given = {flag: _value_of(flag, words, "") for flag in flags}
@@ -160,7 +160,7 @@ ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py .
 
 
 def parse(options: type, args: list[str], prog: str) -> Any:
-    """tyro, with its boxes made one sentence."""
+    """Parses with tyro, whose boxed error messages are reduced to one sentence."""
     import tyro
 
     from jaxrl.experiments import words
@@ -176,11 +176,11 @@ def parse(options: type, args: list[str], prog: str) -> Any:
 
 
 def _sentence(box: str, options: type, prog: str) -> str:
-    """The message of one of tyro's boxes, and the flag that was perhaps meant."""
+    """The message in one of tyro's boxes, with a suggestion for an unknown flag."""
     from jaxrl.experiments import hints
 
     box = re.sub(r"\x1b\[[0-9;]*m", "", box)
-    # Rules divide it into title, message and help, in Unicode or in ASCII.
+    # Horizontal rules, in Unicode or in ASCII, separate title, message and help.
     message = re.split(r"^.*[─-]{3,}\W*$", box, flags=re.MULTILINE)[1]
     text = " ".join(message.replace("│", " ").split()).rstrip(".")
     for pattern, plainly in PLAINLY.items():
@@ -191,7 +191,7 @@ def _sentence(box: str, options: type, prog: str) -> str:
     return f"{text}.{hint} `{prog} --help` shows all options."
 
 
-# What Python's and tyro's messages mean to a person.
+# Messages of Python and tyro, and clearer ones.
 PLAINLY = {
     r"Error parsing (\S+): invalid literal for int.* base 10: (.*)": r"\1 takes a whole number, not \2",
     r"Error parsing (\S+): could not convert string to float: (.*)": r"\1 takes a number, not \2",
@@ -200,7 +200,7 @@ PLAINLY = {
 
 
 def flags(options: Any, prefix: str = "--") -> list[str]:
-    """All flags of a dataclass or of an instance of one, those of its parts included."""
+    """All flags of a dataclass or of an instance of one, including those of its nested dataclasses."""
     found = []
     for field in dataclasses.fields(options):
         name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)
@@ -209,7 +209,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
 
 
 def with_full_flags(argv: list[str], options: Any) -> list[str]:
-    """The words of a command, with flags that were shortened, but are still unique, written in full.
+    """The words of a command, with shortened, unambiguous flags written in full.
 
     `--learning-rate` becomes `--hp.learning-rate`, `--config.no-squash` becomes `--config.network.no-squash`.
     """
@@ -279,7 +279,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
 
     @dataclasses.dataclass
     class Train:
-        """Trains `--seeds` agents side by side in one program and keeps the run in a folder."""
+        """Trains `--seeds` agents in one program and saves the run in a folder."""
 
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
@@ -288,39 +288,39 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
-        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
-        shard: Literal["agents", "envs"] = "agents"  # what devices divide: agents, or environments of one
-        coordinator: str = ""  # several processes: ADDRESS:PORT at which process 0 is found, or auto
+        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
+        shard: Literal["agents", "envs"] = "agents"  # distribute agents over devices, or environments of one
+        coordinator: str = ""  # several processes: ADDRESS:PORT of process 0, or auto
         num_processes: int | None = None  # several processes: how many
         process_id: int | None = None  # several processes: which one this is, from 0
-        join_seconds: int = 60  # several processes: how long to wait for the others to come
+        join_seconds: int = 60  # several processes: how long to wait for the others to connect
         out: Path | None = None  # folder of the run; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv into the folder: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files into the folder: a run per agent
+        csv: bool = False  # also write metrics.csv: a line per interval and agent
+        tensorboard: bool = False  # also write TensorBoard files: a run per agent
         wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # the project there
-        wandb_entity: str = ""  # the user or team; otherwise the default one
-        wandb_group: str = ""  # the group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # their tags
-        tracked_runs: int = 64  # most runs in either: first the spread over seeds, then agents
-        compile_cache: bool = True  # keep compiled programs for the next start
-        chunk: int = 0  # agents that a device updates at a time; 0: what suits it
-        dry_run: bool = False  # check and compile everything, tell memory and time, write nothing
-        config: module.Config = config_default  # what compiles
-        hp: module.Hparams = hp_default  # what is traced
+        wandb_project: str = "jaxrl"  # project in Weights & Biases
+        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
+        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
+        wandb_tags: tuple[str, ...] = ()  # tags of the runs
+        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
+        compile_cache: bool = True  # cache compiled programs for later starts
+        chunk: int = 0  # agents that a device updates at a time; 0: automatic
+        dry_run: bool = False  # check and compile everything, print memory and time, write nothing
+        config: module.Config = config_default  # static settings
+        hp: module.Hparams = hp_default  # traced hyperparameters
         env: env_options = env_default  # parameters of the environment
 
     return Train
 
 
 def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, type, Any, dict[str, Any]]:
-    """What `jaxrl COMMAND ALGO ENV [OPTIONS]` means.
+    """Parses `jaxrl COMMAND ALGO ENV [OPTIONS]`.
 
     Args:
       options_of: `(algorithm, environment, objective, preset_of) -> dataclass`, like `train_options`.
 
     Returns:
-      ALGO, ENV, that dataclass, an instance of it, and the parameters of the environment to set.
+      ALGO, ENV, the dataclass, an instance of it, and the parameters of the environment to set.
     """
     from jaxrl import sources
     from jaxrl.experiments import user_files
@@ -345,7 +345,7 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
-        # A limit that is typed counts even as the default: other parameters may change that.
+        # A limit that is given is used even if it is the default, which depends on other parameters.
         if getattr(chosen.env, field.name) != field.default
         or (field.name == "max_steps" and _value_of("--env.max-steps", argv, ""))
     }
@@ -359,7 +359,7 @@ def train(argv: list[str]) -> int:
     usual = training()
 
     def announcement(*own):
-        text = usual.announcement(*own)  # whatever does not fit is an error, without a note before it
+        text = usual.announcement(*own)  # first, so that no note is printed before an error
         _say_presets(spec, chosen.preset_of)
         return text
 
@@ -371,7 +371,7 @@ def train(argv: list[str]) -> int:
 
 
 def _say_presets(spec, preset_of: str) -> None:
-    """Prints on standard error where defaults are used for want of a preset, or parts of one are not."""
+    """Prints a note on standard error if there is no preset, or if parts of it are not used."""
     from jaxrl import hosts
     from jaxrl.experiments import presets
 
@@ -382,7 +382,7 @@ def _say_presets(spec, preset_of: str) -> None:
 
 
 def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
-    """The Spec of a command, its options as typed, and those that change nothing of what is computed."""
+    """The Spec of a command, its options as given, and those that do not affect what is computed."""
     from jaxrl.experiments import runs
 
     algorithm, environment, options, chosen, env = understand(command, options_of, argv)
@@ -422,14 +422,14 @@ def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_f
         """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
 
         seeds: int = 8  # agents of each trial
-        trials: int = 0  # how many; 0: all combinations
-        search: Literal[SEARCHES] = "auto"  # auto: the grid, or a Sobol sequence where there is none
-        confirm_seeds: int = 8  # new seeds with which the best trial is trained once more; 0: none
-        slots: int | None = None  # asha: trials at a time; otherwise an eighth of them
-        eta: int | None = None  # asha: one in so many goes on from a rung; otherwise 4
-        rungs: int | None = None  # asha: how often a trial is judged, its end included; otherwise 3
-        decisions: int | None = None  # pbt: how often the worst become copies of the best; otherwise 19
-        generations: int | None = None  # cmaes, openes, optuna: how often trials are asked for; otherwise 10
+        trials: int = 0  # number of trials; 0: all combinations
+        search: Literal[SEARCHES] = "auto"  # auto: grid if possible, otherwise a Sobol sequence
+        confirm_seeds: int = 8  # new seeds with which the best trial is trained again; 0: none
+        slots: int | None = None  # asha: trials at a time; default: an eighth of all
+        eta: int | None = None  # asha: one of this many trials continues from a rung; default: 4
+        rungs: int | None = None  # asha: number of evaluations of a trial, including the last; default: 3
+        decisions: int | None = None  # pbt: how often copies of the best replace the worst; default: 19
+        generations: int | None = None  # cmaes, openes, optuna: number of batches of trials; default: 10
 
     return Sweep
 
@@ -471,7 +471,7 @@ def sweep(argv: list[str]) -> int:
         groups = [sweeps.searched(kind, axes, shares, spec, own)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of)
-    for group in groups:  # whatever makes no sense is told here, not after hours
+    for group in groups:  # errors are reported now, not after hours of training
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
@@ -512,7 +512,7 @@ def _plan(path: Path, axes, trials, groups, batches: int) -> str:
 
 
 def carry_on_sweep(path: Path) -> int:
-    """Trains a sweep from where its folder stands: its groups, the confirmation, the table."""
+    """Continues a sweep from the state of its folder: its groups, the confirmation, the table."""
     from jaxrl import hosts
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
@@ -540,7 +540,7 @@ def carry_on_sweep(path: Path) -> int:
 
 
 def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
-    """Does all of a new run up to its first updates, and writes nothing but the compile cache."""
+    """Performs all stages of a new run up to its first updates, and writes only the compilation cache."""
     from jaxrl.experiments import planning, runs
     from jaxrl.programs import compile_programs
 
@@ -561,7 +561,7 @@ def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def new_folder(out: Path | None, name: str, dry_run: bool = False) -> Iterator[Path]:
-    """The folder of a new run, the same in all processes: `out`, or one in runs/ that nobody else gets."""
+    """The folder of a new run, the same in all processes: `out`, or a reserved one in runs/."""
     from jaxrl import hosts
     from jaxrl.experiments import folders
 
@@ -577,7 +577,7 @@ def new_folder(out: Path | None, name: str, dry_run: bool = False) -> Iterator[P
 
 
 def _value_of(flag: str, argv: list[str], default: str) -> str:
-    """What is given, last, for a flag that other flags depend on."""
+    """The last value given for a flag that other flags depend on."""
     value = default
     for i, word in enumerate(argv):
         if word == flag and i + 1 < len(argv):
@@ -588,13 +588,13 @@ def _value_of(flag: str, argv: list[str], default: str) -> str:
 
 
 class Kind(NamedTuple):
-    """What is particular to a kind of run.
+    """The functions that differ between kinds of runs.
 
     Attributes:
       build: `(spec) -> (spec, programs)`, the spec completed.
-      announcement: `(spec, programs, path) -> text`: what is about to be done.
+      announcement: `(spec, programs, path) -> text`, printed before the start.
       reporter: `(spec, programs) -> Reporter`.
-      finish: `(path, spec, programs, state, how)`: keeps what a complete run has found, and tells it.
+      finish: `(path, spec, programs, state, how)`: saves and prints the result of a complete run.
     """
 
     build: Callable
@@ -604,7 +604,7 @@ class Kind(NamedTuple):
 
 
 def training() -> Kind:
-    """Training runs, searches among them."""
+    """Training runs, including searches."""
     from jaxrl import hosts, reporters, sources
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
@@ -636,12 +636,12 @@ def carry_on(
     whole: Path | None = None,
     kind: Kind | None = None,
 ) -> int:
-    """Trains a run from where its folder stands, and says how it went.
+    """Continues a run from the state of its folder, and prints the outcome.
 
     Args:
-      command: what was typed for a new run, whose folder is made as soon as all has been checked.
-      whole: the sweep that the run is a part of: what to resume.
-      kind: of the run; a training, if nothing is said.
+      command: the command line of a new run, whose folder is created after all checks.
+      whole: the sweep that contains the run, which is to be resumed instead.
+      kind: of the run; by default a training run.
     """
     from jaxrl import files, hosts
     from jaxrl.experiments import folders, runs
@@ -654,7 +654,7 @@ def carry_on(
     runs.require_extras(options)
     kind = kind or training()
     spec, programs = kind.build(spec)
-    announcement = kind.announcement(spec, programs, path)  # traces: what does not fit is told here
+    announcement = kind.announcement(spec, programs, path)  # traces: mismatches are reported here
     if command:
         hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
     try:
@@ -664,7 +664,7 @@ def carry_on(
             hosts.together(lambda: runs.require_seen(path))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)
-    except KeyboardInterrupt as interrupt:  # while nothing has begun that could be saved, or a second time
+    except KeyboardInterrupt as interrupt:  # before there is anything to save, or the second one
         hosts.tell(interrupt)
         print(
             f"jaxrl: interrupted; continue with: jaxrl resume {files.quoted(whole or path)}", file=sys.stderr
@@ -729,7 +729,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
 
 
 def draw_curves(path: Path) -> None:
-    """Draws `curves.png` of a run, unless there is nothing to draw: no episode has ended."""
+    """Draws `curves.png` of a run, unless no episode has ended."""
     from jaxrl.experiments import runs
 
     with contextlib.suppress(ValueError):
@@ -746,18 +746,19 @@ def resume(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Resume:
-        """Goes on with a run as if it had never stopped; with --steps also beyond its end.
+        """Continues a run as if it had never stopped; with --steps also beyond its end.
 
-        An extended run anneals towards its new end: the learning rate of a finished run, 0 by default, rises
-        to what it would be there in a run of that many steps. `run.json` keeps the earlier lengths.
+        The schedules of an extended run end at its new length: the learning rate of a finished run, 0 by
+        default, rises to its value at this step in a run of the new length. `run.json` lists the earlier
+        lengths.
         """
 
         run: Annotated[Path, _positional()]  # folder of the run
-        steps: int | None = None  # environment steps per seed in all, from the start: more than it has
-        coordinator: str = ""  # several processes, whatever number it had: see `jaxrl train`
+        steps: int | None = None  # total environment steps per seed, more than it has now
+        coordinator: str = ""  # several processes, possibly another number than before: see `jaxrl train`
         num_processes: int | None = None  # several processes: how many
         process_id: int | None = None  # several processes: which one this is, from 0
-        join_seconds: int = 60  # several processes: how long to wait for the others to come
+        join_seconds: int = 60  # several processes: how long to wait for the others to connect
 
     chosen = parse(Resume, argv, "jaxrl resume")
     path = chosen.run
@@ -768,7 +769,7 @@ def resume(argv: list[str]) -> int:
         extend.extend(path, chosen.steps)
     if sweeps.is_sweep(path):
         return carry_on_sweep(path)
-    # By their files, so that only what goes on is imported.
+    # Recognized by their files, so that only the necessary modules are imported.
     if (path / "comparison.json").is_file():
         from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
 
@@ -790,11 +791,11 @@ def evaluate(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Evaluate:
-        """Returns of a run's policies over fresh episodes, with keys that training has not used."""
+        """Returns of a run's policies over new episodes, with keys that training has not used."""
 
         run: Annotated[Path, _positional()]  # folder of the run
         episodes: int = 128  # per seed
-        best: bool = False  # the best of the checkpoints that were kept, instead of the last
+        best: bool = False  # the best saved checkpoint instead of the last
         json: bool = False  # print one JSON object
 
     chosen = parse(Evaluate, argv, "jaxrl evaluate")
@@ -836,7 +837,7 @@ def render(argv: list[str]) -> int:
         seed: int | None = None  # agent to show; otherwise the one of median return
         out: Path | None = None  # .gif, or .html for brax; otherwise episode.gif or .html in the run
         max_steps: int = 500  # the longest episode to show
-        best: bool = False  # the best of the checkpoints that were kept, instead of the last
+        best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = parse(Render, argv, "jaxrl render")
     print(reports.render(chosen.run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
@@ -860,7 +861,7 @@ def list_(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class List:
-        """What there is: algos, envs, objectives, presets, or all of them."""
+        """Lists algos, envs, objectives, presets, or all of them."""
 
         what: Annotated[str, _positional()] = "all"  # one of them
         word: Annotated[str, _positional()] = ""  # only lines that contain this, in any case

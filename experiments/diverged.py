@@ -1,6 +1,6 @@
 """Scores of trials, some of whose agents may have diverged.
 
-The functions of `jaxrl.diverged`, which decides how such agents count, are here as well.
+The functions of `jaxrl.diverged`, which define how such agents count, are imported here as well.
 """
 
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ __all__ = ["Trial", "counted", "curve", "known", "lost", "unknown", "with_scores
 def with_scores(trials: Sequence[Trial], among: Sequence[Trial] = ()) -> list[Trial]:
     """The trials with `score`, the interquartile mean over all their agents, and its 95 % `interval`.
 
-    Both are None where nothing is known: no agent has a return, or `unknown`.
+    Both are None if no agent has a return, or if the trials are `unknown`.
 
     Args:
-      among: other trials that are shown beside these.
+      among: other trials that are shown with these.
     """
     shown = [*trials, *among]
     least = float("nan") if unknown(shown) else worst(shown)

@@ -1,7 +1,7 @@
-"""What objectives do to a probability ratio, as maps: the drift f = r A - L, and the pull dL/dr.
+"""Maps of objectives over ratio and advantage: the drift f = r A - L, and the derivative dL/dr.
 
-An objective whose drift is 0 pulls every ratio as hard as its advantage says; what is drawn is how others
-hold it back, and where they turn it around.
+If the drift of an objective is 0, the derivative is the advantage; the maps show where other objectives
+reduce it, and where they reverse its sign.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ from jaxrl.types import Objective
 
 PROGRESS = (0.0, 0.5, 1.0)
 POINTS = 240  # along either axis; even, so that no advantage is exactly 0
-PER_BAND = 5  # maps side by side
-RANDOM = ("lpo", "ta_lpo")  # networks, of which random weights are drawn
+PER_BAND = 5  # maps per row
+RANDOM = ("lpo", "ta_lpo")  # networks, which are drawn with random weights
 
 
 class Map(NamedTuple):
@@ -28,7 +28,7 @@ class Map(NamedTuple):
 
     Attributes:
       drift: `[Y, X]`, f = r A - L, in units of the advantage.
-      pull: `[Y, X]`, dL/dr by automatic differentiation: A where nothing holds it back.
+      pull: `[Y, X]`, dL/dr by automatic differentiation: A if the drift is 0.
     """
 
     drift: np.ndarray
@@ -36,7 +36,7 @@ class Map(NamedTuple):
 
 
 def measure(objective: Objective, log_ratio, advantages, progress: float) -> Map:
-    """The drift of an objective and the derivative of its surrogate by the ratio.
+    """The drift of an objective and the derivative of its surrogate with respect to the ratio.
 
         f = r A - L(r, A),   dL/dr = (dL / d log r) / r
 
@@ -53,7 +53,7 @@ def measure(objective: Objective, log_ratio, advantages, progress: float) -> Map
 
 @functools.lru_cache(maxsize=16)
 def _slope_and_value(apply):
-    """By the log-ratio; compiled once for all times of training."""
+    """The derivative with respect to the log-ratio, and the value; compiled once for all `progress`."""
 
     def surrogate(l, params, a, progress):
         value = apply(params, l, a, progress)
@@ -64,7 +64,7 @@ def _slope_and_value(apply):
 
 
 def over_training(objective: Objective, log_ratio, advantages) -> dict[float, Map]:
-    """Maps at the start, in the middle and at the end; one alone where they are all the same."""
+    """Maps at the start, in the middle and at the end; a single one if they are all equal."""
     found = {progress: measure(objective, log_ratio, advantages, progress) for progress in PROGRESS}
     first = found[PROGRESS[0]]
     same = all(np.allclose(x, y, atol=1e-6) for one in found.values() for x, y in zip(one, first))
@@ -88,10 +88,10 @@ def named(name: str, seed: int = 0) -> tuple[str, Objective]:
 def draw(
     shown: list[tuple[str, Objective]], path: Path, max_ratio: float = 2.5, max_advantage: float = 3.0
 ) -> None:
-    """Draws the maps of objectives into the file `path`; its ending says the format.
+    """Draws the maps of objectives to the file `path`; its extension determines the format.
 
-    The drift is above, the pull below. All maps of one kind have the same colours, alike on both sides of 0.
-    A black line is where the pull changes its sign; where it encloses an area of no colour there is no pull.
+    The drift is above, the derivative below. All maps of one kind have the same colour scale, symmetric
+    around 0. A black line is where the derivative changes its sign; in an enclosed white area it is 0.
 
     Args:
       shown: titles and objectives.
@@ -99,7 +99,7 @@ def draw(
       max_advantage: advantages from -max_advantage to max_advantage.
 
     Raises:
-      ValueError: there is nothing to draw, or a range has no width.
+      ValueError: there is nothing to draw, or a range is empty.
     """
     if not shown:
         raise ValueError("there is no objective to draw")
@@ -117,7 +117,7 @@ def draw(
         over = over_training(objective, log_ratio, advantages)
         for progress, one in over.items():
             maps.append((title if len(over) == 1 else f"{title}\nprogress {progress:g}", one))
-    # Most of the maps, not the corner of one, says how far the colours of the drift reach.
+    # The colour scale of the drift is a quantile over the maps, so that one corner does not determine it.
     most = np.quantile(np.abs([one.drift for _, one in maps]), 0.95)
     limits = {"drift": _round_up(float(most)) or 1.0, "pull": max_advantage}
     columns = min(len(maps), PER_BAND)
@@ -152,11 +152,11 @@ def draw(
 
 
 def _paint(axes, values, pull, log_ratio, advantages, limit: float):
-    """A map in colours, with the line on which the pull changes its sign."""
+    """A map in colours, with the line on which the derivative changes its sign."""
     extent = (log_ratio[0], log_ratio[-1], advantages[0], advantages[-1])
     look = {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit, "aspect": "auto", "origin": "lower"}
     image = axes.imshow(values, extent=extent, **look)
-    edge = 1e-4 * advantages[-1]  # both sides of the line; they part where there is no pull at all
+    edge = 1e-4 * advantages[-1]  # both sides of the line, which separate where the derivative is 0
     if pull.min() < -edge and pull.max() > edge:
         axes.contour(log_ratio, advantages, pull, [-edge, edge], colors="k", linewidths=0.8, linestyles="-")
     return image
@@ -170,7 +170,7 @@ def _bar(figure, row, image, kind: str) -> None:
 
 
 def _round_up(number: float) -> float:
-    """To 1, 2 or 5 times a power of ten."""
+    """Rounds up to 1, 2 or 5 times a power of ten."""
     if number <= 0:
         return 0.0
     power = 10.0 ** math.floor(math.log10(number))
@@ -178,29 +178,29 @@ def _round_up(number: float) -> float:
 
 
 def _ticks(max_ratio: float) -> list[float]:
-    """Ratios to label: as many as fit beside each other."""
+    """Ratios to label: as many as fit."""
     half = [ratio for ratio in (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0, 1e3, 1e4, 1e5) if ratio <= max_ratio]
     kept = half[-1:] if len(half) < 3 else [half[len(half) // 2 - 1], half[-1]]
     return [*(1 / ratio for ratio in reversed(kept)), 1.0, *kept]
 
 
 def command(argv: list[str]) -> int:
-    """`jaxrl drift NAME...`: writes the picture and says where it is."""
+    """`jaxrl drift NAME...`: writes the figure and prints its path."""
     import tyro
 
     from jaxrl.experiments.cli import UsageError, parse
 
     @dataclasses.dataclass
     class Drift:
-        """Maps of what objectives do: their drift, and how hard and where to they pull a ratio."""
+        """Maps of objectives: their drift, and the derivative with respect to the ratio."""
 
         names: Annotated[
             tuple[str, ...], tyro.conf.Positional
         ]  # of `jaxrl list objectives`, or files; lpo and ta_lpo: random ones
         out: Path = Path("drift.png")  # .png, .svg or .pdf file
         seed: int = 0  # of the random weights of lpo and ta_lpo
-        max_ratio: float = 2.5  # the ratios shown: from 1 / max_ratio on
-        max_advantage: float = 3.0  # the advantages shown, on both sides of 0
+        max_ratio: float = 2.5  # ratios from 1 / max_ratio to max_ratio are shown
+        max_advantage: float = 3.0  # advantages from -max_advantage to max_advantage are shown
 
     chosen = parse(Drift, argv, "jaxrl drift")
     if not chosen.names:

@@ -14,7 +14,7 @@ SUFFIXES = {"npz": ".npz", "stablehlo": ".stablehlo", "onnx": ".onnx", "c": ".h"
 
 
 def command(argv: list[str]) -> int:
-    """Writes the file and says where it is."""
+    """Writes the file and prints its path."""
     import tyro
 
     from jaxrl.experiments.cli import parse
@@ -29,7 +29,7 @@ def command(argv: list[str]) -> int:
             None  # agent to export; otherwise the best of the last evaluation, or all in an npz
         )
         out: Path | None = None  # otherwise policy.npz, .stablehlo, .onnx or .h in the run's folder
-        best: bool = False  # the best of the checkpoints that were kept, instead of the last
+        best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = parse(Export, argv, "jaxrl export")
     print(export(chosen.run, chosen.format, chosen.seed, chosen.out, chosen.best))
@@ -37,11 +37,11 @@ def command(argv: list[str]) -> int:
 
 
 def export(run: Path, form: str, seed: int | None, out: Path | None, best: bool = False) -> str:
-    """Writes a policy to a file. Returns what was written, in a line.
+    """Writes a policy to a file. Returns a message of one line.
 
     Raises:
-      ValueError: no such run, no checkpoint yet, no such seed, a package is missing, or something that the
-        format cannot express.
+      ValueError: no such run, no checkpoint yet, no such seed, a missing package, or a policy that the
+        format cannot represent.
       OSError: the file cannot be written.
     """
     out = out or (run if run.is_dir() else run.parent) / f"policy{SUFFIXES[form]}"
@@ -72,7 +72,7 @@ def translate(recipe, form: str, name: str = "policy", about: str = "") -> str |
 
 
 def _read(run: Path, best: bool) -> policy.Artifact:
-    """The policies of a run's checkpoint, or those of a file."""
+    """The policies in a run's checkpoint, or in a file."""
     if run.is_file():
         if best:
             raise ValueError(f"--best needs the folder of a run: {run} holds the policies of one checkpoint")

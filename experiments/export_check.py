@@ -1,4 +1,4 @@
-"""Exported policies beside the algorithm: random policies, a player for every format, and the difference.
+"""Comparison of exported policies with the algorithm: random policies, and a runner for every format.
 
 The tests and `export_table` use it. Axes: `T` time, `N` environments, `K` outputs of the network.
 """
@@ -31,13 +31,13 @@ from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Discrete, MultiDiscrete
 from jaxrl.types import Env
 
-TIME, LANES = 10, 100  # of 1,000 observations; only recurrent policies have a time
+TIME, LANES = 10, 100  # 1,000 observations; only recurrent policies have a time axis
 
 
 class Case(NamedTuple):
-    """A policy with random weights, what it is shown, and what the algorithm does then; `[T, N, ...]`.
+    """A policy with random weights, observations, and the algorithm's outputs for them; `[T, N, ...]`.
 
-    `outputs` are logits or means, `[T, N, K]`; `mask` is None where all actions are allowed.
+    `outputs` are logits or means, `[T, N, K]`; `mask` is None if all actions are allowed.
     """
 
     recipe: Recipe
@@ -88,7 +88,7 @@ def random_case(
             obs, mask, first = now
             outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)[1]
             outputs = outputs if searched else outputs[0]
-            key = () if searched else (None,)  # the most likely action is no draw
+            key = () if searched else (None,)  # the most likely action needs no key
             memory, action = acting(memory, *key, obs, first, mask)
             return memory, (outputs[..., :width], action)
 
@@ -100,7 +100,7 @@ def random_case(
 
 
 def _spaces_alone(observation_space, action_space, masked) -> Env:
-    """An environment that nobody steps: what counts are its spaces and whether it has a mask."""
+    """An environment that is never stepped: only its spaces and its mask matter."""
     info = {"action_mask": jnp.ones(num_outputs(action_space), bool)} if masked else {}
 
     def reset(key):
@@ -114,7 +114,7 @@ def _spaces_alone(observation_space, action_space, masked) -> Env:
 
 
 def _sampled(rng, space) -> np.ndarray:
-    """Observations of a space, `[T, N, ...]`."""
+    """Random observations of a space, `[T, N, ...]`."""
     shape = (TIME, LANES, *space.shape)
     if isinstance(space, Discrete | MultiDiscrete):
         return rng.integers(0, getattr(space, "nvec", getattr(space, "n", 0)), shape).astype(np.int32)
@@ -123,7 +123,7 @@ def _sampled(rng, space) -> np.ndarray:
     return rng.integers(0, np.max(space.high) + 1, shape).astype(space.dtype)
 
 
-# --- players: (obs, memory [N, M], mask) -> outputs [N, K], parts of the action, memory ------------
+# --- runners: (obs, memory [N, M], mask) -> outputs [N, K], parts of the action, memory ------------
 
 
 def with_numpy(recipe: Recipe, folder: Path) -> Callable:
@@ -172,7 +172,7 @@ def with_onnx(recipe: Recipe, folder: Path) -> Callable:
 
 
 def with_c(recipe: Recipe, folder: Path) -> Callable:
-    """The header in a shared library, called for one observation after another."""
+    """The header in a shared library, called for each observation in turn."""
     (folder / "policy.h").write_text(to_c(recipe))
     (folder / "call.c").write_text(_caller(recipe))
     flags = "-Wall -Wextra -Werror -pedantic -std=c99 -O2 -shared -fPIC"
@@ -217,7 +217,7 @@ PLAYERS = {"npz": with_numpy, "stablehlo": with_stablehlo, "onnx": with_onnx, "c
 
 
 def of_seeds(each: list[Recipe], scores: Any = None, first_seed: int = 0) -> policy.Artifact:
-    """An artifact of several policies of one network."""
+    """An artifact of several policies with the same network."""
     arrays = [[layer.arrays for layer in one.layers] for one in each]
     arrays, bounds = jax.tree.map(lambda *x: np.stack(x), *zip(arrays, (one.bounds for one in each)))
     layers = tuple(recipes.Layer(layer.op, own) for layer, own in zip(each[0].layers, arrays))
@@ -227,10 +227,10 @@ def of_seeds(each: list[Recipe], scores: Any = None, first_seed: int = 0) -> pol
 
 
 def largest_differences(case: Case, step: Callable) -> tuple[float, float]:
-    """Between a player and the algorithm over all observations: of the outputs, and of the actions.
+    """The largest differences between a runner and the algorithm: of the outputs, and of the actions.
 
-    That of a discrete action is how far its logit is below that of the algorithm's: 0 for the same action,
-    and hardly more where two logits differ by rounding alone.
+    For a discrete action, the difference is by how much its logit is below that of the algorithm's action:
+    0 for the same action, and tiny if two logits differ only by rounding.
     """
     memory = np.zeros((LANES, case.recipe.memory_size), np.float32)
     parts, of_outputs, of_actions = case.recipe.action_parts, [0.0], [0.0]

@@ -1,9 +1,9 @@
-"""The table of docs/export.md: difference, size and time per action of every format and kind of policy.
+"""The table of docs/export.md: difference, size and time per action for every format and kind of policy.
 
     python -m jaxrl.experiments.export_table            # prints it as Markdown; needs gcc and the extra onnx
 
-Sizes and times are of networks as they train by default; weights are random. A time is that of one action for
-one observation: the median of several hundred calls from Python, for C of calls from C.
+Sizes and times are for the default networks, with random weights. A time is that of one action for one
+observation: the median of several hundred calls from Python, or for C from C.
 """
 
 import tempfile
@@ -20,7 +20,7 @@ from jaxrl.experiments.export import translate
 from jaxrl.experiments.export_check import LANES, PLAYERS, Case, largest_differences, of_seeds, random_case
 from jaxrl.policies import NetworkConfig
 
-# Environment (whose spaces count), network, and what else `random_case` takes.
+# Environment (only its spaces matter), network, and other arguments of `random_case`.
 FAMILIES = {
     "MLP, discrete": ("CartPole-v1", {}, {}),
     "MLP, normalized, Gaussian": ("Pendulum-v1", {}, {"normalize": True}),
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _network(case: Case) -> str:
-    """Its layers by their sizes: "4-64-64-2"."""
+    """The sizes of its layers: "4-64-64-2"."""
     sizes = [layer.arrays["bias"].shape[-1] for layer in case.recipe.layers if layer.op in ("conv", "dense")]
     gru = f" with a GRU of {case.recipe.memory_size}" if case.recipe.memory_size else ""
     shapes = [part.shape for part in case.recipe.observation_parts]
@@ -65,7 +65,7 @@ def _size(case: Case, form: str) -> str:
 
 
 def _duration(case: Case, form: str, step) -> str:
-    """Of one action: in C in a loop over `LANES` observations, else of single calls."""
+    """The time of one action: in C from a loop over `LANES` observations, otherwise from single calls."""
     lanes = LANES if form == "c" else 1
     obs, mask = jax.tree.map(itemgetter(0), (case.obs, case.mask))
     obs, mask = jax.tree.map(lambda x: x[:lanes], (obs, mask))

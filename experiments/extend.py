@@ -1,9 +1,9 @@
-"""`jaxrl resume RUN --steps N`: a run goes on beyond the steps that it was made for.
+"""`jaxrl resume RUN --steps N`: continues a run beyond its original number of steps.
 
-The Spec of the run gets the new length; `extended` in `run.json` lists the earlier ones, under which its
-checkpoints are also accepted. Whatever is annealed ends with the new length: from where the run stands it
-goes on as in a run of N steps, so the learning rate of a finished run, 0 by default, rises again. The result
-is not that of a run which had N steps from its start.
+The Spec of the run gets the new length; `extended` in `run.json` lists the earlier lengths, with which its
+checkpoints are also accepted. Schedules end with the new length: the run continues as a run of N steps would
+from this point, so the learning rate of a finished run, 0 by default, rises again. The result differs from
+that of a run that had N steps from the start.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from jaxrl.experiments import folders, runs
 
 
 def extend(path: Path, steps: int) -> None:
-    """Gives a run so many steps per seed in all, those that it has taken included.
+    """Sets the total number of steps per seed of a run, including those already taken.
 
     Raises:
-      ValueError: it is no run of `jaxrl train`, or has as many steps already.
+      ValueError: it is not a run of `jaxrl train`, or already has this many steps.
     """
     if study := _study(path):
         raise ValueError(f"--steps extends a run of `jaxrl train`, and {study}: train its best again instead")
@@ -43,7 +43,7 @@ def extend(path: Path, steps: int) -> None:
 
 
 def _study(path: Path) -> str:
-    """What a folder is instead of a run of its own, or is a part of; "" for a run."""
+    """The kind of study that a folder is, or is a part of, if it is not a separate run; "" for a run."""
     for mark in folders.MARKS[1:]:
         if (path / mark).is_file():
             return f"{path} is a {mark.removesuffix('.json')}"
@@ -54,7 +54,7 @@ def _study(path: Path) -> str:
 
 
 def as_saved(identity: dict[str, Any], path: Path, step: int | None = None) -> dict[str, Any]:
-    """The identity of a run with the length at which a checkpoint was saved, if it was extended since.
+    """The identity of a run with the length it had when a checkpoint was saved, before it was extended.
 
     Args:
       identity: the Spec as JSON.

@@ -1,4 +1,4 @@
-"""Folders of runs and studies: who may make one, who works in one, and what must not be written into one."""
+"""Folders of runs and studies: creating and locking them, and protecting their files."""
 
 import contextlib
 import datetime
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from jaxrl import checkpoint, files
 
-# The file that makes a folder that of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
+# Files that identify the folder of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
 MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
-# What else a run or a study has written and cannot make again.
+# Other files of a run or a study that cannot be generated again.
 RECORDS = ("metrics.jsonl", "metrics.csv", "results.jsonl", "search.json", "judged.json", "result.json")
 FOLDERS = ("checkpoints", "tensorboard", "wandb", "source")
 
 
 def free(name: str) -> Path:
-    """`runs/NAME-20260131-101500`, with a number behind it if that is taken."""
+    """`runs/NAME-20260131-101500`, with a number appended if that exists."""
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     base = Path("runs") / f"{name.replace('/', '-')}-{now}"
     path, number = base, 1
@@ -26,10 +26,10 @@ def free(name: str) -> Path:
 
 
 def reserve(name: str) -> Path:
-    """The folder `free(name)`, made at once, so that no other process takes it for its own.
+    """Creates the folder `free(name)`, so that no other process can use it.
 
     Raises:
-      ValueError: it cannot be made.
+      ValueError: it cannot be created.
     """
     while True:
         path = free(name)
@@ -37,14 +37,14 @@ def reserve(name: str) -> Path:
             path.mkdir(parents=True)
             return path
         except FileExistsError:
-            if not path.exists():  # a file stands where `runs` should be
+            if not path.exists():  # `runs` is a file
                 raise _unwritable(path, "a file is in its place") from None
         except OSError as error:
             raise _unwritable(path, error.strerror or error) from None
 
 
 def release(path: Path) -> None:
-    """Removes a folder that was reserved if nothing has been written into it."""
+    """Removes a reserved folder if it is empty."""
     with contextlib.suppress(OSError):
         path.rmdir()
         path.parent.rmdir()
@@ -52,12 +52,12 @@ def release(path: Path) -> None:
 
 @contextlib.contextmanager
 def new(path: Path, mark: str) -> Iterator[None]:
-    """Makes the folder of a new run or study; what is inside this context writes the file `mark` by `create`.
+    """Creates the folder of a new run or study; the body of the context writes the file `mark` by `create`.
 
-    Of several processes that want the same folder one gets it.
+    If several processes request the same folder, only one of them succeeds.
 
     Raises:
-      ValueError: the folder is taken, or cannot be written.
+      ValueError: the folder is in use, or cannot be written.
     """
     checkpoint.require_path(path)
     made = not path.exists()
@@ -76,11 +76,11 @@ def new(path: Path, mark: str) -> Iterator[None]:
 
 
 def require_new(path: Path, mark: str) -> None:
-    """Raises ValueError where a folder holds a run or a study already, or what is left of one."""
+    """Raises ValueError if a folder already contains a run or a study, or remains of one."""
     for name in MARKS:
         if (path / name).exists():
             raise _taken(path, mark, name)
-    for name in ("metrics.jsonl", "checkpoints"):  # the new run would take them for its own
+    for name in ("metrics.jsonl", "checkpoints"):  # the new run would use them
         if (path / name).exists():
             raise ValueError(f"{path} holds {name} of a run without {mark}: choose another --out")
 
@@ -103,13 +103,13 @@ def _unwritable(path: Path, reason) -> ValueError:
 
 @contextlib.contextmanager
 def claim(path: Path, otherwise: str = "") -> Iterator[None]:
-    """Holds the folder of a run for this process; a kill gives it back.
+    """Locks the folder of a run for this process; a kill releases the lock.
 
     Args:
-      otherwise: the message of the error where another process holds it.
+      otherwise: the message of the error if another process has the lock.
 
     Raises:
-      ValueError: another process holds it, or a part of it is a symbolic link to somewhere else.
+      ValueError: another process has the lock, or a folder inside is a symbolic link.
     """
     require_no_links(path)
     checkpoint.require_path(path)
@@ -119,10 +119,10 @@ def claim(path: Path, otherwise: str = "") -> Iterator[None]:
 
 
 def require_no_links(path: Path, whole: Path | None = None) -> None:
-    """Raises ValueError where a folder inside a run is a symbolic link: it may lead anywhere.
+    """Raises ValueError if a folder inside a run is a symbolic link, which may lead anywhere.
 
     Args:
-      whole: the study that the run is a part of; the folders between the two are checked as well.
+      whole: the study that contains the run; the folders between the two are checked as well.
     """
     between = [folder for folder in (path, *path.parents) if whole in folder.parents] if whole else []
     inside = [path / name for name in FOLDERS] + list((path / "tensorboard").glob("*"))
@@ -132,10 +132,10 @@ def require_no_links(path: Path, whole: Path | None = None) -> None:
 
 
 def require_output(path: Path, *sources: Path) -> None:
-    """Raises ValueError where a file that is to be written is one of a run, or one that is read.
+    """Raises ValueError if the output file is a file of a run, or one of the inputs.
 
     Args:
-      sources: files that are read.
+      sources: the input files.
     """
     path = Path(path)
     folder = path.resolve().parent
@@ -156,22 +156,22 @@ def _is_run(folder: Path) -> bool:
 
 
 def _is_objective(path: Path, folder: Path) -> bool:
-    """Whether it is an objective that a discovery or a comparison keeps."""
+    """Whether it is an objective file of a discovery or a comparison."""
     return path.suffix == ".json" and path.exists() and _is_run(folder)
 
 
 def _same(one: Path, other: Path) -> bool:
-    """Whether two paths are one file: by links, or on a file system that ignores case."""
+    """Whether two paths are the same file, through links or on a file system that ignores case."""
     with contextlib.suppress(OSError):
         return one.samefile(other)
     return one.absolute() == other.absolute()
 
 
 def write_output(path: Path, data: str | bytes, *sources: Path) -> None:
-    """Writes a file that a person asked for, as a whole or not at all; its folder is made if it is missing.
+    """Writes an output file atomically; its folder is created if it is missing.
 
     Raises:
-      ValueError: it is one of a run, or one of the `sources` that were read.
+      ValueError: it is a file of a run, or one of the input files `sources`.
       OSError: it cannot be written.
     """
     require_output(path, *sources)

@@ -1,10 +1,11 @@
-"""What is meant by flags and algorithms that are known from other programs, but not here."""
+"""Suggestions for flags and algorithms that are known from other programs, but not here."""
 
 import difflib
 
 from jaxrl import names
 
-# Flags of Stable-Baselines3, CleanRL, PureJaxRL and others, and ours, of which the first that a command has.
+# Flags of Stable-Baselines3, CleanRL, PureJaxRL and others; of ours, the first that a command has is
+# suggested.
 FLAGS = {
     "steps": "total-timesteps timesteps num-timesteps total-steps env-steps frames num-frames",
     "seeds": "num-seeds n-seeds agents num-agents",
@@ -80,10 +81,10 @@ _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "
 
 
 def of_flag(unknown: str, known: list[str]) -> str:
-    """A sentence, with a space before it, on what an unknown flag means; "" where nothing comes near.
+    """A sentence, with a leading space, that suggests a flag for an unknown one; "" if none is similar.
 
     Args:
-      unknown, known: with their dashes, as `--hp.gamma`.
+      unknown, known: with their dashes, such as `--hp.gamma`.
     """
     wanted = unknown.removeprefix("--").replace("_", "-").rpartition(".")[2]
     for flag, others in FLAGS.items():
@@ -97,7 +98,7 @@ def of_flag(unknown: str, known: list[str]) -> str:
 
 
 def of_algorithm(name: str) -> str:
-    """What to use instead of an algorithm that there is not; "" where it is not known."""
+    """What to use instead of an algorithm that jaxrl does not have; "" if it is not known."""
     lowered = name.lower()
     if lowered in _SAME:
         return f"take {_SAME[lowered]}"

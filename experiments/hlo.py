@@ -1,4 +1,4 @@
-"""A compiled program as XLA prints it: its instructions, how often each runs, and the arithmetic in it."""
+"""A compiled program in XLA's text format: its instructions, how often each runs, and their arithmetic."""
 
 import re
 from collections import Counter
@@ -12,9 +12,9 @@ class Instruction(NamedTuple):
 
     Attributes:
       shape: of the result, `f32[4,64]{1,0}`, or of several in parentheses.
-      op_name: where in the traced program it comes from: its scopes, then its primitive.
+      op_name: its origin in the traced program: its scopes, then its primitive.
       called: the computations that it runs.
-      trips: of a loop, how often it runs them, if the compiler knows.
+      trips: for a loop, how often it runs them, if the compiler knows.
     """
 
     name: str
@@ -31,9 +31,9 @@ class Program(NamedTuple):
     """A compiled program.
 
     Attributes:
-      partitions: devices that run it side by side, each on its share of the data.
+      partitions: number of devices that run it in parallel, each on its share of the data.
       times: how often each computation runs in one run of the program, on one device.
-      unknown_loops: those whose trip count only the data decide; their bodies count once.
+      unknown_loops: loops whose trip count depends on the data; their bodies count once.
     """
 
     name: str
@@ -54,7 +54,7 @@ ARRAY = re.compile(r"\w+\[([\d,]*)\]")
 CONTRACTED = re.compile(r'lhs_contracting_dim(?:ension)?s"?[=:]\s*[\[{]([^\]}]*)[\]}]')
 KERNEL = re.compile(r"dim_labels=\w+_(\w+)->")
 FREE = ("parameter", "constant", "tuple", "get-tuple-element", "bitcast")  # opcodes that do nothing
-LOOPS = ("while", "conditional")  # opcodes that run instructions one by one; all others run as a whole
+LOOPS = ("while", "conditional")  # opcodes that run other instructions one by one
 
 
 def parse(text: str) -> Program:
@@ -79,7 +79,7 @@ def parse(text: str) -> Program:
 
 
 def _instruction(name: str, rest: str) -> Instruction:
-    """`TYPE OPCODE(OPERANDS), ATTRIBUTES, metadata={...}, backend_config={...}`, taken apart."""
+    """Parses `TYPE OPCODE(OPERANDS), ATTRIBUTES, metadata={...}, backend_config={...}`."""
     begin = _closing(rest) + 1 if rest.startswith("(") else rest.index(" ")
     opening = rest.index("(", begin)
     closing = opening + _closing(rest[opening:])
@@ -98,7 +98,7 @@ def _instruction(name: str, rest: str) -> Instruction:
 
 
 def _closing(text: str) -> int:
-    """Where the parenthesis that opens a text is closed."""
+    """The position of the parenthesis that closes the one at the start of a text."""
     depth = 0
     for at, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")
@@ -124,7 +124,7 @@ def _times(computations, entry) -> tuple[Counter, list[str]]:
 
 
 def num_operations(program: Program) -> int:
-    """How many operations, about, one run of a program consists of: what a trace will hold."""
+    """The approximate number of operations in one run of a program, and so of events in its trace."""
 
     def visit(name):
         for i in program.computations[name]:
@@ -137,10 +137,10 @@ def num_operations(program: Program) -> int:
 
 
 def flops(i: Instruction, shapes: dict[str, str]) -> int:
-    """Floating-point operations of a matrix product or a convolution; 0 for what is neither.
+    """Floating-point operations of a matrix product or a convolution; 0 for other instructions.
 
-    A product of `[m, k]` and `[k, n]` has `2 m n k`. On a GPU they are calls of a library, which say
-    the same about themselves.
+    A product of `[m, k]` and `[k, n]` has `2 m n k`. On a GPU they are library calls, with the same
+    information in their attributes.
 
     Args:
       shapes: of the instructions of its computation, by name.
@@ -151,7 +151,7 @@ def flops(i: Instruction, shapes: dict[str, str]) -> int:
     if contracted and i.operands:
         lhs = _dimensions(shapes[i.operands[0]])
         terms = [lhs[int(axis)] for axis in re.findall(r"\d+", contracted[1])]
-    elif labels and len(i.operands) > 1:  # every output is a sum over the kernel but for its output axis
+    elif labels and len(i.operands) > 1:  # every output is a sum over all other axes of the kernel
         kernel = _dimensions(shapes[i.operands[1]])
         terms = [length for length, axis in zip(kernel, labels[1]) if axis != "o"]
     else:
@@ -160,6 +160,6 @@ def flops(i: Instruction, shapes: dict[str, str]) -> int:
 
 
 def _dimensions(shape: str) -> list[int]:
-    """Of an array, or of the first of a tuple."""
+    """The dimensions of an array, or of the first array of a tuple."""
     found = ARRAY.search(shape)
     return [int(length) for length in found[1].split(",") if length] if found else []

@@ -1,10 +1,10 @@
-"""The five games of MinAtar at the 5 million frames of the published learning curves, by the same measure.
+"""The five games of MinAtar, trained for the 5 million frames of the published learning curves.
 
     python -m jaxrl.experiments.minatar --out runs/minatar
 
 trains PPO's preset of each game and writes `minatar.jsonl` and `minatar.md` into the folder; the same command
-continues what was interrupted. A game's result is the return of the last 100 training episodes, averaged over
-seeds, and beside it the return of 128 fresh episodes of each seed.
+continues an interrupted one. A game's result is the return of the last 100 training episodes, averaged over
+seeds, as published, and in addition the return of 128 new episodes of each seed.
 """
 
 import argparse
@@ -37,13 +37,13 @@ PUBLISHED = {
 def last_episodes(rows: Sequence[dict[str, Any]], least: int = 100) -> tuple[list[float], list[int]]:
     """Mean training return of each seed over the last episodes of a run.
 
-    Rows hold whole intervals: as many of the last ones are taken as it needs for `least` episodes.
+    Rows are whole intervals: the smallest number of last rows with `least` episodes is used.
 
     Args:
       rows: of `metrics.jsonl`, with `episode/return` and `episode/count` of every seed.
 
     Returns:
-      For each seed the mean return and the number of episodes that it is over.
+      For each seed the mean return and the number of episodes in it.
 
     Raises:
       ValueError: a seed has fewer episodes in all rows together.
@@ -61,7 +61,7 @@ def last_episodes(rows: Sequence[dict[str, Any]], least: int = 100) -> tuple[lis
 
 
 def play(game: str, folder: Path, steps: int, seeds: int) -> dict[str, Any]:
-    """Trains the preset of a game, or continues to, and returns its record.
+    """Trains the preset of a game, or continues an interrupted training, and returns its record.
 
     Raises:
       ValueError: the training did not finish.
@@ -108,7 +108,7 @@ def table(records: Sequence[dict[str, Any]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0, or 2 after one line that says what is wrong."""
+    """Exit status: 0, or 2 after one line with an error."""
     parser = argparse.ArgumentParser(prog="python -m jaxrl.experiments.minatar", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs and of the results")
     parser.add_argument("--games", nargs="+", choices=GAMES, default=list(GAMES), help="in this order")
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except ValueError as error:
             print(error)
             return 2
-        # After every game: an interruption loses nothing.
+        # After every game, so that an interruption loses nothing.
         (args.out / "minatar.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
         (args.out / "minatar.md").write_text(table(records))
     print(table(records), end="")

@@ -1,4 +1,4 @@
-"""`jaxrl new`: a file of the user's to start from."""
+"""`jaxrl new`: writes a template for an algorithm, an environment or an objective."""
 
 import dataclasses
 from pathlib import Path
@@ -8,7 +8,7 @@ from jaxrl import files, sources
 from jaxrl.experiments import cli
 from jaxrl.names import lookup
 
-# What is copied for each kind but an algorithm, and how it is trained.
+# The file that is copied for each kind except an algorithm, and the command that uses it.
 TEMPLATES = {
     "env": ("template_env.py", "jaxrl train ppo {} --steps 50000"),
     "objective": ("template_objective.py", "jaxrl train ppo CartPole-v1 --objective {}"),
@@ -16,14 +16,14 @@ TEMPLATES = {
 
 
 def command(argv: list[str]) -> int:
-    """Writes the file and says how to train with it. Returns the exit status."""
+    """Writes the file and prints a command that uses it. Returns the exit status."""
 
     @dataclasses.dataclass
     class New:
-        """Writes a file to start from: a copy of an algorithm, a small environment, an objective."""
+        """Writes a file as a template: a copy of an algorithm, a small environment, or an objective."""
 
-        kind: Annotated[Literal["algorithm", *TEMPLATES], cli._positional()]  # what it is
-        file: Annotated[Path, cli._positional()]  # to write, as my_ppo.py
+        kind: Annotated[Literal["algorithm", *TEMPLATES], cli._positional()]  # kind of file
+        file: Annotated[Path, cli._positional()]  # path of the file, such as my_ppo.py
         from_: Annotated[str, _flag("from")] = "ppo"  # the algorithm to copy, see `jaxrl list algos`
 
     chosen = cli.parse(New, argv, "jaxrl new")

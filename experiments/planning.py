@@ -1,4 +1,4 @@
-"""What a run will take: memory by the compiler's account, time by a probe; how many agents at once."""
+"""The cost of a run: memory as reported by the compiler, time as measured; the number of agents at a time."""
 
 import contextlib
 import dataclasses
@@ -21,21 +21,21 @@ from jaxrl.programs import Compiled, Programs, compile_programs, shapes
 from jaxrl.reporters import duration, size
 
 PROBE_SECONDS = 1.0
-CHUNKS = (4, 16, 32)  # beside the usual, where a run is long enough for finding out
-LONG = 120.0  # seconds of training from which on it is
-SLOW = 30_000  # steps per second that any environment makes with many agents
-GAIN = 1.05  # what is measured as faster by less is noise
+CHUNKS = (4, 16, 32)  # tried in addition to the default, if a run is long enough
+LONG = 120.0  # seconds of training that are long enough
+SLOW = 30_000  # steps per second that every environment reaches with many agents
+GAIN = 1.05  # smaller measured gains are noise
 
 
 class Plan(NamedTuple):
-    """What a run will take. Bytes and seconds.
+    """The cost of a run in bytes and seconds.
 
     Attributes:
-      state: of all agents, for as long as the run lasts.
-      working: what the compiled update needs beside them.
-      peak: of the whole process; where the device has a memory of its own, of that.
-      training, evaluating: of the whole run; of a search, at most.
-      around: to start, with programs that are compiled already, and to save and draw.
+      state: of all agents, during the whole run.
+      working: needed by the compiled update in addition.
+      peak: of the whole process, or of the device if it has its own memory.
+      training, evaluating: of the whole run; for a search, an upper bound.
+      around: for the start, with programs that are already compiled, and for saving and drawing.
     """
 
     state: int
@@ -46,7 +46,7 @@ class Plan(NamedTuple):
     around: float
 
     def told(self, spec: runs.Spec) -> str:
-        """As two lines for a person."""
+        """Two lines of text."""
         whole = self.training + self.evaluating + self.around
         return (
             f"memory: {size(self.peak)} at most; agents {size(self.state)} ({size(self.state / spec.lanes)} "
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
 
 
 def in_a_process(spec: runs.Spec, compile_cache: bool) -> str:
-    """What a run will take, found out by a process of its own, as the run will be one."""
+    """The cost of a run, measured in a separate process, like that of the run."""
     with tempfile.TemporaryDirectory() as folder:
         return _in_a_process(spec, compile_cache, Path(folder))
 
@@ -65,7 +65,7 @@ def in_a_process(spec: runs.Spec, compile_cache: bool) -> str:
 def _in_a_process(spec: runs.Spec, compile_cache: bool, folder: Path) -> str:
     given = {"spec": spec.to_json(), "compile_cache": compile_cache, "folder": str(folder)}
     given = json.dumps(given | {"sources": sources.keep(folder, given["spec"])})
-    # -P: no module of the current folder may take the place of one that this process imports.
+    # -P: modules in the current folder must not replace those that this process imports.
     command = [sys.executable, "-P", "-m", "jaxrl.experiments.planning"]
     answer = subprocess.run(command, input=given, capture_output=True, text=True)
     if answer.returncode:
@@ -75,10 +75,10 @@ def _in_a_process(spec: runs.Spec, compile_cache: bool, folder: Path) -> str:
 
 
 def plan(spec: runs.Spec) -> Plan:
-    """Does what a run does, for a second, and reckons.
+    """Performs all stages of a run for a second, and extrapolates.
 
     Raises:
-      ValueError: the run needs more memory than there is.
+      ValueError: the run needs more memory than is available.
     """
     begun = time.perf_counter()
     programs = runs.build(spec)
@@ -98,7 +98,7 @@ def plan(spec: runs.Spec) -> Plan:
 
 
 def _afterwards(spec, programs, at, rows: int) -> tuple[float, float]:
-    """Seconds that a checkpoint takes, and the curves at the end."""
+    """Seconds for a checkpoint, and for drawing the curves at the end."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         loop.save(programs, Path(folder), at)
@@ -111,7 +111,7 @@ def _afterwards(spec, programs, at, rows: int) -> tuple[float, float]:
 
 
 def probe(programs: Programs, compiled: Compiled, at: loop.Position):
-    """Seconds of an update, and the position after those that it took to find out."""
+    """Seconds per update, and the position after the measured updates."""
     length, spent = 1, 0.0
     while True:
         begun = time.perf_counter()
@@ -139,12 +139,12 @@ def _evaluation(spec, programs, compiled, at) -> float:
 
 
 def choose_chunk(spec: runs.Spec) -> int:
-    """Agents at a time: the usual, unless that needs more memory than there is, or the run is long and
+    """Agents at a time: the default, unless it needs more memory than is available, or the run is long and
     another number is measured to be faster.
 
     Returns:
-      A number for `Spec.chunk`, 0 for the usual. It is part of what a run computes, to rounding, so it is
-      decided once, before the run begins.
+      A number for `Spec.chunk`, 0 for the default. It affects the results of a run through rounding, so it is
+      chosen once, before the run starts.
 
     """
     share = spec.lanes // train.mesh(spec.lanes).size
@@ -162,7 +162,7 @@ def choose_chunk(spec: runs.Spec) -> int:
 
 
 def _seconds(spec: runs.Spec, chunk: int) -> float | None:
-    """Of an update with so many agents at a time; None where that does not fit into the memory."""
+    """Seconds per update with `chunk` agents at a time; None if the memory is not sufficient."""
     spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
     programs = runs.build(spec)
     compiled = compile_programs(programs)
@@ -174,7 +174,7 @@ def _seconds(spec: runs.Spec, chunk: int) -> float | None:
 
 
 def require_room(spec: runs.Spec, needed: int) -> None:
-    """Raises ValueError where a run cannot fit into the memory there is."""
+    """Raises ValueError if a run needs more memory than is available."""
     free = _free()
     if free is not None and needed > free:
         raise ValueError(
@@ -184,7 +184,7 @@ def require_room(spec: runs.Spec, needed: int) -> None:
 
 
 def _free() -> int | None:
-    """Bytes that can still be had: of the device, or on a CPU of the machine; None where nobody says."""
+    """Available bytes: of the device, or on a CPU of the machine; None if unknown."""
     stats = jax.devices()[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.local_device_count()
@@ -195,18 +195,18 @@ def _free() -> int | None:
 
 
 def _peak() -> int:
-    """Bytes that this process had at most; of the device, where that keeps count."""
+    """Peak memory of this process in bytes; of the device, if it reports that."""
     stats = jax.devices()[0].memory_stats()
     if stats and "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"] * jax.local_device_count()
-    with contextlib.suppress(OSError, KeyError):  # Linux; what getrusage says there includes the parent
+    with contextlib.suppress(OSError, KeyError):  # Linux, where getrusage includes the parent's peak
         return _kilobytes("/proc/self/status", "VmHWM")
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _kilobytes(path: str, name: str) -> int:
-    """A field of a file of Linux's, in bytes."""
+    """A field of a file in /proc, in bytes."""
     fields = dict(line.split(":", 1) for line in Path(path).read_text().splitlines())
     return int(fields[name].split()[0]) * 1024
 
@@ -220,7 +220,7 @@ def _is_key(leaf) -> bool:
 
 
 def main() -> None:
-    """Reads a Spec from standard input and prints what its run will take."""
+    """Reads a Spec from standard input and prints the cost of its run."""
     given = json.load(sys.stdin)
     train.use_cores()
     sources.remember(Path(given["folder"]), given["sources"])

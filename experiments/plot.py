@@ -13,7 +13,7 @@ from jaxrl.experiments.statistics import bootstrap_interval, iqm
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 # https://jfly.uni-koeln.de/color/
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#333842")
-DASHES = ("-", "--", ":", "-.")  # when the colours have run out
+DASHES = ("-", "--", ":", "-.")  # for more runs than colours
 STATISTICS = {"IQM": iqm, "median": np.median}
 
 EVALUATION, TRAINING = "evaluation/return", "episode/return"
@@ -21,7 +21,7 @@ MIN_SEEDS_FOR_BAND = 3
 
 
 class Curve(NamedTuple):
-    """A run's returns: `steps` `[T]`, ascending, and `returns` `[S, T]`, nan where there is none."""
+    """A run's returns: `steps` `[T]`, ascending, and `returns` `[S, T]`, nan if there is none."""
 
     steps: np.ndarray
     returns: np.ndarray
@@ -38,17 +38,17 @@ def curves(
     size: tuple[float, float] = (6.4, 4.0),
     dpi: int = 150,
 ) -> None:
-    """Draws the learning curves of runs into the file `path`; its ending says the format.
+    """Draws the learning curves of runs to the file `path`; its extension determines the format.
 
-    A thick line is the statistic over a run's seeds, its band a bootstrap interval (from 3 seeds
-    on), a thin line a seed. Evaluation returns are drawn if every run that has returns has them,
-    and training returns otherwise, because the two do not compare. Between two of its points a seed
-    counts with the straight line that joins them; before its first and after its last, not at all.
+    A thick line is the statistic over a run's seeds, its band a bootstrap interval (for at least 3 seeds),
+    and each thin line is a seed. Evaluation returns are drawn if every run with returns has them, and
+    training returns otherwise, because the two are not comparable. Returns of a seed are interpolated
+    linearly between its points, and not extrapolated.
 
     Args:
       rows_per_run: for each run its label and its rows, one per interval: `timesteps` is a number,
-        `episode/return` and `evaluation/return` hold a number or None per seed, or are missing.
-        Of rows with equal `timesteps` the last one counts.
+        `episode/return` and `evaluation/return` contain a number or None per seed, or are missing.
+        Of rows with equal `timesteps` the last one is used.
       statistic: "IQM" (interquartile mean) or "median".
       log_steps: a logarithmic axis of steps.
       size: width and height in inches.
@@ -107,7 +107,7 @@ def curves(
 
 
 def save(figure, path) -> None:
-    """Writes a figure of matplotlib's as a whole or not at all; the ending of the file says the format.
+    """Writes a matplotlib figure atomically; the extension of the file determines the format.
 
     Raises:
       ValueError: the format is unknown.
@@ -120,7 +120,7 @@ def save(figure, path) -> None:
 
 
 def read_curve(rows: Iterable[dict[str, Any]], metric: str, first_step: int = 0) -> Curve:
-    """The finite values of `metric` in `rows` from `first_step` on; seeds without any are left out."""
+    """The finite values of `metric` in `rows` from `first_step` on; seeds without any are omitted."""
     points = {}
     for row in rows:
         steps, values = row.get("timesteps"), row.get(metric)
@@ -136,7 +136,7 @@ def read_curve(rows: Iterable[dict[str, Any]], metric: str, first_step: int = 0)
 
 
 def _choose(rows_per_run, first_step):
-    """Evaluation where all that is to be drawn has it, or else training."""
+    """The evaluation metric if all runs to be drawn have it, otherwise the training metric."""
     evaluation = [read_curve(rows, EVALUATION, first_step) for rows in rows_per_run]
     training = [read_curve(rows, TRAINING, first_step) for rows in rows_per_run]
     has_evaluation = [bool(curve.steps.size) for curve in evaluation]
@@ -147,7 +147,7 @@ def _choose(rows_per_run, first_step):
 
 
 def _draw(axes, curve, style, statistic, confidence):
-    """Draws one run and returns what stands for it in the legend."""
+    """Draws one run and returns its handle for the legend."""
     steps, returns = curve
     (line,) = axes.plot([], [], linewidth=2, zorder=3, **style)
     if not steps.size:
@@ -160,7 +160,7 @@ def _draw(axes, curve, style, statistic, confidence):
             axes.plot(steps[known], seed[known], **style, linewidth=0.7, alpha=alpha, marker=marker)
     centre, low, high = summary(steps, returns, statistic, confidence)
     if steps.size == 1:
-        line.set_marker("o")  # a line through one point cannot be seen
+        line.set_marker("o")  # a line through a single point is not visible
         if np.isfinite(low[0]):
             error = np.abs(np.array([low, high]) - centre)
             axes.errorbar(steps, centre, error, color=style["color"], capsize=4)
@@ -175,7 +175,7 @@ def _draw(axes, curve, style, statistic, confidence):
 def summary(steps, returns, statistic, confidence):
     """The statistic over seeds and its interval at every step, each `[T]`, of returns `[S, T]`.
 
-    A seed counts between its first and its last known return, and needs one.
+    A seed is included between its first and its last return, of which it needs at least one.
     """
     filled = np.stack(
         [
@@ -184,7 +184,7 @@ def summary(steps, returns, statistic, confidence):
         ]
     )
     centre, low, high = np.full((3, steps.size), np.nan)
-    # All steps at which the same seeds are known are worked out at once.
+    # Steps at which the same seeds have returns are computed together.
     patterns, membership = np.unique(np.isfinite(filled), axis=1, return_inverse=True)
     membership = membership.reshape(-1)
     for index, known in enumerate(patterns.T):
@@ -197,7 +197,7 @@ def summary(steps, returns, statistic, confidence):
 
 
 def _note(seeds, statistic, confidence):
-    """Says what is drawn, given the numbers of seeds that occur."""
+    """A text that describes what is drawn, given the numbers of seeds that occur."""
     if seeds == {1}:
         return "one seed"
     note = f"{statistic} over {min(seeds)} seeds" if len(seeds) == 1 else f"{statistic} over seeds"
@@ -207,14 +207,14 @@ def _note(seeds, statistic, confidence):
 
 
 def _remark(count, seeds):
-    """What the legend adds to a run's label: how many seeds it has, if others have another number."""
+    """The number of seeds, for a run's label in the legend, if it differs between runs."""
     if not count:
         return " (no returns)"
     return "" if len(seeds) == 1 else f" ({count} seed{'s' * (count > 1)})"
 
 
 def format_steps(steps: float) -> str:
-    """Numbers of steps as people say them: 0, 500, 100k, 1.5M, 2B."""
+    """A number of steps in a short format: 0, 500, 100k, 1.5M, 2B."""
     for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(steps) >= size:
             return f"{steps / size:g}{unit}"

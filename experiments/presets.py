@@ -16,16 +16,17 @@ class Preset(NamedTuple):
     steps: int
 
 
-# Games are not cut, and a greedy policy can circle for ever: evaluated by draws. An MLP on the flattened
-# grid is several times as fast as a CNN on a CPU.
+# Games are not truncated, and a greedy policy can loop endlessly, so evaluation samples actions. An MLP on
+# the flattened grid is several times as fast as a CNN on a CPU.
 MINATAR = Preset(
     {"num_envs": 64, "num_minibatches": 8, "torso": "mlp", "activation": "relu", "greedy": False},
     {"learning_rate": 2.5e-3},
     2_000_000,
 )
-# In Asterix it matters what is next to the player, wherever the player is: the MLP learns that cell by cell,
-# and returns 2 after 800,000 steps, when the convolution returns 15. Short rollouts (for more updates) and a
-# short trace come next, then the entropy bonus. The network is small and shared to be fast.
+# In Asterix the cells next to the player matter, wherever the player is: an MLP learns this for each cell,
+# and has a return of 2 after 800,000 steps, when the convolution has 15. Next in importance are short
+# rollouts (for more updates) and a short trace, then the entropy bonus. The network is small and shared for
+# speed.
 ASTERIX = Preset(
     {
         "num_envs": 64,
@@ -69,7 +70,7 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
     ("fixpo", "Pendulum-v1"): QUIET,
     ("ppo_kl", "CartPole-v1"): CARTPOLE,
     ("ppo_kl", "Pendulum-v1"): QUIET,
-    # The policy of TRPO has one step per rollout, as long where there is nothing left to learn: larger ones.
+    # TRPO takes one policy step per rollout, of the same size even near the optimum: larger rollouts.
     ("trpo", "CartPole-v1"): CARTPOLE._replace(config={"num_envs": 16, "num_steps": 128}),
     ("trpo", "Pendulum-v1"): PENDULUM._replace(config={**PENDULUM.config, "num_steps": 128}),
     ("vmpo", "CartPole-v1"): CARTPOLE._replace(steps=500_000),
@@ -85,7 +86,7 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
         1_000_000,
     ),
 }
-# Parents' parameters are few, and making them anew would take longer than to play.
+# The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
 PRESETS: dict[tuple[str, str], Preset] = {
@@ -107,7 +108,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3, "gamma": 0.95, "ent_coef": 0.0},
         500_000,
     ),
-    # Wide actions at the start: the goal must be reached by chance before not moving looks best.
+    # A wide initial policy: the goal must be reached by chance before not moving seems best.
     ("ppo", "MountainCarContinuous-v0"): Preset(
         {"num_envs": 16, "init_log_std": 1.0, **NORMALIZED},
         {"learning_rate": 1e-3, "ent_coef": 0.0},
@@ -118,17 +119,17 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 2.5e-3, "gae_lambda": 0.9, "ent_coef": 0.0},
         500_000,
     ),
-    # One action of a hundred matters, and the best reward of the default mapping comes first.
+    # One of a hundred actions matters, and the best reward of the default mapping comes first.
     ("ppo", "DiscountingChain-bsuite"): Preset(
         {"num_envs": 16, "num_steps": 100}, {"learning_rate": 1e-3, "gamma": 0.95}, 300_000
     ),
-    # Actions cost: narrow ones at the start (log-std -1) are what lets the bodies learn to walk early.
+    # Actions are penalized: with a narrow initial policy (log-std -1) the agents learn to walk early.
     ("ppo", "brax/ant"): Preset(
         BRAX, {"learning_rate": 1e-3, "gamma": 0.97, "gae_lambda": 0.9, "ent_coef": 0.0}, 1_000_000
     ),
     ("ppo", "brax/hopper"): Preset(BRAX, {"learning_rate": 1e-3, "gamma": 0.995, "ent_coef": 0.0}, 1_000_000),
     ("ppo", "Taxi-v3"): Preset({"num_envs": 16, "num_steps": 64}, {"learning_rate": 1e-3}, 500_000),
-    # A fall costs 100, a step 1. Greedy, a policy that has not learned all can walk in circles for ever.
+    # A fall costs 100, a step 1. A greedy policy that is not fully trained can walk in circles endlessly.
     ("ppo", "CliffWalking-v1"): Preset(
         {"num_envs": 16, "num_steps": 64, "normalize_reward": True, "greedy": False},
         {"learning_rate": 1e-3},
@@ -138,7 +139,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
     ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),
     ("ga", "CartPole-v1"): Preset({"num_members": 64, "keep_parents": True}, {}, 2_000_000),
-    # Returns lead into the trap: parents are chosen for where they end alone.
+    # Returns lead into the trap: parents are selected only by where their episodes end.
     ("ga", "DeceptiveMaze-misc"): Preset(
         {**MAZE, "archive_size": 512}, {"sigma": 0.5, "novelty_weight": 1.0}, 2_000_000
     ),
@@ -157,7 +158,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         ("ppo", name): MINATAR._replace(hparams={"learning_rate": 5e-3})
         for name in ("Breakout-MinAtar", "MinAtar/Breakout-v1")
     },
-    # Without sticky actions still larger steps pay.
+    # Without sticky actions, even larger steps are better.
     ("ppo", "gymnax/Breakout-MinAtar"): MINATAR._replace(hparams={"learning_rate": 1e-2}),
 }
 
@@ -165,7 +166,7 @@ ANY = Preset({}, {}, 1_000_000)
 
 
 def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
-    """The preset of an environment, if there is one that of the objective, or the algorithm's defaults."""
+    """The preset of an environment, that for the objective if there is one, or the algorithm's defaults."""
     own = PRESETS.get((f"{algorithm} --objective {objective}", environment))
     return own or PRESETS.get((algorithm, environment), ANY)
 
@@ -173,14 +174,14 @@ def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
 def chosen_preset(
     algorithm: str, environment: str, objective: str, preset_of: str, parts: tuple[Any, Any]
 ) -> tuple[Preset, list[str]]:
-    """The preset of a pair, or of another algorithm as far as this one has its fields.
+    """The preset of a pair, or that of another algorithm, reduced to the fields that this one has.
 
     Args:
-      preset_of: `ALGO`, or `ALGO:ENV` for that of another environment; "" for the pair's own.
+      preset_of: `ALGO`, or `ALGO:ENV` for another environment; "" for the preset of the pair.
       parts: a Config and Hparams of the algorithm.
 
     Returns:
-      The preset, and the names of its values that the algorithm has no field for.
+      The preset, and the names of its values for which the algorithm has no field.
 
     Raises:
       ValueError: `preset_of` has no preset.
@@ -202,7 +203,7 @@ def chosen_preset(
 
 
 def note(algorithm: str, environment: str, objective: str, preset_of: str, parts: tuple[Any, Any]) -> str:
-    """What to know of the preset of a pair: that there is none, or what of it is not used; otherwise ""."""
+    """A note that a pair has no preset, or that parts of it are not used; otherwise ""."""
     found, missing = chosen_preset(algorithm, environment, objective, preset_of, parts)
     name, place = sources.shown(algorithm), sources.shown(environment)
     if missing:

@@ -1,14 +1,14 @@
-"""`jaxrl profile ALGO ENV`: where the time of one update goes, and how near it comes to the machine's peak.
+"""`jaxrl profile ALGO ENV`: the time of the parts of an update, and its fraction of the machine's peak.
 
 The library names its parts with `jax.named_scope`; the compiler keeps the names with every instruction
-of the program, and the profiler tells how long each of them took. What is shown is that, summed by part:
+of the program, and the profiler records the time of each. The profile is the sum of these times by part:
 
     time of an operation = calls * (interquartile mean of its events - recording) * scale
 
-Operations that run at once share the time in which they do. Recording one takes about as long as running
-a small one, so a traced update may be several times as slow as another: each event is shortened by the
-shortest one there is (which did next to nothing but be recorded), and all are scaled down together if
-they still exceed the time of an untraced update. What they fall short of it is "dispatch and idle".
+Operations that run concurrently share the time. Recording an operation takes about as long as running a small
+one, so a traced update may be several times as slow as an untraced one: each event is shortened by the
+duration of the shortest one (which is almost only the recording), and all are scaled down together if their
+sum still exceeds the time of an untraced update. If it is less, the rest is "dispatch and idle".
 Floating-point operations are those of matrix products and convolutions, counted in the compiled program
 with the trip counts of its loops.
 """
@@ -34,14 +34,14 @@ from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import memory_of, shapes
 from jaxrl.reporters import count, size
 
-MAX_BLOCKS = 10  # of updates that are timed together; their median is the time of an update
-MAX_SECONDS = 20.0  # of timing; of tracing half of it
-MAX_EVENTS = 400_000  # of a trace, if one update has fewer: reading a million takes some seconds
-TOO_MANY_EVENTS = 4_000_000  # for one update: a gigabyte of trace
+MAX_BLOCKS = 10  # blocks of updates that are timed together; the median is the time of an update
+MAX_SECONDS = 20.0  # of timing; tracing has half of it
+MAX_EVENTS = 400_000  # in a trace, unless one update has more: reading a million takes some seconds
+TOO_MANY_EVENTS = 4_000_000  # for one update: a trace of one gigabyte
 
 # --- parts ---------------------------------------------------------------------------------------
 
-# What a named scope is called here, in the order in which an update comes through them.
+# Labels of the named scopes, in the order in which an update executes them.
 ROLLOUT = {
     "policy": "rollout: policy",
     "dynamics": "rollout: dynamics",
@@ -53,24 +53,24 @@ SCOPES = ("replay", "values", "advantage", "shuffle", "minibatch", "loss", "opti
 OTHER, IDLE = ("other", False), "dispatch and idle"
 ORDER = (*ROLLOUT.values(), *SCOPES[:5], "loss: forward", "loss: backward", *SCOPES[6:])
 
-# Functions of jax.random and what they are made of. A permutation's sort is no random number.
+# Functions of jax.random and their primitives. The sort of a permutation does not count as random numbers.
 RANDOM = re.compile(
     r"threefry|2x32|rng_|random_(bits|split|fold_in|seed|wrap|unwrap|gamma|clone)"
     r"|jit\(_(uniform|randint|shuffle|normal|normal_real|truncated_normal|bernoulli|gumbel|exponential|gamma"
     r"|beta|dirichlet|laplace|logistic|cauchy|poisson|t|categorical|permutation|choice)\)"
 )
-SCOPE = re.compile(r"(?:\w+\()*(\w+)\)*")  # within the transformations that it went through
+SCOPE = re.compile(r"(?:\w+\()*(\w+)\)*")  # inside the names of transformations
 
 
 def classify(op_name: str) -> tuple[str, bool] | None:
-    """The part that an instruction's scopes name, and whether it makes random numbers or keys.
+    """The part of an instruction by its scopes, and whether it generates random numbers or keys.
 
-    The outermost scope decides, in a rollout the innermost; a random number belongs to the part that
-    asked for it. What stands behind the call of a random function is ignored: JAX traces that once,
-    and shows the names of whoever came first to all others.
+    The outermost scope counts, in a rollout the innermost; a random number belongs to the part that uses it.
+    Names after the call of a random function are ignored: JAX traces it once, and other callers get
+    the names of the first one.
 
     Returns:
-      `OTHER` outside of all scopes; None where the compiler has lost where it was.
+      `OTHER` outside of all scopes; None if the compiler has lost the names.
     """
     segments = op_name.partition(";")[0].split("/")
     random = next((at for at, segment in enumerate(segments) if RANDOM.search(segment)), None)
@@ -91,9 +91,9 @@ def classify(op_name: str) -> tuple[str, bool] | None:
 def attribute(program: hlo.Program) -> dict[str, tuple[str, bool]]:
     """Part and randomness of every instruction.
 
-    A fusion belongs to where most of its instructions come from. An instruction that the compiler left
-    without a name (it does that to matrix products) belongs to the latest part that it takes something
-    from, else to the earliest that takes something from it, else to what runs it, like a loop's copies.
+    A fusion belongs to the part of most of its instructions. An instruction without a name (the compiler
+    removes those of matrix products) belongs to the latest part among its operands, otherwise to the earliest
+    among its users, otherwise to the part that runs it, as do the copies of a loop.
     """
     places: dict[str, tuple[str, bool]] = {}
 
@@ -112,10 +112,10 @@ def attribute(program: hlo.Program) -> dict[str, tuple[str, bool]]:
 
 
 def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) -> dict[str, tuple[str, bool]]:
-    """Places of the instructions of a computation, as far as they or their neighbours have names."""
+    """Parts of the instructions of a computation, if they or their neighbours have names."""
     rank = {part: at for at, part in enumerate(ORDER)}
     own = {i.name: _place(program, i) for i in instructions}
-    # What comes out of a loop, or into the computation, says nothing about those who use it.
+    # The results of a loop, and the inputs of the computation, do not determine the part of their users.
     closed = {i.name for i in instructions if i.opcode in ("parameter", "get-tuple-element", *hlo.LOOPS)}
     for i in instructions:
         if i.opcode in ("bitcast", "copy", "tuple", "constant") and closed.issuperset(i.operands):
@@ -140,7 +140,7 @@ def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) ->
 
 
 def _place(program: hlo.Program, i: hlo.Instruction) -> tuple[str, bool] | None:
-    """By its own name, or by those of the instructions in it."""
+    """The part by its own name, or by the names of the instructions in it."""
     votes = Counter(place for inner in _inside(program, i) if (place := classify(inner.op_name)))
     if i.opcode not in ("fusion", "call") or not votes:
         return classify(i.op_name)
@@ -148,7 +148,7 @@ def _place(program: hlo.Program, i: hlo.Instruction) -> tuple[str, bool] | None:
     for (part, _), number in votes.items():
         parts[part] += number
     part, most = parts.most_common(1)[0]
-    # A loop that was compiled into one operation: its parts cannot be told apart by time.
+    # A loop that was compiled into one operation: the times of its parts cannot be separated.
     if i.opcode == "call" and most < 0.8 * parts.total():
         part = "rollout" if all(name.startswith("rollout") for name in parts) else "several parts"
         return f"{part}: one kernel", False
@@ -156,7 +156,7 @@ def _place(program: hlo.Program, i: hlo.Instruction) -> tuple[str, bool] | None:
 
 
 def _inside(program: hlo.Program, i: hlo.Instruction):
-    """The instructions of a fusion, or of all that a loop runs."""
+    """The instructions in a fusion, or in the computations that a loop runs."""
     for called in i.called if i.opcode in ("fusion", "call", *hlo.LOOPS) else ():
         for inner in program.computations[called]:
             yield from _inside(program, inner)
@@ -165,7 +165,7 @@ def _inside(program: hlo.Program, i: hlo.Instruction):
 
 
 def _is_threefry(program: hlo.Program, i: hlo.Instruction) -> bool:
-    """Whether a loop is JAX's generator, which has no name in a compiled program.
+    """Whether a loop is JAX's random number generator, which has no name in a compiled program.
 
     Threefry is five times four rounds of rotation and xor on 32-bit words. Salmon et al. 2011.
     https://doi.org/10.1145/2063384.2063405
@@ -179,7 +179,7 @@ def _is_threefry(program: hlo.Program, i: hlo.Instruction) -> bool:
 
 
 def flops(program: hlo.Program, places: dict[str, tuple[str, bool]]) -> Counter:
-    """Floating-point operations of one run in matrix products and convolutions, by part, of all devices."""
+    """Floating-point operations of one run in matrix products and convolutions, by part, on all devices."""
     found = Counter()
     for name, instructions in program.computations.items():
         shapes = {i.name: i.shape for i in instructions}
@@ -193,7 +193,7 @@ def flops(program: hlo.Program, places: dict[str, tuple[str, bool]]) -> Counter:
 
 
 class Event(NamedTuple):
-    """One run of an operation, in nanoseconds: at `end` its thread is free, at `done` its result is there."""
+    """One run of an operation, in nanoseconds: at `end` its thread is free, at `done` its result is ready."""
 
     start: float
     end: float
@@ -202,7 +202,7 @@ class Event(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What an operation takes per update: nanoseconds and calls."""
+    """The cost of an operation per update: nanoseconds and calls."""
 
     nanoseconds: float
     calls: float
@@ -221,10 +221,10 @@ def record(folder: Path, advance, updates: int) -> tuple[Path, float]:
 
 
 def read_events(path: Path, program: hlo.Program) -> tuple[list[Event], bool]:
-    """The operations of a program in a trace that contain no others.
+    """The operations of a program in a trace that contain no other operations.
 
     Returns:
-      The events, and whether an accelerator wrote them; then the host's are not among them.
+      The events, and whether they are from an accelerator; then those of the host are left out.
     """
     planes = list(jax.profiler.ProfileData.from_file(str(path)).planes)
     devices = [plane for plane in planes if plane.name.startswith("/device:")]
@@ -238,20 +238,20 @@ def read_events(path: Path, program: hlo.Program) -> tuple[list[Event], bool]:
         lines = [list(line.events) for plane in chosen for line in _operation_lines(plane)]
         marks = {mark: event.end_ns for events in lines for event in events if (mark := _mark(event))}
         found = [e for events in lines for e in innermost(_operations(events, marks, program.name))]
-        found = [e for e in found if e.name not in loops]  # those too whose body ran on another thread
+        found = [e for e in found if e.name not in loops]  # also loops whose body ran on another thread
         if found:
             return found, on_device
     raise ValueError(f"the profiler saw no operation: the backend {jax.default_backend()} does not tell them")
 
 
 def _operation_lines(plane) -> list:
-    """All lines, or the one that sums up the others."""
+    """All lines, or the one that summarizes the others."""
     lines = list(plane.lines)
     return [line for line in lines if line.name == "XLA Ops"] or lines
 
 
 def _mark(event):
-    """On a host, what joins the event "end: add.1", by which the result is there, with that of add.1."""
+    """On a host, the key by which the event "end: add.1" (the result is ready) refers to that of add.1."""
     return dict(event.stats).get("_c") if event.name.startswith("end: ") else None
 
 
@@ -266,9 +266,9 @@ def _operations(events, marks: dict, module: str) -> list[Event]:
 
 
 def innermost(events: list[Event]) -> list[Event]:
-    """Those events of one thread that contain no others.
+    """The events of one thread that contain no other events.
 
-    The time of a loop outside its operations is left out: it is hardly more than their recording.
+    The time of a loop outside its operations is ignored: it is mostly that of their recording.
     """
     events = sorted(events, key=lambda event: (event.start, -event.end))
     ends = [event.end for event in events]
@@ -277,10 +277,10 @@ def innermost(events: list[Event]) -> list[Event]:
 
 
 def shared_times(events: list[Event]) -> list[float]:
-    """The time of each event, such that together they are the time in which anything ran.
+    """The time of each event, such that their sum is the time in which any operation ran.
 
-    A moment is shared by the operations that run in it, on whichever thread or stream; where none runs,
-    by those that left their thread but are not done: then others of its pool work for them.
+    At any moment the time is shared by all operations that run, on any thread or stream; if none runs, by
+    those that have left their thread but are not done: other threads of the pool then work for them.
     """
     points = []
     for at, event in enumerate(events):
@@ -306,15 +306,15 @@ def shared_times(events: list[Event]) -> list[float]:
 
 
 def costs(events: list[Event], updates: int, on_device: bool) -> tuple[dict[str, Cost], float]:
-    """What each operation takes per update, without the time that recording it took.
+    """The cost of each operation per update, without the time of the recording.
 
     Returns:
-      Costs by operation, and the nanoseconds of recording that each event was shortened by.
+      Costs by operation, and the nanoseconds of recording that were subtracted from each event.
     """
     times = defaultdict(list)
     for event, shared in zip(events, shared_times(events)):
         times[event.name].append(shared)
-    # A device times its kernels itself. Of a host's many events some do next to nothing.
+    # A device measures its kernels itself. On a host, the shortest of many events is almost only recording.
     recording = 0.0 if on_device else min(event.end - event.start for event in events)
     found = {}
     for name, values in times.items():
@@ -336,7 +336,7 @@ class Subject(NamedTuple):
 
 @contextlib.contextmanager
 def names_in_cache():
-    """Keeps a compile cache from handing out a program with the names of an older source."""
+    """Prevents the compilation cache from returning a program with the names of older source code."""
     before = jax.config.jax_compilation_cache_include_metadata_in_key
     jax.config.update("jax_compilation_cache_include_metadata_in_key", True)
     try:
@@ -346,7 +346,7 @@ def names_in_cache():
 
 
 def prepare(spec: runs.Spec) -> Subject:
-    """Compiles the very program that `jaxrl train` runs."""
+    """Compiles the program that `jaxrl train` runs."""
     programs = runs.build(spec)
     state, totals = shapes(programs)
     lowered = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1))
@@ -363,7 +363,7 @@ def prepare(spec: runs.Spec) -> Subject:
 
 
 class Measured(NamedTuple):
-    """Seconds per update of blocks of untraced updates and of the traced ones, and the trace's events."""
+    """Seconds per update, in blocks of untraced updates and in the trace, and the events of the trace."""
 
     blocks: list[float]
     traced: float
@@ -373,7 +373,7 @@ class Measured(NamedTuple):
 
 
 def measure(subject: Subject, program: hlo.Program, updates: int, folder: Path) -> Measured:
-    """Times updates before and after a trace of some; raises ValueError where one is too long for that."""
+    """Times updates before and after a trace; raises ValueError if an update is too long to be traced."""
     operations = hlo.num_operations(program)
     if operations > TOO_MANY_EVENTS:
         raise ValueError(f"an update of {operations} operations is too long to be traced: take fewer steps")
@@ -386,8 +386,8 @@ def measure(subject: Subject, program: hlo.Program, updates: int, folder: Path) 
 
 
 def time_updates(advance, updates: int) -> list[float]:
-    """Seconds per update of blocks of updates: fewer of them if they take more than half of MAX_SECONDS."""
-    advance(1)  # the first run fetches memory
+    """Seconds per update in blocks of updates: fewer updates if they take more than half of MAX_SECONDS."""
+    advance(1)  # the first run allocates memory
     begun = time.perf_counter()
     advance(1)
     blocks = min(MAX_BLOCKS // 2, updates)
@@ -420,12 +420,12 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
     """Measures an update of a Spec, as a tree of numbers; times are per update.
 
     Args:
-      updates: how many are timed at most.
-      folder: where the raw trace goes.
-      side: of the matrix product that is the peak.
+      updates: maximum number of timed updates.
+      folder: for the raw trace.
+      side: of the matrices whose product measures the peak.
 
     Raises:
-      ValueError: what does not fit, as in training; a program too large to be traced.
+      ValueError: an invalid Spec, as in training; a program that is too large to be traced.
     """
     if updates < 1:
         raise ValueError(f"updates = {updates} must be at least 1")
@@ -437,7 +437,7 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
     flop, second = flops(program, places), float(np.median(measured.blocks))
     scale = min(1.0, second * 1e9 / max(1e-9, sum(cost.nanoseconds for cost in found.values())))
     peak, side = measure_peak(side)
-    # The entry's own loop is that of the updates, which counts once as it should.
+    # The loop in the entry computation is that of the updates, whose body must count once.
     updating = {i.name for i in program.computations[program.entry]}
     return {
         "spec": spec.to_json(),
@@ -465,7 +465,7 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
 
 
 def parts(found: dict[str, Cost], places, flop: Counter, scale: float, total: float) -> list[dict[str, Any]]:
-    """A row for each part of an update, in order; their microseconds add up to `total`."""
+    """A row for each part of an update, in order; the sum of their microseconds is `total`."""
     rows = {part: [0.0, 0.0, 0.0] for part in flop if flop[part]}
     for name, cost in found.items():
         part, random = places.get(name, OTHER)
@@ -504,14 +504,14 @@ def operations_of(program: hlo.Program, found: dict[str, Cost], places, scale: f
     ]
 
 
-# --- what a person sees --------------------------------------------------------------------------
+# --- output --------------------------------------------------------------------------------------
 
 COLUMNS = ("part", "us/update", "share", "random", "calls", "MFLOP", "GFLOP/s")
 OPERATIONS = ("operation", "us/update", "calls", "part", "op_name")
 
 
 def part_rows(profile: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The table of parts as text. `random` is the share of the whole that goes into random numbers."""
+    """The table of parts as text. `random` is the fraction of the total spent on random numbers."""
     total = profile["microseconds"]
 
     def row(name, microseconds, random, calls, flop):
@@ -534,7 +534,7 @@ def part_rows(profile: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def operation_rows(profile: dict[str, Any], number: int) -> list[tuple[str, ...]]:
-    """The most expensive operations as text; of their names what lies within the update."""
+    """The most expensive operations as text; their names are relative to the update."""
     return [
         (
             o["operation"],
@@ -548,7 +548,7 @@ def operation_rows(profile: dict[str, Any], number: int) -> list[tuple[str, ...]
 
 
 def summary(profile: dict[str, Any]) -> list[str]:
-    """What stands below the table, in sentences."""
+    """The sentences below the table."""
     p, blocks, trace = profile, profile["microseconds_of_blocks"], profile["trace"]
     spec, device, commit = p["spec"], p["device"], (p["git_commit"] or "unknown")[:10]
     random = sum(part["random_microseconds"] for part in p["parts"]) / p["microseconds"]
@@ -575,7 +575,7 @@ def summary(profile: dict[str, Any]) -> list[str]:
 
 
 def markdown(profile: dict[str, Any], operations: int) -> str:
-    """The profile as a page."""
+    """The profile as a Markdown page."""
 
     def table(columns, rows, left):
         yield "| " + " | ".join(columns) + " |"
@@ -622,25 +622,25 @@ def show(profile: dict[str, Any], operations: int) -> None:
 
 
 def options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
-    """The options of `jaxrl profile ALGO ENV` as a dataclass: those of training that decide its program."""
+    """The options of `jaxrl profile ALGO ENV` as a dataclass: those of training that affect its program."""
     trained = cli.train_options(algorithm, environment, objective_name, tuned_for)
     kind = {field.name: field.type for field in dataclasses.fields(trained)}
     default = {field.name: field.default for field in dataclasses.fields(trained)}
 
     @dataclasses.dataclass
     class Profile:
-        """Where the time of one update goes, part by part, and its share of the machine's peak."""
+        """The time of one update by part, and its fraction of the machine's peak."""
 
         updates: int = 200  # timed updates; fewer if they take more than 20 seconds
-        operations: int = 0  # also list so many single operations, the most expensive first
+        operations: int = 0  # also list this many single operations, the most expensive first
         out: Path | None = None  # folder for profile.json, profile.md and the raw trace
         json: bool = False  # print one JSON object instead of a table
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
         objective: kind["objective"] = default["objective"]  # policy objective, by name or as a file
         preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
-        config: kind["config"] = default["config"]  # what compiles
-        hp: kind["hp"] = default["hp"]  # what is traced
+        config: kind["config"] = default["config"]  # static settings
+        hp: kind["hp"] = default["hp"]  # traced hyperparameters
         env: kind["env"] = default["env"]  # parameters of the environment
 
     return Profile

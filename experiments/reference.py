@@ -1,13 +1,13 @@
-"""Reference returns of environments: what a normalised score of 0 and of 1 means.
+"""Reference returns of environments, which define normalized scores of 0 and 1.
 
-A normalised score is `(return - random) / (tuned_ppo - random)`: 0 is the uniformly random policy, 1 is PPO
-with the preset of the environment. Both are measured once and kept as data, in
-`results/reference_scores.json`, so that a score does not depend on what else is compared on the same page.
+A normalized score is `(return - random) / (tuned_ppo - random)`: 0 is the uniformly random policy, 1 is PPO
+with the preset of the environment. Both are measured once and stored in `results/reference_scores.json`, so
+that a score does not depend on the other methods on the same page.
 
     python -m jaxrl.experiments.reference CartPole-v1 [ENV ...]
 
-measures the random policy and prints a line of JSON for each environment. PPO's number is that of
-`jaxrl train ppo ENV` and `jaxrl evaluate`, as docs/results.md has it.
+measures the random policy and prints a line of JSON for each environment. PPO's return is from
+`jaxrl train ppo ENV` and `jaxrl evaluate`, as in docs/results.md.
 """
 
 import json
@@ -21,21 +21,21 @@ import numpy as np
 
 FILE = Path(__file__).parent / "results" / "reference_scores.json"
 EPISODES = 1000
-MAX_STEPS = {"CliffWalking-v1": 1000}  # a random walk reaches the goal so rarely that it must be cut
+MAX_STEPS = {"CliffWalking-v1": 1000}  # a random walk rarely reaches the goal, so it is truncated
 
 
 @lru_cache(maxsize=1)
 def ranges() -> dict[str, tuple[float, float]]:
-    """Of each environment with references the returns that are 0 and 1: of a random policy and of tuned PPO.
+    """For each environment with references the returns scaled to 0 and 1: of a random policy and tuned PPO.
 
-    They hold for the environment's default parameters alone.
+    They are valid only for the environment's default parameters.
     """
     found = json.loads(FILE.read_text())["environments"]
     return {name: (one["random"]["mean"], one["tuned_ppo"]["iqm"]) for name, one in found.items()}
 
 
 def random_return(environment: str, episodes: int = EPISODES, seed: int = 0) -> dict[str, float | int]:
-    """Mean return of uniformly random actions (valid ones, where there is a mask) and its standard error."""
+    """Mean return of uniformly random actions (valid ones, if there is a mask) and its standard error."""
     from jaxrl import envs, spaces
     from jaxrl.evaluate import evaluate
 

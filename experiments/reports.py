@@ -1,4 +1,4 @@
-"""What is made of a finished run: an evaluation, a GIF or a page, lists of what there is."""
+"""The commands on existing runs: evaluation and rendering; and lists of algorithms, environments, ..."""
 
 import dataclasses
 import json
@@ -19,11 +19,11 @@ from jaxrl.programs import Programs
 
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
-    """A run's last or best checkpoint. Raises ValueError for what is no run or has none."""
+    """A run's last or best checkpoint. Raises ValueError for a folder without a run or a checkpoint."""
     train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
-    here = dataclasses.replace(spec, shard="agents")  # whatever devices it was trained on
+    here = dataclasses.replace(spec, shard="agents")  # independent of the devices used for training
     programs = runs.build(here)._replace(identity=spec.to_json())
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: continue with `jaxrl resume {files.quoted(path)}`")
@@ -32,10 +32,10 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
-    """Returns over `episodes` fresh episodes of each seed, as text or as one JSON object.
+    """Returns over `episodes` new episodes of each seed, as text or as one JSON object.
 
-    Agents that diverged count as the worst of the others, whatever they return: with discrete actions the
-    argmax of NaN is an action. Nothing is known where at least half of them did.
+    Agents that diverged count as the worst of the others, whatever their returns are: with discrete actions
+    the argmax of NaN is a valid action. There is no score if at least half of them diverged.
     """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
@@ -48,7 +48,7 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     agents = {"per_seed": returns.mean(axis=1).tolist(), "died": lost}
     least = np.nan if diverged.unknown([agents]) else diverged.worst([agents])
     per_seed = np.array(diverged.counted(agents, least) or [np.nan] * spec.agents)
-    # Episodes of one agent are alike: with several agents the interval is over agents.
+    # Episodes of one agent are correlated: with several agents the interval is over agents.
     sample = per_seed if spec.agents > 1 or lost else returns[0]
     low, high = bootstrap_interval(sample, iqm) if len(sample) > 1 else (np.nan, np.nan)
     summary = {
@@ -97,7 +97,7 @@ def _diverged(path: Path, spec: runs.Spec, programs: Programs, at: loop.Position
 
 
 def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best: bool) -> str:
-    """Writes an episode by one of a run's agents: a GIF, or of brax a web page. Returns what was written."""
+    """Renders an episode of one of a run's agents: a GIF, or for brax a web page. Returns a message."""
     from jaxrl.envs import render as drawing
 
     if max_steps < 1:
@@ -131,7 +131,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
         if as_page:
             shown.append(jax.device_get(env_state))
             continue
-        # One that resets itself shows the next episode's start where this one ends.
+        # An auto-resetting environment would show the start of the next episode after the end of this one.
         if not (envs.REGISTRY[name].wrapped and shown and now.done):
             frame = drawing.frame(name, env_state, now.obs, params)
         shown.append(drawing.caption(frame, f"step {len(shown)}   return {total:.4g}"))
@@ -139,14 +139,14 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     if as_page:
         folders.write_output(out, drawing.page(name, shown, params))
     else:
-        # Short episodes are slowed down to four seconds, and the last frame stands for a while.
+        # Short episodes are slowed down to four seconds, and the last frame is shown for longer.
         fps = min(30, max(3, len(shown) / 4))
         drawing.write_gif(out, shown + shown[-1:] * round(0.7 * fps), fps)
     return f"{out}: seed {seed}, {steps} steps, return {total:.4g}"
 
 
 def _world(spec):
-    """The run's environment without its resets, so that the end of an episode can be seen; its parameters."""
+    """The run's environment without auto-reset, so that the end of an episode is visible; its parameters."""
     entry = envs.REGISTRY[spec.environment]
     if entry.wrapped:
         return envs.make(spec.environment, **spec.env), spec.env
@@ -156,7 +156,7 @@ def _world(spec):
 
 
 def _episode(spec, env, act, memory, max_steps):
-    """Plays an episode of an environment without resets on the host: every state with its TimeStep."""
+    """Plays an episode on the host, in an environment without auto-reset: every state with its TimeStep."""
     reset, step = jax.jit(env.reset), jax.jit(env.step)
     act = jax.jit(act)
     key, reset_key = jax.random.split(runs.evaluation_keys(spec, 0, domain=3)[0])
@@ -206,7 +206,7 @@ def list_all() -> str:
 
 
 def listed(what: str, word: str = "") -> str:
-    """One of `LISTS`, or those of its lines that contain a word, in any case."""
+    """One of `LISTS`, or only its lines that contain a word, ignoring case."""
     text = lookup("list", LISTS, what)()
     found = [line for line in text.splitlines() if word.lower() in line.lower()]
     if word and not found:

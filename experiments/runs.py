@@ -1,4 +1,4 @@
-"""A run as data: what it is (`Spec`), its folder, and the programs that carry it out."""
+"""Runs as data: the specification (`Spec`), the folder, and the programs of a run."""
 
 import dataclasses
 import datetime
@@ -45,7 +45,7 @@ from jaxrl.programs import evaluation_keys as keys_for_evaluation
 from jaxrl.reporters import count, size, spread
 from jaxrl.types import Algorithm, Env, Objective
 
-# What a run was told that changes nothing of what it computes, with the defaults.
+# Options that do not affect what a run computes, with their defaults.
 OPTIONS = {"csv": False, "tensorboard": False, "tracked_runs": 64}
 OPTIONS |= {"wandb": False, "wandb_project": "jaxrl", "wandb_entity": "", "wandb_group": "", "wandb_tags": []}
 OPTIONS |= {"compile_cache": True, "save_every_seconds": 10.0}
@@ -55,18 +55,18 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orba
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """All that decides what a run computes. JSON keeps it; the same Spec gives the same bits.
+    """Everything that determines what a run computes. It is stored as JSON; equal Specs give equal bits.
 
     Attributes:
-      steps: environment steps per seed, those of `init` included; rounded up to whole updates.
-      seed, seeds: agents with seeds `seed .. seed + seeds - 1` train side by side, in `lanes`.
-      shard: what several devices divide among them: agents, or the environments of one agent.
-      trials: of a sweep, what hyperparameters each trial has instead of `hparams` (`{"gamma": 0.9}`, parts
-        of the objective as `objective.clip_eps`), and what parameters of the environment instead of `env`
-        (`env.length`); every trial has all the seeds. Empty: one trial.
-      search: of a search on the device, what it is and how it begins (see `search.record`); its slots take
-        the place of trials, and `steps` are those of an agent that comes to its end.
-      chunk: agents that a device updates at a time; 0: what `train.over_agents` says.
+      steps: environment steps per seed, including those of `init`; rounded up to whole updates.
+      seed, seeds: agents with seeds `seed .. seed + seeds - 1` are trained in parallel, in `lanes`.
+      shard: what is distributed over several devices: agents, or the environments of one agent.
+      trials: for a sweep, the values of each trial that replace those in `hparams` (`{"gamma": 0.9}`; in the
+        objective, `objective.clip_eps`) and in `env` (`env.length`); every trial has all the seeds. Empty:
+        one trial.
+      search: for a search on the device, its kind and its initial values (see `search.record`); its slots
+        replace trials, and `steps` are those of an agent that is trained to the end.
+      chunk: agents that a device updates at a time; 0: the default of `train.over_agents`.
       intervals: rows of metrics and evaluations over `steps`; checkpoints are made at most as often.
       eval_episodes: episodes of each evaluation, per seed; 0: none.
     """
@@ -89,22 +89,22 @@ class Spec:
 
     @property
     def agents(self) -> int:
-        """Agents that are reported: the seeds of the first trial, of the second, ..."""
+        """Number of reported agents, ordered by trial and then by seed."""
         return self.seeds * self.slots
 
     @property
     def slots(self) -> int:
-        """Trials side by side."""
+        """Number of trials trained at a time."""
         return self.search["slots"] if self.search else max(1, len(self.trials))
 
     @property
     def keys(self) -> jax.Array:
-        """The keys of the lanes `[P]`: that of a seed is the same in every population."""
+        """The keys of the lanes `[P]`; the key of a seed is the same in every population."""
         return agent_keys(self.lane_seeds)
 
     @property
     def lanes(self) -> int:
-        """Agents that are trained; those that `agents` does not count are not reported."""
+        """Number of trained agents; those beyond `agents` are not reported."""
         return train.lanes_for(self.agents)
 
     @property
@@ -115,8 +115,8 @@ class Spec:
         return ((self.seed + own) % 2**31).astype(np.int32)
 
     def lane_hparams(self) -> Any:
-        """The hyperparameters, float32; where there are trials, those of each lane `[P]`."""
-        # Plain arrays: a Python number would be a weak type, and its restored twin another program.
+        """The hyperparameters, float32; with trials, those of each lane `[P]`."""
+        # Arrays: a Python number would have a weak type, so that the restored value needed another program.
         if not self.trials:
             return jax.tree.map(lambda x: np.asarray(x, np.float32), self.hparams)
         trials = [with_values(self.hparams, parts(trial)[0]) for trial in self.trials]
@@ -143,7 +143,7 @@ class Spec:
         if data["hparams"].get("total_updates") == math.inf:
             del data["hparams"]["total_updates"]  # the run sets it; JSON has no infinity
         was = {"trials": (), "search": None, "chunk": 0, "shard": "agents"}
-        for name, value in was.items():  # as before there were any: old checkpoints are still this run's
+        for name, value in was.items():  # left out, as in older versions, whose checkpoints remain valid
             if getattr(self, name) == value:
                 del data[name]
         if self.objective:
@@ -153,16 +153,16 @@ class Spec:
 
 
 def parts(trial: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
-    """What a trial says of hyperparameters, and of the environment, whose names lose their `env.`."""
+    """The hyperparameters of a trial, and its parameters of the environment without the prefix `env.`."""
     env = {name.removeprefix("env."): value for name, value in trial.items() if name.startswith("env.")}
     return {name: value for name, value in trial.items() if not name.startswith("env.")}, env
 
 
 def with_values(hparams: Any, values: dict[str, float]) -> Any:
-    """Hyperparameters with some replaced; `objective.clip_eps` is one of the objective's.
+    """Hyperparameters with some replaced; `objective.clip_eps` is a parameter of the objective.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: an unknown name.
     """
     for name in values:
         lookup("hyperparameter", fields.numbers(hparams), name)
@@ -173,7 +173,7 @@ def from_json(data: dict[str, Any]) -> Spec:
     """The Spec that `to_json` wrote.
 
     Raises:
-      ValueError: names or values that this version does not know.
+      ValueError: names or values that are unknown to this version.
     """
     if "worlds" in data:
         raise ValueError("that is the folder of a discovery: it holds objectives, not policies to show")
@@ -199,7 +199,7 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def _named(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a Config in JSON by dotted names; runs of older versions have no nested parts."""
+    """The values of a Config in JSON by dotted names; runs of older versions have no nested values."""
     named = {}
     for name, value in config.items():
         if isinstance(value, dict):
@@ -210,7 +210,7 @@ def _named(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def require_types(*parts: Any, where: Any = "the run.json") -> None:
-    """Raises ValueError where a field of a dataclass that JSON held is not of its annotated kind."""
+    """Raises ValueError if a field of a dataclass from JSON does not have its annotated type."""
     for part in parts:
         for name, kind in typing.get_type_hints(type(part)).items():
             if not _fits(getattr(part, name), kind):
@@ -218,7 +218,7 @@ def require_types(*parts: Any, where: Any = "the run.json") -> None:
 
 
 def _objective_of(name: str, data: dict[str, Any]) -> Any:
-    """The parameters of an objective from JSON; weights are of any number, and checked as those in a file."""
+    """The parameters of an objective from JSON; weights can have any size, and are checked as in a file."""
     if name in objectives.LEARNED:
         return objective_file.from_json(name, data)
     params = objective(name).params
@@ -230,7 +230,7 @@ def _objective_of(name: str, data: dict[str, Any]) -> Any:
 
 
 def _restored(template: Any, data: Any) -> Any:
-    """The parameters of an objective from JSON, of the kinds that `template` has."""
+    """The parameters of an objective from JSON, with the types of `template`."""
     if dataclasses.is_dataclass(template):
         return type(template)(**{n: _restored(getattr(template, n, None), x) for n, x in data.items()})
     if isinstance(template, tuple):
@@ -244,7 +244,7 @@ def _restored(template: Any, data: Any) -> Any:
 
 
 def _parts_of(params: Any) -> list[Any]:
-    """The parameters of an objective, and of a mixture those of its parts too."""
+    """The parameters of an objective; for a mixture also those of its parts."""
     inner = vars(params).values() if dataclasses.is_dataclass(params) else params
     deeper = [x for x in inner if isinstance(x, tuple) or dataclasses.is_dataclass(x)]
     found = [part for x in deeper for part in _parts_of(x)]
@@ -256,7 +256,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value that JSON held is of a field's annotated kind."""
+    """Whether a value from JSON has a field's annotated type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in arguments
@@ -278,14 +278,14 @@ def _said(kind: Any) -> str:
 
 
 def algorithm(name: str):
-    """The module of an algorithm, of a name or a file. Raises ValueError with the nearest names."""
+    """The module of an algorithm, given by name or file. Raises ValueError with the nearest names."""
     if user_files.is_source(name):
         return user_files.algorithm(name)
     return lookup("algorithm", ALGORITHMS, name)
 
 
 def objective(name: str):
-    """An objective with its published parameters; `ppo+dpo` is the mixture of both, in equal parts.
+    """An objective with its published parameters; `ppo+dpo` is the mixture of both, with equal weights.
 
     A name may also be a file. Raises ValueError with the nearest names.
     """
@@ -299,48 +299,48 @@ def objective(name: str):
 
 
 def is_mixture(name: str) -> bool:
-    """Whether it names several objectives: a + may also stand in the path of a file."""
+    """Whether it names several objectives: a + can also be part of a file's path."""
     path = Path(name.rpartition(":")[0]) if sources.is_file(name) and ":" in name else Path(name)
     return "+" in name and not ((is_file(name) or sources.is_file(name)) and path.is_file())
 
 
 def is_file(name: str) -> bool:
-    """Whether an objective is given as a file of weights, and not by its name or as a Python file."""
+    """Whether an objective is given as a file of weights, not by its name or as a Python file."""
     return not sources.is_file(name) and (name.endswith(".json") or os.sep in name)
 
 
 def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
-    """The name of the objective that `--objective` says, and hyperparameters with its weights, if any."""
-    if not text:  # the algorithm has one of its own
+    """The name of the objective in `--objective`, and hyperparameters with its weights, if any."""
+    if not text:  # the algorithm has a fixed objective
         return text, hparams
     name, given = objective_given(text)
     return name, hparams if is_typed(given.params) else hparams.replace(objective=given.params)
 
 
 def typed_params(text: str) -> Any:
-    """The parameters of an objective that a command line can hold: `with_objective` puts weights back."""
+    """The parameters of an objective that a command line can contain: `with_objective` restores weights."""
     params = objective_given(text)[1].params
     return params if is_typed(params) else objectives.Nothing()
 
 
 def is_typed(params: Any) -> bool:
-    """Whether the parameters of an objective are numbers that a command line can hold, and no weights."""
+    """Whether the parameters of an objective are numbers that a command line can contain, not weights."""
     return all(np.ndim(leaf) == 0 for leaf in jax.tree.leaves(params))
 
 
 def objective_given(text: str) -> tuple[str, Objective]:
-    """What `--objective` says: a name, or a file that holds a learned one.
+    """The objective in `--objective`: a name, or a file with a learned one.
 
     Raises:
-      ValueError: there is no such objective or file, or a name that says nothing without its weights.
+      ValueError: there is no such objective or file, or it is the name of a learned one without weights.
     """
     return together(text.split("+") if is_mixture(text) else [text])
 
 
 def together(names: list[str]) -> tuple[str, Objective]:
-    """The name of an objective and the objective, of several their mixture; each is a name or a file.
+    """The name of an objective and the objective; for several, their mixture. Each is a name or a file.
 
-    No file is needed once a run has the name and the parameters, so its folder can be moved.
+    A run stores the name and the parameters and then needs no file, so its folder can be moved.
     """
     found = [_one_given(name) for name in names]
     if len(found) == 1:
@@ -359,10 +359,10 @@ def _one_given(text: str) -> tuple[str, Objective]:
 
 
 def objective_name(module, name: str = "") -> str:
-    """The name of an algorithm's objective, "ppo" if none is chosen; "" if there is nothing to choose.
+    """The name of an algorithm's objective, "ppo" if none is chosen; "" if there is no choice.
 
     Raises:
-      ValueError: one is chosen for an algorithm that has none, or its own.
+      ValueError: one is chosen for an algorithm that has no objective, or a fixed one.
     """
     if "objective" in module.Hparams.__dataclass_fields__:
         return name or "ppo"
@@ -383,10 +383,10 @@ def make(spec: Spec, env: Env) -> Algorithm:
 
 
 def build(spec: Spec) -> Programs:
-    """Makes environment, algorithm and programs of a Spec; compiles nothing yet.
+    """Creates environment, algorithm and programs of a Spec; does not compile.
 
     Raises:
-      ValueError: whatever does not fit, in one sentence.
+      ValueError: an invalid or inconsistent value, in one sentence.
     """
     check_numbers(spec)
     split = spec.shard == "envs"
@@ -418,12 +418,12 @@ def build(spec: Spec) -> Programs:
         agents = attrgetter("agents")
         if strategy.finished:
             finished = jax.jit(lambda state: strategy.finished(state.strategy))
-    algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program share one trace
+    algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program need only one trace
     spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=float(agent_updates)))
     hp = spec.lane_hparams()
     if lane_env:
         hp = InEnv(hp, lane_env)
-    lives = -(-num_updates // agent_updates)  # of a lane
+    lives = -(-num_updates // agent_updates)  # number of agents that a lane trains in succession
     return Programs(
         algo=algo,
         hp=hp,
@@ -447,7 +447,7 @@ def build(spec: Spec) -> Programs:
 
 
 def check_numbers(spec: Spec) -> None:
-    """Raises ValueError for a number that makes no sense in any environment, with the remedy."""
+    """Raises ValueError for a number that is invalid in every environment, with the remedy."""
 
     def require(holds, name, value, remedy):
         if not holds:
@@ -470,7 +470,7 @@ def check_numbers(spec: Spec) -> None:
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")
         elif isinstance(value, int):
             require(value >= 0, name, value, "not be negative")
-    # What is typed in is checked here and not in `make`: a population or a meta-learner traces its values.
+    # Values from the command line are checked here, not in `make`, where they may be traced.
     bounds = fields.bounds(spec.hparams)
     tried = [pair for trial in spec.trials for pair in trial.items()]
     for name, value in [*hparams.items(), *tried]:
@@ -483,7 +483,7 @@ def check_numbers(spec: Spec) -> None:
 
 @struct.dataclass
 class InEnv:
-    """Hyperparameters of an algorithm, and parameters of the environment that it is in."""
+    """Hyperparameters of an algorithm, and parameters of its environment."""
 
     agent: Any
     env: dict[str, Any]
@@ -518,30 +518,30 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
 
 
 def _evaluate(spec, env, act, num_episodes, state, key, params):
-    if params:  # traced, of this lane
+    if params:  # traced, for this lane
         env = envs.make(spec.environment, **{**spec.env, **params})
     return evaluate(env, partial(act, state), state.stream.memory, key, num_episodes)
 
 
 def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
-    """Keys `[P]`, one per lane, for evaluating after so many updates, apart from all that training uses.
+    """Keys `[P]`, one per lane, for an evaluation after `num_updates`, independent of the training keys.
 
     Args:
-      domain: one per purpose; 0 is the evaluation during training.
+      domain: a different one for each purpose; 0 is the evaluation during training.
     """
     return keys_for_evaluation(spec.lane_seeds, num_updates, domain)
 
 
 def default_name(spec: Spec, prefix: str = "") -> str:
-    """What the folder of a run is called, before the time: `ppo-CartPole-v1`."""
+    """The name of a run's folder, without the time: `ppo-CartPole-v1`."""
     return sources.shown(f"{prefix}{spec.algorithm}-{spec.environment}").replace(":", "-")
 
 
 def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
-    """Makes the folder of a new run with its `run.json`; `options` change nothing that is computed.
+    """Creates the folder of a new run with its `run.json`; `options` do not affect what is computed.
 
     Raises:
-      ValueError: the folder holds a run already, or cannot be written.
+      ValueError: the folder already contains a run, or cannot be written.
     """
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
     with folders.new(path, "run.json"):
@@ -550,13 +550,13 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
 
 
 def require_seen(path: Path) -> None:
-    """Raises ValueError where this process does not see the folder of the run."""
+    """Raises ValueError if this process cannot access the folder of the run."""
     if not (path / "run.json").exists():
         raise ValueError(f"{path} is not seen by all processes: give an --out in a folder that they share")
 
 
 def provenance() -> dict[str, Any]:
-    """Versions, device and commit: what else a result depends on."""
+    """Versions, device and commit, on which a result also depends."""
     device = jax.devices()[0]
     return {
         "versions": {"jaxrl": jaxrl.__version__, "python": sys.version.split()[0]}
@@ -578,7 +578,7 @@ def git_commit() -> str | None:
 
 
 def write_info(path: Path, info: dict[str, Any]) -> None:
-    """Replaces `run.json` at once: a kill leaves the old one or the new one."""
+    """Replaces `run.json` atomically."""
     files.replace(path / "run.json", _info_text(info))
 
 
@@ -587,7 +587,7 @@ def _info_text(info: dict[str, Any]) -> str:
 
 
 def read_info(path: Path) -> dict[str, Any]:
-    """What stands in `run.json`. Raises ValueError where that is no run."""
+    """The content of `run.json`. Raises ValueError if it is not that of a run."""
     try:
         info = json.loads((path / "run.json").read_text())
         info["options"] = {**OPTIONS, **info["options"]}
@@ -610,7 +610,7 @@ def read_info(path: Path) -> dict[str, Any]:
 
 
 def record_session(path: Path, num_updates: int, compile_seconds: float, wall_seconds: float) -> None:
-    """Adds what this process did to `run.json`."""
+    """Adds the work of this process to `run.json`."""
     info = read_info(path)
     info["sessions"].append(
         {
@@ -623,7 +623,7 @@ def record_session(path: Path, num_updates: int, compile_seconds: float, wall_se
 
 
 def open_sinks(path: Path, spec: Spec, num_updates: int, options: dict[str, Any]) -> list[logger.Sink]:
-    """Where the rows of a run go, from `num_updates` on."""
+    """The sinks for the rows of a run, from `num_updates` on."""
     metrics = path / "metrics.jsonl"
     sinks = [logger.jsonl(metrics, keep_updates=num_updates)]
     agents = tracking.agents_of(path, spec)
@@ -652,7 +652,7 @@ EXTRAS = {"tensorboard": "tensorboardX", "wandb": "wandb"}
 
 
 def require_extras(options: dict[str, Any]) -> None:
-    """Raises ValueError where a package is missing that an option needs, or its value makes no sense."""
+    """Raises ValueError if a package that an option needs is missing, or if its value is invalid."""
     if options["tracked_runs"] < 1:
         raise ValueError(f"--tracked-runs {options['tracked_runs']} must be at least 1")
     for name, package in EXTRAS.items():
@@ -661,7 +661,7 @@ def require_extras(options: dict[str, Any]) -> None:
 
 
 def announcement(spec: Spec, programs: Programs, path: Path) -> str:
-    """What is about to be done: device, agents, steps, memory, folder."""
+    """The text before training: device, agents, steps, memory, folder."""
     device = jax.devices()[0]
     state = jax.eval_shape(programs.init, spec.keys)
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if x.dtype.itemsize)
@@ -679,7 +679,7 @@ def announcement(spec: Spec, programs: Programs, path: Path) -> str:
 
 
 def closing(path: Path, how: str) -> str:
-    """How a run ended, and what to do with it."""
+    """The text after training: how the run ended, and the commands that can follow."""
     rows = records.rows(path)
     last = rows[-1] if rows else {}
     name = "evaluation/return" if "evaluation/return" in last else "episode/return"
@@ -698,7 +698,7 @@ def closing(path: Path, how: str) -> str:
 
 
 def plot_curves(paths: list[Path], out: Path) -> str:
-    """Draws the curves of runs. Raises ValueError for what is no run or has no rows yet."""
+    """Draws the curves of runs. Raises ValueError for a folder without a run or without rows."""
     from jaxrl.experiments import plot
 
     folders.require_output(out)

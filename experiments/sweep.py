@@ -1,12 +1,12 @@
-"""Sweeps: trials of other hyperparameters, each with several seeds, in as few programs as their shapes allow.
+"""Sweeps: trials of hyperparameters, each with several seeds, in as few programs as their shapes allow.
 
-A sweep is a folder of ordinary runs. All trials that differ in traced hyperparameters alone are lanes of
-one run (a group); trials that need another program (config, environment, objective) are in another. So a
-sweep stops, is killed and goes on as a run does, to the bit.
+A sweep is a folder of ordinary runs. Trials that differ only in traced hyperparameters are lanes of one run
+(a group); trials that need another program (config, environment, objective) are in another group. Therefore
+a sweep that is stopped or killed can be resumed like a run, with bitwise the same results.
 
     sweep/
-      sweep.json       what is tried: written once, before anything is trained
-      group-1/ ...     runs, see `runs`; confirm/ is the best trial with seeds that no trial has had
+      sweep.json       the trials: written once, before training
+      group-1/ ...     runs, see `runs`; confirm/ is the best trial with seeds that no trial has used
       results.jsonl    a line for each trial, best first, and one for the confirmation
 """
 
@@ -33,7 +33,7 @@ STATIC = ("--config.", "--env.", "--objective")
 
 
 class Axis(NamedTuple):
-    """What is tried for one option: `values`, or the range from `low` to `high`, perhaps logarithmic."""
+    """The values of one option: `values`, or a range from `low` to `high`, possibly logarithmic."""
 
     flag: str
     values: tuple[str, ...] = ()
@@ -48,11 +48,11 @@ class Axis(NamedTuple):
 
     @property
     def name(self) -> str:
-        """`objective.clip_eps` of `--hp.objective.clip-eps`, `env.length` of `--env.length`."""
+        """`objective.clip_eps` for `--hp.objective.clip-eps`, `env.length` for `--env.length`."""
         return self.flag.removeprefix(TRACED).removeprefix("--").replace("-", "_")
 
     def at(self, share: float) -> str:
-        """The value at a share in [0, 1) of the way through the axis."""
+        """The value at a position in [0, 1) along the axis."""
         if self.values:
             return self.values[int(share * len(self.values))]
         if self.log:
@@ -102,10 +102,10 @@ def _number_of(flag: str, text: str) -> float:
 
 
 def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
-    """The axes among the words of a command, and the words that are left.
+    """The axes among the words of a command, and the remaining words.
 
     Raises:
-      ValueError: an option that takes values only has a range, or one comes twice.
+      ValueError: a range for an option that takes only values, or an option that is given twice.
     """
     found, rest = [], []
     words = [part for word in argv for part in (word.split("=", 1) if _option(word) else [word])]
@@ -132,10 +132,10 @@ def _option(word: str) -> bool:
 
 
 def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
-    """The axes, with those marked that can be lanes of one program though they are not hyperparameters.
+    """The axes; marks those that can be lanes of one program although they are not hyperparameters.
 
     Raises:
-      ValueError: a range of an option that takes values only, or an end of one that makes no sense.
+      ValueError: a range for an option that takes only values, or a range with an invalid end.
     """
     found = []
     for one in axes:
@@ -153,19 +153,18 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
 
 
 def resolved(axes: list[Axis], kind: str, trials: int) -> str:
-    """The search itself; "auto" is the grid where there is one and no number of trials is given."""
+    """The kind of search; "auto" is the grid if there is one and no number of trials is given."""
     grid = all(one.values for one in axes) and not trials
     return ("grid" if grid else "sobol") if kind == "auto" else kind
 
 
 def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
-    """Where each trial lies in the axes: shares `[T, D]` in [0, 1), for `Axis.at`.
+    """The position of each trial along the axes: `[T, D]` in [0, 1), for `Axis.at`.
 
     Args:
-      kind: "grid" takes all combinations; "random" draws; "sobol" spreads draws evenly (a scrambled
-        Sobol sequence, Sobol 1967). A search begins with the same; on the device, in an order that says
-        nothing.
-      trials: how many; 0 for a grid.
+      kind: "grid" takes all combinations; "random" samples uniformly; "sobol" is a scrambled Sobol sequence
+        (Sobol 1967). A search starts with the same sequence; on the device, in random order.
+      trials: number of trials; 0 for a grid.
 
     Raises:
       ValueError: the search does not fit the axes or the number.
@@ -188,18 +187,18 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
         return np.random.default_rng(seed).random((trials, len(axes)))
     from scipy.stats import qmc
 
-    with warnings.catch_warnings():  # its balance is best for powers of two, which nobody must choose
+    with warnings.catch_warnings():  # SciPy warns unless the number is a power of two
         warnings.simplefilter("ignore", UserWarning)
         return qmc.Sobol(len(axes), seed=seed).random(trials)
 
 
 def values_at(axes: list[Axis], shares: np.ndarray) -> list[tuple[str, ...]]:
-    """The values of the trials that `draw` placed."""
+    """The values of the trials at the positions from `draw`."""
     return [tuple(one.at(share) for one, share in zip(axes, row)) for row in shares]
 
 
 class Group(NamedTuple):
-    """Trials that one program runs: its Spec, and the numbers of its trials, in the order of the lanes."""
+    """The trials in one program: its Spec, and the numbers of its trials, in the order of the lanes."""
 
     spec: runs.Spec
     trials: tuple[int, ...]
@@ -216,10 +215,10 @@ def _words(one: Axis, value: str) -> list[str]:
 
 
 def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Group]:
-    """Trials with the same static values together, in the order in which they first come.
+    """Groups of trials with the same static values, in the order of their first trials.
 
     Args:
-      spec_of: `(words) -> Spec`: what the command means with these values.
+      spec_of: `(words) -> Spec`: the Spec of the command with these values.
     """
     members: dict[tuple[str, ...], list[int]] = {}
     for number, values in enumerate(trials):
@@ -236,7 +235,7 @@ def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Gr
     return groups
 
 
-# What each kind of search can be told, with the defaults; None: it depends.
+# The options of each kind of search, with their defaults; None: depends on other values.
 OPTIONS_OF: dict[str, dict[str, int | None]] = {
     "asha": {"slots": None, "eta": 4, "rungs": 3},
     "pbt": {"decisions": 19},
@@ -247,10 +246,10 @@ OPTIONS_OF: dict[str, dict[str, int | None]] = {
 
 
 def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]:
-    """The options of a search: those typed, and the defaults.
+    """The options of a search: those that were given, otherwise the defaults.
 
     Raises:
-      ValueError: one was typed that this search does not know.
+      ValueError: an option that this search does not have.
     """
     known = OPTIONS_OF.get(kind, {})
     for name, value in typed.items():
@@ -261,20 +260,20 @@ def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]
 
 
 def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
-    """Raises ValueError for a value of an axis, or an end of its range, that no agent can have."""
+    """Raises ValueError for a value of an axis, or an end of its range, that is invalid."""
     for one in axes:
         for text in one.values or (one.at(0.0), one.at(1.0)):
             runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(text)},)))
 
 
 def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:
-    """A search on the device as one group: what its slots begin with, and how it goes on.
+    """A search on the device as one group: the initial values of its slots, and its options.
 
     Args:
-      options: of the search, as `options_of` gives them.
+      options: of the search, as returned by `options_of`.
 
     Raises:
-      ValueError: an axis that is not traced, or numbers that make no search.
+      ValueError: an axis that is not traced, or invalid numbers.
     """
     for one in axes:
         if not one.flag.startswith(TRACED):
@@ -295,7 +294,7 @@ def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, o
 
 
 def with_chunk(group: Group) -> Group:
-    """The group with as many agents at a time as is fast, where it runs for long enough to find out."""
+    """The group with the fastest number of agents at a time, if it runs long enough to measure that."""
     from jaxrl.experiments import planning
 
     chunk = planning.choose_chunk(group.spec)
@@ -303,7 +302,7 @@ def with_chunk(group: Group) -> Group:
 
 
 def _plain(one: Axis) -> dict[str, Any]:
-    """An axis as JSON can hold it."""
+    """An axis as JSON values."""
     ends = {} if one.values else {"low": one.low, "high": one.high, "log": one.log}
     lanes = {"lanes": True} if one.lanes else {}
     return {"flag": one.flag, "values": list(one.values), **ends, **lanes}
@@ -320,7 +319,7 @@ def from_plain(one: dict[str, Any]) -> Axis:
 def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
-    """Writes `sweep.json`; `kind` is the search. ValueError where the folder is taken or unwritable."""
+    """Writes `sweep.json`; `kind` is the search. ValueError if the folder is in use or not writable."""
     info = {
         "command": command,
         "axes": [_plain(one) for one in axes],
@@ -340,7 +339,7 @@ def is_sweep(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
-    """What stands in `sweep.json`. Raises ValueError where that cannot be read."""
+    """The content of `sweep.json`. Raises ValueError if it cannot be read."""
     try:
         info = json.loads((path / "sweep.json").read_text())
         sources.remember(path, info.get("sources", {}))
@@ -353,7 +352,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
         ) from None
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"{path / 'sweep.json'} cannot be read: {error}") from None
-    for number in range(2, info["options"]["batches"] + 1):  # those that were asked for so far
+    for number in range(2, info["options"]["batches"] + 1):  # those that have been requested so far
         folder = path / f"group-{number}"
         if not (folder / "run.json").exists():
             break
@@ -362,7 +361,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
 
 
 def _batch(info: dict[str, Any], spec: runs.Spec) -> Group:
-    """The next batch of an Optuna search as a group; `info` then lists its trials, too."""
+    """The next batch of an Optuna search as a group; its trials are added to `info`."""
     known = info["trials"]
     values = [[repr(trial[one.name]) for one in info["axes"]] for trial in spec.trials]
     numbers = tuple(range(len(known), len(known) + len(values)))
@@ -371,7 +370,7 @@ def _batch(info: dict[str, Any], spec: runs.Spec) -> Group:
 
 
 def next_batch(path: Path) -> Group | None:
-    """What Optuna asks for after all that is there; None where no batch is left."""
+    """Optuna's next batch after all previous ones; None if no batch is left."""
     info, groups = read(path)
     if len(groups) >= info["options"]["batches"]:
         return None
@@ -383,16 +382,16 @@ def next_batch(path: Path) -> Group | None:
     return _batch(info, dataclasses.replace(first, trials=trials))
 
 
-# --- what came of it ------------------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------------
 
 
 def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
-    """Of each trial of a run, by its last row of metrics: returns by seed, and which agents diverged.
+    """The outcome of each trial of a run, from its last row of metrics: returns by seed, diverged agents.
 
     Scores depend on all trials that are shown: see `diverged.with_scores`.
 
     Args:
-      training: by the returns of training, though there were evaluations: what a search chooses by.
+      training: use the returns of training even if there were evaluations, as a search does.
     """
     last, lost = records.outcome(path)
     returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
@@ -406,7 +405,7 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
 
 
 def results(path: Path) -> list[dict[str, Any]]:
-    """Every trial with its values and its outcome, best first; those without a score last."""
+    """All trials with their values and outcomes, best first; those without a score last."""
     info, groups = read(path)
     found = []
     for number, group in enumerate(groups, 1):
@@ -418,7 +417,7 @@ def results(path: Path) -> list[dict[str, Any]]:
             values = dict(zip((one.flag for one in info["axes"]), info["trials"][trial]))
             found.append({"trial": trial, "group": number, "values": values, **what})
 
-    def rank(one):  # who was trained for longer stands above
+    def rank(one):  # trials that were trained for longer are above others
         known = one["score"] is not None
         return not known, -one.get("steps", 0), -(one["score"] or 0.0), one["trial"]
 
@@ -426,7 +425,7 @@ def results(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
-    """Writes what a search on the device has found into the folder of its run; nothing for other runs."""
+    """Writes the results of a search on the device into the folder of its run; nothing for other runs."""
     if not spec.search:
         return
     own = search.on_host(state.strategy)
@@ -434,7 +433,7 @@ def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
     found = search.outcome(spec.search, train.updates_for(algo, spec.steps), own)
     for one in found["trials"]:
         updates = one.pop("updates")
-        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: not come to a rung
+        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: no rung was reached
     begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
     updated = int(state.num_updates) * algo.steps_per_update * spec.agents
     found["steps"] = updated + begun * algo.warmup_steps
@@ -442,7 +441,7 @@ def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
-    """The trials of a search on the device, as `results` has them. ValueError where it is not done."""
+    """The trials of a search on the device, in the form of `results`. ValueError if it is not complete."""
     try:
         found = json.loads((path / "search.json").read_text())["trials"]
     except (OSError, KeyError, ValueError) as error:
@@ -453,10 +452,10 @@ def searched_outcome(path: Path) -> list[dict[str, Any]]:
 
 
 def confirmation(path: Path) -> runs.Spec | None:
-    """The run that trains the best trial again, with seeds that no trial has had; None where none is wanted.
+    """The run that trains the best trial again, with seeds that no trial has used; None if there is none.
 
-    The best of many trials looks better than it is, for chance chose it too: only new seeds tell how good
-    it is. Of an evolution strategy it is the mean of its last generation.
+    The score of the best of many trials is biased upwards by the selection: only new seeds give an unbiased
+    estimate. For an evolution strategy, the mean of the last generation is trained.
     """
     info, groups = read(path)
     best = results(path)[0]
@@ -483,7 +482,7 @@ def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
 
 
 def write_results(path: Path) -> list[dict[str, Any]]:
-    """Writes `results.jsonl`; returns its lines. Of several processes all must call it."""
+    """Writes `results.jsonl`; returns its lines. All processes must call it."""
     found = results(path)
     again = confirmation(path)
     groups = read(path)[1]
@@ -491,7 +490,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     if again:
         what = outcome(path / "confirm", again, training=kind in search.KINDS)
         (what,) = diverged.with_scores(what, among=found)
-        # Of an evolution strategy none of its candidates was trained again, but their mean.
+        # For an evolution strategy, the mean was trained again, not one of its candidates.
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
         found.append({"confirms": "members", **judged_again(path / "group-1", found)})
@@ -500,11 +499,11 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-EPISODES = 128  # in which the chosen members of population based training are judged again
+EPISODES = 128  # for the evaluation of the selected members of population based training
 
 
 def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
-    """A run, and the mean return `[P]` of each of its agents over `EPISODES` that training has not seen."""
+    """A run, and the mean return `[P]` of each of its agents over `EPISODES` new episodes."""
     kept = runs.from_json(runs.read_info(path)["spec"])
     spec = dataclasses.replace(kept, eval_episodes=EPISODES)
     programs = runs.build(spec)._replace(identity=kept.to_json())
@@ -515,9 +514,9 @@ def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
 
 
 def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
-    """The members that won, in fresh episodes: their hyperparameters changed, so they cannot begin anew."""
+    """The best members, evaluated in new episodes; hyperparameters that change cannot be trained again."""
     spec, returns = fresh_returns(path)
-    # A trial of `chosen` is a population, which is one of the seeds.
+    # A trial in `chosen` is a population, that of one of the seeds.
     by_seed = sorted(chosen, key=lambda one: one["trial"])
     per_seed = [float(returns[one["member"] * spec.seeds + one["trial"]]) for one in by_seed]
     known = [
@@ -529,7 +528,7 @@ def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(path: Path, most: int = 10) -> str:
-    """The best trials, which agents diverged, and what the confirmation says, as text."""
+    """The best trials, the diverged agents and the result of the confirmation, as text."""
     info, groups = read(path)
     found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = found.pop() if "confirms" in found[-1] else None
@@ -558,7 +557,7 @@ def table(path: Path, most: int = 10) -> str:
 
 
 def _meaning(path: Path, spec: runs.Spec, trials: int) -> str:
-    """What a score is, and what a search has cost."""
+    """The definition of the score, and the cost of a search."""
     if not spec.search:
         return f"score: interquartile mean over {spec.seeds} seeds of the last return"
     spent = json.loads((path / "group-1" / "search.json").read_text())["steps"]
@@ -575,7 +574,7 @@ def _meaning(path: Path, spec: runs.Spec, trials: int) -> str:
 
 
 def _told_again(found, again) -> str:
-    """What fresh seeds or episodes say of the winner."""
+    """The result of the winner with new seeds or episodes."""
     value, ends = _number(again["score"]), _ends(again)
     count = len(again["per_seed"])
     if again["confirms"] is None:
@@ -583,7 +582,7 @@ def _told_again(found, again) -> str:
     if again["confirms"] == "members":
         known = [one["score"] for one in found if one["score"] is not None]
         chosen = _number(float(iqm(known)) if known else None)
-        # Not the one less the other: members are chosen by what they get while they explore.
+        # No difference is shown: members are selected by their returns with exploration.
         judged = f"the winners in {EPISODES} fresh episodes each: {value} ({ends})"
         return f"{judged}; chosen by training returns of {chosen}"
     lost = found[0]["score"] - again["score"] if again["score"] is not None else None

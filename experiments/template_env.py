@@ -1,11 +1,11 @@
-"""A line to walk along: the goal is at its right end. An environment to start from; change what you like.
+"""A line with the goal at its right end. A template for an environment; change what you like.
 
     jaxrl train ppo ./my_env.py --steps 50000 --env.length 10 --out runs/walk
     jaxrl render runs/walk
 
-`reset` and `step` are pure functions of arrays, compiled and run for many agents at once: decide by
-`jnp.where`, not by `if`, and draw random numbers from `key`. They neither start new episodes nor cut them;
-jaxrl does both. Whether an environment is sound:
+`reset` and `step` are pure functions of arrays, compiled and run for many agents at once: use `jnp.where`
+instead of `if`, and draw random numbers from `key`. They neither start new episodes nor truncate them; jaxrl
+does both. To check an environment:
 
     from jaxrl.envs.check import check_env
     check_env(make())
@@ -19,15 +19,15 @@ from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
-MAX_STEPS = 50  # after so many steps an episode is cut (--env.max-steps); without this line, never
+MAX_STEPS = 50  # steps after which an episode is truncated (--env.max-steps); without this line, never
 
 
 def make(length: int = 5, slip: float = 0.1) -> Env:
-    """Action 1 goes right, 0 left, now and then the other way; reward 1 at the end, which ends the episode.
+    """Action 1 moves right, 0 left, sometimes the other way; reward 1 at the goal, which ends the episode.
 
     Args:
       length: steps from the left end to the goal (--env.length).
-      slip: probability of going the other way (--env.slip).
+      slip: probability of moving the other way (--env.slip).
     """
 
     def look(position):
@@ -47,7 +47,7 @@ def make(length: int = 5, slip: float = 0.1) -> Env:
 
 
 def render(state, length: int = 5) -> np.ndarray:
-    """A state as a picture `[H, W, 3]` of uint8, for `jaxrl render`; it may take parameters of `make`."""
+    """A state as an image `[H, W, 3]` of uint8, for `jaxrl render`; it may take parameters of `make`."""
     picture = np.full((48, 48 * (length + 1), 3), 245, np.uint8)
     picture[40:] = 120  # the ground
     picture[8:40, 48 * length + 8 : 48 * length + 40] = 0, 158, 115  # the goal

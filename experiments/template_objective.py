@@ -1,4 +1,4 @@
-"""The clipped surrogate with a slope where it clips. An objective to start from; change what you like.
+"""The clipped surrogate with a slope where it clips. A template for an objective; change what you like.
 
 jaxrl train ppo CartPole-v1 --objective ./my_loss.py --hp.objective.slope 0.2
 jaxrl compare --environments CartPole-v1 --objectives ./my_loss.py
@@ -12,14 +12,14 @@ from jaxrl.types import Objective
 
 @struct.dataclass
 class Params:
-    """Numbers of the objective: options, to sweep as --hp.objective.NAME."""
+    """Parameters of the objective: options --hp.objective.NAME, which can also be swept."""
 
     clip_eps: float = 0.2  # how far the probability ratio may move from 1
-    slope: float = 0.1  # of the surrogate from there on; 0: PPO
+    slope: float = 0.1  # of the surrogate beyond that; 0: PPO
 
 
 def make() -> Objective:
-    """The surrogate to maximize, for each sample, of arrays of one shape."""
+    """The surrogate to maximize, for each sample; all arrays have the same shape."""
 
     def apply(params, log_ratio, advantages, progress):
         del progress  # 0 at the start of training, 1 at its end

@@ -1,4 +1,4 @@
-"""How TensorBoard, Weights & Biases and the CSV file show a run: its agents, their settings, their spread."""
+"""Runs in TensorBoard, Weights & Biases and the CSV file: agents, settings, and statistics over seeds."""
 
 import json
 import logging
@@ -10,12 +10,12 @@ from jaxrl import fields, logger
 
 
 def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Series]:
-    """The runs of TensorBoard and Weights & Biases: of each trial its spread over seeds, and of each agent.
+    """The runs in TensorBoard and Weights & Biases: statistics over the seeds of each trial, and each agent.
 
     Args:
       spec: a `runs.Spec`, or that of a discovery.
       agents: see `agents_of`.
-      most: how many at most, all spreads first; a warning says how many agents are left out.
+      most: maximum number, all statistics first; a warning reports how many agents are left out.
     """
     found = []
     for start in range(0, len(agents), spec.seeds) if spec.seeds > 1 else ():
@@ -39,9 +39,9 @@ def _name(identity: dict[str, int], *more: str) -> str:
 
 
 def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:
-    """What identifies each agent of a run: its seed, and in a sweep the number of its trial.
+    """The identification of each agent of a run: its seed, and in a sweep the number of its trial.
 
-    A search on the device puts several trials into a lane, one after another: there it is a slot.
+    A search on the device trains several trials in a lane, in succession: there it is a slot.
     """
     seeds = [int(seed) for seed in spec.lane_seeds[: spec.agents]]
     if getattr(spec, "search", None):
@@ -53,7 +53,7 @@ def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:
 
 
 def trial_numbers(path: Path, count: int) -> list[int]:
-    """The numbers that the trials of a run have in its sweep, as in `results.jsonl`."""
+    """The numbers of a run's trials in its sweep, as in `results.jsonl`."""
     group = re.fullmatch(r"group-(\d+)", path.name)
     if not group or not in_sweep(path):
         return list(range(count))
@@ -61,7 +61,7 @@ def trial_numbers(path: Path, count: int) -> list[int]:
     number, groups = int(group[1]) - 1, info["groups"]
     if number < len(groups):
         return groups[number]["trials"]
-    begin = len(info["trials"]) + (number - len(groups)) * count  # a batch that Optuna asked for
+    begin = len(info["trials"]) + (number - len(groups)) * count  # a batch from Optuna
     return list(range(begin, begin + count))
 
 
@@ -71,9 +71,9 @@ def in_sweep(path: Path) -> bool:
 
 
 def settings(spec: Any, lane: int) -> dict[str, int | float | str | bool]:
-    """What an agent was trained with, its trial's values included, by dotted names: `hp.gamma`.
+    """The settings of an agent, including the values of its trial, by dotted names: `hp.gamma`.
 
-    In a search on the device hyperparameters that it varies are left out: a lane has several values of each.
+    In a search on the device, hyperparameters that it varies are left out: a lane has several values of each.
     """
     if not hasattr(spec, "hparams"):  # a discovery
         return _plain(fields.flatten(spec), ("seed", "seeds"))
@@ -96,7 +96,7 @@ def _axes(spec: Any) -> list[dict[str, Any]]:
 
 
 def _plain(values: dict[str, Any], without: tuple[str, ...]) -> dict[str, int | float | str | bool]:
-    """Numbers and words alone, sizes as `64x64`; arrays, of weights perhaps, are left out."""
+    """Only numbers and words, sizes as `64x64`; arrays, such as weights, are left out."""
     found = {}
     for name, value in values.items():
         if isinstance(value, tuple) and all(isinstance(x, int | float | str) for x in value):
@@ -108,7 +108,7 @@ def _plain(values: dict[str, Any], without: tuple[str, ...]) -> dict[str, int | 
 
 
 def label(path: Path) -> str:
-    """What a run is called: the name of its folder, after that of its sweep if it is a part of one."""
+    """The label of a run: the name of its folder, preceded by that of its sweep if it is a part of one."""
     path = path.absolute()
     return f"{path.parent.name}-{path.name}" if in_sweep(path) else path.name
 
@@ -120,6 +120,6 @@ def group(path: Path) -> str:
 
 
 def unique(path: Path, started: str) -> str:
-    """The beginning of its ids there. The name alone would continue another run of that name."""
-    name = re.sub(r"[^\w.-]", "-", label(path))[-80:]  # other letters are refused, and more than 128
+    """The prefix of its ids in Weights & Biases. The name alone would continue another run with that name."""
+    name = re.sub(r"[^\w.-]", "-", label(path))[-80:]  # other characters are invalid, and more than 128
     return f"{name}-{''.join(filter(str.isdigit, started))}"

@@ -1,8 +1,8 @@
-"""Algorithms, environments and objectives in files of the user's: checked when loaded, then known by name.
+"""Algorithms, environments and objectives in the user's files: checked when loaded, then used by name.
 
 An algorithm is a file with `Config`, `Hparams` and `make`, like those in `algos/`. An environment is a
-function `(**params) -> Env`, raw or with its wrappers, and may have a `render(state)` beside it; an objective
-is a function `() -> Objective`. Names are those of `jaxrl.sources`.
+function `(**params) -> Env`, raw or with all wrappers, and its file may have a function `render(state)`; an
+objective is a function `() -> Objective`. Names are those of `jaxrl.sources`.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ def _source(word: str) -> sources.Source:
 
 
 def is_source(word: str) -> bool:
-    """Whether a word is a Python file, or the name that one has in the records of a run."""
+    """Whether a word is a Python file, or the name of one in the records of a run."""
     return sources.is_file(word) or sources.is_name(word)
 
 
@@ -38,7 +38,7 @@ def algorithm(word: str) -> ModuleType:
     """The module of an algorithm's file.
 
     Raises:
-      ValueError: it lacks a part of an algorithm, with what that must be.
+      ValueError: a part of an algorithm is missing; with a description of that part.
     """
     source = _source(word)
     module = sources.load(source)
@@ -65,10 +65,10 @@ def algorithm(word: str) -> ModuleType:
 
 
 def environment(word: str) -> str:
-    """Makes the environment of a file known to `envs.make`. Returns its name; other words stay.
+    """Registers the environment in a file with `envs.make`. Returns its name; other words are unchanged.
 
     Raises:
-      ValueError: the file has no such function, or that returns no sound environment.
+      ValueError: the file has no such function, or it does not return a valid environment.
     """
     name = sources.named(word)
     if not sources.is_name(name) or name in envs.REGISTRY:
@@ -99,7 +99,7 @@ def environment(word: str) -> str:
 
 
 def _drawing(draw: Callable, source: sources.Source) -> Callable:
-    """`render(state)` of a file as `render.frame` calls it; it may take parameters of the environment too."""
+    """`render(state)` of a file, as called by `render.frame`; it may take the environment's parameters."""
     known = inspect.signature(draw).parameters
 
     def frame(state, obs, **params):
@@ -121,7 +121,7 @@ def objective(word: str) -> tuple[str, Objective]:
     """The name of an objective's file, and the objective.
 
     Raises:
-      ValueError: the file has no such function, or that returns no sound objective.
+      ValueError: the file has no such function, or it does not return a valid objective.
     """
     source = _source(word)
     make = sources.function(source)
@@ -138,14 +138,14 @@ def objective(word: str) -> tuple[str, Objective]:
 
 
 def _plain(leaf: Any) -> Any:
-    """A number of Python's, or an array on the host."""
+    """A Python number, or an array on the host."""
     if isinstance(leaf, int | float):
         return leaf
     return np.asarray(leaf, np.float32) if np.ndim(leaf) else float(leaf)
 
 
 def _called(make: Callable, source: sources.Source, kind: type) -> Any:
-    """What a function of a file returns for its defaults."""
+    """The result of a function in a file, called with its defaults."""
     where = f"{make.__name__} in {source.path}"
     if required := _without_default(make):
         raise ValueError(f"{where}: give the parameter {required[0]} a default value")

@@ -1,4 +1,4 @@
-"""How numbers are written on a command line: `1e6` and `100_000` for counts, `64x64` for sizes of layers."""
+"""Formats of numbers on a command line: `1e6` and `100_000` for counts, `64x64` for sizes of layers."""
 
 import dataclasses
 import re
@@ -20,7 +20,7 @@ def whole_number(text: str) -> int:
 
 
 def registry() -> Any:
-    """What has tyro read whole numbers by `whole_number`."""
+    """A registry that makes tyro parse integers with `whole_number`."""
     from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec
 
     rules = ConstructorRegistry()
@@ -41,10 +41,10 @@ def registry() -> Any:
 
 
 def with_sizes(argv: list[str], options: Any) -> list[str]:
-    """The words of a command in which `--config.network.hidden-sizes 64x64` has become `... 64 64`.
+    """The words of a command, with `--config.network.hidden-sizes 64x64` replaced by `... 64 64`.
 
     Args:
-      options: a dataclass, whose fields that are tuples take sizes.
+      options: a dataclass, whose tuple fields take sizes.
     """
     flags, words, after = set(_tuples(options)), [], False
     for word in argv:
@@ -60,7 +60,7 @@ def with_sizes(argv: list[str], options: Any) -> list[str]:
 
 
 def _tuples(options: Any, prefix: str = "--") -> list[str]:
-    """The flags of a dataclass, or of an instance of one, that take several whole numbers."""
+    """The flags of a dataclass, or of an instance of one, that take several integers."""
     found = []
     for field in dataclasses.fields(options):
         name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)

@@ -1,15 +1,15 @@
-"""Checkpoints: the whole state of a run on disk, so that stopping and resuming is invisible.
+"""Checkpoints: the whole state of a run on disk, so that stopping and resuming does not change the result.
 
     directory/
       step_00000010/
         arrays/          the leaves of the state, written by orbax, numbered in the tree's order
-        metadata.json    what the caller said of it, the score, the leaves' names, dtypes and shapes
+        metadata.json    the caller's metadata, the score, the leaves' names, dtypes and shapes
         checksums.txt    SHA-256 of every other file; `sha256sum -c checksums.txt` reads it too
 
-A checkpoint is written in a temporary folder, flushed and then renamed, so it is there as a whole
-or not at all, whenever the process is killed or the disk fills up. Orbax promises the same for
-its own files, but it neither notices every flipped bit nor knows of metadata and scores; hence the
-checksums and a rename of our own. A directory belongs to one run and to one writing process.
+A checkpoint is written to a temporary folder, flushed and then renamed, so that it is either complete
+or absent, even if the process is killed or the disk fills up. Orbax guarantees the same for the files
+that it writes, but it does not detect every flipped bit, and does not store metadata and scores; hence the
+additional checksums and rename. A directory belongs to one run and to one writing process.
 
     >>> import tempfile, jax, jax.numpy as jnp
     >>> directory = tempfile.mkdtemp()
@@ -67,28 +67,28 @@ def save(
     keep: int = 3,
     score: float | None = None,
 ) -> Path:
-    """Write `state` as the checkpoint of `step`, then forget old ones.
+    """Write `state` as the checkpoint of `step`, then delete old ones.
 
     Returns when the checkpoint is safely on disk, so the buffers of `state` may be donated next.
-    A kill or an error leaves every checkpoint that was there; debris goes at the next save.
+    After a kill or an error all earlier checkpoints still exist; the next save removes leftover files.
 
     Args:
-      directory: a folder of this run's own, made if it is missing.
-      step: `num_updates`, say; not smaller than the latest step in `directory`. Writing the latest
+      directory: a folder for this run alone, created if it is missing.
+      step: for example `num_updates`; not smaller than the latest step in `directory`. Writing the latest
         step again replaces it.
       state: any pytree of arrays and typed keys of any shape, `[P, ...]` for a population.
-      metadata: what JSON can hold, and also dataclasses, NamedTuples and arrays inside it.
-      keep: how many of the last checkpoints remain, and besides them the one with the best score.
-      score: the larger the better; `None` and NaN are never the best. Ties go to the later step.
+      metadata: JSON values, which may also contain dataclasses, NamedTuples and arrays.
+      keep: how many of the last checkpoints to keep, in addition to the one with the best score.
+      score: larger is better; `None` and NaN are never the best. Of equal scores the later step is the best.
 
     Returns:
       The checkpoint's folder.
 
     Raises:
       CheckpointError: the folder cannot be written, the disk is full, `directory` holds a later
-        step, or a leaf or a value in `metadata` is of a kind that cannot be saved.
+        step, or a leaf or a value in `metadata` is of a type that cannot be saved.
     """
-    step = int(step)  # `state.num_updates` will do
+    step = int(step)  # may be an array, such as `state.num_updates`
     if step < 0 or keep < 1:
         raise CheckpointError(f"step = {step} must be at least 0 and keep = {keep} at least 1")
     directory = Path(directory).absolute()
@@ -118,7 +118,7 @@ def save(
         temporary.mkdir()
 
     def write():
-        if arrays:  # orbax refuses an empty tree
+        if arrays:  # orbax does not accept an empty tree
             from orbax.checkpoint import v1 as ocp
 
             with _quiet(), _plain_path(temporary) as place:
@@ -129,7 +129,7 @@ def save(
         (temporary / _CHECKSUMS).write_bytes(_checksums(temporary, flush=True))
         files.flush(temporary / _CHECKSUMS)
         files.flush(temporary)
-        # A folder cannot be exchanged for another in one step. In between, the set-aside one is
+        # A folder cannot be replaced by another atomically. In between, the renamed old one is
         # the checkpoint: see `_folders`.
         if folder.exists():
             _discard(old)
@@ -164,24 +164,24 @@ def restore(
 ) -> tuple[PyTree, dict]:
     """Read a checkpoint back, bit for bit.
 
-    The leaves are strongly typed and uncommitted like those of a freshly computed state, so a
-    function that was compiled for one of them takes the other as it is.
+    The leaves are strongly typed and uncommitted like those of a newly computed state, so that functions
+    are not compiled again for a restored state.
 
     Args:
       directory: the folder given to `save`.
       target: the state's tree of shapes and dtypes: `jax.eval_shape(algo.init, key, hp)`.
-      step: which one; the latest if `None`, and an error, not the one before, if that is damaged.
-      metadata: what is expected. Only its own top-level keys are compared, each of them fully, so
-        `{"config": config}` asks for the same configuration and nothing else.
-      sharding: where the leaves go, as for `jax.device_put`: a `Sharding` or a prefix of the
-        tree; of a typed key it places the key data. The default device if `None`.
+      step: of the checkpoint; the latest if `None`. If that is damaged, the previous one is not used instead.
+      metadata: what is expected. Only its top-level keys are compared, each of them fully, so
+        `{"config": config}` requires the same configuration and nothing else.
+      sharding: of the leaves, as for `jax.device_put`: a `Sharding` or a prefix of the
+        tree; for a typed key it applies to the key data. The default device if `None`.
 
     Returns:
       `(state, metadata)`, the metadata as plain JSON values.
 
     Raises:
-      CheckpointError: there is no such checkpoint, a file of it was changed or is missing, it is
-        one of another step under this name, or `target` or `metadata` differ from what was saved.
+      CheckpointError: there is no such checkpoint, a file of it was changed or is missing, its folder
+        was renamed from another step, or `target` or `metadata` differ from what was saved.
     """
     folder = _find(directory, hosts.by_leader(lambda: latest(directory)) if step is None else step)
     if damage := hosts.by_leader(lambda: _damage(folder)):
@@ -189,7 +189,7 @@ def restore(
     record = _record(folder)
     _compare_metadata(folder, record["metadata"], _plain(metadata or {}, "metadata"))
 
-    target = jax.eval_shape(lambda tree: tree, target)  # arrays are welcome as targets, too
+    target = jax.eval_shape(lambda tree: tree, target)  # the target may also consist of arrays
     index = _compare_leaves(folder, record["leaves"], target)
     treedef = jax.tree.structure(target)
     structs = [
@@ -197,10 +197,10 @@ def restore(
         for leaf in jax.tree.leaves(target)
     ]
     wanted: list[Any]
-    if hosts.several():  # each reads its own shards
+    if hosts.several():  # each process reads only its shards
         where = jax.tree.leaves(jax.tree.broadcast(sharding, target))
         wanted = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s) for x, s in zip(structs, where)]
-    else:  # a NumPy array of the right shape asks for one
+    else:  # orbax restores a NumPy array for a NumPy array
         wanted = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in structs]
     stored = _read_arrays(folder, record, {str(i): x for i, x in zip(index, wanted) if x.size})
     leaves = [
@@ -212,9 +212,9 @@ def restore(
 
 
 def read_metadata(directory: str | os.PathLike, step: int | None = None) -> dict:
-    """What `save` was told of a checkpoint (the latest if `step` is `None`), before any target.
+    """The metadata of a checkpoint (the latest if `step` is `None`), for which no target is needed.
 
-    The configuration in it says which algorithm to make, and that gives `restore` its target.
+    A configuration in it determines the algorithm, and with it the target for `restore`.
 
     Raises:
       CheckpointError: there is no such checkpoint, or its metadata was changed.
@@ -223,17 +223,17 @@ def read_metadata(directory: str | os.PathLike, step: int | None = None) -> dict
 
 
 def steps(directory: str | os.PathLike) -> list[int]:
-    """The steps of which `directory` holds a checkpoint, in rising order; `[]` if it is missing."""
+    """The steps of the checkpoints in `directory`, in increasing order; `[]` if it is missing."""
     return sorted(_folders(directory))
 
 
 def latest(directory: str | os.PathLike) -> int | None:
-    """The largest step of which `directory` holds a checkpoint, or `None`."""
+    """The largest step of a checkpoint in `directory`, or `None`."""
     return max(_folders(directory), default=None)
 
 
 def best(directory: str | os.PathLike) -> int | None:
-    """The step with the largest score among those kept, or `None` if none has a score.
+    """The step with the largest score among the existing ones, or `None` if none has a score.
 
     Raises:
       CheckpointError: a score cannot be read.
@@ -245,13 +245,13 @@ def best(directory: str | os.PathLike) -> int | None:
 
 
 def _folders(directory) -> dict[int, Path]:
-    """Step to folder. One set aside (`.old`) counts until its successor has its name."""
+    """Folders by step. A renamed one (`.old`) counts until the folder that replaces it has its final name."""
     found = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for path in sorted(Path(directory).absolute().iterdir(), reverse=True):
             match = re.fullmatch(r"step_(\d+)(\.old)?", path.name)
             if match and path.is_dir():
-                found[int(match[1])] = path  # `step_1` comes after `step_1.old`
+                found[int(match[1])] = path  # `step_1` comes after `step_1.old`, and has priority
     return found
 
 
@@ -267,12 +267,12 @@ def _find(directory, step) -> Path:
 
 
 def _step(folder: Path) -> int:
-    """The step that the name of a checkpoint's folder says."""
+    """The step in the name of a checkpoint's folder."""
     return int(re.match(r"step_(\d+)", folder.name)[1])  # type: ignore[index]  # other folders have no step
 
 
 def _discard(path: Path) -> None:
-    """Remove a checkpoint. Renamed first: a kill midway must not leave half of it by its name."""
+    """Remove a checkpoint. It is renamed first: a kill must not leave an incomplete folder with its name."""
     if path.exists():
         doomed = path.with_name(f".tmp_{path.name}_{os.getpid()}")
         path.rename(doomed)
@@ -280,7 +280,7 @@ def _discard(path: Path) -> None:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what killed processes left behind."""
+    """Remove temporary folders of killed processes, and finish interrupted replacements."""
     for path in directory.glob(".tmp_*"):
         path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
     for path in directory.glob("step_*.old"):
@@ -293,7 +293,7 @@ def _sweep(directory: Path) -> None:
 def _prune(directory: Path, keep: int) -> None:
     folders, scores = _folders(directory), {}
     for step, path in folders.items():
-        with contextlib.suppress(CheckpointError):  # a damaged one must not stop the run
+        with contextlib.suppress(CheckpointError):  # a damaged checkpoint must not stop the run
             scores[step] = _record(path)["score"]
     kept = {*sorted(folders)[-keep:], _best(scores)}
     for step in folders.keys() - kept:
@@ -309,10 +309,10 @@ def _best(scores: dict[int, float | None]) -> int | None:
 
 
 def _require_room(directory: Path, arrays: dict[str, Any]) -> None:
-    """Refuse before writing what will not fit. Orbax survives a full disk, but very noisily."""
-    needed = sum(array.nbytes + 1024 for array in arrays.values()) + 2**17  # and its own files
+    """Raise before writing what will not fit. Orbax handles a full disk, but prints many tracebacks."""
+    needed = sum(array.nbytes + 1024 for array in arrays.values()) + 2**17  # and orbax's metadata
     disk = shutil.disk_usage(directory)
-    if disk.total and disk.free < needed:  # some network file systems do not know their size
+    if disk.total and disk.free < needed:  # some network file systems report a size of 0
         text = f"{os.strerror(errno.ENOSPC)}, {needed / 2**20:.1f} MiB needed"
         raise OSError(errno.ENOSPC, f"{text} and {disk.free / 2**20:.1f} MiB free")
 
@@ -323,7 +323,7 @@ def _checksum(path: Path) -> str:
 
 
 def _checksums(folder: Path, flush: bool = False) -> bytes:
-    """The contents of `checksums.txt`. Hidden files are the operating system's, not ours."""
+    """The contents of `checksums.txt`. Hidden files are ignored: the operating system may add them."""
     lines = []
     for path in sorted(folder.rglob("*")):
         if path.is_dir():
@@ -345,7 +345,7 @@ def _damage(folder: Path) -> str | None:
     if said == found:
         return None
     said, found = (set(text.decode(errors="replace").splitlines()) for text in (said, found))
-    # A line starts with 64 digits and two blanks. What is missing says more than what is new.
+    # A line starts with 64 digits and two spaces. Missing files are reported before additional ones.
     names = sorted(line[66:] for line in said - found) or sorted(line[66:] for line in found - said)
     name = names[0] if names else _CHECKSUMS
     if name and name.isprintable() and not (folder / name).exists():
@@ -354,7 +354,7 @@ def _damage(folder: Path) -> str | None:
 
 
 def _other(folder: Path) -> str:
-    """The remedy for a damaged checkpoint."""
+    """The remedy for a damaged checkpoint: another one."""
     folders = _folders(folder.parent)
     for step in sorted(folders, reverse=True):
         other = folders[step]
@@ -364,7 +364,7 @@ def _other(folder: Path) -> str:
 
 
 def _claimed_step(folder: Path) -> int | None:
-    """The step that the metadata of a checkpoint with right checksums says."""
+    """The step in the metadata of a checkpoint whose checksums are correct."""
     try:
         return json.loads((folder / _METADATA).read_bytes())["step"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -372,7 +372,7 @@ def _claimed_step(folder: Path) -> int | None:
 
 
 def _record(folder: Path) -> dict:
-    """The contents of `metadata.json`, checked."""
+    """The contents of `metadata.json`, verified."""
     try:
         line = f"{_checksum(folder / _METADATA)}  {_METADATA}".encode()
         whole = line in (folder / _CHECKSUMS).read_bytes().splitlines()
@@ -410,7 +410,7 @@ def _read_arrays(folder: Path, record: dict, wanted: dict[str, Any]) -> dict[str
     except Exception as error:
         written, here = record.get("orbax"), version(_ORBAX)
         if not (folder / _ARRAYS / "state" / "manifest.ocdbt").exists():
-            # Orbax has not merged what it wrote: an earlier version of this module did not hide the path.
+            # Orbax has not merged its files: an earlier version of this module passed the path unchanged.
             reason = "they were saved incompletely, in a folder whose path had characters like [ ] or \\"
             remedy = _other(folder)
         elif written == here:
@@ -425,7 +425,7 @@ def _read_arrays(folder: Path, record: dict, wanted: dict[str, Any]) -> dict[str
 
 
 def require_path(directory: str | os.PathLike) -> None:
-    """Raises CheckpointError where checkpoints could not be saved because of the directory's path."""
+    """Raises CheckpointError if checkpoints could not be saved because of the directory's path."""
     with _plain_path(Path(directory).absolute()):
         pass
 
@@ -434,10 +434,10 @@ def require_path(directory: str | os.PathLike) -> None:
 def _plain_path(folder: Path) -> Iterator[Path]:
     """A path without special characters that leads to `folder`.
 
-    Orbax looks for the parts of a checkpoint by `glob`, so that `[...]`, `*` and `?` in the path are a
+    Orbax finds the parts of a checkpoint with `glob`, so that `[...]`, `*` and `?` in the path are a
     pattern that matches other folders or none; TensorStore reads a backslash as a slash, and `gs:/` as a
-    bucket. A symbolic link hides such a path from both. Of several processes orbax wants the same path, but
-    they may be on several machines with their own temporary folders, so there it is refused.
+    bucket. A symbolic link hides such a path from both. With several processes, which orbax requires to use
+    the same path, this is an error: they may run on different machines with different temporary folders.
     """
     plain = re.compile(r"[\w/.,+=@ -]*")
     if plain.fullmatch(str(folder)):
@@ -464,7 +464,7 @@ def _plain_path(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keep orbax from printing tracebacks of its threads: the error itself is raised anyway."""
+    """Prevent orbax from printing tracebacks of its threads: the error itself is raised anyway."""
     loggers = [logging.getLogger(name) for name in ("absl", "asyncio")]
     disabled, hook = [logger.disabled for logger in loggers], sys.unraisablehook
     for logger in loggers:
@@ -479,7 +479,7 @@ def _quiet():
 
 
 def _reason(error: Exception) -> str:
-    """An exception in a few words."""
+    """A short description of an exception."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     text = str(error)
@@ -509,7 +509,7 @@ def _to_arrays(state: PyTree) -> tuple[list[list], dict[str, Any]]:
             return leaf
         name = f"state{jax.tree_util.keystr(path)}"
         try:
-            array = jnp.asarray(leaf)  # as `jit` would see it
+            array = jnp.asarray(leaf)  # with the dtype that `jit` would give it
         except (TypeError, ValueError) as error:
             raise CheckpointError(
                 f"{name} is a {type(leaf).__name__}, not an array: keep it out of the state"
@@ -522,15 +522,15 @@ def _to_arrays(state: PyTree) -> tuple[list[list], dict[str, Any]]:
 
     state = jax.tree_util.tree_map_with_path(to_array, state)
     data = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(state)]
-    # Orbax refuses arrays without elements; the shape and dtype in the metadata say all of them.
+    # Orbax does not accept arrays without elements; their shape and dtype in the metadata are sufficient.
     arrays = {str(i): x for i, x in enumerate(data) if x.size}
-    if not hosts.several():  # of several processes each writes its shards
+    if not hosts.several():  # with several processes, each writes its shards
         arrays = {name: np.asarray(x) for name, x in jax.device_get(arrays).items()}
     return _describe(state), arrays
 
 
 def _like(struct, array: jax.Array) -> jax.Array:
-    """The restored leaf: key data becomes keys again."""
+    """The restored leaf: key data is converted back to keys."""
     if not _is_key(struct):
         return array
     impl = []
@@ -563,7 +563,7 @@ def _compare_leaves(folder: Path, saved: list[list], target: PyTree) -> list[int
 
 
 def _plain(value: Any, path: str) -> Any:
-    """The JSON value that stands for `value`."""
+    """The JSON value that represents `value`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     elif hasattr(value, "_asdict"):
@@ -605,7 +605,7 @@ def difference(saved: Any, expected: Any, path: str = "") -> str | None:
     if isinstance(saved, list) and isinstance(expected, list) and len(saved) == len(expected):
         items = (difference(a, b, f"{path}[{i}]") for i, (a, b) in enumerate(zip(saved, expected)))
         return next(filter(None, items), None)
-    # The text, too, because NaN is not equal to itself.
+    # Their text is compared too, because NaN is not equal to itself.
     same = saved == expected or json.dumps(saved) == json.dumps(expected)
     return None if same else f"with {path} = {_short(saved)}, not {_short(expected)}"
 

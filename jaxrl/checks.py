@@ -1,6 +1,6 @@
-"""What `make` of an algorithm checks of its arguments, each with one sentence that names the remedy.
+"""Checks of the arguments of an algorithm's `make`; each error is one sentence that names the remedy.
 
-Nothing runs: functions are traced for the shapes that they return.
+Nothing is executed: functions are only traced, for the shapes that they return.
 """
 
 import logging
@@ -18,13 +18,13 @@ from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
 from jaxrl.types import Algorithm, Env, Objective, PyTree, TimeStep
 
 WRAP = "auto_reset(episode_stats(time_limit(env, max_steps)))"
-SCALE = 20.0  # actions whose bounds are farther from 1 than by this factor are hard to reach or to tell apart
+SCALE = 20.0  # actions with bounds beyond this factor from 1 are hard to reach or to distinguish
 _checked: weakref.WeakSet = weakref.WeakSet()  # `step` functions of environments that passed
-_hints: set[str] = set()  # given already
+_hints: set[str] = set()  # already logged
 
 
 def require_env(env: Env) -> None:
-    """Raises ValueError for what is no environment that resets itself and has episode statistics."""
+    """Raises ValueError unless `env` is an auto-resetting environment with episode statistics."""
     if not isinstance(env, Env):
         raise ValueError(_no_env(env))
     if env.step in _checked:
@@ -50,7 +50,7 @@ def require_env(env: Env) -> None:
 
 
 def require_mask(space: PyTree, info: dict[str, Any], function: str) -> None:
-    """Raises ValueError for an action mask of another length or dtype than the action space needs."""
+    """Raises ValueError for an action mask whose length or dtype does not fit the action space."""
     mask = info.get("action_mask")
     if mask is None:
         return
@@ -66,7 +66,7 @@ def require_mask(space: PyTree, info: dict[str, Any], function: str) -> None:
 
 
 def require_objective(objective: Objective) -> None:
-    """Raises ValueError for what is no policy objective."""
+    """Raises ValueError unless `objective` is a policy objective."""
     if isinstance(objective, Objective):
         return
     name = objective if isinstance(objective, str) else getattr(objective, "__name__", "")
@@ -75,7 +75,7 @@ def require_objective(objective: Objective) -> None:
 
 
 def require_run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> None:
-    """Raises ValueError where an argument of `train.run` is of another kind."""
+    """Raises ValueError if an argument of `train.run` has the wrong type."""
     order = "write run(algo, key, hp, num_updates)"
     if not isinstance(algo, Algorithm):
         raise ValueError(f"algo must be what `make` of an algorithm returns, not {_kind(algo)}: {order}")
@@ -99,7 +99,7 @@ def require_run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -
 
 
 def require_network(network: Any, activations: Iterable[str]) -> None:
-    """Raises ValueError for a NetworkConfig with sizes of another kind, or an unknown activation."""
+    """Raises ValueError for a NetworkConfig with invalid sizes or an unknown activation."""
     sizes = network.hidden_sizes
     if not isinstance(sizes, tuple | list):
         raise ValueError(f"hidden_sizes must be a tuple, one size for each layer, not {sizes!r}: ({sizes},)")
@@ -113,7 +113,7 @@ def require_network(network: Any, activations: Iterable[str]) -> None:
 
 
 def hint_at_scale(space: PyTree) -> None:
-    """Logs a warning, once, where the bounds of an action lie far beyond or within a policy's first draws."""
+    """Logs a warning, once, if the bounds of an action differ much from the scale of an initial policy."""
     for box in (leaf for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)):
         if any(isinstance(bound, jax.core.Tracer) for bound in (box.low, box.high)):
             continue
@@ -170,7 +170,7 @@ def _shape_of(space) -> tuple[tuple[int, ...], np.dtype]:
 
 
 def _require_layers(layers: tuple[str, ...]) -> None:
-    """Whether wrappers that count are inside the one that begins new episodes."""
+    """Checks that wrappers which count are inside the one that starts new episodes."""
     outside = layers[layers.index("auto_reset") + 1 :] if "auto_reset" in layers else ()
     wrong = [name for name in outside if name in ("episode_stats", "time_limit")]
     if wrong:
@@ -179,14 +179,14 @@ def _require_layers(layers: tuple[str, ...]) -> None:
 
 
 def _position(timestep: TimeStep, field: str) -> int:
-    """Counted from the end, where a field of the TimeStep stands among the outputs of `step`."""
+    """The position of a field of the TimeStep among the outputs of `step`, counted from the end."""
     marked = jax.tree.map(lambda _: False, timestep).replace(**{field: True})
     leaves = jax.tree.leaves(marked)
     return leaves.index(True) - len(leaves)
 
 
 def _never(closed: ClosedJaxpr, position: int) -> bool:
-    """Whether an output of a program, a flag, is false whatever its inputs are."""
+    """Whether a boolean output of a program is always false, independent of its inputs."""
     jaxpr, out = closed.jaxpr, closed.jaxpr.outvars[position]
     if isinstance(out, Literal):
         return not out.val

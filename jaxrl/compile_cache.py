@@ -1,4 +1,4 @@
-"""Where compiled programs are kept on disk, so that the next process need not compile them."""
+"""The persistent cache of compiled programs, so that the next process need not compile them."""
 
 import os
 from pathlib import Path
@@ -8,15 +8,15 @@ from jax.experimental.compilation_cache import compilation_cache
 
 
 def cache_folder() -> Path:
-    """Where compiled programs are kept: JAXRL_CACHE, or the user's cache folder."""
+    """The folder for compiled programs: JAXRL_CACHE, or the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrl"
     return Path(os.environ.get("JAXRL_CACHE") or default)
 
 
 def enable_compile_cache() -> None:
-    """Keeps every compiled program on disk for the next start; JAXRL_CACHE=off turns it off.
+    """Stores every compiled program on disk for later processes; JAXRL_CACHE=off disables this.
 
-    A JAX_COMPILATION_CACHE_DIR of the user's stands.
+    If the user has set JAX_COMPILATION_CACHE_DIR, it is not changed.
     """
     chosen = getattr(jax.config, "jax_compilation_cache_dir", None)
     if os.environ.get("JAXRL_CACHE") == "off" or chosen:
@@ -24,9 +24,9 @@ def enable_compile_cache() -> None:
     folder = cache_folder() / "programs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:  # a home that cannot be written costs a compile, not the run
+    except OSError:  # without a writable folder, programs are compiled again
         return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    compilation_cache.reset_cache()  # a process that has compiled already would never look for a cache again
+    compilation_cache.reset_cache()  # JAX checks for a cache only once, at the first compilation

@@ -1,12 +1,12 @@
-"""How agents that diverged count: as the worst return that any agent shown reached.
+"""The returns of diverged agents: each counts with the worst return of all agents shown.
 
-An agent has diverged when its parameters, losses or gradients are no longer finite numbers (see
-`train.diverged`). To leave such agents out would reward a method for its failures, and what they return is no
-measure either: with discrete actions the argmax of NaN is a valid action. An agent without a return, in whose
-run no episode has ended, counts like them. Reports, comparisons, sweeps and Optuna all use these functions.
+An agent has diverged when its parameters, losses or gradients are no longer finite (see `train.diverged`).
+Excluding such agents would reward a method for its failures, and their returns are not meaningful either:
+with discrete actions the argmax of NaN is a valid action. An agent without a return, because no episode has
+ended, is treated in the same way. Reports, comparisons, sweeps and Optuna all use these functions.
 
-A trial is a record with `per_seed`, its returns (None where there is none), and `died`, the seeds that
-diverged with the step; `first_seed` says which seeds these are.
+A trial is a record with `per_seed`, its returns (None for a seed without one), and `died`, the seeds that
+diverged with the step; `first_seed` is the first of the seeds.
 """
 
 import math
@@ -19,29 +19,29 @@ Trial = dict[str, Any]
 
 
 def known(trial: Trial) -> list[float | None]:
-    """Returns by seed, None of the agents that diverged or have none."""
+    """Returns by seed; None for agents that diverged or have no return."""
     lost = {int(seed) for seed in trial.get("died") or ()}
     numbered = enumerate(trial["per_seed"], trial.get("first_seed", 0))
     return [None if seed in lost or x is None or not math.isfinite(x) else float(x) for seed, x in numbered]
 
 
 def lost(trial: Trial) -> int:
-    """How many agents diverged or have no return."""
+    """The number of agents that diverged or have no return."""
     return known(trial).count(None)
 
 
 def worst(trials: Iterable[Trial]) -> float:
-    """The worst return that an agent of these trials reached; nan where none has one."""
+    """The worst return of an agent in these trials; nan if there is none."""
     return min((x for trial in trials for x in known(trial) if x is not None), default=math.nan)
 
 
 def counted(trial: Trial, least: float) -> list[float]:
-    """Returns by seed, those of agents that diverged replaced by `least`; empty where that is nan."""
+    """Returns by seed, those of diverged agents replaced by `least`; empty if that is nan."""
     return [] if math.isnan(least) else [least if x is None else x for x in known(trial)]
 
 
 def curve(trial: Trial) -> np.ndarray:
-    """The returns of a trial's `curve` `[S, R]`, of an agent that diverged the worst of the others' then."""
+    """Returns `[S, R]` of a trial's `curve`; for a diverged agent, the worst of the others at that time."""
     steps = np.array(trial["curve"]["timesteps"])
     returns = np.array(trial["curve"]["per_seed"], np.float64).reshape(-1, len(steps))
     gone = np.zeros(returns.shape, bool)
@@ -52,5 +52,5 @@ def curve(trial: Trial) -> np.ndarray:
 
 
 def unknown(trials: Sequence[Trial]) -> bool:
-    """Whether in every trial at least half of the agents diverged: the worst of the rest says little then."""
+    """Whether at least half of the agents of every trial diverged, so that the rest is not representative."""
     return all(2 * lost(trial) >= len(trial["per_seed"]) for trial in trials)

@@ -1,4 +1,4 @@
-"""What a policy is worth: a fixed number of whole episodes, not whoever finished first."""
+"""Evaluation of a policy: a fixed number of whole episodes, so that short ones are not overrepresented."""
 
 from typing import Protocol
 
@@ -14,8 +14,8 @@ from jaxrl.types import Env, PyTree
 class Evaluation:
     """The episodes of an evaluation; leaves `[E]`.
 
-    `finished` is false for an episode that was still running when the steps ran out: its return and
-    length are those so far.
+    `finished` is false for an episode that had not ended after `max_steps`: its return and length are those
+    up to then.
     """
 
     returns: jax.Array
@@ -27,20 +27,20 @@ class Decide(Protocol):
     def __call__(
         self, memory: PyTree, key: jax.Array, obs: PyTree, first: jax.Array, action_mask: jax.Array | None, /
     ) -> tuple[PyTree, PyTree]:
-        """`(memory, action)`, leaves `[N, ...]`: `Algorithm.act` with the state already applied."""
+        """`(memory, action)`, leaves `[N, ...]`: `Algorithm.act` with the state bound."""
 
 
 def evaluate(
     env: Env, act: Decide, memory: PyTree, key: jax.Array, num_episodes: int, max_steps: int = 100_000
 ) -> Evaluation:
-    """Plays `num_episodes` episodes side by side, each environment exactly one.
+    """Plays `num_episodes` episodes in parallel, exactly one in each environment.
 
-    Short episodes therefore count no more than long ones. Runs until the slowest has ended.
+    Therefore short episodes have the same weight as long ones. Runs until the last episode has ended.
 
     Args:
-      env: one environment, as `envs.make` gives it.
-      memory: any memory of the policy `[N, ...]`; only its shapes count, for `first` clears it.
-      max_steps: where to stop in a world without end.
+      env: one environment, as returned by `envs.make`.
+      memory: any memory of the policy `[N, ...]`; only its shapes matter, because `first` resets it.
+      max_steps: maximum number of steps, for episodes that do not end.
     """
     env = vectorize(env, num_episodes)
     reset_key, run_key = jax.random.split(key)

@@ -15,12 +15,12 @@ def require(who: str) -> None:
 
 
 def strong(tree: PyTree) -> PyTree:
-    """Removes the weak types that evosax leaves; they would differ from those of the next generation."""
+    """Removes the weak types in states of evosax, which would differ from those of the next generation."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), tree)
 
 
 def by_lot(key: jax.Array, score: jax.Array) -> jax.Array:
-    """Ranks of scores `[P]`, from 0 for the worst: ties in random order, `nan` at the bottom.
+    """Ranks of scores `[P]`, from 0 for the worst: ties in random order, `nan` lowest.
 
     CMA-ES has a weight for each rank. evosax gives ties the weight of their mean rank, which on a plateau is
     the same small weight for all: the step becomes short, and the step size control keeps shrinking it.

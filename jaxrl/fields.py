@@ -37,7 +37,7 @@ def share(default: float) -> Any:
 
 
 def log_scale(default: float) -> Any:
-    """A field of any sign whose useful values are spread over orders of magnitude."""
+    """A field of either sign whose useful values range over orders of magnitude."""
     return struct.field(default=default, metadata={"bounds": "log_scale"})
 
 
@@ -57,13 +57,13 @@ def bounds(tree: PyTree) -> dict[str, str]:
     return found
 
 
-# --- arguments that there are not --------------------------------------------------------------------
+# --- unknown arguments -------------------------------------------------------------------------------
 
 Class = TypeVar("Class", bound=type)
 
 
 def explains_unknown(cls: Class) -> Class:
-    """A decorator of `Config` and `Hparams`: an argument that the class has not is reported with a remedy."""
+    """A decorator for `Config` and `Hparams`: an unknown argument is reported with a remedy."""
     init: Callable[..., None] = vars(cls)["__init__"]
 
     @functools.wraps(init)
@@ -82,7 +82,7 @@ def explains_unknown(cls: Class) -> Class:
 
 
 def _remedy(cls: type, name: str) -> str:
-    """Where to give an argument instead: to a part of the class, to its sibling, or by another name."""
+    """The class to which an argument belongs instead, a part or the sibling class, or its correct name."""
     for field in dataclasses.fields(cls):
         part = type(field.default)
         if dataclasses.is_dataclass(part) and name in _names(part):
@@ -103,7 +103,7 @@ def _names(cls: type) -> list[str]:
 
 
 def flatten(tree: PyTree) -> dict[str, Any]:
-    """Every value of a dataclass by its dotted name; `{"": tree}` for what is a value itself."""
+    """Every value of a dataclass by its dotted name; `{"": tree}` if `tree` is a single value."""
     if dataclasses.is_dataclass(tree):
         parts: Iterable = ((field.name, getattr(tree, field.name)) for field in dataclasses.fields(tree))
     elif isinstance(tree, tuple) and any(map(dataclasses.is_dataclass, tree)):
@@ -141,23 +141,23 @@ def _replace(tree, path, value):
     if np.ndim(tree):
         if isinstance(value, jax.Array):
             return jnp.asarray(tree).at[int(head)].set(value)
-        changed = np.array(tree)  # on the host nothing needs to be compiled for it
+        changed = np.array(tree)  # on the host, so that nothing is compiled
         changed[int(head)] = value
         return changed
     return dataclasses.replace(tree, **{head: _replace(getattr(tree, head), rest, value)})
 
 
 def matching(names: Iterable[str], name: str) -> list[str]:
-    """Those of the dotted `names` that `name` may stand for: itself, or all that end with it."""
+    """The dotted `names` that `name` can refer to: itself, or all that end with it."""
     names = list(names)
     return [name] if name in names else [full for full in names if full.endswith(f".{name}")]
 
 
 def resolve(tree: PyTree, values: dict[str, Any], what: str = "field") -> dict[str, Any]:
-    """The same values under full dotted names: `hidden_sizes` may stand for `network.hidden_sizes`.
+    """The same values under full dotted names: `hidden_sizes` can be short for `network.hidden_sizes`.
 
     Raises:
-      ValueError: a name that no field has, with the nearest ones, or that several have.
+      ValueError: an unknown name, with the nearest ones, or an ambiguous one.
     """
     known = flatten(tree)
     resolved = {}
@@ -175,6 +175,6 @@ def configured(config: Any, values: dict[str, Any]) -> Any:
     """A Config with some fields replaced, given by dotted or unique short names.
 
     Raises:
-      ValueError: as of `resolve`.
+      ValueError: as `resolve`.
     """
     return replace(config, resolve(config, values, "option"))

@@ -1,8 +1,8 @@
-"""Writing files safely: as a whole or not at all, and never through a symbolic link.
+"""Writing files safely: atomically, and never through a symbolic link.
 
-A folder of a run may come from a stranger, and a process may be killed or the disk full at any moment. Hence
-a file is written under a temporary name beside its place, flushed to the disk, and then renamed. A symbolic
-link under the file's name is replaced by the file, whatever it points to.
+The folder of a run may come from an untrusted source, the process may be killed, and the disk may be full.
+Therefore a file is written under a temporary name in the same folder, flushed to disk, and then renamed. A
+symbolic link with the file's name is replaced by the file, whatever it points to.
 """
 
 import contextlib
@@ -17,14 +17,14 @@ from pathlib import Path
 
 
 def quoted(path: str | os.PathLike) -> str:
-    """A path as a shell takes it, for commands in messages: quoted where it has spaces or brackets."""
+    """A path for shell commands in messages: quoted if it has characters such as spaces or brackets."""
     return shlex.quote(os.fspath(path))
 
 
 def replace(path: str | os.PathLike, data: str | bytes) -> None:
-    """Writes `data` (text as UTF-8) to a file, in place of what was there.
+    """Writes `data` (text as UTF-8) to a file, replacing its contents.
 
-    After a kill or an error the file holds either all of the old contents or all of the new ones.
+    After a kill or an error the file has either the complete old contents or the complete new contents.
 
     Raises:
       OSError: it cannot be written, or the path is a folder or a device; its `filename` is `path`.
@@ -36,10 +36,10 @@ def replace(path: str | os.PathLike, data: str | bytes) -> None:
 
 
 def create(path: str | os.PathLike, data: str | bytes) -> None:
-    """Writes a new file. Of several processes that create the same one exactly one succeeds.
+    """Writes a new file. If several processes create the same one, exactly one succeeds.
 
     Raises:
-      FileExistsError: there is one already.
+      FileExistsError: the file exists.
       OSError: it cannot be written; its `filename` is `path`.
     """
     path = Path(path)
@@ -48,38 +48,38 @@ def create(path: str | os.PathLike, data: str | bytes) -> None:
             os.link(temporary, path)
         except FileExistsError:
             raise
-        except OSError:  # a file system without hard links
+        except OSError:  # the file system has no hard links
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
             os.replace(temporary, path)
         flush(path.parent)
 
 
 def open_to_append(path: str | os.PathLike) -> io.FileIO:
-    """The file opened to append bytes, unbuffered. Raises OSError where it is a symbolic link."""
+    """Opens a file to append bytes, unbuffered. Raises OSError if it is a symbolic link."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     return open(os.open(path, flags, 0o666), "ab", buffering=0)
 
 
 @contextlib.contextmanager
 def lock(path: str | os.PathLike, otherwise: str) -> Iterator[None]:
-    """Holds a folder for this process; a kill releases it.
+    """Locks a folder for this process; a kill releases the lock.
 
-    File systems without locks, and systems other than Unix, let every process in.
+    On file systems without locks, and on systems other than Unix, no process is excluded.
 
     Args:
       otherwise: the message of the error.
 
     Raises:
-      ValueError: another process holds it.
+      ValueError: another process has the lock.
     """
     try:
         import fcntl
-    except ImportError:  # no Unix
+    except ImportError:  # not on Unix
         yield
         return
     folder = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # file systems without locks
+        with contextlib.suppress(OSError):  # the file system has no locks
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -90,12 +90,12 @@ def lock(path: str | os.PathLike, otherwise: str) -> Iterator[None]:
 
 
 def flush(path: Path) -> None:
-    """Asks the disk for a file or a folder, so that a power cut after a rename finds all of it."""
+    """Flushes a file or a folder to disk, so that a renamed file is complete even after a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError:
-        if not path.is_dir():  # some network file systems do not flush folders
+        if not path.is_dir():  # some network file systems cannot flush folders
             raise
     finally:
         os.close(descriptor)
@@ -103,15 +103,15 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def _beside(path: Path, data: str | bytes) -> Iterator[Path]:
-    """A temporary file beside `path` that holds `data` and is on the disk; removed in the end."""
+    """A temporary file in the folder of `path`, with `data` flushed to disk; removed at the end."""
     _require_regular(path)
     _remove_stale(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)  # of a killed process that had this number
+    temporary.unlink(missing_ok=True)  # left by a killed process with the same id
     data = data.encode() if isinstance(data, str) else data
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        # Without buffers: `close` must not try again what a full disk has refused.
+        # Unbuffered: after an error on a full disk, `close` must not try to write again.
         with open(descriptor, "wb", buffering=0) as file:
             write_all(file, data)
         yield temporary
@@ -121,7 +121,7 @@ def _beside(path: Path, data: str | bytes) -> Iterator[Path]:
 
 
 def write_all(file: io.FileIO, data: bytes) -> None:
-    """Writes to an unbuffered file, which may take only a part at a time, and flushes it to the disk."""
+    """Writes to an unbuffered file, where a single write may be partial, and flushes it to disk."""
     while data:
         data = data[file.write(data) :]
     os.fsync(file.fileno())
@@ -138,7 +138,7 @@ def _require_regular(path: Path) -> None:
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes temporary files for `path` that killed processes have left behind."""
+    """Removes temporary files for `path` that killed processes left."""
     if os.name != "posix":
         return
     for name in os.listdir(path.parent):
@@ -160,7 +160,7 @@ def _running(process: int) -> bool:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """An OSError while writing names the file that was to be written, not the temporary one."""
+    """Makes an OSError name the file to be written instead of the temporary file."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What `fit` makes of its arguments: programs of a population, as the loop needs them, and checks."""
+"""The arguments of `fit`, checked and converted to the programs of a population."""
 
 from functools import partial
 from typing import Any
@@ -23,10 +23,10 @@ def make_programs(
     eval_episodes: int,
     intervals: int,
 ) -> Programs:
-    """All that the loop needs; the arguments are those of `fit`.
+    """The programs for the loop; the arguments are those of `fit`.
 
     Raises:
-      ValueError: one of them makes no sense.
+      ValueError: an invalid argument.
     """
     if not isinstance(algo, Algorithm):
         given = f"the module {algo.__name__}" if hasattr(algo, "__spec__") else f"a {type(algo).__name__}"
@@ -49,7 +49,7 @@ def make_programs(
     mesh = train.mesh(lanes)
     by_agent, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("agents",), ()))
     many = train.watched(train.population(_checked(algo), mesh=mesh))
-    many = many._replace(update=jax.jit(many.update))  # its shapes and its program share one trace
+    many = many._replace(update=jax.jit(many.update))  # its shapes and its program need only one trace
     evaluate_agents = train.over_agents(partial(_evaluate, env, algo.act, eval_episodes), (0, 0), mesh)
     programs = Programs(
         algo=many,
@@ -70,12 +70,12 @@ def make_programs(
     numbers = {"steps": steps, "seeds": seeds, "seed": seed, "intervals": intervals}
     numbers |= {"eval_episodes": eval_episodes, "steps_per_update": algo.steps_per_update}
     values = {name: _shown(leaf) for name, leaf in _named(hp).items()}
-    state, _ = shapes(programs)  # traces: what does not fit is reported here
+    state, _ = shapes(programs)  # traces: mismatches are reported here
     return programs._replace(identity={**numbers, "hparams": values, "state": _shapes(state)})
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    """A number that may be written as 1e5. Raises ValueError for another."""
+    """An integer, which may be given as 1e5. Raises ValueError for any other value."""
     number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not number or not np.isfinite(value) or value != int(value) or value < least:
         raise ValueError(f"{name} = {value!r} must be a whole number of at least {least}")
@@ -100,8 +100,8 @@ def _shapes(tree: PyTree) -> dict[str, str]:
 
 
 def _arrays(hparams: PyTree, defaults: PyTree) -> PyTree:
-    """Hyperparameters as arrays, numbers as float32: a Python number would be a weak type, and its restored
-    twin another program."""
+    """Hyperparameters as arrays, numbers as float32: a Python number would have a weak type, so that the
+    restored value would need another program."""
     given, known = _named(hparams), _named(defaults)
     if jax.tree.structure(hparams) != jax.tree.structure(defaults):
         difference = sorted(given.keys() ^ known.keys())
@@ -123,14 +123,14 @@ def _arrays(hparams: PyTree, defaults: PyTree) -> PyTree:
 
 
 def _with_horizon(hparams: PyTree, num_updates: int) -> PyTree:
-    """Hyperparameters whose schedules end with the run, where there are any."""
+    """Hyperparameters whose schedules, if any, end with the run."""
     if "total_updates" not in getattr(hparams, "__dataclass_fields__", ()):
         return hparams
     return hparams.replace(total_updates=np.asarray(num_updates, np.float32))
 
 
 def _shown(leaf) -> Any:
-    """The value of a hyperparameter in JSON, with as few digits as tell it from others."""
+    """The value of a hyperparameter in JSON, with the fewest digits that identify it."""
     values = np.asarray(leaf)
     if not np.issubdtype(values.dtype, np.floating):
         return values.tolist()
@@ -138,10 +138,10 @@ def _shown(leaf) -> Any:
 
 
 def _checked(algo: Algorithm) -> Algorithm:
-    """The same algorithm; tracing it reports what the loop cannot use.
+    """The same algorithm; when it is traced, its outputs are checked.
 
     Raises:
-      ValueError: `update` changes the shapes of the state, or its metrics are no scalars.
+      ValueError: `update` changes the shapes of the state, or its metrics are not scalars.
     """
 
     def update(state, hp):

@@ -1,11 +1,11 @@
-"""What policies are worth to those who search without gradients: returns of whole episodes, and ranks.
+"""The fitness of policies for gradient-free search: returns of whole episodes, and ranks.
 
 A member of a population plays exactly one episode in each of its environments, in a fixed number of steps.
-What an environment does after the end of that episode is stepped, as it must be in one program, and not
-counted: otherwise short episodes, of which more fit into the steps, would have more say. An episode that
-is still running when the steps are over counts with what it has so far; give as many steps as an episode
-can last. All members of a generation meet the same starts and the same chances (common random numbers),
-opposite pairs among them, so that they differ by what they do alone. Axes: `P` members, `N` environments.
+The steps after the end of that episode are computed, as a fixed program requires, but ignored: otherwise
+short episodes, of which more fit into the steps, would have a larger weight. An episode that has not ended
+after the last step counts with its return so far; the number of steps should be the maximum length of an
+episode. All members of a generation have the same initial states and random numbers (common random numbers),
+including antithetic pairs, so that they differ only in their actions. Axes: `P` members, `N` environments.
 """
 
 from collections.abc import Callable
@@ -30,8 +30,9 @@ Behaviour = Callable[[PyTree], jax.Array]  # (obs) -> `[D]`, or of a population 
 class Episodes:
     """The first episode of each environment; leaves `[N, ...]`, or `[P, N, ...]` of a population.
 
-    `finished` is false for an episode that ran out of steps. `last_obs` is where it ended. `seen` are the
-    statistics of its observations, encoded, a `RunningStats` of each environment, or `()`.
+    `finished` is false for an episode that had not ended after the last step. `last_obs` is the last
+    observation. `seen` are the statistics of the encoded observations, a `RunningStats` for each environment,
+    or `()`.
     """
 
     returns: jax.Array
@@ -61,13 +62,13 @@ class Play(Protocol):
 
 
 class Player(NamedTuple):
-    """A deterministic policy network for an environment, and how it is played."""
+    """A deterministic policy network for an environment, and the functions that play it."""
 
     init: Callable[[jax.Array], PyTree]  # (key) -> params
     reset: Callable[[jax.Array, int], Stream]  # (key, num_envs) -> stream
     act: PlayerAct
     play: Play
-    obs_stats: PyTree  # before anything was seen; () where observations are not normalized
+    obs_stats: PyTree  # initial statistics; () if observations are not normalized
 
 
 def player(
@@ -77,10 +78,10 @@ def player(
     normalize_obs: bool = False,
     torso: nn.Module | None = None,
 ) -> Player:
-    """A network that takes the most likely action, in `env`: one environment that resets itself.
+    """A network that takes the most likely action, in `env`: one auto-resetting environment.
 
     Args:
-      num_steps: steps of each environment when a member plays.
+      num_steps: steps of each environment, for every member.
       torso: a flax module `[..., *obs] -> [..., F]` instead of the one that `network` names.
 
     Raises:
@@ -95,7 +96,7 @@ def player(
 
     def act(params, obs_stats, memory, obs, first, action_mask=None):
         memory, outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)
-        # The spread around the most likely action does not matter: it is not searched.
+        # Only the most likely action is used: standard deviations are not among the parameters.
         outputs = jnp.concatenate([outputs, jnp.zeros((*outputs.shape[:-1], num_log_stds))], axis=-1)
         return memory, policy.bound(policy.distribution(outputs, action_mask).mode())
 
@@ -112,7 +113,7 @@ def player(
             seen = was.seen
             if normalize_obs:
                 x = policy.encode((), now.obs)
-                x = jnp.where(_like(counts, x), x, seen.mean)  # not what follows the end, finite or not
+                x = jnp.where(_like(counts, x), x, seen.mean)  # not the steps after the end
                 seen = jax.vmap(stats.merge)(seen, x, jnp.zeros_like(x), counts.astype(jnp.float32))
             now_played = Episodes(
                 returns=was.returns + jnp.where(counts, then.reward, 0.0),
@@ -143,17 +144,17 @@ def player(
 
 
 def _like(flags, x):
-    """Flags `[N]` with as many axes as `x` `[N, ...]`."""
+    """Flags `[N]` reshaped to broadcast against `x` `[N, ...]`."""
     return flags.reshape(flags.shape + (1,) * (x.ndim - flags.ndim))
 
 
 def observe(obs_stats: stats.RunningStats, seen: stats.RunningStats) -> stats.RunningStats:
     """Running statistics after a generation; `seen` as in `Episodes`, `[P, N]`.
 
-    The variance is that within episodes and that between their means, never a difference of two large sums:
-    in float32 that would lose a spread that is small beside the mean.
+    The variance is the sum of that within episodes and that between their means. A difference of two large
+    sums would lose precision in float32 where the standard deviation is small compared with the mean.
     """
-    # A member that diverged is the worst, and nothing that the others are normalised by.
+    # Observations of a member that diverged are left out, so that the others are not normalized by them.
     fine = (jnp.isfinite(seen.mean) & jnp.isfinite(seen.var)).reshape(*seen.count.shape, -1).all(axis=-1)
     count = jnp.where(fine, seen.count, 0.0)
     size = count.sum()
@@ -164,28 +165,28 @@ def observe(obs_stats: stats.RunningStats, seen: stats.RunningStats) -> stats.Ru
         return (share * jnp.where(_like(fine, x), x, 0.0)).sum(axes)
 
     mean = average(seen.mean)
-    mean = mean + average(seen.mean - mean)  # what the first sum has lost by rounding
+    mean = mean + average(seen.mean - mean)  # corrects the rounding error of the first sum
     var = average(seen.var + jnp.square(seen.mean - mean))
     return stats.merge(obs_stats, mean, var, size)
 
 
 def mean_return(episodes: Episodes) -> jax.Array:
-    """The fitness of each member `[P]`; `nan` where a return is not a finite number."""
+    """The fitness of each member `[P]`; `nan` where a return is not finite."""
     mean = episodes.returns.mean(axis=-1)
     return jnp.where(jnp.isfinite(mean), mean, jnp.nan)
 
 
 def centred_ranks(fitness: jax.Array) -> jax.Array:
-    """Ranks from -1/2, the worst, to 1/2, the best; equals share the mean of their ranks.
+    """Ranks from -1/2, the worst, to 1/2, the best; tied members all have the mean of their ranks.
 
-    So a fitness that all have moves nobody, and no member gains by its place. What is not a number is worst.
-    Salimans et al. 2017 (who break ties by place), https://arxiv.org/abs/1703.03864
+    Therefore a fitness that is equal for all gives no step, and ranks do not depend on the order of members.
+    `nan` is the worst. Salimans et al. 2017 (who break ties by position), https://arxiv.org/abs/1703.03864
 
     Args:
       fitness: `[P]`, at least two.
     """
     known = jnp.where(jnp.isnan(fitness), -jnp.inf, fitness)
-    # All pairs are fewer operations than a sort, up to thousands of members.
+    # Comparing all pairs takes fewer operations than a sort, up to thousands of members.
     better = (known[:, None] > known).sum(axis=1) - (known[:, None] < known).sum(axis=1)
     return 0.5 * better / (fitness.shape[0] - 1)
 
@@ -206,18 +207,18 @@ def episode_metrics(episodes: Episodes, fitness: jax.Array) -> Metrics:
 
 
 def blend(fitness: jax.Array, novelty: jax.Array, weight: Number) -> jax.Array:
-    """`(1 - weight) rank(fitness) + weight rank(novelty)` `[P]`: quality and novelty in one order.
+    """`(1 - weight) rank(fitness) + weight rank(novelty)` `[P]`: a weighted sum of quality and novelty.
 
-    NSR-ES weighs them alike, NS-ES takes novelty alone. Conti et al. 2018, https://arxiv.org/abs/1712.06560
+    NSR-ES has a weight of 1/2, NS-ES of 1. Conti et al. 2018, https://arxiv.org/abs/1712.06560
     """
     return (1.0 - weight) * centred_ranks(fitness) + weight * centred_ranks(novelty)
 
 
 def behaviour(env: Env, function: Behaviour | None = None) -> Behaviour:
-    """`(last_obs [P, N, ...]) -> [P, D]`: the mean over a member's episodes of what `function` says of each.
+    """`(last_obs [P, N, ...]) -> [P, D]`: the mean of `function` over the episodes of a member.
 
     Args:
-      function: `(obs) -> [D]`, of the last observation of an episode; that observation, flat, unless given.
+      function: `(obs) -> [D]` of the last observation of an episode; by default that observation, flattened.
     """
     function = function or partial(networks.encode, env.observation_space)
 
@@ -229,7 +230,7 @@ def behaviour(env: Env, function: Behaviour | None = None) -> Behaviour:
 
 
 def behaviour_size(env: Env, of_members: Behaviour) -> int:
-    """Numbers of a behaviour, as `behaviour` makes it."""
+    """The number of values in a behaviour as returned by `behaviour`."""
 
     def example(key):
         return of_members(jax.tree.map(lambda x: x[None], vectorize(env, 1).reset(key)[1].obs))

@@ -18,8 +18,8 @@ from jaxrl.fit_programs import make_programs
 from jaxrl.programs import Programs, compile_programs
 from jaxrl.types import Algorithm, Env, PyTree
 
-MARK = "fit.json"  # the file that makes a folder that of a run by `fit`
-# What stands in folders of runs that other functions have made.
+MARK = "fit.json"  # the file that identifies the folder of a run by `fit`
+# Files that identify folders of runs by other functions.
 OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "metrics.jsonl", "checkpoints")
 REMEDY = "give another folder as `out`"
 
@@ -28,10 +28,10 @@ class Fitted(NamedTuple):
     """What `fit` returns."""
 
     state: PyTree  # of all seeds; leaves `[seeds, ...]`
-    rows: list[dict[str, Any]]  # as in metrics.jsonl, those of earlier calls included; see `jaxrl.records`
+    rows: list[dict[str, Any]]  # as in metrics.jsonl, including those of earlier calls; see `jaxrl.records`
     complete: bool  # False: it was stopped, by Ctrl-C or a callback
-    num_updates: int  # that are done
-    hparams: PyTree  # that the run was trained with, its horizon included
+    num_updates: int  # updates done
+    hparams: PyTree  # of the run, including `total_updates`
     out: Path | None  # the folder of the run
 
     def agent(self, index: int = 0) -> PyTree:
@@ -54,7 +54,7 @@ def fit(
     save_every_seconds: float = 10.0,
     progress: bool = True,
 ) -> Fitted:
-    """Trains agents side by side, with progress, evaluation, rows of metrics, checkpoints and exact resume.
+    """Trains agents in parallel, with progress, evaluation, rows of metrics, checkpoints and exact resume.
 
         >>> import jaxrl
         >>> from jaxrl import envs
@@ -68,35 +68,37 @@ def fit(
 
     The agents are those of `train.run` with the keys `jax.random.key(seed)`, `jax.random.key(seed + 1)`, ...
     They use all devices; on a CPU, call `train.use_cores()` before anything else for one device per core.
-    Compiled programs are kept for the next process in the user's cache folder (JAXRL_CACHE, or off).
+    Compiled programs are cached in the user's cache folder for later processes (JAXRL_CACHE: another folder,
+    or off).
 
     With `out`, the run is saved there, and calling `fit` again with the same arguments continues it from the
-    last checkpoint, or returns it if it is complete: stopped or killed, it ends with the same bits. Shapes
-    and numbers are compared with those of the folder; the code of the algorithm and of `env` is not.
+    last checkpoint, or returns it if it is complete: the result of a run that was stopped or killed is
+    bitwise the same. Shapes and numbers are compared with those of the folder; the code of the algorithm and
+    of `env` is not.
 
-    Ctrl-C (or SIGTERM) ends the run after the update in progress: it is saved and returned as it is then. A
-    second one raises KeyboardInterrupt at once.
+    Ctrl-C (or SIGTERM) ends the run after the update in progress: its state at that time is saved and
+    returned. A second one raises KeyboardInterrupt immediately.
 
     Args:
-      algo: of one agent, as `ppo.make(env)` returns it, or of your own. Its metrics are scalars; `loss/...`
+      algo: of one agent, as returned by `ppo.make(env)`, or your own. Its metrics are scalars; `loss/...`
         and `grad/...` that are not finite, or such leaves in `state.params`, mark an agent as diverged.
-        Returns are shown of `episode/return_sum` and `episode/count`.
-      steps: environment steps of each agent, those of `init` included; rounded up to whole updates. Sets
-        `hparams.total_updates`, by which schedules go, where the algorithm has it.
-      seeds: agents, with the seeds `seed .. seed + seeds - 1`.
+        Returns are computed from `episode/return_sum` and `episode/count`.
+      steps: environment steps of each agent, including those of `init`; rounded up to whole updates. Sets
+        `hparams.total_updates`, the length of schedules, if the algorithm has it.
+      seeds: number of agents, with the seeds `seed .. seed + seeds - 1`.
       hparams: of all agents; `algo.hparams` if None.
-      env: one environment, to evaluate in; None: no evaluation.
-      eval_episodes: of each evaluation, per agent; 0: no evaluation.
-      intervals: rows and evaluations over the run; checkpoints are made at most as often.
+      env: one environment, for evaluation; None: no evaluation.
+      eval_episodes: episodes per agent in each evaluation; 0: no evaluation.
+      intervals: number of rows and evaluations over the run; checkpoints are written at most as often.
       out: folder for `metrics.jsonl` and checkpoints; None: nothing is written.
-      callbacks: `(row) -> anything`, called with each row, None for values that are not finite. The run
-        stops, is saved and returned after the row for which one returns True. What one raises ends the run
-        and is raised again; a run with `out` continues from its last checkpoint, made before.
-      save_every_seconds: least time between checkpoints; 0: one per interval.
+      callbacks: `(row) -> anything`, called with each row, with None for values that are not finite. The run
+        stops, is saved and returned after the row for which a callback returns True. An exception in a
+        callback ends the run and is raised again; a run with `out` then continues from its last checkpoint.
+      save_every_seconds: minimum time between checkpoints; 0: one per interval.
       progress: a panel on a terminal, lines elsewhere; False: prints nothing.
 
     Raises:
-      ValueError: an argument of another kind, or a folder that another run is in; with the remedy.
+      ValueError: an invalid argument, or a folder with another run; with the remedy.
     """
     train.use_cores(quiet=True)
     enable_compile_cache()
@@ -159,20 +161,20 @@ def _reporter(programs: Programs, progress: bool) -> reporters.Reporter:
     return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
 
 
-# --- its folder ----------------------------------------------------------------------------------
+# --- the folder of a run -------------------------------------------------------------------------
 
 
 def _name_of(algo: Algorithm) -> str:
-    """What a report calls an algorithm: the module in which its hyperparameters are defined."""
+    """The name of an algorithm in reports: the module in which its hyperparameters are defined."""
     name = type(algo.hparams).__module__.rpartition(".")[2]
     return "unnamed algorithm" if name in ("__main__", "builtins") else name
 
 
 def _enter(path: Path, identity: dict[str, Any], algorithm: str, held: contextlib.ExitStack) -> None:
-    """Makes the folder of a run, or checks that the run is in it, and keeps other processes out.
+    """Creates the folder of a run, or checks that it belongs to the run, and locks it.
 
     Raises:
-      ValueError: it cannot be written, or another run or process is in it.
+      ValueError: it cannot be written, contains another run, or is locked by another process.
     """
     checkpoint.require_path(path)
     try:

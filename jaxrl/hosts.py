@@ -1,9 +1,9 @@
-"""Several processes as one: how they join, agree, fail together, and hold each a part of an array.
+"""Training in several processes: how they connect, agree, fail together, and share arrays.
 
-JAX runs the same programs in the same order in all processes; what a host decides by its own clock or
-its own signals must therefore be agreed. Processes speak through the key-value store of JAX's
-coordination service, which process 0 runs: no device is needed for it, an error can be passed on, and
-who does not answer is named. In a single process every function here gives back what it was given.
+All processes must run the same JAX programs in the same order, so they must agree on whatever depends on the
+clock or the signals of one host. They exchange messages through the key-value store of JAX's coordination
+service, which process 0 runs: it needs no device, it can pass on errors, and a process that does not answer
+can be named. In a single process, every function here returns its input.
 """
 
 import contextlib
@@ -19,29 +19,29 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src import distributed  # the store has no public name; orbax takes it from here, too
+from jax._src import distributed  # the store has no public API; orbax imports it from here, too
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl.types import PyTree
 
 AUTO = "auto"
-PATIENCE = 1800.0  # seconds for an answer of a process that is alive: one may compile while others wait
-HEARTBEAT = 30  # seconds after which a process that is not heard of counts as dead, and all end
+PATIENCE = 1800.0  # seconds to wait for a process with a heartbeat: it may be compiling
+HEARTBEAT = 30  # seconds without a heartbeat after which a process counts as lost, and all exit
 
 _rounds = itertools.count()
 
 
 class Elsewhere(ValueError):
-    """Another process has failed, or does not answer; one sentence with what it said."""
+    """Another process has failed, or does not answer; one sentence with its error."""
 
 
 def several() -> bool:
-    """Whether this process is one of several. Does not start JAX's backend."""
+    """Whether there are several processes. Does not start JAX's backend."""
     return jax.distributed.is_initialized() and distributed.global_state.num_processes > 1
 
 
 def leads() -> bool:
-    """Whether this is process 0, which alone prints, writes and decides."""
+    """Whether this is process 0, the only one that prints, writes and decides."""
     return not several() or distributed.global_state.process_id == 0
 
 
@@ -49,7 +49,7 @@ def leads() -> bool:
 
 
 def together(function: Callable[[], Any]) -> list[Any]:
-    """What `function()` gives in each process, in order; if it fails in one, it fails in all.
+    """The results of `function()` in all processes, in order; if it fails in one, all fail.
 
     Every process must call this, in the same order as all others.
 
@@ -57,7 +57,7 @@ def together(function: Callable[[], Any]) -> list[Any]:
       function: its result must be plain JSON.
 
     Raises:
-      Elsewhere: another process failed. The one that did raises its own error.
+      Elsewhere: another process failed. The process that failed raises the original error.
     """
     if not several():
         return [function()]
@@ -75,12 +75,12 @@ def everyone(value: Any) -> list[Any]:
 
 
 def by_leader(function: Callable[[], Any]) -> Any:
-    """What `function()` gives in process 0, where alone it is called; plain JSON."""
+    """The result of `function()`, plain JSON, which is called in process 0 only."""
     return together(lambda: function() if leads() else None)[0]
 
 
 def require_same(what: str, value: Any) -> None:
-    """Raises ValueError in all processes unless all have the same value; plain JSON."""
+    """Raises ValueError in all processes unless `value`, plain JSON, is the same in all."""
     first, *others = (json.dumps(one, sort_keys=True) for one in everyone(value))
     for number, other in enumerate(others, 1):
         if other != first:
@@ -91,29 +91,29 @@ def require_same(what: str, value: Any) -> None:
 
 
 def tell(error: BaseException) -> None:
-    """Tells the other processes that this one fails. They fail too, when they next wait for somebody."""
+    """Reports an error of this process to the others, which fail when they next wait for a message."""
     if several():
         text = " ".join(str(error).split()) or "interrupted"
         what = json.dumps(f"process {distributed.global_state.process_id} has stopped: {text}")
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # they may be gone already
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # they may have exited already
             _client().key_value_set(_name("failed"), what, allow_overwrite=True)
 
 
 def _exchange(mine: Any) -> list[Any]:
-    """A round of speaking: everybody tells process 0, and process 0 tells all."""
+    """One exchange: all processes send their values to process 0, which sends all values to each of them."""
     state, number = distributed.global_state, next(_rounds)
     if state.process_id > 0:
         _client().key_value_set(_name(number, state.process_id), json.dumps(mine))
         return _hear(_name(number, "all"), 0)
     said = [mine, *(_hear(_name(number, k), k) for k in range(1, state.num_processes))]
     _client().key_value_set(_name(number, "all"), json.dumps(said))
-    if number:  # who has spoken now has heard what was said then
+    if number:  # a process that has sent this message has read those of the previous exchange
         _client().key_value_delete(_name(number - 1))
     return said
 
 
 def _client() -> Any:
-    """What processes speak through, once they have met."""
+    """The client of the coordination service, once the processes are connected."""
     return distributed.global_state.client
 
 
@@ -122,13 +122,13 @@ def _name(*parts) -> str:
 
 
 def _hear(key: str, speaker: int) -> Any:
-    """What is said under a key, as soon as it is; an error if some process has failed meanwhile."""
+    """Waits for the value of a key; raises an error if a process fails meanwhile."""
     client = _client()
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # nothing yet
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # no value yet
             return json.loads(client.blocking_key_value_get(key, 1000))
-        with contextlib.suppress(jax.errors.JaxRuntimeError):  # nobody
+        with contextlib.suppress(jax.errors.JaxRuntimeError):  # no process has failed
             raise Elsewhere(json.loads(client.key_value_try_get(_name("failed"))))
     raise Elsewhere(f"process {speaker} has not answered for {PATIENCE:.0f} seconds")
 
@@ -137,11 +137,11 @@ def _hear(key: str, speaker: int) -> Any:
 
 
 def place(tree: PyTree, sharding: PyTree) -> PyTree:
-    """Arrays that every process has whole, made into arrays of which each process holds its part.
+    """Converts arrays that are complete in every process to arrays of which each process holds its shards.
 
     Args:
-      tree: the same in all processes; arrays that are spread over processes already stay as they are.
-      sharding: a `Sharding`, or a tree of them of which `tree` is an extension.
+      tree: the same in all processes; arrays that are already distributed over processes are not changed.
+      sharding: a `Sharding`, or a tree of them that is a prefix of `tree`.
     """
     if not several():
         return tree
@@ -160,7 +160,7 @@ def _place(leaf, sharding):
 
 
 def fetch(tree: PyTree) -> PyTree:
-    """Arrays that are spread over processes by one mesh, whole in every process. All must call it."""
+    """Gathers arrays that are distributed over processes by one mesh. All processes must call it."""
     if not several():
         return tree
     (mesh,) = {leaf.sharding.mesh for leaf in jax.tree.leaves(tree)}
@@ -179,19 +179,19 @@ def _everywhere(mesh):
 def joined(
     coordinator: str, num_processes: int | None, process_id: int | None, seconds: int
 ) -> Iterator[None]:
-    """This process as one of several, from here on; an error inside is told to the others.
+    """Connects this process to the others; an error inside the context is reported to them.
 
-    Must come before JAX's backend starts. On a CPU a process has one device, unless somebody has chosen
-    (XLA_FLAGS, JAX_NUM_CPU_DEVICES): how many processes share a machine is not known here. Processes
-    other than 0 print nothing.
+    Must be called before JAX's backend starts. On a CPU a process has one device, unless the user has set a
+    number (XLA_FLAGS, JAX_NUM_CPU_DEVICES), because it is unknown how many processes share the machine.
+    Processes other than 0 print nothing.
 
     Args:
-      coordinator: `ADDRESS:PORT` at which process 0 is found, or "auto": a cluster (Slurm, Open MPI,
-        TPU pod, ...) says all that is not given.
-      seconds: how long to wait for the others to come.
+      coordinator: `ADDRESS:PORT` of process 0, or "auto": values that are not given are obtained from the
+        cluster (Slurm, Open MPI, TPU pod, ...).
+      seconds: how long to wait for the other processes.
 
     Raises:
-      ValueError: the numbers make no sense, process 0 is not found, or others do not come.
+      ValueError: the numbers are inconsistent, process 0 cannot be reached, or processes are missing.
     """
     _require_sense(coordinator, num_processes, process_id, seconds)
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
@@ -215,7 +215,7 @@ def joined(
 
 
 def _initialize(coordinator, num_processes, process_id, seconds) -> None:
-    # Its handler of SIGTERM would take the signal away from ours.
+    # Its handler of SIGTERM would replace ours.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(
@@ -226,7 +226,7 @@ def _initialize(coordinator, num_processes, process_id, seconds) -> None:
             initialization_timeout=seconds,
             heartbeat_timeout_seconds=HEARTBEAT,
         )
-        jax.devices()  # a backend starts in all processes at once, or not at all
+        jax.devices()  # starting a backend waits for all processes
     except ValueError as error:
         raise ValueError(
             f"no cluster was detected that says how processes join ({error}): give --coordinator "
@@ -259,13 +259,13 @@ def _require_sense(coordinator, num_processes, process_id, seconds) -> None:
 
 
 def meet(coordinator: str, num_processes: int, process_id: int, seconds: float) -> None:
-    """Waits until all processes are there. JAX itself would abort where one is missing.
+    """Waits until all processes are connected. JAX itself would abort if one were missing.
 
-    Process 0 listens at the coordinator's port, hears a number from each of the others, answers all of
-    them and leaves the port to JAX.
+    Process 0 listens on the coordinator's port, receives a number from each of the others, replies to all of
+    them and closes the port, so that JAX can use it.
 
     Raises:
-      ValueError: who is missing, or what does not fit.
+      ValueError: processes are missing, or their numbers are inconsistent.
     """
     if num_processes == 1:
         return
@@ -287,7 +287,7 @@ def _left(deadline: float) -> float:
 
 
 def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -> str:
-    """Process 0's part; returns what is wrong, or nothing."""
+    """The part of process 0; returns an error message, or an empty string."""
     callers: list[socket.socket] = []
     here: set[int] = set()
     trouble = ""
@@ -310,7 +310,7 @@ def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -
                 caller.settimeout(5.0)
                 number, theirs = json.loads(caller.makefile().readline(100))
             except (OSError, ValueError, TypeError):
-                continue  # nobody, or somebody else's call
+                continue  # a timeout, or an unrelated connection
             callers.append(caller)
             if theirs != num_processes:
                 trouble = f"--num-processes is {theirs} in process {number}, but {num_processes} in process 0"
@@ -320,24 +320,24 @@ def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -
         for caller in callers:
             with contextlib.suppress(OSError):
                 caller.sendall(json.dumps(trouble).encode() + b"\n")
-        for caller in callers:  # they hang up first, so that the port is free at once
+        for caller in callers:  # they close first, so that the port is free at once
             with contextlib.suppress(OSError):
                 caller.recv(1)
     return trouble
 
 
 def _report(coordinator: str, address, num_processes: int, process_id: int, deadline: float) -> str | None:
-    """The others' part; returns what is wrong, or nothing; None where process 0 does not answer."""
+    """The part of the others; returns an error message or "", or None if process 0 does not answer."""
     while time.monotonic() < deadline:
         try:
             with socket.create_connection(address, timeout=_left(deadline)) as caller:
                 caller.sendall(json.dumps([process_id, num_processes]).encode() + b"\n")
-                caller.settimeout(_left(deadline) + 5.0)  # process 0 waits as long, and knows who is missing
+                caller.settimeout(_left(deadline) + 5.0)  # process 0 waits for the deadline, then replies
                 return json.loads(caller.makefile().readline(1000))
         except socket.gaierror as error:
             raise ValueError(
                 f"--coordinator {coordinator}: {error.strerror}: give an address of process 0"
             ) from None
         except (OSError, ValueError):
-            time.sleep(0.1)  # process 0 may be later than this one
+            time.sleep(0.1)  # process 0 may start later than this one
     return None

@@ -1,6 +1,6 @@
-"""Where a run's rows go: a JSON-lines file, a CSV file, TensorBoard, Weights & Biases.
+"""Sinks for the rows of a run: a JSON-lines file, a CSV file, TensorBoard, Weights & Biases.
 
-A row is a flat dict of one interval; values of several agents are lists. A sink takes rows and is closed.
+A row is a flat dict of one interval; values of several agents are lists. A sink has `write` and `close`.
 """
 
 import codecs
@@ -22,16 +22,16 @@ Row = dict[str, Any]  # of one interval, by metric; values of several agents are
 
 
 class Sink(NamedTuple):
-    """Takes rows until it is closed."""
+    """Accepts rows until it is closed."""
 
     write: Callable[[Row], None]
     close: Callable[[], None]
 
 
 def read_jsonl(path: str | Path) -> list[Row]:
-    """The rows of a file; a missing file has none. Damaged lines are left out and logged as warnings.
+    """The rows of a file; a missing file has none. Damaged lines are skipped and logged as warnings.
 
-    The unfinished last line that a killed process leaves behind is normal, and left out without a warning.
+    An unfinished last line, which a killed process may leave, is skipped without a warning.
     """
     rows, damage = read_rows(path)
     for text in damage[:MOST_WARNINGS]:
@@ -50,29 +50,29 @@ def _warn(text: str) -> None:
 
 
 def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
-    """The rows of a file, and what is damaged in it: one sentence for each line that is left out.
+    """The rows of a file, and its damage: one sentence for each line that is skipped.
 
-    A row is a JSON object whose `num_updates` is a whole number that no row before it has.
+    A row is a JSON object whose `num_updates` is an integer that no earlier row has.
     """
     if not Path(path).exists():
         return [], []
     rows, damage, known = [], [], set()
     *lines, last = Path(path).read_bytes().split(b"\n")
     for number, line in enumerate([*lines, last] if last else lines, 1):
-        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # an editor was here
+        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # added by an editor
         row, trouble = _parsed(line)
         if row is not None and row["num_updates"] in known:
             trouble, row = f"it repeats the row of update {row['num_updates']}", None
         if row is not None:
             rows.append(row)
             known.add(row["num_updates"])
-        elif number <= len(lines):  # the last line, without its end, was torn by a kill
+        elif number <= len(lines):  # an incomplete last line comes from a kill
             damage.append(f"{path}, line {number} is damaged and left out: {trouble}")
     return rows, damage
 
 
 def _parsed(line: bytes) -> tuple[Row | None, str]:
-    """The row in a line, or None and why it holds none."""
+    """The row in a line, or None and the reason why it is not a row."""
     if not line.strip():
         return None, "it is empty"
     try:
@@ -87,13 +87,13 @@ def _parsed(line: bytes) -> tuple[Row | None, str]:
 
 
 def jsonl(path: str | Path, keep_updates: int = 0) -> Sink:
-    """Appends rows to a file, one JSON object a line, on disk when `write` returns.
+    """Appends rows to a file, one JSON object per line, flushed to disk when `write` returns.
 
-    What is not a finite number is written as null. A file with damaged lines is kept as `FILE.damaged`
-    before it is written anew.
+    Numbers that are not finite are written as null. A file with damaged lines is kept as `FILE.damaged`
+    before it is rewritten.
 
     Args:
-      keep_updates: rows of later updates than this are dropped first: a resumed run writes them anew.
+      keep_updates: rows of later updates are removed first: a resumed run writes them again.
 
     Raises:
       OSError: the file, which it names, cannot be written.
@@ -114,7 +114,7 @@ def jsonl(path: str | Path, keep_updates: int = 0) -> Sink:
 
 @contextlib.contextmanager
 def _naming(path: Path):
-    """An OSError while writing names the file."""
+    """Makes an OSError while writing name the file."""
     try:
         yield
     except OSError as error:
@@ -127,12 +127,12 @@ def _line(row) -> str:
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as the file holds it: None for what is not a finite number."""
+    """A row as it is stored in the file: None for numbers that are not finite."""
     return {name: finite(value) for name, value in row.items()}
 
 
 def finite(value: Any) -> Any:
-    """Lists and numbers with None for what is not finite, as JSON wants it."""
+    """Lists and numbers with None for values that are not finite, which JSON cannot represent."""
     if isinstance(value, list):
         return [finite(x) for x in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -141,10 +141,10 @@ def finite(value: Any) -> Any:
 
 
 def csv_file(path: str | Path, rows_path: str | Path, agents: Sequence[dict[str, Any]]) -> Sink:
-    """A table with a line for each row and agent, made of the rows in `rows_path`: `jsonl` writes them first.
+    """A table with a line for each row and agent, from the rows in `rows_path`, which `jsonl` writes first.
 
-    The columns are `num_updates` and `timesteps`, those of `agents`, then the metrics. A cell is empty where
-    there is no finite number. The table is written anew where it is opened, and where a metric is new.
+    The columns are `num_updates` and `timesteps`, those of `agents`, then the metrics. A cell is empty if the
+    value is not finite. The table is rewritten when it is opened, and when a new metric occurs.
 
     Args:
       agents: what identifies each agent, by column: `{"trial": 0, "seed": 3}`.
@@ -190,7 +190,7 @@ def csv_file(path: str | Path, rows_path: str | Path, agents: Sequence[dict[str,
 
 
 def _of_lane(row, lane: int, lanes: int) -> dict[str, Any]:
-    """The values of one agent in a row, None where there is no finite number."""
+    """The values of one agent in a row; None for values that are not finite."""
     return {
         name: finite(value[lane] if isinstance(value, list) and len(value) == lanes else value)
         for name, value in row.items()
@@ -198,13 +198,13 @@ def _of_lane(row, lane: int, lanes: int) -> dict[str, Any]:
 
 
 class Series(NamedTuple):
-    """What TensorBoard and Weights & Biases show as one run: an agent, or a statistic of several.
+    """One run in TensorBoard or Weights & Biases: an agent, or a statistic of several.
 
     Attributes:
-      name: of its run, unique among those of a folder.
+      name: of that run, unique in a folder.
       kind: `agent` or `iqm`.
-      lanes: which values of a row it shows: those of one agent, or the IQM and the range over several.
-      settings: hyperparameters and whatever else identifies it, numbers and strings by name.
+      lanes: the values of a row that are shown: those of one agent, or the IQM and the range over several.
+      settings: hyperparameters and other identifying values, numbers and strings by name.
     """
 
     name: str
@@ -214,10 +214,10 @@ class Series(NamedTuple):
 
 
 def scalars(row: Row, lanes: Sequence[int] | None = None) -> dict[str, float]:
-    """A row as single numbers: the interquartile mean (IQM) over agents; what none has is left out.
+    """A row as scalars: the interquartile mean (IQM) over agents; metrics without any value are omitted.
 
     Args:
-      lanes: which agents; None: all. Of several, the range is there too: `NAME_min` and `NAME_max`.
+      lanes: the agents; None: all. With several, the range is included: `NAME_min` and `NAME_max`.
     """
     result = {}
     for name, value in row.items():
@@ -234,14 +234,14 @@ def scalars(row: Row, lanes: Sequence[int] | None = None) -> dict[str, float]:
     return result
 
 
-SHOWN = ("evaluation/return", "episode/return")  # beside the hyperparameters in TensorBoard's table
+SHOWN = ("evaluation/return", "episode/return")  # shown with the hyperparameters in TensorBoard's table
 
 
 def tensorboard(directory: str | Path, series: Sequence[Series], after: int = 0) -> Sink:
     """TensorBoard event files, by tensorboardX: a folder for each of `series`, with its hyperparameters.
 
     Args:
-      after: of a resumed run the `timesteps` of its last row; TensorBoard drops what it has of later ones.
+      after: for a resumed run, the `timesteps` of its last row; TensorBoard discards later data.
     """
     try:
         from tensorboardX import SummaryWriter
@@ -252,7 +252,7 @@ def tensorboard(directory: str | Path, series: Sequence[Series], after: int = 0)
     writers = [SummaryWriter(str(Path(directory) / one.name), **purge) for one in series]
     for one, writer in zip(series, writers):
         if not after:
-            for summary in hparams(one.settings, dict.fromkeys(SHOWN))[:2]:  # the third: it has ended
+            for summary in hparams(one.settings, dict.fromkeys(SHOWN))[:2]:  # the third marks the end
                 writer.file_writer.add_summary(summary)
 
     def write(row):
@@ -274,8 +274,8 @@ def wandb(directory: str | Path, series: Sequence[Series], label: str, unique: s
     A resumed run continues them.
 
     Args:
-      label: the names of the runs begin with it.
-      unique: their ids begin with it: the same after a resume, and no other run's.
+      label: prefix of the names of the runs.
+      unique: prefix of their ids: the same after a resume, and different from that of any other run.
       init: for `wandb.init`: project, group, ...
     """
     try:

@@ -1,4 +1,4 @@
-"""The loop around a run: dispatch, report, evaluate, save, stop. All that talks to the world is here."""
+"""The host loop of a run: dispatch, report, evaluate, save, stop. Side effects of training are here."""
 
 import contextlib
 import signal
@@ -14,20 +14,20 @@ from jaxrl import checkpoint, hosts, logger, records
 from jaxrl.programs import Compiled, Programs, evaluation_keys, hparams, placement, shapes, zeros
 from jaxrl.reporters import Reporter, rate
 
-SECONDS_PER_DISPATCH = 0.25  # how long Ctrl-C and the progress bar wait at most
+SECONDS_PER_DISPATCH = 0.25  # maximum delay of Ctrl-C and of the progress bar
 
 
 class Position(NamedTuple):
-    """Where a run stands: all that a checkpoint holds."""
+    """The progress of a run: everything that a checkpoint holds."""
 
     state: Any
     totals: Any  # of the metrics since the last row
     num_updates: int
-    elapsed: float = 0.0  # seconds since training began, of all processes that have trained the run
+    elapsed: float = 0.0  # seconds of training, summed over the original and all resumed processes
 
 
 class Interval(NamedTuple):
-    """What a row is made from: metrics of the updates `since .. done`, and where the clock stood."""
+    """The data of a row: metrics of the updates `since .. done`, and the time."""
 
     since: int
     done: int
@@ -37,7 +37,7 @@ class Interval(NamedTuple):
 
 
 def start(programs: Programs, compiled: Compiled) -> Position:
-    """The first position of a run."""
+    """The initial position of a run."""
     state = compiled.init(hosts.place(programs.keys, programs.sharding))
     return Position(state, zeros(programs, shapes(programs)[1]), 0)
 
@@ -49,10 +49,10 @@ def restore(
 
     Args:
       step: of the checkpoint; None: the latest.
-      identity: with which the checkpoint was saved; None: that of the programs.
+      identity: that the checkpoint must have; None: that of the programs.
 
     Raises:
-      ValueError: there is none, it is broken, or it belongs to another config.
+      ValueError: there is no checkpoint, it is damaged, or it belongs to another config.
     """
     state, totals = shapes(programs)
     target = {"state": state, "totals": totals}
@@ -73,11 +73,11 @@ def save(
     score: float | None = None,
     last: dict[str, Any] | None = None,
 ) -> None:
-    """Writes a position as a checkpoint of the run, with what `records` keeps of the last row before it."""
+    """Writes a position as a checkpoint of the run, with the part of the last row that `records` keeps."""
     metadata = {"spec": programs.identity, "num_updates": at.num_updates}
     metadata |= {"elapsed_seconds": round(at.elapsed, 3)} | ({"last": last} if last else {})
     held = {"state": at.state, "totals": at.totals}
-    with interruptible() as interrupted:  # not in the middle
+    with interruptible() as interrupted:  # a signal must not interrupt the write
         checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
     for number in interrupted():
         signal.raise_signal(number)
@@ -85,9 +85,9 @@ def save(
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[Callable[[], tuple[int, ...]]]:
-    """Takes the first Ctrl-C (or SIGTERM) as a request to stop; the second one acts as usual.
+    """Treats the first Ctrl-C (or SIGTERM) as a request to stop; a second one has its usual effect.
 
-    Yields a function that returns the signals that have come.
+    Yields a function that returns the signals received so far.
     """
     received = []
 
@@ -97,7 +97,7 @@ def interruptible() -> Iterator[Callable[[], tuple[int, ...]]]:
 
     previous = {}
     for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(ValueError):  # not in the main thread
+        with contextlib.suppress(ValueError):  # raised outside the main thread
             previous[number] = signal.signal(number, handler)
     try:
         yield lambda: tuple(received)
@@ -118,15 +118,15 @@ def run(
     callbacks: Sequence[Callable] = (),
     saved: Callable | None = None,
 ) -> tuple[Position, bool]:
-    """Trains to the end of the run, to a Ctrl-C, or to a callback that stops it.
+    """Trains until the run is complete, or until Ctrl-C or a callback stops it.
 
-    The host reads the metrics of one interval while the device is busy with the next; with callbacks, which
-    may stop the run after any interval, it reads them before.
+    The host reads the metrics of one interval while the device computes the next. With callbacks, which may
+    stop the run after any interval, it reads them first.
 
     Args:
       path: the folder of the run; None: nothing is saved.
-      at: where to start. Its state is donated.
-      callbacks: `(row) -> whether to stop`, in every process; only True stops.
+      at: the position to start from. Its state is donated.
+      callbacks: `(row) -> whether to stop`, called in every process; only True stops.
       saved: `(position, last row or None)`, called after each checkpoint.
 
     Returns:
@@ -138,7 +138,7 @@ def run(
     trained, first, length = 0.0, at.num_updates, 1
     write, last_row, refused = _row_writer(programs, path, at, begun, reporter, sinks, callbacks)
     done = [end for end in programs.ends if end <= at.num_updates]
-    # The last row, and not an end: the intervals of a run that was extended since were others.
+    # The last row, not the last of `ends`: before a run was extended, its intervals were different.
     before = row["num_updates"] if (row := last_row()[0]) else max(done, default=0)
 
     def keep(score=None):
@@ -161,7 +161,7 @@ def run(
                 dispatched = time.perf_counter()
                 state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length))
                 at = at._replace(state=state, totals=totals, num_updates=at.num_updates + length)
-                if waiting:  # the last interval's numbers, while the device is busy with this one
+                if waiting:  # write the previous interval while the device computes this one
                     write(waiting)
                     waiting = None
                 jax.block_until_ready(totals)
@@ -175,8 +175,8 @@ def run(
             at, before = at._replace(totals=nothing), end
             now, ended = time.perf_counter(), is_complete(programs, at)
             due = ended or now - saved_at >= save_every_seconds
-            if hosts.everyone(due)[0]:  # process 0 has the clock
-                keep(records.score_of(write(waiting)))  # the row first: a checkpoint stands for its rows
+            if hosts.everyone(due)[0]:  # the clock of process 0 decides
+                keep(records.score_of(write(waiting)))  # the row first: a checkpoint implies its rows
                 waiting, saved_at = None, time.perf_counter()
             elif callbacks:
                 write(waiting)
@@ -186,7 +186,7 @@ def run(
         if waiting:
             write(waiting)
         complete = is_complete(programs, at)
-        # A checkpoint of this very update may be there already, and it has a score.
+        # There may already be a checkpoint of this update, with a score.
         if path and not complete:
             latest = hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints"))
             if latest != at.num_updates:
@@ -195,7 +195,7 @@ def run(
 
 
 def _evaluated(programs: Programs, compiled: Compiled, at: Position):
-    """An Evaluation of all agents, or None."""
+    """The Evaluation of all agents, or None."""
     if compiled.evaluate is None:
         return None
     keys = hosts.place(evaluation_keys(programs.seeds, at.num_updates), programs.sharding)
@@ -203,7 +203,7 @@ def _evaluated(programs: Programs, compiled: Compiled, at: Position):
 
 
 def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, sinks, callbacks):
-    """Functions: write the row of an Interval; the last row and the agents that diverged; whether to stop."""
+    """Functions: write the row of an Interval; the last row and the diverged agents; whether to stop."""
     algo, agents = programs.algo, programs.reported
     known = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates] if path else []
     lost = records.first_diverged(known)
@@ -219,7 +219,7 @@ def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, 
         row["elapsed_seconds"] = round(time.perf_counter() - begun, 3)
         speed = rate(done, first, trained, algo.steps_per_update, agents)
         row["steps_per_second"] = round(speed, 1)
-        since, earlier = previous  # of this process, which may have begun within the interval
+        since, earlier = previous  # of this process, which may have started within the interval
         current = rate(done, since, trained - earlier, algo.steps_per_update, agents)
         row["current_steps_per_second"] = round(current, 1)
         previous = done, trained
@@ -236,7 +236,7 @@ def _row_writer(programs: Programs, path, at: Position, begun: float, reporter, 
 
 
 def is_complete(programs: Programs, at: Position) -> bool:
-    """Whether nothing is left to train: the updates are done, or a search has come to its end."""
+    """Whether nothing is left to train: all updates are done, or a search has finished."""
     if at.num_updates >= programs.num_updates:
         return True
     return programs.finished is not None and bool(programs.finished(at.state))

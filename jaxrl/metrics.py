@@ -7,7 +7,7 @@ from jaxrl.types import PyTree
 
 
 def ratio_metrics(log_ratio: jax.Array, params: PyTree) -> dict[str, jax.Array]:
-    """How far the policy is from the one that acted, by the ratio r = pi(a|s) / pi_old(a|s) of each sample.
+    """How far the policy is from that of the rollout, by the ratio r = pi(a|s) / pi_old(a|s) of each sample.
 
         policy/kl             mean of (r - 1) - log r
         policy/kl_k1          mean of -log r

@@ -1,4 +1,4 @@
-"""Looking things up by name, with help for a slip of the finger."""
+"""Lookup by name, with suggestions for unknown names."""
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
@@ -6,12 +6,12 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-MOST = 20  # names that a sentence can bear
+MOST = 20  # maximum number of names in a message
 _meant: dict[str, Callable[[str], str]] = {}  # of a kind of name
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """What to offer for an unknown name: the nearest ones, or some of all."""
+    """Suggestions for an unknown name: the nearest names, or some of all."""
     names = sorted(names)
     lowered = {n.lower(): n for n in reversed(names)}
     close = [lowered[n] for n in difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.5)]
@@ -22,16 +22,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def explain(kind: str, meant: Callable[[str], str]) -> None:
-    """Has `lookup` of a kind say what is meant by names that are known from elsewhere.
+    """Registers remedies that `lookup` of a kind adds for names which are common in other programs.
 
     Args:
-      meant: `(name) -> remedy`, "" for a name that it does not know.
+      meant: `(name) -> remedy`, "" for an unknown name.
     """
     _meant[kind] = meant
 
 
 def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
-    """`table[name]`. Raises ValueError in one sentence, with the nearest names."""
+    """`table[name]`. Raises ValueError with one sentence that contains the nearest names."""
     if name not in table:
         remedy = _meant[kind](name) if kind in _meant else ""
         raise ValueError(f"unknown {kind} {name!r}; {remedy or nearest(name, table)}")

@@ -1,8 +1,8 @@
 """Actor-critic networks (flax.linen) for feed-forward and recurrent policies.
 
 A policy network is `(memory, x, first) -> (memory, outputs)` for one step of any batch axes; `memory` is
-`()` when there is none. `first` says that `x` starts an episode: what was remembered is dropped before
-`x` is read.
+`()` when there is none. `first` is true where `x` starts an episode: the memory is reset before `x` is
+processed.
 """
 
 import math
@@ -30,9 +30,9 @@ ACTIVATIONS = {
 def orthogonal(scale: float = 2.0**0.5) -> nn.initializers.Initializer:
     """A flax initializer: a random matrix with orthonormal rows or columns, times `scale`.
 
-    Uniform over such matrices (Haar). Saxe et al. 2014, https://arxiv.org/abs/1312.6120. By
-    Gram-Schmidt instead of LAPACK's QR, which flax uses: batched over a population, that one waits on
-    a thread of JAX's CPU pool for other threads of the same pool, and so can hang for ever
+    Uniform over such matrices (Haar). Saxe et al. 2014, https://arxiv.org/abs/1312.6120. Computed by
+    Gram-Schmidt instead of LAPACK's QR, which flax uses: batched over a population, QR waits on a
+    thread of JAX's CPU pool for other threads of the same pool, and can therefore deadlock
     (docs/thread_pool.md).
 
     Returns:
@@ -45,7 +45,7 @@ def orthogonal(scale: float = 2.0**0.5) -> nn.initializers.Initializer:
         gaussian = jax.random.normal(key, (short, long))
 
         def orthonormalize(i, basis):
-            # Vectors from i on are still zero. Twice, for one projection leaves a rounding error.
+            # Vectors from i on are still zero. Projecting twice removes the rounding error of the first.
             vector = gaussian[i]
             for _ in range(2):
                 vector = vector - (basis @ vector) @ basis
@@ -118,7 +118,7 @@ class Joined(nn.Module):
     """Convolutions over the images of an observation, joined with its other parts, then layers on all of it.
 
     Attributes:
-      split: `(x [..., D]) -> pytree` of the parts of an observation, as of `splitter`.
+      split: `(x [..., D]) -> pytree` of the parts of an observation, as returned by `splitter`.
     """
 
     split: Callable
@@ -138,10 +138,10 @@ class Joined(nn.Module):
 
 
 class Split(nn.Module):
-    """A torso that takes the pytree of an observation, for `x` `[..., D]` that holds its parts end to end.
+    """A torso that takes the pytree of an observation, for `x` `[..., D]` with its concatenated parts.
 
     Attributes:
-      split: as of `splitter`.
+      split: as returned by `splitter`.
     """
 
     torso: nn.Module
@@ -157,10 +157,10 @@ class ActorCritic(nn.Module):
 
     Attributes:
       torso: a module `[..., *obs] -> [..., F]`; it is cloned for actor and critic.
-      num_outputs, num_log_stds: what the action distribution takes (`jaxrl.distributions`).
+      num_outputs, num_log_stds: sizes of the parameters of the action distribution (`jaxrl.distributions`).
       shared: one torso for both.
       memory_size: units of a GRU after each torso; 0 for a feed-forward network.
-      init_log_std: where the state-independent log standard deviations start.
+      init_log_std: initial value of the state-independent log standard deviations.
     """
 
     torso: nn.Module
@@ -172,7 +172,7 @@ class ActorCritic(nn.Module):
 
     def setup(self) -> None:
         names = ("shared_torso",) if self.shared else ("actor_torso", "critic_torso")
-        # Deep: a shallow clone of a torso that holds modules would share their weights.
+        # A shallow clone of a torso with submodules would share their weights.
         self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
         if self.memory_size:
             init = orthogonal(1.0)
@@ -206,18 +206,18 @@ class ActorCritic(nn.Module):
         return memory, (outputs, value)
 
     def initial_memory(self, num_envs: int) -> tuple[jax.Array, ...]:
-        """Nothing remembered: `()`, or one array `[N, memory_size]` per torso."""
+        """The memory at the start of an episode: `()`, or one array `[N, memory_size]` per torso."""
         if not self.memory_size:
             return ()
         return (jnp.zeros((num_envs, self.memory_size), jnp.float32),) * (1 if self.shared else 2)
 
 
 class Actor(nn.Module):
-    """A policy's outputs alone, for those who learn without values; called as `ActorCritic` is.
+    """A policy's outputs without a value; called in the same way as `ActorCritic`.
 
     Attributes:
       torso: a module `[..., *obs] -> [..., F]`.
-      num_outputs: what the action distribution takes (`jaxrl.distributions`).
+      num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
       memory_size: units of a GRU after the torso; 0 for a feed-forward network.
     """
 
@@ -235,15 +235,15 @@ class Actor(nn.Module):
         return memory, dense(self.num_outputs, 1.0)(features)
 
     def initial_memory(self, num_envs: int) -> PyTree:
-        """Nothing remembered: `()`, or `[N, memory_size]`."""
+        """The memory at the start of an episode: `()`, or `[N, memory_size]`."""
         return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
 
 
 def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:
-    """The parameters of a network, as `net.init` makes them, in a way that cannot hang a population.
+    """The parameters of a network, from `net.init`, in a way that cannot deadlock in a population.
 
-    A torso of the user's may initialize itself by LAPACK (flax's `orthogonal`), which batched over agents
-    can wait for ever on a CPU (docs/thread_pool.md): there, agents are initialized one after another.
+    A user's torso may be initialized with LAPACK (flax's `orthogonal`), which can deadlock on a CPU when it
+    is batched over agents (docs/thread_pool.md): there, agents are initialized one after another.
     """
     if isinstance(net.torso, MLP | CNN | Joined) or jax.default_backend() != "cpu":
         return net.init(key, *inputs)
@@ -256,7 +256,7 @@ def unroll(
     x: jax.Array,
     first: jax.Array,
 ) -> PyTree:
-    """A policy network over time: at once if it remembers nothing, else step by step.
+    """Applies a policy network over time: to all steps at once if it has no memory, otherwise in a scan.
 
     Args:
       network: `(memory, x, first) -> (memory, outputs)`.
@@ -279,27 +279,27 @@ def use_cnn(space: PyTree, torso: str) -> bool:
     """Whether `torso` ("auto", "mlp" or "cnn") means a convolution for observations of `space`.
 
     Raises:
-      ValueError: another name, or "cnn" for what holds no image, a Box `[H, W, C]`.
+      ValueError: another name, or "cnn" for a space without an image, a Box `[H, W, C]`.
     """
     if torso not in ("auto", "mlp", "cnn"):
         raise ValueError(f"torso {torso!r} is not known: take 'auto', 'mlp' or 'cnn'")
     shapes = [leaf.shape for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
     large = any(map(_is_image, shapes))
-    # Of a pytree, only images that a kernel fits into are convolved.
+    # In a pytree, only images that are at least as large as a kernel are convolved.
     if torso == "cnn" and not large and not (isinstance(space, Box) and len(space.shape) == 3):
         raise ValueError(f"torso 'cnn' needs images [H, W, C], not {space}: take torso 'mlp'")
     return torso == "cnn" or (torso == "auto" and large)
 
 
 def _is_image(shape: tuple[int, ...]) -> bool:
-    """Whether an observation of that shape is an image that a 3x3 kernel fits into, `[H, W, C]`."""
+    """Whether an observation of this shape is an image `[H, W, C]`, not smaller than a 3x3 kernel."""
     return len(shape) == 3 and min(shape[:2]) >= 3
 
 
 def splitter(space: PyTree) -> Callable:
-    """`(x [..., D]) -> pytree`: the parts of an observation that `encode` has joined end to end.
+    """`(x [..., D]) -> pytree`: the parts of an observation that `encode` has concatenated.
 
-    A Box is in its shape again, `[..., *shape]`; what is discrete stays one-hot, `[..., n]`.
+    A Box is returned in its shape, `[..., *shape]`; discrete parts remain one-hot, `[..., n]`.
     """
     leaves, treedef = jax.tree.flatten(space)
     sizes = [flat_size(leaf) for leaf in leaves]
@@ -313,10 +313,10 @@ def splitter(space: PyTree) -> Callable:
 
 
 def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:
-    """An observation as float32 for a network: one vector `[..., D]`, or left in shape for a torso.
+    """An observation as float32 for a network: one vector `[..., D]`, or in its original shape for a torso.
 
-    Discrete and MultiDiscrete parts become one-hot, the parts of a pytree are joined end to end. Bytes,
-    that is parts whose space is uint8 from 0 to 255, are divided by 255; other numbers and flags are kept.
+    Discrete and MultiDiscrete parts become one-hot, the parts of a pytree are concatenated. Bytes, that is
+    parts whose space is uint8 from 0 to 255, are divided by 255; other numbers and flags keep their values.
 
     Args:
       obs: leaves `[..., *space.shape]`.
@@ -340,13 +340,13 @@ def _encode(space, obs):
 
 
 def _floats(space, obs):
-    """Numbers of a Box as float32, those of a picture in bytes from 0 to 1."""
+    """Values of a Box as float32; those of an image in bytes are scaled to 0 .. 1."""
     x = obs.astype(jnp.float32)
     return x / 255.0 if holds_bytes(space) else x
 
 
 def holds_bytes(space: Box) -> bool:
-    """Whether a Box holds bytes that use their whole range, as pictures do: uint8 from 0 to 255."""
+    """Whether a Box contains bytes over their whole range, as images do: uint8 from 0 to 255."""
     bounds = (space.low, space.high)
     if np.dtype(space.dtype) != np.uint8 or any(isinstance(bound, jax.core.Tracer) for bound in bounds):
         return False

@@ -1,4 +1,4 @@
-"""Objectives as files: what `jaxrl discover` finds, and `jaxrl train ppo ENV --objective FILE` learns by."""
+"""Objective files: written by `jaxrl discover`, used by `jaxrl train ppo ENV --objective FILE`."""
 
 import json
 from pathlib import Path
@@ -15,10 +15,10 @@ from jaxrl.types import Objective, PyTree
 def save(path: Path, name: str, params: PyTree, about: dict[str, Any] | None = None) -> None:
     """Writes an objective: its name in `jaxrl.objectives`, its parameters, and where it comes from.
 
-    The file is there as a whole or not at all.
+    The file is written atomically.
 
     Raises:
-      ValueError: parameters that are not those of such an objective, or that are no finite numbers.
+      ValueError: parameters that are not those of such an objective, or that are not finite.
     """
     params = to_json(params)
     from_json(name, params)
@@ -32,7 +32,7 @@ def load(path: Path) -> tuple[str, Objective]:
         algo = ppo.make(env, config, objective)
 
     Raises:
-      ValueError: the file is missing, or holds no objective.
+      ValueError: the file is missing, or does not contain an objective.
     """
     try:
         data = json.loads(Path(path).read_text())
@@ -49,16 +49,16 @@ def load(path: Path) -> tuple[str, Objective]:
 
 
 def named(name: str) -> Objective:
-    """An objective, learned ones included, with the parameters that it has by default.
+    """An objective, including learned ones, with its default parameters.
 
     Raises:
-      ValueError: there is none of that name.
+      ValueError: an unknown name.
     """
     return lookup("objective", objectives.OBJECTIVES | objectives.LEARNED, name)()
 
 
 def to_json(params: PyTree) -> dict[str, Any]:
-    """Parameters as lists and numbers; `from_json` gives back the same bits."""
+    """Parameters as lists and numbers; `from_json` restores them bitwise."""
     return {
         field: np.asarray(value, np.float32).tolist() if np.ndim(value) else float(value)
         for field, value in vars(params).items()

@@ -1,4 +1,4 @@
-"""Optimizers as optax makes them, schedules, and conjugate gradients."""
+"""Optax optimizers, schedules, and conjugate gradients."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,21 @@ from jaxrl.types import Number
 
 
 def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
-    """How much of a training is over: from 0 at the start to 1 after `total_updates`, and then 1.
+    """The completed fraction of training: from 0 at the start to 1 after `total_updates` and later.
 
-    0 throughout where `total_updates` is infinite: a schedule without an end stays where it starts.
+    Always 0 if `total_updates` is infinite: a schedule without an end remains at its initial value.
     """
     return jnp.clip(num_updates / total_updates, 0.0, 1.0)
 
 
 def linear_decay(start: Number, decay: Number, num_updates: int | jax.Array, total_updates: Number) -> Number:
-    """A number that falls linearly from `start` to `(1 - decay) * start` over `total_updates`, then stays."""
+    """A linear decay from `start` to `(1 - decay) * start` over `total_updates`, constant afterwards."""
     return start * (1.0 - decay * progress(num_updates, total_updates))
 
 
 def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
-    """Adam on gradients that are scaled back to `max_grad_norm` where, all together, they are longer."""
-    # eps_root: where a gradient is 0, meta-gradients would else be 0 / 0. Too little to change a step.
+    """Adam on gradients whose global norm is clipped at `max_grad_norm`."""
+    # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.
     adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
@@ -33,15 +33,15 @@ def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> o
 def conjugate_gradient(
     product: Callable[[jax.Array], jax.Array], b: jax.Array, num_iterations: int
 ) -> jax.Array:
-    """Solves A x = b for a positive definite A that is known by its products alone, from x = 0.
+    """Solves A x = b for a positive definite A, given only as a function `v -> A v`, starting from x = 0.
 
-    Once the residual is nothing but rounding, x stays. Hestenes and Stiefel 1952.
+    Once the residual consists of rounding errors only, x no longer changes. Hestenes and Stiefel 1952.
     https://doi.org/10.6028/jres.049.044
 
     Args:
       product: `(v) -> A v` on vectors `[D]`.
       b: `[D]`.
-      num_iterations: `D` of them reach the solution, but for rounding.
+      num_iterations: `D` iterations give the exact solution, up to rounding.
 
     Returns:
       x `[D]`.

@@ -1,4 +1,4 @@
-"""Policies as values: a network for the spaces of an environment, and how algorithms act and learn with it.
+"""Policies: a network for the spaces of an environment, and how algorithms act and learn with it.
 
 Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `K` outputs of the network.
 """
@@ -41,20 +41,20 @@ class NetworkConfig:
     activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
     shared_torso: bool = False  # one network for policy and value, up to the heads
     memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
-    init_log_std: float = 0.0  # log standard deviation of continuous actions at the start
+    init_log_std: float = 0.0  # initial log standard deviation of continuous actions
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
 
 
 class Distributed(Protocol):
     def __call__(self, outputs: jax.Array, action_mask: jax.Array | None = None, /) -> Distribution:
-        """The distribution of raw actions that `outputs` `[..., K]` describe."""
+        """The distribution of raw actions with parameters `outputs` `[..., K]`."""
 
 
 class Divergence(Protocol):
     def __call__(
         self, outputs: jax.Array, other_outputs: jax.Array, action_mask: jax.Array | None = None, /
     ) -> jax.Array:
-        """KL of the first from the second, `[...]`, both given by outputs `[..., K]`."""
+        """KL(first || second), `[...]`, of the distributions with these outputs `[..., K]`."""
 
 
 class PolicyStep(Protocol):
@@ -72,13 +72,13 @@ class PolicyUnroll(Protocol):
 class Policy(NamedTuple):
     """A network for the spaces of an environment.
 
-    A raw action is what is stored and whose density counts; the environment takes `bound` of it. Networks
-    with a value return `(outputs, value)` where those without return `outputs`.
+    Raw actions are stored, and densities refer to them; the environment receives `bound` of a raw action.
+    Networks with a value return `(outputs, value)` where those without return `outputs`.
     """
 
     init: Callable[[jax.Array], PyTree]  # (key) -> params
     initial_memory: Callable[[int], PyTree]  # (num_envs) -> leaves `[N, ...]`; `()`: no memory
-    encode: Callable[[PyTree, PyTree], jax.Array]  # (obs_stats, obs) -> x; `()`: not normalized
+    encode: Callable[[PyTree, PyTree], jax.Array]  # (obs_stats, obs) -> x; with `()`: not normalized
     step: PolicyStep
     unroll: PolicyUnroll
     distribution: Distributed
@@ -91,8 +91,8 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
     """A stochastic policy and a state value, from two torsos or a shared one.
 
     Args:
-      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names. It takes an
-        observation that is a pytree as one, of float32: a Box in its shape, what is discrete one-hot.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of the one in the config. If the observation is a
+        pytree, so is its input, in float32: a Box in its shape, discrete parts one-hot.
 
     Raises:
       ValueError: an option that does not fit the spaces.
@@ -110,11 +110,11 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
 
 
 def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
-    """The outputs of a policy alone, without a value and without standard deviations of its own.
+    """The outputs of a policy, without a value and without standard deviations.
 
     Args:
-      torso: a flax module `[..., *obs] -> [..., F]` instead of the one that the config names. It takes an
-        observation that is a pytree as one, of float32: a Box in its shape, what is discrete one-hot.
+      torso: a flax module `[..., *obs] -> [..., F]` instead of the one in the config. If the observation is a
+        pytree, so is its input, in float32: a Box in its shape, discrete parts one-hot.
 
     Raises:
       ValueError: an option that does not fit the spaces, or that needs a value or standard deviations.
@@ -136,7 +136,7 @@ def _body(env, config, torso):
         hint_at_scale(env.action_space)
     space = env.observation_space
     hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
-    joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # its parts reach the network end to end
+    joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, networks.splitter(space)) if joined else torso), joined
     if not networks.use_cnn(space, config.torso):
@@ -179,10 +179,10 @@ def _batch_of_one(x):
 
 
 def num_columns(config: NetworkConfig, num_envs: int, num_steps: int, num_minibatches: int = 1) -> int:
-    """Of how many columns minibatches are drawn: all steps, or with memory whole environments.
+    """The number of columns that minibatches are drawn from: all steps, or with memory all environments.
 
     Raises:
-      ValueError: they do not divide into `num_minibatches`.
+      ValueError: they are not divisible by `num_minibatches`.
     """
     remembers = config.memory_size > 0
     columns = num_envs * (1 if remembers else num_steps)
@@ -191,12 +191,12 @@ def num_columns(config: NetworkConfig, num_envs: int, num_steps: int, num_miniba
 
 
 def bounded(env: Env, policy: Policy) -> Env:
-    """The environment for raw actions of a policy."""
+    """The environment, taking raw actions of a policy."""
     return env._replace(step=lambda key, state, action: env.step(key, state, policy.bound(action)))
 
 
 def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Explore:
-    """How a policy acts in `rollout`: by draws. Actions are data: no meta-gradient passes through them."""
+    """How a policy acts in `rollout`: by sampling. No meta-gradient passes through the sampled actions."""
 
     def act(memory, key, obs, first, action_mask):
         memory, (outputs, _) = policy.step(params, memory, policy.encode(obs_stats, obs), first)
@@ -210,11 +210,11 @@ def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Explore:
 def values(
     policy: Policy, params: PyTree, obs_stats: PyTree, steps: Transition, end_memory: PyTree
 ) -> tuple[jax.Array, jax.Array]:
-    """V(s_t) and V(s'_t) of a rollout, each by one batched pass; no scan, whatever the policy remembers.
+    """V(s_t) and V(s'_t) of a rollout, each in one batched pass; no scan is needed, even with memory.
 
-    `s'_t`, where step t led, is one more step from the memory after `s_t`, and never a start. Most `s'_t`
-    are `s_{t+1}` again, but leaving those out would save 1.3 % of an update at most (measured on CartPole
-    and Breakout, against no second pass at all), and a `cond` on "something was truncated" saves nothing.
+    `s'_t`, the state that step t led to, is evaluated with the memory after `s_t`, and never starts an
+    episode. Most `s'_t` equal `s_{t+1}`, but leaving them out would save at most 1.3 % of an update (measured
+    on CartPole and Breakout, without a second pass), and a `cond` on "some step was truncated" saves nothing.
 
     Args:
       steps: leaves `[T, N, ...]`.
@@ -231,21 +231,21 @@ def values(
 
 
 def samples(policy: Policy, steps: Transition, memory: PyTree, **estimates: jax.Array) -> dict[str, Any]:
-    """What a gradient step learns from, leaves `[T, N, ...]`; `[1, T * N, ...]` for a policy without memory.
+    """The data of gradient steps, leaves `[T, N, ...]`; `[1, T * N, ...]` for a policy without memory.
 
     Args:
       memory: `[N, ...]`, before the first step.
       estimates: more arrays `[T, N, ...]`, such as `advantages`.
 
     Returns:
-      `obs first action outputs log_prob`, `action_mask` where there is one, the estimates, and `memory`.
+      `obs first action outputs log_prob`, `action_mask` if there is one, the estimates, and `memory`.
     """
     outputs, mask = steps.extras["outputs"], steps.info.get("action_mask")
     data = {"obs": steps.obs, "first": steps.first, "action": steps.action, "outputs": outputs, **estimates}
     data["log_prob"] = policy.distribution(outputs, mask).log_prob(steps.action)
     if mask is not None:
         data["action_mask"] = mask
-    if not jax.tree.leaves(memory):  # nothing is remembered: every step is a sequence of length 1
+    if not jax.tree.leaves(memory):  # no memory: every step is a sequence of length 1
         data = jax.tree.map(lambda leaf: leaf.reshape((1, -1, *leaf.shape[2:])), data)
     return data | {"memory": memory}
 
@@ -262,12 +262,12 @@ def take(
 
 
 def unroll(policy: Policy, params: PyTree, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """Outputs `[T, B, K]` and values `[T, B]` of a batch that `take` made ready."""
+    """Outputs `[T, B, K]` and values `[T, B]` for a batch returned by `take`."""
     return policy.unroll(params, batch["memory"], batch["x"], batch["first"])
 
 
 def divergence(policy: Policy, batch: dict[str, Any], outputs: jax.Array) -> jax.Array:
-    """KL(pi_old(.|s), pi(.|s)) `[T, B]` of the policy that collected from the one with these `outputs`."""
+    """KL(pi_old(.|s), pi(.|s)) `[T, B]`, pi_old being the policy of the rollout, pi that of `outputs`."""
     return policy.kl(batch["outputs"], outputs, batch.get("action_mask"))
 
 
@@ -281,12 +281,12 @@ def start(
     normalize_reward: bool,
     gamma: float | jax.Array,
 ) -> dict[str, Any]:
-    """The first fields of an on-policy TrainState: `key params stream obs_stats reward_stats`.
+    """The initial fields of an on-policy TrainState: `key params stream obs_stats reward_stats`.
 
-    Statistics that normalize begin with those of one rollout that is not learned from.
+    Normalization statistics are initialized from one rollout, which is not used for learning.
 
     Args:
-      envs: vectorized, for raw actions.
+      envs: vectorized, taking raw actions.
     """
     key, params_key, env_key, warmup_key = jax.random.split(key, 4)
     env_state, timestep = envs.reset(env_key)
@@ -320,7 +320,7 @@ def observe(
 
 
 def act(policy: Policy, greedy: bool) -> Act:
-    """`Algorithm.act` for a state with `params` and `obs_stats`: the most likely action, or a draw."""
+    """`Algorithm.act` for a state with `params` and `obs_stats`: the most likely action, or a sample."""
 
     def decide(state, memory, key, obs, first, action_mask=None):
         x = policy.encode(state.obs_stats, obs)

@@ -1,4 +1,4 @@
-"""What a run consists of before it runs: functions, their arguments, where these go; compiling them."""
+"""The programs of a run: its functions, their arguments and shardings, and their compilation."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,27 +13,27 @@ from jaxrl.types import Algorithm, Env, PyTree
 
 
 class Programs(NamedTuple):
-    """A run, ready to be compiled: an algorithm over all its agents, and what else the loop depends on.
+    """A run, ready to be compiled: an algorithm over all its agents, and whatever else the loop depends on.
 
     Attributes:
       algo: over all agents `[P]`.
       hp: hyperparameters, as `algo` takes them.
       seeds: `[P]`, int32, of each agent.
-      num_updates: of the run, at most.
-      agent_updates: of an agent from its beginning to its end; a search begins several in a lane.
-      ends: after which updates a row is written, in rising order.
-      reported: how many agents have values in rows; those after them only fill up the lanes.
-      eval_episodes: of each evaluation, per agent; 0: there is none.
-      identity: plain JSON that says what the run computes. A checkpoint holds it, and is restored only into a
-        run of the same.
+      num_updates: maximum number of updates of the run.
+      agent_updates: updates of an agent in total; a search trains several agents per lane, in succession.
+      ends: the updates after which a row is written, in increasing order.
+      reported: the number of agents with values in rows; those after them only fill up the lanes.
+      eval_episodes: episodes per agent in each evaluation; 0: no evaluation.
+      identity: plain JSON that determines what the run computes. It is stored in checkpoints, which are
+        restored only into a run with the same identity.
       init: `(keys) -> state`.
       evaluate: `(state, keys) -> Evaluation [P, E]`.
-      sharding: of whatever has an axis of agents.
+      sharding: of every array with an axis of agents.
       hp_sharding: of the hyperparameters, a prefix of their tree.
       state_sharding: of the state, a prefix of its tree.
       agents: `(state) -> states of the algorithm [P]`.
-      finished: `(state) -> bool`: a search has nothing left to do; None: a run ends with its updates.
-      split: of one agent over its environments: `(state) -> shardings`, instead of `state_sharding`.
+      finished: `(state) -> bool`: a search has finished; None: the run ends after `num_updates`.
+      split: of one agent along its environments: `(state) -> shardings`, replaces `state_sharding`.
       env: the environment of the first agent, whose spaces describe its policy; None: there is no policy.
     """
 
@@ -58,12 +58,12 @@ class Programs(NamedTuple):
 
     @property
     def keys(self) -> jax.Array:
-        """The keys of the agents `[P]`: that of a seed is the same in every population."""
+        """The keys of the agents `[P]`; the key of a seed is the same in every population."""
         return agent_keys(self.seeds)
 
 
 class Compiled(NamedTuple):
-    """The programs of a run, compiled; `evaluate` is a Future, `memory` in bytes while training."""
+    """The compiled programs of a run; `evaluate` is a Future, `memory` is in bytes, for training."""
 
     init: Any
     advance: Any
@@ -71,7 +71,7 @@ class Compiled(NamedTuple):
     memory: int | None
 
 
-# One program each: operation by operation, a start would compile a dozen small ones.
+# Each is jitted: executed op by op, the start of a run would compile a dozen small programs.
 @jax.jit
 def agent_keys(seeds: np.ndarray) -> jax.Array:
     """The keys `[P]` of agents with these seeds."""
@@ -79,10 +79,10 @@ def agent_keys(seeds: np.ndarray) -> jax.Array:
 
 
 def evaluation_keys(seeds: np.ndarray, num_updates: int, domain: int = 0) -> jax.Array:
-    """Keys `[P]`, one per agent, for evaluating after so many updates, apart from all that training uses.
+    """Keys `[P]`, one per agent, for an evaluation after `num_updates`, independent of the training keys.
 
     Args:
-      domain: one per purpose; 0 is the evaluation during training.
+      domain: a different one for each purpose; 0 is the evaluation during training.
     """
     return _evaluation_keys(np.int32(domain), seeds, np.int32(num_updates))
 
@@ -94,13 +94,13 @@ def _evaluation_keys(domain, seeds, num_updates):
 
 
 def boundaries(num_updates: int, intervals: int) -> list[int]:
-    """After which updates a row is written: `intervals` of them, as even as whole updates allow."""
+    """The updates after which a row is written: `intervals` of them, spaced as evenly as possible."""
     count = min(intervals, num_updates)
     return [num_updates * i // count for i in range(1, count + 1)]
 
 
 def shapes(programs: Programs) -> tuple[PyTree, PyTree]:
-    """The state and the totals of a run as shapes, spread over its devices: what a restore is measured by."""
+    """The state and the totals of a run as shapes with shardings: the target of a restore."""
     state = jax.eval_shape(programs.init, programs.keys)
     totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
     where = placement(programs, state, totals)
@@ -108,20 +108,20 @@ def shapes(programs: Programs) -> tuple[PyTree, PyTree]:
 
 
 def placement(programs: Programs, state: PyTree, totals: PyTree) -> tuple[PyTree, PyTree]:
-    """Where each leaf of the state and of the totals goes."""
+    """The shardings of the leaves of the state and of the totals."""
     of_state = programs.split(state) if programs.split else programs.state_sharding
     return jax.tree.broadcast((of_state, programs.sharding), (state, totals))
 
 
 def hparams(programs: Programs) -> PyTree:
-    """The hyperparameters as the programs take them: with the agents, or everywhere the same."""
+    """The hyperparameters as the programs take them: sharded with the agents, or replicated."""
     return hosts.place(programs.hp, programs.hp_sharding)
 
 
 def compile_programs(programs: Programs) -> Compiled:
-    """Compiles the start and the update of a run side by side: the compiler leaves a core idle.
+    """Compiles `init` and `update` of a run in parallel, because the compiler does not use all cores.
 
-    Evaluation is compiled while training has begun; who needs it waits for its `result()`.
+    The evaluation is compiled while training has started; its first use waits for `result()`.
     """
     state, totals = shapes(programs)
     pool = ThreadPoolExecutor(1)
@@ -132,14 +132,14 @@ def compile_programs(programs: Programs) -> Compiled:
     advance = train.program(update, out_shardings=places)
     advance = advance.lower(state, totals, hp, np.int32(1)).compile()
     evaluate = None
-    if programs.eval_episodes:  # not sooner: training waits for the two others
+    if programs.eval_episodes:  # last, because training needs only the other two
         evaluate = pool.submit(lambda: programs.evaluate.lower(state, keys).compile())
     pool.shutdown(wait=False)
     return Compiled(init.result(), advance, evaluate, memory_of(advance))
 
 
 def memory_of(program: Any) -> int | None:
-    """Bytes that a compiled program takes while it runs, its arguments included, if it can tell."""
+    """Bytes that a compiled program uses while it runs, including its arguments; None if not available."""
     analysis = program.memory_analysis()
     if analysis is None:
         return None
@@ -148,5 +148,5 @@ def memory_of(program: Any) -> int | None:
 
 
 def zeros(programs: Programs, totals: PyTree) -> PyTree:
-    """Totals of nothing, in the shapes of `totals`."""
+    """Totals of zero, in the shapes of `totals`."""
     return hosts.place(jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), totals), programs.sharding)

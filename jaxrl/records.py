@@ -1,21 +1,21 @@
-"""The rows of a run, one per interval: how they are made, kept in `metrics.jsonl`, and read again.
+"""The rows of a run, one per interval: how they are computed, stored in `metrics.jsonl`, and read.
 
 A row has the metrics of the algorithm with a value for every agent: means over the updates of the interval;
-totals where a name ends in `/count`. Besides those it has
+totals if the name ends in `/count`. In addition it has
 
     num_updates               updates done when the row was made
-    timesteps                 environment steps of each agent until then, those of `init` included
-    episode/return, /length   means over the episodes that ended in the interval; None where none did
-    episode/count             how many did
+    timesteps                 environment steps of each agent until then, including those of `init`
+    episode/return, /length   means over the episodes that ended in the interval; None if none did
+    episode/count             number of these episodes
     evaluation/return, /length   means over the episodes of the evaluation after the interval
-    agent/died_at             after how many steps each agent diverged; None for the others
-    elapsed_seconds           since training began, compiling not included; a resumed run continues the count
+    agent/died_at             the step at which each agent diverged; None for the others
+    elapsed_seconds           time since training began, without compilation; continued by a resumed run
     steps_per_second          environment steps of all agents per second of training, without evaluation and
                               saving, since the run was started or resumed
     current_steps_per_second  the same over this interval alone
 
-Results are made from the last row, and text files get damaged: by editors, by disks, by copying. So every
-checkpoint holds what the results need of the row that was written before it, protected by its checksums.
+Results are computed from the last row, and text files may be damaged: by editors, disks, or copying. So every
+checkpoint contains the part of the preceding row that the results need, protected by its checksums.
 """
 
 import contextlib
@@ -38,12 +38,12 @@ DIVERGED = "agent/died_at"
 def make_row(
     algo: Algorithm, done: int, since: int, totals: PyTree, evaluation: Evaluation | None, seeds: int
 ) -> dict[str, Any]:
-    """One interval as a row: totals of the updates `since .. done`, with a value for every seed.
+    """The row of an interval, from the totals of the updates `since .. done`, with a value for every seed.
 
-    `agent/died_at` is there if an agent has diverged: after how many steps its parameters, losses or
-    gradients stopped being finite numbers.
+    It contains `agent/died_at` if an agent has diverged: the step at which its parameters, losses or
+    gradients stopped being finite.
     """
-    # Divided on the host: a device's last bit depends on how many agents it has.
+    # Divided on the host: on a device the last bit would depend on the number of agents.
     totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
     metrics: dict[str, Any] = train.summarize(totals, done - since)
     counts = metrics.pop("episode/count", None)
@@ -67,9 +67,9 @@ def make_row(
 
 
 def score_of(row: dict[str, Any]) -> float:
-    """What the best checkpoint is best in: the IQM of the returns of agents, of evaluation if there was one.
+    """The score of a checkpoint: the IQM of the agents' returns, those of the evaluation if there was one.
 
-    Agents that diverged count as the worst of them; nan where at least half did.
+    Agents that diverged count as the worst of the others; nan if at least half diverged.
     """
     values = row.get("evaluation/return", row.get("episode/return", []))
     agents = {"per_seed": values, "died": diverged_lanes(row)}
@@ -79,9 +79,9 @@ def score_of(row: dict[str, Any]) -> float:
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a run, in the order of their updates; `[]` where it has none yet.
+    """The rows of a run, in the order of their updates; `[]` if it has none yet.
 
-    Where a checkpoint and a row disagree, the checkpoint is right; it also stands for a row that was lost.
+    If a checkpoint and a row disagree, the values of the checkpoint are used; it also replaces a lost row.
     """
     found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl")}
     if last := kept(path):
@@ -90,7 +90,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
-    """The last row of a run, and by lane after how many steps its diverged agents diverged.
+    """The last row of a run, and by lane the step at which each diverged agent diverged.
 
     Raises:
       ValueError: there are no rows, or those that the result depends on are damaged.
@@ -99,13 +99,13 @@ def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
     if not found:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     damage = logger.read_rows(path / "metrics.jsonl")[1]
-    if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints are gone
+    if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints were deleted
         raise ValueError(f"{damage[0]}; the result of the run depends on it: mend the file or train anew")
     return found[-1], first_diverged(found)
 
 
 def first_diverged(found: list[dict[str, Any]]) -> dict[int, int]:
-    """After how many steps each agent diverged that has at the end of these rows, by its lane."""
+    """The steps at which the agents that have diverged by the last of these rows did so, by lane."""
     steps: dict[int, int] = {}
     for row in found:
         keep_first(steps, row)
@@ -113,9 +113,9 @@ def first_diverged(found: list[dict[str, Any]]) -> dict[int, int]:
 
 
 def keep_first(found: dict[int, int], row: dict[str, Any]) -> None:
-    """Puts into a row the steps at which agents diverged first; `found` has those of the rows before.
+    """Replaces the steps in a row by those at which agents first diverged; `found` has those of earlier rows.
 
-    An agent that has not diverged in this interval has recovered, if it had before.
+    An agent that is not marked as diverged in this row has recovered, if it had diverged before.
     """
     steps = row.get(DIVERGED, ())
     for lane in [lane for lane in found if lane >= len(steps) or steps[lane] is None]:
@@ -126,7 +126,7 @@ def keep_first(found: dict[int, int], row: dict[str, Any]) -> None:
 
 
 def kept(path: Path) -> dict[str, Any] | None:
-    """The row that the newest checkpoint of a run holds, None where there is none that can be read."""
+    """The row in the newest checkpoint of a run; None if there is none that can be read."""
     with contextlib.suppress(checkpoint.CheckpointError):
         last = checkpoint.read_metadata(path / "checkpoints").get("last")
         return last if isinstance(last, dict) and type(last.get("num_updates")) is int else None
@@ -134,7 +134,7 @@ def kept(path: Path) -> dict[str, Any] | None:
 
 
 def to_keep(row: dict[str, Any], diverged: dict[int, int]) -> dict[str, Any]:
-    """What a checkpoint holds of a row: steps, returns, and when agents diverged; `diverged` is by lane."""
+    """The part of a row that a checkpoint stores: steps, returns, diverged agents (`diverged`, by lane)."""
     names = [name for name in ("num_updates", "timesteps", *RETURNS) if name in row]
     last = {name: logger.finite(row[name]) for name in names}
     if diverged:

@@ -1,4 +1,4 @@
-"""How a run shows itself: a live panel on a terminal, a line per interval elsewhere."""
+"""The progress of a run: a live panel on a terminal, a line per interval elsewhere."""
 
 import sys
 import time
@@ -11,21 +11,21 @@ import numpy as np
 from jaxrl.logger import scalars
 from jaxrl.statistics import iqm
 
-# What of a row is told, and as what; a line has the first two.
+# The metrics of a row that are shown, with their labels; a line has the first two.
 RETURNS = {"return": "episode/return", "evaluation": "evaluation/return", "episode length": "episode/length"}
 
 
 class Reporter(NamedTuple):
-    """Told what happens, in this order; `close` in any case."""
+    """Callbacks, in the order in which they are called; `close` is always called."""
 
-    status: Callable  # (text): what is being done before training starts
+    status: Callable  # (text): a stage before training starts
     progress: Callable  # (num_updates, elapsed seconds, updates done before this session)
-    row: Callable  # (row): an interval is complete
+    row: Callable  # (row): an interval has ended
     close: Callable  # ()
 
 
 def count(number: float) -> str:
-    """512, 20.5k, 1.25M: a number for people."""
+    """A number in a short format: 512, 20.5k, 1.25M."""
     for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
             return f"{number / limit:.3g}{suffix}"
@@ -33,7 +33,7 @@ def count(number: float) -> str:
 
 
 def size(num_bytes: float) -> str:
-    """1.5 MB: bytes for people."""
+    """A size with its unit: 1.5 MB."""
     for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if num_bytes >= limit:
             return f"{num_bytes / limit:.1f} {suffix}"
@@ -41,14 +41,14 @@ def size(num_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """0:42, 1:02:03: seconds for people."""
+    """Seconds as 0:42 or 1:02:03."""
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def spread(values: list[float | None] | None) -> str:
-    """Interquartile mean (IQM) over seeds and their range; a dash where no seed has a value."""
+    """Interquartile mean (IQM) over seeds and their range; a dash if no seed has a value."""
     known = [v for v in values or [] if v is not None and np.isfinite(v)]
     if not known:
         return "–"
@@ -124,7 +124,7 @@ def panel(
             steps, all_steps = (
                 count(warmup_steps + updates * steps_per_update) for updates in (done, num_updates)
             )
-            bar = Table.grid(padding=(0, 2), expand=True)  # a bar alone does not end its line
+            bar = Table.grid(padding=(0, 2), expand=True)  # a bar has no line break at its end
             bar.add_row(ProgressBar(total=num_updates, completed=done), f"{100 * done / num_updates:.0f}%")
             facts = (
                 f"{steps} of {all_steps} steps" + (" per seed" if seeds > 1 else ""),
@@ -163,7 +163,7 @@ def _table(row, shown):
         table.add_row("diverged", str(len(lost)))
     values = scalars(row)
     groups = ("loss/", "policy/", "value/", "grad/")
-    # Columns, for a line must not break between a name and its number.
+    # In columns, so that no line breaks between a name and its number.
     if learning := [Text(f"{name} {values[name]:.3g}") for name in values if name.startswith(groups)]:
         table.add_row("learning", Columns(learning, padding=(0, 3)))
     return table

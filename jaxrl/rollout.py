@@ -1,4 +1,4 @@
-"""Many environments side by side, and what a policy meets in them."""
+"""Vectorized environments, rollouts, and minibatches of them."""
 
 import jax
 from jax.sharding import PartitionSpec
@@ -11,7 +11,7 @@ threefry.install()
 
 
 def vectorize(env: Env, num_envs: int) -> Env:
-    """`num_envs` independent copies of an environment; one key serves them all.
+    """`num_envs` independent copies of an environment, which take a single key for all of them.
 
     Returns:
       An Env whose states, time steps and actions have a leading axis `[N, ...]`; the spaces stay
@@ -34,11 +34,11 @@ def rollout(
     """Lets a policy act in vectorized environments for `num_steps` steps.
 
     Args:
-      env: vectorized, resetting itself.
-      stream: where the last rollout stopped.
+      env: vectorized and auto-resetting.
+      stream: the states at the end of the previous rollout.
 
     Returns:
-      The stream to go on from, and Transitions `[T, N, ...]`.
+      The stream for the next rollout, and Transitions `[T, N, ...]`.
     """
 
     def step(stream, keys):
@@ -59,7 +59,7 @@ def rollout(
             reward=then.reward,
             terminated=then.terminated,
             truncated=then.truncated,
-            # The mask that the policy saw belongs to its observation; the rest of `info` to the step.
+            # The mask belongs to the observation that the policy acted on; the rest of `info` to the step.
             info=then.info if mask is None else {**then.info, "action_mask": mask},
         )
         return Stream(env_state, then, memory), transition
@@ -69,7 +69,7 @@ def rollout(
 
 @jax.named_scope("shuffle")
 def minibatches(key: jax.Array, size: int, num_epochs: int, num_minibatches: int) -> jax.Array:
-    """Which samples make up each minibatch: every one once per epoch, in an order of its own.
+    """The indices of the samples in each minibatch: in every epoch each sample once, in a new random order.
 
     Returns:
       Indices `[num_epochs * num_minibatches, size // num_minibatches]`.
@@ -77,7 +77,7 @@ def minibatches(key: jax.Array, size: int, num_epochs: int, num_minibatches: int
     order = permutations(key, num_epochs, size)
     if not (devices := jax.sharding.get_abstract_mesh().shape.get("envs")):
         return order.reshape((num_epochs * num_minibatches, -1))
-    if num_epochs % devices == 0:  # each sorts some of the epochs
+    if num_epochs % devices == 0:  # each device sorts for some of the epochs
         order = jax.lax.with_sharding_constraint(order, PartitionSpec("envs"))
     order = order.reshape((num_epochs * num_minibatches, -1))
     return jax.lax.with_sharding_constraint(order, PartitionSpec(None, "envs"))
@@ -85,7 +85,7 @@ def minibatches(key: jax.Array, size: int, num_epochs: int, num_minibatches: int
 
 @jax.named_scope("metrics")
 def episode_metrics(info: dict[str, PyTree], done: jax.Array) -> Metrics:
-    """Sums over the episodes that ended in a rollout; without one they are 0, not `nan`.
+    """Sums over the episodes that ended in a rollout; 0 if none did.
 
     Args:
       info: of the transitions, with `episode_return` and `episode_length` `[T, N]`.

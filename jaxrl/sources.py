@@ -1,9 +1,9 @@
-"""Python files as modules: `./my_ppo.py` and `./my_env.py:walk`, wherever a name is taken.
+"""Python files as modules: `./my_ppo.py` and `./my_env.py:walk` can be given wherever a name can.
 
-A file is read once. From then on it goes by a name that holds a hash of its content, `my_ppo@3f9a1c2b7d10` or
-`my_env:walk@9b0c41d2e8aa`: the same code in every process, whatever happens to the file, and two versions
-of a file are two modules. A folder whose records hold such a name also holds a copy of the file (`keep`,
-`remember`). Only the file itself is copied, so it may import installed packages but no files beside it.
+A file is read once. Then it is identified by a name with a hash of its content, `my_ppo@3f9a1c2b7d10` or
+`my_env:walk@9b0c41d2e8aa`: every process uses the same code, even if the file changes, and two versions of a
+file are two modules. A folder whose records contain such a name also contains a copy of the file (`keep`,
+`remember`). Only the file itself is copied, so it may import installed packages but no files in its folder.
 """
 
 import ast
@@ -31,7 +31,7 @@ class Source(NamedTuple):
     """The content of a file.
 
     Attributes:
-      path: where it was read: the file that was named, or a copy.
+      path: where it was read: the given file, or a copy.
       original: where the file was when it was first read, absolute.
       function: the name after the colon, "" if there was none.
     """
@@ -58,13 +58,13 @@ class _Copy(NamedTuple):
     sha256: str
 
 
-_sources: dict[str, Source] = {}  # by name, as soon as they are read
+_sources: dict[str, Source] = {}  # by name, after they are read
 _copies: dict[str, _Copy] = {}  # by name, of the folders that were opened
 _modules: dict[str, ModuleType] = {}  # by SHA-256
 
 
 def is_file(word: str) -> bool:
-    """Whether a word names a Python file, and perhaps a function in it: `./my_env.py:walk`."""
+    """Whether a word is a Python file, optionally with a function in it: `./my_env.py:walk`."""
     return bool(_FILE.fullmatch(word))
 
 
@@ -74,12 +74,12 @@ def is_name(word: str) -> bool:
 
 
 def shown(name: str) -> str:
-    """A name as people read it, without hashes: `my_env:walk`. Other names stay as they are."""
+    """A name for display, without hashes: `my_env:walk`. Other names are unchanged."""
     return re.sub(rf"(?<=\w)@[0-9a-f]{{{_DIGITS}}}\b", "", name)
 
 
 def named(word: str) -> str:
-    """The name of a file's content; the file is read. Any other word stays as it is.
+    """The name of a file's content; reads the file. Any other word is returned unchanged.
 
     Raises:
       ValueError: there is no such file, or its name has other characters than letters, digits, _ and -.
@@ -98,7 +98,7 @@ def named(word: str) -> str:
 
 
 def source(word: str) -> Source:
-    """The source of a file or of a name: read by this process already, or from a copy that it knows.
+    """The source of a file or of a name: one that was read before, or a registered copy.
 
     Raises:
       ValueError: there is none, or the copy was edited.
@@ -121,7 +121,7 @@ def source(word: str) -> Source:
 
 
 def _report_change(copy: Source) -> None:
-    """Logs a warning where the original of a copy exists and is another program now."""
+    """Logs a warning if the original of a copy exists and its code has changed."""
     with contextlib.suppress(OSError):
         if copy.original.read_bytes() != copy.data:
             text = "%s has changed since: %s, the copy that is kept with the run, is used"
@@ -132,10 +132,10 @@ def _report_change(copy: Source) -> None:
 
 
 def load(source: Source) -> ModuleType:
-    """The module of a file, whose code runs once per content.
+    """The module of a file; the code runs once per content.
 
     Raises:
-      ValueError: the code cannot be run, with the line, or imports a file beside it.
+      ValueError: the code fails, with the line, or imports a file in its folder.
     """
     if source.sha256 in _modules:
         return _modules[source.sha256]
@@ -147,7 +147,7 @@ def load(source: Source) -> ModuleType:
     _require_alone(source, tree)
     module = ModuleType(f"{path.stem}@{source.sha256[:_DIGITS]}")
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where annotations of dataclasses are looked up
+    sys.modules[module.__name__] = module  # dataclasses look up annotations there
     try:
         with _without(path.parent):
             exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
@@ -158,7 +158,7 @@ def load(source: Source) -> ModuleType:
 
 
 def _require_alone(source: Source, tree: ast.Module) -> None:
-    """Raises ValueError where a file imports one beside it, which would not be copied with it."""
+    """Raises ValueError if a file imports another one in its folder, which would not be copied."""
     folder = source.original.parent
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -178,7 +178,7 @@ def _require_alone(source: Source, tree: ast.Module) -> None:
 
 
 def _installed(package: str, folder: Path) -> bool:
-    """Whether a package can be imported from elsewhere than `folder`."""
+    """Whether a package can be imported from a place other than `folder`."""
     if package == __name__.partition(".")[0]:
         return True
     with _without(folder):
@@ -188,7 +188,7 @@ def _installed(package: str, folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _without(folder: Path) -> Iterator[None]:
-    """Keeps Python from importing what is in a folder, as it does for the folder of a script."""
+    """Prevents imports from a folder, which Python allows for the folder of a script."""
     before = sys.path[:]
     sys.path[:] = [entry for entry in before if Path(entry).resolve() != folder.resolve()]
     try:
@@ -198,10 +198,10 @@ def _without(folder: Path) -> Iterator[None]:
 
 
 def function(source: Source, apart_from: str = "") -> Callable:
-    """The function that a source names; otherwise `make`, or the only public function of the file.
+    """The function that a source specifies; otherwise `make`, or the only public function of the file.
 
     Args:
-      apart_from: a public function that is there for something else.
+      apart_from: a public function with another purpose, which is ignored.
 
     Raises:
       ValueError: there is none, or there are several.
@@ -222,9 +222,9 @@ def function(source: Source, apart_from: str = "") -> Callable:
 
 
 def told(error: BaseException) -> str:
-    """An error that a file's code has caused, as one line with file and line number; "" for others.
+    """An error caused by the code of a file, as one line with file and line number; "" for other errors.
 
-    What the library says of its input in a ValueError needs no place, even where the file's code called it.
+    A ValueError of the library about its input needs no line, even if the file's code called the library.
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     names = [frame.f_globals.get("__name__", "") for frame, _ in frames]
@@ -241,13 +241,13 @@ def told(error: BaseException) -> str:
 
 
 def keep(folder: Path, records: Any) -> dict[str, dict[str, str]]:
-    """Copies every source whose name is in `records`, which JSON can hold, into a folder of a run or study.
+    """Copies every source whose name is in `records`, JSON values, into a folder of a run or study.
 
     Returns:
-      What `remember` takes, by name: the copy in `source/`, its SHA-256, and where the original was.
+      The argument of `remember`, by name: the copy in `source/`, its SHA-256, and the path of the original.
 
     Raises:
-      ValueError: two of the files have one name.
+      ValueError: two of the files have the same name.
     """
     text = json.dumps(records, ensure_ascii=False)
     found = {name: source(name) for name in {**_sources, **_copies} if name in text}
@@ -265,10 +265,10 @@ def keep(folder: Path, records: Any) -> dict[str, dict[str, str]]:
 
 
 def remember(folder: Path, kept: dict[str, dict[str, str]]) -> None:
-    """Makes the copies in a folder known by name.
+    """Registers the copies in a folder by name.
 
     Args:
-      kept: what `keep` has returned for that folder.
+      kept: the result of `keep` for that folder.
     """
     for name, about in kept.items():
         path = folder / FOLDER / Path(about["file"]).name

@@ -1,6 +1,6 @@
 """Spaces of observations and actions: Discrete, MultiDiscrete, Box, and pytrees of them.
 
-A space is a leaf: it is not a pytree itself, so `jax.tree.map` over a tree of spaces meets spaces.
+A space is a leaf: it is not registered as a pytree, so the leaves of a tree of spaces are the spaces.
 """
 
 import dataclasses
@@ -51,7 +51,7 @@ Space = Discrete | MultiDiscrete | Box
 
 
 def sample(space: PyTree, key: jax.Array) -> PyTree:
-    """A uniform draw; an unbounded side of a Box is drawn from within 1 of its other side or of 0."""
+    """A uniform sample; if a Box has only one bound, from within 1 of it, if it has none, of 0."""
     leaves, treedef = jax.tree.flatten(space)
     keys = jax.random.split(key, max(len(leaves), 1))
     return jax.tree.unflatten(treedef, [_sample(leaf, k) for leaf, k in zip(leaves, keys)])
@@ -62,7 +62,7 @@ def _sample(space: Space, key: jax.Array) -> jax.Array:
         return jax.random.randint(key, (), 0, space.n, space.dtype)
     if isinstance(space, MultiDiscrete):
         return jax.random.randint(key, space.shape, 0, jnp.asarray(space.nvec), space.dtype)
-    # gymnax writes "unbounded" as float32's largest number: the width would overflow to infinity.
+    # gymnax represents "unbounded" by the largest float32: the width would overflow to infinity.
     huge = 1e30
     low = jnp.broadcast_to(jnp.asarray(space.low, jnp.float32), space.shape)
     high = jnp.broadcast_to(jnp.asarray(space.high, jnp.float32), space.shape)
@@ -78,7 +78,7 @@ def _sample(space: Space, key: jax.Array) -> jax.Array:
 
 
 def contains(space: PyTree, value: PyTree) -> jax.Array:
-    """Whether `value` has the space's structure, shape and kind (checked now) and range (traced).
+    """Whether `value` has the structure, shape and kind of dtype (checked in Python) and range (traced).
 
     Returns:
       A boolean scalar.
@@ -106,7 +106,7 @@ def _same_kind(a, b) -> bool:
 
 
 def flat_size(space: PyTree) -> int:
-    """How many numbers an observation has once flattened; a Discrete one is one-hot."""
+    """The size of a flattened observation; a Discrete one is one-hot."""
     sizes = jax.tree.map(
         lambda s: (
             s.n
@@ -121,7 +121,7 @@ def flat_size(space: PyTree) -> int:
 
 
 def require_bounded_box(space: PyTree, option: str) -> None:
-    """Raises ValueError where an option for continuous actions meets a space that is not one bounded Box."""
+    """Raises ValueError for an option that needs a single bounded Box, if `space` is another one."""
     if not isinstance(space, Box):
         raise ValueError(f"{option} is for continuous actions, and this environment has {space}")
     bounds = [b for b in (space.low, space.high) if not isinstance(b, jax.core.Tracer)]
@@ -130,7 +130,7 @@ def require_bounded_box(space: PyTree, option: str) -> None:
 
 
 def require_counts(config: Any, *names: str) -> None:
-    """Raises ValueError where a count of a config is no whole number of at least 1, or what is no Config."""
+    """Raises ValueError if a count in a config is not an integer of at least 1, or `config` not a Config."""
     for name in names:
         if not hasattr(config, name):
             given = repr(config) if isinstance(config, int | float | str) else f"a {type(config).__name__}"
@@ -143,7 +143,7 @@ def require_counts(config: Any, *names: str) -> None:
 
 
 def require_division(what: str, size: int, num_minibatches: int) -> None:
-    """Raises ValueError where a batch does not divide into its minibatches."""
+    """Raises ValueError if a batch is not divisible into its minibatches."""
     if size % num_minibatches:
         near = [n for n in range(num_minibatches, 0, -1) if size % n == 0]
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The statistic that stands for several agents wherever one number is shown."""
+"""The statistic that summarizes several agents wherever a single number is shown."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs: a scan inside for what is traced, a generator outside for what talks to the world."""
+"""Training runs: `run`, a scan that can be traced as a whole, and `chunks`, a generator for host code."""
 
 import os
 import warnings
@@ -15,22 +15,22 @@ from jaxrl.checks import require_run
 from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, Metrics, PyTree, Update
 
-GROUP = 8  # agents that a CPU vectorizes over: measured best of 1, 2, 8 and all, for 64 agents
+GROUP = 8  # agents that a CPU vectorizes over: the fastest of 1, 2, 8 and all, measured with 64 agents
 
 
 def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[PyTree, Metrics]:
     """A whole run as one traceable function: jit it, vmap it over `key` and `hp`, differentiate it.
 
-    On a CPU its `vmap` takes agents in groups, and uses all devices that `use_cores` made.
+    On a CPU its `vmap` processes agents in groups, and uses all devices that `use_cores` created.
 
     Args:
-      hp: as `algo.hparams`; what is annealed ends with the run, unless `total_updates` says when.
+      hp: as `algo.hparams`; schedules end with the run, unless `total_updates` is set.
 
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
 
     Raises:
-      ValueError: an argument of another kind.
+      ValueError: an argument of the wrong type.
     """
 
     require_run(algo, key, hp, num_updates)
@@ -56,41 +56,41 @@ def with_horizon(hp: PyTree, num_updates: int) -> PyTree:
 
 
 def _on_all_devices(function, in_axes, size):
-    # Not a second time: inside `shard_map`, or where another process has its own agents.
+    # Not again inside `shard_map`, nor where another process has its share of the agents.
     divided = jax.sharding.get_abstract_mesh().shape or jax.process_count() > 1
     return over_agents(function, in_axes, None if divided else mesh(size))
 
 
 def steps_after(algo: Algorithm, num_updates: int) -> int:
-    """Environment steps that an agent has taken after so many updates, those of its `init` included."""
+    """Environment steps that an agent has taken after this many updates, including those of its `init`."""
     return algo.warmup_steps + num_updates * algo.steps_per_update
 
 
 def updates_for(algo: Algorithm, steps: int) -> int:
-    """The fewest updates, at least one, after which an agent has taken so many environment steps."""
+    """The fewest updates, at least one, after which an agent has taken `steps` environment steps."""
     return max(1, -(-(steps - algo.warmup_steps) // algo.steps_per_update))
 
 
 def lanes_for(agents: int) -> int:
-    """How many agents to train so that these are among them: as many, rounded up by a quarter at most.
+    """A number of lanes for this many agents, rounded up by at most a quarter.
 
-    So there are few programs to compile (for 1, 2, 4, 6, ... 16, 20, ... 32, 40, ... agents), and the agents
-    can be shared out among the devices.
+    Rounding keeps the number of programs to compile small (1, 2, 4, 6, ... 16, 20, ... 32, 40, ...), and
+    lets the agents be divided among the devices.
     """
     step = max(2, 2 ** (agents.bit_length() - 3)) if agents > 1 else 1
     return -(-agents // step) * step
 
 
 def grid(hparams: PyTree, **axes: Any) -> PyTree:
-    """Hyperparameters for a population: the given ones vary, all others are repeated.
+    """Hyperparameters for a population: those given as arguments vary, all others are repeated.
 
         hp = grid(algo.hparams, learning_rate=jnp.logspace(-4, -2, 8))     # every leaf `[8]`
         hp = grid(algo.hparams, clip_eps=[0.1, 0.2, 0.3])                  # of the objective
 
-    Arguments of several values vary together (`[P]` each); combine them first for a product.
+    Several arguments vary together (`[P]` each); for a Cartesian product, combine their values first.
 
     Raises:
-      ValueError: an unknown name, no axis, or axes of different lengths.
+      ValueError: an unknown name, no argument, or arguments of different lengths.
     """
     whole = {name: values for name, values in axes.items() if name in vars(hparams)}  # `objective` itself
     axes = whole | fields.resolve(
@@ -108,13 +108,13 @@ def grid(hparams: PyTree, **axes: Any) -> PyTree:
 
 
 def use_cores(quiet: bool = False) -> None:
-    """Has JAX show every core of a CPU as a device of its own, so that a population can use them all.
+    """Makes JAX expose every CPU core as a separate device, so that a population can use all cores.
 
-    One device hardly uses a second core for small networks; agents on two are twice as fast. It takes
-    effect before JAX has started its backend, unless the user has chosen a number of devices.
+    With small networks a single device hardly uses a second core; two devices are twice as fast. This has an
+    effect only before JAX has started its backend, and only if the user has not set the number of devices.
 
     Args:
-      quiet: without a warning where it comes too late.
+      quiet: do not warn if the backend has already started.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or jax.config.jax_num_cpu_devices != -1:  # type: ignore[attr-defined]  # JAX defines it when imported
@@ -129,12 +129,12 @@ def use_cores(quiet: bool = False) -> None:
 
 
 def mesh(size: int) -> Mesh:
-    """The devices that `size` agents are spread over: as many as divide `size`, on an axis `agents`.
+    """The devices over which `size` agents are distributed, on an axis `agents`; their number divides `size`.
 
-    Where there are several processes, each takes an equal share.
+    If there are several processes, each takes an equal share.
 
     Raises:
-      ValueError: there are no equal shares.
+      ValueError: the agents cannot be divided equally among the processes.
     """
     processes = jax.process_count()
     if size % processes:
@@ -152,15 +152,16 @@ def mesh(size: int) -> Mesh:
 def over_agents(
     function: Callable[..., PyTree], in_axes: Sequence[int | None], mesh: Mesh | None = None, chunk: int = 0
 ) -> Callable[..., PyTree]:
-    """`jax.vmap(function, in_axes)` over agents, divided as the machine is fast at.
+    """`jax.vmap(function, in_axes)` over agents, divided in the way that is fastest on this machine.
 
-    Each device works on its share independently. On a CPU each takes `GROUP` agents at a time: vectorized,
-    to have fewer and larger operations, but no more than fit into its cache. Elsewhere each takes all.
+    Each device processes its share independently. A CPU device vectorizes over `GROUP` agents at a time: more
+    than one, for fewer and larger operations, but not more than fit into its cache. Other devices vectorize
+    over all of their agents.
 
     Args:
       in_axes: 0 or None for each argument.
-      mesh: devices (see `mesh`); None leaves everything where it is.
-      chunk: agents at a time on a device; 0: as said above.
+      mesh: devices (see `mesh`); None: the default device.
+      chunk: agents at a time on a device; 0: as described above.
     """
     at_a_time = chunk or (GROUP if jax.default_backend() == "cpu" else 0)
 
@@ -190,7 +191,7 @@ def population(
 
     Args:
       vary_hparams: hyperparameters have that axis too (see `grid`); otherwise all agents share them.
-      mesh: the devices to spread the agents over, `mesh(P)` for all that can be used; None for one.
+      mesh: the devices to distribute the agents over, `mesh(P)` for as many as possible; None for one.
       chunk: agents that a device updates at a time, see `over_agents`.
     """
     axes = (0, 0 if vary_hparams else None)
@@ -205,10 +206,10 @@ def population(
 
 
 def watched(algo: Algorithm) -> Algorithm:
-    """The same population, whose metrics also count the updates after which an agent has diverged.
+    """The same population, with a metric that counts the updates after which an agent has diverged.
 
-    `agent/dead/count` `[P]` is 1 after an update with which an agent has `diverged`. Parameters that took
-    such a step stay so: an agent of which `n` updates are counted in an interval diverged `n` before the
+    `agent/dead/count` `[P]` is 1 for an update after which the agent has `diverged`. Parameters that are not
+    finite stay so: if `n` updates of an interval are counted, the agent diverged `n` updates before the
     interval's end.
     """
 
@@ -221,15 +222,16 @@ def watched(algo: Algorithm) -> Algorithm:
 
 
 def diverged(params: PyTree, metrics: Metrics) -> jax.Array:
-    """Whether an agent's parameters, or any of its losses and gradients, are not finite numbers.
+    """Whether any of an agent's parameters, losses and gradients are not finite.
 
-    Losses alone do not say it: with discrete actions the argmax of NaN is an action. Parameters alone do not
-    either: a loss can overflow for ever while clipping keeps them finite. An update that was undone
-    (`fallback/count` is 1, as in FixPO) left the parameters as they were, so its losses do not count.
+    Returns do not show it: with discrete actions the argmax of NaN is a valid action. Parameters alone are
+    not enough either: a loss can overflow in every update while clipping keeps the parameters finite. An
+    update that was undone (`fallback/count` is 1, as in FixPO) did not change the parameters, so its losses
+    are ignored.
 
     Args:
       params: of one agent, after its last update; `vmap` for a population.
-      metrics: of one update, or of several in a row, `[U]`.
+      metrics: of one update, or of several consecutive ones, `[U]`.
     """
     undone = jnp.asarray(metrics.get("fallback/count", 0.0)) > 0
     told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
@@ -243,7 +245,7 @@ def mesh_of_environments(num_envs: int) -> Mesh:
     """All devices of all processes on an axis `envs`, for the environments of one large agent.
 
     Raises:
-      ValueError: they cannot be shared out evenly.
+      ValueError: the environments cannot be divided equally among the devices.
     """
     devices = jax.devices()
     if num_envs % len(devices):
@@ -269,9 +271,9 @@ def split_environments(mesh: Mesh, state: PyTree) -> PyTree:
 def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
     """A population of one agent whose environments, and so its batches, are divided among devices.
 
-    Each device steps its environments and learns from its part of every minibatch (`rollout.minibatches`
-    asks for that); the compiler adds up the gradients. Sums are taken in another order than on one
-    device, so results agree to rounding only.
+    Each device steps its environments and computes gradients on its part of every minibatch
+    (`rollout.minibatches` arranges this); the compiler inserts the sum over devices. The order of summation
+    differs from that on one device, so results agree only up to rounding.
     """
 
     def divided(state):
@@ -292,10 +294,10 @@ def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
 def advance(
     update: Update, state: PyTree, totals: Metrics, hp: PyTree, length: int | jax.Array
 ) -> tuple[PyTree, Metrics]:
-    """`length` updates, their metrics added to `totals`.
+    """Performs `length` updates and adds their metrics to `totals`.
 
-    `length` is traced: runs of every length, whole, in pieces or resumed, are the same program and
-    so the same bits.
+    `length` is traced: runs of any length, uninterrupted, in chunks or resumed, execute the same program, so
+    that their results are bitwise equal.
     """
 
     def body(_, carry):
@@ -307,13 +309,13 @@ def advance(
 
 
 def no_totals(update: Update, state: PyTree, hp: PyTree) -> Metrics:
-    """The totals of no updates: zeros for each metric; `state` may be its `jax.eval_shape`."""
+    """Totals before the first update: zero for each metric; `state` may come from `jax.eval_shape`."""
     metrics = jax.eval_shape(update, state, hp)[1]
     return jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
 
 
 def summarize(totals: Metrics, num_updates: int) -> Metrics:
-    """Metrics of several updates as one: sums and counts stay, the rest becomes the mean.
+    """Metrics of several updates combined: sums and counts are kept, other metrics become means.
 
     Sums and counts are the metrics whose names end in `_sum` or `/count`.
     """
@@ -321,14 +323,14 @@ def summarize(totals: Metrics, num_updates: int) -> Metrics:
 
 
 def is_total(name: str) -> bool:
-    """Whether a metric of several updates is their sum, and not their mean."""
+    """Whether a metric of several updates is their sum instead of their mean."""
     return name.endswith(("_sum", "/count"))
 
 
 def compiler_options() -> dict:
-    """What XLA is told beyond its defaults; empty with JAXRL_COMPILER_OPTIONS=off in the environment.
+    """XLA options that differ from the defaults; none if JAXRL_COMPILER_OPTIONS=off in the environment.
 
-    On a CPU with AVX-512, to use all of its width: PPO on CartPole takes 8 % less, and it compiles as fast.
+    On a CPU with AVX-512, use its full width: PPO on CartPole takes 8 % less time, and compiles as fast.
     """
     if os.environ.get("JAXRL_COMPILER_OPTIONS") == "off" or jax.default_backend() != "cpu":
         return {}
@@ -337,7 +339,7 @@ def compiler_options() -> dict:
 
 @lru_cache(maxsize=16)
 def program(update: Update, **options: Any) -> Any:
-    """`advance` of an algorithm's `update`, jitted once with these `options`, its state donated."""
+    """`advance` for an algorithm's `update`, jitted once with these `options`; the state is donated."""
     options["compiler_options"] = compiler_options()
     return jax.jit(partial(advance, update), donate_argnums=0, **options)
 
@@ -345,20 +347,20 @@ def program(update: Update, **options: Any) -> Any:
 def chunks(
     algo: Algorithm, state: PyTree, hp: PyTree, num_chunks: int, length: int
 ) -> Iterator[tuple[PyTree, Metrics]]:
-    """Trains `num_chunks` times `length` updates, for a host that logs, saves or stops in between.
+    """Trains for `num_chunks` chunks of `length` updates, for a host that logs, saves or stops in between.
 
-    It does not know where the run ends: for schedules, set `total_updates` (see `with_horizon`).
+    The end of the run is unknown here: for schedules, set `total_updates` (see `with_horizon`).
 
-    A chunk is dispatched when it is asked for and yielded before it is done: read the metrics of one
-    after asking for the next, and the device never waits for the host.
-    The state yielded is donated as soon as the next chunk is asked for: save or evaluate it before.
-    The one given stays.
+    A chunk is dispatched when it is requested, and yielded before it is computed: read the metrics of one
+    chunk after requesting the next, so that the device never waits for the host.
+    The yielded state is donated when the next chunk is requested: save or evaluate it before.
+    The `state` argument is not donated.
 
     Yields:
-      `(state, metrics)`, both still being computed; metrics as `summarize` makes them.
+      `(state, metrics)`, both still being computed; metrics as returned by `summarize`.
     """
     zeros = no_totals(algo.update, state, hp)
-    state = jax.tree.map(jnp.copy, state)  # an `init` outside `jit` shares buffers, which none may donate
+    state = jax.tree.map(jnp.copy, state)  # leaves of an `init` outside `jit` may share a buffer
     for _ in range(num_chunks):
         compiled = program(algo.update)  # type: ignore[arg-type]  # functions are hashable
         state, totals = compiled(state, zeros, hp, length)

@@ -1,6 +1,6 @@
-"""The shapes of things: what an environment, an algorithm and an objective are.
+"""The types of environments, algorithms and objectives.
 
-Functions travel in NamedTuples, arrays in dataclasses. Axes: `T` time, `N` environments, `B` batch.
+Functions are grouped in NamedTuples, arrays in dataclasses. Axes: `T` time, `N` environments, `B` batch.
 """
 
 from collections.abc import Callable
@@ -16,12 +16,12 @@ Number = float | jax.Array  # a Python number, or a scalar that may be traced
 
 @struct.dataclass
 class TimeStep:
-    """What an environment says after `reset` or `step`; leaves `[...]` or, vectorized, `[N, ...]`.
+    """The result of `reset` or `step`; leaves `[...]` or, vectorized, `[N, ...]`.
 
-    `obs` is the observation to act on next: after an end it belongs to the new episode.
-    `next_obs` is where the step led: after an end it is the last observation of the old episode.
-    `reward`, `terminated`, `truncated` and `info` tell of the step that was taken. `first` is true
-    when `obs` starts an episode. Of a reset, `next_obs` is `obs` and nothing has ended.
+    `obs` is the observation to act on next: after the end of an episode, the first one of the new episode.
+    `next_obs` is the observation that the step led to: after an end, the last one of the old episode.
+    `reward`, `terminated`, `truncated` and `info` describe the step that was taken. `first` is true
+    when `obs` starts an episode. After a reset, `next_obs` is `obs`, and both flags are false.
     `info` is a dict with fixed keys; `info["action_mask"]`, if present, belongs to `obs`.
     """
 
@@ -36,7 +36,7 @@ class TimeStep:
 
     @property
     def done(self) -> jax.Array:
-        """The episode ended here, one way or the other."""
+        """Whether the episode ended here, terminated or truncated."""
         return self.terminated | self.truncated
 
 
@@ -44,8 +44,8 @@ class TimeStep:
 class Transition:
     """One step as an algorithm stores it; leaves `[T, N, ...]` after a rollout.
 
-    `obs` and `first` are what the policy saw, `memory` what it remembered before seeing it, `extras`
-    what it said beside its action (log-probabilities, ...). The rest is the answer's TimeStep.
+    `obs` and `first` are the inputs of the policy, `memory` is its memory before them, and `extras` are
+    its outputs besides the action (log-probabilities, ...). The rest is from the resulting TimeStep.
     """
 
     obs: PyTree
@@ -62,13 +62,13 @@ class Transition:
 
     @property
     def done(self) -> jax.Array:
-        """The episode ended with this step, one way or the other."""
+        """Whether the episode ended with this step, terminated or truncated."""
         return self.terminated | self.truncated
 
 
 @struct.dataclass
 class Stream:
-    """Where `N` environments stand: what a rollout starts from and ends with; leaves `[N, ...]`."""
+    """The current states of `N` environments, at the start and end of a rollout; leaves `[N, ...]`."""
 
     env_state: PyTree
     timestep: TimeStep
@@ -90,7 +90,7 @@ class Step(Protocol):
 
 
 class Env(NamedTuple):
-    """One environment; `jaxrl.rollout.vectorize` makes N of it."""
+    """One environment; `jaxrl.rollout.vectorize` returns `N` copies of it."""
 
     reset: Reset
     step: Step
@@ -107,12 +107,12 @@ class Explore(Protocol):
     ) -> tuple[PyTree, PyTree, PyTree]:
         """Acts in `N` environments; returns `(memory, action, extras)`, leaves `[N, ...]`.
 
-        `action_mask` is None where the environment has none; `extras` is kept in the transitions.
+        `action_mask` is None if the environment has none; `extras` are stored in the transitions.
         """
 
 
 class ActionEvaluation(NamedTuple):
-    """A policy and its value function at Transitions, `[T, N]` each."""
+    """The policy and the value function, evaluated at Transitions, `[T, N]` each."""
 
     log_prob: jax.Array  # of the actions that were taken
     entropy: jax.Array  # of the policy
@@ -143,7 +143,7 @@ class Act(Protocol):
         """Actions of a trained agent in `N` environments; returns `(memory, action)`, leaves `[N, ...]`.
 
         Args:
-          memory: what the policy remembers, leaves `[N, ...]`; `()` for one without memory.
+          memory: of the policy, leaves `[N, ...]`; `()` for one without memory.
           obs: leaves `[N, ...]`.
           first: `[N]`, true where `obs` starts an episode.
           action_mask: `[N, ...]`, true where an action is allowed; None: all are.
@@ -161,10 +161,10 @@ class EvaluateActions(Protocol):
 
 
 class Algorithm(NamedTuple):
-    """A learner, as `ppo.make(env, config, objective)` returns it.
+    """A learner, as returned by `ppo.make(env, config, objective)`.
 
-    Meta-learners use `collect` and `evaluate_actions`; an algorithm without a stochastic policy and a value
-    function has none. Actions count as data: no gradient passes through them.
+    Meta-learners use `collect` and `evaluate_actions`; they are None for an algorithm without a stochastic
+    policy and a value function. No gradient passes through the actions.
     """
 
     init: Init
@@ -172,7 +172,7 @@ class Algorithm(NamedTuple):
     act: Act
     hparams: PyTree  # a full set of defaults, to `.replace`
     steps_per_update: int  # environment steps taken by one `update`, per agent
-    warmup_steps: int = 0  # environment steps taken by `init`, per agent: counted wherever steps are
+    warmup_steps: int = 0  # environment steps taken by `init`, per agent; included wherever steps are counted
     collect: Collect | None = None
     evaluate_actions: EvaluateActions | None = None
 
@@ -181,13 +181,13 @@ class Surrogate(Protocol):
     def __call__(
         self, params: PyTree, log_ratio: jax.Array, advantages: jax.Array, progress: jax.Array, /
     ) -> jax.Array:
-        """What a policy maximises, per sample.
+        """The surrogate that a policy maximizes, per sample.
 
         Args:
           params: of the objective.
           log_ratio: log pi(a|s) - log pi_old(a|s), `[...]`.
           advantages: `[...]`.
-          progress: from 0 to 1 over training, a scalar.
+          progress: completed fraction of training, from 0 to 1, a scalar.
 
         Returns:
           `[...]`, the shape of `log_ratio`.
@@ -195,7 +195,7 @@ class Surrogate(Protocol):
 
 
 class Objective(NamedTuple):
-    """A policy objective as a value: swap, vmap, evolve or differentiate it."""
+    """A policy objective, whose parameters can be batched, evolved or differentiated."""
 
     params: PyTree
     apply: Surrogate

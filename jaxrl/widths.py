@@ -1,9 +1,9 @@
-"""One width of numbers, whatever JAX's default is: 32 bits.
+"""32-bit numbers, independent of JAX's default width.
 
-With `JAX_ENABLE_X64=1` JAX makes numbers of 64 bits wherever no type is given. States, observations and
-metrics are then narrowed to what they are without it, so that programs trace, carry a state of fixed types
-and read each other's checkpoints in both modes. A state that the caller has cast to 64 bits stays so.
-Without `JAX_ENABLE_X64` nothing here has an effect.
+With `JAX_ENABLE_X64=1` JAX creates 64-bit numbers wherever no dtype is given. States, observations and
+metrics are then converted to the dtypes that they have without it, so that the carry of a scan has fixed
+types, and checkpoints are compatible between both modes. A state that the caller has cast to 64 bits is not
+converted. Without `JAX_ENABLE_X64` nothing here has an effect.
 """
 
 import jax
@@ -15,7 +15,7 @@ _NARROW = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32, "co
 
 
 def narrow(tree: PyTree) -> PyTree:
-    """The same arrays, those of 64 bits as 32 bits; everything else, Python numbers included, as it is."""
+    """The same arrays, with 32 instead of 64 bits; other leaves, including Python numbers, are unchanged."""
     if not jax.config.jax_enable_x64:  # type: ignore[attr-defined]  # JAX defines it when imported
         return tree
 
@@ -27,7 +27,7 @@ def narrow(tree: PyTree) -> PyTree:
 
 
 def narrowed(algo: Algorithm) -> Algorithm:
-    """The same algorithm in 32 bits: `init` makes such a state, and with it all else is of that width."""
+    """The same algorithm in 32 bits: `init` returns such a state, from which all other widths follow."""
 
     def of(function):
         def call(first, *args, **kwargs):

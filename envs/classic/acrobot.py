@@ -2,7 +2,7 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/acrobot.py,
 after Sutton 1996, https://papers.nips.cc/paper/1995/hash/8f1d43620bc6bb580df6e80b0dc05c48-Abstract.html.
-What differs: numbers are float32, and angles are brought to [-pi, pi] in closed form: within rounding of
+Differences: numbers are float32, and angles are brought to [-pi, pi] in closed form: within rounding of
 the seam pi may stand where the original has -pi.
 """
 
@@ -125,12 +125,12 @@ def make(
 
 
 def draw(key: jax.Array) -> jax.Array:
-    """Four numbers in [0, 1): what a start depends on."""
+    """Four random numbers in [0, 1) for an initial state."""
     return jax.random.uniform(key, (4,))
 
 
 def draw_noise(key: jax.Array) -> jax.Array:
-    """A number in [0, 1): what the noise of a step depends on."""
+    """A random number in [0, 1) for the noise of a step."""
     return jax.random.uniform(key)
 
 

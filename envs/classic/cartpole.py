@@ -2,7 +2,7 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/cartpole.py,
 after Barto, Sutton and Anderson 1983, https://ieeexplore.ieee.org/document/6313077.
-What differs: numbers are float32, and a step taken after the end pays like any other (there it pays 0).
+Differences: numbers are float32, and a step taken after the end pays like any other (there it pays 0).
 """
 
 import math
@@ -94,7 +94,7 @@ def make(
 
 
 def draw(key: jax.Array) -> jax.Array:
-    """Four numbers in [0, 1): what a start depends on."""
+    """Four random numbers in [0, 1) for an initial state."""
     return jax.random.uniform(key, (4,))
 
 

@@ -2,7 +2,7 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/mountain_car.py,
 after Moore 1990, https://www.cl.cam.ac.uk/techreports/UCAM-CL-TR-209.pdf.
-What differs: numbers are float32.
+Differences: numbers are float32.
 
 `State`, `draw`, `start` and `roll` serve MountainCarContinuous-v0 too.
 """
@@ -62,7 +62,7 @@ def make(
 
 
 def draw(key: jax.Array) -> jax.Array:
-    """A number in [0, 1): what a start depends on."""
+    """A random number in [0, 1) for an initial state."""
     return jax.random.uniform(key)
 
 

@@ -2,7 +2,7 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/continuous_mountain_car.py,
 after Moore 1990, https://www.cl.cam.ac.uk/techreports/UCAM-CL-TR-209.pdf.
-What differs: nothing but rounding. Gradients flow through `step`.
+Differences: only rounding. Gradients flow through `step`.
 """
 
 import jax

@@ -1,7 +1,7 @@
 """Pendulum-v1: swing a pendulum up and hold it there, with a motor that is too weak to lift it.
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/pendulum.py.
-What differs: numbers are float32. As there, `theta` counts whole turns; after ten thousand steps at full
+Differences: numbers are float32. As there, `theta` counts whole turns; after ten thousand steps at full
 speed it is known to 1e-4 only. Gradients flow through `step`.
 """
 
@@ -61,7 +61,7 @@ def make(*, max_speed=8.0, max_torque=2.0, dt=0.05, g=10.0, m=1.0, l=1.0) -> Env
 
 
 def draw(key: jax.Array) -> jax.Array:
-    """Two numbers in [0, 1): what a start depends on."""
+    """Two random numbers in [0, 1) for an initial state."""
     return jax.random.uniform(key, (2,))
 
 

@@ -1,7 +1,7 @@
-"""The games of MinAtar (Young and Tian 2019), exactly: sticky actions, no time limit of their own.
+"""The games of MinAtar (Young and Tian 2019), exactly: with sticky actions, without time limits.
 
-https://arxiv.org/abs/1903.03176. "-v1" offers a game's own actions, "-v0" all six, as the package MinAtar
-registers them; "Breakout-MinAtar" and its like are "-v1". Only Freeway ends by its clock.
+https://arxiv.org/abs/1903.03176. "-v1" has only the actions that a game uses, "-v0" all six, as registered by
+the package MinAtar; "Breakout-MinAtar" and similar names are "-v1". Only Freeway has a fixed length.
 """
 
 from functools import partial

@@ -1,9 +1,9 @@
-"""Asterix of MinAtar: gather gold and avoid enemies, both of which cross the board row by row, ever faster.
+"""Asterix of MinAtar: collect gold and avoid enemies, which cross the board in rows with increasing speed.
 
-Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
-original's, to the bit. What crosses the eight rows is written as four numbers of eight hexadecimal
-digits, a digit for each row, so that a step is arithmetic on scalars. In the original the last action
-outlives a reset (a repetition may reach into the next episode); here every episode starts anew.
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are exactly those of
+the original. The objects in the eight rows are stored as four numbers of eight hexadecimal digits, a digit
+for each row, so that a step is arithmetic on scalars. In the original the last action is kept by a reset (a
+repetition may extend into the next episode); here it is cleared.
 """
 
 import jax
@@ -23,17 +23,17 @@ _RAMP_INTERVAL = 100
 
 @struct.dataclass
 class State:
-    """Digit `i` of the uint32 numbers is of row `i + 1`, 0 if nothing is there; all else is int32."""
+    """Digit `i` of the uint32 numbers is that of row `i + 1`, 0 if it is empty; other numbers are int32."""
 
     player_x: jax.Array
     player_y: jax.Array  # 1 to 8
-    columns: jax.Array  # digits 0 to 9: where the thing in this row is, if `present`
+    columns: jax.Array  # digits 0 to 9: column of the object in this row, if `present`
     present: jax.Array  # digits 0 or 1, as in the next two
     right: jax.Array  # it moves to the right
     gold: jax.Array  # it is gold, not an enemy
-    spawn_timer: jax.Array  # steps until the next thing appears
+    spawn_timer: jax.Array  # steps until the next object appears
     spawn_speed: jax.Array  # from 10 down to 1
-    move_timer: jax.Array  # steps until all things move
+    move_timer: jax.Array  # steps until all objects move
     move_speed: jax.Array  # from 5 down to 1
     ramp_timer: jax.Array  # steps until it gets faster, down to -1
     ramp_index: jax.Array  # how often it got faster
@@ -44,8 +44,8 @@ def make(*, ramping: bool = True, sticky_action_prob=0.1, minimal_actions: bool 
     """Reward 1 for gold; ends when an enemy is touched.
 
     Args:
-      ramping: whether things come more often and move faster as the episode goes on.
-      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      ramping: whether objects appear more often and move faster during the episode.
+      sticky_action_prob: probability that the last action is executed instead of the chosen one.
       minimal_actions: nothing, left, up, right, down; otherwise also fire, which does nothing here.
 
     Raises:
@@ -83,14 +83,14 @@ def start(key) -> State:
 
 
 def draw(key):
-    """All that a step draws, in two random words.
+    """The random numbers of a step, from two random words.
 
     Returns:
-      A uniform number for the sticky action; whether a new thing starts at the left; whether it is gold;
+      A uniform number for the sticky action; whether a new object starts at the left; whether it is gold;
       and an integer below 2^24 for the choice among the free rows.
     """
     sticky, spawn = jax.random.bits(key, (2,)) >> 8
-    # The whole part of a uniform number times six is one of the six kinds, the rest is uniform again.
+    # The integer part of a uniform number times six is one of the six kinds, the fraction is uniform again.
     spawn = spawn * 6
     kind = spawn >> 24
     return sticky.astype(jnp.float32) * 2.0**-24, kind & 1 == 1, kind < 2, spawn & 0xFFFFFF
@@ -157,9 +157,9 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
         ramp_index=state.ramp_index + faster,
         last_action=action,
     )
-    # At most one thing is in the player's row.
+    # There is at most one object in the player's row.
     reward = (taken | taken_then) != 0
-    # A reduction is worked out once; all else XLA on a CPU repeats wherever a reset may follow.
+    # XLA on a CPU computes a reduction once, but repeats other operations wherever a reset may follow.
     died = jnp.any(jnp.stack([touched, touched_then]) & ~gold != 0, axis=0)
     return state, reward.astype(jnp.float32), died
 
@@ -167,8 +167,8 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
 def observe(state: State):
     """`[10, 10, 4]` bool: a plane for each of `CHANNELS`.
 
-    At most three numbers of a row are true, so each asks whether it is one of them. The forty lie
-    in one axis, which a processor takes many at a time.
+    At most three elements of a row are true, so each is compared with these. The forty elements of a row are
+    along one axis, so that the comparisons are vectorized.
     """
 
     def digits(number):

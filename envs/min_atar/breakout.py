@@ -1,9 +1,9 @@
 """Breakout of MinAtar: a paddle bounces a ball that breaks three rows of bricks; it must not be missed.
 
-Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
-original's, to the bit; two things are written otherwise. The thirty bricks are bits of one number, so
-that a step is arithmetic on scalars; and the ball's direction is two signs. In the original the last
-action outlives a reset (a repetition may reach into the next episode); here every episode starts anew.
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are exactly those of
+the original, with two differences in the representation: the thirty bricks are bits of one number, so that a
+step is arithmetic on scalars; and the ball's direction is two signs. In the original the last action is kept
+by a reset (a repetition may extend into the next episode); here it is cleared.
 """
 
 import jax
@@ -32,7 +32,7 @@ class State:
     ball_y: jax.Array
     speed_x: jax.Array  # -1 or 1
     speed_y: jax.Array
-    last_x: jax.Array  # where the ball was before
+    last_x: jax.Array  # the ball's previous position
     last_y: jax.Array
     paddle: jax.Array  # its column, in row 9
     bricks: jax.Array  # thirty bits: 10 * (row - 1) + column, rows 1 to 3
@@ -41,10 +41,10 @@ class State:
 
 
 def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
-    """Reward 1 for every brick; ends when the ball is missed. The wall comes back once it is gone.
+    """Reward 1 for every brick; ends when the ball is missed. After the last brick the wall is restored.
 
     Args:
-      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      sticky_action_prob: probability that the last action is executed instead of the chosen one.
       minimal_actions: nothing, left, right; otherwise all six actions of MinAtar, of which the
         others do nothing here.
 
@@ -82,7 +82,7 @@ def start(key) -> State:
 
 
 def draw(key):
-    """All that a step draws: a uniform number for the sticky action."""
+    """The random number of a step: a uniform one for the sticky action."""
     return (jax.random.uniform(key),)
 
 

@@ -1,4 +1,4 @@
-"""What the games of MinAtar share: how rules become an environment, action sets, sticky actions."""
+"""Common parts of MinAtar's games: the environment for a game's rules, action sets, sticky actions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +9,14 @@ from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Box, Discrete
 from jaxrl.types import Env
 
-ALL_ACTIONS = "nlurdf"  # nothing, left, up, right, down, fire: the place of a letter is the original's number
+ALL_ACTIONS = "nlurdf"  # nothing, left, up, right, down, fire, in the order of the original's numbers
 
 
 def game(start, draw, advance, observe, *, channels: int, actions: str, sticky_action_prob, **options) -> Env:
     """The raw environment of a game's rules.
 
     Args:
-      start: `(key) -> state`; draw: `(key) -> draws`, all that a step draws.
+      start: `(key) -> state`; draw: `(key) -> draws`, the random numbers of a step.
       advance: `(state, action, draws, *, actions, sticky_action_prob, **options) ->
         (state, reward, terminated)`.
       observe: `(state) -> [10, 10, channels]` bool.
@@ -40,7 +40,7 @@ def game(start, draw, advance, observe, *, channels: int, actions: str, sticky_a
 
 
 def action_set(minimal: str, minimal_actions: bool) -> str:
-    """The letters of the actions an agent may choose, in the order of their indices; "n" comes first."""
+    """The letters of the actions that an agent can choose, in the order of their indices; "n" is first."""
     return minimal if minimal_actions else ALL_ACTIONS
 
 
@@ -49,12 +49,12 @@ def action_space(actions: str) -> Discrete:
 
 
 def observation_space(channels: int) -> Box:
-    """Ten by ten cells and a plane for each kind of thing, `[10, 10, C]` (row, column, kind)."""
+    """Ten by ten cells and a plane for each kind of object, `[10, 10, C]` (row, column, kind)."""
     return Box(False, True, (10, 10, channels), np.dtype(bool))
 
 
 def stick(uniform, sticky_action_prob, last_action, action):
-    """The action that is executed: the last one where `uniform`, from [0, 1), is below the probability.
+    """The executed action: the last one if `uniform`, from [0, 1), is below the probability.
 
     Actions are indices into the action set, `last_action` the one executed last, 0 (nothing) at first.
     """
@@ -62,5 +62,5 @@ def stick(uniform, sticky_action_prob, last_action, action):
 
 
 def pressed(actions: str, action, letter: str):
-    """Whether `action`, an index into `actions`, is this one; never, where the set lacks it."""
+    """Whether `action`, an index into `actions`, is this one; never if the set does not contain it."""
     return action == actions.index(letter) if letter in actions else jnp.zeros(jnp.shape(action), bool)

@@ -1,9 +1,9 @@
-"""Freeway of MinAtar: cross eight lanes of cars, again and again, in 2500 steps.
+"""Freeway of MinAtar: cross eight lanes of cars repeatedly, in 2500 steps.
 
-Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
-original's, to the bit. There the cars move one after another; here all at once, which is the same:
-a lane has one car, and a player who was hit stands in the row below the lanes, where no car comes.
-In the original the last action outlives a reset; here every episode starts anew.
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are exactly those of
+the original. There the cars move one after another; here all at once, which is equivalent: a lane has
+one car, and a player who was hit is moved to the row below the lanes, which has no cars. In the original the
+last action is kept by a reset; here it is cleared.
 """
 
 import jax
@@ -40,10 +40,10 @@ class State:
 def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
     """Reward 1 for every crossing, after which all cars change their speeds; ends after 2500 steps.
 
-    The end is a termination, as in the original: the observation does not tell the time.
+    The end is a termination, as in the original: the observation does not contain the time.
 
     Args:
-      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      sticky_action_prob: probability that the last action is executed instead of the chosen one.
       minimal_actions: nothing, up, down; otherwise all six actions of MinAtar, of which the others
         do nothing here.
 
@@ -62,7 +62,7 @@ def make(*, sticky_action_prob=0.1, minimal_actions: bool = True) -> Env:
 
 
 def start(key) -> State:
-    """Every car starts at the left edge, with a speed of its own."""
+    """Every car starts at the left edge, with a random speed."""
     speed = once(_speeds(jax.random.uniform(key, (_LANES,))))
     return State(
         player=jnp.int32(9),
@@ -102,7 +102,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob):
     drives = timer == 0
     x = state.car_x + jnp.where(drives, jnp.sign(speed), 0)
     x = jnp.where(x < 0, 9, jnp.where(x > 9, 0, x))
-    # A car hits where it was and where it is.
+    # A car hits the player in its previous and in its new cell.
     hits = (np.arange(1, 1 + _LANES) == player) & ((state.car_x == _COLUMN) | (x == _COLUMN))
 
     time_left = state.time_left - 1
@@ -121,8 +121,8 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob):
 def observe(state: State):
     """`[10, 10, 7]` bool: a plane for each of `CHANNELS`.
 
-    A car has a trail, one cell behind it, on the plane of its speed. The cell and the plane are one
-    number for each row, so that every number of the observation is one comparison.
+    A car has a trail, one cell behind it, on the plane of its speed. Cell and plane are one number for each
+    row, so that every element of the observation is one comparison.
     """
     behind = state.car_x - jnp.sign(state.car_speed)
     behind = jnp.where(behind < 0, 9, jnp.where(behind > 9, 0, behind))

@@ -1,12 +1,12 @@
-"""Seaquest of MinAtar: shoot fish and submarines, fetch divers, and come up before the oxygen is gone.
+"""Seaquest of MinAtar: shoot fish and submarines, rescue divers, and surface before the oxygen runs out.
 
-Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
-original's, to the bit, its slips included: surfacing with six divers leaves -1 of them, which lets the
-player surface again, and a submarine still shoots in the step in which it is hit. In the original the
-last action outlives a reset (a repetition may reach into the next episode); here every episode starts anew.
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are exactly those of
+the original, including its errors: surfacing with six divers leaves -1 of them, which lets the player
+surface again, and a submarine still shoots in the step in which it is hit. In the original the last action is
+kept by a reset (a repetition may extend into the next episode); here it is cleared.
 
-The original keeps lists. Here every row of water is a few numbers whose bits are cells, so nothing can
-overflow, and a step costs the same however much swims about. This loses nothing:
+The original uses lists. Here every row of water is a few numbers whose bits are cells, so nothing can
+overflow, and the cost of a step does not depend on the number of objects. This is equivalent:
 
 * A bullet is its cell and direction. Enemy bullets pass through everything but the player, so it does not
   matter how many share a cell. Of the player's own, no two ever share one: they leave five steps apart,
@@ -55,9 +55,9 @@ _FISH = 12
 
 @struct.dataclass
 class State:
-    """Integers are int32 but for those whose bits are cells, uint32. `[8]` is for rows 1 to 8.
+    """Integers are int32, except those whose bits are cells, which are uint32. `[8]` is for rows 1 to 8.
 
-    `enemies` and `slow_enemies` `[4, 8]` hold a four-bit code for every row, cell and timer: 0 for nobody,
+    `enemies` and `slow_enemies` `[4, 8]` contain a four-bit code for every row, cell and timer: 0 for none,
     12 for a fish, 1 to 11 for a submarine that shoots when `clock` has this value. The first axis is the
     bit of the code. Bit `10 * t + x` is for column `x` and timer `t` in `enemies`, for timer `3 + t`
     in `slow_enemies`. The timer counts the steps until the enemy moves.
@@ -72,13 +72,13 @@ class State:
     sub_right: jax.Array  # bool: where the player looks
     surface: jax.Array  # bool: the player has surfaced and not dived since
     bullets: jax.Array  # the player's `[8]`
-    surface_bullets: jax.Array  # the player's in row 0, where nobody else is
+    surface_bullets: jax.Array  # the player's in row 0, which has no other objects
     enemy_bullets: jax.Array  # `[8]`
     enemies: jax.Array
     slow_enemies: jax.Array
     right: jax.Array  # bool `[8]`: there are enemies in the row and they move to the right
     clock: jax.Array  # 1 to 11, in a circle
-    diver_x: jax.Array  # the latest diver; all three are 0 where it is gone
+    diver_x: jax.Array  # the latest diver; all three are 0 if there is none
     diver_y: jax.Array
     diver_right: jax.Array  # bool: it swims to the right
     older_x: jax.Array  # the diver before that
@@ -99,8 +99,8 @@ def make(*, ramping: bool = True, sticky_action_prob=0.1, minimal_actions: bool 
     Ends when the player is hit, is out of oxygen or surfaces without a diver.
 
     Args:
-      ramping: whether enemies come more often and move faster each time the player surfaces.
-      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      ramping: whether enemies appear more often and move faster each time the player surfaces.
+      sticky_action_prob: probability that the last action is executed instead of the chosen one.
       minimal_actions: all six actions do something here, so this changes nothing.
 
     Raises:
@@ -152,7 +152,7 @@ def start(key) -> State:
 
 
 def draw(key):
-    """All that a step draws, in two random words.
+    """The random numbers of a step, from two random words.
 
     Returns:
       A uniform number for the sticky action; of an enemy that may appear whether it starts at the left,
@@ -209,7 +209,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     clock = jnp.where(state.clock == 11, 1, state.clock + 1)
     near = _occupied(enemies, slow_enemies)
     enemies, slow_enemies, arrived = _move(enemies, slow_enemies, right, state.move_speed)
-    # Nobody else is where a bullet is by now, so only those that just arrived can be hit.
+    # Other enemies in the cell of a bullet were hit before, so only those that just arrived can be hit.
     ran_into = arrived & _fold(bullets, 2) & ~here
     bullets &= ~_times(ran_into, 2)
     # Those that were just hit as well.
@@ -266,14 +266,14 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
 
 
 def _spawn_enemy(state, spawns, from_left, is_sub, y):
-    """Puts an enemy at the end of a row, unless others come towards it there.
+    """Places an enemy at the end of a row, unless the enemies in that row move in the other direction.
 
     Returns:
       `enemies`, `slow_enemies` and `right`.
     """
     meets = (_occupied(state.enemies, state.slow_enemies) != 0) & (state.right != from_left)
     chosen = spawns & (y == _ROW) & ~meets
-    # A submarine shoots when the clock is again where it was in the step before this one.
+    # A submarine shoots when the clock has the value that it had in the previous step.
     code = jnp.where(is_sub, state.clock, _FISH)
     slow = state.move_speed > 2
     place = 10 * jnp.where(slow, state.move_speed - 3, 2) + jnp.where(from_left, 0, 9)
@@ -299,7 +299,7 @@ def _spawn_diver(state, from_left, y):
 
 
 def _swim(diver, player_x, player_y, swims, count):
-    """A diver is picked up where it is, or else may move and be picked up there.
+    """A diver is picked up where it is, or otherwise may move and be picked up in its new cell.
 
     Returns:
       The diver `(x, y, right)`, and how many are on board.
@@ -317,7 +317,7 @@ def _swim(diver, player_x, player_y, swims, count):
 def _shoot(enemies, slow_enemies, cells):
     """Removes an enemy from each of `cells` `[8]`: fish before submarines, the first to move before others.
 
-    Who has a timer of 3 or more is alone in its cell.
+    An enemy with a timer of 3 or more is alone in its cell.
 
     Returns:
       `enemies`, `slow_enemies` and the cells `[8]` where one was hit.
@@ -332,7 +332,7 @@ def _shoot(enemies, slow_enemies, cells):
 
 
 def _move(enemies, slow_enemies, right, move_speed):
-    """Every timer counts down; who has timer 0 moves by a cell and starts again from `move_speed`.
+    """Every timer counts down; an enemy with timer 0 moves by a cell, and its timer is set to `move_speed`.
 
     Returns:
       `enemies`, `slow_enemies` and the cells `[8]` to which some of them moved.
@@ -399,12 +399,12 @@ def _diver_cells(state):
 
 
 def _behind(cells, right):
-    """The cells from which things that are in `cells` came."""
+    """The previous cells of objects in `cells`."""
     return jnp.where(right, cells >> 1, cells << 1 & _CELLS)
 
 
 def _fly(bullets):
-    """Moves bullets by a cell; those that leave the board are gone."""
+    """Moves bullets by a cell; those that leave the board are removed."""
     return (bullets & _CELLS) << 1 & _CELLS | bullets >> 1 & (_CELLS << 10)
 
 
@@ -430,13 +430,13 @@ def _times(cells, times: int):
 
 
 def _occupied(enemies, slow_enemies):
-    """The cells `[8]` where somebody is."""
+    """The cells `[8]` that contain an enemy."""
     return _fold(_all(enemies | slow_enemies), 3)
 
 
 def _all(enemies):
     """Where any of the four bits is set."""
-    # A reduction is worked out once; all else XLA on a CPU repeats wherever it is used.
+    # XLA on a CPU computes a reduction once, but repeats other operations wherever they are used.
     return jax.lax.reduce_or(enemies, axes=(0,))
 
 

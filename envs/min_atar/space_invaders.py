@@ -1,9 +1,8 @@
 """Space Invaders of MinAtar: shoot the aliens before they come down or hit the cannon.
 
-Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are the
-original's, to the bit; only that a row of a board is ten bits of one number here, so that a step
-handles rows instead of cells. In the original the last action outlives a reset; here every episode
-starts anew.
+Young and Tian 2019, https://arxiv.org/abs/1903.03176; package MinAtar 1.0.15. The rules are exactly those of
+the original, but a row of a board is ten bits of one number, so that a step processes rows instead of cells.
+In the original the last action is kept by a reset; here it is cleared.
 """
 
 import jax
@@ -28,14 +27,14 @@ _WAVE = np.where(_ROW < 4, 0b0011111100, 0).astype(np.int32)  # rows 0 to 3, col
 
 @struct.dataclass
 class State:
-    """Boards are `[10]`, a number for each row from the top, its bit i for column i; all is int32."""
+    """Boards are `[10]`, a number for each row from the top, with bit i for column i; all are int32."""
 
     cannon: jax.Array  # its column, in row 9
     aliens: jax.Array
     friendly_bullets: jax.Array
     enemy_bullets: jax.Array
     direction: jax.Array  # of the aliens, -1 (left) or 1
-    move_interval: jax.Array  # of the aliens, while there are more of them than that
+    move_interval: jax.Array  # of the aliens, as long as there are more of them than that
     move_timer: jax.Array  # steps until the aliens move
     alien_shot_timer: jax.Array
     shot_timer: jax.Array
@@ -46,7 +45,7 @@ def make(*, sticky_action_prob=0.1, ramping: bool = True, minimal_actions: bool 
     """Reward 1 for every alien; ends when an alien or its bullet meets the cannon or aliens land.
 
     Args:
-      sticky_action_prob: how often the last action is executed instead of the chosen one.
+      sticky_action_prob: probability that the last action is executed instead of the chosen one.
       ramping: every new wave moves faster.
       minimal_actions: nothing, left, right, fire; otherwise all six actions of MinAtar, of which
         the others do nothing here.
@@ -67,7 +66,7 @@ def make(*, sticky_action_prob=0.1, ramping: bool = True, minimal_actions: bool 
 
 
 def start(key) -> State:
-    """Always the same."""
+    """The initial state, which is not random."""
     del key
     return State(
         cannon=jnp.int32(5),
@@ -84,7 +83,7 @@ def start(key) -> State:
 
 
 def draw(key):
-    """All that a step draws: a uniform number for the sticky action."""
+    """The random number of a step: a uniform one for the sticky action."""
     return (jax.random.uniform(key),)
 
 
@@ -100,7 +99,7 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     cannon = jnp.clip(state.cannon + move, 0, 9)
     here = jnp.left_shift(1, cannon)
 
-    # A new bullet starts in row 9 and flies on at once, as all others do.
+    # A new bullet starts in row 9 and moves in the same step, like all others.
     friendly = state.friendly_bullets | jnp.where(fires & (_ROW == 9), here, 0)
     friendly = jnp.concatenate([friendly[1:], jnp.zeros(1, jnp.int32)])
     enemy = jnp.concatenate([jnp.zeros(1, jnp.int32), state.enemy_bullets[:-1]])
@@ -161,12 +160,12 @@ def observe(state: State):
 
 
 def _march(board, marches, left):
-    """The board, one column further; those that march are not at that edge."""
+    """The board, moved by one column; boards that move are not at that edge."""
     return jnp.where(marches, jnp.where(left, board >> 1, board << 1), board)
 
 
 def _nearest(columns, cannon):
-    """The occupied column that is nearest to the cannon, the left one of two; `columns` are bits."""
+    """The occupied column nearest to the cannon, the left one of two equally near; `columns` are bits."""
     distance = jnp.abs(_ROW - cannon)
     rank = jnp.where(columns & _BIT != 0, 2 * distance + (cannon < _ROW), 99)
     best = jnp.min(rank)

@@ -1,20 +1,20 @@
-"""A deceptive maze: every step towards the goal leads into a dead end, from which the way out leads away.
+"""A deceptive maze: moving towards the goal leads into a dead end, and the way around leads away from it.
 
     +-------------------+
     |        goal       |      reward_t = |x_{t-1} - goal| - |x_t - goal|
     |   +-----------+   |
-    |   |           |   |      so that a return is how much nearer one ended than one began; the goal ends
-    |   |   start   |   |      the episode and pays a bonus
+    |   |           |   |      so that a return is the reduction of the distance to the goal; the goal ends
+    |   |   start   |   |      the episode and gives a bonus
     |   |           |   |
     |   +--       --+   |
     |                   |
     +-------------------+
 
-A world of our own, in the style of Lehman and Stanley 2011, https://doi.org/10.1162/EVCO_a_00025 (a maze in
-which the objective is the distance to the goal), and of the trap in Conti et al. 2018,
-https://arxiv.org/abs/1712.06560. Here a point moves in the plane and sees where it is, nothing else. Who
-follows the reward ends under the upper wall with a return of 0.4; from the start to the goal it is at least
-0.6 and the bonus, on a way of some 30 steps of which the first 6 lead away.
+New here, in the style of Lehman and Stanley 2011, https://doi.org/10.1162/EVCO_a_00025 (a maze in which the
+objective is the distance to the goal), and of the trap in Conti et al. 2018,
+https://arxiv.org/abs/1712.06560. Here a point moves in the plane and observes only its position. Following
+the reward leads to the upper wall, with a return of 0.4; at the goal the return is at least 0.6 and the
+bonus, after a path of about 30 steps, of which the first 6 lead away from it.
 """
 
 import jax
@@ -34,13 +34,13 @@ LEVEL = ((0.4, -0.5, 0.5), (-0.5, -0.5, -0.25), (-0.5, 0.25, 0.5))
 
 @struct.dataclass
 class State:
-    """Where the point is, `[2]`: to the right and up, each between -1 and 1."""
+    """The position of the point, `[2]`: to the right and up, each between -1 and 1."""
 
     pos: jax.Array
 
 
 def make(*, speed: float = 0.1, radius: float = 0.15, bonus: float = 1.0, spread: float = 0.05) -> Env:
-    """The action is a velocity `[2]`, each number between -1 and 1; walls stop what goes across them.
+    """The action is a velocity `[2]`, each number between -1 and 1; walls block movement across them.
 
     The observation is the position `[2]`.
 
@@ -48,10 +48,10 @@ def make(*, speed: float = 0.1, radius: float = 0.15, bonus: float = 1.0, spread
       speed: distance of a step per unit of velocity and direction.
       radius: of the goal.
       bonus: for reaching it.
-      spread: starts are drawn from so far around the middle, in each direction.
+      spread: initial positions are drawn uniformly within this of the centre, in each direction.
 
     Raises:
-      ValueError: a speed or radius that is not positive, or starts that lie outside the inner walls.
+      ValueError: a speed or radius that is not positive, or initial positions outside the inner walls.
     """
     for name, value in {"speed": speed, "radius": radius}.items():
         if not isinstance(value, jax.core.Tracer) and not value > 0:
@@ -74,12 +74,12 @@ def make(*, speed: float = 0.1, radius: float = 0.15, bonus: float = 1.0, spread
 
 
 def distance(pos):
-    """From the goal."""
+    """The distance to the goal."""
     return jnp.sqrt(jnp.square(pos - GOAL).sum())
 
 
 def move(pos, by):
-    """Sideways first, then up or down; what would touch a wall is not done, so that one slides along it."""
+    """Moves horizontally, then vertically; a move that would touch a wall is omitted, so the point slides."""
     x, y = pos
     x = _go(x, by[0], y, UPRIGHT)
     y = _go(y, by[1], x, LEVEL)

@@ -1,9 +1,9 @@
-"""Four rooms: walk through hallways to a goal, where one step in three goes another way.
+"""Four rooms: move through hallways to a goal, where one step in three goes in another direction.
 
 Sutton, Precup and Singh 1999, https://doi.org/10.1016/S0004-3702(99)00052-1: four rooms of 5 x 5,
 6 x 5, 5 x 5 and 4 x 5 cells, joined by four hallways. The names of the parameters are those of gymnax's
-FourRooms-misc, https://github.com/RobertTLange/gymnax. What differs from that: the picture is not
-transposed and shows the goal, the vector is float32 as its space says, and no episode starts at its goal.
+FourRooms-misc, https://github.com/RobertTLange/gymnax. Differences from gymnax: the image is not transposed
+and shows the goal, the vector is float32 like its space, and no episode starts at its goal.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ CELLS = np.argwhere(~WALLS).astype(np.int32)  # [104, 2]
 
 @struct.dataclass
 class State:
-    """Where the agent is and where the goal, each `[2]`: row and column."""
+    """The positions of the agent and of the goal, each `[2]`: row and column."""
 
     pos: jax.Array
     goal: jax.Array
@@ -60,12 +60,13 @@ def make(
     `use_visual_obs`, three planes `[13, 13, 3]` of bool: walls, agent, goal.
 
     Args:
-      fail_prob: of going one of the three other ways, each as likely; walls stop any step.
-      resample_init_pos, resample_goal_pos: draw them anew in every reset, uniformly from the free
-        cells, never the same one; else they are `pos_fixed` and `goal_fixed`, (row, column).
+      fail_prob: probability of moving in one of the other three directions, equally likely; walls block
+        moves.
+      resample_init_pos, resample_goal_pos: draw them in every reset, uniformly from the free cells, and never
+        the same cell; otherwise they are `pos_fixed` and `goal_fixed`, (row, column).
 
     Raises:
-      ValueError: for an impossible probability, or a start or goal in a wall or in the same cell.
+      ValueError: for an invalid probability, or a start or goal in a wall or in the same cell.
     """
     if not isinstance(fail_prob, jax.core.Tracer) and not 0 <= fail_prob <= 1:
         raise ValueError(f"fail_prob must be a probability, not {fail_prob!r}")
@@ -90,14 +91,14 @@ def make(
 
 
 def draw(key) -> jax.Array:
-    """All that is random in a step (the first) or in a reset (goal, start): `[2]` in [0, 1)."""
+    """The random numbers of a step (the first) or of a reset (goal, start): `[2]` in [0, 1)."""
     return jax.random.uniform(key, (2,))
 
 
 def begin(u, start, end, resample_start, resample_end) -> State:
-    """The first state; `start` and `end` are numbers of free cells, as drawn unless resampled."""
+    """The initial state; `start` and `end` are numbers of free cells, used unless they are resampled."""
     count = len(CELLS)
-    other = jnp.where(resample_start, count, start)  # the cell that the goal must leave free, if any
+    other = jnp.where(resample_start, count, start)  # the cell that the goal must not occupy, if any
     drawn = _below(u[0], jnp.where(resample_start, count, count - 1))
     goal = jnp.where(resample_end, drawn + (drawn >= other), end)
     drawn = _below(u[1], count - 1)
@@ -107,14 +108,14 @@ def begin(u, start, end, resample_start, resample_end) -> State:
 
 
 def turned(u, action, fail_prob):
-    """The direction that a step takes: the action's, or each of the others with probability fail_prob / 3."""
+    """The direction of a step: that of the action, or each of the others with probability fail_prob / 3."""
     third = fail_prob / 3
     failed = (u < fail_prob).astype(jnp.int32) + (u < 2 * third) + (u < third)
     return (action + failed) % 4
 
 
 def advance(state: State, direction):
-    """One step up, right, down or left unless there is a wall.
+    """One step up, right, down or left, unless there is a wall.
 
     Returns:
       The new state and whether the goal is reached.
@@ -127,7 +128,7 @@ def advance(state: State, direction):
 
 
 def is_wall(row, column):
-    """`WALLS[row, column]`, by comparisons instead of a lookup."""
+    """`WALLS[row, column]`, computed by comparisons instead of a lookup."""
     size = len(MAP) - 1
     outer = (row == 0) | (row == size) | (column == 0) | (column == size)
     upright = (column == 6) & (row != 3) & (row != 10)
@@ -148,13 +149,13 @@ def planes(state: State) -> jax.Array:
     dots = jnp.stack(
         [3 * (size * cell[0] + cell[1]) + plane for plane, cell in ((1, state.pos), (2, state.goal))]
     )
-    # Two dots on the walls: comparing each of the 507 numbers would cost several times as much.
+    # Sets two elements of a constant: comparing each of the 507 numbers would take several times as long.
     picture = jnp.asarray(walls.ravel()).at[dots].set(True, unique_indices=True, mode="promise_in_bounds")
     return picture.reshape(walls.shape)
 
 
 def _below(u, n):
-    """A number in [0, 1) as one of 0 .. n - 1."""
+    """Maps a number in [0, 1) to one of 0 .. n - 1."""
     return jnp.minimum((u * n).astype(jnp.int32), n - 1)  # a float32 below 1 times n may round up to n
 
 

@@ -1,14 +1,15 @@
-"""Pong: return the ball until the opponent misses it; one point, one episode.
+"""Pong: return the ball until the opponent misses it; an episode is one point.
 
-A game of our own on the field of gymnax's Pong-misc, https://github.com/RobertTLange/gymnax: 30 rows, 40
-columns, and an observation of paddles, ball, and where the ball was. In that one the ball flies through
-the upper border, every episode starts alike, and every step without a miss pays 1. Here the ball is
-reflected at both borders, is served from a random row in a random direction, and only points pay.
+A new game on the field of gymnax's Pong-misc, https://github.com/RobertTLange/gymnax: 30 rows, 40 columns,
+and an observation of paddles, ball, and the ball's previous position. In gymnax the ball passes through the
+upper border, all episodes start in the same way, and every step without a miss gives a reward of 1. Here the
+ball is reflected at both borders and served from a random row in a random direction, and only points give a
+reward.
 
-All is in whole cells. In a step first the paddles move, the opponent's towards where the ball is seen;
-then the ball, which the borders reflect; then, if it is level with a paddle's front, it is returned or
-missed. A paddle's outer cells push the ball up or down by one more row a step: an opponent as fast as
-it is by default misses only balls that are steep.
+All positions are whole cells. In a step first the paddles move, the opponent's towards the ball's visible
+position; then the ball, which the borders reflect; then, if it reaches the front of a paddle, it is returned
+or missed. A paddle's outer cells push the ball up or down by one more row per step: with its default speed,
+the opponent misses only steep balls.
 """
 
 import jax
@@ -24,7 +25,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """The rows of the paddles' centres, where the ball is and was, and its cells per step."""
+    """The rows of the paddles' centres, the ball's current and previous position, and its speed."""
 
     paddle: jax.Array
     opponent: jax.Array
@@ -46,20 +47,20 @@ def make(
     height: int = 30,
     paddle_half_height: int = 2,
 ) -> Env:
-    """Actions are stay, up, down, of the paddle on the left; 1 for a point won, -1 for one lost.
+    """Actions move the left paddle: stay, up, down; reward 1 for a point won, -1 for one lost.
 
-    The observation is `[height, width, 3]` bool: both paddles, the ball, the ball a step ago.
+    The observation is `[height, width, 3]` bool: both paddles, the ball, the ball's previous position.
 
     Args:
       ball_max_y_speed, paddle_y_speed, opponent_y_speed, ball_x_speed: in cells per step.
-      paddle_half_height: a paddle covers so many cells above and below its centre.
+      paddle_half_height: number of cells of a paddle above and below its centre.
 
     Raises:
-      ValueError: for what is no whole number, or too small or too large for the field.
+      ValueError: for a value that is not an integer, or that is too small or too large for the field.
     """
     rows, columns = _whole("height", height, 3), _whole("width", width, 7)
     half = _whole("paddle_half_height", paddle_half_height, 0, (rows - 1) // 2)
-    limits = dict(  # one reflection a step suffices, and a returned ball is on the field
+    limits = dict(  # so that there is at most one reflection per step, and a returned ball is on the field
         ball_max_y_speed=(ball_max_y_speed, 1, rows - 1),
         paddle_y_speed=(paddle_y_speed, 0, rows),
         opponent_y_speed=(opponent_y_speed, 0, rows),
@@ -92,12 +93,12 @@ class Field:
 
 
 def draw(key) -> jax.Array:
-    """All that is random: the ball's row and course in a reset, `[2]` in [0, 1)."""
+    """The random numbers of a reset, for the ball's row and direction, `[2]` in [0, 1)."""
     return jax.random.uniform(key, (2,))
 
 
 def begin(field: Field, draws, ball_x_speed) -> State:
-    """The ball in the middle column, at a row and in a direction that were drawn; paddles in the middle."""
+    """The ball in the middle column, with a random row and direction; paddles in the middle."""
     row = _below(draws[0], field.rows)
     course = _below(draws[1], 6)  # level, up or down, to the left or to the right
     middle = jnp.asarray(field.rows // 2, jnp.int32)
@@ -116,7 +117,7 @@ def begin(field: Field, draws, ball_x_speed) -> State:
 
 
 def advance(field: Field, speeds, state: State, action):
-    """One step; `speeds` are the paddle's, the opponent's and the ball's highest, in rows.
+    """One step; `speeds` are those of the paddle and the opponent, and the maximum of the ball's, in rows.
 
     Returns:
       The new state and the reward.
@@ -157,7 +158,7 @@ def advance(field: Field, speeds, state: State, action):
 
 
 def observe(field: Field, state: State) -> jax.Array:
-    """Both paddles, the ball, the ball a step ago: `[rows, columns, 3]` bool."""
+    """Both paddles, the ball, the ball's previous position: `[rows, columns, 3]` bool."""
     across = np.arange(-field.half, field.half + 1, dtype=np.int32)
     cells = jnp.concatenate(
         [
@@ -167,14 +168,14 @@ def observe(field: Field, state: State) -> jax.Array:
             (3 * (state.last_row * field.columns + state.last_column) + 2)[None],
         ]
     )
-    # A few dots on an empty picture: comparing each of its 3600 numbers costs ten times as much.
+    # Sets a few elements of an empty image: comparing each of its 3600 numbers takes ten times as long.
     picture = jnp.zeros(field.rows * field.columns * 3, bool)
     picture = picture.at[cells].set(True, unique_indices=True, mode="promise_in_bounds")
     return picture.reshape(field.rows, field.columns, 3)
 
 
 def _below(u, n):
-    """A number in [0, 1) as one of 0 .. n - 1."""
+    """Maps a number in [0, 1) to one of 0 .. n - 1."""
     return jnp.minimum((u * n).astype(jnp.int32), n - 1)  # a float32 below 1 times n may round up to n
 
 

@@ -118,7 +118,7 @@ def draw(key) -> jax.Array:
 
 
 def pick(u, n: int) -> jax.Array:
-    """A number in [0, 1) as one of 0 .. n - 1."""
+    """Maps a number in [0, 1) to one of 0 .. n - 1."""
     return jnp.minimum((u * n).astype(jnp.int32), n - 1)  # a float32 below 1 times n may round up to n
 
 

@@ -1,11 +1,11 @@
-"""Worlds whose optimum is known, for tests and for research.
+"""Environments whose optimum is known, for tests and for research.
 
-    optimal_return("world/chain", gamma=0.95)                     # what no policy can beat
-    optimal_return("world/t-maze", gamma=0.98, memory=False)      # ... and no policy without memory
+    optimal_return("world/chain", gamma=0.95)                     # the best return of any policy
+    optimal_return("world/t-maze", gamma=0.98, memory=False)      # ... of any policy without memory
     optimal_return("world/garnet", gamma=0.95, seed=seed)         # parameters may be traced: vmap it
 
-Each module tells one world: `make(**params)` is the raw environment, `mdp(**params)` its table, of the
-states themselves or of what a perfect memory knows of them; `tabular` plays tables and solves them.
+Each module defines one environment: `make(**params)` is the raw environment, `mdp(**params)` its table, over
+states or over the beliefs of a perfect memory; `tabular` simulates tables and solves them.
 """
 
 from collections.abc import Callable
@@ -40,17 +40,17 @@ ENTRIES = {
 
 
 def optimal_return(name: str, /, *, gamma, horizon=None, **params):
-    """The best expected return of an episode in a world of this package, over all policies, a float32 scalar.
+    """The best expected return of an episode in an environment here, over all policies, a float32 scalar.
 
-    Where states are hidden, over all policies with a memory (`memory=False` asks the T-maze for those
-    without). Traceable in `gamma`, in `horizon` and in the parameters that the world's `mdp` traces.
+    If states are hidden, over all policies with memory (for the T-maze, `memory=False` means those
+    without). Traceable in `gamma`, in `horizon` and in the parameters that its `mdp` can trace.
 
     Args:
       name: as registered, "world/chain" and so on.
-      gamma: discount per step; 1 is allowed with a horizon or where episodes are certain to end.
-      horizon: steps that count. None leaves the world endless, as an algorithm does that treats a time
-        limit as a truncation; the time limit itself is the horizon of undiscounted episode returns.
-      params: of the world, as `make` takes them, without `observation`.
+      gamma: discount per step; 1 is allowed with a horizon or if episodes are certain to end.
+      horizon: number of steps that count. None: no limit, as for an algorithm that treats a time limit as a
+        truncation; for undiscounted episode returns, the horizon is the time limit.
+      params: of the environment, as `make` takes them, without `observation`.
 
     Raises:
       ValueError: an unknown name or parameter, or an endless return that would not be finite.

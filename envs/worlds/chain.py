@@ -1,11 +1,11 @@
-"""The chain: a small reward at hand, a large one at the end of a road that slips.
+"""The chain: a small reward immediately, or a large one at the end of a chain with slipping actions.
 
-    0 -> 1 -> 2 -> 3 -> 4 (large, again and again);  back to 0 from anywhere (small)
+    0 -> 1 -> 2 -> 3 -> 4 (large, repeatedly);  back to 0 from any state (small)
 
 Strens 2000, "A Bayesian framework for reinforcement learning", after Dearden et al. 1998; also known
-as n-chain. Always going forward is best and, once under way, worth 3,677 in 1,000 steps, which are what the
-original counts; here the world is endless and its registered time limit is 100. `slip` and the rewards
-may be traced.
+as n-chain. Always moving forward is optimal and, in the stationary distribution, has a return of 3,677 in
+the 1,000 steps of the original; here episodes do not end, and the registered time limit is 100. `slip` and
+the rewards may be traced.
 """
 
 import jax.numpy as jnp
@@ -18,10 +18,10 @@ from jaxrl.types import Env
 
 
 def mdp(length: int = 5, slip: float = 0.2, small: float = 2.0, large: float = 10.0) -> Tabular:
-    """The table: action 0 goes forward, action 1 goes back; with probability `slip` it is the other one.
+    """The table: action 0 moves forward, action 1 back; with probability `slip` the other one is executed.
 
     Raises:
-      ValueError: a chain of less than two states, or a `slip` that is no probability.
+      ValueError: a chain of fewer than two states, or a `slip` that is not a probability.
     """
     require_count("length", length, 2)
     require_probability(slip=slip)
@@ -29,7 +29,7 @@ def mdp(length: int = 5, slip: float = 0.2, small: float = 2.0, large: float = 1
     forward = np.eye(length, dtype=np.float32)[np.minimum(states + 1, length - 1)]
     back = np.eye(length, dtype=np.float32)[np.zeros(length, int)]
     transition = jnp.stack([(1 - slip) * forward + slip * back, slip * forward + (1 - slip) * back], axis=1)
-    # Where it leads tells which of the two happened.
+    # The next state determines which of the two was executed.
     reward = small * back + large * np.outer(states == length - 1, states == length - 1)
     reward = jnp.broadcast_to(jnp.asarray(reward, jnp.float32)[:, None], transition.shape)
     start = jnp.asarray(states == 0, jnp.float32)

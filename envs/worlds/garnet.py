@@ -1,12 +1,12 @@
-"""Garnet: random worlds of any size, a new one for every seed.
+"""Garnet: random Markov decision processes of any size, a new one for every seed.
 
 Archibald et al. 1995, "On the generation of Markov decision processes"; Bhatnagar et al. 2009,
 "Natural actor-critic algorithms", https://doi.org/10.1016/j.automatica.2009.07.008. From every state
 every action leads to `branching` different states, drawn at random; their probabilities are the gaps
 between uniform points on [0, 1]; rewards are normal. As Bhatnagar's GARNET(n, m, b, 0, 0): rewards
-have no noise and the world does not drift. Endless; the registered time limit is 100.
+have no noise and the process is stationary. Episodes do not end; the registered time limit is 100.
 
-The seed may be traced, so a vmap draws thousands of worlds:
+The seed may be traced, so that a vmap generates thousands of processes:
 
     mdps = jax.vmap(lambda seed: garnet.mdp(seed, num_states=32))(jnp.arange(1000))
     best = jax.vmap(lambda mdp: tabular.optimal_return(mdp, 0.95))(mdps)
@@ -27,10 +27,10 @@ def mdp(
     """The table of one seed, an integer or a random key; episodes start in any state.
 
     Args:
-      density: share of the pairs of state and action that have a reward at all.
+      density: fraction of the pairs of state and action that have a reward.
 
     Raises:
-      ValueError: more successors than states, a count below 1, or a density that is no share.
+      ValueError: more successors than states, a count below 1, or a density outside [0, 1].
     """
     for name, count in (("num_states", num_states), ("num_actions", num_actions), ("branching", branching)):
         require_count(name, count, 1)
@@ -45,7 +45,7 @@ def mdp(
     pairs = (num_states, num_actions)
     order = jnp.argsort(jax.random.uniform(order_key, (*pairs, num_states)), axis=-1)
     rank = jnp.argsort(order, axis=-1)  # the first `branching` in a random order are the successors
-    # Exponentials over their sum have the law of gaps between uniform points; a gap of 0 would be none.
+    # Exponentials divided by their sum are distributed like gaps between uniform points, but never 0.
     gaps = jnp.maximum(jax.random.exponential(gap_key, (*pairs, branching)), 1e-6)
     gaps = gaps / gaps.sum(axis=-1, keepdims=True)
     padded = jnp.concatenate([gaps, jnp.zeros((*pairs, num_states - branching))], axis=-1)
@@ -64,5 +64,5 @@ def make(
     density: float = 1.0,
     observation: str = "one_hot",
 ) -> Env:
-    """The world of `mdp` as an environment; `observation` is "one_hot" or "index"."""
+    """The process of `mdp` as an environment; `observation` is "one_hot" or "index"."""
     return tabular.env(mdp(seed, num_states, num_actions, branching, density), observation)

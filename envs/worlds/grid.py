@@ -1,19 +1,20 @@
-"""Grid worlds of objects that come back: the family that learned policy gradients were found in.
+"""Grid worlds with respawning objects: the family in which learned policy gradients were discovered.
 
 Oh et al. 2020, "Discovering reinforcement learning algorithms", https://arxiv.org/abs/2007.08794, with the
-levels of Jackson et al. 2023 (GROOVE), https://github.com/EmptyJackson/groove. One walks on a board with
-walls (up, down, left, right, stay). Stepping on an object collects it: its reward, and with its
-probability the end of the episode. What is gone comes back in its place with a probability per step, from
-the step after it was collected on. So a state is a cell and the set of objects that are there, and the
-optimum is exact: objects come back independently, so a sweep takes K operations per state, not 2^K.
+levels of Jackson et al. 2023 (GROOVE), https://github.com/EmptyJackson/groove. The agent moves on a board
+with walls (up, down, left, right, stay). Stepping on an object collects it, which gives its reward and ends
+the episode with its probability. A collected object respawns in its cell with a probability per step,
+starting with the step after it was collected. So a state is a cell and the set of objects that are present,
+and the optimum is exact: objects respawn independently, so a sweep takes K operations per state instead of
+2^K.
 
     level = grid.sample("all", seed)                             # traced: vmap draws thousands
     best = grid.optimal_return(level, gamma=1.0, horizon=level.max_steps)
 
-Here the time limit is a truncation and the registry's affair (the original terminates), boards are padded
-with walls to the largest of their family instead of being numbered anew, and objects have no types, each
-has numbers of its own. The family's levels in which objects come back somewhere else are not here, for
-their optimum is not known.
+Here the time limit is a truncation, added by the registry (the original terminates), boards are padded with
+walls to the largest of their family instead of being renumbered, and objects have no types, but each one has
+its parameters. Levels of the original in which objects respawn in other cells are not included, because their
+optimum is not known.
 """
 
 from typing import NamedTuple
@@ -35,11 +36,11 @@ MOVES = np.array([[-1, 0], [1, 0], [0, -1], [0, 1], [0, 0]])  # up, down, left, 
 
 @struct.dataclass
 class Level:
-    """One world; boards are `[G, G]` and cells are numbered row by row, `row * G + column`."""
+    """One level; boards are `[G, G]` and cells are numbered row by row, `row * G + column`."""
 
     walls: jax.Array  # [G, G] bool
     start: jax.Array  # cell, int32
-    objects: jax.Array  # [K] cells, int32, no two the same
+    objects: jax.Array  # [K] distinct cells, int32
     present: jax.Array  # [K] bool: whether the level has this object
     reward: jax.Array  # [K]
     p_terminate: jax.Array  # [K]
@@ -49,7 +50,7 @@ class Level:
 
 @struct.dataclass
 class State:
-    """Where one is, which objects are there `[K]`, and the steps so far."""
+    """The agent's cell, which objects are present `[K]`, and the steps so far."""
 
     cell: jax.Array
     exists: jax.Array
@@ -57,7 +58,7 @@ class State:
 
 
 class Fixed(NamedTuple):
-    """A level of the original but for the cells of start and objects, which the seed draws."""
+    """A level of the original, except for the cells of start and objects, which depend on the seed."""
 
     side: int
     max_steps: int
@@ -66,12 +67,12 @@ class Fixed(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A distribution of levels: closed ranges, uniform, for time limits and probabilities in logarithm."""
+    """A distribution of levels: uniform in closed ranges, log-uniform for time limits and probabilities."""
 
     side: tuple[int, int]
     max_steps: tuple[int, int]
     num_objects: tuple[int, int]
-    num_walls: int  # put anywhere on the largest board
+    num_walls: int  # placed anywhere on the largest board
     p_terminate: tuple[float, float] = (0.01, 1.0)
     p_respawn: tuple[float, float] = (0.001, 0.1)
 
@@ -141,12 +142,12 @@ def sample(level: str = "small", seed=0) -> Level:
 
 
 def make(*, level: str = "small", seed: int = 0, observation: str = "one_hot") -> Env:
-    """The world of `sample(level, seed)` as an environment; see `env`."""
+    """The environment of the level `sample(level, seed)`; see `env`."""
     return env(sample(level, seed), observation)
 
 
 def limit(*, level: str = "small", seed: int = 0, **_) -> int:
-    """The time limit of a level: its own, or the longest of its family where the seed is traced."""
+    """The time limit of a level, or the longest one of its family if the seed is traced."""
     found = lookup("level", LEVELS, level)
     if isinstance(found, Fixed):
         return found.max_steps
@@ -161,8 +162,8 @@ def env(level: Level, observation: str = "one_hot") -> Env:
 
     Args:
       observation: "one_hot" is the original's: the state one-hot over `2^K * G * G`, then a thousandth of
-        the time; "index" is the number of the state alone, `set * G * G + cell`; "planes" is an image
-        `[G, G, 2 + K]`: oneself, walls, and each object where it is.
+        the time; "index" is only the number of the state, `set * G * G + cell`; "planes" is an image
+        `[G, G, 2 + K]`: the agent, walls, and each object.
 
     Raises:
       ValueError: another observation.
@@ -219,7 +220,7 @@ def env(level: Level, observation: str = "one_hot") -> Env:
 
 
 def next_cells(level: Level) -> jax.Array:
-    """Where each action leads from each cell, `[G * G, A]`; into a wall or off the board, nowhere."""
+    """The next cell for each cell and action, `[G * G, A]`; a wall or the border leaves it unchanged."""
     size = level.walls.shape[0]
     cells = np.stack(np.divmod(np.arange(size * size), size), axis=1)
     aim = cells[:, None] + MOVES
@@ -232,7 +233,7 @@ def next_cells(level: Level) -> jax.Array:
 def values(level: Level, gamma, horizon=None, policy: jax.Array | None = None) -> jax.Array:
     """The value of every state `[2^K * G * G]`: under the best policy, or under `policy` `[S, A]`.
 
-    States are numbered as "index" shows them. Those inside walls have values too, and no meaning.
+    States are numbered as in the observation "index". Those inside walls have values without a meaning.
 
     Args:
       gamma, horizon: as for `tabular.optimal_values`; `level.max_steps` is the original's horizon.
@@ -247,7 +248,7 @@ def values(level: Level, gamma, horizon=None, policy: jax.Array | None = None) -
     sets = (np.arange(2**num_objects) >> np.arange(num_objects)[:, None]) & 1  # [K, 2^K]
 
     def over_objects(numbers):
-        """The sum of `numbers` `[K]` over what is collected on entering each cell, `[2^K, C]`."""
+        """The sum of `numbers` `[K]` over the objects collected on entering each cell, `[2^K, C]`."""
         return jnp.einsum("k,km,kc->mc", numbers, sets.astype(np.float32), here * 1.0, precision="highest")
 
     reward = over_objects(level.reward)
@@ -255,7 +256,7 @@ def values(level: Level, gamma, horizon=None, policy: jax.Array | None = None) -
     p_back = jnp.where(level.present, level.p_respawn, 0.0)
 
     def expect(v):
-        """The mean of `v` `[2^K, C]` over the next set, given the last one and the cell entered."""
+        """The mean of `v` `[2^K, C]` over the next set, given the previous one and the cell entered."""
         for i in range(num_objects):
             v = v.reshape(2 ** (num_objects - 1 - i), 2, 2**i, num_cells)
             gone, there = v[:, 0], v[:, 1]
@@ -292,9 +293,9 @@ def policy_return(level: Level, policy: jax.Array, gamma, horizon=None) -> jax.A
 
 
 def mdp(level: str | Level = "small", seed=0) -> Tabular:
-    """The table of a level, whose last state is the end: `[S, A, S]` is large, 289 states for "small".
+    """The table of a level, whose last state is terminal: `[S, A, S]` is large, 289 states for "small".
 
-    `values` needs no table; this is for what only knows tables.
+    `values` needs no table; this is for functions that require one.
     """
     level = sample(level, seed) if isinstance(level, str) else level
     num_objects, num_cells = level.objects.shape[0], level.walls.size

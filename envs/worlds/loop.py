@@ -1,10 +1,10 @@
-"""The loop: whether a time limit is an end decides what is best.
+"""The loop: the optimal policy depends on whether a time limit is a termination or a truncation.
 
-At the hub one may stay, for a small reward each step, or walk a loop that pays a large one when it
-closes. Episodes start anywhere, and the time limit is one step short of the loop: whoever believes
-that the world ends there stays at the hub, whoever knows that it goes on walks. After Pardo et al.
-2018, "Time limits in reinforcement learning", https://arxiv.org/abs/1712.00378. With g = gamma,
-L = length, V of the hub, where k steps are left if they count:
+At the hub the agent can stay, for a small reward in each step, or take a loop with a large reward at its
+end. Episodes start anywhere, and the time limit is one step shorter than the loop: if the time limit is
+treated as a termination, staying at the hub is optimal; if it is a truncation, the loop is. After Pardo et
+al. 2018, "Time limits in reinforcement learning", https://arxiv.org/abs/1712.00378. With g = gamma,
+L = length, V of the hub, and k remaining steps in the case of termination:
 
     truncation:   V = max(small / (1 - g), large g^(L-1) / (1 - g^L))
     termination:  V = small (1 - g^k) / (1 - g)                                     for k < L
@@ -22,13 +22,13 @@ from jaxrl.types import Env
 
 
 def mdp(length: int = 6, small: float = 1.0, large: float = 12.0) -> Tabular:
-    """The table: state 0 is the hub, the others follow each other round to it.
+    """The table: state 0 is the hub, the others form the loop back to it.
 
-    Action 0 stays at the hub, action 1 sets out from it; on the way both go on. Setting out and
-    coming back takes `length` steps.
+    At the hub, action 0 stays and action 1 enters the loop; in the loop both actions move forward. The loop
+    takes `length` steps.
 
     Raises:
-      ValueError: a loop of less than two steps.
+      ValueError: a loop of fewer than two steps.
     """
     require_count("length", length, 2)
     states = np.arange(length)
@@ -45,10 +45,10 @@ def mdp(length: int = 6, small: float = 1.0, large: float = 12.0) -> Tabular:
 
 
 def make(*, length: int = 6, small: float = 1.0, large: float = 12.0, observation: str = "one_hot") -> Env:
-    """The world of `mdp` as an environment; `observation` is "one_hot" or "index"."""
+    """The process of `mdp` as an environment; `observation` is "one_hot" or "index"."""
     return tabular.env(mdp(length, small, large), observation)
 
 
 def limit(*, length: int = 6, **_) -> int:
-    """The time limit: one step less than the loop takes."""
+    """The time limit: one step less than the length of the loop."""
     return length - 1

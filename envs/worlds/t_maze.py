@@ -1,16 +1,16 @@
-"""The T-maze: a sign at the start tells which way to turn at the far end of a corridor.
+"""The T-maze: a sign at the start indicates which way to turn at the end of a corridor.
 
 Bakker 2001, "Reinforcement learning with long short-term memory",
-https://papers.nips.cc/paper/1953-reinforcement-learning-with-long-short-term-memory. The sign is seen
-at the start only, the corridor looks the same everywhere: memory is worth the difference between
+https://papers.nips.cc/paper/1953-reinforcement-learning-with-long-short-term-memory. The sign is visible
+only at the start, and the corridor looks the same everywhere: the value of memory is the difference between
 
     gamma^length prize    and without it    gamma^length (prize + miss) / 2
 
-Three numbers are seen, as in the original: 0 1 1 or 1 1 0 at the start (the sign), 1 0 1 in the
-corridor, 0 1 0 at the junction. Actions are north, east, south and west; at the junction, `length`
-steps east of the start, north and south end the episode. Whoever runs into a wall stays where they
-are, for `bump`. Every parameter may be traced in `make`; the registered time limit is ten times the way,
-so with a traced `length` it must be given.
+The observation has three numbers, as in the original: 0 1 1 or 1 1 0 at the start (the sign), 1 0 1 in the
+corridor, 0 1 0 at the junction. Actions are north, east, south and west; at the junction, `length` steps
+east of the start, north and south end the episode. Moving into a wall has no effect except the reward
+`bump`. Every parameter may be traced in `make`; the registered time limit is ten times `length`, so with a
+traced `length` it must be given.
 """
 
 import jax
@@ -72,14 +72,14 @@ def make(*, length: int = 10, prize: float = 4.0, miss: float = -0.1, bump: floa
 
 
 def mdp(length: int = 10, prize: float = 4.0, miss: float = -0.1, bump: float = -0.1) -> Tabular:
-    """The maze as one who remembers the sign sees it: `[north or south] x [position]`, then the end.
+    """The maze for an agent that remembers the sign: `[north or south] x [position]`, then the end.
 
-    State `north * (length + 1) + position`; the last state is the end.
+    State `north * (length + 1) + position`; the last state is terminal.
     """
     _require_length(length)
     width = length + 1
     size = 2 * width + 1
-    kind = np.zeros((size, 4), int)  # 0: walked, 1: bumped, 2: found, 3: missed
+    kind = np.zeros((size, 4), int)  # 0: moved, 1: bumped, 2: prize, 3: miss
     to = np.full((size, 4), size - 1)
     for north in (0, 1):
         for position in range(width):
@@ -111,22 +111,22 @@ def optimal_return(
     miss: float = -0.1,
     bump: float = -0.1,
 ):
-    """The best expected return of an episode, a scalar, with a memory of the sign or without one.
+    """The best expected return of an episode, a scalar, with or without a memory of the sign.
 
-    Without one: the best of all maps from an observation to an action (reactive policies), and of all random
-    ones too while the world is endless. The two starts are each one state, where no mixture of actions is
-    better than the best of them; with these fixed, one of three plans is at least as good as the rest:
+    Without memory: the best of all deterministic maps from observations to actions (reactive policies), and,
+    without a horizon, also of all stochastic ones. The two starts are one state each, where no mixture of
+    actions is better than the best one; with these fixed, one of three policies is at least as good as any:
 
-    * both signs lead to the junction, where one of two turns is right: gamma^length (prize + miss) / 2,
-    * one sign leads there and to the better turn, with the other sign the start is never left, for `bump` in
-      each step: (gamma^length max(prize, miss) + bump + gamma bump + ...) / 2,
-    * to and fro for ever: 0.
+    * with both signs to the junction, where one of the two turns is right: gamma^length (prize + miss) / 2,
+    * with one sign to the junction and to the better turn, with the other one staying at the start, for
+      `bump` in each step: (gamma^length max(prize, miss) + bump + gamma bump + ...) / 2,
+    * moving back and forth indefinitely: 0.
 
-    With a horizon a random policy can be better than these maps: one that leaves the start late is not in
-    time to miss. Such policies are not searched.
+    With a horizon a stochastic policy can be better than these maps: if it leaves the start late, it does not
+    reach the junction in time to miss. Such policies are not considered.
 
     Raises:
-      ValueError: without memory, where it pays to run into walls (`bump` above 0).
+      ValueError: without memory, if moving into walls has a positive reward (`bump` above 0).
     """
     if memory:
         return tabular.optimal_return(mdp(length, prize, miss, bump), gamma, horizon)
@@ -136,7 +136,7 @@ def optimal_return(
     endless = gamma >= 1.0
     steps = jnp.inf if horizon is None else horizon
     discounted = (1.0 - gamma**steps) / jnp.where(endless, 1.0, 1.0 - gamma)
-    count = jnp.where(endless, steps, discounted)  # of the bumps of one who stays
+    count = jnp.where(endless, steps, discounted)  # of bumps by a policy that stays at the start
     stay = jnp.where(bump == 0.0, 0.0, bump * jnp.where(bump == 0.0, 1.0, count))
     in_time = True if horizon is None else horizon > length
     arrive = jnp.where(in_time, gamma**length, 0.0)
@@ -146,7 +146,7 @@ def optimal_return(
 
 
 def limit(*, length: int = 10, **_) -> int:
-    """The time limit: ten times the way."""
+    """The time limit: ten times the distance to the junction."""
     return 10 * (length + 1)
 
 

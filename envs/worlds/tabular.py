@@ -1,17 +1,17 @@
-"""Worlds as tables: sampled as an environment, and solved.
+"""Markov decision processes as tables: simulated as environments, and solved.
 
     mdp = chain.mdp()
-    env = tabular.env(mdp)                                # a raw environment that plays it
-    best = tabular.optimal_return(mdp, gamma=0.95)        # what no policy can beat
-    mine = tabular.policy_value(mdp, policy, gamma=0.95)  # what this policy is worth, in every state
+    env = tabular.env(mdp)                                # a raw environment that simulates it
+    best = tabular.optimal_return(mdp, gamma=0.95)        # the best return of any policy
+    mine = tabular.policy_value(mdp, policy, gamma=0.95)  # the value of every state under this policy
 
-Everything is traceable and may be vmapped over tables: thousands of worlds are solved in one program.
+Everything is traceable and may be vmapped over tables: one program solves thousands of processes.
 `gamma` may be traced; so may `horizon`, but only a Python number can be differentiated through. Axes:
 `S` states, `A` actions.
 
-**The two readings of a time limit.** `horizon=None` is the endless world: a time limit is a
-truncation, and what would have come after it counts. `horizon=T` counts T steps and nothing after
-them: a time limit is an end, and the best policy may look at the clock.
+**Two interpretations of a time limit.** With `horizon=None` a time limit is a truncation, and rewards
+after it count. With `horizon=T` only T steps count: a time limit is a termination, and the best policy may
+depend on the time.
 """
 
 from typing import Any
@@ -34,31 +34,31 @@ _SUM: Any = {"precision": "highest"}  # GPUs would otherwise round the factors o
 class Tabular:
     """A finite Markov decision process.
 
-    An episode ends where it enters a terminal state; what the tables say of leaving one is ignored.
+    An episode ends when it enters a terminal state; transitions from terminal states are ignored.
     """
 
     transition: jax.Array  # [S, A, S] probabilities of the next state
-    reward: jax.Array  # [S, A], or [S, A, S] where it depends on the next state
+    reward: jax.Array  # [S, A], or [S, A, S] if it depends on the next state
     terminal: jax.Array  # [S] bool
     start: jax.Array  # [S] probabilities of the first state
 
 
 @struct.dataclass
 class State:
-    """Where one is: an index, int32."""
+    """The index of the current state, int32."""
 
     index: jax.Array
 
 
 def env(mdp: Tabular, observation="one_hot") -> Env:
-    """The environment that plays a table; one uniform number per step, inverted through its row.
+    """The environment that simulates a table; one uniform number per step, by inverse transform sampling.
 
     Args:
-      observation: "one_hot" shows the state as float32 `[S]`, "index" as an integer; an array
-        `[S, ...]` shows its row (states with equal rows look the same).
+      observation: "one_hot": the state as float32 `[S]`; "index": as an integer; an array `[S, ...]`: its
+        row for the state (states with equal rows are indistinguishable).
 
     Raises:
-      ValueError: another observation, or tables whose shapes do not fit.
+      ValueError: another observation, or tables with inconsistent shapes.
     """
     num_states, num_actions = _sizes(mdp)
     start, rows = _cumulative(mdp.start), _cumulative(mdp.transition)
@@ -102,7 +102,7 @@ def env(mdp: Tabular, observation="one_hot") -> Env:
 
 
 def backup(mdp: Tabular, values: jax.Array, gamma) -> jax.Array:
-    """What each action is worth when its successors are worth `values` `[S]`.
+    """The value of each action, given the values `[S]` of its successors.
 
         Q(s, a) = r(s, a) + gamma sum_s' p(s' | s, a) V(s'),   0 in and after terminal states
 
@@ -125,12 +125,11 @@ def optimal_values(mdp: Tabular, gamma, horizon=None) -> jax.Array:
     """The value of every state under the best policy, `[S]`, by value iteration.
 
     Args:
-      gamma: discount per step; 1 is allowed with a horizon, and where every policy worth taking
-        comes to an end.
-      horizon: steps that count; None for all.
+      gamma: discount per step; 1 is allowed with a horizon, or if episodes of all good policies end.
+      horizon: number of steps that count; None for all.
 
     Raises:
-      ValueError: an endless world without a discount (where that is known before tracing).
+      ValueError: neither a discount, nor a horizon, nor an end (if that is known before tracing).
     """
     num_states, _ = _sizes(mdp)
     require_finite(gamma, horizon, mdp.terminal)
@@ -141,11 +140,11 @@ def optimal_values(mdp: Tabular, gamma, horizon=None) -> jax.Array:
 def policy_value(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.Array:
     """The value of every state under a policy `[S, A]` of probabilities, `[S]`, exactly.
 
-    Endless: V = (I - gamma P)^-1 r; not finite where gamma is 1 and the policy may go on for ever.
+    Without a horizon: V = (I - gamma P)^-1 r; not finite if gamma is 1 and episodes may never end.
     With a horizon: by backward induction.
 
     Raises:
-      ValueError: an endless world without a discount (where that is known before tracing).
+      ValueError: neither a discount, nor a horizon, nor an end (if that is known before tracing).
     """
     num_states, _ = _sizes(mdp)
     require_finite(gamma, horizon, mdp.terminal)
@@ -174,7 +173,7 @@ def uniform_policy(mdp: Tabular) -> jax.Array:
 
 
 def greedy_policy(mdp: Tabular, values: jax.Array, gamma) -> jax.Array:
-    """The best action against `values` `[S]`, one-hot `[S, A]`; the first of equals."""
+    """The best action for `values` `[S]`, one-hot `[S, A]`; the first one of equal actions."""
     _, num_actions = _sizes(mdp)
     return jax.nn.one_hot(backup(mdp, values, gamma).argmax(axis=1), num_actions)
 
@@ -182,13 +181,13 @@ def greedy_policy(mdp: Tabular, values: jax.Array, gamma) -> jax.Array:
 def solve(improve, values: jax.Array, gamma, horizon=None, leaks: bool = False) -> jax.Array:
     """Applies a Bellman operator `horizon` times, or until its fixed point is known to `TOLERANCE`.
 
-    The fixed point lies within gamma / (1 - gamma) times the least and the largest change of the last
-    sweep (MacQueen 1966; Porteus 1971), so the middle of the two is added and their distance is what
-    must vanish: in worlds that mix, that is long before the values themselves stand still.
+    The difference to the fixed point is between gamma / (1 - gamma) times the smallest and the largest change
+    of the last sweep (MacQueen 1966; Porteus 1971), so the mean of the two bounds is added, and iteration
+    stops when they are close: in processes that mix, this is long before the values themselves converge.
 
     Args:
       improve: `values -> values`.
-      leaks: whether probabilities sum to less than one, that is, an end of value 0 is not in `values`.
+      leaks: whether probabilities sum to less than one, because a terminal state of value 0 is omitted.
     """
     if horizon is not None:
         return jax.lax.fori_loop(0, horizon, lambda _, v: improve(v), values)
@@ -219,7 +218,7 @@ def solve(improve, values: jax.Array, gamma, horizon=None, leaks: bool = False) 
 
 
 def require_finite(gamma, horizon, terminal=()) -> None:
-    """Raises ValueError where an endless return would not be finite, as far as Python knows."""
+    """Raises ValueError if a return without a horizon would not be finite, if this is known in Python."""
     known = not isinstance(gamma, jax.core.Tracer) and not isinstance(terminal, jax.core.Tracer)
     if horizon is None and known and np.all(np.asarray(gamma) >= 1.0) and not np.any(terminal):
         raise ValueError(f"gamma = {gamma} in an endless world: give a horizon, or a gamma below 1")
@@ -237,13 +236,13 @@ def _sizes(mdp: Tabular) -> tuple[int, int]:
 
 
 def _cumulative(probabilities):
-    """Sums up to each outcome, the last exactly 1, so that no number of [0, 1) lies beyond it."""
+    """Cumulative probabilities, the last exactly 1, so that no number in [0, 1) is above it."""
     sums = jnp.cumsum(jnp.asarray(probabilities, jnp.float32), axis=-1)
     return sums / sums[..., -1:]
 
 
 def _invert(cumulative, uniform):
-    """The outcome that a number of [0, 1) stands for; never one of probability 0."""
+    """The outcome for a number in [0, 1); never one with probability 0."""
     return (cumulative <= uniform).sum(axis=-1, dtype=jnp.int32)
 
 
@@ -251,7 +250,7 @@ def _eliminate(matrix, vector):
     """Solves `matrix @ x = vector` by Gauss-Jordan elimination.
 
     I - gamma P is diagonally dominant, so no pivoting is needed; and LAPACK's solver, batched over
-    worlds on a CPU, would share the thread pool with the program that waits for it.
+    processes on a CPU, would share the thread pool with the program that waits for it.
     """
     table = jnp.concatenate([matrix, vector[:, None]], axis=1)
     size = vector.shape[0]

@@ -1,13 +1,14 @@
-"""Two colours: which of two objects to collect changes without notice, and life never ends.
+"""Two colours: the better of two objects changes without notice, and episodes never end.
 
-Flennerhag et al. 2022, "Bootstrapped Meta-Learning", section 5.1, https://arxiv.org/abs/2109.04504. On a
-grid of 5 x 5 lie two objects, one of each colour. Walking onto one pays 1, onto the other -1; any other
-step costs 0.04. What was collected reappears in a free cell, drawn at random. Every 100,000 steps the colours
-change roles. Nothing that is seen tells which colour pays: whoever has learned it must unlearn it.
+Flennerhag et al. 2022, "Bootstrapped Meta-Learning", section 5.1, https://arxiv.org/abs/2109.04504. A grid of
+5 x 5 has two objects, one of each colour. Collecting one gives a reward of 1, the other -1; any other step
+costs 0.04. A collected object reappears in a random free cell. Every 100,000 steps the colours exchange their
+roles. The observation does not show which colour is the better one, so a learned policy must be unlearned.
 
-All numbers and details are as two public replications of that section agree on, among them: a collecting step
-pays the object's reward alone, a wall leaves one where one is, a free cell has no walker and no object in it.
-Endless, without a time limit. For a discount g and values V(walker, good, bad) between two changes
+All numbers and details on which two public replications of that section agree are used, among them: a
+collecting step has only the object's reward, moving into a wall has no effect, and a free cell has neither
+the agent nor an object in it. There is no time limit. For a discount g and values V(walker, good, bad)
+between two changes
 
     V(a, g, b) = max over moves a' of   1 + g mean over free cells c of V(a', c, b)      where a' is g
                                        -1 + g mean over free cells c of V(a', g, c)      where a' is b
@@ -32,7 +33,7 @@ MOVES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])  # up, down, left, right
 
 @struct.dataclass
 class State:
-    """Cells of the walker and of the two objects `[2]`, row by row, and the steps taken."""
+    """Cells of the agent and of the two objects `[2]`, numbered row by row, and the steps taken."""
 
     cell: jax.Array
     objects: jax.Array
@@ -40,13 +41,13 @@ class State:
 
 
 def make(*, size: int = 5, period: int = 100_000, cost: float = 0.04) -> Env:
-    """The world as an environment: actions are up, down, left and right.
+    """The environment; actions are up, down, left and right.
 
-    Shows rows and columns of the walker, the first and the second object, each one-hot: `[6 size]`.
+    Observes rows and columns of the agent, the first and the second object, each one-hot: `[6 size]`.
 
     Args:
       size: rows and columns of the grid, at least 2.
-      period: steps after which the colours change roles; the first pays first. May be traced.
+      period: steps after which the colours exchange roles; at first the first is better. May be traced.
       cost: of a step that collects nothing. May be traced.
 
     Raises:
@@ -69,7 +70,7 @@ def make(*, size: int = 5, period: int = 100_000, cost: float = 0.04) -> Env:
     def step(key, state, action):
         cell = jnp.asarray(landing)[state.cell, action]
         hit = state.objects == cell
-        # The k-th cell that is neither the walker's nor the other object's.
+        # The k-th cell with neither the agent nor the other object.
         free = jax.random.randint(key, (), 0, size**2 - 2, jnp.int32)
         other = jnp.where(hit[0], state.objects[1], state.objects[0])
         free = free + (free >= jnp.minimum(cell, other))
@@ -84,13 +85,13 @@ def make(*, size: int = 5, period: int = 100_000, cost: float = 0.04) -> Env:
 
 
 def optimal_return(*, gamma, horizon=None, size: int = 5, period: int = 100_000, cost: float = 0.04):
-    """The best expected return from a random start, for one who knows which colour pays and until when.
+    """The best expected return from a random start, for a policy that knows the better colour and the time.
 
-    With a horizon exact, changes included. Without one, of a world that never changes; that is off by no
-    more than the discount that is left after a period.
+    With a horizon it is exact, including the changes. Without one, it is that of a stationary environment,
+    with an error of no more than the discount that remains after a period, gamma^period.
 
     Raises:
-      ValueError: an endless return that would not be finite.
+      ValueError: a return without a horizon that would not be finite.
     """
     tabular.require_finite(gamma, horizon)
     landing = _landing(size)
@@ -100,7 +101,7 @@ def optimal_return(*, gamma, horizon=None, size: int = 5, period: int = 100_000,
     valid = jnp.asarray(apart, jnp.float32)  # [walker, first, second]
 
     def best(values, first):
-        """One step more to go, in which the first object pays `first`, the second the opposite."""
+        """Values with one more step, in which the first object's reward is `first`, the other's -`first`."""
         again = [values.sum(axis) / (size**2 - 2) for axis in (1, 2)]  # where an object reappears
 
         def move(action):
@@ -124,7 +125,7 @@ def optimal_return(*, gamma, horizon=None, size: int = 5, period: int = 100_000,
 
 
 def _landing(size) -> np.ndarray:
-    """Where each move leads from each cell, `[size^2, 4]`; into a wall: nowhere."""
+    """The next cell for each cell and move, `[size^2, 4]`; moves into a wall have no effect."""
     require_count("size", size, 2)
     rows, columns = np.divmod(np.arange(size**2), size)
     moved = np.clip(np.stack([rows, columns])[..., None] + MOVES.T[:, None], 0, size - 1)

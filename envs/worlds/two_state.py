@@ -1,16 +1,16 @@
-"""Two states, never seen: the tiger behind one of two doors.
+"""Two hidden states: the tiger behind one of two doors.
 
 Kaelbling, Littman and Cassandra 1998, "Planning and acting in partially observable stochastic
-domains", https://doi.org/10.1016/S0004-3702(98)00023-X. Listening costs a little and tells the side with
-probability `accuracy`; the door without the tiger pays, the other costs much; after a door the tiger is put
-anew. What has been heard counts only by how many more times left than right (k), so the
-belief is a walk on the integers,
+domains", https://doi.org/10.1016/S0004-3702(98)00023-X. Listening has a small cost and gives the correct side
+with probability `accuracy`; the door without the tiger has a reward, the other a large cost; after opening a
+door the tiger is placed at random. Only the difference k between the numbers of times that left and right
+were heard matters, so the belief is a walk on the integers,
 
     P(tiger is left) = 1 / (1 + ((1 - accuracy) / accuracy)^k),
 
-and the optimum is exact: with gamma 0.95 it is 19.37 from the start. After a door nothing is heard
-(two zeros), where the original lets one hear a side at random: it tells as little, and a memory need not
-know its own actions. Endless; the registered time limit is 100.
+and the optimum is exact: with gamma 0.95 it is 19.37 from the start. After opening a door nothing is heard
+(two zeros), where the original gives a random side: both contain no information, but here a memory of the
+observations is enough, without one of the actions. Episodes do not end; the registered time limit is 100.
 """
 
 import jax
@@ -37,12 +37,12 @@ class State:
 def make(
     *, accuracy: float = 0.85, listen: float = -1.0, prize: float = 10.0, penalty: float = -100.0
 ) -> Env:
-    """The world as an environment: actions are to listen, to open the left door and the right one.
+    """The environment; actions are listening, opening the left door, and opening the right one.
 
-    Shows what was heard, one-hot over left and right, or zeros. Every parameter may be traced.
+    Observes the side that was heard, one-hot over left and right, or zeros. Every parameter may be traced.
 
     Args:
-      accuracy: probability of hearing the tiger where it is, between 0 and 1.
+      accuracy: probability of hearing the correct side, between 0 and 1.
       listen, prize, penalty: rewards for listening, for the empty door and for the tiger's.
 
     Raises:
@@ -75,9 +75,9 @@ def mdp(
     penalty: float = -100.0,
     depth: int = 64,
 ) -> Tabular:
-    """The world as its beliefs: state `k + depth`, where left was heard k more times than right.
+    """The belief process: state `k + depth`, where left was heard k more times than right.
 
-    Exact for horizons up to `depth`, and beyond it where no best policy listens until |k| = depth.
+    Exact for horizons up to `depth`, and for longer ones if no optimal policy listens until |k| = depth.
 
     Raises:
       ValueError: an accuracy that is not between 0 and 1, or a depth below 1.

@@ -1,1 +1,1 @@
-"""Ours and the peers side by side: `jaxrl benchmark [train|envs|population|compile]`."""
+"""Speed of jaxrl and of other libraries: `jaxrl benchmark [train|envs|population|compile]`."""

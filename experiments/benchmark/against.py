@@ -1,4 +1,4 @@
-"""The package as it was at another commit, made importable without a build."""
+"""The package at another commit, made importable without a build."""
 
 import io
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jaxrl
 
-PARTS = ("envs", "algos", "experiments")  # folders beside `jaxrl` that are packages inside it
+PARTS = ("envs", "algos", "experiments")  # folders next to `jaxrl` that are packages inside it
 
 
 def package() -> Path:
@@ -16,19 +16,19 @@ def package() -> Path:
 
 
 def root() -> Path | None:
-    """The folder of the checkout that this jaxrl is imported from; None for an installed one."""
+    """The folder of the checkout from which this jaxrl is imported; None for an installed one."""
     folder = package().parent
     return folder if (folder / ".git").exists() and (folder / "pyproject.toml").exists() else None
 
 
 def state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout, and whether its tree differs from it; None where that is unknown."""
+    """Commit of the checkout, and whether its tree differs from it; None if unknown."""
     commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain")
     return commit, None if changes is None else bool(changes)
 
 
 def resolve(name: str) -> str:
-    """The full hash of a commit. Raises ValueError where there is none of that name."""
+    """The full hash of a commit. Raises ValueError for an unknown one."""
     if root() is None:
         raise ValueError(
             "--against needs a git checkout: run jaxrl from one, installed with pip install -e ."
@@ -40,17 +40,17 @@ def resolve(name: str) -> str:
 
 
 def build(commit: str, folder: Path) -> Path:
-    """Lays the package of a commit out under `folder`, to be put first on PYTHONPATH.
+    """Extracts the package of a commit to `folder`, which is to be the first on PYTHONPATH.
 
     Returns:
       The folder of the package, `folder/jaxrl`.
     """
-    # Not a worktree: that would stay known to the repository after the folder is gone.
+    # Not a worktree: it would remain registered in the repository after the folder is deleted.
     archive = subprocess.run(["git", "archive", "--format=tar", commit], cwd=root(), capture_output=True)
     if archive.returncode:
         raise ValueError(f"cannot read commit {commit}: {archive.stderr.decode(errors='replace').strip()}")
     with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as tar:
-        # Python 3.11.3 and earlier have no filters; what git packs needs none.
+        # Python 3.11.3 and earlier have no filters; archives made by git need none.
         tar.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     inner = folder / "jaxrl"
     if not (inner / "__init__.py").exists():
@@ -62,7 +62,7 @@ def build(commit: str, folder: Path) -> Path:
 
 
 def git(*arguments: str) -> str | None:
-    """What git says about the checkout, without the last line's end; None when it fails."""
+    """The output of git in the checkout, without the final newline; None if it fails."""
     try:
         answer = subprocess.run(["git", *arguments], cwd=root(), capture_output=True, text=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):

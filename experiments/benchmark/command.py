@@ -1,4 +1,4 @@
-"""`jaxrl benchmark SUITE`: its options, and the way from them to a folder of results."""
+"""`jaxrl benchmark SUITE`: its options, and the steps from them to a folder of results."""
 
 import contextlib
 import dataclasses
@@ -24,25 +24,25 @@ usage: jaxrl benchmark [SUITE] [OPTIONS]
 
 @dataclasses.dataclass
 class Common:
-    """What all suites can be told."""
+    """The options of all suites."""
 
     repeats: int = 5  # rounds; each contender is timed once per round
-    contenders: tuple[str, ...] = ()  # who takes part; none: all of the suite
-    against: str | None = None  # a commit to compare ours with; the peers then only if named
-    fail_below: float | None = None  # exit status 1 when a median ratio to that commit is below this
-    limit: float = 300.0  # seconds of silence after which a contender counts as hung
+    contenders: tuple[str, ...] = ()  # contenders to run; default: all of the suite
+    against: str | None = None  # commit to compare jaxrl with; other contenders only if named
+    fail_below: float | None = None  # exit status 1 if a median ratio to that commit is below this
+    limit: float = 300.0  # seconds without output after which a contender counts as hung
     out: Path | None = None  # folder of the results; otherwise one in benchmarks/
 
 
 @dataclasses.dataclass
 class Train(Common):
-    """One agent, alike for all contenders: steps per second, and the return after so many steps."""
+    """One agent, with equal settings for all contenders: steps per second, and the return after training."""
 
     env: tuple[str, ...] = ("CartPole-v1",)  # of CartPole-v1, Breakout-MinAtar, gymnax/Breakout-MinAtar
-    num_envs: int | None = None  # environments of the agent, if not the usual number
+    num_envs: int | None = None  # environments of the agent, if not the default number
     seconds: float = 3.0  # length of a repeat
     learn_steps: int | None = None  # steps of the agents whose returns are compared; 0: none
-    learn_seeds: int = 8  # of them, where they train side by side
+    learn_seeds: int = 8  # number of these agents, for contenders that train several at once
 
 
 @dataclasses.dataclass
@@ -51,20 +51,20 @@ class Population(Common):
 
     env: tuple[str, ...] = ("CartPole-v1",)  # of CartPole-v1, Breakout-MinAtar, gymnax/Breakout-MinAtar
     agents: tuple[int, ...] = (64, 256)  # sizes of the populations
-    num_envs: int | None = None  # environments of each agent, if not the usual number
+    num_envs: int | None = None  # environments of each agent, if not the default number
     seconds: float = 3.0  # length of a repeat
-    devices: tuple[int, ...] = ()  # ours also on a processor divided into so many devices
-    rates: int = 0  # the same with so many learning rates, shared out among the agents: a sweep
-    scale: bool = False  # ours also with 64 to 4096 agents, 10,000 steps each
+    devices: tuple[int, ...] = ()  # jaxrl also on a CPU divided into these numbers of devices
+    rates: int = 0  # also a sweep: this many learning rates, distributed among the agents
+    scale: bool = False  # jaxrl also with 64 to 4096 agents, 10,000 steps each
 
 
 @dataclasses.dataclass
 class Envs(Common):
-    """Environments stepped with random actions in one program, resets included."""
+    """Environments stepped with random actions in one program, including resets."""
 
-    envs: tuple[str, ...] = ()  # their names; otherwise all that are ours and gymnax's too
-    num_envs: tuple[int, ...] = (64, 4096)  # side by side
-    brax: bool = False  # brax's ant and hopper too
+    envs: tuple[str, ...] = ()  # names; default: all that both jaxrl and gymnax have
+    num_envs: tuple[int, ...] = (64, 4096)  # numbers of parallel environments
+    brax: bool = False  # also brax's ant and hopper
     seconds: float = 3.0  # length of a repeat
 
 
@@ -85,7 +85,7 @@ CASES: dict[str, Callable] = {
 
 
 def command(argv: list[str]) -> int:
-    """Runs a suite. Returns the exit status: 1 where ours failed or is slower than was allowed."""
+    """Runs a suite. Returns the exit status: 1 if jaxrl failed or is slower than allowed."""
     from jaxrl.experiments.cli import parse
 
     if argv and argv[0] in ("-h", "--help"):
@@ -108,7 +108,7 @@ def command(argv: list[str]) -> int:
 
 
 def check(suite: str, options: Any) -> list[str]:
-    """Who takes part. Raises ValueError for an option that makes no sense, with the remedy."""
+    """The contenders. Raises ValueError for an invalid option, with the remedy."""
     for name in ("repeats", "num_envs", "learn_seeds", "agents", "devices"):
         values = getattr(options, name, None)
         for value in values if isinstance(values, tuple) else (values,):
@@ -136,7 +136,7 @@ def check(suite: str, options: Any) -> list[str]:
 
 
 def make_folder(out: Path | None, suite: str) -> Path:
-    """An empty folder for the results. Raises ValueError where results are already."""
+    """An empty folder for the results. Raises ValueError if it contains results."""
     if out is None:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("benchmarks") / f"{suite}-{now}"
@@ -151,7 +151,7 @@ def make_folder(out: Path | None, suite: str) -> Path:
 
 @contextlib.contextmanager
 def progress() -> Iterator[tuple[Callable, Callable]]:
-    """Two functions of one line: what is being done now, and what is to stay on the screen."""
+    """Two functions that take one line: a temporary status, and a permanent message."""
     from rich.console import Console
 
     console = Console(stderr=True)
@@ -165,7 +165,7 @@ def progress() -> Iterator[tuple[Callable, Callable]]:
 
 @contextlib.contextmanager
 def before(name: str | None) -> Iterator[tuple[str, Path] | None]:
-    """The commit to compare with: its hash and the folder of its package, as long as that is needed."""
+    """The commit to compare with: its hash and the folder of its package, which exists inside the context."""
     if name is None:
         yield None
         return

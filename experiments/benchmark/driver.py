@@ -1,4 +1,4 @@
-"""Contenders in processes of their own, timed in turn, so that only one is busy at any moment."""
+"""Contenders in separate processes, timed in turn, so that only one is busy at any moment."""
 
 import contextlib
 import dataclasses
@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-PAUSE = 0.3  # seconds between two contenders: threads that wait by spinning have gone to sleep
+PAUSE = 0.3  # seconds between two contenders, after which spinning threads are asleep
 
 
 class Failed(Exception):
-    """A contender that cannot go on; its message is the reason in a few words."""
+    """A contender failed; the message is the reason in a few words."""
 
 
 class Entrant(NamedTuple):
@@ -28,13 +28,13 @@ class Entrant(NamedTuple):
     python: Path
     script: Path
     settings: dict[str, Any]
-    environment: Mapping[str, str] = {}  # beside the surrounding one
-    source: Path | None = None  # folder that what it measures must come from
+    environment: Mapping[str, str] = {}  # additional environment variables
+    source: Path | None = None  # folder that must contain the measured package
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What became of an entrant. `repeats` has None where there is no measurement."""
+    """The outcome of an entrant. `repeats` has None for a missing measurement."""
 
     ready: dict[str, Any] = dataclasses.field(default_factory=dict)
     repeats: list[dict[str, float] | None] = dataclasses.field(default_factory=list)
@@ -49,11 +49,11 @@ class Outcome:
 
 
 class Worker:
-    """A contender's process, asked line by line."""
+    """A contender's process, which receives one request per line."""
 
     def __init__(self, entrant: Entrant):
         self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 (`close` closes it)
-        # The worker's own answers say what it compiled: nothing may come from a cache.
+        # The worker reports the time of its compilation, so nothing may come from a cache.
         environment = {k: v for k, v in os.environ.items() if k != "JAX_COMPILATION_CACHE_DIR"}
         self._process = subprocess.Popen(
             [str(entrant.python), str(entrant.script), json.dumps(entrant.settings)],
@@ -73,7 +73,7 @@ class Worker:
         self._answers.put(None)
 
     def answer(self, limit: float) -> dict[str, Any]:
-        """The next answer. Raises Failed when the worker dies, or is silent for `limit` seconds."""
+        """The next answer. Raises Failed if the worker exits, or sends nothing for `limit` seconds."""
         until = time.monotonic() + limit
         while True:
             try:
@@ -88,7 +88,7 @@ class Worker:
                     return told
 
     def ask(self, line: str, limit: float) -> dict[str, Any]:
-        with contextlib.suppress(OSError):  # a dead worker's answer says why
+        with contextlib.suppress(OSError):  # if the worker has exited, `answer` reports why
             self._process.stdin.write(line + "\n")
             self._process.stdin.flush()
         return self.answer(limit)
@@ -100,12 +100,12 @@ class Worker:
             return "closed its output"
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        # JAX ends its tracebacks with remarks of its own.
+        # JAX adds notes at the end of its tracebacks.
         said = [line for line in lines if "Error" in line.split(":")[0]] or lines[-1:]
         return said[-1][:200] if said else f"exit status {status}"
 
     def close(self) -> None:
-        """Ends the process and all that it started."""
+        """Ends the process and all processes that it started."""
         with contextlib.suppress(OSError):
             self._process.stdin.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -121,15 +121,15 @@ def compete(
     learn_steps: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Outcome]:
-    """Starts all entrants, times them in turn, lets each learn, and ends them.
+    """Starts all entrants, times them in turn, trains agents with each, and ends them.
 
-    Round by round every entrant has one repeat; who begins a round changes. One that fails is left
-    out from then on, the others go on.
+    In every round each entrant has one repeat; the order rotates. An entrant that fails is left out of later
+    rounds, the others continue.
 
     Args:
-      limit: seconds of silence after which a worker counts as hung.
-      learn_steps: environment steps of the fresh agents whose returns are reported; 0: none.
-      say: takes one line on what is being done.
+      limit: seconds without output after which a worker counts as hung.
+      learn_steps: environment steps of the new agents whose returns are reported; 0: none.
+      say: takes one line with the current status.
     """
     outcomes = {entrant.name: Outcome() for entrant in entrants}
     workers: dict[str, Worker] = {}
@@ -176,7 +176,7 @@ def _get_ready(worker: Worker, entrant: Entrant, outcome: Outcome, limit: float)
 
 
 def _learn(worker: Worker, steps: int, outcome: Outcome, limit: float) -> None:
-    """Asks for the returns, with patience for what the speed so far lets expect, times four."""
+    """Requests the returns; the time limit is four times that expected from the speed so far."""
     speeds = sorted(s for s in outcome.speeds if s)
     expected = 8 * steps / speeds[0] if speeds else 0.0
     outcome.returns = worker.ask(f"learn {steps}", limit + 4 * expected)["returns"]

@@ -1,4 +1,4 @@
-"""From options to outcomes: who enters a case, in which interpreter, and what came of it."""
+"""From options to outcomes: the entrants of a case, their interpreters, and the measurements."""
 
 import os
 from collections.abc import Callable
@@ -9,11 +9,11 @@ from jaxrl.experiments.benchmark.driver import Entrant, Outcome, compete
 
 
 def measure(suite, options, names, cases, old, say, tell) -> dict[str, dict[str, Outcome]]:
-    """For each case the outcome of each contender, also of those that are not available.
+    """For each case the outcome of each contender, including those that are not available.
 
     Args:
       old: commit and package to compare ours with, or None.
-      say, tell: take a line that is replaced by the next, and one that stays.
+      say, tell: take a line, a temporary one and a permanent one.
     """
     pythons, missing = interpreters(suite, names, tell)
     if suite == "compile":
@@ -45,7 +45,7 @@ def _prefixed(name: str, say: Callable) -> Callable:
 
 
 def interpreters(suite: str, names: list[str], tell: Callable) -> tuple[dict[str, Path], dict[str, str]]:
-    """The interpreter of each contender, and of each that has none the reason."""
+    """The interpreters of the contenders, and for those without one the reason."""
     from jaxrl.experiments import runs
 
     folder = None if os.environ.get("JAXRL_CACHE") == "off" else runs.cache_folder() / "peers"
@@ -64,7 +64,7 @@ def takes_part(suite: str, name: str, case: suites.Case) -> bool:
 
 
 def enter(suite: str, case: suites.Case, pythons: dict[str, Path], old) -> list[Entrant]:
-    """The entrants of a case: who is available and can run its environment; ours twice with `old`."""
+    """The entrants of a case: available contenders that support its environment; with `old`, ours twice."""
     entrants = []
     for name, python in pythons.items():
         contender = peers.SUITES[suite][name]
@@ -82,7 +82,7 @@ def enter(suite: str, case: suites.Case, pythons: dict[str, Path], old) -> list[
 
 
 def as_it_was(entrant: Entrant, commit: str, package: Path) -> Entrant:
-    """The same with the package of another commit, which goes before the installed one."""
+    """The same entrant with the package of another commit, which precedes the installed one."""
     before = os.environ.get("PYTHONPATH")
     path = os.pathsep.join([str(package.parent), *([before] if before else [])])
     environment = {**entrant.environment, "PYTHONPATH": path}
@@ -90,7 +90,7 @@ def as_it_was(entrant: Entrant, commit: str, package: Path) -> Entrant:
 
 
 def _sharing_memory(entrant: Entrant, count: int) -> Entrant:
-    """Leaves each process its share of an accelerator's memory, which JAX would else take whole."""
+    """Limits each process to its share of an accelerator's memory, all of which JAX would otherwise use."""
     share = {"XLA_PYTHON_CLIENT_MEM_FRACTION": f"{0.9 / count:.2f}"}
     given = share.keys() & os.environ.keys()
     return entrant._replace(environment={**({} if given else share), **entrant.environment})

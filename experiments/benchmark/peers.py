@@ -1,4 +1,4 @@
-"""Who takes part in which suite, and the environments of those who need one of their own."""
+"""The contenders of each suite, and virtual environments for those that need one."""
 
 import os
 import re
@@ -14,23 +14,23 @@ from jaxrl.envs import from_gymnax
 
 WORKERS = Path(__file__).parent / "workers"
 
-# The longest that a step of a set-up may take: PyTorch is large and some lines are slow.
+# Time limit of a step of the installation: PyTorch is large, and connections may be slow.
 SETUP_SECONDS = 1800
 
 
 class Unavailable(Exception):
-    """A contender whose environment cannot be made; the message says why."""
+    """A contender whose environment cannot be created; the message is the reason."""
 
 
 class Contender(NamedTuple):
-    """A way to take part in a suite.
+    """A contender of a suite.
 
     Attributes:
       worker: its script in `workers/`.
-      requirements: what pip installs for it, none for one that runs in our environment. Of several
-        lists the first that can be installed counts.
-      settings: what it is told beside the settings that are the same for all.
-      takes_part: `(environment) -> bool`, whether it can run that one.
+      requirements: packages for pip to install, none if it runs in our environment. Of several lists the
+        first one that can be installed is used.
+      settings: in addition to those that are the same for all.
+      takes_part: `(environment) -> bool`, whether it supports that one.
       packages: whose versions are reported.
     """
 
@@ -42,7 +42,7 @@ class Contender(NamedTuple):
 
 
 def _like_ours(*packages: str) -> tuple[str, ...]:
-    """Requirements of the same versions as ours, JAX with the accelerator that ours has."""
+    """Requirements with the same versions as ours, and JAX for the same accelerator."""
     extras = {"jax": _accelerator()}
     return tuple(f"{name}{extras.get(name, '')}=={version(name)}" for name in packages)
 
@@ -109,16 +109,16 @@ SUITES: dict[str, dict[str, Contender]] = {
 
 
 def python_for(name: str, contender: Contender, folder: Path | None, say: Callable[[str], None]) -> Path:
-    """The interpreter that a contender runs in; its environment is made when it is not there yet.
+    """The interpreter of a contender; its environment is created if it does not exist yet.
 
-    Ours serves where it already holds what is required. One that was made is kept, and made anew
-    when the list of requirements has changed.
+    Ours is used if it satisfies the requirements. An environment that was created is kept, and created again
+    if the list of requirements has changed.
 
     Args:
-      folder: where environments are kept; None where nothing may be kept.
+      folder: of the environments; None if none may be kept.
 
     Raises:
-      Unavailable: it cannot be made; nothing is left behind.
+      Unavailable: it cannot be created; an incomplete one is removed.
     """
     if not contender.requirements or any(map(satisfied, contender.requirements)):
         return Path(sys.executable)
@@ -135,7 +135,7 @@ def python_for(name: str, contender: Contender, folder: Path | None, say: Callab
         home.parent.mkdir(parents=True, exist_ok=True)
         _run([sys.executable, "-P", "-m", "venv", str(home)])
         _install(python, contender.requirements)
-        kept.write_text(wanted)  # last: its presence says that all went well
+        kept.write_text(wanted)  # last: its presence marks a complete environment
     except BaseException as error:
         shutil.rmtree(home, ignore_errors=True)
         if isinstance(error, OSError):
@@ -145,7 +145,7 @@ def python_for(name: str, contender: Contender, folder: Path | None, say: Callab
 
 
 def satisfied(requirements: tuple[str, ...]) -> bool:
-    """Whether our own environment holds every requirement, each a name or `name==version`."""
+    """Whether our environment satisfies every requirement, each a name or `name==version`."""
     for requirement in requirements:
         name, _, wanted = requirement.partition("==")
         found = _installed(re.sub(r"\[.*\]", "", name))

@@ -11,14 +11,14 @@ from typing import Any
 from jaxrl.experiments import plot
 from jaxrl.experiments.benchmark.driver import Outcome
 
-# Okabe and Ito's palette: ours stands out, whoever else takes part is grey.
+# From Okabe and Ito's palette; all other contenders are grey.
 OURS, OURS_BEFORE, PEER = "#0072B2", "#56B4E9", "#9AA5B1"
-LOG_SPAN = 20  # from this ratio of longest to shortest on, a linear axis shows nothing of the shortest
+LOG_SPAN = 20  # ratio of longest to shortest from which on a linear axis would not show the shortest
 
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """Median, least and most of some repeats; ratios are taken within rounds, then summarised."""
+    """Median, minimum and maximum over repeats; ratios are computed within rounds, then summarized."""
 
     median: float
     low: float
@@ -27,7 +27,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A contender's numbers in one case. What there is none of is None."""
+    """A contender's numbers in one case; missing ones are None."""
 
     case: str
     name: str
@@ -40,13 +40,13 @@ class Row:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """Of the values that there are."""
+    """The Spread of the values that are not None; None if there is none."""
     known = [v for v in values if v is not None and math.isfinite(v)]
     return Spread(statistics.median(known), min(known), max(known)) if known else None
 
 
 def ratios(ours: list[float | None], other: list[float | None], seconds: bool) -> Spread | None:
-    """How many times as fast ours is, round by round: what slows the machine slows both."""
+    """How many times as fast ours is, by round: other load on the machine slows both."""
     pairs = [(a, b) for a, b in zip(ours, other) if a and b]
     return spread(b / a if seconds else a / b for a, b in pairs)
 
@@ -85,7 +85,7 @@ HEADER = ("contender", "steps/s", "ours is x times as fast", "s per 1M steps", "
 
 
 def table(found: list[Row], seconds: bool) -> list[list[str]]:
-    """Rows as text under a header; medians, with least and most in brackets."""
+    """Rows as text under a header; medians, with minimum and maximum in brackets."""
     header = list(HEADER)
     if seconds:
         header[1] = "seconds"
@@ -95,7 +95,7 @@ def table(found: list[Row], seconds: bool) -> list[list[str]]:
 
 
 def _cells(row: Row, seconds: bool) -> list[str]:
-    # All agents share the machine, so a million steps of one cost what a million of all cost.
+    # All agents share the machine, so a million steps cost the same, whether of one agent or of all.
     cost = Spread(1e6 / row.value.median, 0, 0) if row.value and not seconds else None
     returns = spread(row.returns)
     return [
@@ -114,7 +114,7 @@ def _said(found: Spread | None, text: Callable) -> str:
 
 
 def number(value: float) -> str:
-    """Three digits that count: 0.0123, 4.57, 173k, 1.20M."""
+    """Three significant digits: 0.0123, 4.57, 173k, 1.20M."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     power = _power(value * 1.0005)
@@ -125,7 +125,7 @@ UNITS = {0: "", 3: "k", 6: "M", 9: "B"}
 
 
 def _power(value: float) -> int:
-    """The power of ten of the unit that a number is told in."""
+    """The power of ten of the unit of a number."""
     return max(power for power in UNITS if power == 0 or abs(value) >= 10**power)
 
 
@@ -134,12 +134,12 @@ def _three(value: float) -> str:
 
 
 def remarks(found: list[Row]) -> list[str]:
-    """What is to be known of the contenders, each said once."""
+    """Notes on the contenders, without duplicates."""
     return list(dict.fromkeys(f"{row.name}: {row.remark}" for row in found if row.remark))
 
 
 def stages(results: dict[str, dict[str, Outcome]]) -> list[str]:
-    """Where the seconds of a start went, as medians; what JAX reports adds up over threads."""
+    """The stages of a start in seconds, as medians; times reported by JAX are sums over threads."""
     told = []
     for case, outcomes in results.items():
         for name, outcome in outcomes.items():
@@ -156,7 +156,7 @@ def _by_case(found: list[Row]) -> dict[str, list[Row]]:
 
 
 def markdown(found: list[Row], seconds: bool, notes: list[str]) -> str:
-    """The table as a document; `notes` are put below it."""
+    """The table as a document, followed by `notes`."""
     lines = table(found, seconds)
     lines[0].insert(0, "case")
     for row, line in zip(found, lines[1:]):
@@ -172,7 +172,7 @@ def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
     from rich.table import Table
 
     console = Console(soft_wrap=True)
-    if not console.is_terminal:  # a file has no width to keep to
+    if not console.is_terminal:  # a file has no maximum width
         console.width = 140
     header, *lines = table(found, seconds)
     drawn = Table(title=title, title_justify="left")
@@ -197,8 +197,8 @@ def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
 def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
     """Draws medians with their ranges, one panel for each case.
 
-    Where the longest would dwarf the shortest, the axis is logarithmic; a bar's length would then
-    mean nothing, so points are drawn.
+    If the ratio of longest to shortest is large, the axis is logarithmic; the length of a bar would then be
+    meaningless, so points are drawn.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -252,7 +252,7 @@ def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:
 
 
 def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], settings: dict[str, Any]) -> str:
-    """All that was measured, repeat by repeat, and all that it depends on, but no paths of this machine."""
+    """All measurements by repeat, and everything that they depend on, without paths of this machine."""
     seconds = facts["unit"] == "s"
     ratio = {(row.case, row.name): row.ratio for row in rows(results, seconds)}
     cases = [

@@ -1,4 +1,4 @@
-"""What a benchmark leaves behind: a folder with numbers, table and figure, and an exit status."""
+"""The results of a benchmark: a folder with numbers, table and figure, and an exit status."""
 
 import contextlib
 import datetime
@@ -13,7 +13,7 @@ from jaxrl.experiments.benchmark import against, report
 
 
 def provenance(suite: str, argv: list[str], results, old) -> dict[str, Any]:
-    """What else the numbers depend on: machine, versions, commit, command."""
+    """Everything else that the numbers depend on: machine, versions, commit, command."""
     commit, dirty = against.state()
     readies = [(n, o.ready) for outcomes in results.values() for n, o in outcomes.items() if o.ready]
     return {
@@ -55,14 +55,14 @@ def write(out: Path, suite: str, results, facts: dict[str, Any], settings, secon
 
 
 def _where(facts: dict[str, Any]) -> str:
-    """The machine in words, with the accelerators that were used."""
+    """A description of the machine, with the accelerators that were used."""
     devices = {d["kind"] for d in facts["devices"].values() if d.get("platform", "cpu") != "cpu"}
     cpu = f"{facts['machine']['cpu']}, {facts['machine']['cores']} cores"
     return ", ".join([cpu, *sorted(devices)])
 
 
 def status(results, fail_below: float | None, seconds: bool) -> int:
-    """0, or 1 where ours failed or is too slow beside the commit that it is compared with."""
+    """0, or 1 if jaxrl failed or is too slow compared with the other commit."""
     for case, outcomes in results.items():
         for row in report.rows({case: outcomes}, seconds):
             if row.name.startswith("ours") and row.value is None:

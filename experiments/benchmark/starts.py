@@ -9,18 +9,18 @@ from typing import Any
 from jaxrl.experiments.benchmark.driver import Entrant, Failed, Outcome, Worker
 
 COLD, WARM, IMPORT = "first update, cold", "first update, warm", "import"
-LIBRARY = ("jaxrl", "jaxrl.train", "jaxrl.envs", "jaxrl.algos")  # what a script begins with
+LIBRARY = ("jaxrl", "jaxrl.train", "jaxrl.envs", "jaxrl.algos")  # typical imports of a script
 
 
 def measure(
     entrants: list[Entrant], repeats: int, limit: float, say: Callable[[str], None] = lambda text: None
 ) -> dict[str, dict[str, Outcome]]:
-    """Starts every entrant, in turn and in fresh processes: with an empty cache, then with that cache.
+    """Starts every entrant, in turn and in new processes: with an empty cache, then with the filled cache.
 
-    Ours and JAX are also imported alone: what of the start is the import.
+    The imports of jaxrl and of JAX are also measured separately.
 
     Returns:
-      For each case the outcomes by entrant; repeats hold `seconds` and `stages`.
+      For each case the outcomes by entrant; repeats contain `seconds` and `stages`.
     """
     cases: dict[str, dict[str, Outcome]] = {case: {} for case in (COLD, WARM, IMPORT)}
     for repeat in range(repeats):
@@ -39,7 +39,7 @@ def measure(
 
 def _cached(entrant: Entrant, folder: str) -> Entrant:
     kept = {"JAXRL_CACHE": folder, "XDG_CACHE_HOME": folder}
-    if not entrant.name.startswith("ours"):  # has no cache of its own: JAX's is switched on for it
+    if not entrant.name.startswith("ours"):  # does not set up a cache, so JAX's is enabled for it
         kept["JAX_COMPILATION_CACHE_DIR"] = folder
     return entrant._replace(environment={**entrant.environment, **kept})
 
@@ -50,7 +50,7 @@ def _importing(entrant: Entrant, name: str, *modules: str) -> Entrant:
 
 
 def _record(outcomes: dict[str, Outcome], entrant: Entrant, limit: float) -> None:
-    """One start. What fails is recorded and not tried again."""
+    """Records one start. An entrant that fails is not started again."""
     outcome = outcomes.setdefault(entrant.name, Outcome())
     if outcome.failed:
         outcome.repeats.append(None)
@@ -66,7 +66,7 @@ def _record(outcomes: dict[str, Outcome], entrant: Entrant, limit: float) -> Non
 
 
 def start(entrant: Entrant, limit: float) -> dict[str, Any]:
-    """The answer of a worker that speaks once. Raises Failed."""
+    """The answer of a worker that prints a single line. Raises Failed."""
     worker = Worker(entrant._replace(settings={**entrant.settings, "started": time.time()}))
     try:
         told = worker.answer(limit)

@@ -1,4 +1,4 @@
-"""What is measured: the cases of each suite, with the settings that are the same for all."""
+"""The cases of each suite, with settings that are the same for all contenders."""
 
 import os
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from jaxrl.names import lookup
 
 
 class Case(NamedTuple):
-    """One comparison: everyone who takes part gets `settings`.
+    """One comparison: all contenders get `settings`.
 
     Attributes:
       agents: trained at once.
-      learn_steps: steps of the fresh agents whose returns are compared; 0: none.
-      only_ours: nobody else is asked.
-      environment: variables for ours, for a case of its own kind.
+      learn_steps: steps of the new agents whose returns are compared; 0: none.
+      only_ours: other contenders are left out.
+      environment: additional environment variables for jaxrl.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Case(NamedTuple):
     environment: Mapping[str, str] = {}
 
 
-# The settings of PureJaxRL's examples, with a constant learning rate: not everyone can anneal it.
+# The settings of PureJaxRL's examples, with a constant learning rate: not all contenders can anneal it.
 # Lu et al. 2022. https://github.com/luchris429/purejaxrl
 COMMON = {"gamma": 0.99, "gae_lambda": 0.95, "clip_eps": 0.2, "ent_coef": 0.01, "vf_coef": 0.5}
 COMMON |= {"max_grad_norm": 0.5}
@@ -54,10 +54,10 @@ TRAINING: dict[str, dict[str, Any]] = {
         "numbers": {"learning_rate": 5e-3, **COMMON},
     },
 }
-TRAINING["gymnax/Breakout-MinAtar"] = TRAINING["Breakout-MinAtar"]  # the peers' own, without sticky actions
+TRAINING["gymnax/Breakout-MinAtar"] = TRAINING["Breakout-MinAtar"]  # that of gymnax, without sticky actions
 LEARN_STEPS = {"CartPole-v1": 300_000, "Breakout-MinAtar": 1_000_000, "gymnax/Breakout-MinAtar": 1_000_000}
 
-# Every environment that is ours and gymnax's too.
+# All environments that both jaxrl and gymnax have.
 STEPPED = (
     "CartPole-v1",
     "MountainCar-v0",
@@ -87,7 +87,7 @@ SCALE_STEPS = 10_000
 
 
 def training(env: str, agents: int, num_envs: int | None, seconds: float) -> dict[str, Any]:
-    """The settings of a training case; episodes of an evaluation are played by draws, by everyone."""
+    """The settings of a training case; all contenders sample actions in evaluations."""
     chosen = lookup("environment of the benchmark", TRAINING, env)
     sizes = chosen["sizes"] | ({"num_envs": num_envs} if num_envs else {})
     return {
@@ -136,7 +136,7 @@ def _scaled(env: str, agents: int, options) -> Case:
 
 
 def _simulated(case: Case, count: int) -> Case:
-    """The same on a processor divided into several devices."""
+    """The same case on a CPU divided into several devices."""
     given = os.environ.get("XLA_FLAGS", "")
     flags = {"XLA_FLAGS": f"{given} --xla_force_host_platform_device_count={count}".strip()}
     name = f"{case.name}, {count} simulated devices"
@@ -157,5 +157,5 @@ def envs_cases(options) -> list[Case]:
 
 
 def compile_cases(options) -> list[Case]:
-    """One case, whose parts `starts` names."""
+    """One case, whose parts are defined in `starts`."""
     return [Case("", training(options.env, 1, None, 1.0))]

@@ -1,1 +1,1 @@
-"""Objectives beside each other: tuned on some seeds, trained on others, judged with intervals."""
+"""Comparison of objectives: tuned on some seeds, trained on others, evaluated with intervals."""

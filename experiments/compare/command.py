@@ -11,39 +11,39 @@ OVERRIDES = ("--config.", "--hp.", "--env.")
 
 
 def command(argv: list[str]) -> int:
-    """Compares objectives, or shows what came of it. Returns the exit status."""
+    """Compares objectives, or shows earlier results. Returns the exit status."""
     from jaxrl.experiments import runs
     from jaxrl.experiments.compare import folder, table
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
     class Compare:
-        """Trains PPO with several objectives and says which are better than tuned PPO.
+        """Trains PPO with several objectives and reports which are better than tuned PPO.
 
-        PPO is tuned first, then all are trained with seeds that the tuning has not had. Options of `jaxrl
-        train` that begin with --config., --hp. or --env. hold in every environment.
+        PPO is tuned first, then all are trained with seeds that the tuning has not used. Options of `jaxrl
+        train` that begin with --config., --hp. or --env. apply to every environment.
         """
 
         environments: tuple[str, ...] = ()  # see `jaxrl list envs`
-        objectives: tuple[str, ...] = ()  # see `jaxrl list objectives`; otherwise all. PPO is always there
+        objectives: tuple[str, ...] = ()  # see `jaxrl list objectives`; default: all. PPO is always included
         algorithms: tuple[
             str, ...
         ] = ()  # others than PPO: names, or files of yours; then no objectives but PPO
-        seeds: int = 8  # agents of each objective, with seeds that the tuning has not had
+        seeds: int = 8  # agents of each objective, with seeds that the tuning has not used
         steps: int = 0  # environment steps per agent; 0: the preset's
         trials: int = 16  # settings of PPO that are tried, its preset first; 1: the preset as it is
-        tune_seeds: int = 4  # agents of each of them
-        search: Literal[SEARCHES] = "sobol"  # how they are chosen
-        own_tuning: bool = False  # every objective is also tuned for itself, with as many trials
+        tune_seeds: int = 4  # agents of each trial of the tuning
+        search: Literal[SEARCHES] = "sobol"  # how the trials are chosen
+        own_tuning: bool = False  # also tune every other objective, with as many trials
         programs: Literal["mixed", "each"] = "mixed"  # all objectives in one program, or one for each
         seed: int = 0  # of the first agent of the tuning
         intervals: int = 10  # rows of metrics, and evaluations, over a run
         eval_episodes: int = 32  # episodes of each evaluation, per seed
-        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
-        compile_cache: bool = True  # keep compiled programs for the next start
+        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
+        compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
-        estimate: bool = True  # tell memory and time of every program before any is trained
-        dry_run: bool = False  # tell them and stop
+        estimate: bool = True  # print memory and time of every program before training
+        dry_run: bool = False  # print them and stop
         show: Path | None = None  # only print the tables of this results.jsonl
 
     argv, words = _divided(argv)
@@ -58,7 +58,7 @@ def command(argv: list[str]) -> int:
     use_cores()
     plan = _plan(chosen, words, ["jaxrl", "compare", *argv, *words])
     programs = [(spec, folder.expected(plan, spec)) for spec in plan.specs]
-    for _, its in programs:  # whatever makes no sense is told here, not after hours
+    for _, its in programs:  # errors are reported now, not after hours of training
         for program in its:
             runs.build(program.spec)
     agents = sum(program.spec.agents for _, its in programs for program in its)
@@ -78,7 +78,7 @@ def command(argv: list[str]) -> int:
 
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The words of the comparison, and those that every environment's run gets, as `jaxrl train` has them."""
+    """The options of the comparison, and those of `jaxrl train` that apply to every environment's run."""
     own, others, mine = [], [], True
     for word in argv:
         if word.startswith("--"):
@@ -88,7 +88,7 @@ def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _plan(chosen, words: list[str], typed: list[str]):
-    """What the options mean. Raises ValueError for what makes no comparison."""
+    """The Plan for the options. Raises ValueError for inconsistent options."""
     from jaxrl import objectives, sources
     from jaxrl.experiments.compare import folder, methods
 
@@ -149,7 +149,7 @@ def _plan(chosen, words: list[str], typed: list[str]):
 
 
 def _preset_of(name: str, environment: str) -> list[str]:
-    """The option that gives a file PPO's preset, where there is one."""
+    """The option with which an algorithm's file uses PPO's preset, if there is one."""
     from jaxrl import sources
     from jaxrl.experiments import presets
 
@@ -158,7 +158,7 @@ def _preset_of(name: str, environment: str) -> list[str]:
 
 
 def _estimate(programs, compile_cache: bool) -> None:
-    """Prints what each program will take, found out by a second of it."""
+    """Prints the cost of each program, extrapolated from running it for a second."""
     from jaxrl import sources
     from jaxrl.experiments import planning
 
@@ -170,7 +170,7 @@ def _estimate(programs, compile_cache: bool) -> None:
 
 
 def carry_on(path: Path) -> int:
-    """Trains a comparison from where its folder stands, and prints its tables."""
+    """Continues a comparison from the state of its folder, and prints its tables."""
     from jaxrl import hosts
     from jaxrl.experiments.compare import folder, table
 

@@ -1,10 +1,10 @@
-"""A comparison as a folder of ordinary runs, which stops, is killed and goes on as they do.
+"""A comparison as a folder of ordinary runs, which can be stopped, killed and resumed like runs.
 
 comparison/
-  comparison.json        what is compared: written once, before anything is trained
+  comparison.json        what is compared: written once, before training
   CartPole-v1/tune/ ...  runs, see `runs`: trials of the tuning, then the methods on other seeds
   CartPole-v1/report/
-  results.jsonl          all raw scores, with versions, device and command: see `table`
+  results.jsonl          all unaggregated scores, with versions, device and command: see `table`
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ class Plan(NamedTuple):
     """What is compared.
 
     Attributes:
-      specs: of each environment the preset as a run of the baseline, with the seeds that count.
-      objectives: their names, the baseline's first.
-      trials, tune_seeds, search: of the tuning; its seeds come before those that count.
+      specs: for each environment the preset as a run of the baseline, with the reported seeds.
+      objectives: their names, the baseline first.
+      trials, tune_seeds, search: of the tuning; its seeds precede the reported ones.
       own_tuning: the other objectives are tuned as well, with as many trials.
-      mixed: all objectives in one program per environment, not a program each.
-      extra: options that change nothing of what is computed.
-      rivals: runs of other algorithms in the same environments, with the seeds that count.
+      mixed: all objectives in one program per environment, instead of a program each.
+      extra: options that do not affect what is computed.
+      rivals: runs of other algorithms in the same environments, with the reported seeds.
     """
 
     specs: tuple[runs.Spec, ...]
@@ -61,9 +61,9 @@ def tuning(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
 
 
 def best_of(plan: Plan, path: Path, spec: runs.Spec) -> dict[str, dict[str, Any]]:
-    """For each objective that was tuned in an environment its best trial, and the trials it was chosen from.
+    """For each objective that was tuned in an environment, its best trial, and the trials it was chosen from.
 
-    Where nothing was tuned it is the preset.
+    If nothing was tuned, it is the preset.
     """
     found = []
     for program in tuning(plan, spec):
@@ -84,7 +84,7 @@ def preset(spec: runs.Spec, objective: str) -> dict[str, float]:
 
 
 def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> list[methods.Program]:
-    """The programs whose agents count."""
+    """The programs whose agents are reported."""
     values = {name: one["values"] for name, one in best.items()}
     chosen = methods.reported(list(plan.objectives), values, plan.trials > 1, plan.own_tuning)
     others = [one for one in plan.rivals if one.environment == spec.environment]
@@ -93,13 +93,13 @@ def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> l
 
 
 def expected(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
-    """All programs of an environment before anything is known: as if the preset were the best."""
+    """All programs of an environment, before tuning: as if the preset were the best trial."""
     best = {name: {"values": preset(spec, name)} for name in plan.tuned}
     return [*tuning(plan, spec), *reporting(plan, spec, best)]
 
 
 def create(path: Path, plan: Plan) -> None:
-    """Writes `comparison.json`. Raises ValueError where the folder is taken or cannot be written."""
+    """Writes `comparison.json`. Raises ValueError if the folder is in use or cannot be written."""
     with folders.new(path, "comparison.json"):
         plan = plan._replace(objectives=tuple(_keep(path, name) for name in plan.objectives))
         written = {
@@ -111,7 +111,7 @@ def create(path: Path, plan: Plan) -> None:
 
 
 def _keep(path: Path, name: str) -> str:
-    """The name of a copy of an objective's file in the folder, for the original may change; others stay."""
+    """Copies an objective's file into the folder, as the original may change; other names are unchanged."""
     if not runs.is_file(name):
         return name
     file = _file_name(name)
@@ -122,17 +122,17 @@ def _keep(path: Path, name: str) -> str:
 
 
 def _kept(path: Path, name: str) -> str:
-    """The path of an objective's copy, wherever the folder is now; other names stay."""
+    """The path of an objective's copy in the folder's current place; other names are unchanged."""
     return str(path / _file_name(name)) if runs.is_file(name) else name
 
 
 def _file_name(name: str) -> str:
-    """The name of an objective's file, without folders; other names stay."""
+    """The name of an objective's file, without folders; other names are unchanged."""
     return Path(name).name if runs.is_file(name) else sources.shown(name)
 
 
 def read(path: Path) -> tuple[Plan, dict[str, Any]]:
-    """What stands in `comparison.json`, and all of it. Raises ValueError where that cannot be read."""
+    """The Plan in `comparison.json`, and its whole content. Raises ValueError if it cannot be read."""
     try:
         info = json.loads((path / "comparison.json").read_text())
         sources.remember(path, info.get("sources", {}))
@@ -151,10 +151,10 @@ def read(path: Path) -> tuple[Plan, dict[str, Any]]:
 
 
 def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
-    """The run of a program: as it has begun, or with as many agents at a time as is fast.
+    """The run of a program: as it was started, or with the fastest number of agents at a time.
 
     Raises:
-      ValueError: it has begun with other trials than this version of jaxrl would choose.
+      ValueError: it was started with other trials than this version of jaxrl would choose.
     """
     if (folder / "run.json").exists():
         kept = runs.from_json(runs.read_info(folder)["spec"])
@@ -170,7 +170,7 @@ def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
 
 
 def remaining(path: Path, plan: Plan) -> Iterator[tuple[Path, methods.Program]]:
-    """The programs, each as soon as those before it have been trained to their end."""
+    """The programs, each after all previous ones have been trained to the end."""
     for spec in plan.specs:
         for program in tuning(plan, spec):
             yield path / place(spec) / program.folder, program
@@ -179,7 +179,7 @@ def remaining(path: Path, plan: Plan) -> Iterator[tuple[Path, methods.Program]]:
 
 
 def write_results(path: Path) -> list[dict[str, Any]]:
-    """Writes `results.jsonl` of a comparison that is done; returns its lines."""
+    """Writes `results.jsonl` of a complete comparison; returns its lines."""
     plan, info = read(path)
     about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
     lines = [{**about, "search": plan.search, "trials": plan.trials, "tune_seeds": plan.tune_seeds}]

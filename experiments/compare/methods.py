@@ -1,7 +1,7 @@
 """What is compared: methods, which are objectives with settings, and the programs that train them.
 
-A program trains many methods at once: their objectives are the parts of one mixture, of which every lane
-has a one-hot row.
+A program trains many methods at once: their objectives are the parts of one mixture, whose weights in every
+lane are one-hot.
 """
 
 import dataclasses
@@ -19,12 +19,12 @@ from jaxrl.types import Objective
 BASELINE = "ppo"
 SEARCHES = ("sobol", "random", "asha")
 
-# What is tuned of every objective, around the preset: annealing and the entropy bonus among these values
-# and the preset's, the learning rate up to so many times as large or as small.
+# The axes for every objective, around the preset: annealing and the entropy bonus with these values and the
+# preset's, the learning rate smaller and larger by up to this factor.
 VALUES = {"lr_decay": (0.0, 1.0), "ent_coef": (0.0, 0.001, 0.003, 0.01, 0.03)}
 WIDTH = 5.0
 
-# What is tried for the parameters of objectives; for others, up to four times as large or as small.
+# Ranges of the parameters of objectives; for others, smaller and larger by up to a factor of four.
 RANGES = {
     "clip_eps": "log:0.05:0.8",
     "clip_eps_low": "log:0.05:0.8",
@@ -37,10 +37,10 @@ RANGES = {
 
 
 class Method(NamedTuple):
-    """An objective, and the hyperparameters `values` that it has instead of the preset's.
+    """An objective, and the hyperparameters `values` that replace those of the preset.
 
-    Those of the objective are called `objective.NAME`. `own` says that they were tuned for it; `algorithm` is
-    another one than PPO, by name or as a file.
+    Those of the objective are called `objective.NAME`. `own` is true if they were tuned for it; `algorithm`
+    is one other than PPO, by name or as a file.
     """
 
     objective: str
@@ -58,7 +58,7 @@ class Method(NamedTuple):
 
 
 class Program(NamedTuple):
-    """A run that trains methods, its trials, in this order; of a search one that stands for its objective."""
+    """A run whose trials are methods, in this order; for a search, one method represents the objective."""
 
     folder: str
     spec: runs.Spec
@@ -66,7 +66,7 @@ class Program(NamedTuple):
 
 
 def require_names(names: list[str]) -> None:
-    """Raises ValueError for names that are no objectives, or there twice."""
+    """Raises ValueError for unknown or duplicate objectives."""
     for name in names:
         if runs.is_mixture(name):
             raise ValueError(f"{name} is a mixture: give its objectives separately")
@@ -79,7 +79,7 @@ def require_names(names: list[str]) -> None:
 
 
 def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
-    """What is tuned of an objective, around the hyperparameters of `spec`."""
+    """The axes of the tuning of an objective, around the hyperparameters of `spec`."""
     rate = spec.hparams.learning_rate
     found = [sweeps.axis("--hp.learning-rate", f"log:{rate / WIDTH!r}:{rate * WIDTH!r}")]
     for name, values in VALUES.items():
@@ -93,12 +93,12 @@ def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
 
 
 def _parameters(objective: str) -> dict[str, float]:
-    """The plain numbers among an objective's parameters: what can be tuned by hand."""
+    """The scalar parameters of an objective, which can be tuned."""
     return fields.numbers(runs.objective(objective).params)
 
 
 def shares(spec: runs.Spec, objective: str, found: list[sweeps.Axis], kind: str, trials: int) -> np.ndarray:
-    """Where the trials lie in the axes `[T, D]`; the first is the preset, with the objective's defaults."""
+    """The positions of the trials along the axes `[T, D]`; the first is the preset with defaults."""
     start = fields.numbers(with_objective(spec, objective).hparams)
     centre = np.array([[_share(one, start[one.name]) for one in found]])
     drawn = sweeps.draw(found, "random" if kind == "random" else "sobol", trials - 1, spec.seed)
@@ -106,18 +106,18 @@ def shares(spec: runs.Spec, objective: str, found: list[sweeps.Axis], kind: str,
 
 
 def _share(one: sweeps.Axis, value: float) -> float:
-    """How far through an axis a value lies: what `Axis.at` makes that value of."""
+    """The position of a value along an axis: the inverse of `Axis.at`."""
     if one.values:
         return ([float(text) for text in one.values].index(value) + 0.5) / len(one.values)
     return math.log(value / one.low) / math.log(one.high / one.low)
 
 
 def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: bool) -> list[Program]:
-    """The programs that tune objectives: `trials` of each; none where there is nothing to choose from.
+    """The programs that tune objectives, with `trials` of each; none if there is nothing to choose from.
 
     Args:
-      spec: the preset, with the seeds to tune on.
-      mixed: all in one program. A search that decides while it trains (asha) has one for each.
+      spec: the preset, with the seeds of the tuning.
+      mixed: all in one program. A search that decides during training (asha) has one for each.
     """
     if trials < 2:
         return []
@@ -140,7 +140,7 @@ def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: boo
 
 
 def packed(spec: runs.Spec, methods: list[Method], folder: str, mixed: bool) -> list[Program]:
-    """Methods as trials: of one mixture, or, not `mixed`, of a program for each objective."""
+    """Methods as trials: of one mixture, or, without `mixed`, of a program for each objective."""
     names = list(dict.fromkeys(one.objective for one in methods))
     if mixed or len(names) == 1:
         return [Program(folder, _together(spec, names, methods), tuple(methods))]
@@ -152,7 +152,7 @@ def packed(spec: runs.Spec, methods: list[Method], folder: str, mixed: bool) -> 
 
 
 def with_objective(spec: runs.Spec, name: str) -> runs.Spec:
-    """The same run with another objective, whose parameters are the published ones."""
+    """The same run with another objective, with its published parameters."""
     return _with(spec, *runs.objective_given(name))
 
 
@@ -162,7 +162,7 @@ def _with(spec: runs.Spec, name: str, objective: Objective) -> runs.Spec:
 
 
 def _together(spec: runs.Spec, names: list[str], methods: list[Method]) -> runs.Spec:
-    """A run whose trials are the methods, all of objectives `names`."""
+    """A run whose trials are the methods, all with objectives in `names`."""
     trials = [_trial(one, names) for one in methods]
     return dataclasses.replace(_with(spec, *runs.together(names)), trials=tuple(trials))
 
@@ -181,13 +181,13 @@ def _trial(method: Method, names: list[str]) -> dict[str, float]:
 def reported(
     names: list[str], best: dict[str, dict[str, float]], tuned: bool, own_tuning: bool
 ) -> list[Method]:
-    """The methods that are trained on the seeds that count.
+    """The methods that are trained on the reported seeds.
 
-    The baseline as it was `tuned`, or its preset; every other objective with its published parameters and the
-    baseline's other settings; and, with `own_tuning`, as it was tuned for itself.
+    The baseline as tuned, or its preset; every other objective with its published parameters and the
+    baseline's other settings; and, with `own_tuning`, also with the settings from its own tuning.
 
     Args:
-      best: for each objective that was tuned the best values, of the baseline in any case.
+      best: the best values for each objective that was tuned, and always for the baseline.
     """
     of_all = {name: value for name, value in best[BASELINE].items() if not name.startswith("objective.")}
     found = [Method(BASELINE, best[BASELINE], own=tuned)]
@@ -200,10 +200,10 @@ def reported(
 
 
 def rivals(specs: list[runs.Spec], best: dict[str, float]) -> list[Program]:
-    """A program for each other algorithm, on the seeds that count.
+    """A program for each other algorithm, on the reported seeds.
 
-    A file takes the settings that were chosen for the baseline, as far as it has such hyperparameters, for it
-    is a variant of PPO; an algorithm with presets of its own keeps them.
+    A file, as a variant of PPO, uses the settings chosen for the baseline, if it has such hyperparameters; an
+    algorithm with its own presets keeps them.
     """
     found = []
     for number, spec in enumerate(specs, 1):
@@ -217,9 +217,9 @@ def rivals(specs: list[runs.Spec], best: dict[str, float]) -> list[Program]:
 
 
 def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
-    """What came of the trials of a program, in their order: objective, values, returns by seed.
+    """The outcomes of the trials of a program, in their order: objective, values, returns by seed.
 
-    Of a search, who was trained for longest comes first, then the best.
+    For a search, sorted by length of training, then by score.
     """
     if program.spec.search:
         found = sweeps.searched_outcome(path)
@@ -237,7 +237,7 @@ def _name(flag: str) -> str:
 
 
 def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
-    """The trial with the best score, of equals the first: so a preset that nothing beats stays.
+    """The trial with the best score; the first one of equal trials, so the preset unless another is better.
 
     Raises:
       ValueError: no trial has a score, since in each at least half of the agents diverged.

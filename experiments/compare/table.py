@@ -1,7 +1,7 @@
-"""What came of a comparison, from its records alone: `jaxrl compare --show FILE.jsonl` makes it anew.
+"""The tables of a comparison, from its records alone: `jaxrl compare --show FILE.jsonl` prints them again.
 
-The first record tells of command, versions and device. One with `method` holds the returns of that method
-in an environment by seed; one with `tuning` a trial that was tried before, on other seeds.
+The first record contains command, versions and device. One with `method` has the returns of that method in
+an environment by seed; one with `tuning` is a trial of the tuning, on other seeds.
 """
 
 import json
@@ -36,7 +36,7 @@ def _plain(value: Any) -> Any:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The records of a file. Raises ValueError where it holds none of a comparison."""
+    """The records of a file. Raises ValueError if they are not those of a comparison."""
     try:
         records = [json.loads(text) for text in path.read_text().splitlines()]
         methods = [one for one in records if "method" in one]
@@ -52,9 +52,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def returns(records: list[dict[str, Any]], environment: str) -> dict[str, np.ndarray]:
-    """Of each method its returns `[S]` in an environment, by seed.
+    """The returns `[S]` of each method in an environment, by seed.
 
-    Agents that diverged count as the worst that any agent reached there.
+    Agents that diverged count with the worst return of any agent in this environment.
     """
     here = [one for one in records if one.get("environment") == environment and "method" in one]
     least = diverged.worst(here)
@@ -68,9 +68,9 @@ def environments(records: list[dict[str, Any]]) -> list[str]:
 
 
 def ranges(records: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    """Of each environment the returns that count as 0 and as 1, if there are references: see `reference`.
+    """The returns of each environment that are scaled to 0 and 1, if there are references: see `reference`.
 
-    They hold for the environments' default parameters alone.
+    They are valid only for the environments' default parameters.
     """
     changed = any(str(word).startswith("--env.") for word in records[0]["command"])
     known = {} if changed else reference.ranges()
@@ -78,18 +78,18 @@ def ranges(records: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
 
 
 def scaled(held: dict[str, np.ndarray], ends: tuple[float, float]) -> dict[str, np.ndarray]:
-    """Returns of an environment, of which those at the `ends` become 0 and 1."""
+    """Returns of an environment, scaled so that the `ends` become 0 and 1."""
     low, high = ends
     return {name: (values - low) / (high - low) for name, values in held.items()}
 
 
 def against_baseline(tasks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, Any]]:
-    """Of each method: IQM; over the first one, the probability of improvement, the difference, and p.
+    """For each method the IQM; compared with the first, the probability of improvement, difference, and p.
 
-    Runs of one seed are pairs; p is Wilcoxon's, corrected by Holm over the methods.
+    Runs with the same seed are pairs; p is that of Wilcoxon's test, with Holm's correction over the methods.
 
     Args:
-      tasks: for each environment, by method, the returns `[S]`; of several environments on a common scale.
+      tasks: for each environment, by method, the returns `[S]`; for several environments on a common scale.
     """
     baseline, *others = tasks[0]
     first = [task[baseline] for task in tasks]
@@ -120,7 +120,7 @@ HEAD = (
 
 
 def text(records: list[dict[str, Any]]) -> str:
-    """Tables for every environment and for all together, and how the settings were found."""
+    """Tables for every environment and for all together, and how the settings were chosen."""
     about, places = records[0], environments(records)
     tasks = [returns(records, place) for place in places]
     parts = []
@@ -141,7 +141,7 @@ def text(records: list[dict[str, Any]]) -> str:
 
 
 def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[float, float]]) -> str:
-    """The table over environments, of those that have reference returns."""
+    """The table over all environments with reference returns."""
     without = [place for place in tasks if place not in ends]
     left = f"without reference returns, and so left out: {', '.join(without)}" if without else ""
     if len(ends) < 2:
@@ -172,7 +172,7 @@ def _table(found: dict[str, dict[str, Any]]) -> str:
 
 
 def _settings(here: list[dict[str, Any]]) -> str:
-    """What the baseline was tuned to, and whoever has settings of its own."""
+    """The tuned settings of the baseline, and of other methods with their own settings."""
     lines = []
     for one in here:
         if one is here[0] or one["method"].endswith("(own tuning)"):

@@ -49,17 +49,17 @@ def options(preset_name: str) -> type:
         intervals: int = usual.intervals  # rows of metrics, and evaluations on held-out tasks
         eval_tasks: int = usual.eval_episodes  # held-out tasks per evaluation
         held_out: int = usual.held_out  # held-out tasks of the final comparison
-        save_every_seconds: float = 10.0  # least time between checkpoints; 0: one per interval
+        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
         out: Path | None = None  # folder of the discovery; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv into the folder: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files into the folder: a run per agent
+        csv: bool = False  # also write metrics.csv: a line per interval and agent
+        tensorboard: bool = False  # also write TensorBoard files: a run per agent
         wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # the project there
-        wandb_entity: str = ""  # the user or team; otherwise the default one
-        wandb_group: str = ""  # the group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # their tags
-        tracked_runs: int = 64  # most runs in either: first the spread over seeds, then agents
-        compile_cache: bool = True  # keep compiled programs for the next start
+        wandb_project: str = "jaxrl"  # project in Weights & Biases
+        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
+        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
+        wandb_tags: tuple[str, ...] = ()  # tags of the runs
+        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
+        compile_cache: bool = True  # cache compiled programs for later starts
 
     return Discover
 

@@ -1,4 +1,4 @@
-"""Search for hyperparameters inside the compiled program: `over` wraps an algorithm, a Strategy decides."""
+"""Search for hyperparameters inside the compiled program: `over` applies a Strategy to an algorithm."""
 
 from jaxrl.experiments.search.asha import asha
 from jaxrl.experiments.search.batches import ask, require

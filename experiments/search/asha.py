@@ -1,10 +1,10 @@
-"""Asynchronous successive halving: many trials begin, few are trained to the end, freed lanes begin others.
+"""Asynchronous successive halving: many trials are started, few are trained to the end, lanes are reused.
 
-A trial that has come to a rung (base, base * eta, base * eta^2, ... updates) goes on if its score is
-among the best 1/eta of all that have been there so far, and ends otherwise; what it occupied begins the
-next trial at once. Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning",
-https://arxiv.org/abs/1810.05934, in the form that stops trials instead of pausing them: all lanes are
-updated together, and a trial that waits would take up a lane as well.
+A trial that reaches a rung (base, base * eta, base * eta^2, ... updates) continues if its score is among
+the best 1/eta of all trials that have reached it so far, and is stopped otherwise; its lanes then start the
+next trial. Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning",
+https://arxiv.org/abs/1810.05934, in the variant that stops trials instead of pausing them: all lanes are
+updated together, and a paused trial would occupy lanes as well.
 """
 
 import jax.numpy as jnp
@@ -16,15 +16,15 @@ from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_al
 
 @struct.dataclass
 class Ladder:
-    """What is remembered. Axes: `K` slots, `S` seeds, `R` rungs, `T` trials.
+    """The state of the strategy. Axes: `K` slots, `S` seeds, `R` rungs, `T` trials.
 
     Attributes:
-      trial: `[K]`, what each slot is at, -1: nothing is left to do.
-      began, ended: `[T]`, in updates of the search; -1 for what has not.
-      rung_score: `[R, T]`, mean over the seeds, of which those that diverged count as the worst that any
-        agent has reached so far; nan where a trial has not been.
+      trial: `[K]`, the trial in each slot; -1: no trial is left.
+      began, ended: `[T]`, in updates of the search; -1: not yet.
+      rung_score: `[R, T]`, mean over the seeds, where diverged ones count as the worst score that any agent
+        has reached so far; nan for a rung that a trial has not reached.
       per_seed: `[T, S]`, the scores at the last rung reached.
-      next: the first trial that has not begun.
+      next: the first trial that has not started.
     """
 
     trial: jnp.ndarray
@@ -36,22 +36,22 @@ class Ladder:
 
 
 def rungs(agent_updates: int, eta: int, count: int) -> list[int]:
-    """After how many updates a trial is judged; the last are `agent_updates`, rounded up."""
+    """The updates of a trial at each rung; the last are `agent_updates`, rounded up."""
     base = -(-agent_updates // eta ** (count - 1))
     return [base * eta**i for i in range(count)]
 
 
 def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) -> Strategy:
-    """A Strategy that tries the trials `x`, in their order.
+    """A Strategy that trains the trials `x`, in their order.
 
     Args:
       x: `[T, D]`, the trials.
       slots: `K`, trials at a time.
-      agent_updates: updates of a trial that comes to the end; rounded up to a multiple of the first rung.
-      eta: one in so many goes on from a rung.
+      agent_updates: updates of a trial that is not stopped; rounded up to a multiple of the first rung.
+      eta: one of this many trials continues from a rung.
 
     Raises:
-      ValueError: a number that makes no search.
+      ValueError: an invalid number.
     """
     x = np.asarray(x, np.float32)
     trials = len(x)
@@ -93,7 +93,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         for i in range(num_rungs):
             rung_score = rung_score.at[i, jnp.where(at[i], trial, trials)].set(mean, mode="drop")
         goes_on = jnp.stack([promoted(rung_score[i], trial, eta) for i in range(num_rungs)])
-        # A trial at least half of whose agents diverged is not worth more steps, whatever the others reach.
+        # A trial is stopped if at least half of its agents diverged, whatever the scores of the others are.
         goes_on = goes_on.at[-1].set(False) & (2 * alive.sum(axis=1) > alive.shape[1])
         stops = (at & ~goes_on).any(axis=0)
         ended = own.ended.at[jnp.where(stops, trial, trials)].set(num_updates, mode="drop")
@@ -111,7 +111,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         slots=slots,
         every=int(ages[0]),
         agent_updates=int(ages[-1]),
-        num_updates=int(ages[-1]) * -(-trials // slots),  # if nothing were stopped
+        num_updates=int(ages[-1]) * -(-trials // slots),  # if no trial is stopped
         init=init,
         decide=decide,
         finished=lambda own: (own.trial < 0).all(),
@@ -119,10 +119,10 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
 
 
 def promoted(rung_score, trial, eta: int):
-    """`[K]`: which of the trials `[K]` is among the best 1/eta of a rung's scores `[T]`, nan for the absent.
+    """`[K]`: whether trials `[K]` are among the best 1/eta of a rung's scores `[T]`, nan if not reached.
 
-    The best so far always goes on, however few there are, and equals are treated alike: as long as no
-    episode has ended, nobody is judged.
+    The best one so far always continues, however few there are, and equal scores are treated equally: no
+    trial is stopped as long as no episode has ended.
     """
     known = ~jnp.isnan(rung_score)
     places = jnp.maximum(known.sum() // eta, 1)

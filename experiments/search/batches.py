@@ -1,4 +1,4 @@
-"""Optuna by ask and tell: after each batch of trials it is told the scores and asked for the next."""
+"""Optuna's ask-and-tell interface: after each batch of trials it receives the scores and returns the next."""
 
 import importlib.util
 import logging
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def require() -> None:
-    """Raises ValueError where Optuna is missing."""
+    """Raises ValueError if Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
         raise ValueError("--search optuna needs the extra: pip install 'jaxrl[optuna]'")
 
@@ -18,16 +18,16 @@ Tried = list[tuple[dict[str, str], float | None]]
 def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
     """The next trials, by the tree-structured Parzen estimator (Bergstra et al. 2011).
 
-    It is made anew from all that has been tried, so the same history and seed give the same trials, and a
-    search that was stopped goes on with those it would have had.
+    The sampler is created from the complete history, so that the same history and seed give the same trials,
+    and a search that was stopped continues with the trials that it would have had.
 
     Args:
       axes: `sweep.Axis`.
       tried: values by flag, and the score; None for a trial without one, which counts as the worst: the
-        sampler ignores failed trials, and would go on asking for those that diverge.
+        sampler ignores failed trials, and would suggest diverging ones again and again.
 
     Returns:
-      Values by flag, of `count` trials.
+      Values by flag, for `count` trials.
     """
     import optuna
     from optuna.trial import TrialState, create_trial
@@ -41,7 +41,7 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        # Trials of a batch do not know each other's scores: the liar keeps them apart.
+        # The scores of a batch are not known yet: the "constant liar" keeps its trials apart.
         sampler = optuna.samplers.TPESampler(seed=seed + len(tried), constant_liar=True)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     worst = min((score for _, score in tried if score is not None), default=None)

@@ -9,18 +9,18 @@ from jaxrl.evolution import by_lot, require, strong
 from jaxrl.experiments.search.over import Decision, Strategy, fitness_of, for_seeds
 
 METHODS = ("cmaes", "openes")
-PARTS = 10  # of an agent's training, the last of which is its score
+PARTS = 10  # parts of an agent's training; the last one gives its score
 
 
 @struct.dataclass
 class Generations:
-    """What happened. Axes: `G` generations, `K` candidates, `S` seeds, `D` numbers searched.
+    """The state of the strategy. Axes: `G` generations, `K` candidates, `S` seeds, `D` numbers searched.
 
     Attributes:
       es: the state of evosax.
       x: `[G, K, D]`, the candidates.
       score: `[G, K, S]`.
-      mean: `[D]`, where the search has come to.
+      mean: `[D]`, the current mean of the search.
     """
 
     es: object
@@ -31,19 +31,19 @@ class Generations:
 
 def evolution(method: str, space, slots: int, agent_updates: int, generations: int) -> Strategy:
     """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
-    https://arxiv.org/abs/1703.03864), as evosax has them.
+    https://arxiv.org/abs/1703.03864), as implemented in evosax.
 
     A candidate's fitness is the mean score over its seeds in the last tenth of their training, where an
-    agent that diverged counts as the worst of its generation; the agents of each generation have keys of
-    their own.
+    agent that diverged counts as the worst of its generation; the agents of each generation have different
+    keys.
 
     Args:
       method: "cmaes" or "openes".
-      slots: `K`, candidates of a generation; even for OpenES, which draws them in opposite pairs.
-      agent_updates: of each candidate's agents; rounded up to whole tenths.
+      slots: `K`, candidates of a generation; even for OpenES, which uses antithetic pairs.
+      agent_updates: of each candidate's agents; rounded up to a multiple of ten.
 
     Raises:
-      ValueError: evosax is missing, or a number makes no search.
+      ValueError: evosax is not installed, or a number is invalid.
     """
     require(f"--search {method}")
     if slots < 4 or slots % 2:
@@ -72,16 +72,16 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         return strong(own), for_seeds(x, seeds)
 
     def decide(key, own, x_now, score, alive, num_updates):
-        del alive  # the score says it
+        del alive  # contained in the score
         tell_key, ask_key = jax.random.split(key)
-        over = num_updates % agent_updates == 0  # otherwise only the score begins anew
+        over = num_updates % agent_updates == 0  # otherwise only the score is reset
         generation = num_updates // agent_updates - 1
         fitness = fitness_of(score)
         if method == "cmaes":
             tell_key, lot_key = jax.random.split(tell_key)
             fitness = by_lot(lot_key, fitness)
         z = (own.x[generation] - centre) / scale
-        state, _ = es.tell(tell_key, z, -fitness, own.es, params)  # evosax minimises
+        state, _ = es.tell(tell_key, z, -fitness, own.es, params)  # evosax minimizes
         told = centre + scale * state.mean
         state, x = ask(ask_key, state)
         seeds = score.shape[1]
@@ -92,7 +92,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
             mean=told,
         )
         own = jax.tree.map(lambda new, old: jnp.where(over, new, old), strong(then), own)
-        # The last generation is judged and stays: nobody would train what is asked for after it.
+        # The last generation is kept after its evaluation, because another one would not be trained.
         more = over & (generation + 1 < generations)
         x = jnp.where(more, for_seeds(x, seeds), x_now)
         return Decision(own, x, fresh=jnp.broadcast_to(more, score.shape))

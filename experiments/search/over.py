@@ -1,9 +1,9 @@
-"""An algorithm over a population becomes one that searches while it trains.
+"""Converts an algorithm over a population to one that searches hyperparameters during training.
 
-The search is an Algorithm again: `init` begins the agents, `update` updates them all and, every so often,
-asks a Strategy what to do next: which agents go on, which become copies of others, which begin anew with
-other hyperparameters. All of that happens in the compiled program, in the lanes that there are, so a
-search is saved, stopped and resumed as any run is.
+The search is an Algorithm again: `init` initializes the agents, `update` updates all of them and, at regular
+intervals, calls a Strategy, which decides which agents continue, which become copies of others, and which are
+replaced by new ones with other hyperparameters. All of this happens in the compiled program, with a fixed
+number of lanes, so that a search can be saved, stopped and resumed like any run.
 
     algo = over(population, pbt(...), box(axes), seeds=8)
 """
@@ -19,21 +19,21 @@ from jaxrl.experiments.search.space import Space
 from jaxrl.train import diverged
 from jaxrl.types import Algorithm
 
-SEARCH = 0x5EA2C4  # apart from every split of the key that it is folded into
+SEARCH = 0x5EA2C4  # folded into a key; differs from the counters of its splits
 
 
 @struct.dataclass
 class SearchState:
-    """A search under way. Axes: `P` lanes, `D` numbers searched, `K` slots, `S` seeds.
+    """The state of a search. Axes: `P` lanes, `D` numbers searched, `K` slots, `S` seeds.
 
     Attributes:
       key: of the search itself.
-      keys: `[P]`, what an agent is begun with; those of one seed are the same in every slot.
+      keys: `[P]`, with which agents are initialized; those of a seed are the same in every slot.
       agents: states of the algorithm `[P]`.
       x: `[P, D]`, the hyperparameters of the agents.
       return_sum, episodes: `[P]`, over the episodes that ended since the last decision.
-      score: `[P]`, mean return of those, -inf where none ever ended or the agent has diverged.
-      strategy: what the strategy remembers.
+      score: `[P]`, their mean return; -inf if no episode has ended yet or the agent has diverged.
+      strategy: the state of the strategy.
       num_updates: of the search.
     """
 
@@ -49,14 +49,14 @@ class SearchState:
 
 
 class Decision(NamedTuple):
-    """What happens to the agents.
+    """The result of a decision.
 
     Attributes:
-      strategy: what the strategy remembers from here on.
-      x: `[K, S, D]`, hyperparameters from here on.
-      source: `[K, S]`, the slot whose agent of the same seed each becomes a copy of (its own: none); None
-        where a strategy never copies.
-      fresh: `[K, S]`, who begins anew; None where a strategy never does that.
+      strategy: the new state of the strategy.
+      x: `[K, S, D]`, the new hyperparameters.
+      source: `[K, S]`, the slot whose agent of the same seed is copied (the same slot: no change); None for a
+        strategy that never copies.
+      fresh: `[K, S]`, true for agents that are initialized again; None for a strategy that never does this.
     """
 
     strategy: Any
@@ -67,7 +67,7 @@ class Decision(NamedTuple):
 
 class Begin(Protocol):
     def __call__(self, key: jax.Array, seeds: int, /) -> tuple[Any, jax.Array]:
-        """What the strategy remembers at first, and the first hyperparameters `x` `[K, S, D]`."""
+        """The initial state of the strategy, and the initial hyperparameters `x` `[K, S, D]`."""
 
 
 class Decide(Protocol):
@@ -81,27 +81,27 @@ class Decide(Protocol):
         num_updates: jax.Array,
         /,
     ) -> Decision:
-        """What happens next.
+        """The next decision.
 
         Args:
-          strategy: what it remembers.
+          strategy: its state.
           x: `[K, S, D]`, the hyperparameters of the agents.
-          score: `[K, S]`, -inf for an agent that has diverged, or of which no episode has ended.
+          score: `[K, S]`, -inf for an agent that has diverged or has no complete episode.
           alive: `[K, S]`, false for an agent that has diverged.
           num_updates: of the search, a scalar.
         """
 
 
 class Strategy(NamedTuple):
-    """How a search goes on.
+    """A search strategy.
 
     Attributes:
       slots: `K`; with `S` seeds there are `K * S` agents, all seeds of the first slot first.
       every: updates between two decisions.
-      agent_updates: updates that an agent has from its beginning to its end.
-      num_updates: updates of the whole search, at most.
-      finished: `(own state) -> bool`: nothing is left to be done; None: it ends with its updates.
-      renews: a fresh agent has a key of its own instead of that which its seed had at first.
+      agent_updates: total updates of an agent.
+      num_updates: maximum number of updates of the search.
+      finished: `(state of the strategy) -> bool`: the search is complete; None: it ends after `num_updates`.
+      renews: a new agent gets a new key instead of the initial key of its seed.
     """
 
     slots: int
@@ -115,16 +115,17 @@ class Strategy(NamedTuple):
 
 
 def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algorithm:
-    """`algo`, whose agents have an axis `[P]` and hyperparameters of their own, under a Strategy.
+    """A search over the hyperparameters of `algo`, whose agents have an axis `[P]`, by a Strategy.
 
-    Whatever follows the contract will do: the score is the mean return that its metrics tell.
+    Any Algorithm can be used: the score is the mean return in its metrics.
 
     Args:
-      algo: as `train.population(..., vary_hparams=True)` makes it.
-      seeds: `S`; `P` may be larger than `K * S`, what is left over follows the last slot.
+      algo: as returned by `train.population(..., vary_hparams=True)`.
+      seeds: `S`; `P` may be larger than `K * S`, additional lanes follow the last slot.
 
     Returns:
-      An Algorithm: `init(keys [P], hp)`, `update(state, hp)`, where `hp` has no axis: what is not searched.
+      An Algorithm: `init(keys [P], hp)`, `update(state, hp)`, where `hp`, the values that are not searched,
+      has no axis.
     """
 
     def hparams(hp, x):
@@ -180,7 +181,7 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
         if decision.source is not None:
             lane = decision.source * seeds + jnp.arange(seeds)
             lane = to_lanes(lane, lanes)
-            own_keys = agents.key  # a copy that draws what its original draws would stay one
+            own_keys = agents.key  # with the same key, a copy would remain identical to the original
             agents = jax.tree.map(lambda leaf: leaf[lane], agents).replace(key=own_keys)
             score = score[lane]
         if decision.fresh is not None:
@@ -217,21 +218,21 @@ def for_seeds(x, seeds: int) -> jax.Array:
 
 
 def worst_of(score) -> jax.Array:
-    """The least finite score, inf where there is none."""
+    """The smallest finite score; inf if there is none."""
     return jnp.min(score, initial=jnp.inf, where=jnp.isfinite(score))
 
 
 def over_all(score, worst) -> jax.Array:
     """`[K]`: the mean of scores `[K, S]` over all seeds, where those that are not finite count as `worst`.
 
-    It is what `experiments.diverged` does on the host. -inf where no agent has a score.
+    Corresponds to `experiments.diverged` on the host. -inf if no agent has a score.
     """
     mean = jnp.where(jnp.isfinite(score), score, worst).mean(axis=1)
     return jnp.where(jnp.isfinite(worst), mean, -jnp.inf)
 
 
 def fitness_of(score) -> jax.Array:
-    """`[K]`: `over_all` of a generation's scores `[K, S]`, by the worst in it; 0 where no agent has one."""
+    """`[K]`: `over_all` of a generation's scores `[K, S]` with its worst score; 0 if no agent has one."""
     mean = over_all(score, worst_of(score))
     return jnp.where(jnp.isfinite(mean), mean, 0.0)
 

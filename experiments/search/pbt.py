@@ -1,11 +1,11 @@
-"""Population based training: the worst copy the best, and change their hyperparameters.
+"""Population based training: the worst members copy the best, and change their hyperparameters.
 
-At every decision the agents of a seed are a population of their own, so that `S` seeds are `S`
-independent searches. The worst quarter become copies, in everything but their random keys, of members of
-the best quarter, drawn for each by itself (exploit), and then change every hyperparameter, each with a key
-of its own (explore): a normal step of a tenth of its range, or, one time in four, a fresh draw from it.
+The agents of each seed are a separate population, so that `S` seeds are `S` independent searches. At every
+decision the worst quarter become copies, except for their random keys, of members of the best quarter, drawn
+independently (exploit). They then change every hyperparameter, each with a separate key (explore): by a
+normal step with a tenth of its range, or, with probability 1/4, by a new sample from the range.
 Jaderberg et al. 2017, "Population Based Training of Neural Networks", https://arxiv.org/abs/1711.09846.
-Their factors 0.8 and 1.2 are steps here, since a range may be logarithmic, a share or a list of values.
+Their factors 0.8 and 1.2 are steps here, since a range may be logarithmic, a fraction or a list of values.
 """
 
 import jax
@@ -20,10 +20,10 @@ RESAMPLED = 0.25
 
 @struct.dataclass
 class Ancestry:
-    """What happened. Axes: `G` decisions, `K` members, `S` seeds, `D` numbers searched.
+    """The history of the search. Axes: `G` decisions, `K` members, `S` seeds, `D` numbers searched.
 
     Attributes:
-      parent: `[G, K, S]`, whose copy each member became; its own number where it went on.
+      parent: `[G, K, S]`, the member that was copied; the member itself if it continued.
       x: `[G + 1, K, S, D]`, hyperparameters up to each decision.
       score: `[G, K, S]`, at each decision.
     """
@@ -34,13 +34,13 @@ class Ancestry:
 
 
 def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
-    """A Strategy of members that begin as `x`.
+    """A Strategy whose members have the initial hyperparameters `x`.
 
     Args:
       x: `[K, D]` in the unit cube.
       agent_updates: of every member; rounded up to whole intervals.
-      decisions: how often members are exchanged, at most, where updates do not divide; once more, at the
-        end, they are only judged.
+      decisions: how often members are replaced (at most, if updates are not divisible); at the end, they are
+        evaluated once more.
 
     Raises:
       ValueError: too few members, or more decisions than updates.
@@ -66,7 +66,7 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
         return own, start
 
     def decide(key, own, x_now, score, alive, num_updates):
-        del alive  # the score says it: members are ranked, and one that diverged is below all others
+        del alive  # contained in the score: a member that diverged ranks below all others
         source_key, explore_key = jax.random.split(key)
         generation = num_updates // every - 1
         last = generation >= decisions
@@ -88,9 +88,9 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
 
 
 def exploit(key, score, quarter: int):
-    """`[K]`, whom each member becomes a copy of: the worst quarter draw from the best, the rest stay.
+    """`[K]`, the member that each one copies: the worst quarter draw from the best, the rest copy themselves.
 
-    A member that is worth as much as the best quarter's worst stays, too: equals are not exchanged.
+    A member whose score equals the lowest of the best quarter is not replaced either.
     """
     members = score.shape[0]
     order = jnp.argsort(-score)  # best first; stable
@@ -101,7 +101,7 @@ def exploit(key, score, quarter: int):
 
 
 def explore(key, x, spread):
-    """`x [K, S, D]` changed: each number with a key of its own, reflected at the faces of the cube."""
+    """`x [K, S, D]` changed: each number with a separate key, reflected at the faces of the cube."""
     keys = jax.random.split(key, x.shape)
 
     def change(key, x, spread):

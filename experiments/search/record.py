@@ -1,4 +1,4 @@
-"""A search as data: what of it stands in a Spec, and what came of it."""
+"""Searches as data: their description in a Spec, and their results."""
 
 import math
 from typing import Any
@@ -16,14 +16,14 @@ KINDS = ("asha", "pbt", *METHODS)
 
 
 def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
-    """The Strategy and the Space that a Spec's `search` tells of.
+    """The Strategy and the Space described by a Spec's `search`.
 
     Args:
-      search: `kind`, `axes` (see `sweep.Axis`), `slots`, what the kind needs, and `x`, the first trials.
-      agent_updates: that one agent has from its beginning to its end.
+      search: `kind`, `axes` (see `sweep.Axis`), `slots`, options of the kind, and `x`, the first trials.
+      agent_updates: total updates of an agent.
 
     Raises:
-      ValueError: numbers that make no search.
+      ValueError: invalid numbers.
     """
     from jaxrl.experiments.sweep import from_plain
 
@@ -38,14 +38,14 @@ def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
 
 
 def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, Any]:
-    """What came of a search.
+    """The results of a search.
 
     Args:
-      own: what the strategy remembers at the end, on the host.
+      own: the final state of the strategy, on the host.
 
     Returns:
-      `trials`: of each its number, values `{flag: text}`, scores by seed, updates of its agents, and what
-      its kind has to tell. `recommended`: of an evolution strategy its mean, hyperparameters by name.
+      `trials`: for each its number, values `{flag: text}`, scores by seed, updates of its agents, and data
+      specific to the kind. `recommended`: for an evolution strategy its mean, hyperparameters by name.
     """
     strategy, space = make(search, agent_updates)
     flags = [one["flag"] for one in search["axes"]]
@@ -66,7 +66,7 @@ def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, A
 
 
 def _asha(search, strategy, own):
-    """A line per trial; which is best follows from their scores."""
+    """One entry per trial; the best one follows from the scores."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
     found = []
     for trial, x in enumerate(search["x"]):
@@ -77,7 +77,7 @@ def _asha(search, strategy, own):
 
 
 def _pbt(search, strategy, own):
-    """A line per population: its best member, whose parents it had and what they were trained with."""
+    """One entry per population: its best member, with its ancestors and their hyperparameters."""
     found = []
     generations, _, seeds = own.parent.shape
     for seed in range(seeds):
@@ -100,7 +100,7 @@ def _pbt(search, strategy, own):
 
 
 def _evolution(search, strategy, own):
-    """A line per candidate; the mean at the end is recommended."""
+    """One entry per candidate; the final mean is recommended."""
     generations, slots, _ = own.score.shape
     found = [
         {
@@ -120,7 +120,7 @@ def _finite(number: float) -> float | None:
 
 
 def on_host(tree):
-    """A tree of arrays as NumPy's, random keys as their words."""
+    """A tree of arrays as NumPy arrays, random keys as their words."""
 
     def fetch(leaf):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):

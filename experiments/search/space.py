@@ -1,4 +1,4 @@
-"""Where a search looks: vectors, and the hyperparameters that they stand for."""
+"""Search spaces: vectors, and the hyperparameters that they encode."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,13 +15,13 @@ Array = jax.Array | np.ndarray
 
 
 class Space(NamedTuple):
-    """`D` numbers, and what they mean.
+    """`D` numbers, and the hyperparameters that they encode.
 
     Attributes:
       names: of the numbers.
-      hparams: `(hp, x [D]) -> hp`: the hyperparameters with those replaced that are searched.
-      values: `(x [..., D]) -> [..., D]`: the numbers as a person reads them.
-      centre, scale: `[D]`, where a search begins, and how far it looks around at first.
+      hparams: `(hp, x [D]) -> hp`: the hyperparameters, with the searched ones replaced.
+      values: `(x [..., D]) -> [..., D]`: the values of the hyperparameters.
+      centre, scale: `[D]`, the initial point of a search, and its initial standard deviation.
       spread: `[D]`, a small step: a tenth of a range, or to the next of several values.
     """
 
@@ -34,7 +34,7 @@ class Space(NamedTuple):
 
 
 def box(axes) -> Space:
-    """The unit cube `[0, 1]^D`, each side an axis of a sweep; outside of it the nearest face counts.
+    """The unit cube `[0, 1]^D`, each side an axis of a sweep; points outside are clipped to it.
 
     Args:
       axes: `sweep.Axis`, for hyperparameters: several values or a range, logarithmic or not.
@@ -66,12 +66,12 @@ def _value(one, share):
 
 
 def subtree(start: PyTree, scale: float = 1.0, name: str = "objective") -> Space:
-    """Any tree of numbers among the hyperparameters, all of them searched: those of an objective, say.
+    """A tree of numbers in the hyperparameters, for example the parameters of an objective.
 
     Args:
-      start: the numbers that the search starts around.
-      scale: how far from them it looks at first, in their own units.
-      name: of the hyperparameter that is such a tree.
+      start: the initial values.
+      scale: the initial standard deviation of the search around them, in their units.
+      name: of the hyperparameter that is this tree.
     """
     flat, unravel = ravel_pytree(jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), start))
     sizes = [np.full(flat.size, number, np.float32) for number in (scale, 0.1 * scale)]

@@ -1,4 +1,4 @@
-"""Population based training against random search of equal steps, population by population.
+"""Population based training compared with random search with the same number of steps, by population.
 
     A="--hp.learning-rate log:1e-5:1e-1 --hp.ent-coef log:1e-4:1e-1 --hp.gae-lambda 0.8:1
        --hp.objective.clip-eps 0.05:0.5 --trials 8 --seeds 8 --eval-episodes 0 --confirm-seeds 0
@@ -7,8 +7,8 @@
     jaxrl sweep ppo Breakout-MinAtar $A --search sobol --out RANDOM
     python -m jaxrl.experiments.search.versus PBT RANDOM [PBT RANDOM ...]
 
-Both begin with the same hyperparameters and seeds. Of every seed's agents the one with the best last
-training return is chosen, as a user would, and judged in 128 fresh episodes.
+Both start with the same hyperparameters and seeds. For every seed the agent with the best last training
+return is selected, as a user would, and evaluated in 128 new episodes.
 """
 
 import json
@@ -24,22 +24,22 @@ from jaxrl.experiments.statistics import bootstrap_interval
 
 
 def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of a sweep of one program: last training returns and fresh returns, `[K, S]`."""
+    """The last training returns and new evaluation returns of a sweep with one program, `[K, S]`."""
     path = folder / "group-1"
     spec, fresh = sweep.fresh_returns(path)
     row, lost = records.outcome(path)
     last = np.array([-np.inf if value is None else value for value in row["episode/return"]])
-    last[list(lost)] = -np.inf  # with discrete actions they have returns nevertheless
+    last[list(lost)] = -np.inf  # diverged agents; with discrete actions they have returns nevertheless
     shape = spec.slots, spec.seeds
     return last.reshape(shape), fresh[: spec.agents].reshape(shape)
 
 
 def compare(pairs: list[tuple[Path, Path]]) -> dict:
-    """The winners' fresh returns by seed, and the paired difference with its bootstrap interval.
+    """The winners' evaluation returns by seed, and the paired difference with its bootstrap interval.
 
     Args:
       pairs: sweeps by population based training and by random search, with the same seeds; several pairs
-        have seeds of their own.
+        have different seeds.
     """
     winners: tuple[list, list] = ([], [])
     means: tuple[list, list] = ([], [])
@@ -51,7 +51,7 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
     difference = np.subtract(*winners)
     infos = [json.loads((folder / "sweep.json").read_text()) for pair in pairs for folder in pair]
     return {
-        # Without folders: the commands make them wherever one likes.
+        # Without folders, which can be chosen in the commands.
         "commands": [" ".join(info["command"]).split(" --out")[0] for info in infos],
         **{name: infos[0][name] for name in ("versions", "device", "git_commit", "started")},
         "pbt": winners[0],

@@ -1,4 +1,4 @@
-"""From a policy's network and parameters to its recipe; only this file knows the networks of jaxrl."""
+"""Converts a policy's network and parameters to a recipe; only this file depends on jaxrl's networks."""
 
 import re
 from typing import Any
@@ -24,15 +24,15 @@ def describe(
     obs_stats: Any = (),
     masked: bool = False,
 ) -> Recipe:
-    """The recipe of a policy that `policies.actor_critic` or `policies.actor` made.
+    """The recipe of a policy from `policies.actor_critic` or `policies.actor`.
 
     Args:
-      params, obs_stats: of one agent, or of several with a leading axis in every leaf, which the weights of
-        the recipe then have as well; its `bounds` have none.
+      params, obs_stats: of one agent, or of several with a leading axis in every leaf; the weights of the
+        recipe then have this axis as well, but not its `bounds`.
       masked: whether the environment's info has an action mask.
 
     Raises:
-      ValueError: the parameters are not those of such a network, or a space has no form in a file.
+      ValueError: the parameters are not those of such a network, or a space cannot be stored in a file.
     """
     flat = not networks.use_cnn(observation_space, network.torso)
     observation, observation_parts = _parts(observation_space, "obs")
@@ -63,7 +63,7 @@ def _normalize(obs_stats) -> list[Layer]:
 
 
 def _network(weights, network, flat) -> list[Layer]:
-    """The layers of the actor's side of `networks.ActorCritic`, or of `networks.Actor`."""
+    """The layers of the actor in `networks.ActorCritic`, or of `networks.Actor`."""
     if "actor_head" in weights:
         name = "shared_torso" if network.shared_torso else "actor_torso"
         torso, cell, head = weights.get(name, {}), f"{name}_gru", weights["actor_head"]
@@ -139,7 +139,7 @@ def _part(space, name: str) -> Part:
 
 
 def bounds(action_space: Any) -> tuple[tuple[np.ndarray, ...], ...]:
-    """Low and high `[width]` of every part of an action; `()` of a part that is no Box."""
+    """Low and high `[width]` of every part of an action; `()` for a part that is not a Box."""
     return tuple(_bounds(space) for space in jax.tree.leaves(action_space))
 
 

@@ -17,12 +17,12 @@ _FORMAT = 1
 
 
 class Artifact(NamedTuple):
-    """What `policy.npz` holds: the policies of all seeds of a run.
+    """The content of `policy.npz`: the policies of all seeds of a run.
 
     Attributes:
-      recipe: its `layers` and `bounds` hold the arrays of every seed, `[S, ...]`.
-      seeds: `[S]`; of a sweep, the numbers of the agents.
-      scores: the mean return of each in the last evaluation before `num_updates`, nan where it is not known
+      recipe: its `layers` and `bounds` contain the arrays of all seeds, `[S, ...]`.
+      seeds: `[S]`; for a sweep, the numbers of the agents.
+      scores: the mean return of each in the last evaluation before `num_updates`, nan if it is not known
         or the agent has diverged, `[S]`.
       about: algorithm, environment, num_updates: for the reader.
     """
@@ -33,7 +33,7 @@ class Artifact(NamedTuple):
     about: dict[str, Any]
 
     def of(self, seed: int) -> Recipe:
-        """The recipe of one seed. Raises ValueError where there is none, or where it has diverged."""
+        """The recipe of one seed. Raises ValueError if there is no such seed, or if it has diverged."""
         known = self.seeds.tolist()
         if seed not in known:
             these = (
@@ -46,7 +46,7 @@ class Artifact(NamedTuple):
         return recipe
 
     def only(self, seed: int) -> "Artifact":
-        """The same of one seed alone. Raises ValueError as `of` does."""
+        """The artifact of one seed. Raises ValueError as `of` does."""
         self.of(seed)
         lane = self.seeds.tolist().index(seed)
         here = slice(lane, lane + 1)
@@ -60,7 +60,7 @@ class Artifact(NamedTuple):
         return self.recipe._replace(layers=tuple(layers), bounds=tuple(bounds))
 
     def best(self) -> int:
-        """The seed with the best score; the first where none is known."""
+        """The seed with the best score; the first one if no score is known."""
         return int(self.seeds[np.argmax(np.where(np.isnan(self.scores), -np.inf, self.scores))])
 
 
@@ -70,15 +70,15 @@ def load(path: str | Path, seed: int | None = None) -> "Policy":
         policy = jaxrl.load("runs/cartpole")
         action = policy(obs)                                 # the most likely action
 
-    Everything is included that stands between observation and action: normalization, memory, masks, bounds.
+    All steps from observation to action are included: normalization, memory, masks, bounds.
     `jaxrl train` writes the file `policy.npz` into the run's folder with every checkpoint; `jaxrl export RUN`
     writes it from the last checkpoint.
 
     Args:
       path: the folder of a run, or a `policy.npz`.
-      seed: which of the run's agents (of a sweep, its number). By default the one with the best mean return
-        in the last evaluation: whoever takes a policy along wants the best one. Its score is biased upwards,
-        for it was selected by it; `jaxrl evaluate` estimates all of them with fresh episodes.
+      seed: of the agent (in a sweep, its number). By default the one with the best mean return in the last
+        evaluation. That score is biased upwards, because it was used for the selection; `jaxrl evaluate`
+        estimates the returns of all agents with new episodes.
 
     Raises:
       ValueError: there is no policy at this path, the file is damaged, there is no such seed, or it diverged.
@@ -92,7 +92,7 @@ class Policy:
     """A trained policy; `load` makes it.
 
     Attributes:
-      seed: of the agent. seeds: all that the file holds, `[S]`. scores: their mean returns in the last
+      seed: of the agent. seeds: all seeds in the file, `[S]`. scores: their mean returns in the last
         evaluation, `[S]`.
       recipe: the operations and weights. about: algorithm, environment and num_updates.
     """
@@ -109,17 +109,17 @@ class Policy:
     def __call__(self, obs: Any, action_mask: Any = None) -> Any:
         """The most likely action for one observation, or for a batch.
 
-        A recurrent policy remembers what it was shown: call `reset` where an episode starts.
+        A recurrent policy has a memory of earlier observations: call `reset` at the start of an episode.
 
         Args:
-          obs: as the environment gives it: leaves `[*shape]`, or `[N, *shape]` of a batch.
+          obs: as returned by the environment: leaves `[*shape]`, or `[N, *shape]` for a batch.
           action_mask: true where an action is allowed, `[K]` or `[N, K]`.
 
         Returns:
-          The action, leaves `[*shape]` or `[N, *shape]`: integers of a Discrete part, float32 of a Box.
+          The action, leaves `[*shape]` or `[N, *shape]`: integers for a Discrete part, float32 for a Box.
 
         Raises:
-          ValueError: observation or mask do not fit.
+          ValueError: the observation or the mask has the wrong structure, shape or dtype.
         """
         parts, single = self._parts(obs)
         memory = self._memory_for(len(parts[0]))
@@ -129,7 +129,7 @@ class Policy:
         return recipes.build(self.recipe.action, [a[0] if single else a for a in actions])
 
     def reset(self, where: Any = None) -> None:
-        """Forgets what a recurrent policy remembers: of all, or of a batch where `where` `[N]` is true."""
+        """Resets the memory of a recurrent policy: all of it, or in a batch where `where` `[N]` is true."""
         if where is None or self._memory is None:
             self._memory = None
         else:
@@ -139,7 +139,7 @@ class Policy:
         """The policy as a pure function of a batch.
 
         Args:
-          memory: `[N, M]`, zeros where an episode starts (`M` is `recipe.memory_size`).
+          memory: `[N, M]`, zeros at the start of an episode (`M` is `recipe.memory_size`).
 
         Returns:
           memory, action, outputs `[N, K]`: the logits or means that the action was chosen from.
@@ -194,7 +194,7 @@ class Policy:
 
 
 def write(path: Path, artifact: Artifact) -> None:
-    """Writes an artifact as an .npz, as a whole or not at all; the same artifact gives the same bytes."""
+    """Writes an artifact as an .npz file, atomically; the same artifact gives the same bytes."""
     files.replace(path, to_bytes(artifact))
 
 
@@ -213,7 +213,7 @@ def to_bytes(artifact: Artifact) -> bytes:
 
 
 def read(path: str | Path) -> Artifact:
-    """The artifact of a run's folder or of an .npz. Raises ValueError with the remedy."""
+    """The artifact in a run's folder or in an .npz file. Raises ValueError with the remedy."""
     path = Path(path)
     file = path / FILE if path.is_dir() else path
     if not file.is_file():
@@ -247,7 +247,7 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
 
 
 def _nothing(path: Path) -> str:
-    """Why there is no policy at a path, and what to do."""
+    """Why there is no policy at a path, with the remedy."""
     if (path / "sweep.json").exists():
         return f"{path} is a sweep: take one of its runs, {path / 'group-1'} say"
     if (path / "run.json").exists():

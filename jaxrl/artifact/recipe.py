@@ -1,10 +1,10 @@
-"""A policy as a list of plain operations, and what they compute in NumPy or in `jax.numpy`.
+"""A policy as a list of simple operations, and their computation in NumPy or `jax.numpy`.
 
     observation  -> encode -> normalize? -> layers -> outputs [N, K] -> action
 
-`outputs` are what the action is chosen from: logits of the discrete parts, means of the Box parts. The action
-is the most likely one, as in the algorithms' own evaluation. This module imports NumPy alone. Axes: `N`
-observations, `K` outputs.
+The action is chosen from `outputs`: logits of the discrete parts, means of the Box parts. It is the most
+likely one, as in the evaluation during training. This module imports only NumPy. Axes: `N` observations, `K`
+outputs.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,11 @@ class Part(NamedTuple):
     """One leaf of an observation or of an action.
 
     Attributes:
-      name: in the exported files: "obs", "obs_position", "action".
+      name: in the exported files, for example "obs", "obs_position", "action".
       kind: "box", "discrete" or "multi_discrete".
       shape, dtype: of one value.
-      sizes: how many choices there are: `(n,)` or `nvec`; `()` for a Box.
-      picture: the numbers are bytes from 0 to 255, and divided by 255.
+      sizes: the numbers of choices: `(n,)` or `nvec`; `()` for a Box.
+      picture: the values are bytes from 0 to 255, which are divided by 255.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Part(NamedTuple):
 
     @property
     def width(self) -> int:
-        """Numbers that it takes: inputs of the network once encoded, or outputs."""
+        """Its number of inputs of the network, after encoding, or of outputs."""
         return sum(self.sizes) if self.sizes else int(np.prod(self.shape))
 
 
 class Layer(NamedTuple):
-    """An operation on `x` and its weights; of all seeds, the arrays have a leading axis.
+    """An operation on `x` and its weights; for several seeds, the arrays have a leading axis.
 
     normalize: mean, scale, of the shape of x        clip((x - mean) * scale, -10, 10)
     conv: kernel `[3, 3, C, F]`, bias `[F]`          without padding, on `[N, H, W, C]`
@@ -57,16 +57,16 @@ class Layer(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """A policy of one seed, or of several where the arrays of `layers` and `bounds` have a leading axis.
+    """A policy of one seed, or of several if the arrays of `layers` and `bounds` have a leading axis.
 
     Attributes:
       observation, action: the structure of a value: the number of a part, a dict or a list of structures.
       observation_parts, action_parts: its leaves, in the order in which JAX flattens them.
       layers: from the encoded observation to the outputs.
-      bounds: of every action part, low and high `[width]`, or `()` where it is no Box.
-      flat: the encoded observation is one vector; otherwise a picture `[H, W, C]`.
-      masked: the environment tells which actions are allowed.
-      squash: actions of a Box are put into their bounds by tanh; otherwise they are cut.
+      bounds: of every action part, low and high `[width]`, or `()` if it is not a Box.
+      flat: the encoded observation is one vector; otherwise an image `[H, W, C]`.
+      masked: the environment has an action mask.
+      squash: actions of a Box are mapped into their bounds by tanh; otherwise they are clipped.
     """
 
     observation: Any
@@ -81,7 +81,7 @@ class Recipe(NamedTuple):
 
     @property
     def memory_size(self) -> int:
-        """Numbers that a recurrent policy remembers; 0 for one without memory."""
+        """Size of the memory of a recurrent policy; 0 for one without memory."""
         return sum(layer.arrays["memory_bias"].shape[-1] for layer in self.layers if layer.op == "gru")
 
     @property
@@ -90,12 +90,12 @@ class Recipe(NamedTuple):
 
     @property
     def has_mask(self) -> bool:
-        """Whether an action mask makes sense: the action is one Discrete or MultiDiscrete value."""
+        """Whether an action mask is possible: the action is one Discrete or MultiDiscrete value."""
         return len(self.action_parts) == 1 and bool(self.action_parts[0].sizes)
 
 
 def leaves(structure: Any, value: Any) -> list[Any]:
-    """The parts of a value, in order. Raises KeyError, TypeError or ValueError for another structure."""
+    """The parts of a value, in order. Raises KeyError, TypeError or ValueError for a wrong structure."""
     if isinstance(structure, dict):
         return [leaf for name in sorted(structure) for leaf in leaves(structure[name], value[name])]
     if isinstance(structure, list):
@@ -118,7 +118,7 @@ def step(xp, recipe: Recipe, obs: list[Any], memory: Any, mask: Any = None):
     Args:
       xp: `numpy` or `jax.numpy`.
       obs: the parts of the observations, `[N, *shape]` each.
-      memory: `[N, M]`, zeros where an episode starts; anything for a policy without memory.
+      memory: `[N, M]`, zeros at the start of an episode; anything for a policy without memory.
       mask: bool `[N, K]`, or None: all actions are allowed.
 
     Returns:
@@ -165,7 +165,7 @@ def _conv(xp, x, kernel, bias):
 
 
 def _sigmoid(xp, x):
-    return 0.5 * (xp.tanh(0.5 * x) + 1.0)  # which cannot overflow
+    return 0.5 * (xp.tanh(0.5 * x) + 1.0)  # this form cannot overflow
 
 
 def _gelu(xp, x):
@@ -195,13 +195,13 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 
 
 def slices(parts: tuple[Part, ...]) -> list[slice]:
-    """Which of the outputs, or of the encoded observation, each part has."""
+    """The slices of the outputs, or of the encoded observation, that belong to the parts."""
     ends = np.cumsum([part.width for part in parts]).tolist()
     return [slice(end - part.width, end) for part, end in zip(parts, ends)]
 
 
 def _decide(xp, recipe, outputs, mask):
-    """The most likely action, inside its bounds, as parts."""
+    """The most likely action, within its bounds, as parts."""
     found = []
     for part, where, bounds in zip(recipe.action_parts, slices(recipe.action_parts), recipe.bounds):
         x = outputs[:, where]

@@ -7,8 +7,8 @@
     policy_act(obs, action, outputs);
 
 A recurrent policy takes `float memory[POLICY_MEMORY_SIZE]` after the observation and updates it: zeros where
-an episode starts. One that was trained with masks takes `const uint8_t action_mask[POLICY_NUM_OUTPUTS]` next.
-Buffers are on the stack: two of the largest layer.
+an episode starts. A policy that was trained with masks takes `const uint8_t action_mask[POLICY_NUM_OUTPUTS]`
+next. Buffers are on the stack: two of the size of the largest layer.
 """
 
 import re
@@ -24,11 +24,11 @@ def to_c(recipe: Recipe, name: str = "policy", comment: str = "") -> str:
     """The policy of one seed as the text of a header.
 
     Args:
-      name: what its functions and macros begin with.
-      comment: one line for its head.
+      name: prefix of its functions and macros.
+      comment: one line at its top.
 
     Raises:
-      ValueError: an observation of a type that C99 lacks.
+      ValueError: an observation of a type that C99 does not have.
     """
     name = re.sub(r"\W", "_", name)
     name = f"policy_{name}" if not name or name[0].isdigit() else name
@@ -86,7 +86,7 @@ def _type(part) -> str:
 
 
 def _encode(recipe) -> list[str]:
-    """Into x, part after part."""
+    """Code that writes the encoded observation to x, part after part."""
     lines, at = [], 0
     for part in recipe.observation_parts:
         if part.kind == "box":
@@ -103,7 +103,7 @@ def _encode(recipe) -> list[str]:
 
 
 class _Writer:
-    """The lines of the layers; with the constants, helpers and buffer sizes that they need."""
+    """The code of the layers, with the constants, helper functions and buffer sizes that it needs."""
 
     def __init__(self, name: str):
         self.name = name
@@ -171,7 +171,7 @@ class _Writer:
 
 
 def number(x) -> str:
-    """A float32 as a C constant that is read as the same number."""
+    """A float32 as a C constant with exactly the same value."""
     if np.isinf(x):
         return "INFINITY" if x > 0 else "-INFINITY"
     text = f"{x:.9g}"
@@ -196,7 +196,7 @@ def _decide(writer: _Writer, recipe: Recipe) -> list[str]:
     return lines
 
 
-# In the order in which they are written; a policy has those that it needs.
+# In the order in which they are written; a policy contains only those that it needs.
 HELPERS = {
     "normalize": """\
 static inline void NAME_normalize(float *x, int n, const float *mean, const float *scale)

@@ -1,12 +1,12 @@
-"""A policy as an ONNX model, which ONNX Runtime and others run.
+"""A policy as an ONNX model, for ONNX Runtime and others.
 
     session = onnxruntime.InferenceSession("policy.onnx")
     action, outputs = session.run(["action", "outputs"], {"obs": obs})       # obs [N, ...]
 
-Inputs and outputs are the parts of observation and action by name, of any number of observations. A
-recurrent policy takes `memory` `[N, M]`, zeros where an episode starts, and returns `next_memory`; one that
-was trained with masks takes `action_mask` bool `[N, K]`. `onnx` is imported when used: it is in the extra
-`onnx`.
+Inputs and outputs are the parts of observation and action by name, for any number of observations. A
+recurrent policy takes `memory` `[N, M]`, zeros at the start of an episode, and returns `next_memory`; one
+that was trained with masks takes `action_mask` bool `[N, K]`. `onnx`, from the extra `onnx`, is imported on
+use.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrl.artifact.recipe import NOT_ALLOWED, Recipe, slices
 
-OPSET, IR_VERSION = 17, 8  # of 2022: what any runtime of today reads
+OPSET, IR_VERSION = 17, 8  # from 2022: supported by all current runtimes
 
 
 def to_onnx(recipe: Recipe) -> bytes:
@@ -70,7 +70,7 @@ def to_onnx(recipe: Recipe) -> bytes:
 
 
 class _Graph:
-    """Nodes and constants as they are added; `add` gives the name of the result."""
+    """The nodes and constants added so far; `add` returns the name of the result."""
 
     def __init__(self, helper):
         self.nodes: list[Any] = []
@@ -127,7 +127,7 @@ def _normalize(graph, x, mean, scale):
 
 
 def _conv(graph, x, kernel, bias):
-    # ONNX has channels first, in pictures and kernels alike.
+    # ONNX has channels first, in images and in kernels.
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
     x = graph.add("Conv", x, kernel.transpose(3, 2, 0, 1), bias)
     return graph.add("Transpose", x, perm=[0, 2, 3, 1])

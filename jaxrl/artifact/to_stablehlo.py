@@ -5,8 +5,8 @@
     answer["action"], answer["outputs"]
     print(exported.mlir_module())                           # the program as text
 
-A recurrent policy takes `memory=` `[N, M]`, zeros where an episode starts, and gives `answer["memory"]`; one
-that was trained with masks takes `action_mask=` bool `[N, K]`. It runs on CPU, CUDA, ROCm and TPU.
+A recurrent policy takes `memory=` `[N, M]`, zeros at the start of an episode, and returns `answer["memory"]`;
+one that was trained with masks takes `action_mask=` bool `[N, K]`. It runs on CPU, CUDA, ROCm and TPU.
 """
 
 import jax

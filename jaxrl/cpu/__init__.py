@@ -1,1 +1,1 @@
-"""What makes programs fast on a CPU, behind plain operations; elsewhere it does nothing."""
+"""Operations that are optimized for CPUs; on other devices they have no effect."""

@@ -1,8 +1,8 @@
-"""A function of one agent that, under `jax.vmap`, is computed as a CPU is fast at: in groups, on all devices.
+"""A function of one agent whose `jax.vmap` is efficient on a CPU: computed in groups, on all devices.
 
-`jax.vmap` over hundreds of agents makes operations that do not fit into the cache of a core, and one
-device hardly uses a second core. `train.over_agents` does better; here it is what `vmap` of a function
-means, so that a plain `jax.jit(jax.vmap(train.run))` has it. Differentiation sees the function itself.
+`jax.vmap` over hundreds of agents produces operations that do not fit into the cache of a core, and one
+device hardly uses a second core. `train.over_agents` is faster; here it is made the batching rule of a
+function, so that a plain `jax.jit(jax.vmap(train.run))` uses it. Differentiation uses the function itself.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def per_agent(function: Callable, over_agents: Callable) -> Callable:
     """`function`, whose `vmap` is `over_agents(function, in_axes, size)`.
 
     Args:
-      function: of pytrees of arrays; one that has side effects is left as it is.
+      function: takes pytrees of arrays; if it has side effects, it is returned unchanged.
       over_agents: `(function, in_axes, size) -> function of the batch`; `in_axes` are 0 or None.
     """
 

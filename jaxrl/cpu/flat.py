@@ -1,18 +1,18 @@
-"""All parameters of a small network as one vector."""
+"""An optimizer that treats all parameters of a small network as one vector."""
 
 import jax
 import optax
 
-FEW = 2**15  # parameters; beyond, to copy them costs more than the operations that it saves
+FEW = 2**15  # parameters; with more, copying them costs more than the operations that it saves
 
 
 def as_vector(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
-    """The same optimizer for all parameters as one vector, where they are few.
+    """The same optimizer, applied to all parameters as one vector if there are few.
 
-    An optimizer is half a dozen operations on each array of parameters, and a small network has a dozen
-    arrays of which none fills a core or a GPU. On two cores PPO's gradient steps take 11 % less with
-    9,000 parameters in one vector; with 60,000 they would take 8 % more. Whatever treats arrays apart
-    (a trust ratio per layer, say) must not be given to it.
+    An optimizer performs half a dozen operations on each array of parameters, and a small network has a dozen
+    arrays, each too small to use a core or a GPU fully. On two cores PPO's gradient steps take 11 % less time
+    with 9,000 parameters in one vector; with 60,000 they would take 8 % more. Optimizers that depend on the
+    individual arrays (for example with a trust ratio per layer) must not be used.
     """
 
     def chosen(params):

@@ -1,10 +1,11 @@
-"""A scan in which the random numbers, and all else that follows from the keys alone, are computed beforehand.
+"""A scan that computes random numbers, and everything else that depends only on the keys, in advance.
 
-The steps of a rollout are small, and a random number in each costs more than the step: JAX's generator
-is a loop of its own on a CPU, and a kernel launch of its own on a GPU. But what a step draws does not depend
-on what happened before it, only on its key, and neither does the new start that an environment may need.
-So the step's program is divided: what follows from the key alone is computed for many steps at once, the
-rest stays in the loop. Policies and environments need not be written for it; the numbers are the same.
+The steps of a rollout are small, and a random number in each costs more than the rest of the step: JAX's
+generator is a separate loop on a CPU, and a separate kernel launch on a GPU. But the random numbers of a step
+do not depend on earlier steps, only on its key, and neither does the initial state that an environment may
+need after an episode. So the step's program is divided: the part that depends only on the key is computed for
+many steps at once, the rest remains in the loop. Policies and environments need no changes, and the results
+are the same.
 """
 
 import math
@@ -16,33 +17,33 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxrl.types import PyTree
 
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
-# Calls of the host or of foreign code may refuse `vmap`, or answer it in a way of their own.
+# Host callbacks and custom calls may not support `vmap`, or may give other results under it.
 FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
-# Memory for what is computed early at once: no more than the scan returns anyway, so that it is bounded in
-# populations too. But `FEW_BYTES` are always allowed, for a scan may return nothing, and never more than
-# `MOST_BYTES`: 64 games of MinAtar need 3.5 MB for 128 steps, and where more is needed, random numbers are
-# computed in arrays so large that a loop of them costs little beside the rest.
+# Memory for values computed in advance: not more than the scan returns anyway, so that it is bounded in
+# populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never more than
+# `MOST_BYTES`: 64 games of MinAtar need 3.5 MB for 128 steps, and if more is needed, the arrays of random
+# numbers are so large that computing them in a loop adds little time.
 FEW_BYTES = 2**16
 MOST_BYTES = 2**22
-# Fewer steps at once are not worth a loop inside a loop.
+# With fewer steps per block, a nested loop does not pay off.
 LEAST_STEPS = 8
 
 
 def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan(step, carry, keys)` in which what depends on nothing but the keys is computed early.
+    """`jax.lax.scan(step, carry, keys)` in which everything that depends only on the keys is computed first.
 
-    That is done for all steps at once; if the results or an intermediate value would take too much memory
-    (see `MOST_BYTES`), only for their random bits, and if that is too much as well, in blocks of steps that
-    divide their number evenly. Where no block of `LEAST_STEPS` fits, as with levels that are generated in
-    every step, it is `jax.lax.scan` itself.
+    This is done for all steps at once. If the results or an intermediate value would take too much memory
+    (see `MOST_BYTES`), only random bits are computed first, and if that is too much as well, in blocks of
+    equally many steps. If not even a block of `LEAST_STEPS` fits, as with levels that are generated in every
+    step, this is `jax.lax.scan` itself.
 
     Args:
       step: `(carry, key) -> (carry, y)`.
       keys: a pytree of `[T, ...]`.
 
     Returns:
-      What `jax.lax.scan` returns, to rounding; with keys of the kind "rbg" other draws of the same
-      distribution, for that generator's numbers change under `vmap`.
+      The result of `jax.lax.scan`, up to rounding; with keys of the implementation "rbg", other samples from
+      the same distribution, because the numbers of that generator change under `vmap`.
 
     Raises:
       TypeError: the carry that comes back has another structure, shape or dtype.
@@ -68,7 +69,7 @@ def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
         return out[:num_carry], out[num_carry:]
 
     def steps(carry_leaves, key_leaves):
-        # Two steps at once: a fiftieth of PPO's update less.
+        # Unrolling two steps makes PPO's update 2 % faster.
         return jax.lax.scan(body, carry_leaves, make_early(*key_leaves), length=block, unroll=2)
 
     if block == length:
@@ -81,7 +82,7 @@ def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def _plan(jaxpr, num_carry, length):
-    """How a step is divided, and for how many steps at once: `(early, late, block)`; block 0: not at all."""
+    """How a step is divided, and the number of steps per block: `(early, late, block)`; 0: not divided."""
     divided = [_divide(jaxpr, num_carry, only_random) for only_random in (False, True)]
     sizes = [_size(early) for early, _ in divided]
     returned = _bytes(jaxpr.outvars[num_carry:])
@@ -90,7 +91,7 @@ def _plan(jaxpr, num_carry, length):
         if size * length <= most:
             return early, late, length
     for (early, late), size in zip(divided, sizes):
-        fits = most // (size + returned)  # what a block returns is copied once more, to the rest
+        fits = most // (size + returned)  # the results of a block are copied once more
         block = max((n for n in range(1, min(fits, length) + 1) if length % n == 0), default=0)
         if block >= LEAST_STEPS:
             return early, late, block
@@ -98,18 +99,18 @@ def _plan(jaxpr, num_carry, length):
 
 
 def _size(jaxpr) -> int:
-    """Bytes of what a program returns, or of its largest intermediate value if that is more."""
+    """Bytes of the outputs of a program, or of its largest intermediate value if that is larger."""
     size, varying = _bytes(jaxpr.outvars), set(jaxpr.invars)
     for eqn in jaxpr.eqns:
         if varying.isdisjoint(v for v in eqn.invars if isinstance(v, Var)):
-            continue  # a constant is there once, not for every step
+            continue  # a constant is stored once, not for every step
         varying.update(eqn.outvars)
         size = max(size, _bytes(eqn.outvars), *map(_size, _bodies(eqn)))
     return size
 
 
 def _kinds(tree):
-    """Structure, shapes and dtypes; not as a tree, whose nodes may define an equality of their own."""
+    """Structure, shapes and dtypes; not as a tree, because its nodes may override equality."""
     leaves, structure = jax.tree.flatten(tree)
     return structure, [(leaf.shape, leaf.dtype) for leaf in leaves]
 
@@ -118,7 +119,7 @@ def _divide(jaxpr, num_carry, only_random=False):
     """Cuts a jaxpr `(*carry, *key) -> out` into `(*key) -> made` and `(*carry, *made) -> out`.
 
     Args:
-      only_random: only random bits and what is done with keys may be early.
+      only_random: compute only random bits, and operations on keys, in advance.
     """
 
     def may_be_early(eqn):
@@ -132,7 +133,7 @@ def _divide(jaxpr, num_carry, only_random=False):
         inputs = {v for v in eqn.invars if isinstance(v, Var)}
         if not _movable(eqn):
             late_eqns.append(eqn)
-        elif inputs <= constant:  # in both; the compiler drops what is not used
+        elif inputs <= constant:  # in both parts; the compiler removes unused ones
             constant.update(eqn.outvars)
             early_eqns.append(eqn)
             late_eqns.append(eqn)
@@ -152,7 +153,7 @@ def _divide(jaxpr, num_carry, only_random=False):
 
 
 def _movable(eqn) -> bool:
-    """Whether an equation, and all that is inside it, may be computed for many steps at once."""
+    """Whether an equation, including all nested ones, may be computed for many steps at once."""
     if eqn.effects or eqn.primitive.name in FOREIGN:
         return False
     return all(_movable(one) for inner in _bodies(eqn) for one in inner.eqns)
@@ -165,7 +166,7 @@ def _bodies(eqn) -> list[Jaxpr]:
 
 
 def _inline(jaxpr):
-    """The same jaxpr with the bodies of its inner `jit`s in their place."""
+    """The same jaxpr with inner `jit`s replaced by their bodies."""
     eqns = []
 
     def copy(inner, inputs, stack):
@@ -194,7 +195,7 @@ def _inline(jaxpr):
 
 
 def _bytes(variables) -> int:
-    """Bytes of what variables hold; a random key has the size of its words."""
+    """Bytes of the values of variables; a random key has the size of its words."""
 
     def itemsize(dtype):
         return 8 if jax.dtypes.issubdtype(dtype, jax.dtypes.extended) else dtype.itemsize

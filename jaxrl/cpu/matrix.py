@@ -1,14 +1,14 @@
-"""Products whose gradients suit XLA's fast matrix kernel on a CPU; elsewhere the plain operations."""
+"""Products whose gradients can use XLA's fast matrix kernel on a CPU; the plain operations elsewhere."""
 
 import jax
 import jax.numpy as jnp
 
 
 def dot(x, kernel, dimension_numbers=None, precision=None, preferred_element_type=None):
-    """`x @ kernel` as flax's layers call it, with the batch axes of `x` as one.
+    """`x @ kernel` as flax's layers call it, with the batch axes of `x` merged into one.
 
-    With more of them, the gradient's products come out transposed on both sides, which costs copies and the
-    slow kernel on a CPU: a tenth of PPO's update.
+    With several batch axes, both operands of the gradient's products are transposed, which costs copies and
+    leads to a slow kernel on a CPU: 10 % of the time of PPO's update.
     """
     del dimension_numbers, preferred_element_type
     rows = x.reshape((-1, x.shape[-1]))
@@ -18,12 +18,12 @@ def dot(x, kernel, dimension_numbers=None, precision=None, preferred_element_typ
 
 @jax.custom_jvp
 def _rows_matmul(x, kernel):
-    """`x @ kernel` whose gradient suits XLA's fast kernel on a CPU, for which nothing may be transposed.
+    """`x @ kernel` whose gradient can use XLA's fast kernel on a CPU, which requires operands as stored.
 
-    The gradient of the kernel is `x.T @ g`. XLA would merge any transposition into the product and take
-    the slow kernel; the barriers keep it apart, on the smaller of `x` and `g`. A twelfth of PPO's update.
-    Where neither is small and the result is long (a first layer on many inputs), that costs more than it
-    saves: up to a seventh of an update.
+    The gradient of the kernel is `x.T @ g`. XLA would merge a transposition into the product and use a slow
+    kernel; the barriers keep the transposition, of the smaller of `x` and `g`, separate. This saves 1/12 of
+    PPO's update. If neither is small and the result is long (a first layer with many inputs), it would cost
+    more than it saves: up to 1/7 of an update.
     """
     return x @ kernel
 
@@ -44,8 +44,8 @@ def _rows_matmul_jvp(primals, tangents):
 def convolve(x, kernel):
     """A convolution without padding of images `[B, H, W, C]` with a kernel `[3, 3, C, F]`.
 
-    On a CPU it is a product of all 3x3 patches `[B, H-2, W-2, 9 C]` with the kernel: with that PPO with the
-    network of MinAtar is ten times as fast as with XLA's convolution, whose gradient is slow there.
+    On a CPU it is a product of all 3x3 patches `[B, H-2, W-2, 9 C]` with the kernel: PPO with the network of
+    MinAtar is then ten times as fast as with XLA's convolution, whose gradient is slow on CPUs.
     """
     if jax.default_backend() != "cpu":
         dims = ("NHWC", "HWIO", "NHWC")

@@ -1,8 +1,8 @@
-"""Values that are worked out once, where the compiler would repeat them.
+"""Values that are computed once, where the compiler would recompute them.
 
-XLA's compiler for CPUs fuses what leads to an array into the loop that writes it, and works it out again for
-each of its numbers, and for each array that needs it: a game's random words for each of the 700 cells of
-its picture. It does not repeat reductions. `once` makes one: the larger of a number and the lowest there is.
+XLA's compiler for CPUs fuses the operations that lead to an array into the loop that writes it, and repeats
+them for each element, and for each array that needs them: a game's random bits for each of the 700 cells of
+its image. It does not repeat reductions. `once` is one: the maximum of each number and the lowest value.
 """
 
 import jax
@@ -12,15 +12,15 @@ from jaxrl.types import PyTree
 
 
 def once(tree: PyTree) -> PyTree:
-    """The same values; on a CPU each is in memory before anything is made of it.
+    """The same values; on a CPU each is written to memory before it is used.
 
-    For what is cheap to keep, expensive to make and often used: draws, and the state from which a
-    picture is made (docs/performance.md has what it gains). Not for constants: it would hide them from the
-    compiler. Denormals may become 0, no other bit changes.
-    Elsewhere than on a CPU it does nothing.
+    For values that are cheap to store, expensive to compute and often used: random numbers, and the state
+    from which an image is rendered (see docs/performance.md for the gain). Not for constants: the compiler
+    would no longer recognize them. Denormals may become 0, no other bit changes.
+    On other devices than CPUs it has no effect.
 
     Args:
-      tree: a pytree of real numbers and truth values; random keys are left alone.
+      tree: a pytree of real numbers and booleans; random keys are returned unchanged.
     """
     return jax.tree.map(_once, tree)
 

@@ -1,15 +1,15 @@
-"""Random orders by one sort of words."""
+"""Random permutations by a single sort."""
 
 import jax
 import jax.numpy as jnp
 
 
 def permutations(key: jax.Array, count: int, size: int) -> jax.Array:
-    """`count` independent random orders of `0 .. size - 1`: int32 `[count, size]`.
+    """`count` independent random permutations of `0 .. size - 1`: int32 `[count, size]`.
 
-    Up to 65,536 items, sorts random numbers that carry the index in their low bits: one array of words, which
-    backends sort several times as fast as `jax.random.permutation` sorts pairs. At least 16 random bits are
-    left; two items that tie, 1 in 65,536 pairs, keep their order.
+    For up to 65,536 items, sorts random numbers with the index in their low bits: a single array of words,
+    which is sorted several times as fast as the pairs that `jax.random.permutation` sorts. At least 16 bits
+    are random; two items with equal random bits, at most 1 in 65,536 pairs, keep their order.
     """
     index_bits = (size - 1).bit_length()
     if index_bits > 16:

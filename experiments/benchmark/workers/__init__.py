@@ -1,1 +1,1 @@
-"""Scripts that a benchmark runs in processes of their own, often where jaxrl is not installed."""
+"""Scripts that a benchmark runs in separate processes, often in environments without jaxrl."""

@@ -1,4 +1,4 @@
-"""How long imports take in a fresh process. Prints one JSON line."""
+"""The time of imports in a new process. Prints one JSON line."""
 
 import importlib
 import json

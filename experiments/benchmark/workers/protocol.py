@@ -1,10 +1,10 @@
-"""What a worker says and hears. Standard library only: workers run in foreign environments.
+"""The protocol of workers. Standard library only, because workers run in other environments.
 
 A worker is started with its settings as JSON in the first argument. It answers in JSON lines:
 
     (once ready)   {"ready": true, "import_seconds": s, "compile_seconds": s, "versions": {}, "device": {}}
     run            {"steps": n, "seconds": s}          one timed repeat
-    learn N        {"returns": [one per seed]}         fresh agents, trained for N steps each
+    learn N        {"returns": [one per seed]}         new agents, trained for N steps each
     finish         {"return": r or null, "trained_steps": n, "peak_bytes": n}     and ends
 """
 
@@ -22,23 +22,23 @@ def _nothing(*_) -> None:
 
 
 class Contestant(NamedTuple):
-    """What is timed. A unit is the smallest piece of work, such as one update."""
+    """The timed program. A unit is the smallest piece of work, such as one update."""
 
-    run: Callable  # (units) -> None, back when the work is done
+    run: Callable  # (units) -> None, returns when the work is done
     steps_per_unit: int  # environment steps, over all agents
     learn: Callable = _nothing  # (steps) -> mean return of each seed
-    settle: Callable = _nothing  # (units) -> None: from now on `run` is asked for so many
+    settle: Callable = _nothing  # (units) -> None: prepares for calls of `run` with this number
     last_return: Callable = _nothing  # () -> mean return of the last training episodes, if known
-    device: Callable = dict  # () -> what it runs on
+    device: Callable = dict  # () -> description of the device
     source: str = ""  # file of the package that is measured
     notes: str = ""  # what a reader of the numbers should know
 
 
 def serve(load: Callable, make: Callable) -> None:
-    """Carries the protocol out, until `finish` or the end of the input.
+    """Executes the protocol, until `finish` or the end of the input.
 
     Args:
-      load: `() -> None`, imports all that is heavy.
+      load: `() -> None`, imports large packages.
       make: `(settings) -> Contestant`.
     """
     settings = json.loads(sys.argv[1])
@@ -78,7 +78,7 @@ def serve(load: Callable, make: Callable) -> None:
 
 
 def channel() -> Callable:
-    """A function that writes one JSON line; whatever else is printed goes to standard error."""
+    """A function that writes one JSON line; all other output is redirected to standard error."""
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -97,7 +97,7 @@ def timed(run: Callable, units: int) -> float:
 
 
 def calibrate(run: Callable, seconds: float) -> int:
-    """How many units take about `seconds`."""
+    """The number of units that take about `seconds`."""
     units, enough = 1, min(0.3, seconds)
     while (took := timed(run, units)) < enough:
         units *= 2
@@ -105,7 +105,7 @@ def calibrate(run: Callable, seconds: float) -> int:
 
 
 def versions(packages: list[str]) -> dict[str, str]:
-    """The installed version of each package; those that are not there are left out."""
+    """The version of each installed package."""
     found = {"python": sys.version.split()[0]}
     for name in packages:
         try:
@@ -123,14 +123,14 @@ def jax_device() -> dict[str, Any]:
 
 
 def peak_bytes() -> int | None:
-    """The most memory that was held: of the accelerator where there is one, else of the process."""
+    """Peak memory: of the accelerator if there is one, otherwise of the process."""
     jax = sys.modules.get("jax")
     if jax and jax.default_backend() != "cpu":
         stats = jax.devices()[0].memory_stats() or {}
         return stats.get("peak_bytes_in_use")
     try:
         import resource
-    except ImportError:  # no Unix
+    except ImportError:  # not on Unix
         return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,4 +1,4 @@
-"""One start of `jaxrl train ppo CartPole-v1`, watched: how long until its first update is known.
+"""The time from the start of `jaxrl train ppo CartPole-v1` until the metrics of its first update.
 
 Runs the command itself, for one update, in this process. Prints one JSON line.
 """
@@ -22,7 +22,7 @@ def main():
     import jaxrl
 
     library = time.time()
-    # All that the command imports on its way; what is missing in another version imports itself later.
+    # Modules that the command imports; others, in other versions, are imported later.
     from jaxrl.algos import ppo  # noqa: F401
     from jaxrl.experiments import cli, runs
 
@@ -51,7 +51,7 @@ def main():
 
 
 def watch_jax():
-    """Adds up what JAX reports of tracing and compiling. Returns a function that tells."""
+    """Sums the times of tracing and compiling reported by JAX. Returns a function that returns them."""
     import jax
 
     seconds = {"trace": 0.0, "compile or load": 0.0}
@@ -67,7 +67,7 @@ def watch_jax():
 
 
 def watch_rows(runs, seen):
-    """Has `seen` called with each row of metrics: the first is there when the first update is."""
+    """Makes every row of metrics call `seen`: the first row comes after the first update."""
     from jaxrl.logger import Sink
 
     original = runs.open_sinks

@@ -1,4 +1,4 @@
-"""One start of rejax's PPO: how long until the first update is done. Prints one JSON line."""
+"""The time from the start of rejax's PPO until its first update is done. Prints one JSON line."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def main():
     imported = time.time()
     import jax
 
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # the cold start fills it, the warm one reads it
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):  # the cold start writes it, the warm one reads it
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     contestant = train_rejax.make(settings)

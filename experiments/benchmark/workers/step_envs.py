@@ -1,7 +1,7 @@
-"""Environments stepped with random actions, many side by side in one program, resets included.
+"""Environments stepped with random actions, many in parallel in one program, including resets.
 
-The same loop for all; only `reset` and `step` are the library's own. "hoisted" is ours in the loop of
-our rollouts.
+The loop is the same for all libraries, with their `reset` and `step`. "hoisted" is jaxrl in the loop of its
+rollouts.
 """
 
 import importlib
@@ -98,7 +98,7 @@ def make(settings):
         return jax.random.randint(key, (num_envs,), 0, actions)
 
     def body(carry, keys):
-        # The observation is carried so that making it is not left out as useless.
+        # The observation is in the carry, so that its computation is not removed as unused.
         state, _, total, ended = carry
         action_key, step_key = keys
         state, obs, reward, done = step(step_key, state, draw(action_key))
@@ -115,7 +115,7 @@ def make(settings):
     @jax.jit
     def start(key):
         carry = (*reset(key), jnp.zeros(()), jnp.zeros(()))
-        # As a step leaves it: foreign environments change types between `reset` and `step`.
+        # With the types after a step: other environments change types between `reset` and `step`.
         after = jax.eval_shape(lambda c: body(c, (key, key))[0], carry)
         return jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), carry, after)
 

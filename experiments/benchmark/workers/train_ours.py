@@ -9,13 +9,13 @@ def load():
 
 
 def prepare(algo, keys, hp, **axes):
-    """A population made ready to train, one agent for each key.
+    """A population ready for training, one agent for each key.
 
     Args:
       axes: hyperparameters that differ, a value for each agent.
 
     Returns:
-      `(state, step)`; `step(state, n)` gives the state after `n` more updates, still being computed.
+      `(state, step)`; `step(state, n)` returns the state after `n` more updates, still being computed.
     """
     import jax
 
@@ -84,7 +84,7 @@ def make(settings):
 
 
 def returns(env, algo, state, keys, episodes):
-    """The mean return of each agent over so many episodes, acting by draws."""
+    """The mean return of each agent over `episodes` episodes with sampled actions."""
     from functools import partial
 
     import jax

@@ -1,9 +1,10 @@
-"""rejax's PPO, one agent or a population by `vmap`, as its documentation trains them.
+"""rejax's PPO, one agent or a population by `vmap`, trained as in its documentation.
 
-Its own evaluation is replaced by nothing, so that only training is timed. What differs and cannot be
-set: gradients are clipped element by element, and the value loss is always the clipped one.
-XLA's thread pool is left as it is: its networks start without QR decompositions, so that populations
-do not wait for ever on few cores (docs/thread_pool.md), and a larger pool costs it a third of its speed.
+Its evaluation is disabled, so that only training is timed. Differences that cannot be configured: gradients
+are clipped element by element, and the value loss is always clipped.
+XLA's thread pool is not changed: rejax initializes its networks without QR decompositions, so that
+populations do not deadlock on few cores (docs/thread_pool.md), and a larger pool would cost a third of its
+speed.
 """
 
 import math
@@ -17,7 +18,7 @@ def load():
 
 
 class FiveTuple:
-    """A gymnax 1.0 environment whose `step` ends in `done`, as rejax expects it."""
+    """A gymnax 1.0 environment whose `step` returns a single `done`, as rejax expects."""
 
     def __init__(self, env):
         self.env = env
@@ -58,7 +59,7 @@ def make(settings):
     )
 
     def trainer(iterations):
-        """`ppo` told to train for so many iterations, in one piece and without evaluation."""
+        """`ppo` configured to train for `iterations`, without interruption or evaluation."""
         steps = iterations * iteration
         return ppo.replace(total_timesteps=steps, eval_freq=steps, eval_callback=lambda *_: ())
 
@@ -80,7 +81,7 @@ def make(settings):
         if iterations in programs:
             state = jax.block_until_ready(programs[iterations](state))
             return
-        for _ in range(iterations):  # while it is being found out how many make a repeat
+        for _ in range(iterations):  # during the calibration of a repeat
             state = programs[1](state)
         jax.block_until_ready(state)
 
@@ -112,7 +113,7 @@ def make(settings):
 
 
 def sweep(settings, trainer, rates):
-    """The population with learning rates of its own, which rejax trains from the beginning each time."""
+    """The population with different learning rates, which rejax trains from the start each time."""
     import jax
     import rejax
 

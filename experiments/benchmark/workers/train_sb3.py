@@ -33,7 +33,7 @@ def make(settings):
     iteration = sizes["num_envs"] * sizes["num_steps"]
 
     def environments(count):
-        # In this process: for CartPole others cost more than they bring.
+        # In this process: for CartPole, subprocesses cost more than they save.
         return DummyVecEnv([lambda: monitored(gymnasium.make(settings["env"]))] * count)
 
     def agent(seed):
@@ -56,7 +56,7 @@ def make(settings):
                 "activation_fn": activation(settings["activation"]),
             },
             seed=seed,
-            device="cpu",  # for networks of this size the fastest, says SB3's own documentation
+            device="cpu",  # the fastest for networks of this size, according to SB3's documentation
         )
 
     model = agent(0)
@@ -103,7 +103,7 @@ def monitored(env):
 
 
 def fastest_threads(torch, run):
-    """Sets PyTorch's threads to one or to its default, whichever trains faster here."""
+    """Sets PyTorch's number of threads to one or to its default, whichever trains faster on this machine."""
     took = {}
     run(1)
     for threads in {1, torch.get_num_threads()}:
