@@ -71,10 +71,16 @@ def _warnings_shown() -> Iterator[None]:
     log, handler = logging.getLogger("jaxrl"), logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("jaxrl: warning: %(message)s"))
     log.addHandler(handler)
+    # Other packages change the level of the root logger, and disable the loggers that exist.
+    before = log.level, log.disabled
+    log.setLevel(logging.WARNING)
+    log.disabled = False
     try:
         yield
     finally:
         log.removeHandler(handler)
+        log.setLevel(before[0])
+        log.disabled = before[1]
 
 
 def _told(error: Exception) -> str:

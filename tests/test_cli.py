@@ -6,6 +6,7 @@ import errno
 import gc
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -580,6 +581,20 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
             assert len(told[0]) > len(f"{flag} {{}} (default: {default})") + 6, told  # and a comment
     assert "environments side by side" in text
     assert "--env.max-steps INT episodes are truncated after so many steps (default: 500)" in text
+
+
+def test_warnings_are_shown_whatever_other_packages_do_to_loggers(capsys, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("jaxrl"), "disabled", True)
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", logging.CRITICAL)
+    root.manager._clear_cache()
+
+    def warn(argv):
+        logging.getLogger("jaxrl").warning("a damaged line")
+        return 0
+
+    assert cli.main([], warn) == 0
+    assert capsys.readouterr().err == "jaxrl: warning: a damaged line\n"
 
 
 def test_a_command_leaves_the_garbage_collector_as_it_was(command):
