@@ -273,18 +273,18 @@ def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: d
     limit = entry.limit
     if limit is None or not distributions:
         return limit(**fixed) if limit else entry.max_steps
-    told: list[Any] = []
+    limits: list[Any] = []
 
     def ask(key):
         traced = {n: distribution(key) for n, distribution in distributions.items()}
-        told.append(limit(**fixed, **traced))
+        limits.append(limit(**fixed, **traced))
 
     with contextlib.suppress(jax.errors.JAXTypeError):  # it needed a value
         jax.eval_shape(ask, jax.random.key(0))
-    if not told or isinstance(told[0], jax.Array):
+    if not limits or isinstance(limits[0], jax.Array):
         among = ", ".join(sorted(distributions))
         raise ValueError(f"the time limit of {name} depends on drawn parameters ({among}): give max_steps")
-    return told[0]
+    return limits[0]
 
 
 def _strong(value) -> jax.Array:

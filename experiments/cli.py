@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk", "new")
-COMMANDS += ("export",)
+COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk", "new", "export")
 
 
 class UsageError(ValueError):
@@ -53,9 +52,9 @@ def main(argv: list[str] | None = None, command=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if os.environ.get("JAXRL_TRACEBACK") or not (told := _told(error)):
+        if os.environ.get("JAXRL_TRACEBACK") or not (text := _error_text(error)):
             raise
-        print(f"jaxrl: error: {told}", file=sys.stderr)
+        print(f"jaxrl: error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("jaxrl: interrupted", file=sys.stderr)
@@ -83,11 +82,11 @@ def _warnings_shown() -> Iterator[None]:
         log.disabled = before[1]
 
 
-def _told(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     """An error as one line; "" for one that is not caused by the input."""
     from jaxrl import sources
 
-    if in_a_file := sources.told(error):
+    if in_a_file := sources.in_one_line(error):
         return in_a_file
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
@@ -114,8 +113,7 @@ def dispatch(argv: list[str]) -> int:
         print(f"jaxrl {jaxrl.__version__}")
         return 0
     functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    functions += (compare, discover, distil, drift, talk, new)
-    functions += (export,)
+    functions += (compare, discover, distil, drift, talk, new, export)
     command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
@@ -171,14 +169,14 @@ def parse(options: type, args: list[str], prog: str) -> Any:
 
     from jaxrl.experiments import words
 
-    told, args = io.StringIO(), words.with_sizes(args, options)
+    output, args = io.StringIO(), words.with_sizes(args, options)
     try:
-        with contextlib.redirect_stderr(told):
+        with contextlib.redirect_stderr(output):
             return tyro.cli(options, args=args, prog=prog, registry=words.registry())
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
-        raise UsageError(_sentence(told.getvalue(), options, prog)) from None
+        raise UsageError(_sentence(output.getvalue(), options, prog)) from None
 
 
 def _sentence(box: str, options: type, prog: str) -> str:
@@ -677,9 +675,8 @@ def carry_on(
         )
         return 130
     except OSError as error:
-        raise ValueError(
-            f"{_told(error)}: correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
-        ) from error
+        remedy = f"correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
+        raise ValueError(f"{_error_text(error)}: {remedy}") from error
 
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:

@@ -80,7 +80,7 @@ def environment(word: str) -> str:
         try:
             check_types(env, jax.random.key(0))
         except ValueError as error:
-            text = sources.told(error.__cause__ or error)
+            text = sources.in_one_line(error.__cause__ or error)
             raise ValueError(text or f"{make.__name__} in {source.path}: {error}") from error
     wrapped = "auto_reset" in getattr(env.step, "layers", ())
     for parameter in ("max_steps", "resets"):
@@ -107,7 +107,7 @@ def _drawing(draw: Callable, source: sources.Source) -> Callable:
         try:
             pixels = np.asarray(draw(state, **{name: x for name, x in params.items() if name in known}))
         except Exception as error:
-            raise ValueError(sources.told(error) or f"render in {source.path}: {error}") from error
+            raise ValueError(sources.in_one_line(error) or f"render in {source.path}: {error}") from error
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             got = f"{pixels.dtype}{list(pixels.shape)}"
             raise ValueError(f"render in {source.path} must return pixels [H, W, 3] of uint8, not {got}")

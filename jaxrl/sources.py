@@ -153,7 +153,7 @@ def load(source: Source) -> ModuleType:
             exec(compile(tree, str(path), "exec", dont_inherit=True), module.__dict__)
     except Exception as error:
         del sys.modules[module.__name__]
-        raise ValueError(told(error) or f"{path}: {error}") from error
+        raise ValueError(in_one_line(error) or f"{path}: {error}") from error
     return _modules.setdefault(source.sha256, module)
 
 
@@ -221,7 +221,7 @@ def function(source: Source, apart_from: str = "") -> Callable:
     raise ValueError(f"{source.path} needs one public function, or one called make; {there}{remedy}")
 
 
-def told(error: BaseException) -> str:
+def in_one_line(error: BaseException) -> str:
     """An error caused by the code of a file, as one line with file and line number; "" for other errors.
 
     A ValueError of the library about its input needs no line, even if the file's code called the library.

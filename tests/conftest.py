@@ -106,6 +106,18 @@ def transitions(request):
     return request.param
 
 
+@pytest.fixture
+def command(capsys):
+    """Runs a command in this process. Returns its exit status, output and errors."""
+
+    def call(*argv):
+        capsys.readouterr()
+        status = cli.main([str(word) for word in argv])
+        return status, *capsys.readouterr()
+
+    return call
+
+
 def said_by(*argv):
     """Exit status of a command, and what it said."""
     with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):

@@ -52,18 +52,6 @@ def run(trained, tmp_path):
 
 
 @pytest.fixture
-def command(capsys):
-    """Runs a command in this process. Returns its exit status, output and errors."""
-
-    def call(*argv):
-        capsys.readouterr()
-        status = cli.main([str(word) for word in argv])
-        return status, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def refused(command, tmp_path):
     """Runs a command that must be refused in one line with all of `words`; no run may be left behind."""
 

@@ -39,18 +39,6 @@ def fresh():
 
 
 @pytest.fixture
-def command(capsys):
-    """Runs a command in this process. Returns its exit status, output and errors."""
-
-    def call(*argv):
-        capsys.readouterr()
-        status = cli.main([str(word) for word in argv])
-        return status, *capsys.readouterr()
-
-    return call
-
-
-@pytest.fixture
 def refused(command, tmp_path, monkeypatch):
     """Runs a command that must be refused in one line with all of `words`, and write nothing."""
     monkeypatch.chdir(tmp_path)

@@ -165,8 +165,8 @@ def _estimate(programs, compile_cache: bool) -> None:
     for spec, its in programs:
         for program in its:
             lanes = f"{program.spec.slots} x {program.spec.seeds} agents"
-            told = planning.in_a_process(program.spec, compile_cache).replace("\n", "; ")
-            print(f"{sources.shown(spec.environment)}, {program.folder} ({lanes}): {told}", flush=True)
+            text = planning.in_a_process(program.spec, compile_cache).replace("\n", "; ")
+            print(f"{sources.shown(spec.environment)}, {program.folder} ({lanes}): {text}", flush=True)
 
 
 def carry_on(path: Path) -> int:

@@ -105,9 +105,9 @@ def create(path: Path, plan: Plan) -> None:
         written = {
             name: tuple(spec.to_json() for spec in getattr(plan, name)) for name in ("specs", "rivals")
         }
-        told = plan._replace(**written)._asdict()
-        told |= {"sources": kept} if (kept := sources.keep(path, told)) else {}
-        files.create(path / "comparison.json", json.dumps({**told, **runs.provenance()}, indent=1) + "\n")
+        content = plan._replace(**written)._asdict()
+        content |= {"sources": kept} if (kept := sources.keep(path, content)) else {}
+        files.create(path / "comparison.json", json.dumps({**content, **runs.provenance()}, indent=1) + "\n")
 
 
 def _keep(path: Path, name: str) -> str:

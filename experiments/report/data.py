@@ -99,11 +99,11 @@ def _read_run(path: Path) -> Source:
         raise ValueError(
             f"{path} is part of a search: report the whole search, `jaxrl report {files.quoted(path.parent)}`"
         )
-    if not records.rows(path):
+    if not (rows := records.rows(path)):
         raise ValueError(
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
-    return _source_of(path, info, info["spec"], spec, _wall_seconds(path))
+    return _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
 
 
 def _read_fit(path: Path) -> Source:
@@ -120,15 +120,13 @@ def _read_fit(path: Path) -> Source:
     rows = records.rows(path)
     if not rows or _metric(rows, None) is None:
         raise ValueError(f"{path} has no returns yet: let it train for an interval in which an episode ends")
-    return _source_of(path, info, run, spec, rows[-1].get("elapsed_seconds"))
+    return _source_of(path, rows, info, run, spec, rows[-1].get("elapsed_seconds"))
 
 
-def _source_of(path: Path, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
-    """The records of a run that has rows; `written` is the spec as its folder has it."""
-    from jaxrl import records
+def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
+    """The records of a run with these rows; `written` is the spec as its folder has it."""
     from jaxrl.experiments import diverged, sweep
 
-    rows = records.rows(path)
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
     outcomes = diverged.with_scores(sweep.outcome(path, spec))
