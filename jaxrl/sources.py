@@ -94,7 +94,8 @@ def named(word: str) -> str:
         raise ValueError(f"{path}: no such file; `jaxrl new` writes one to start from") from None
     if not is_name(source.name):
         raise ValueError(f"{path}: the name of the file may hold letters, digits, _ and - only; rename it")
-    return _sources.setdefault(source.name, source).name
+    _sources[source.name] = source  # of several files with this content, the one that was given last
+    return source.name
 
 
 def source(word: str) -> Source:

@@ -138,6 +138,15 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
         assert status == 2 and f"{copy} {words}: put the file back whose SHA-256 is" in errors
 
 
+def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "my_loss.py"
+        file.write_text("def make(): ...")
+        name = sources.named(str(file))
+        assert sources.keep(tmp_path / folder, name)[name]["original"] == str(file)
+
+
 def test_a_sweep_of_a_new_hyperparameter_goes_on_without_the_file(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(command, tmp_path)
