@@ -17,6 +17,7 @@ import io
 import signal
 
 import jax
+import jaxlib
 import pytest
 
 from jaxrl import envs, fields, logger, objectives
@@ -26,6 +27,20 @@ from jaxrl.experiments import cli
 # Started in the background of a shell, a process ignores Ctrl-C, and so would all that it starts.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The ordinary suite compiles much and computes little. Without optimizations, compiling takes a fifth of the
+# time; the slow tests, which compute much, run what users run.
+QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+QUICK += " --xla_cpu_use_fusion_emitters=false"
+
+
+def pytest_configure(config):
+    """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    tested = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
+    if "not slow" in config.option.markexpr and tested and QUICK not in flags:
+        os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
+
 
 # Sizes at which a program compiles fast and every branch of it runs: Config, then Hparams.
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
