@@ -59,7 +59,7 @@ def everything():
 
 
 @pytest.mark.parametrize("package", sorted(LIBRARIES))
-def test_a_missing_library_is_a_sentence_with_the_remedy(package, monkeypatch):
+def test_a_missing_library_is_reported_with_the_remedy(package, monkeypatch):
     root, env_id = LIBRARIES[package]
     for module in [m for m in sys.modules if m == root or m.startswith(f"{root}.")]:
         monkeypatch.delitem(sys.modules, module)
@@ -78,7 +78,7 @@ def test_names_are_known_without_the_libraries():
 
 
 @pytest.mark.parametrize("package, env_id", everything())
-def test_it_keeps_the_laws(package, env_id):
+def test_it_passes_check_env(package, env_id):
     library(package)
     check_env(make(package, env_id, jit=jax.jit), num_steps=32)
 
@@ -108,7 +108,7 @@ def craftax():
     return make("craftax", "Craftax-Classic-Symbolic-v1"), original
 
 
-def test_a_step_of_craftax_is_craftax(craftax):
+def test_a_step_matches_craftax(craftax):
     env, original = craftax
     state, timestep = env.reset(KEY)
     params = original.default_params
@@ -123,7 +123,7 @@ def test_a_step_of_craftax_is_craftax(craftax):
         assert timestep.terminated == done
 
 
-def test_the_time_limit_of_craftax_is_not_an_end_but_death_is(craftax):
+def test_the_time_limit_of_craftax_truncates_and_death_terminates(craftax):
     env, original = craftax
     limit = original.default_params.max_timesteps
     assert adapter("craftax").NAMES["Craftax-Classic-Symbolic-v1"] == limit
@@ -138,7 +138,7 @@ def test_the_time_limit_of_craftax_is_not_an_end_but_death_is(craftax):
 # --- jumanji ----------------------------------------------------------------------------------
 
 
-def test_the_time_limits_of_jumanji_are_known_and_what_is_left_out():
+def test_the_time_limits_of_jumanji_and_the_excluded_environments():
     jumanji = library("jumanji")
     names = adapter("jumanji").NAMES
     assert jumanji.registered_environments() - set(names) == {
@@ -154,7 +154,7 @@ def test_the_time_limits_of_jumanji_are_known_and_what_is_left_out():
 
 
 @pytest.mark.parametrize("env_id", ["Snake-v1", "Tetris-v0"])
-def test_a_step_of_jumanji_is_jumanji(env_id):
+def test_a_step_matches_jumanji(env_id):
     original = library("jumanji").make(env_id)
     env = make("jumanji", env_id)
     state, timestep = env.reset(KEY)
@@ -171,7 +171,7 @@ def test_a_step_of_jumanji_is_jumanji(env_id):
         assert timestep.terminated == then.last()
 
 
-def test_the_time_limit_of_jumanji_is_not_an_end_but_a_wall_is():
+def test_the_time_limit_of_jumanji_truncates_and_a_wall_terminates():
     original = library("jumanji").make("Snake-v1")
     env = make("jumanji", "Snake-v1")
     state, timestep = env.reset(KEY)
@@ -186,7 +186,7 @@ def test_the_time_limit_of_jumanji_is_not_an_end_but_a_wall_is():
     assert timestep.terminated and not timestep.truncated
 
 
-def test_several_choices_of_jumanji_are_one_where_one_mask_covers_them():
+def test_joint_masks_of_jumanji_make_one_discrete_action():
     library("jumanji")
     spaces = {name: make("jumanji", name).action_space for name in ("Minesweeper-v0", "JobShop-v0")}
     assert spaces["Minesweeper-v0"] == Discrete(100)
@@ -196,11 +196,11 @@ def test_several_choices_of_jumanji_are_one_where_one_mask_covers_them():
 # --- navix ------------------------------------------------------------------------------------
 
 
-def test_navix_knows_the_same_names():
+def test_navix_has_the_same_names():
     assert set(adapter("navix").NAMES) == set(library("navix").registry())
 
 
-def test_a_step_of_navix_is_navix_and_its_time_limit_is_not_an_end():
+def test_a_step_matches_navix_and_the_time_limit_truncates():
     navix = library("navix")
     original = navix.make("Navix-Empty-5x5-v0", max_steps=100)
     env = make("navix", "Navix-Empty-5x5-v0")
@@ -228,7 +228,7 @@ def test_the_obstacles_of_navix_move_by_the_key_of_the_step():
     assert len(np.unique(turn(jax.random.split(KEY, 16)), axis=0)) > 1
 
 
-def test_navix_shows_what_is_asked_for():
+def test_navix_has_the_requested_observations():
     library("navix")
     shapes = {
         name: adapter("navix").make("Navix-Empty-5x5-v0", observation=name).observation_space.shape
@@ -242,7 +242,7 @@ def test_navix_shows_what_is_asked_for():
 # --- pgx --------------------------------------------------------------------------------------
 
 
-def test_a_step_of_2048_is_pgx():
+def test_a_step_of_2048_matches_pgx():
     original_step = quick(library("pgx").make("2048").step)
     env = make("pgx", "2048")
     state, timestep = env.reset(KEY)
@@ -256,7 +256,7 @@ def test_a_step_of_2048_is_pgx():
 
 
 @pytest.mark.parametrize("game", ["tic_tac_toe", "kuhn_poker"])
-def test_it_is_always_the_agents_turn_and_every_game_has_an_end(game):
+def test_it_is_always_the_agents_turn_and_every_game_ends(game):
     library("pgx")
     env = adapter("pgx").make(game)
 
@@ -296,7 +296,7 @@ def test_an_illegal_move_loses():
 # --- playground -------------------------------------------------------------------------------
 
 
-def test_a_step_of_playground_is_playground():
+def test_a_step_matches_playground():
     suite = library("playground").dm_control_suite
     assert set(adapter("playground").NAMES) == set(suite.ALL_ENVS)
     original = suite.load("CartpoleBalance", config_overrides={"impl": "jax"})
@@ -325,7 +325,7 @@ def test_the_time_limits_of_xminigrid_are_known():
     assert names == {n: xminigrid.make(n)[1].max_steps for n in names}
 
 
-def test_a_step_of_xminigrid_is_xminigrid_and_its_time_limit_is_not_an_end():
+def test_a_step_matches_xminigrid_and_the_time_limit_truncates():
     original, params = library("xminigrid").make("MiniGrid-Empty-5x5")
     env = make("xminigrid", "MiniGrid-Empty-5x5")
     state, timestep = env.reset(KEY)

@@ -70,7 +70,7 @@ def test_an_exported_policy_acts_as_the_algorithm(name, tmp_path):
         assert max(largest_differences(case, player(case.recipe, tmp_path))) <= 1e-5, form
 
 
-def test_the_difference_sees_a_wrong_policy(tmp_path):
+def test_the_difference_detects_a_wrong_policy(tmp_path):
     """A bias that is off, a mask that is ignored, a memory that is kept."""
     case = made("cnn-gru-masked")
     step = PLAYERS["npz"](case.recipe, tmp_path)
@@ -117,7 +117,7 @@ def test_structured_observations_and_actions(tmp_path):
         policy({"height": 0.0})
 
 
-def test_a_mask_holds_for_one_call(tmp_path):
+def test_a_mask_applies_to_one_call(tmp_path):
     case = made("mlp")
     artifacts.write(tmp_path / "policy.npz", of_seeds([case.recipe]))
     policy = jaxrl.load(tmp_path)
@@ -147,7 +147,7 @@ def test_load_takes_the_best_seed_that_has_not_diverged(tmp_path):
     assert artifacts.to_bytes(artifacts.read(tmp_path)) == artifacts.to_bytes(artifact)
 
 
-def test_load_says_in_one_line_what_is_wrong(tmp_path):
+def test_load_reports_errors_in_one_line(tmp_path):
     def said(path):
         with pytest.raises(ValueError) as error:
             jaxrl.load(path)
@@ -170,7 +170,7 @@ def test_loading_imports_no_jax():
     assert answer.stdout.strip() == "[]"
 
 
-def test_what_cannot_be_exported_is_said():
+def test_unsupported_exports_are_rejected():
     params = {"params": {"actor_torso": {"Dense_0": {}}, "actor_head": {}}}
     with pytest.raises(ValueError, match="not one that NetworkConfig describes"):
         describe(VECTOR, Discrete(2), NetworkConfig(), params)
@@ -217,7 +217,7 @@ def test_export_from_a_file(cart):
     assert jaxrl.load("two.npz").seeds.tolist() == [2]
 
 
-def test_mistakes_of_export_end_in_one_line(cart, monkeypatch):
+def test_invalid_export_arguments_are_reported_in_one_line(cart, monkeypatch):
     file = cart / "policy.npz"
     monkeypatch.setitem(sys.modules, "onnx", None)
     Path("file").write_text("")
@@ -237,7 +237,7 @@ def test_mistakes_of_export_end_in_one_line(cart, monkeypatch):
     assert sorted(path.name for path in cart.iterdir()) == ["policy.npz"]
 
 
-def test_trials_with_their_own_bounds_keep_them():
+def test_trials_keep_their_action_bounds():
     """The greatest torque is a parameter of the environment that a sweep may vary."""
     torques = np.repeat(np.float32([1.0, 3.0]), 2)
     spec = SimpleNamespace(environment="Pendulum-v1", env={}, agents=4, seeds=2)

@@ -48,7 +48,7 @@ def bsuite(code, given=None):
 # --- against the original ---------------------------------------------------------------------
 
 
-def test_the_sweep_is_that_of_the_original():
+def test_the_sweep_matches_the_original():
     theirs = bsuite("""
 print(json.dumps({i: [dict(sweep.SETTINGS[i]), sweep.EPISODES[i],
                       summary_analysis.BSUITE_INFO[i.split("/")[0]].tags] for i in sweep.SWEEP}))
@@ -65,7 +65,7 @@ print(json.dumps({i: [dict(sweep.SETTINGS[i]), sweep.EPISODES[i],
         assert list(scoring.EXPERIMENTS[name].tags) == tags
 
 
-def test_the_original_looks_at_the_same_episodes():
+def test_logged_episodes_match_the_original():
     theirs = bsuite("print(json.dumps([bool(_logarithmic_logging(e)) for e in range(1, 20_001)]))")
     np.testing.assert_array_equal(scoring.is_logged(np.arange(1, 20_001)), theirs)
 
@@ -120,7 +120,7 @@ def columns_of(name, measures, every_episode):
 
 
 @pytest.mark.parametrize("every_episode", [False, True])
-def test_scores_are_those_of_the_original(every_episode):
+def test_scores_match_the_original(every_episode):
     rng = np.random.default_rng(0)
     rounds = 1 if every_episode else 8
     names = ["deep_sea", "catch"] if every_episode else EXPERIMENTS
@@ -187,7 +187,7 @@ def test_tags_average_their_experiments():
         ("deep_sea_stochastic", {"deep_sea_stochastic/0": [0.0]}, "no run has come as far as episode 100"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(name, measures, message):
+def test_invalid_arguments_are_rejected(name, measures, message):
     with pytest.raises(ValueError, match=message):
         scoring.score(name, measures)
 
@@ -236,7 +236,7 @@ def test_the_umbrella_counts_and_the_luck_does_not():
         np.testing.assert_allclose(total, sum(rewards))
 
 
-def test_a_dive_is_bad_once_it_leaves_the_way():
+def test_an_episode_is_bad_once_it_leaves_the_path():
     from jaxrl.envs.behaviour.deep_sea import mapping
 
     right = mapping(10, 42)
@@ -249,7 +249,7 @@ def test_a_dive_is_bad_once_it_leaves_the_way():
     assert [episode("deep_sea_stochastic/0", always, seed)[0] for seed in range(3)] == [0.0] * 3
 
 
-def test_the_measure_starts_anew_with_each_episode():
+def test_the_measure_resets_with_each_episode():
     env = scoring.make("bandit/3")
     state, timestep = env.reset(jax.random.key(0))
     assert timestep.info["measure"] == 0

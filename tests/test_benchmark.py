@@ -72,7 +72,7 @@ def test_contenders_take_turns_and_the_first_of_a_round_changes(fake, tmp_path):
     assert outcomes["b"].finish["peak_bytes"] == 2**20 and outcomes["b"].failed is None
 
 
-def test_one_that_dies_or_hangs_is_left_out_and_the_others_go_on(fake):
+def test_a_contender_that_crashes_or_hangs_is_excluded(fake):
     entrants = [
         fake("early", dies="at once"),
         fake("dying", dies=2),
@@ -86,7 +86,7 @@ def test_one_that_dies_or_hangs_is_left_out_and_the_others_go_on(fake):
     assert outcomes["well"].failed is None and outcomes["well"].speeds == [100] * 3
 
 
-def test_a_package_from_elsewhere_is_not_measured(fake, tmp_path):
+def test_a_package_from_another_location_is_not_measured(fake, tmp_path):
     entrant = fake("ours")._replace(source=tmp_path / "another")
     assert "instead of" in compete([entrant], repeats=1, limit=20)["ours"].failed
 
@@ -94,7 +94,7 @@ def test_a_package_from_elsewhere_is_not_measured(fake, tmp_path):
 # --- numbers and reports -----------------------------------------------------------------------
 
 
-def test_ratios_are_taken_within_rounds():
+def test_ratios_are_computed_within_rounds():
     found = report.ratios([200.0, 300.0, 100.0, None], [100.0, 100.0, None, 50.0], seconds=False)
     assert found == report.Spread(2.5, 2.0, 3.0)
     assert report.ratios([2.0], [5.0], seconds=True).median == 2.5  # less is better
@@ -126,7 +126,7 @@ RESULTS = {
 }
 
 
-def test_the_table_says_what_was_found():
+def test_the_table_reports_the_results():
     found = report.rows(RESULTS)
     text = report.markdown(found, False, ["a note"])
     for words in (
@@ -155,7 +155,7 @@ def test_results_are_written(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("before", "limit", "status"), [(2000, 1.5, 0), (2000, 1.6, 1), (None, 1.5, 1), (2000, None, 0)]
 )
-def test_the_guard_fails_what_has_become_slow(before, limit, status):
+def test_the_guard_fails_on_a_slowdown(before, limit, status):
     found = {"a": {"ours": measured(3000, 3000), "ours@abc": measured(before, before)}}
     assert results.status(found, limit, False) == status
 
@@ -206,7 +206,7 @@ def test_every_contender_has_its_worker():
             assert (peers.WORKERS / contender.worker).exists()
 
 
-def test_an_environment_is_made_once_and_anew_for_other_requirements(tmp_path, monkeypatch):
+def test_a_virtual_environment_is_rebuilt_for_other_requirements(tmp_path, monkeypatch):
     made = []
 
     def run(words):
@@ -232,7 +232,7 @@ def test_an_environment_is_made_once_and_anew_for_other_requirements(tmp_path, m
         peers.python_for("peer", contender, None, told.append)
 
 
-def test_our_environment_serves_where_it_holds_what_is_required():
+def test_the_current_interpreter_is_used_where_requirements_are_met():
     from importlib.metadata import version
 
     assert peers.satisfied((f"jax[cuda12]=={version('jax')}", "numpy"))
@@ -253,7 +253,7 @@ def test_an_unknown_commit_is_refused(tmp_path, monkeypatch, capsys):
 
 
 @in_checkout
-def test_another_commit_is_what_is_imported(tmp_path):
+def test_the_requested_commit_is_imported(tmp_path):
     commit = against.resolve("HEAD")
     package = against.build(commit, tmp_path)
     entrant = Entrant("ours", Path(sys.executable), Path("worker.py"), {})

@@ -28,7 +28,7 @@ def setting(**changes):
 # --- the wrapper ----------------------------------------------------------------------------------
 
 
-def test_messages_follow_from_the_observation_and_change_nothing_else():
+def test_messages_depend_on_the_observation_and_change_nothing_else():
     env = envs.make("CartPole-v1", max_steps=5)
     heard = cheap_talk(env, lambda obs: jnp.stack([10.0 * obs[2], -obs[0]]), 2)
     space = heard.observation_space
@@ -61,7 +61,7 @@ def test_adversaries_are_lanes():
     np.testing.assert_allclose(found[:, 4], np.tanh(np.array([0, 1, 5]) * found[0, :4].sum()), rtol=1e-5)
 
 
-def test_what_cannot_be_talked_to_is_refused():
+def test_unsupported_observations_are_rejected():
     env = envs.make("CartPole-v1")
     with pytest.raises(ValueError, match="apply flatten_obs first"):
         cheap_talk(env._replace(observation_space=Discrete(3)), lambda obs: obs, 1)
@@ -74,7 +74,7 @@ def test_what_cannot_be_talked_to_is_refused():
 # --- the adversary --------------------------------------------------------------------------------
 
 
-def test_what_is_said_is_two_layers():
+def test_the_message_is_computed_by_two_layers():
     params = talk.speaker(jax.random.key(0), 5, 7, 3)
     heard = np.random.default_rng(0).normal(size=5).astype(np.float32)
     hidden = [
@@ -97,7 +97,7 @@ def test_goals_are_where_a_body_can_be():
     np.testing.assert_allclose(hand, [cos.sum(), sin.sum()], rtol=1e-6)
 
 
-def test_distances_tell_how_far_a_policy_stays_from_its_goal():
+def test_distances_measure_how_far_a_policy_stays_from_its_goal():
     env = envs.make("CartPole-v1")
     position = talk.GOALS["CartPole-v1"].position
 
@@ -120,7 +120,7 @@ def test_distances_tell_how_far_a_policy_stays_from_its_goal():
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_evolution_goes_up_or_down_as_the_sign_says(sign):
+def test_evolution_maximizes_or_minimizes_as_the_sign_asks(sign):
     def score(x, key):
         return -jnp.square(x - 1.0).sum() + 0.01 * jax.random.normal(key)
 
@@ -134,7 +134,7 @@ def test_evolution_goes_up_or_down_as_the_sign_says(sign):
     assert change > 2.0 if sign > 0 else change < -2.0
 
 
-def test_an_adversary_that_breaks_numbers_has_lost():
+def test_an_adversary_that_causes_nan_gets_the_worst_score():
     """Whoever goes below 0 has no score: evolution stays away from there, though less is more."""
 
     def score(x, key):
@@ -161,7 +161,7 @@ def test_keys_are_shared_by_candidates_and_new_in_every_generation():
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch):
+def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 0 and "harm on CartPole-v1: return while training" in said, said
@@ -205,7 +205,7 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
     assert status == 2 and "std = None" in said and said.count("\n") == 1
 
 
-def test_the_page_shows_what_the_records_say():
+def test_the_docs_match_the_records():
     root = Path(__file__).parent.parent
     page = (root / "docs/objectives.md").read_text()
     lines = (root / "experiments/results/cheap-talk.jsonl").read_text().splitlines()
@@ -217,7 +217,7 @@ def test_the_page_shows_what_the_records_say():
 
 
 @pytest.mark.slow
-def test_control_is_judged_by_distances(tmp_path):
+def test_control_is_measured_by_distances(tmp_path):
     path = tmp_path / "control"
     status, said = said_by("talk", "Pendulum-v1", *WORDS, "--mode", "control", "--steps", 1024, "--out", path)
     assert status == 0 and "minus the distance to goals" in said, said
@@ -237,7 +237,7 @@ def test_control_is_judged_by_distances(tmp_path):
         ("CartPole-v1 --victims 0", "victims = 0"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, said = said_by("talk", *words.split())
     assert status == 2 and told in said, said

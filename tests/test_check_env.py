@@ -259,7 +259,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_the_broken_law_is_told_in_one_sentence(fault):
+def test_violations_are_reported_in_one_sentence(fault):
     env, message = BROKEN[fault]
     with pytest.raises(ValueError, match=message) as caught:
         check_env(env)
@@ -277,15 +277,15 @@ SOUND_ONES = {
 
 
 @pytest.mark.parametrize("name", SOUND_ONES)
-def test_a_sound_environment_passes(name):
+def test_a_valid_environment_passes(name):
     assert check_env(SOUND_ONES[name]) is None
 
 
-def test_it_takes_a_key_and_a_length():
+def test_it_accepts_a_key_and_a_length():
     assert check_env(SOUND, jax.random.PRNGKey(3), num_steps=2) is None
 
 
-def test_a_mask_is_kept_while_playing():
+def test_masks_are_respected():
     """Forbidden actions leave the observation space here, so they must not be taken."""
     raw = envs.REGISTRY["probe/action-mask"].make()
     env = replacing(raw, where=["step"], obs=lambda t: t.obs + 9.0 * t.info["violated"])

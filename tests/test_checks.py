@@ -112,7 +112,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("env", "message"), MISTAKES.values(), ids=MISTAKES)
 @pytest.mark.parametrize("module", [ppo, ALGORITHMS["es"]], ids=["ppo", "es"])
-def test_an_environment_that_cannot_be_used_is_named(module, env, message):
+def test_an_unusable_environment_is_rejected(module, env, message):
     with pytest.raises(ValueError, match=message):
         module.make(env())
 
@@ -148,12 +148,12 @@ KEY, HP = jax.random.key(0), ALGO.hparams
         ((ALGO, KEY, HP, 1.5), "num_updates must be a whole number that is known to Python, not 1.5"),
     ],
 )
-def test_arguments_of_a_run_that_are_of_another_kind_are_named(arguments, message):
+def test_run_arguments_of_the_wrong_type_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         train.run(*arguments)
 
 
-def test_arguments_of_a_run_are_named_under_transformations_too():
+def test_run_arguments_are_checked_under_transformations_too():
     many = jax.vmap(partial(train.run, ALGO, num_updates=1), (0, None))
     with pytest.raises(ValueError, match="key must be a random key"):
         jax.eval_shape(many, jnp.arange(4), HP)
@@ -172,19 +172,19 @@ def test_arguments_of_a_run_are_named_under_transformations_too():
     ],
 )
 @pytest.mark.parametrize("module", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
-def test_an_argument_that_a_class_does_not_have_is_named_with_a_remedy(module, cls, name, remedy):
+def test_unknown_fields_are_rejected_with_a_remedy(module, cls, name, remedy):
     with pytest.raises(TypeError, match=remedy):
         getattr(ALGORITHMS[module], cls)(**{name: 64})
 
 
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_every_algorithm_explains_an_argument_that_it_does_not_have(module):
+def test_every_algorithm_rejects_unknown_arguments_with_a_remedy(module):
     for cls in (module.Config, module.Hparams):
         with pytest.raises(TypeError, match=rf"{cls.__name__} has no 'nonsense'; "):
             cls(nonsense=1)
 
 
-def test_an_hparam_that_is_an_option_or_part_of_the_objective_is_named_with_a_remedy():
+def test_misplaced_hyperparameters_are_rejected_with_a_remedy():
     with pytest.raises(TypeError, match=r"it belongs to Config, give make\(env, Config\(num_envs="):
         HP.replace(num_envs=8)
     with pytest.raises(TypeError, match=r"it is part of objective, give objective=Clip\(clip_eps="):
@@ -200,7 +200,7 @@ def test_an_hparam_that_is_an_option_or_part_of_the_objective_is_named_with_a_re
     ],
 )
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_a_network_that_cannot_be_made_is_named_by_make(module, config, message):
+def test_make_rejects_an_invalid_network(module, config, message):
     with pytest.raises(ValueError, match=message):
         module.make(CARTPOLE, module.Config(**config))
 
@@ -214,7 +214,7 @@ def test_a_network_that_cannot_be_made_is_named_by_make(module, config, message)
         (objectives.dpo(), "config must be a Config .* not a Objective"),
     ],
 )
-def test_a_config_of_another_kind_is_named(config, message):
+def test_a_config_of_the_wrong_type_is_rejected(config, message):
     with pytest.raises(ValueError, match=message):
         ppo.make(CARTPOLE, config)
 
@@ -223,11 +223,11 @@ def test_a_config_of_another_kind_is_named(config, message):
 
 
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_no_algorithm_has_an_end_of_its_own(module):
+def test_no_algorithm_has_a_default_horizon(module):
     assert module.Hparams().total_updates == float("inf")
 
 
-def test_the_horizon_of_schedules_is_that_of_the_run_unless_it_is_given():
+def test_the_horizon_of_schedules_defaults_to_that_of_the_run():
     assert train.with_horizon(HP, 1500).total_updates == 1500.0
     assert train.with_horizon(HP.replace(total_updates=8.0), 1500).total_updates == 8.0
     many = jnp.array([jnp.inf, 8.0])
@@ -269,7 +269,7 @@ def test_bounds_that_an_untrained_policy_does_not_reach_are_reported(reach, squa
 
 
 @pytest.mark.parametrize("mask", [jnp.ones(3, bool), jnp.ones(2), jnp.ones((), bool)])
-def test_a_mask_that_does_not_fit_the_actions_is_named_by_make(mask):
+def test_make_rejects_a_mask_that_does_not_fit_the_actions(mask):
     env = whole(masked(mask))
     with pytest.raises(
         ValueError, match=r"action_mask of reset is .*needs one bool for each choice, bool\[2\]"
@@ -298,7 +298,7 @@ print(*(str(one.message) for one in seen))
 """
 
 
-def test_cores_that_are_asked_for_too_late_are_reported():
+def test_requesting_cores_too_late_is_reported():
     names = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     env = {name: value for name, value in os.environ.items() if name not in names}
     command = [sys.executable, "-c", CORES]

@@ -116,7 +116,7 @@ def value_and_slope(apply, params, log_ratio, advantages):
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("name", ["ppo", "mdpo", "policy_gradient"])
-def test_trials_lie_around_the_preset(environment, name):
+def test_trials_are_centred_on_the_preset(environment, name):
     spec = preset(environment)
     (program,) = methods.tuning(spec, [name], "sobol", 64, mixed=True)
     first, *others = program.spec.trials
@@ -148,7 +148,7 @@ def test_a_search_that_decides_on_the_way_has_a_program_for_each():
     assert flags[-2:] == ["--hp.objective.alpha", "--hp.objective.beta"]
 
 
-def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
+def test_the_first_of_equal_trials_is_best_and_longer_ones_rank_higher():
     one, two, three = ({"score": score, "objective": "ppo"} for score in (5.0, 5.0, None))
     assert methods.best_of([one, two, three]) is one
     far, near = {"score": 1.0, "steps": 100}, {"score": 2.0, "steps": 10}
@@ -157,7 +157,7 @@ def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
         methods.best_of([three])
 
 
-def test_methods_have_the_settings_that_they_are_said_to_have():
+def test_methods_have_their_documented_settings():
     best = {
         "ppo": {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5, "objective.clip_eps": 0.3},
         "dpo": {"learning_rate": 2.0, "lr_decay": 1.0, "ent_coef": 0.0, "objective.alpha": 3.0},
@@ -184,7 +184,7 @@ def test_methods_have_the_settings_that_they_are_said_to_have():
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_what_a_comparison_holds(compared):
+def test_contents_of_a_comparison(compared):
     path, said = compared
     plan, info = folder.read(path)
     assert plan.objectives == ("ppo", "dpo", "mdpo") and info["device"]["platform"]
@@ -207,7 +207,7 @@ def test_what_a_comparison_holds(compared):
 
 
 @pytest.mark.slow
-def test_a_program_for_each_objective_finds_the_same(compared, tmp_path):
+def test_one_program_per_objective_gives_the_same_result(compared, tmp_path):
     status, said = compare("--programs", "each", "--out", tmp_path / "each")
     assert status == 0, said
     together = curve(compared[0] / "CartPole-v1/report")
@@ -229,7 +229,7 @@ def test_without_trials_nothing_is_tuned():
     assert spo.values == pytest.approx({"learning_rate": 1e-3, "lr_decay": 1.0, "ent_coef": 0.01})
 
 
-def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_path, monkeypatch):
+def test_a_stopped_comparison_resumes_to_the_same_records(compared, tmp_path, monkeypatch):
     run, calls = loop.run, []
 
     def stopped(*arguments, **options):
@@ -255,7 +255,7 @@ def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_
 
 
 @pytest.mark.slow
-def test_own_tuning_by_halving(tmp_path):
+def test_separate_tuning_by_halving(tmp_path):
     words = ["--own-tuning", "--search", "asha", "--steps", "512", "--out", tmp_path / "own"]
     status, said = compare("--objectives", "dpo", *words, trials=4)
     assert status == 0, said
@@ -270,7 +270,7 @@ def test_own_tuning_by_halving(tmp_path):
     assert "(own tuning): tuned with as many trials" in note and "asha over 4 trials" in note
 
 
-def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
+def test_a_dry_run_reports_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "in_a_process", lambda spec, cache: f"memory of {spec.objective}\ntime")
     status, said = compare("--dry-run", "--out", tmp_path / "none")
     assert status == 0 and not (tmp_path / "none").exists()
@@ -303,7 +303,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
         ("--show missing.jsonl", "missing.jsonl"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, said = said_by("compare", *words.split())
     assert status == 2 and told in said, said
@@ -312,7 +312,7 @@ def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no", '{"command": [], "trials": 1, "tune_seeds": 1}\n3'])
-def test_what_is_no_record_is_refused(text, tmp_path):
+def test_invalid_records_are_rejected(text, tmp_path):
     (tmp_path / "some.jsonl").write_text(text)
     status, said = said_by("compare", "--show", tmp_path / "some.jsonl")
     assert status == 2 and "holds no records of a comparison" in said and said.count("\n") == 1
@@ -346,13 +346,13 @@ def records(places):
     return lines
 
 
-def test_tables_are_made_anew_from_records(compared):
+def test_tables_are_rebuilt_from_records(compared):
     path, said = compared
     status, again = said_by("compare", "--show", path / "results.jsonl")
     assert status == 0 and again.strip() in said
 
 
-def test_the_page_on_objectives_shows_what_its_records_say():
+def test_the_docs_on_objectives_match_the_records():
     root = Path(__file__).parent.parent
     parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
     page = (root / "docs/objectives.md").read_text()
@@ -377,7 +377,7 @@ def test_commands_of_the_page_on_objectives_parse(monkeypatch):
     assert len(parsed) == len(commands)
 
 
-def test_numbers_of_the_table_are_what_they_are_called():
+def test_numbers_of_the_table_match_their_headings():
     held = {"ppo (tuned)": [1.0, 2.0, 3.0, 10.0], "dpo": [2.0, 4.0, 5.0, 6.0]}
     found = table.against_baseline([table.returns(records({"A": held}), "A")])
     assert found["ppo (tuned)"]["iqm"].value == 2.5 and found["dpo"]["iqm"].value == 4.5
@@ -387,7 +387,7 @@ def test_numbers_of_the_table_are_what_they_are_called():
     assert found["dpo"]["p"] == pytest.approx(1.0, abs=0.4)  # 1, 2, 2 up and 4 down
 
 
-def test_who_has_no_return_has_the_least():
+def test_agents_without_a_return_count_as_the_worst():
     held = {"ppo (tuned)": [1.0, -7.0], "dpo": [None, 3.0]}
     found = table.returns(records({"A": held}), "A")
     np.testing.assert_array_equal(found["dpo"], [-7.0, 3.0])
@@ -395,7 +395,7 @@ def test_who_has_no_return_has_the_least():
         table.returns(records({"A": {"ppo (tuned)": [None], "dpo": [None]}}), "A")
 
 
-def test_environments_are_put_together_on_one_scale():
+def test_environments_are_aggregated_on_one_scale():
     one = {"ppo (tuned)": [0.0, 0.0, 0.0], "dpo": [10.0, 10.0, 10.0]}
     two = {"ppo (tuned)": [500.0, 500.0, 500.0], "dpo": [0.0, 0.0, 0.0]}
     lines = records({"CartPole-v1": one, "Acrobot-v1": two})

@@ -55,7 +55,7 @@ def evolved(families, generations=60, seeds=2, start=0.0, height=None, **config)
 
 
 @pytest.mark.parametrize("ranks", ["centred", "pairs"])
-def test_what_is_evolved_climbs_whatever_the_tasks_bring(ranks):
+def test_evolution_improves_whatever_the_scale_of_the_tasks(ranks):
     """The noise of a task is hundreds of times the hill: only who shares tasks can be told apart."""
     found, _ = evolved((hill(),), ranks=ranks)
     np.testing.assert_allclose(found, 3.0, atol=0.5)
@@ -67,7 +67,7 @@ def test_tasks_are_new_in_each_generation_and_for_each_seed():
     assert len(set(means.tolist())) == 8
 
 
-def test_families_weigh_alike_whatever_their_scale():
+def test_families_have_equal_weight_whatever_their_scale():
     """A hill at 3 a thousand times as high as one at 1 would otherwise decide alone."""
 
     def scaled(at, height, name):
@@ -93,7 +93,7 @@ def test_candidates_that_break_their_agents_are_the_worst_and_are_counted():
     assert all(np.isfinite(value).all() for metrics in told for value in metrics.values())
 
 
-def test_of_a_pair_the_better_counts_a_half_and_the_worse_as_much_less():
+def test_pair_ranks_are_half_for_the_better_and_minus_half_for_the_worse():
     pairs = evolve.pair_ranks(np.array([1.0, 5.0, np.nan, np.nan, 2.0, 5.0, 3.0, np.nan]))
     np.testing.assert_array_equal(pairs, [-0.5, 0, -0.5, 0, 0.5, 0, 0.5, 0])
 
@@ -106,7 +106,7 @@ def scores(rate, config=TINY, tasks=16, objective=None):
     return family, drawn, keys, partial(family.score, objective.apply, objective.params, family.hparams)
 
 
-def test_an_agent_that_does_not_learn_is_worth_nothing_and_none_is_worth_more_than_the_best():
+def test_scores_range_from_no_learning_to_optimal():
     _, tasks, keys, score = scores(0.0)
     np.testing.assert_allclose(jax.vmap(score)(tasks, keys), 0.0, atol=1e-4)
     longer = tabular.Config(num_states=6, num_actions=2, density=0.5, num_updates=20)
@@ -115,12 +115,12 @@ def test_an_agent_that_does_not_learn_is_worth_nothing_and_none_is_worth_more_th
     assert (found <= 1.0 + 1e-4).all() and float(found.mean()) > 0.8
 
 
-def test_a_world_without_reward_is_worth_nothing_to_anybody():
+def test_an_mdp_without_reward_scores_zero():
     _, tasks, keys, score = scores(0.3, tabular.Config(num_states=6, num_updates=2, density=0.0), tasks=4)
     np.testing.assert_array_equal(jax.vmap(score)(tasks, keys), 0.0)
 
 
-def test_a_life_among_others_is_that_life_alone():
+def test_a_batched_lifetime_matches_that_lifetime_alone():
     family, tasks, keys, score = scores(0.16)
     objective = objectives.ppo()
     rates = tabular.Hparams(learning_rate=jnp.array([0.16, 0.02]))
@@ -134,7 +134,7 @@ def test_a_life_among_others_is_that_life_alone():
     assert not np.allclose(found[0, 0], found[0, 1])
 
 
-def test_area_under_a_curve_with_updates_in_which_nothing_ended():
+def test_area_under_a_curve_with_updates_without_ended_episodes():
     sums, counts = np.array([0, 6, 0, 20, 0, 0.0]), np.array([0, 2, 0, 4, 0, 0.0])
     np.testing.assert_allclose(training.area(sums, counts), np.mean([3, 3, 5, 5, 5]))
     assert np.isnan(training.area(np.zeros(3), np.zeros(3)))
@@ -191,7 +191,7 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     assert (path / "curves.png").exists()
 
 
-def test_a_discovery_that_was_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path):
+def test_a_stopped_discovery_resumes_to_the_same_result(whole, tmp_path):
     path, _ = whole
     half = tmp_path / "half"
     shutil.copytree(path, half)
@@ -208,7 +208,7 @@ def test_a_discovery_that_was_stopped_goes_on_as_if_it_had_not_been(whole, tmp_p
     assert verdicts[0] == verdicts[1]
 
 
-def test_a_complete_discovery_says_so_again(whole):
+def test_resuming_a_complete_discovery_reports_it(whole):
     path, said = whole
     status, again = said_by("resume", path)
     assert status == 0 and "complete already" in again
@@ -239,7 +239,7 @@ def test_an_edited_discovery_is_refused(edit, told, whole, tmp_path):
     assert status == 2 and told in said and said.count("\n") == 1, said
 
 
-def test_other_commands_say_what_a_discovery_is(whole):
+def test_other_commands_explain_that_a_folder_is_a_discovery(whole):
     for command in ("evaluate", "render"):
         status, said = said_by(command, whole[0])
         assert status == 2 and "folder of a discovery" in said and said.count("\n") == 1
@@ -268,13 +268,13 @@ def test_other_commands_say_what_a_discovery_is(whole):
         ("--environments probe/truncation --steps 64", "learns nothing"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_one_line(words, told):
+def test_inconsistent_options_are_reported_in_one_line(words, told):
     status, said = said_by("discover", *words.split())
     assert status == 2 and told in said and said.count("\n") == 1, said
 
 
 @pytest.mark.slow
-def test_several_environments_are_brought_to_one_scale_and_all_are_judged(tmp_path, monkeypatch):
+def test_several_environments_are_normalised_and_all_count(tmp_path, monkeypatch):
     one = {"ppo": judge.Contender(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
     monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
     words = "discover --environments CartPole-v1 tabular --steps 4096 --generations 1 --population 4"
@@ -291,7 +291,7 @@ def test_several_environments_are_brought_to_one_scale_and_all_are_judged(tmp_pa
     assert {"fitness/CartPole-v1", "fitness/tabular"} <= set(row)
 
 
-def test_the_page_shows_what_was_found():
+def test_the_docs_show_the_discovered_objectives():
     results = ROOT / "experiments" / "results" / "discovery"
     page = (ROOT / "docs" / "discovery.md").read_text()
     for name in ("tabular.json", "cartpole.json"):
@@ -311,7 +311,7 @@ def test_rows_of_a_verdict_are_paired():
     assert judge.row("same", ppo, ppo)["wins"] == 0.5
 
 
-def test_agents_that_break_are_the_worst_and_no_setting_wins_by_them():
+def test_diverged_agents_count_as_the_worst_for_every_setting():
     def score(apply, params, hp, task, key):
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
@@ -370,7 +370,7 @@ def test_the_range_of_annealed_clipping_closes():
 
 
 @pytest.mark.slow
-def test_a_small_discovery_beats_tuned_ppo(tmp_path):
+def test_a_small_discovery_outperforms_tuned_ppo(tmp_path):
     """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
     words = "discover --preset tabular-small --out"
     status, said = said_by(*words.split(), tmp_path / "d")
@@ -383,7 +383,7 @@ def test_a_small_discovery_beats_tuned_ppo(tmp_path):
 # --- distil ---------------------------------------------------------------------------------------
 
 
-def test_the_formula_that_a_drift_was_made_by_is_found_again():
+def test_distillation_recovers_known_formulas():
     dpo, *_ = distil.distil(objectives.dpo(alpha=1.2, beta=0.4), [1])
     assert dpo.explained > 0.9999
     np.testing.assert_allclose((dpo.params.alpha, dpo.params.beta), (1.2, 0.4), rtol=0.02)
@@ -401,7 +401,7 @@ def test_the_formula_that_a_drift_was_made_by_is_found_again():
     assert f"progress {objectives.TERMS[11]}" in two.formula
 
 
-def test_slopes_are_those_of_the_drift():
+def test_slopes_match_the_drift():
     at = distil.points(64)
     drift = objectives.ta_lpo(objectives.random_drift(jax.random.key(0), True, width=4, scale=0.5))
     log_ratio, advantages, progress = (np.float64(x) for x in at)
@@ -418,7 +418,7 @@ def test_slopes_are_those_of_the_drift():
     assert np.quantile(off, 0.8) < 0.02  # elsewhere there is a kink nearby
 
 
-def test_a_flat_drift_is_no_formula(tmp_path):
+def test_a_flat_drift_has_no_formula(tmp_path):
     with pytest.raises(ValueError, match="nothing to distil"):
         distil.distil(objectives.policy_gradient(), [1])
 

@@ -66,7 +66,7 @@ def sum_over_space(x, space):
 # Discrete and MultiDiscrete
 
 
-def test_categorical_is_that_of_scipy():
+def test_categorical_matches_scipy():
     logits = random(4, 6, 5, scale=3.0)
     p = slow.categorical(logits)
     every = np.tile(np.arange(5)[:, None, None], (1, 4, 6))
@@ -178,7 +178,7 @@ def test_a_mask_needs_one_discrete_space(space):
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_gaussian_is_that_of_scipy(space):
+def test_gaussian_matches_scipy(space):
     size = int(np.prod(space.shape))
     outputs = random(4, 2 * size, seed=5)
     mean, std = mean_and_std(space, outputs)
@@ -228,7 +228,7 @@ def test_squashed_density_is_one_of_the_bounded_action(mean, std, low, high):
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.5, -2.0, 4.0])
-def test_squashed_entropy_is_the_integral(mean):
+def test_squashed_entropy_matches_the_integral(mean):
     space = Box(-0.5, 3.0, ())
     std = np.array([0.05, 0.3, 1.0, 2.0, 3.0, 6.0])
     outputs = np.stack([np.full(6, mean), np.log(std)], axis=-1)
@@ -238,7 +238,7 @@ def test_squashed_entropy_is_the_integral(mean):
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_squashed_parts_add_up_with_bounds_of_their_own(space):
+def test_squashed_parts_add_up_with_separate_bounds(space):
     size = int(np.prod(space.shape))
     outputs = random(2 * size, seed=8, scale=0.5)
     mean, std = mean_and_std(space, outputs)
@@ -297,7 +297,7 @@ def test_extreme_raw_actions_have_finite_densities_and_gradients():
     assert ours == pytest.approx(stats.norm.logpdf(20.0) - tail, rel=1e-5)
 
 
-def test_gradient_of_the_squashed_entropy_is_that_of_the_integral():
+def test_gradient_of_the_squashed_entropy_matches_the_integral():
     space = Box(-1.0, 2.0, (1,))
 
     @jax.jit
@@ -344,7 +344,7 @@ def test_rounding_does_not_carry_an_action_past_a_bound(high):
             assert contains(space, distributions.bound(space, jnp.array([raw]), squash=True))
 
 
-def test_bound_leaves_an_action_inside_as_it_is():
+def test_bound_keeps_an_action_inside_unchanged():
     space = Box(-1.0, 2.0, (3,))
     raw = jnp.array([-0.9, 0.1, 1.9])
     np.testing.assert_array_equal(distributions.bound(space, raw), raw)
@@ -412,7 +412,7 @@ def kl_of(space, p, q, action_mask=None):
     return np.asarray(jax.jit(partial(distributions.kl, space))(p, q, action_mask=action_mask))
 
 
-def test_divergences_of_categoricals_are_those_of_scipy():
+def test_divergences_of_categoricals_match_scipy():
     p, q = random(4, 9, seed=20, scale=3.0), random(4, 9, seed=21, scale=3.0)
     theirs = stats.entropy(slow.categorical(p), slow.categorical(q), axis=-1)
     np.testing.assert_allclose(kl_of(Discrete(9), p, q), theirs, rtol=1e-4)
@@ -438,7 +438,7 @@ def test_forbidden_actions_have_no_part_in_a_divergence(space):
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_divergences_of_gaussians_are_those_of_distrax(space):
+def test_divergences_of_gaussians_match_distrax(space):
     from distrax import MultivariateNormalDiag
 
     size = int(np.prod(space.shape))
@@ -467,7 +467,7 @@ def test_a_divergence_is_the_mean_of_log_ratios(squash):
     assert kl_of(space, p, q) > 0.3
 
 
-def test_a_divergence_from_itself_is_nothing_and_flat():
+def test_self_divergence_and_its_gradient_are_zero():
     space = (Discrete(3), Box(-1.0, 1.0, (2,)))
     p = random(100, 7, seed=28)
     value, slope = jax.jit(jax.value_and_grad(lambda q: distributions.kl(space, p, q).sum()))(p)

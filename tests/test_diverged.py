@@ -42,7 +42,7 @@ def test_a_report_counts_diverged_agents_as_the_worst_side_by_side():
     assert "16 (6 as the worst)" in text_of(html_of(*two_methods()))
 
 
-def test_a_report_and_a_comparison_say_the_same():
+def test_a_report_and_a_comparison_agree():
     lines = [{"command": [], "trials": 1, "tune_seeds": 1}]
     for name, per_seed in (("ppo (tuned)", B), ("dpo", A)):
         ran = {"environment": "CartPole-v1", "steps": 1000, "first_seed": 0, "values": {}}
@@ -53,7 +53,7 @@ def test_a_report_and_a_comparison_say_the_same():
     assert one["p"] == pair.p
 
 
-def test_a_diverged_agent_counts_as_the_worst_whatever_it_returns():
+def test_a_diverged_agent_counts_as_the_worst_whatever_its_return():
     """With discrete actions it acts, and a greedy action of NaN can even be a good one."""
     lines = [{"command": [], "trials": 1, "tune_seeds": 1}]
     for name, per_seed, died in (("ppo (tuned)", [5.0, 7.0], {}), ("dpo", [400.0, 6.0], {"0": 64})):
@@ -88,7 +88,7 @@ def test_the_best_checkpoint_is_chosen_by_the_same_rule():
     assert math.isnan(records.score_of(row | {"agent/died_at": [64, 64, None]}))
 
 
-def test_optuna_is_told_the_worst_score_of_what_diverged():
+def test_optuna_receives_the_worst_score_for_diverged_trials():
     """Left out, the cliff is not seen: three quarters of the later trials fall from it again."""
     optuna = pytest.importorskip("optuna")
     from jaxrl.experiments import sweep
@@ -108,7 +108,7 @@ def test_optuna_is_told_the_worst_score_of_what_diverged():
 SCORE = jnp.array([[10.0, 20.0], [-jnp.inf, 30.0], [4.0, 4.0], [-jnp.inf, -jnp.inf]])
 
 
-def test_searches_on_the_device_count_alike():
+def test_searches_on_the_device_count_divergence_the_same_way():
     from jaxrl.experiments.search.over import over_all
 
     found = over_all(SCORE, jnp.float32(4.0))
@@ -157,7 +157,7 @@ def test_an_objective_of_nan_is_noticed_with_discrete_actions():
     assert math.isnan(score(objective.params))
 
 
-def test_judges_of_objectives_count_the_worst_of_all_tables():
+def test_objective_scores_count_the_worst_of_all_tables():
     mine, theirs = np.array([[3.0, math.nan]]), np.array([[2.0, 1.0], [math.nan, 5.0]])
     full = judge.filled(mine, theirs)
     np.testing.assert_array_equal(np.concatenate(full), [[3.0, 1.0], [2.0, 1.0], [1.0, 5.0]])
@@ -165,7 +165,7 @@ def test_judges_of_objectives_count_the_worst_of_all_tables():
     np.testing.assert_array_equal(on_device, [[[3.0, 1.0], [1.0, 2.0]], [[0.0] * 2] * 2])
 
 
-def test_a_victim_that_diverged_is_not_harmed():
+def test_a_diverged_victim_does_not_count_as_harmed():
     setting = cheap_talk.Setting("CartPole-v1", "harm", 64, 1, 4, 1, 1, 2, 0.3, 1, 0)
     scores = {"evolved": [10.0, math.nan], "random": [20.0, 30.0], "silent": [15.0, 25.0]}
     said = cheap_talk.summary(setting, scores)
@@ -174,7 +174,7 @@ def test_a_victim_that_diverged_is_not_harmed():
     assert "evolved  10 " in helped
 
 
-def test_victims_that_diverge_have_no_score(monkeypatch):
+def test_diverged_victims_have_no_score(monkeypatch):
     chosen = cheap_talk.preset("ppo", "CartPole-v1")
     hparams = {**chosen.hparams, "learning_rate": 1e30}
     monkeypatch.setattr(cheap_talk, "preset", lambda *_: chosen._replace(config=SMALL, hparams=hparams))
@@ -212,7 +212,7 @@ def spoil(path, lane):
 # --- which agents have diverged ----------------------------------------------------------------------
 
 
-def test_parameters_are_looked_at_as_well_as_losses():
+def test_parameters_are_checked_as_well_as_losses():
     one = {"w": jnp.ones(3), "steps": jnp.int32(1)}
     fine = {"loss/policy": jnp.float32(1.0), "grad/norm": jnp.float32(1.0), "episode/count": jnp.float32(0)}
     assert not train.diverged(one, fine)
@@ -280,7 +280,7 @@ def test_steps_of_the_warm_up_are_counted(name):
     assert train.updates_for(algo, 1) == 1
 
 
-def test_a_run_takes_the_steps_that_were_asked_for(tmp_path):
+def test_a_run_takes_the_requested_steps(tmp_path):
     """4 environments for 8 steps before the first update, and three updates after it."""
     words = ["train", "ppo", "Pendulum-v1", "--steps", "128", "--eval-episodes", "0", "--intervals", "3"]
     words += ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-minibatches", "1"]

@@ -32,14 +32,14 @@ def test_the_pull_is_the_slope_of_the_surrogate(name):
         )
 
 
-def test_maps_know_what_is_where():
+def test_maps_have_the_expected_values():
     """Rows are advantages, columns ratios: PPO pulls as the advantage says, and not where it clips."""
     found = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
     np.testing.assert_allclose(found.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
     np.testing.assert_allclose(found.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
 
 
-def test_only_what_changes_over_training_is_drawn_thrice():
+def test_only_objectives_that_change_over_training_get_three_panels():
     assert list(drift_plots.over_training(objectives.dpo(), LOG_RATIO, ADVANTAGES)) == [0.0]
     for objective in (objectives.mdpo(), drift_plots.named("ta_lpo")[1]):
         found = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
@@ -59,7 +59,7 @@ def painted(monkeypatch, *arguments, **options):
     return axes, [one.images[0].get_clim() for one in axes]
 
 
-def test_colours_are_shared_and_alike_on_both_sides(monkeypatch, tmp_path):
+def test_colours_are_shared_and_symmetric(monkeypatch, tmp_path):
     shown = [drift_plots.named(name) for name in ("ppo", "spo", "mdpo", "p3o")]
     axes, limits = painted(monkeypatch, shown, tmp_path / "a.png")
     assert len(axes) == 12  # six maps, each twice; the second band is not full
@@ -87,7 +87,7 @@ def test_the_command_draws_a_picture(tmp_path):
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100
 
 
-def test_other_seeds_are_other_weights():
+def test_other_seeds_have_other_weights():
     one, two = (drift_plots.named("lpo", seed)[1].params.out for seed in (0, 1))
     assert (one != two).any()
 
@@ -104,7 +104,7 @@ def test_other_seeds_are_other_weights():
         ("ppo --zoom 2", "--zoom"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, said = said_by("drift", *words.split())
     assert status == 2 and told in said, said

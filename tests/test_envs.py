@@ -92,13 +92,13 @@ def test_parameters_are_scalars_that_make_accepts(name):
         ("gymnax/CartPole-v1", {"max_steps_in_episode": -1}, "max_steps must be a positive integer"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(name, arguments, message):
+def test_invalid_arguments_are_rejected(name, arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         envs.make(name, **arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_users_register_their_own():
+def test_users_can_register_environments():
     try:
         envs.register("mine", probes.truncation, max_steps=3)
         state, _ = (env := envs.make("mine")).reset(KEY)
@@ -158,12 +158,12 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_environments_keep_the_laws(name):
+def test_environments_pass_check_env(name):
     check_env(envs.make(name, resets="fresh"), num_steps=1000)
 
 
 @pytest.mark.parametrize("name", GYMNAX)
-def test_truncation_is_that_of_gymnax(name):
+def test_truncation_matches_gymnax(name):
     theirs, params = gymnax_of(name)
     params = params.replace(max_steps_in_episode=3)
     env = time_limit(envs.REGISTRY[name].make(), 3)
@@ -274,7 +274,7 @@ assert int(play(jax.random.key(0))) in range(64)
 """)
 
 
-def test_what_shapes_the_program_cannot_be_traced():
+def test_static_parameters_cannot_be_traced():
     with pytest.raises(ValueError, match="size of DeepSea-bsuite determines array shapes"):
         jax.jit(lambda size: envs.make("gymnax/DeepSea-bsuite", size=size).reset(KEY))(4)
 
@@ -286,7 +286,7 @@ def velocity_after_a_push(**params):
     return timestep.obs[1]
 
 
-def test_derived_parameters_follow_unless_they_are_given():
+def test_derived_parameters_follow_unless_set():
     heavy = velocity_after_a_push(masspole=0.5)
     by_hand = velocity_after_a_push(masspole=0.5, total_mass=1.5, polemass_length=0.25)
     as_gymnax = velocity_after_a_push(masspole=0.5, total_mass=1.1, polemass_length=0.05)
@@ -383,7 +383,7 @@ def ant():
     return env._replace(reset=jax.jit(env.reset), step=jax.jit(env.step))
 
 
-def test_ant_keeps_the_laws(ant):
+def test_ant_passes_check_env(ant):
     check_env(ant, num_steps=16)
     assert isinstance(ant.action_space, Box) and ant.action_space.shape == (8,)
     assert (ant.action_space.low, ant.action_space.high) == (-1.0, 1.0)
@@ -391,7 +391,7 @@ def test_ant_keeps_the_laws(ant):
     assert envs.REGISTRY["brax/ant"].max_steps == 1000
 
 
-def test_ant_starts_somewhere_else_each_time(ant):
+def test_ant_starts_differ_between_episodes(ant):
     starts = np.stack([ant.reset(jax.random.key(i))[1].obs for i in range(4)])
     assert len(np.unique(starts, axis=0)) == 4
 

@@ -119,7 +119,7 @@ def test_a_lane_keeps_its_parameters():
     np.testing.assert_allclose(timestep.info["episode_return"][:, 4], 4 * wage, rtol=1e-5)
 
 
-def test_a_draw_does_not_depend_on_what_else_is_drawn():
+def test_a_draw_does_not_depend_on_other_draws():
     alone = play(family(paid, wage=uniform(0.0, 1.0)))
     both = play(family(paid, wage=uniform(0.0, 1.0), start=uniform(0.0, 1.0)))
     np.testing.assert_array_equal(alone.reward, both.reward)
@@ -128,14 +128,14 @@ def test_a_draw_does_not_depend_on_what_else_is_drawn():
 
 @pytest.mark.parametrize("per", ["episode", "lane"])
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-misc", "Breakout-MinAtar"])
-def test_a_family_of_one_is_that_environment_bit_by_bit(name, per):
+def test_a_family_of_one_is_bitwise_that_environment(name, per):
     plain = jax.tree.leaves(play(envs.make(name, max_steps=9, resets="fresh"), steps=30))
     alone = jax.tree.leaves(play(family(name, per=per, max_steps=9, resets="fresh"), steps=30))
     for a, b in zip(alone, plain, strict=True):
         assert a.tobytes() == b.tobytes()
 
 
-def test_members_are_what_make_makes():
+def test_members_match_make():
     env = family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]), per="lane", report=True)
     timestep = play(env, steps=30)
     params = timestep.info["params"]
@@ -152,7 +152,7 @@ def test_members_are_what_make_makes():
             assert then.terminated == timestep.terminated[lane, t + 1]
 
 
-def test_the_time_limit_does_not_depend_on_what_is_drawn():
+def test_the_time_limit_does_not_depend_on_drawn_parameters():
     def length_of_the_cut(env, steps):
         timestep = play(env, lanes=16, steps=steps)
         return set(timestep.info["episode_length"][timestep.truncated])
@@ -165,7 +165,7 @@ def test_the_time_limit_does_not_depend_on_what_is_drawn():
     assert length_of_the_cut(family("world/t-maze", length=choice([3, 4]), max_steps=7), 9) == {7}
 
 
-def test_a_time_limit_that_wants_a_value_asks_for_max_steps(monkeypatch):
+def test_a_time_limit_that_depends_on_drawn_parameters_requires_max_steps(monkeypatch):
     limit = lambda wage=1.0, start=0.0: 5 if start > 1 else 7  # noqa: E731
     monkeypatch.setitem(envs.REGISTRY, "test/paid", Entry(paid, 7, limit=limit))
     wages, starts = uniform(0.0, 1.0), uniform(0.0, 2.0)
@@ -194,7 +194,7 @@ def test_parameters_can_be_observed():
 
 
 @pytest.mark.parametrize("per", ["episode", "lane"])
-def test_families_keep_the_laws(per):
+def test_families_pass_check_env(per):
     check_env(
         family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]), per=per, report=True)
     )
@@ -256,12 +256,12 @@ def test_a_distribution_may_be_traced():
         (lambda: choice([1, 2], [0, 0]), "must not be negative nor all 0"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(wrong, message):
+def test_invalid_arguments_are_rejected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
 
 
-def test_what_shapes_the_program_cannot_be_drawn():
+def test_static_parameters_cannot_be_drawn():
     def sized(n=3):
         return paid()._replace(action_space=Discrete(n))
 

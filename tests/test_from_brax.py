@@ -34,7 +34,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
-def test_a_step_of_ant_is_a_step_of_brax():
+def test_a_step_of_ant_matches_brax():
     env, original = compiled("ant:spring"), brax_of("ant:spring")
     state, timestep = env.reset(KEY)
     expected = quick(original.reset)(KEY)
@@ -82,7 +82,7 @@ def test_a_hopper_that_falls_terminates_and_is_not_truncated():
     assert not timestep.done.any()
 
 
-def test_water_slows_the_swimmer_and_jax_stays_what_it_is():
+def test_water_slows_the_swimmer_and_jax_is_not_patched():
     env = compiled("swimmer")
     state, _ = env.reset(KEY)
     moving = state.pipeline_state.replace(qd=jnp.array([2.0, 0.0, 0.0, 0.0, 0.0]))
@@ -115,7 +115,7 @@ def test_every_pair_steps(pair):
         assert not timestep.terminated
 
 
-def test_every_environment_of_brax_is_known():
+def test_every_environment_of_brax_is_listed():
     from brax.envs import _envs
 
     assert set(_envs) - set(from_brax.NAMES) == {"fast"}  # a dummy for brax's own tests

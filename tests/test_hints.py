@@ -42,7 +42,7 @@ def test_environments_that_hints_name_exist():
 
 
 @pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dqn"])
-def test_algorithms_that_are_not_available_are_said_to_be_so(name):
+def test_algorithms_that_are_not_available_are_explained(name):
     with pytest.raises(
         ValueError, match=f"unknown algorithm '{name}'; it is not available yet; .*ppo, ppo_kl"
     ):
@@ -103,7 +103,7 @@ def test_other_numbers_are_not_whole(text):
         words.whole_number(text)
 
 
-def test_counts_and_sizes_are_read_as_people_write_them():
+def test_counts_and_sizes_accept_common_notations():
     typed = "--steps 1e6 --seeds 1_0 --config.num-envs 1e1 --hidden-sizes 64x32 --env.max-steps=1e2"
     *_, chosen, env = cli.understand("train", cli.train_options, ["ppo", "CartPole-v1", *typed.split()])
     assert (chosen.steps, chosen.seeds, chosen.config.num_envs) == (1_000_000, 10, 10)

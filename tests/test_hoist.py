@@ -216,7 +216,7 @@ def test_it_closes_over_traced_values_under_jit_and_vmap():
     np.testing.assert_allclose(over_both[0][0][1], alone[0], atol=1e-6)
 
 
-def test_the_gradient_of_what_it_closes_over_is_that_of_a_scan():
+def test_gradients_of_closed_over_values_match_a_scan():
     def loss(scan):
         def function(weight):
             carry, out = closing_over(scan)(weight, KEYS)
@@ -233,14 +233,14 @@ def test_the_gradient_of_what_it_closes_over_is_that_of_a_scan():
 # Where things are computed
 
 
-def test_random_numbers_leave_the_loop():
+def test_random_numbers_are_hoisted():
     for name in ("policy", "no carry used", "twice"):
         step, carry = CASES[name]
         assert any(map(is_random, in_the_loop(step, carry, KEYS, jax.lax.scan)))
         assert not any(map(is_random, in_the_loop(step, carry, KEYS)))
 
 
-def test_what_follows_from_random_numbers_leaves_the_loop_too():
+def test_values_derived_from_random_numbers_are_hoisted_too():
     names = in_the_loop(lambda c, k: (c + jnp.sin(jax.random.normal(k)), jnp.cos(c)), 0.0, KEYS)
     assert {"sin", "erf_inv"}.isdisjoint(names)
     assert {"cos", "add"} <= names
@@ -264,7 +264,7 @@ def little_memory(monkeypatch):
     monkeypatch.setattr(hoist, "MOST_BYTES", 4096)
 
 
-def test_of_a_large_reset_only_the_random_numbers_leave(little_memory):
+def test_only_the_random_numbers_of_a_large_reset_are_hoisted(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset, state, KEYS)
     assert "sin" in names
@@ -278,7 +278,7 @@ def large_reset_of_halves(carry, key):
     return large_reset(carry, reset_key)
 
 
-def test_of_a_large_reset_random_numbers_leave_though_keys_are_split(little_memory):
+def test_random_numbers_of_a_large_reset_are_hoisted_although_keys_are_split(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset_of_halves, state, KEYS)
     assert "sin" in names
@@ -286,7 +286,7 @@ def test_of_a_large_reset_random_numbers_leave_though_keys_are_split(little_memo
     assert_same(*both(large_reset_of_halves, state, KEYS))
 
 
-def test_random_numbers_leave_the_loop_where_nothing_is_returned():
+def test_random_numbers_are_hoisted_without_outputs():
     assert not any(map(is_random, in_the_loop(*CASES["no output"], KEYS)))
 
 
@@ -383,7 +383,7 @@ def test_effects_happen_once_per_step():
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"])
-def test_a_rollout_is_that_of_a_plain_scan(name, monkeypatch):
+def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     env = envs.make(name, max_steps=7)
     many = rollouts.vectorize(env, 3)
 

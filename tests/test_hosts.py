@@ -136,7 +136,7 @@ def killed(folder, four):
 
 
 @pytest.mark.slow
-def test_four_processes_train_what_one_trains(folder, four):
+def test_four_processes_train_the_same_as_one(folder, four):
     path = folder / "one"
     finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path))
     assert_close(four, path)
@@ -161,7 +161,7 @@ def test_killed_and_resumed_by_one_process(folder, four, killed):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_by_four_to_the_bit(folder, four, killed):
+def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
     path = folder / "killed-four"
     shutil.copytree(killed, path)
     told = finish(start(folder, "resume", path, count=4))
@@ -170,7 +170,7 @@ def test_killed_and_resumed_by_four_to_the_bit(folder, four, killed):
     assert not list((path / "checkpoints").glob(".tmp_*"))
 
 
-def test_one_process_stops_all_and_two_go_on_from_one(folder):
+def test_one_process_stops_all_and_two_resume_from_one(folder):
     """Ctrl-C in one process saves all; before that, one process alone has begun the run."""
     path = folder / "stopped"
     words = ["train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--eval-episodes", "2"]
@@ -313,7 +313,7 @@ def test_eight_devices_move_to_two(folder, shard):
     assert any(x.tobytes() != y.tobytes() for x, y in zip(held["saved"], held["later"]))
 
 
-def test_what_of_a_state_is_divided():
+def test_parts_of_a_state_that_are_sharded():
     config = ppo.Config(
         num_envs=4,
         num_steps=4,
@@ -371,7 +371,7 @@ TRAIN = ["train", "ppo", "CartPole-v1", *FLAGS]
         (["--shard", "envs"], "divides one agent, not 4"),
     ],
 )
-def test_bad_input_is_one_line(words, told, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_line(words, told, tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main([*TRAIN, *words, "--out", str(out)]) == 2
     errors = capsys.readouterr().err
@@ -392,17 +392,17 @@ def free_port():
     ("number", "told"),
     [(1, "process 0 is not found at"), (0, "of 3 processes have not come to .* in time: 1, 2")],
 )
-def test_who_is_missing_is_named(number, told):
+def test_missing_processes_are_named(number, told):
     with pytest.raises(ValueError, match=told):
         hosts.meet(f"127.0.0.1:{free_port()}", 3, number, 0.3)
 
 
-def test_an_unknown_address_is_told():
+def test_an_unknown_address_is_reported():
     with pytest.raises(ValueError, match="give an address of process 0"):
         hosts.meet("no.such.host.invalid:1234", 2, 1, 5)
 
 
-def test_a_port_in_use_is_told():
+def test_a_port_in_use_is_reported():
     with socket.create_server(("", 0)) as server, pytest.raises(ValueError, match="choose another port"):
         hosts.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 0, 5)
 
@@ -414,7 +414,7 @@ def test_a_port_in_use_is_told():
         ([(1, 3), (1, 3)], "was given to two processes"),
     ],
 )
-def test_processes_that_do_not_fit_are_told(callers, told):
+def test_inconsistent_processes_are_reported(callers, told):
     port, heard = free_port(), []
 
     def call(number, count):

@@ -118,7 +118,7 @@ def test_public_functions_have_types():
     assert not [function for path in files for function in unannotated(path)]
 
 
-def test_what_the_type_checker_ignores_has_a_reason():
+def test_type_ignores_have_a_reason():
     for path in SOURCES:
         for line in path.read_text().splitlines():
             assert "type: ignore" not in line or re.search(r"# type: ignore\[[a-z-]+\]  # \w", line), line
@@ -178,7 +178,7 @@ Objective((), short)  # arg-type
 """
 
 
-def test_the_type_checker_finds_nothing_but_the_slips_of_a_user(tmp_path):
+def test_the_type_checker_finds_only_the_errors_of_a_user(tmp_path):
     """In the package nothing; in a script elsewhere, which knows only what is installed, what is wrong."""
     found = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
     assert found.startswith("Success"), found

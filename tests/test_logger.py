@@ -15,7 +15,7 @@ def row(done, **values):
     return {"num_updates": done, "timesteps": 32 * done, **values}
 
 
-def test_rows_come_back(tmp_path):
+def test_rows_are_read_back(tmp_path):
     sink = logger.jsonl(tmp_path / "rows.jsonl")
     rows = [row(1, a=[1.5, 2.0]), row(2, a=[0.1 + 0.2, -1e-300])]
     for one in rows:
@@ -26,7 +26,7 @@ def test_rows_come_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_what_is_not_finite_is_null(tmp_path):
+def test_values_that_are_not_finite_are_null(tmp_path):
     sink = logger.jsonl(tmp_path / "rows.jsonl")
     sink.write(row(1, a=[math.nan, 1.0, math.inf], b=-math.inf, c=[[math.nan]]))
     sink.close()
@@ -39,7 +39,7 @@ def test_a_missing_file_has_no_rows(tmp_path):
     assert logger.read_jsonl(tmp_path / "none.jsonl") == []
 
 
-def test_a_resumed_run_writes_later_rows_anew(tmp_path):
+def test_a_resumed_run_rewrites_later_rows(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row(done, a=[float(done)])) + "\n" for done in (2, 4, 6, 8)))
     sink = logger.jsonl(path, keep_updates=5)
@@ -67,7 +67,7 @@ def test_a_resumed_run_writes_later_rows_anew(tmp_path):
         b'{"num_updates": "4"}\n',
     ],
 )
-def test_a_torn_end_is_left_out(tmp_path, torn):
+def test_an_incomplete_last_line_is_dropped(tmp_path, torn):
     path = tmp_path / "rows.jsonl"
     whole = (json.dumps(row(2, a=[1.0])) + "\n").encode()
     path.write_bytes(whole + torn)
@@ -78,7 +78,7 @@ def test_a_torn_end_is_left_out(tmp_path, torn):
     assert logger.read_jsonl(path) == [row(2, a=[1.0]), row(4, a=[2.0])]
 
 
-def test_a_file_torn_at_every_byte(tmp_path):
+def test_a_file_truncated_at_every_byte(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [row(done, a=[done / 3, None]) for done in (1, 2, 3)]
     text = "".join(json.dumps(one) + "\n" for one in rows)
@@ -125,7 +125,7 @@ def test_damage_is_reported_and_the_rows_after_it_are_kept(tmp_path, caplog, sec
     assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # nothing is lost
 
 
-def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path, caplog):
+def test_byte_order_marks_and_other_line_endings_are_accepted(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(codecs.BOM_UTF8 + b"".join(LINES).replace(b"\n", b"\r\n"))
     assert logger.read_jsonl(path) == ROWS and not caplog.records
@@ -133,7 +133,7 @@ def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path, caplog):
     assert path.read_bytes() == b"".join(LINES[:2]) and os.listdir(tmp_path) == ["rows.jsonl"]
 
 
-def test_a_torn_last_line_is_no_damage(tmp_path, caplog):
+def test_an_incomplete_last_line_is_not_damage(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES[0] + LINES[1][:10])
     assert logger.read_rows(path) == (ROWS[:1], [])

@@ -92,7 +92,7 @@ def test_speed():
     assert reporters.rate(10, 10, 0.0, 32, 4) == 0.0
 
 
-def test_numbers_for_people():
+def test_numbers_are_formatted():
     assert [reporters.count(n) for n in (0, 512, 20_480, 1.25e6, 3e9)] == ["0", "512", "20.5k", "1.25M", "3G"]
     assert [reporters.size(n) for n in (12, 1500, 2.5e6, 3e9)] == ["12 B", "1.5 kB", "2.5 MB", "3.0 GB"]
     assert [reporters.duration(s) for s in (0.4, 42, 3723.9)] == ["0:00", "0:42", "1:02:03"]
@@ -250,7 +250,7 @@ def test_an_interrupt_right_after_a_checkpoint_keeps_its_score(small, tmp_path, 
     assert checkpoint.best(path / "checkpoints") == 2
 
 
-def test_a_run_ends_at_once_where_it_is_complete(small, whole):
+def test_a_complete_run_ends_immediately(small, whole):
     path, at = whole
     before = clean(path)
     at, complete, told = fit(small, path, at=at)
@@ -273,7 +273,7 @@ def test_lanes_are_never_more_than_a_quarter_too_many():
         assert seeds <= dataclasses.replace(SPEC, seeds=seeds).lanes <= 1.25 * seeds + 1
 
 
-def test_only_the_seeds_that_were_asked_for_are_reported(tmp_path, capsys):
+def test_only_the_requested_seeds_are_reported(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = [
         "--seeds",

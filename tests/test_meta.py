@@ -186,7 +186,7 @@ def small(memory_size=0, name="world/chain"):
 
 
 @pytest.mark.parametrize("memory_size", [0, 4])
-def test_the_outer_loss_is_what_its_definition_says(memory_size):
+def test_the_outer_loss_matches_its_definition(memory_size):
     algo = small(memory_size)
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
@@ -265,7 +265,7 @@ def test_no_gradient_passes_through_an_action():
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(fixed)) > 0.1
 
 
-def test_an_unroll_is_as_many_updates_and_its_metrics_are_theirs():
+def test_an_unroll_matches_as_many_updates():
     algo = small()
     rule = meta.hyperparameters(algo.hparams, ("learning_rate",))
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
@@ -282,7 +282,7 @@ def test_an_unroll_is_as_many_updates_and_its_metrics_are_theirs():
     np.testing.assert_allclose(metrics["loss/value"], np.mean([m["loss/value"] for m in seen]), rtol=1e-4)
 
 
-def test_hyperparameters_come_back_from_where_they_are_free():
+def test_hyperparameters_survive_the_unconstrained_transform():
     start = lpo().params
     hp = small().hparams.replace(ent_coef=0.03, gamma=0.97)
     names = ("learning_rate", "gamma", "ent_coef", "objective.clip_eps")
@@ -319,7 +319,7 @@ def test_hyperparameters_come_back_from_where_they_are_free():
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(0)), "num_agents"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(make, message):
+def test_invalid_arguments_are_rejected(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make(small().hparams)
     assert "\n" not in str(caught.value)
@@ -338,7 +338,7 @@ def test_recent_reward_is_a_moving_average_over_episodes():
     assert seen > 0.0
 
 
-def test_the_entropy_net_starts_where_it_is_told_and_listens_to_reward():
+def test_the_entropy_net_starts_at_start_and_depends_on_reward():
     rule = meta.entropy_net(2, start=0.2, width=3, scale=4.0)
     algo = small()
     theta = rule.init(jax.random.key(0), algo.hparams)
@@ -419,7 +419,7 @@ def test_meta_learners_side_by_side_are_those_alone():
         np.testing.assert_allclose(a[1], b, rtol=1e-4)
 
 
-def test_an_agent_that_is_dead_has_no_say():
+def test_a_diverged_agent_does_not_contribute():
     algo = learner()
     hp = jax.tree.map(jnp.float32, algo.hparams)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
@@ -433,7 +433,7 @@ def test_an_agent_that_is_dead_has_no_say():
 
 
 @pytest.mark.slow
-def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
+def test_a_meta_learned_learning_rate_grows_and_improves_agents():
     """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
     config = ppo.Config(
         num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
@@ -473,7 +473,7 @@ def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", ["bootstrapped", "fixed meta-gradients"])
-def test_the_two_colours_are_lived_through_by_every_method(methods, tmp_path):
+def test_every_method_trains_in_two_colours(methods, tmp_path):
     """All see the same number of steps: those that a meta-learner only looks at count."""
     out = tmp_path / "result.json"
     words = "two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"

@@ -110,7 +110,7 @@ def gain_of(new):
     return value(new) - value(worlds()[2])
 
 
-def test_advantages_are_what_their_definition_says():
+def test_advantages_match_their_definition():
     """By summing discounted rewards forwards instead of solving for them."""
     transition, reward, policy = (x[:3] for x in worlds())
     v = np.zeros((3, STATES))
@@ -150,7 +150,7 @@ def test_a_drift_with_a_slope_against_the_advantage_lowers_the_return():
     assert (gain_of(new) < 0.0).all()
 
 
-def test_a_drift_that_is_not_flat_leaves_an_imperfect_policy_where_it_is():
+def test_a_drift_with_a_slope_can_stop_improvement():
     """f = 10 |r - 1| is never negative, so nothing gets worse; but nothing gets better either."""
 
     def apply(params, log_ratio, adv, progress):

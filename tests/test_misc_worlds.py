@@ -15,7 +15,7 @@ RESETS = 20_000
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_laws_are_kept(name):
+def test_environments_pass_check_env(name):
     check_env(ENTRIES[name].make())
 
 
@@ -84,7 +84,7 @@ def test_the_reward_of_the_maze_deceives():
         assert float(returns[:end].min()) < -0.4  # the way leads through what looks worse
 
 
-def test_mistakes_in_the_maze_are_told():
+def test_invalid_maze_arguments_are_rejected():
     for params, message in (
         ({"speed": 0}, "speed = 0"),
         ({"radius": -1.0}, "radius"),
@@ -119,7 +119,7 @@ def distances(start, neighbours):
     return found
 
 
-def test_the_map_is_that_of_gymnax_with_four_rooms_and_four_hallways():
+def test_the_map_matches_gymnax_with_four_rooms_and_four_hallways():
     rooms = pytest.importorskip("gymnax.environments.misc.rooms")
     assert rooms.four_rooms_map.split() == [row for row in "\n".join(four_rooms.MAP).split()]
     assert rooms.four_rooms_map[1:].split("\n") == list(four_rooms.MAP)
@@ -160,7 +160,7 @@ def test_every_step_and_every_distance():
     assert distances((4, 1), lambda cell: table[cell])[8, 9] == 14  # by the eastern hallways
 
 
-def test_a_step_fails_as_often_as_it_should():
+def test_a_step_fails_with_the_given_probability():
     every = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
     turned = jax.jit(four_rooms.turned)
     for fail_prob in (0.0, 1 / 3, 0.6, 1.0):
@@ -245,7 +245,7 @@ def test_resets_of_four_rooms(resample_init, resample_goal):
         assert together.min() > RESETS / 16 / 2
 
 
-def test_fixed_cells_and_mistakes_of_four_rooms():
+def test_fixed_cells_and_invalid_arguments_of_four_rooms():
     env = four_rooms.make(pos_fixed=(1, 1), goal_fixed=[11, 11], fail_prob=0.0)
     _, timestep = env.reset(jax.random.key(0))
     assert timestep.obs.tolist() == [1, 1, 11, 11]
@@ -407,7 +407,7 @@ def test_the_ball_stays_on_the_field_and_both_borders_reflect_it():
         assert (new.row, new.row_speed) == (then_row, then_speed)
 
 
-def test_who_aims_wins_and_who_stands_still_loses():
+def test_tracking_the_ball_wins_and_standing_still_loses():
     env = pong.make()
 
     def play(policy):
@@ -446,7 +446,7 @@ def test_who_aims_wins_and_who_stands_still_loses():
         ({"ball_max_y_speed": "fast"}, "ball_max_y_speed must be a whole number, not 'fast'"),
     ],
 )
-def test_mistakes_in_pong_are_told_in_one_sentence(arguments, message):
+def test_invalid_pong_arguments_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         pong.make(**arguments)
 

@@ -80,13 +80,13 @@ def test_initial_weights_are_orthogonal_and_scaled_and_biases_zero(shared):
     np.testing.assert_allclose(params["log_std"], [-0.7, -0.7])
 
 
-def test_actor_and_critic_start_from_weights_of_their_own():
+def test_actor_and_critic_have_separate_initial_weights():
     params = initial_params(False)
     a, b = (params[name]["Dense_0"]["kernel"] for name in TORSOS[False])
     assert np.abs(a - b).max() > 0.1
 
 
-def test_log_stds_stand_behind_the_outputs_and_do_not_depend_on_the_state():
+def test_log_stds_follow_the_outputs_and_do_not_depend_on_the_state():
     net = networks.ActorCritic(networks.MLP((4,)), 3, 2)
     x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     params = random_params(net, (), x, np.zeros((5, 2), bool))
@@ -104,7 +104,7 @@ def test_log_stds_stand_behind_the_outputs_and_do_not_depend_on_the_state():
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_one_step_is_that_of_the_reference(shared, memory_size):
+def test_one_step_matches_the_reference(shared, memory_size):
     network, initial_memory, params = actor_critic(shared, memory_size)
     x, _, _ = rollout_inputs(1, 4)
     first = np.array([False, True, False, True])
@@ -156,7 +156,7 @@ class Torso(nn.Module):
     ],
     ids=["mlp", "holds one", "sequential"],
 )
-def test_a_torso_is_shared_only_if_asked_whatever_it_holds(torso):
+def test_a_torso_is_shared_only_on_request(torso):
     shape = (4, 2) if isinstance(torso, networks.MLP) else (4, 3, 2)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     assert what_the_value_depends_on(False, torso, x) == {
@@ -207,7 +207,7 @@ def test_gradients_do_not_pass_the_start_of_an_episode():
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_unroll_is_step_by_step(shared, memory_size):
+def test_unroll_matches_step_by_step_evaluation(shared, memory_size):
     network, initial_memory, _ = actor_critic(shared, memory_size)
     x, _, first = rollout_inputs()
     memory = jax.tree.map(lambda m: m + 0.5, initial_memory(3))
@@ -221,7 +221,7 @@ def test_unroll_is_step_by_step(shared, memory_size):
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_values_are_those_of_stepping_by_hand(shared, memory_size):
+def test_values_match_step_by_step_evaluation(shared, memory_size):
     network, initial_memory, _ = actor_critic(shared, memory_size)
     x, next_x, first = rollout_inputs()
     for t in range(6):  # within an episode a step leads to where the next one starts
@@ -416,7 +416,7 @@ def test_a_torso_takes_the_pytree_of_an_observation(memory_size):
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_a_convolution_and_its_gradient_are_those_of_flax(backend, monkeypatch):
+def test_a_convolution_and_its_gradient_match_flax(backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)  # an accelerator's way runs on a CPU too
     ours, theirs = networks.Conv(5), nn.Conv(5, (3, 3), padding="VALID")
     images = np.random.default_rng(4).normal(size=(3, 6, 7, 2)).astype(np.float32)
@@ -457,7 +457,7 @@ def test_when_a_convolution_is_chosen():
 
 
 @pytest.mark.parametrize("name", sorted(networks.ACTIVATIONS))
-def test_activations_are_what_they_are_called(name):
+def test_activations_match_their_names(name):
     x = np.linspace(-3.0, 3.0, 13)
     theirs = {
         "tanh": np.tanh(x),
@@ -513,7 +513,7 @@ def derivatives(multiply):
 
 
 @pytest.mark.parametrize("sizes", PRODUCTS)
-def test_a_product_and_its_derivatives_are_those_of_matmul(sizes):
+def test_a_product_and_its_derivatives_match_matmul(sizes):
     x, kernel = factors(*sizes)
     ours, theirs = (
         jax.jit(derivatives(multiply))(x[0], kernel[0]) for multiply in (matrix._rows_matmul, jnp.matmul)

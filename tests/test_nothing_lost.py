@@ -156,7 +156,7 @@ def test_a_stopped_run_keeps_the_rows_after_the_damage(trained, run, kind, caplo
     assert said_by("report", run)[0] == 0
 
 
-def test_what_an_earlier_version_saved_is_not_guessed_from_damaged_rows(run, monkeypatch):
+def test_totals_of_an_earlier_version_are_not_guessed_from_damaged_rows(run, monkeypatch):
     """Its checkpoints hold no row, so a result could be that of an earlier interval."""
     monkeypatch.setattr("jaxrl.records.kept", lambda path: None)
     assert said_by("report", run)[0] == 0
@@ -248,7 +248,7 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
-def test_nothing_in_a_folder_leads_out_of_it(run, tmp_path):
+def test_links_out_of_a_folder_are_not_followed(run, tmp_path):
     """A folder from a stranger, whose files are symbolic links to files of mine."""
     half_done(run)
     outside = tmp_path / "outside"
@@ -270,7 +270,7 @@ def test_nothing_in_a_folder_leads_out_of_it(run, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "tensorboard/seed-3"])
-def test_folders_in_a_run_that_lead_out_of_it(run, tmp_path, name):
+def test_linked_folders_in_a_run_are_refused(run, tmp_path, name):
     half_done(run)
     (run / name).parent.mkdir(exist_ok=True)
     if (run / name).exists():
@@ -283,7 +283,7 @@ def test_folders_in_a_run_that_lead_out_of_it(run, tmp_path, name):
     assert contents(tmp_path) == before
 
 
-def test_runs_in_a_study_that_lead_out_of_it(swept, tmp_path):
+def test_linked_runs_in_a_study_are_refused(swept, tmp_path):
     path = Path(shutil.copytree(swept, tmp_path / "sweep"))
     (path / "group-1").rename(tmp_path / "mine")
     (path / "group-1").symlink_to(tmp_path / "mine")
@@ -310,7 +310,7 @@ def test_default_folders_are_unique(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_one_of_many_gets_a_new_folder(tmp_path, monkeypatch, locks):
+def test_one_of_many_processes_gets_a_new_folder(tmp_path, monkeypatch, locks):
     """Without locks, as on some network file systems, by creating the file that marks the folder."""
     if not locks:
         monkeypatch.setattr(folders, "claim", lambda *_: contextlib.nullcontext())

@@ -22,7 +22,7 @@ def values(params):
 
 
 @pytest.mark.parametrize("name", ["lpo", "ta_lpo"])
-def test_weights_come_back_to_the_bit(name, tmp_path):
+def test_weights_are_restored_bitwise(name, tmp_path):
     objective_file.save(tmp_path / "it.json", name, WEIGHTS[name], {"seed": 3})
     found, objective = objective_file.load(tmp_path / "it.json")
     assert found == name and values(objective.params) == values(WEIGHTS[name])
@@ -59,7 +59,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_no_objective_is_told_in_one_line(case, tmp_path):
+def test_an_invalid_objective_is_reported_in_one_line(case, tmp_path):
     text, told = BROKEN[case]
     (tmp_path / "it.json").write_text(text)
     status, said = said_by("train", "ppo", "CartPole-v1", "--objective", tmp_path / "it.json")
@@ -83,7 +83,7 @@ def test_a_mixture_of_a_network_without_weights_is_refused_and_a_plus_in_a_path_
     assert runs.objective_given(str(file))[0] == "lpo"
 
 
-def test_nothing_is_written_that_could_not_be_read(tmp_path):
+def test_only_readable_objectives_are_written(tmp_path):
     weights = WEIGHTS["lpo"].replace(out=np.full(5, np.nan, np.float32))
     with pytest.raises(ValueError, match="finite"):
         objective_file.save(tmp_path / "it.json", "lpo", weights)

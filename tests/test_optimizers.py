@@ -44,7 +44,7 @@ def plain(optimizer):
     return optimizer
 
 
-def test_updates_are_those_of_the_plain_optimizer():
+def test_updates_match_the_plain_optimizer():
     (params, _), updates = trained(flat.as_vector)
     (their_params, _), their_updates = trained(plain)
     assert jax.tree.structure(updates) == jax.tree.structure(their_updates)
@@ -60,7 +60,7 @@ def test_few_parameters_are_one_vector():
     assert shapes == {(4 * 8 + 8 + 8 + 1,), ()}  # Adam's two moments, and a count of steps
 
 
-def test_many_parameters_stay_apart():
+def test_many_parameters_are_not_flattened():
     ours, theirs = flat.as_vector(clipped_adam(0.1)), clipped_adam(0.1)
     for size, apart in ((flat.FEW - 5, False), (flat.FEW - 4, True)):
         params = {"kernel": jnp.zeros((size,)), "bias": jnp.zeros(4)}

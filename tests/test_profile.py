@@ -71,7 +71,7 @@ def test_a_program_is_read_with_the_trip_counts_of_its_loops():
     assert hlo.num_operations(program) == 1 + 1 + 3 * 2 + 15 * 3
 
 
-def test_text_that_is_no_program_is_refused():
+def test_text_that_is_not_a_program_is_rejected():
     with pytest.raises(ValueError, match="no compiled program"):
         hlo.parse("some text\n")
 
@@ -81,7 +81,7 @@ def test_products_count_as_often_as_their_loops_run():
     assert profile.flops(program, profile.attribute(program)) == {"loss: forward": 15 * 2 * 4 * 8 * 8}
 
 
-def test_products_of_a_real_program_are_those_of_the_compiler():
+def test_products_of_a_real_program_match_the_compiler():
     def loops(x, w):
         def outer(y, _):
             return jax.lax.scan(lambda y, _: (jnp.tanh(y @ w), None), y, length=5)[0] + 1.0, None
@@ -146,7 +146,7 @@ def test_scopes_name_the_part(op_name, place):
     assert profile.classify(op_name) == place
 
 
-def test_what_has_no_name_belongs_to_its_neighbours_or_its_loop():
+def test_operations_without_a_name_belong_to_their_neighbours_or_loop():
     places = profile.attribute(hlo.parse(TEXT))
     assert places["product"] == places["dot.1"] == ("loss: forward", False)  # its result goes there
     assert places["copy.1"] == ("optimizer", False)  # comes from the loop that it is in
@@ -176,7 +176,7 @@ def test_a_loop_that_is_one_operation_is_not_divided():
     assert profile.attribute(far)["call"] == ("several parts: one kernel", False)
 
 
-def test_the_generator_is_known_by_its_arithmetic():
+def test_the_generator_is_recognised_by_its_operations():
     rounds = ["xor jit(f)/reset/xor", "shift-left jit(f)/reset/shift_left"] * 4
     assert set(profile.attribute(program_of(*rounds)).values()) == {("rollout: reset", True)}
     assert set(profile.attribute(program_of(*rounds[:6])).values()) == {("rollout: reset", False)}
@@ -200,7 +200,7 @@ def test_only_the_innermost_events_count():
     assert profile.shared_times(kept) == [10, 15, 50, 10]
 
 
-def test_operations_share_the_time_in_which_they_run_together():
+def test_concurrent_operations_share_their_time():
     alone, other = event("a", 0, 10), event("b", 6, 10)
     assert profile.shared_times([alone, other]) == [8, 2]
     # What waits for its pool has the time in which nothing else runs, until it is done.
@@ -270,7 +270,7 @@ def test_the_parts_of_an_update_add_up(numbers):
     assert parts["loss: backward"]["calls"] >= 6  # gradient steps
 
 
-def test_the_arithmetic_of_an_update_is_that_of_its_layers(numbers):
+def test_the_operations_of_an_update_match_its_layers(numbers):
     """Two networks 4-32-48-2 and 4-32-48-1, by hand: what each part multiplies."""
     actor, critic = 4 * 32 + 32 * 48 + 48 * 2, 4 * 32 + 32 * 48 + 48 * 1
     batch, epochs = 4 * 8, 3
@@ -328,7 +328,7 @@ def test_json_is_one_object(tmp_path, monkeypatch, capsys, numbers):
         (["ppo", "CartPole-v1", "--out", __file__], ("test_profile.py", "exists")),
     ],
 )
-def test_bad_input_ends_in_one_line(argv, words, capsys):
+def test_bad_input_is_reported_in_one_line(argv, words, capsys):
     assert cli.main(["profile", *argv]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1

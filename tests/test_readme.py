@@ -55,7 +55,7 @@ def test_examples_of_the_page_on_meta_learning_run():
     assert scope_of("meta.md")["learned"].learning_rate > 0.0
 
 
-def test_the_page_on_environments_shows_what_was_compared():
+def test_the_docs_on_environments_list_what_was_compared():
     root = Path(__file__).parent.parent
     rows = [json.loads(line) for line in (root / "tests" / "golden" / "originals.jsonl").open()]
     assert table(rows) in (root / "docs" / "environments.md").read_text()

@@ -87,7 +87,7 @@ def test_every_environment_of_ours_is_drawn_under_all_its_names(game):
 
 
 @pytest.mark.parametrize("name", UNDRAWN)
-def test_a_bandit_has_nothing_to_show(name):
+def test_a_bandit_cannot_be_drawn(name):
     state, timestep = envs.make(name).reset(jax.random.key(0))
     with pytest.raises(ValueError, match=f"{name} cannot be drawn: drawings exist for"):
         render.frame(name, state, timestep.obs)
@@ -100,14 +100,14 @@ LONG = ("Seaquest", "Freeway", "Asterix")
 @pytest.mark.parametrize(
     "name", [pytest.param(x, marks=[pytest.mark.slow] * any(game in x for game in LONG)) for x in GYMNAX]
 )
-def test_gymnaxs_own_environments_are_drawn_too(name):
+def test_environments_of_gymnax_are_drawn_too(name):
     pictures = [render.frame(name, state, obs) for state, obs in play(envs.make(name), 3)]
     for picture in pictures:
         is_picture(picture)
         assert picture.shape == pictures[0].shape
 
 
-def test_nothing_is_listed_that_is_not_registered():
+def test_every_drawing_is_of_a_registered_environment():
     assert not {*render.DRAWINGS} - {*envs.REGISTRY}
     assert len(GYMNAX) >= 20
 
@@ -191,7 +191,7 @@ def test_an_acrobot_hangs_down_at_zero_and_its_second_angle_adds_to_the_first():
     np.testing.assert_allclose(centre(bent, render.SKY), (199.5 + 66, 149.5 - 33), atol=4)
 
 
-def test_a_mountain_car_stands_on_the_hill():
+def test_a_mountain_car_is_drawn_on_the_hill():
     def car(x):
         return centre(draw("MountainCar-v0", position=x, velocity=0.0), render.BLUE)
 
@@ -208,7 +208,7 @@ def test_a_mountain_car_stands_on_the_hill():
     assert flags[0] - flags[1] == pytest.approx(0.05 * 190, abs=1)
 
 
-def test_cells_stand_where_they_stand_in_the_observation():
+def test_cells_are_drawn_at_their_places_in_the_observation():
     obs = grid((9, 2, 0), (5, 7, 1), (5, 7, 2), (4, 6, 2), (1, 0, 3))
     picture = render.frame("Breakout-MinAtar", State(), obs)
     assert picture.shape == (320, 320, 3)
@@ -220,7 +220,7 @@ def test_cells_stand_where_they_stand_in_the_observation():
 
 
 @pytest.mark.parametrize("name", [name for name in render.DRAWINGS if name.endswith("MinAtar")])
-def test_no_two_channels_of_a_game_look_alike(name):
+def test_channels_of_a_game_have_distinct_colours(name):
     num_channels = {"Freeway": 7, "Seaquest": 10, "SpaceInvaders": 6}.get(name.split("-")[0], 4)
     channels = range(num_channels)
     pictures = [render.frame(name, State(), grid((4, 4, c), shape=(10, 10, num_channels))) for c in channels]
@@ -272,7 +272,7 @@ def test_the_cliff_is_between_start_and_goal():
     assert cell(picture, 3, 5, 4) != cell(picture, 2, 5, 4) == cell(picture, 0, 0, 4)
 
 
-def test_frozen_lakes_holes_are_where_they_are():
+def test_frozen_lakes_holes_are_drawn_at_their_places():
     small, large = draw("FrozenLake-v1", position=0), draw("FrozenLake8x8-v1", position=9)
     assert cell(small, 1, 1, 4) == cell(small, 3, 0, 4) == cell(large, 2, 3, 8)
     assert cell(small, 1, 1, 4) != cell(small, 0, 1, 4) == cell(large, 0, 1, 8)
@@ -318,7 +318,7 @@ def test_a_pole_that_hangs_is_below_its_cart():
     np.testing.assert_allclose(edges, (-175, 0, 175), atol=2)
 
 
-def test_worlds_show_where_one_is():
+def test_tabular_environments_show_the_position():
     assert middle(draw("world/chain", index=3), 0, 3, 1) == render.VERMILLION
     river = draw("world/river-swim", index=0)
     assert middle(river, 0, 0, 1) == render.VERMILLION and cell(river, 0, 5, 1) == render.YELLOW
@@ -374,7 +374,7 @@ def test_meta_mazes_walls_are_gymnaxs():
 
 
 @pytest.mark.parametrize("name", ["navix/Navix-DoorKey-6x6-v0", "xminigrid/MiniGrid-DoorKey-6x6"])
-def test_boards_of_other_packages_are_drawn_by_their_own_renderers(name):
+def test_boards_of_other_packages_are_drawn_by_their_renderers(name):
     pytest.importorskip(name.partition("/")[0])
     moments = play(envs.make(name), 20)
     pictures = [render.frame(name, state, obs) for state, obs in moments]
@@ -476,7 +476,7 @@ def test_grey_bytes_are_as_bright_as_their_value():
 
 
 @pytest.mark.parametrize("obs", [np.zeros(4), np.float32(1), {"a": np.zeros((4, 4))}, ()])
-def test_what_cannot_be_drawn_is_refused_in_one_line(obs):
+def test_environments_without_a_drawing_are_reported_in_one_line(obs):
     with pytest.raises(ValueError, match=r"brax/ant cannot be drawn: .*CartPole-v1") as caught:
         render.frame("brax/ant", State(), obs)
     assert "\n" not in str(caught.value)
@@ -580,7 +580,7 @@ def test_frames_that_make_no_gif_are_refused(tmp_path):
         ("Catch-bsuite", np.zeros(50), {"ball_x": 1, "ball_y": 1, "paddle_x": 2}, "must be the board"),
     ],
 )
-def test_a_state_of_something_else_is_told(name, obs, fields, told):
+def test_a_state_of_another_environment_is_reported(name, obs, fields, told):
     with pytest.raises(ValueError, match=told) as caught:
         draw(name, obs, **fields)
     assert "\n" not in str(caught.value)

@@ -285,7 +285,7 @@ def test_a_run_is_its_iqm_over_seeds():
     assert "not finished" not in text_of(html_of(source([record(values)])))
 
 
-def test_the_best_trial_is_told_by_its_fresh_seeds():
+def test_the_best_trial_is_reported_by_its_fresh_seeds():
     found = [
         record([500.0] * 4, trial=7, values={"--hp.learning-rate": "0.0031622776601683794"}),
         record([400.0] * 4, trial=2, values={"--hp.learning-rate": "0.01"}),
@@ -305,7 +305,7 @@ def test_the_best_trial_is_told_by_its_fresh_seeds():
     assert "over the 4 seeds that selected it" in alone and "is biased upwards" in alone
 
 
-def test_trials_that_cannot_be_told_apart_are_counted():
+def test_indistinguishable_trials_are_counted():
     best = np.array([10.0, 12.0, 14.0, 16.0])
     found = [best, best - 1, best[::-1] - 0.1, best - 9]
     swept = source([record(x, trial=i) for i, x in enumerate(found)])
@@ -328,7 +328,7 @@ def test_agents_that_diverged_are_listed_and_count_as_the_worst():
     assert "Diverged agents" not in text_of(html_of(source([record([1.0, 2.0])])))
 
 
-def test_what_matters_is_found():
+def test_important_hyperparameters_are_identified():
     swept = a_sweep(64)
     first, *others = trials.importance(swept)
     assert first.axis == "--hp.learning-rate" and first.share.value > 0.6
@@ -353,7 +353,7 @@ def test_trials_that_diverged_count_as_the_worst_and_early_ones_not_at_all():
     assert "over 25 trials" in text_of(html_of(more))
 
 
-def test_too_few_trials_say_nothing_of_what_matters():
+def test_too_few_trials_give_no_importance():
     text = text_of(html_of(a_sweep(7)))
     assert "The importance of axes is unknown" in text and "explains" not in text
 
@@ -375,7 +375,7 @@ def points(html, name, style):
     return [np.array([pair.split(",") for pair in line.split()], float) for line in lines]
 
 
-def test_populations_are_told_by_their_winners():
+def test_populations_are_reported_by_their_winners():
     low, high = bootstrap_interval([497.0, 496.0, 495.0], iqm)
     assert sentence_of(pbt()) == (
         f"The winners of 3 populations of 12 members: IQM 496 (95 % {figures.number(low)} to "
@@ -409,7 +409,7 @@ def test_schedules_are_steps_on_the_axis_that_was_searched():
     assert "</svg>other populations" in many and "</svg>other populations" not in html_of(pbt())
 
 
-def test_halving_tells_who_came_to_the_end():
+def test_halving_reports_the_trials_trained_to_the_end():
     swept = asha()
     text = text_of(html_of(swept))
     assert (
@@ -441,7 +441,7 @@ def test_halving_compares_trials_of_one_length():
     assert "1 of the other 1 trials trained to the end did not differ significantly" in text
 
 
-def test_an_evolution_strategy_is_told_by_its_mean():
+def test_an_evolution_strategy_is_reported_by_its_mean():
     swept = cmaes()
     assert sentence_of(swept) == (
         "Mean after 3 generations of 6 candidates: learning rate 0.001, gamma 0.92 – IQM 290 "
@@ -483,7 +483,7 @@ def test_batches_come_in_order():
     assert len(upright) == 2  # between three batches
 
 
-def test_methods_tell_how_they_were_searched():
+def test_methods_show_how_they_were_searched():
     words = ["--hp.learning-rate", "log:1e-4:1e-1", "--search", "asha", "--eta", "4", "--trials", "9"]
     words += ["--slots=3", "--rungs", "2", "--decisions", "3", "--generations", "2", "--config.x", "1"]
     named = []
@@ -505,7 +505,7 @@ def test_methods_tell_how_they_were_searched():
 # --- several methods ------------------------------------------------------------------------------
 
 
-def test_a_method_is_what_was_typed():
+def test_a_method_is_named_by_its_arguments():
     def named(*words, **others):
         return compare.method(source([record([1.0])], words=words, **others))
 
@@ -531,7 +531,7 @@ def two_methods(shift, first_seed=0, environments=("CartPole-v1", "Acrobot-v1"),
     return made
 
 
-def test_a_better_method_is_told_apart():
+def test_a_better_method_is_distinguished():
     found = compare.entries(two_methods(30.0))
     (pair,) = compare.pairs(found, compare.ranges(found, {}))
     assert (pair.first, pair.second) == ("ppo --hp.gamma 1", "ppo")
@@ -542,12 +542,12 @@ def test_a_better_method_is_told_apart():
     assert text.endswith("; better than ppo.")
 
 
-def test_methods_that_are_alike_are_not_told_apart():
+def test_similar_methods_are_not_distinguished():
     text = sentence_of(*two_methods(0.0))
     assert "not significantly different from" in text and "better than" not in text
 
 
-def test_other_seeds_are_no_pairs():
+def test_different_seeds_are_not_paired():
     sources = two_methods(30.0, first_seed=4)
     found = compare.entries(sources)
     (pair,) = compare.pairs(found, compare.ranges(found, {}))
@@ -563,7 +563,7 @@ def test_an_agent_that_diverged_is_the_worst_of_its_pair():
     assert pair.paired and pair.seeds == 4 and pair.difference.value == 5 - 2.5  # of 5, 5, 5 and 1
 
 
-def test_too_few_seeds_to_tell_are_told():
+def test_too_few_seeds_for_significance_are_reported():
     text = text_of(html_of(*two_methods(100.0, environments="A", seeds=4)))
     assert "With so few seeds p can be no less than 0.125" in text
     assert "With so few seeds" not in text_of(html_of(*two_methods(100.0, seeds=8)))
@@ -580,7 +580,7 @@ def test_more_comparisons_need_more():
     assert same.p == pytest.approx(min(1, 3 * alone.p)) and len(among) == 3
 
 
-def test_returns_are_normalised_by_references_or_what_is_given():
+def test_returns_are_normalised_by_references_or_given_ranges():
     sources = [
         source([record([0.0, 10.0])], environment="A"),
         source([record([23.184, 500.0])], environment="CartPole-v1"),
@@ -598,7 +598,7 @@ def test_returns_are_normalised_by_references_or_what_is_given():
         compare.ranges(found, {"C": (0.0, 1.0)})
 
 
-def test_a_sweep_stands_for_its_fresh_seeds():
+def test_a_sweep_is_represented_by_its_fresh_seeds():
     swept = a_sweep(12)
     (entry,) = compare.entries([swept])
     assert set(entry.returns) == set(range(8, 16)) and not entry.chosen
@@ -609,7 +609,7 @@ def test_a_sweep_stands_for_its_fresh_seeds():
     assert "These seeds selected" not in text_of(html_of(swept, other))
 
 
-def test_what_does_not_compare_is_told():
+def test_incomparable_runs_are_reported():
     sources = [
         source([record([1.0, 2.0])]),
         source([record([1.0, 2.0], steps=10)], words=["--hp.gamma", "1"]),
@@ -650,7 +650,7 @@ def test_values_over_decades_lie_on_a_logarithmic_axis():
     assert places == [75, 25] and ticks == [(25, "a"), (75, "b")]
 
 
-def test_a_better_trial_is_drawn_stronger():
+def test_a_better_trial_is_drawn_darker():
     dots = [figures.Dot((str(i), str(-i)), float(i), f"trial {i}") for i in range(16)]
     dots[3] = dots[3]._replace(score=None)
     drawn = figures.parallel(["a", "b"], dots, "IQM")
@@ -687,7 +687,7 @@ def test_the_curve_is_the_iqm_and_its_band():
     [(0, "0"), (500.0, "500"), (-0.25, "−0.25"), (3.1622e-5, "3.162e−5"), (1e-4, "1e−4"), (12345, "12,345"),
      (1e30, "1e30"), (float("nan"), "–"), (None, "–"), (0.002263053, "0.002263")],
 )  # fmt: skip
-def test_numbers_are_written_for_people(value, text):
+def test_numbers_are_formatted(value, text):
     assert figures.number(value) == text
 
 
@@ -709,7 +709,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_a_sweep_is_read_as_it_lies_there(trained):
+def test_a_sweep_is_read_from_its_folder(trained):
     (swept,) = data.read([trained / "sweep"])
     lines = [json.loads(line) for line in (trained / "sweep" / "results.jsonl").read_text().splitlines()]
     assert [one["trial"] for one in swept.trials] == [one["trial"] for one in lines[:-1]]
@@ -745,7 +745,7 @@ def test_data_makes_the_same_page(trained, tmp_path):
     assert "(max_steps 50)" in text and "Diverged agents" in text and "1e30" in text
 
 
-def test_a_page_lies_in_the_first_folder(trained):
+def test_the_page_is_written_to_the_first_folder(trained):
     for name in ("run", "sweep"):
         status, said = said_by("report", trained / name)
         assert status == 0 and said.splitlines()[-1] == str(trained / name / "report.html")
@@ -800,7 +800,7 @@ def searched_folder(path, trained, swept):
 
 
 @pytest.mark.parametrize("made", [asha, pbt, cmaes])
-def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
+def test_a_search_is_read_from_its_folder(made, trained, tmp_path):
     if made is cmaes:
         pytest.importorskip("evosax")
     path = searched_folder(tmp_path / "found", trained, made())
@@ -832,7 +832,7 @@ def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
     refused(path, words="search.json cannot be read")
 
 
-def test_batches_are_those_of_their_groups(trained, tmp_path):
+def test_batches_match_their_groups(trained, tmp_path):
     swept = tmp_path / "found"
     shutil.copytree(trained / "sweep", swept)
     info = json.loads((swept / "sweep.json").read_text()) | {"search": "optuna"}
@@ -851,7 +851,7 @@ def refused(*argv, words):
     assert words in said, said
 
 
-def test_paths_that_are_no_runs(tmp_path, trained):
+def test_paths_that_are_not_runs(tmp_path, trained):
     refused(words="jaxrl report RUN")
     refused(tmp_path / "none", words="does not exist")
     refused(tmp_path, words="neither a run nor a sweep")
@@ -881,7 +881,7 @@ def test_nothing_finished(tmp_path, trained):
 @pytest.mark.parametrize(
     "given", ["CartPole-v1", "CartPole-v1=5", "CartPole-v1=5:5", "=0:1", "CartPole-v1=a:b"]
 )
-def test_ranges_that_are_none(trained, given):
+def test_invalid_ranges(trained, given):
     refused(trained / "run", "--range", given, words="write ENV=LOW:HIGH")
 
 
@@ -923,12 +923,12 @@ LINE = record([1.0, 2.0])
         ([optuna().about, LINE | {"batch": "a"}], "line 2, is broken: batch"),
     ],
 )
-def test_data_that_is_broken(tmp_path, lines, words):
+def test_corrupt_data(tmp_path, lines, words):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused(tmp_path / "a.jsonl", words=words)
 
 
-def test_data_that_is_torn(tmp_path):
+def test_truncated_data(tmp_path):
     data.write(tmp_path / "a.jsonl", [source([record([1.0, 2.0])])])
     whole = (tmp_path / "a.jsonl").read_text()
     (tmp_path / "a.jsonl").write_text(whole[:-20])

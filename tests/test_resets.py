@@ -60,7 +60,7 @@ def played(resets, num_envs, num_steps, key=0, length=5):
 
 @pytest.mark.parametrize("num_envs", [1, 7, 64])
 @pytest.mark.parametrize("resets", RESETS)
-def test_episodes_never_cross_and_both_ends_are_told_apart(resets, num_envs):
+def test_episodes_never_cross_and_both_kinds_of_end_are_distinguished(resets, num_envs):
     _, batch = played(resets, num_envs, 43)
     obs, next_obs = batch.obs[..., 0], batch.next_obs[..., 0]
     np.testing.assert_array_equal(next_obs, obs + 100)  # the step's own episode, whatever came after
@@ -92,7 +92,7 @@ def test_starts_are_drawn_as_a_reset_draws_them(resets, length):
     assert stats.chi2_contingency(table).pvalue > 1e-3  # one episode's start says nothing of the next
 
 
-def test_optimistic_starts_are_dealt_out_in_turn():
+def test_optimistic_starts_are_assigned_in_turn():
     _, batch = played("optimistic", 40, 30)
     starts = batch.obs[5::5, :, 0]  # all lanes end together: three starts for forty of them
     np.testing.assert_array_equal(starts, starts[:, np.arange(40) % 3])
@@ -269,7 +269,7 @@ def test_starts_from_a_pool_are_distributed_as_resets(name):
         assert alike(fresh, shifted) < 1e-3
 
 
-def test_an_unknown_way_is_named():
+def test_an_unknown_kind_of_reset_is_rejected():
     with pytest.raises(ValueError, match="resets 'pol' is not known: take 'fresh', 'pool', 'optimistic'"):
         envs.make("CartPole-v1", resets="pol")
 

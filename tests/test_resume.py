@@ -96,7 +96,7 @@ def test_the_whole_run(whole):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_saves_and_says_how_to_go_on(processes, whole, tmp_path, number):
+def test_an_interrupt_saves_and_explains_how_to_resume(processes, whole, tmp_path, number):
     path = tmp_path / "run"
     process = processes.train(path)
     wait_for_rows(process, path, 3)

@@ -78,7 +78,7 @@ def test_a_truncated_step_bootstraps_and_a_terminated_one_does_not():
 
 
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
-def test_nothing_behind_an_end_matters_before_it(end):
+def test_advantages_do_not_depend_on_later_episodes(end):
     rollout = [x.copy() for x in draw(12, 3, seed=5)]
     rollout[3][5], rollout[4][5] = end == "terminated", end == "truncated"
     before = in_float64(gae, rollout, 0.99, 0.95)
@@ -89,7 +89,7 @@ def test_nothing_behind_an_end_matters_before_it(end):
     assert np.all(before[6:] != after[6:])
 
 
-def test_the_value_of_a_terminal_state_may_be_anything():
+def test_the_value_of_a_terminal_state_is_ignored():
     reward, value, next_value, terminated, truncated = draw(9, 2, seed=6, end="terminated")
     wild = np.where(terminated, np.nan, next_value)
     for function in (gae, lambda_returns):

@@ -73,7 +73,7 @@ def searched(algo, strategy, space, seeds, lanes=None, num_updates=None):
 # --- the space ----------------------------------------------------------------------------------
 
 
-def test_a_box_means_what_the_axes_of_a_sweep_mean():
+def test_a_box_has_the_ranges_of_the_sweeps_axes():
     axes = [*AXES, Axis("--hp.objective.clip-eps", ("0.1", "0.2", "0.4"))]
     space = search.box(axes)
     for share in (0.0, 0.2, 0.5, 0.7, 0.99):
@@ -133,7 +133,7 @@ def halve(quality, slots, eta, num_rungs, base):
 @pytest.mark.parametrize(
     ("trials", "slots", "eta", "num_rungs"), [(16, 4, 4, 3), (9, 9, 3, 2), (20, 3, 2, 4)]
 )
-def test_halving_is_what_pencil_and_paper_give(trials, slots, eta, num_rungs):
+def test_halving_matches_a_manual_computation(trials, slots, eta, num_rungs):
     x = np.random.default_rng(trials).random((trials, 2)).astype(np.float32)
     strategy = search.asha(x, slots, agent_updates=eta ** (num_rungs - 1) * 2, eta=eta, num_rungs=num_rungs)
     algo = pretend(lambda hp, agent: hp.gamma)
@@ -147,7 +147,7 @@ def test_halving_is_what_pencil_and_paper_give(trials, slots, eta, num_rungs):
     np.testing.assert_allclose(own.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
 
 
-def test_a_rung_lets_the_best_share_go_on():
+def test_a_rung_promotes_the_best_share():
     score = jnp.array([0.1, 0.9, jnp.nan, 0.5, 0.7, 0.3, 0.8, 0.2, 0.6])
     assert promoted(score, jnp.arange(9), 4).tolist() == [False, True] + [False] * 4 + [True, False, False]
     alone = jnp.array([jnp.nan, 0.1, jnp.nan])
@@ -156,7 +156,7 @@ def test_a_rung_lets_the_best_share_go_on():
     assert promoted(nobody_knows, jnp.arange(4), 4).all()
 
 
-def test_the_dead_do_not_go_on():
+def test_diverged_trials_are_not_promoted():
     x = np.array([[0.5, 0.9], [0.5, 0.2], [0.5, 0.1], [0.5, 0.05]], np.float32)
     strategy = search.asha(x, 4, agent_updates=4, eta=2, num_rungs=3)
     algo = pretend(lambda hp, agent: jnp.where(hp.gamma > 0.8, jnp.nan, hp.gamma))
@@ -165,7 +165,7 @@ def test_the_dead_do_not_go_on():
     assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
 
 
-def test_a_freed_lane_begins_another_agent_with_the_key_of_its_seed():
+def test_a_freed_lane_starts_another_agent_with_the_key_of_its_seed():
     """Trials are compared with the same seeds, and a trial is the agent that it would be by itself."""
     x = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.5]], np.float32)
     strategy = search.asha(x, 2, agent_updates=4, eta=2, num_rungs=2)
@@ -204,14 +204,14 @@ def test_the_worst_quarter_copies_the_best():
     assert abs((drawn[:, 0] == drawn[:, 1]).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 500)
 
 
-def test_equals_are_not_exchanged_and_the_dead_are():
+def test_equal_members_are_kept_and_diverged_ones_replaced():
     key = jax.random.key(0)
     assert exploit(key, jnp.ones(8), 2).tolist() == list(range(8))
     score = jnp.array([-jnp.inf, 1.0, 2.0, 3.0])
     assert exploit(key, score, 1).tolist() == [3, 1, 2, 3]
 
 
-def test_every_hyperparameter_is_changed_by_itself():
+def test_hyperparameters_are_perturbed_independently():
     x = jnp.full((40, 25, 3), 0.5)
     spread = np.array([0.1, 0.1, 0.01], np.float32)
     moved = np.asarray(explore(jax.random.key(0), x, spread)).reshape(-1, 3) - 0.5
@@ -225,7 +225,7 @@ def test_every_hyperparameter_is_changed_by_itself():
     assert edges.min() >= 0 and edges.max() <= 1 and (edges < 1).mean() > 0.9
 
 
-def test_a_copy_has_all_but_the_key_and_ancestry_tells_whose_it_is():
+def test_a_copy_has_all_but_the_key_and_ancestry_records_its_parent():
     x = np.stack([np.linspace(0.1, 0.8, 8), np.linspace(0.05, 0.95, 8)], axis=1).astype(np.float32)
     space = search.box(AXES)
     strategy = search.pbt(x, agent_updates=12, decisions=3, space=space)
@@ -255,7 +255,7 @@ def test_updates_are_rounded_up_as_little_as_intervals_allow():
     assert (strategy.every, strategy.num_updates, strategy.agent_updates) == (7, 126, 126)
 
 
-def test_a_copy_draws_other_numbers_than_its_original():
+def test_a_copy_draws_different_numbers_from_its_original():
     x = np.array([[0.5, 0.1], [0.5, 0.4], [0.5, 0.6], [0.5, 0.9]], np.float32)
     space = search.box(AXES)
     strategy = search.pbt(x, agent_updates=4, decisions=1, space=space)
@@ -275,7 +275,7 @@ def test_a_copy_draws_other_numbers_than_its_original():
 
 
 @pytest.mark.parametrize(("method", "generations"), [("cmaes", 25), ("openes", 60)])
-def test_evolution_finds_the_top_of_a_hill(method, generations):
+def test_evolution_finds_a_maximum(method, generations):
     space = search.box(AXES)
     top = jnp.array([0.8, 0.3])
 
@@ -291,7 +291,7 @@ def test_evolution_finds_the_top_of_a_hill(method, generations):
     assert own.score[-1].mean() > own.score[0].mean()
 
 
-def test_every_generation_begins_anew_with_keys_of_its_own():
+def test_every_generation_starts_over_with_new_keys():
     space = search.box(AXES)
     strategy = search.evolution("cmaes", space, 4, agent_updates=10, generations=3)
     algo = pretend(lambda hp, agent: agent.born / 2.0**32)  # the return is the luck of its beginning
@@ -313,7 +313,7 @@ def test_every_generation_begins_anew_with_keys_of_its_own():
         (lambda space: search.evolution("cmaes", space, 6, 20, 0), "generations = 0"),
     ],
 )
-def test_numbers_that_make_no_search(make, told):
+def test_settings_that_make_no_search(make, told):
     with pytest.raises(ValueError, match=told):
         make(search.box(AXES))
 
@@ -355,7 +355,7 @@ def test_agents_under_search_are_the_agents_without():
 # --- which agents diverged -------------------------------------------------------------------------
 
 
-def test_the_step_of_a_death_is_known():
+def test_the_update_of_a_divergence_is_recorded():
     def value(hp, agent):
         return jnp.where((agent.num_updates >= 7) & (hp.gamma > 0.5), jnp.nan, 1.0)
 

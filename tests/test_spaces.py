@@ -108,7 +108,7 @@ def test_an_unbounded_side_is_drawn_near_the_other_one():
     assert set(naturals.ravel()) == {0, 1}
 
 
-def test_leaves_are_drawn_with_keys_of_their_own():
+def test_leaves_are_drawn_with_separate_keys():
     space = {name: Box(0.0, 1.0, ()) for name in "abc"}
     assert len({float(x) for x in sample(space, jax.random.key(0)).values()}) == 3
 

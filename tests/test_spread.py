@@ -105,7 +105,7 @@ print("done")
 """
 
 
-def test_agents_on_many_devices_are_those_that_they_are_alone(tmp_path):
+def test_agents_on_many_devices_match_agents_alone(tmp_path):
     answer = told(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
     assert answer[-1] == "done"
     assert answer[1] == answer[2]  # a restored population is the program that was compiled
@@ -198,11 +198,11 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
         ("early", {"JAX_NUM_CPU_DEVICES": "1"}, 1),
     ],
 )
-def test_cores_are_devices_unless_somebody_chose(when, environment, devices):
+def test_cores_are_devices_unless_configured(when, environment, devices):
     assert told(DEVICES, when, **environment) == [str(devices)]
 
 
-def test_the_compiler_is_told_nothing_if_that_is_wished(monkeypatch):
+def test_compiler_options_can_be_turned_off(monkeypatch):
     monkeypatch.delenv("JAXRL_COMPILER_OPTIONS", raising=False)
     chosen = train.compiler_options()
     assert bool(chosen) == (jax.default_backend() == "cpu")

@@ -40,7 +40,7 @@ def test_tasks_of_one_size_are_pooled(statistic, sizes):
     assert across_tasks(data, statistic).value == pytest.approx(expected)
 
 
-def test_tasks_weigh_alike():
+def test_tasks_have_equal_weight():
     """Repeating every run until the tasks are equally long changes nothing but the rounding of the cut."""
     data = [np.array([0.0, 1.0, 2.0, 3.0]), np.linspace(10, 20, 12)]
     repeated = np.concatenate([np.repeat(data[0], 3), data[1]])
@@ -123,7 +123,7 @@ def test_the_interval_of_the_probability_of_improvement():
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_pairs_cancel_what_a_seed_does_to_both(statistic):
+def test_pairing_cancels_the_effect_of_the_seed(statistic):
     generator = np.random.default_rng(0)
     seeds = [100 * generator.normal(size=12) for _ in range(2)]
     first = [x + 1 for x in seeds]
@@ -134,7 +134,7 @@ def test_pairs_cancel_what_a_seed_does_to_both(statistic):
     assert apart.low < -20 and apart.high > 20
 
 
-def test_the_paired_interval_of_the_mean_is_that_of_the_differences():
+def test_the_paired_interval_of_the_mean_matches_the_differences():
     """Of three pairs the IQM is the mean, and that of a difference the difference of the means."""
     first, second = np.array([5.0, 7.0, 9.0]), np.array([4.0, 9.0, 3.0])
     found = difference([first], [second], True)
@@ -142,7 +142,7 @@ def test_the_paired_interval_of_the_mean_is_that_of_the_differences():
     np.testing.assert_allclose([found.value, found.low, found.high], [5 / 3, low, high], atol=1e-9)
 
 
-def test_sides_that_do_not_fit():
+def test_sides_that_cannot_be_compared():
     with pytest.raises(ValueError, match="same tasks"):
         difference(tasks(3), tasks(3, 3), False)
     with pytest.raises(ValueError, match="pairs need"):
@@ -174,7 +174,7 @@ def test_the_permutation_test_agrees_with_mann_and_whitney():
     assert permutation_p([np.ones(4)], [np.ones(4)]) == 1
 
 
-def test_the_permutation_test_deals_within_tasks():
+def test_the_permutation_test_permutes_within_tasks():
     """One task is won, the other lost, as clearly: nothing to tell apart, though each alone would be."""
     high, low = np.arange(10.0, 18.0), np.arange(8.0)
     assert permutation_p([high, high + 0.5], [low, low + 0.5]) < 0.001
@@ -216,7 +216,7 @@ def test_an_additive_function_gives_each_axis_its_share(trials):
     assert shares[2].value < 0.08
 
 
-def test_a_pure_interaction_is_no_main_effect():
+def test_a_pure_interaction_has_no_main_effect():
     x = np.random.default_rng(0).random((512, 2)) - 0.5
     for axis in range(2):
         found = main_effect(x[:, axis], x[:, 0] * x[:, 1])
@@ -235,7 +235,7 @@ def test_the_indices_of_ishigami():
         assert found[axis] == pytest.approx(pairs / score.var(), abs=0.06)
 
 
-def test_the_intervals_hold_what_they_should():
+def test_the_intervals_have_their_nominal_coverage():
     """Over sweeps of 128 trials. A bootstrap that is not moved calls one irrelevant axis in six relevant."""
     generator = np.random.default_rng(1)
     held = np.zeros(2)
@@ -257,7 +257,7 @@ def test_categories_are_compared_as_in_an_analysis_of_variance():
     assert main_effect(numbers, score).value == main_effect(names, score).value
 
 
-def test_ties_share_a_bin_and_empty_bins_do_no_harm():
+def test_ties_share_a_bin_and_empty_bins_are_allowed():
     values = np.array([1.0] * 20 + list(np.linspace(2, 3, 12)))
     score = np.where(values == 1, 0.0, 1.0) + np.random.default_rng(0).normal(size=32) * 1e-3
     assert main_effect(values, score).value > 0.99
@@ -272,7 +272,7 @@ def test_ties_share_a_bin_and_empty_bins_do_no_harm():
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_no_share_where_nothing_can_be_told(values, scores):
+def test_importance_is_nan_where_undefined(values, scores):
     assert np.isnan(main_effect(values, scores)).all()
     assert np.isnan(rank_correlation(values, scores)).all()
     assert np.isnan(main_effect(list("abcdefghi"), np.arange(9.0))).all()

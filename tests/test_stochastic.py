@@ -153,7 +153,7 @@ def test_a_flip_probability_may_differ_by_component():
     assert not changed[..., 0].any() and abs(changed[..., 1].mean() - 0.9) < 0.02
 
 
-def test_bools_flip_and_discrete_values_are_drawn_anew():
+def test_bools_flip_and_discrete_values_are_redrawn():
     env, value = still(TREE)
     env = noisy_obs(env, 0.0, 0.3)
     _, timestep = play(env)
@@ -247,7 +247,7 @@ def test_an_illegal_action_is_never_executed():
 
 
 @pytest.mark.parametrize("event", ["action", "repeat", "disturb"])
-def test_the_mask_is_that_of_the_moment_even_after_a_reset(event):
+def test_the_mask_is_current_even_after_a_reset(event):
     raw = envs.REGISTRY["probe/action-mask"].make()
     wrapped = corrupted_action(raw, 0.5) if event == "action" else unpredictable_dynamics(raw, 0.5, event)
     _, timestep = play(auto_reset(wrapped))
@@ -272,7 +272,7 @@ def test_repeated_steps_add_their_rewards():
     np.testing.assert_array_equal(timestep.reward[:, 1:], 3 * moved)
 
 
-def test_the_world_goes_on_alone():
+def test_disturb_adds_steps_with_random_actions():
     _, timestep = play(unpredictable_dynamics(counting(), 0.3, "disturb"), action=jnp.int32(3))
     moved = np.diff(timestep.obs[..., 0], axis=1)
     assert_rate(moved == 2, 0.3)
@@ -323,7 +323,7 @@ def test_a_parameter_follows_its_schedule_through_all_episodes(schedule, expecte
     np.testing.assert_allclose(timestep.reward[0, 1:], np.repeat(expected[:3], 4))
 
 
-def test_around_a_raw_environment_time_starts_anew():
+def test_around_a_raw_environment_time_restarts_with_each_episode():
     env = auto_reset(time_limit(non_stationary(paid, "wage", drift(0.0, 9.0, 9)), 3))
     _, timestep = play(env, lanes=1, steps=9)
     np.testing.assert_allclose(timestep.reward[0, 1:], [0, 1, 2] * 3)
@@ -408,7 +408,7 @@ def test_at_a_traced_probability_of_zero_nothing_changes(world):
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_operation_by_operation_a_traced_zero_changes_no_bit(name):
+def test_a_traced_zero_changes_no_bit_without_jit(name):
     raw = envs.REGISTRY["CartPole-v1"].make()
 
     def run(zero):
@@ -445,7 +445,7 @@ def _timesteps(env):
 
 
 @pytest.mark.parametrize("world", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
-def test_wrapped_environments_keep_the_laws(world):
+def test_wrapped_environments_pass_check_env(world):
     raw = WORLDS[world]()
     check_env(noisy_obs(corrupted_action(unpredictable_dynamics(raw, 0.3), 0.3), 0.3, 0.3))
     check_env(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3))
@@ -476,7 +476,7 @@ def test_every_environment_can_be_wrapped(name):
         assert (tuple(space.shape), np.dtype(space.dtype)) == (obs.shape, obs.dtype)
 
 
-def test_what_is_known_is_checked_under_jit_too():
+def test_known_values_are_checked_under_jit_too():
     half, wrong = jnp.float32(0.5), jnp.float32(1.5)
 
     def start(probability):

@@ -152,7 +152,7 @@ def test_one_program_for_all_that_is_traced():
         ("--env.length 0.5,b", "--env.length takes numbers"),
     ],
 )
-def test_bad_input_is_one_line(words, told, tmp_path):
+def test_bad_input_is_reported_in_one_line(words, told, tmp_path):
     status, said = command(*SMALL[:4], *words.split(), "--out", tmp_path / "sweep")
     assert status == 2 and told in said, said
     assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
@@ -178,7 +178,7 @@ def test_the_folder_and_the_table(swept):
     assert confirmed.config.num_steps == int(values["--config.num-steps"])
 
 
-def test_a_taken_folder_is_refused(swept):
+def test_an_existing_folder_is_refused(swept):
     path, _ = swept
     status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)
     assert status == 2 and "choose another --out" in said
@@ -207,7 +207,7 @@ def test_a_lane_is_that_agent(swept, tmp_path):
     assert_lane(rows_of(path / "group-1")[0], 3, alone[0], 1, rtol=1e-3)
 
 
-def test_a_sick_lane_stays_alone(swept, tmp_path):
+def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
     """A learning rate of 1e30 makes an agent's numbers infinite: told, and nobody else is touched by it."""
     path, said = swept
     found = {one["trial"]: one for one in sweep.results(path)}
@@ -274,7 +274,7 @@ def test_chunks_change_nothing_but_rounding(tmp_path):
             assert_lane(row, lane, usual, lane, rtol=1e-3)
 
 
-def test_a_dry_run_tells_memory_and_time(tmp_path):
+def test_a_dry_run_reports_memory_and_time(tmp_path):
     status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
     assert status == 0 and not (tmp_path / "sweep").exists()
     peak = re.search(r"memory: ([\d.]+) MB at most", said)
@@ -299,7 +299,7 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     assert planning.choose_chunk(few) == 0
 
 
-def test_what_does_not_fit_is_told():
+def test_a_run_that_does_not_fit_in_memory_is_refused():
     spec = cli.meant("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
     planning.require_room(spec, 1)
     with pytest.raises(ValueError, match="take fewer seeds"):
@@ -319,7 +319,7 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
+def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     if kind in ("cmaes", "optuna"):
         pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
     words = [*SEARCH, "--search", kind, *KINDS[kind]]
@@ -359,7 +359,7 @@ def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
             assert one["path"]["--hp.learning-rate"][-1] == float(one["values"]["--hp.learning-rate"])
 
 
-def test_asha_trains_again_what_it_calls_the_best(tmp_path, monkeypatch):
+def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     """Mean and interquartile mean over seeds disagree on which of two trials that is."""
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "8"]
     spec = cli.meant("sweep", cli.sweep_options, words)[0]
@@ -381,7 +381,7 @@ def test_asha_trains_again_what_it_calls_the_best(tmp_path, monkeypatch):
     assert again.hparams.learning_rate == 0.001 and (again.seed, again.seeds, again.search) == (8, 8, None)
 
 
-def test_winners_that_died_do_not_take_the_others_with_them(tmp_path):
+def test_a_search_ends_although_all_populations_diverged(tmp_path):
     """Populations that all became `nan` have no score, and the search still ends."""
     words = ["sweep", "ppo", "Pendulum-v1", *SMALL, "--config.num-steps", "8", "--steps", "320"]
     words += ["--hp.learning-rate", "log:1e20:1e30", "--search", "pbt", "--trials", "4", "--decisions", "2"]
@@ -392,13 +392,13 @@ def test_winners_that_died_do_not_take_the_others_with_them(tmp_path):
     assert again["score"] is None and "chosen by training returns of –" in said.getvalue()
 
 
-def test_a_death_is_told_with_one_step(swept):
+def test_rows_agree_on_the_update_of_a_divergence(swept):
     path, _ = swept
     rows = [row["agent/died_at"] for row in rows_of(path / "group-1")]
     assert len(rows) > 2 and all(row == rows[0] for row in rows)
 
 
-def test_optuna_is_told_what_came_of_its_trials():
+def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
     known = np.linspace(0, 1, 40).tolist()
@@ -433,7 +433,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
+def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxrl.experiments", "sweep", "ppo", "CartPole-v1", *LONG, "--out", str(path)],
@@ -458,7 +458,7 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
     assert (path / "results.jsonl").read_text() == (whole / "results.jsonl").read_text()
 
 
-def test_a_broken_sweep_is_told(tmp_path):
+def test_a_corrupt_sweep_is_reported(tmp_path):
     (tmp_path / "sweep.json").write_text("{")
     with contextlib.redirect_stderr(io.StringIO()) as said:
         assert cli.main(["resume", str(tmp_path)]) == 2

@@ -58,7 +58,7 @@ def same(a, b):
 
 
 @pytest.mark.parametrize("name", [*NAMES, "tree"])
-def test_gymnasiums_checker_is_content(name):
+def test_environments_pass_gymnasiums_checker(name):
     env = to_gymnasium(auto_reset(tree()) if name == "tree" else name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on infinite bounds
@@ -66,7 +66,7 @@ def test_gymnasiums_checker_is_content(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_steps_as_ours_does(name):
+def test_it_steps_like_the_jax_environment(name):
     env, ours = to_gymnasium(name, seed=3), envs.make(name)
     key, reset_key = jax.random.split(jax.random.key(3))
     state, timestep = ours.reset(reset_key)
@@ -89,7 +89,7 @@ def test_it_steps_as_ours_does(name):
             break
 
 
-def test_seeds_make_lives_reproducible():
+def test_seeds_make_episodes_reproducible():
     def life(env, **seed):
         observations = [env.reset(**seed)[0]]
         for action in (0, 1, 1, 0):
@@ -143,7 +143,7 @@ def episode(env):
     return rewards
 
 
-def test_a_reset_after_an_end_goes_on_with_the_same_life():
+def test_a_reset_after_an_end_continues_the_automatic_reset():
     env = to_gymnasium(non_stationary(wages, "wage", drift(0.0, 99.0, 99)))
     paid = []
     for _ in range(3):
@@ -165,7 +165,7 @@ def test_a_reset_after_an_end_goes_on_with_the_same_life():
     assert env.step(0)[1] == 0
 
 
-def test_the_start_that_is_shown_is_the_one_that_is_played():
+def test_the_start_that_is_shown_is_the_one_played():
     env, ours = to_gymnasium(wages(), seed=3), wages()
     key, reset_key = jax.random.split(jax.random.key(3))
     state, timestep = ours.reset(reset_key)
@@ -216,7 +216,7 @@ def test_spaces_are_translated():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
-def test_infinite_bounds_of_integers_are_the_dtypes_own(dtype):
+def test_infinite_bounds_of_integers_become_those_of_the_dtype(dtype):
     raw = envs.make("CartPole-v1")
     high = np.array([np.inf, 7.0], np.float32)
     env = to_gymnasium(raw._replace(observation_space=Box(-np.inf, high, (2,), np.dtype(dtype))))
@@ -225,7 +225,7 @@ def test_infinite_bounds_of_integers_are_the_dtypes_own(dtype):
     assert np.array([3, 4], dtype) in box and box.sample() in box
 
 
-def test_actions_of_every_integer_kind_are_taken():
+def test_actions_of_every_integer_dtype_are_accepted():
     env = started(to_gymnasium("CartPole-v1"))
     for action in (1, np.int64(1), np.array(1), np.uint8(1), jnp.int32(1)):
         env.step(action)
@@ -238,7 +238,7 @@ def test_actions_of_every_integer_kind_are_taken():
 
 
 @pytest.mark.parametrize("name", [*NAMES, "tree"])
-def test_vector_environments_step_as_ours_do(name):
+def test_vector_environments_step_like_the_jax_environments(name):
     ours = auto_reset(tree()) if name == "tree" else envs.make(name, max_steps=7)
     env = to_gymnasium(ours, num_envs=5, seed=3)
     assert env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
@@ -303,7 +303,7 @@ def test_info_is_laid_out_as_gymnasium_lays_it_out():
         np.testing.assert_array_equal(mine["final_info"][name], value)
 
 
-def test_the_final_info_tells_of_whole_episodes():
+def test_the_final_info_describes_whole_episodes():
     env = to_gymnasium("CartPole-v1", num_envs=8, seed=1)
     env.reset()
     env.action_space.seed(1)
@@ -380,7 +380,7 @@ def test_seeds_of_vector_environments():
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(wrong, message):
+def test_invalid_arguments_are_rejected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
 
@@ -427,7 +427,7 @@ def test_stable_baselines_learns():
 
 
 @pytest.mark.parametrize("resets", ["fresh", "pool"])
-def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(resets):
+def test_images_match_the_observation_to_the_end_of_the_episode(resets):
     env = gymnasium.make("jaxrl/CartPole-v1", render_mode="rgb_array", max_steps=2, resets=resets, length=0.7)
     shown = gymnasium.wrappers.AddRenderObservation(env, render_only=False)
     state, _ = shown.reset(seed=3)
@@ -443,7 +443,7 @@ def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(rese
     assert state["pixels"].dtype == np.uint8 and state["pixels"].shape[2] == 3
 
 
-def test_pictures_of_several_environments_and_of_ones_own():
+def test_images_of_several_environments_and_custom_ones():
     env = gymnasium.make_vec("jaxrl/Breakout-MinAtar", num_envs=2, render_mode="rgb_array")
     env.reset(seed=1)
     frames = env.render()

@@ -71,7 +71,7 @@ def test_the_agents_of_a_sweep_have_the_values_of_their_trial(tmp_path):
     assert tracking.group(tmp_path / "group-2") == tracking.group(tmp_path) == tmp_path.name
 
 
-def test_a_search_on_the_device_has_slots_and_no_single_value_of_what_it_varies(tmp_path):
+def test_a_search_on_the_device_logs_slots_without_varied_values(tmp_path):
     search = {"slots": 2, "axes": [{"flag": "--hp.learning-rate"}]}
     found = series(tmp_path, dataclasses.replace(SPEC, search=search, seeds=1))
     assert [one.name for one in found] == ["slot-0-seed-3", "slot-1-seed-3"]
@@ -157,7 +157,7 @@ def test_the_options_of_weights_and_biases(tmp_path, client):
     assert client[0]["tags"] == ["s", "t"]
 
 
-def test_a_csv_file_is_written_where_it_is_asked_for(tmp_path):
+def test_a_csv_file_is_written_on_request(tmp_path):
     opened(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
     (_, sink) = sinks = runs.open_sinks(tmp_path, SPEC, 0, runs.OPTIONS | {"csv": True})

@@ -130,7 +130,7 @@ def test_every_step_of_trpo_is_in_its_region_and_better(world):
     np.testing.assert_allclose(kl[~accepted], 0.0, atol=1e-6)
 
 
-def test_a_failed_search_leaves_the_policy_of_trpo_as_it_was():
+def test_a_failed_line_search_leaves_the_policy_of_trpo_unchanged():
     """To the bit. Long steps, and attempts that are no shorter: some updates find none that holds."""
     algo = trpo.make(envs.make("CartPole-v1"), config_of(trpo, **SIZES, max_backtracks=1))
     hp = algo.hparams.replace(max_kl=0.5, backtrack=1.0)
@@ -203,7 +203,7 @@ def test_conjugate_gradients_solve(size):
         assert errors == sorted(errors, reverse=True)
 
 
-def test_conjugate_gradients_stay_where_there_is_nothing_to_solve():
+def test_conjugate_gradients_stay_at_a_solution():
     solve = jax.jit(jax.grad(lambda b: conjugate_gradient(lambda v: 2.0 * v, b, 8).sum()))
     np.testing.assert_allclose(solve(jnp.array([1.0, -2.0])), 0.5, rtol=1e-6)
     assert np.isfinite(solve(jnp.zeros(2))).all()
@@ -225,7 +225,7 @@ def test_no_state_leaves_the_region_of_fixpo(world):
     assert metrics["fixup/count"].sum() > 0 and kept.mean() > 0.8 and worst.max() > 0.01
 
 
-def test_fixpo_falls_back_to_where_it_was():
+def test_fixpo_falls_back_to_the_previous_policy():
     """A region so small that one step of repair cannot reach it."""
     algo = fixpo.make(envs.make("CartPole-v1"), config_of(fixpo, **SIZES, max_fixups=1))
     hp = algo.hparams.replace(max_kl=1e-9, learning_rate=1e-2)
@@ -367,7 +367,7 @@ def test_the_penalty_doubles_and_halves():
     assert float(ppo_kl.adapted(1e6, 1.0, 0.01)) == pytest.approx(1e6)
 
 
-def test_the_adaptive_penalty_holds_the_divergence_near_its_target():
+def test_the_adaptive_penalty_keeps_the_divergence_near_its_target():
     """From a coefficient that is far too small: it is found, and the exact divergence with it."""
     hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}
     space, (batch, outputs, metrics) = history("ppo_kl", "world/garnet", 60, hparams)
@@ -426,7 +426,7 @@ def test_counts_and_batches_are_checked(name):
     assert small(name).hparams.learning_rate == 1e-2
 
 
-def test_fixpo_comes_back_from_an_update_that_broke():
+def test_fixpo_recovers_from_an_update_that_diverged():
     """The policy was kept; with a multiplier that is no number it would be kept for ever."""
     algo = small("fixpo")
     update = jax.jit(algo.update)

@@ -30,7 +30,7 @@ def slow_step(cell, objects, time, action, size, period, cost):
     return cell, (-cost if hit is None else 1.0 if hit == good else -1.0), hit
 
 
-def test_steps_are_those_of_a_slow_world():
+def test_steps_match_a_slow_implementation():
     size, period, cost = 4, 3, 0.1
     env = two_colours.make(size=size, period=period, cost=cost)
     reset_key, key = jax.random.split(jax.random.key(0))
@@ -61,7 +61,7 @@ def test_steps_are_those_of_a_slow_world():
     assert not timestep.terminated.any() and not timestep.truncated.any() and not timestep.first.any()
 
 
-def test_objects_reappear_in_every_free_cell_alike():
+def test_objects_reappear_uniformly_in_free_cells():
     env = two_colours.make(size=3)
     state = State(jnp.int32(0), jnp.array([1, 5]), jnp.int32(0))  # the walker goes right, onto the first
     after = jax.jit(jax.vmap(lambda key: env.step(key, state, jnp.int32(3))[0]))(
@@ -101,7 +101,7 @@ def slow_optimum(size, period, cost, gamma, horizon):
 
 
 @pytest.mark.parametrize(("size", "period", "horizon"), [(2, 3, 10), (3, 2, 6), (3, 100, 7)])
-def test_the_optimum_is_that_of_enumeration(size, period, horizon):
+def test_the_optimum_matches_enumeration(size, period, horizon):
     sizes = {"size": size, "period": period, "cost": 0.1}
     for gamma in (1.0, 0.8):
         found = optimal_return("world/two-colours", gamma=gamma, horizon=horizon, **sizes)
@@ -109,7 +109,7 @@ def test_the_optimum_is_that_of_enumeration(size, period, horizon):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_endless_optimum_is_the_limit_of_long_ones():
+def test_the_infinite_horizon_optimum_is_the_limit_of_long_horizons():
     endless = optimal_return("world/two-colours", gamma=0.9)
     long = optimal_return("world/two-colours", gamma=0.9, horizon=200)
     np.testing.assert_allclose(endless, long, rtol=1e-5)
@@ -124,6 +124,6 @@ def test_the_endless_optimum_is_the_limit_of_long_ones():
         ({"period": 0}, "period must be at least 1, not 0"),
     ],
 )
-def test_worlds_that_are_none_are_refused(params, message):
+def test_invalid_tables_are_rejected(params, message):
     with pytest.raises(ValueError, match=message):
         two_colours.make(**params)

@@ -129,7 +129,7 @@ def test_backward_induction_finds_the_best_of_all_plans(table, params, horizon, 
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_a_policy_is_worth_what_the_linear_system_says(name):
+def test_the_value_of_a_policy_solves_the_linear_system(name):
     mdp = TINY[name]()
     transition, reward, start = as_numpy(mdp)
     policy = np.random.default_rng(0).dirichlet(np.ones(reward.shape[1]), len(reward))
@@ -146,7 +146,7 @@ def test_a_policy_is_worth_what_the_linear_system_says(name):
     np.testing.assert_allclose(found, total, rtol=1e-5)
 
 
-def test_the_greedy_policy_of_the_best_values_is_worth_them():
+def test_the_greedy_policy_of_the_optimal_values_attains_them():
     mdp = garnet.mdp(7)
     best = tabular.optimal_values(mdp, GAMMA)
     policy = tabular.greedy_policy(mdp, best, GAMMA)
@@ -164,7 +164,7 @@ def test_values_are_right_for_a_long_view():
         np.testing.assert_allclose(tabular.optimal_values(mdp, 0.999), expected, atol=3e-4 * scale)
 
 
-def test_thousands_of_worlds_are_solved_at_once():
+def test_many_mdps_are_solved_in_one_call():
     seeds = jnp.arange(64)
     mdps = jax.vmap(lambda seed: garnet.mdp(seed, num_states=8))(seeds)
     together = jax.jit(jax.vmap(tabular.optimal_values, (0, None)))(mdps, GAMMA)
@@ -214,7 +214,7 @@ def test_draws_are_inverted_at_their_edges():
         assert drawn[0] == np.flatnonzero(row)[0] and drawn[-1] == np.flatnonzero(row)[-1]
 
 
-def test_a_table_shows_states_as_asked():
+def test_a_table_shows_states_as_requested():
     mdp = chain.mdp(length=3)
     for observation, expected in (
         ("one_hot", [1.0, 0.0, 0.0]),
@@ -265,7 +265,7 @@ def test_a_table_shows_states_as_asked():
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(call, message):
+def test_invalid_arguments_are_rejected(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -274,7 +274,7 @@ def test_mistakes_are_told_in_one_sentence(call, message):
 # --- known numbers ----------------------------------------------------------------------------
 
 
-def test_the_chain_is_worth_what_is_published():
+def test_the_chain_has_its_published_value():
     """3,677 in 1,000 steps (Strens 2000), once the start is forgotten."""
     mdp = chain.mdp()
     gain = optimal_return("world/chain", gamma=1.0, horizon=400) - optimal_return(
@@ -303,7 +303,7 @@ def test_the_river_is_swum_upstream():
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("length, small, large", [(6, 1.0, 12.0), (3, 0.5, 1.0), (9, 0.2, 7.0)])
-def test_the_loop_has_a_value_for_each_reading_of_its_time_limit(gamma, length, small, large):
+def test_the_loop_has_a_value_for_each_interpretation_of_its_time_limit(gamma, length, small, large):
     mdp = loop.mdp(length, small, large)
     hub = max(small / (1 - gamma), large * gamma ** (length - 1) / (1 - gamma**length))
     way = [gamma ** (length - 1 - i) * (large + gamma * hub) for i in range(1, length)]
@@ -320,7 +320,7 @@ def test_the_loop_has_a_value_for_each_reading_of_its_time_limit(gamma, length, 
     np.testing.assert_allclose(tabular.optimal_values(mdp, gamma, horizon), [hub[horizon], *way], rtol=1e-5)
 
 
-def test_the_best_policy_of_the_loop_depends_on_the_reading():
+def test_the_best_policy_of_the_loop_depends_on_the_interpretation():
     mdp, horizon = loop.mdp(), loop.limit()
     stay, walk = (jnp.tile(jax.nn.one_hot(a, 2), (6, 1)) for a in (0, 1))
     endless = [float(tabular.policy_return(mdp, p, GAMMA)) for p in (stay, walk)]
@@ -331,7 +331,7 @@ def test_the_best_policy_of_the_loop_depends_on_the_reading():
 
 
 @pytest.mark.parametrize("length", [1, 4, 70])
-def test_the_t_maze_is_worth_its_way(length):
+def test_the_t_maze_has_the_value_of_its_shortest_path(length):
     best = partial(optimal_return, "world/t-maze", length=length)
     np.testing.assert_allclose(best(gamma=0.98), 4 * 0.98**length, rtol=1e-5)
     np.testing.assert_allclose(best(gamma=1.0), 4.0)
@@ -361,9 +361,7 @@ def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss, bump):
     "length, prize, miss, bump, gamma, expected",
     [(3, 4.0, -0.1, 0.0, 0.99, 1.9406), (2, 4.0, -5.0, 0.0, 0.9, 1.62), (3, 4.0, -0.1, 0.0, 1.0, 2.0)],
 )
-def test_who_sees_one_sign_need_not_leave_where_bumps_cost_nothing(
-    length, prize, miss, bump, gamma, expected
-):
+def test_staying_is_optimal_with_one_sign_and_free_bumps(length, prize, miss, bump, gamma, expected):
     world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
     best = optimal_return("world/t-maze", gamma=gamma, memory=False, **world)
     np.testing.assert_allclose(best, expected, rtol=1e-4)
@@ -392,7 +390,7 @@ def walked(choice, north, length, prize, miss, bump, gamma, steps):
 
 
 @pytest.mark.parametrize("horizon", [None, 4, 12])
-def test_no_reactive_policy_of_the_t_maze_is_better_whatever_things_cost(horizon):
+def test_no_reactive_policy_of_the_t_maze_is_better_for_any_costs(horizon):
     """All 256 maps from observations to actions, each played for both signs, in worlds of many prices."""
     rng = np.random.default_rng(0)
     for world in range(24):
@@ -414,7 +412,7 @@ def test_no_reactive_policy_of_the_t_maze_is_better_whatever_things_cost(horizon
 
 
 @pytest.mark.parametrize("length", [1, 3])
-def test_the_t_maze_steps_as_its_table_says(length):
+def test_the_t_maze_steps_match_its_table(length):
     env, mdp = t_maze.make(length=length, bump=-0.2), t_maze.mdp(length, bump=-0.2)
     width = length + 1
     signs = {0: [1.0, 1.0, 0.0], 1: [0.0, 1.0, 1.0]}
@@ -450,14 +448,14 @@ def tiger_by_histories(horizon, gamma, left=0.5, accuracy=0.85, listen=-1.0, pri
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 @pytest.mark.parametrize("accuracy", [0.85, 0.97, 0.6])
-def test_the_tiger_is_worth_the_best_of_all_histories(gamma, accuracy):
+def test_the_tiger_has_the_value_of_the_best_history_policy(gamma, accuracy):
     for horizon in (1, 2, 3, 6):
         expected = tiger_by_histories(horizon, gamma, accuracy=accuracy)
         found = optimal_return("world/two-state", gamma=gamma, horizon=horizon, accuracy=accuracy)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_the_tiger_is_worth_what_value_iteration_over_all_beliefs_says():
+def test_the_tiger_has_the_value_of_belief_value_iteration():
     """A fine grid of beliefs, interpolated, which bounds a convex function from above; 19.37 is published."""
     grid_of_beliefs = np.linspace(0, 1, 4001)
     heard_left = grid_of_beliefs * 0.85 + (1 - grid_of_beliefs) * 0.15
@@ -474,7 +472,7 @@ def test_the_tiger_is_worth_what_value_iteration_over_all_beliefs_says():
     assert found == pytest.approx(v[2000], abs=2e-3)
 
 
-def test_the_belief_of_the_tiger_is_that_of_bayes():
+def test_the_belief_of_the_tiger_follows_bayes_rule():
     """Among simulated runs that heard left k more times than right, the tiger is left so often."""
     env = two_state.make(accuracy=0.7)
 
@@ -546,7 +544,7 @@ def random_returns(env, gamma, horizon, num_episodes):
     ids=lambda x: x if isinstance(x, str) else "",
 )
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
-def test_random_play_is_worth_what_the_table_says(name, params, gamma, transitions):
+def test_random_play_attains_the_value_of_the_table(name, params, gamma, transitions):
     horizon = 25
     returns = random_returns(ENTRIES[name].make(**params), gamma, horizon, num_episodes=transitions)
     if name == "world/grid":
@@ -571,13 +569,13 @@ def test_random_play_is_worth_what_the_table_says(name, params, gamma, transitio
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_worlds_keep_the_laws(name):
+def test_tabular_environments_pass_check_env(name):
     check_env(ENTRIES[name].make())
     check_env(make(name, max_steps=7))
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_the_registry_knows_parameters_and_time_limits(name):
+def test_the_registry_has_parameters_and_time_limits(name):
     entry = ENTRIES[name]
     params = entry.params()
     assert params
@@ -665,7 +663,7 @@ def grid_by_definition(level, gamma, horizon):
 
 
 @pytest.mark.parametrize("name, seed", [("tiny", 0), ("tiny", 1), ("tiny", 2), ("small", 5), ("sparse", 0)])
-def test_the_optimum_of_a_grid_is_that_of_its_definition(name, seed):
+def test_the_optimum_of_a_grid_matches_its_definition(name, seed):
     level = grid.sample(name, seed)
     horizon = min(int(level.max_steps), 12)
     expected = grid_by_definition(level, 0.99, horizon)
@@ -674,7 +672,7 @@ def test_the_optimum_of_a_grid_is_that_of_its_definition(name, seed):
 
 
 @pytest.mark.parametrize("horizon", [None, 9])
-def test_a_grid_is_worth_what_its_table_is(horizon):
+def test_a_grid_has_the_value_of_its_table(horizon):
     level = grid.sample("tiny", 7)
     mdp = grid.mdp(level)
     np.testing.assert_allclose(mdp.transition.sum(axis=-1), 1.0, atol=1e-6)
@@ -685,7 +683,7 @@ def test_a_grid_is_worth_what_its_table_is(horizon):
     np.testing.assert_allclose(grid.values(level, 0.97, horizon, policy[:-1]), worth, rtol=1e-4, atol=1e-5)
 
 
-def test_levels_are_drawn_within_their_family():
+def test_levels_are_drawn_from_their_family():
     family = grid.LEVELS["all"]
     levels = jax.jit(jax.vmap(lambda seed: grid.sample("all", seed)))(jnp.arange(500))
     walls, cells = np.asarray(levels.walls), np.asarray(levels.objects)
@@ -709,7 +707,7 @@ def test_levels_are_drawn_within_their_family():
         assert np.log(p).mean() == pytest.approx(np.log(low * high) / 2, abs=0.1)
 
 
-def test_the_levels_of_the_original_are_what_they_are():
+def test_the_levels_match_the_original():
     sizes = {"dense": (11, 4, 500), "sparse": (13, 2, 50), "long": (11, 4, 1000)}
     sizes |= {"longer": (9, 5, 2000), "long-dense": (11, 4, 2000)}
     for name, (side, count, steps) in sizes.items():
@@ -724,7 +722,7 @@ def test_the_levels_of_the_original_are_what_they_are():
     assert jax.jit(lambda: grid.limit(level="all", seed=3))() == grid.sample("all", 3).max_steps
 
 
-def test_a_grid_is_shown_as_asked():
+def test_a_grid_is_shown_as_requested():
     level = grid.sample("tiny", 3)
     num_states = 2 ** len(level.objects) * level.walls.size
     for observation in ("one_hot", "index", "planes"):
@@ -742,7 +740,7 @@ def test_a_grid_is_shown_as_asked():
     assert grid.env(level).step(jax.random.key(0), state, jnp.int32(4))[1].obs[-1] == pytest.approx(0.002)
 
 
-def test_what_was_collected_is_gone_and_comes_back_in_its_place():
+def test_collected_objects_disappear_and_respawn_in_place():
     level = grid.sample("sparse").replace(
         start=jnp.int32(0),
         objects=jnp.array([1, 14]),
@@ -807,7 +805,7 @@ def test_ppo_solves_the_chain():
     assert_bounded(played(algo, states, env), float(optimal_return("world/chain", gamma=1.0, horizon=100)))
 
 
-def test_ppo_walks_the_loop_unless_it_is_told_that_time_limits_are_ends():
+def test_ppo_walks_the_loop_unless_time_limits_terminate():
     env, mdp, horizon = make("world/loop"), loop.mdp(), loop.limit()
     algo, states = train_ppo(env, 60)
     policies = tables_of(algo, states, mdp)
@@ -828,7 +826,7 @@ def test_ppo_walks_the_loop_unless_it_is_told_that_time_limits_are_ends():
     np.testing.assert_allclose(cut, best, rtol=1e-5)
 
 
-def test_ppo_with_a_memory_solves_the_t_maze():
+def test_ppo_with_memory_solves_the_t_maze():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 120, memory_size=16)
     returns = played(algo, states, env)
@@ -837,7 +835,7 @@ def test_ppo_with_a_memory_solves_the_t_maze():
     assert_bounded(returns, best)
 
 
-def test_ppo_without_a_memory_stays_below_the_bound_for_those_without():
+def test_ppo_without_memory_stays_below_the_memoryless_bound():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 40)
     best = float(optimal_return("world/t-maze", gamma=1.0, length=4, memory=False))
@@ -845,7 +843,7 @@ def test_ppo_without_a_memory_stays_below_the_bound_for_those_without():
 
 
 @pytest.mark.slow
-def test_ppo_with_a_memory_stays_below_the_optimum_of_the_tiger():
+def test_ppo_with_memory_stays_below_the_optimum_of_the_tiger():
     env = make("world/two-state", max_steps=20)
     algo, states = train_ppo(env, 300, memory_size=16, normalize_reward=True)
     returns = played(algo, states, env, num_episodes=4096)
@@ -866,7 +864,7 @@ def test_ppo_stays_below_the_optimum(name, updates):
     assert (returns.mean(axis=1) > 0.6 * best).all()
 
 
-def test_a_table_of_your_own_is_a_world():
+def test_a_custom_table_is_an_environment():
     """Two states: the second ends the episode, and action 1 gets there with probability 1/2."""
     transition = jnp.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.0, 1.0]]])
     mdp = Tabular(

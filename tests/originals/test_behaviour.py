@@ -531,7 +531,7 @@ def test_starts_that_count_are_uniform_as_the_originals():
 
 
 @pytest.mark.parametrize("name", ["MountainCar-bsuite", *POLES])
-def test_starts_on_a_line_are_those_of_the_original(original, name):
+def test_starts_on_a_line_match_the_original(original, name):
     ks_2samp = pytest.importorskip("scipy.stats").ks_2samp
     path, cls = POLES[name][1:] if name in POLES else ("environments.mountain_car", "MountainCar")
     theirs = getattr(original(path), cls)(seed=0)
@@ -547,7 +547,7 @@ def test_starts_on_a_line_are_those_of_the_original(original, name):
         np.testing.assert_allclose(obs[:, i].max(), expected[:, i].max(), atol=2e-4)
 
 
-def test_first_observations_of_fixed_starts_are_those_of_the_original(original):
+def test_first_observations_of_fixed_starts_match_the_original(original):
     pairs = [
         (deep_sea.make(), original("environments.deep_sea").DeepSea(8)),
         (discounting_chain.make(), original("environments.discounting_chain").DiscountingChain(0)),
@@ -570,7 +570,7 @@ def test_the_draws_of_deep_sea_are_normal_and_uniform():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_every_task_keeps_the_laws(name):
+def test_every_task_passes_check_env(name):
     entry = ENTRIES[name]
     check_env(entry.make(**entry.params()), num_steps=120)
 
@@ -591,7 +591,7 @@ def test_impossible_parameters_are_refused(make, params, message):
         make(**params)
 
 
-def test_parameters_that_shape_the_program_cannot_be_traced():
+def test_static_parameters_cannot_be_traced():
     with pytest.raises(ValueError, match="size determines array shapes and cannot be traced"):
         jax.jit(lambda n: deep_sea.make(size=n).reset(jax.random.key(0)))(3)
     with pytest.raises(ValueError, match="max_time decides how many steps"):

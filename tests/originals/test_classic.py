@@ -291,7 +291,7 @@ def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
 # --- what they share ------------------------------------------------------------------------------
 
 
-def test_sines_and_cosines_are_those_of_numpy_and_never_above_one():
+def test_sines_and_cosines_match_numpy_and_never_exceed_one():
     near = np.linspace(-8.0, 8.0, 400_001)
     x = np.concatenate([near, 6000 * near, [0.0, -0.0, 1e-30]]).astype(np.float32)
     sin, cos = jax.jit(common.sincos)(x)
@@ -324,7 +324,7 @@ def test_angles_are_wrapped_as_by_the_originals_loop():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_they_keep_the_laws(name):
+def test_environments_pass_check_env(name):
     entry = ENTRIES[name]
     check.check_env(entry.make())
     check.check_env(auto_reset(episode_stats(time_limit(entry.make(), 20))))
@@ -393,7 +393,7 @@ def test_parameters_have_gymnaxs_names_and_defaults(name):
         (pendulum.make, dict(m=0), "m must be above 0, not 0"),
     ],
 )
-def test_impossible_values_are_told(make, params, message):
+def test_impossible_values_are_rejected(make, params, message):
     with pytest.raises(ValueError, match=message):
         make(**params)
 

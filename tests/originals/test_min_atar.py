@@ -208,7 +208,7 @@ def test_spaces_are_the_originals(game):
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
-def test_laws_of_environments(name):
+def test_games_pass_check_env(name):
     check_env(ENTRIES[name].make())
 
 

@@ -286,7 +286,7 @@ def test_resets_on_maps():
     ],
     ids=["frozen-lake", "frozen-lake-0.75", "cliff-walking", "taxi"],
 )
-def test_outcomes_are_as_likely_as_they_should_be(module, original, options, state, number, action):
+def test_outcomes_have_the_expected_probabilities(module, original, options, state, number, action):
     env, original = module.make(**options), original(**options)
     start = jax.tree.map(jnp.asarray, state(np.int32(number)))
     step = jax.jit(jax.vmap(lambda key: env.step(key, start, jnp.int32(action))[1].next_obs))
@@ -388,7 +388,7 @@ def test_the_dealer_never_needs_more_cards():
     assert blackjack.dealer_plays(jnp.int32(2), jnp.bool_(True), ones[:-1]) == 16
 
 
-def test_cards_are_drawn_alike_and_independently():
+def test_cards_are_independent_and_identically_distributed():
     keys = jax.random.split(jax.random.key(0), DRAWS)
     expected = np.bincount(deck, minlength=11) / 13
     for draw in (blackjack.draw, blackjack.deal):
@@ -427,14 +427,14 @@ def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_laws_are_kept_and_the_limits_are_gymnasiums(name):
+def test_environments_pass_check_env_with_the_limits_of_gymnasium(name):
     entry = ENTRIES[name]
     check_env(entry.make())
     if not name.endswith("-misc") and name != "Taxi-v3":  # an old name, which now warns or is gone
         assert entry.max_steps == gymnasium.spec(name).max_episode_steps
 
 
-def test_the_defaults_are_those_of_the_ids():
+def test_defaults_match_the_ids():
     defaults = {
         "natural": ENTRIES["Blackjack-v1"].params()["natural"],
         "sab": ENTRIES["Blackjack-v1"].params()["sab"],
@@ -479,6 +479,6 @@ def test_options_may_be_traced():
         (taxi.make, {"fickle_probability": 2}, "fickle_probability must be a probability, not 2"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(make, arguments, message):
+def test_invalid_arguments_are_rejected(make, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)
