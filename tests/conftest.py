@@ -118,11 +118,11 @@ def command(capsys):
     return call
 
 
-def said_by(*argv):
+def run_command(*argv):
     """Exit status of a command, and what it said."""
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
         status = cli.main([str(word) for word in argv])
-    return status, said.getvalue()
+    return status, output.getvalue()
 
 
 def curve(path):

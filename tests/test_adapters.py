@@ -131,8 +131,8 @@ def test_the_time_limit_of_craftax_truncates_and_death_terminates(craftax):
     late = state.replace(timestep=jnp.asarray(limit, state.timestep.dtype))
     assert original.is_terminal(late, original.default_params)
     assert not env.step(KEY, late, jnp.int32(0))[1].terminated
-    dead = state.replace(player_health=jnp.asarray(-3, state.player_health.dtype))
-    assert env.step(KEY, dead, jnp.int32(0))[1].terminated
+    no_health = state.replace(player_health=jnp.asarray(-3, state.player_health.dtype))
+    assert env.step(KEY, no_health, jnp.int32(0))[1].terminated
 
 
 # --- jumanji ----------------------------------------------------------------------------------
@@ -269,18 +269,18 @@ def test_it_is_always_the_agents_turn_and_every_game_ends(game):
             action = jax.random.categorical(action_key, jnp.where(mask, 0.0, -jnp.inf))
             state, timestep = env.step(step_key, state, action)
             over_now = over | timestep.terminated
-            mine = (state.current_player == 0) | over_now
+            agents_turn = (state.current_player == 0) | over_now
             return (state, timestep.info["action_mask"], over_now), (
-                mine,
+                agents_turn,
                 jnp.where(over, 0, timestep.reward),
             )
 
         carry = (state, timestep.info["action_mask"], False)
-        (_, _, over), (mine, reward) = jax.lax.scan(step, carry, jax.random.split(key, 9))
-        return state.current_player, over, mine, reward.sum()
+        (_, _, over), (agents_turn, reward) = jax.lax.scan(step, carry, jax.random.split(key, 9))
+        return state.current_player, over, agents_turn, reward.sum()
 
-    begins, over, mine, outcome = quick(jax.vmap(play))(jax.random.split(KEY, 256))
-    assert (begins == 0).all() and mine.all() and over.all()
+    begins, over, agents_turn, outcome = quick(jax.vmap(play))(jax.random.split(KEY, 256))
+    assert (begins == 0).all() and agents_turn.all() and over.all()
     assert len(np.unique(outcome)) > 1 and abs(outcome.mean()) < 0.3  # it wins and loses
 
 

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 
 import jaxrl
 from jaxrl import envs
@@ -148,20 +148,20 @@ def test_load_takes_the_best_seed_that_has_not_diverged(tmp_path):
 
 
 def test_load_reports_errors_in_one_line(tmp_path):
-    def said(path):
+    def output(path):
         with pytest.raises(ValueError) as error:
             jaxrl.load(path)
         return str(error.value)
 
-    assert said(tmp_path / "none").endswith("none: there is no such run")
-    assert said(tmp_path).endswith("is no run: it has no run.json")
+    assert output(tmp_path / "none").endswith("none: there is no such run")
+    assert output(tmp_path).endswith("is no run: it has no run.json")
     (tmp_path / "run.json").write_text("{}")
-    assert f"`jaxrl export {tmp_path}` writes it from the run's last checkpoint" in said(tmp_path)
+    assert f"`jaxrl export {tmp_path}` writes it from the run's last checkpoint" in output(tmp_path)
     artifacts.write(tmp_path / "policy.npz", of_seeds([made("mlp-squashed").recipe]))
     whole = (tmp_path / "policy.npz").read_bytes()
     for damaged in (b"", b"text", whole[:2000], whole[:1500] + b"12345" + whole[1505:]):
         (tmp_path / "policy.npz").write_bytes(damaged)
-        assert "cannot be read as a policy (" in said(tmp_path)
+        assert "cannot be read as a policy (" in output(tmp_path)
 
 
 def test_loading_imports_no_jax():
@@ -209,11 +209,13 @@ def test_the_example_of_the_page_balances_gymnasiums_cart_pole(cart):
 
 
 def test_export_from_a_file(cart):
-    status, said = said_by("export", cart / "policy.npz", "--format", "c", "--seed", 2, "--out", "new/cart.h")
-    assert status == 0 and "new/cart.h: " in said and "seed 2 (return 9 in the last evaluation)" in said
+    status, output = run_command(
+        "export", cart / "policy.npz", "--format", "c", "--seed", 2, "--out", "new/cart.h"
+    )
+    assert status == 0 and "new/cart.h: " in output and "seed 2 (return 9 in the last evaluation)" in output
     header = Path("new/cart.h").read_text()
     assert header.startswith("/* ") and "static inline void cart_act(const float obs[4]" in header
-    assert said_by("export", cart / "policy.npz", "--seed", 2, "--out", "two.npz")[0] == 0
+    assert run_command("export", cart / "policy.npz", "--seed", 2, "--out", "two.npz")[0] == 0
     assert jaxrl.load("two.npz").seeds.tolist() == [2]
 
 
@@ -232,8 +234,8 @@ def test_invalid_export_arguments_are_reported_in_one_line(cart, monkeypatch):
         ([file, "--format", "c", "--out", "file/x.h"], "file"),
         (["file"], "cannot be read as a policy"),
     ):
-        status, said = said_by("export", *argv)
-        assert status == 2 and words in said and said.count("\n") == 1, (argv, said)
+        status, output = run_command("export", *argv)
+        assert status == 2 and words in output and output.count("\n") == 1, (argv, output)
     assert sorted(path.name for path in cart.iterdir()) == ["policy.npz"]
 
 

@@ -139,8 +139,8 @@ print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(co
     ours = [scoring.score(name, measures, every_episode) for name, measures in agents]
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
     for name in names:  # the agents must differ, or nothing was tested
-        found = [score for (agent, _), score in zip(agents, ours) if agent == name]
-        assert np.std(found) > 0.01 or (every_episode and name == "catch"), name
+        result = [score for (agent, _), score in zip(agents, ours) if agent == name]
+        assert np.std(result) > 0.01 or (every_episode and name == "catch"), name
 
 
 # --- by their meaning -------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_tags_average_their_experiments():
         ("catch", {"catch/20": [1.0]}, "catch has no setting 'catch/20'; it has catch/0 to catch/19"),
         ("catch", {"bandit/0": [1.0]}, "catch has no setting 'bandit/0'"),
         ("catch", {"catch/0": []}, "catch/0 has no episodes"),
-        ("deep_sea_stochastic", {"deep_sea_stochastic/0": [0.0]}, "no run has come as far as episode 100"),
+        ("deep_sea_stochastic", {"deep_sea_stochastic/0": [0.0]}, "no run has reached episode 100"),
     ],
 )
 def test_invalid_arguments_are_rejected(name, measures, message):

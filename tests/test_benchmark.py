@@ -95,8 +95,8 @@ def test_a_package_from_another_location_is_not_measured(fake, tmp_path):
 
 
 def test_ratios_are_computed_within_rounds():
-    found = report.ratios([200.0, 300.0, 100.0, None], [100.0, 100.0, None, 50.0], seconds=False)
-    assert found == report.Spread(2.5, 2.0, 3.0)
+    result = report.ratios([200.0, 300.0, 100.0, None], [100.0, 100.0, None, 50.0], seconds=False)
+    assert result == report.Spread(2.5, 2.0, 3.0)
     assert report.ratios([2.0], [5.0], seconds=True).median == 2.5  # less is better
     assert report.ratios([None], [5.0], seconds=False) is None
 
@@ -127,8 +127,8 @@ RESULTS = {
 
 
 def test_the_table_reports_the_results():
-    found = report.rows(RESULTS)
-    text = report.markdown(found, False, ["a note"])
+    result = report.rows(RESULTS)
+    text = report.markdown(result, False, ["a note"])
     for words in (
         "2.50k (2.00k to 3.00k)",
         "2.50 (2.00 to 3.00)",
@@ -143,9 +143,11 @@ def test_the_table_reports_the_results():
 def test_results_are_written(tmp_path, capsys):
     facts = results.provenance("train", ["train"], RESULTS, None)
     results.write(tmp_path, "train", RESULTS, facts, {"CartPole-v1": {"agents": 1}}, False)
-    told = json.loads((tmp_path / "result.json").read_text())
-    assert told["command"] == ["jaxrl", "benchmark", "train"] and told["machine"]["cores"] == os.cpu_count()
-    (case,) = told["cases"]
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert (
+        record["command"] == ["jaxrl", "benchmark", "train"] and record["machine"]["cores"] == os.cpu_count()
+    )
+    (case,) = record["cases"]
     assert case["settings"] == {"agents": 1} and case["contenders"]["peer"]["values"] == [1000, 1000]
     assert case["contenders"]["peer"]["times_as_fast_as_it"]["median"] == 2.5
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -156,8 +158,8 @@ def test_results_are_written(tmp_path, capsys):
     ("before", "limit", "status"), [(2000, 1.5, 0), (2000, 1.6, 1), (None, 1.5, 1), (2000, None, 0)]
 )
 def test_the_guard_fails_on_a_slowdown(before, limit, status):
-    found = {"a": {"ours": measured(3000, 3000), "ours@abc": measured(before, before)}}
-    assert results.status(found, limit, False) == status
+    result = {"a": {"ours": measured(3000, 3000), "ours@abc": measured(before, before)}}
+    assert results.status(result, limit, False) == status
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -221,15 +223,15 @@ def test_a_virtual_environment_is_rebuilt_for_other_requirements(tmp_path, monke
 
     monkeypatch.setattr(peers, "_run", run)
     contender = peers.Contender("x.py", (("broken",), ("sound",)))
-    told = []
+    messages = []
     for _ in range(2):
-        python = peers.python_for("peer", contender, tmp_path, told.append)
-    assert python.exists() and made == ["sound"] and told == ["setting up peer (once) ..."]
+        python = peers.python_for("peer", contender, tmp_path, messages.append)
+    assert python.exists() and made == ["sound"] and messages == ["setting up peer (once) ..."]
     with pytest.raises(peers.Unavailable, match="no such package"):
-        peers.python_for("peer", contender._replace(requirements=(("broken",),)), tmp_path, told.append)
+        peers.python_for("peer", contender._replace(requirements=(("broken",),)), tmp_path, messages.append)
     assert not (tmp_path / "peer").exists()
     with pytest.raises(peers.Unavailable, match="JAXRL_CACHE"):
-        peers.python_for("peer", contender, None, told.append)
+        peers.python_for("peer", contender, None, messages.append)
 
 
 def test_the_current_interpreter_is_used_where_requirements_are_met():
@@ -285,5 +287,5 @@ def test_imports_are_timed():
     (entrant,) = measure.enter(
         "compile", suites.Case("", {"env": "CartPole-v1"}), {"ours": Path(sys.executable)}, None
     )
-    told = starts.start(starts._importing(entrant, "ours", "jaxrl", "jaxrl.names"), 60)
-    assert told["seconds"] > 0 and told["source"].endswith("__init__.py")
+    measured = starts.start(starts._importing(entrant, "ours", "jaxrl", "jaxrl.names"), 60)
+    assert measured["seconds"] > 0 and measured["source"].endswith("__init__.py")

@@ -197,7 +197,7 @@ BROKEN = {
     ),
     "no first": (
         replacing(where=["reset"], first=lambda t: ~t.first),
-        "first must be true after reset; it was not so at step 0 of lane 0",
+        "first must be true after reset; violated at step 0 of lane 0",
     ),
     "ended at reset": (
         replacing(where=["reset"], terminated=lambda t: t.first),
@@ -213,11 +213,11 @@ BROKEN = {
     ),
     "obs out of its space": (
         replacing(RESETTING, where=["step"], obs=lambda t: t.obs + 3.0 * t.first),
-        "obs must lie in observation_space; it was not so at step 4 of lane 0",
+        "obs must lie in observation_space; violated at step 4 of lane 0",
     ),
     "next_obs out of its space": (
         replacing(RESETTING, where=["step"], next_obs=lambda t: t.next_obs + 3.0 * t.first),
-        "next_obs must lie in observation_space; it was not so at step 4 of lane 0",
+        "next_obs must lie in observation_space; violated at step 4 of lane 0",
     ),
     "reward is not a number": (
         replacing(where=["step"], reward=lambda t: jnp.where(t.terminated, jnp.nan, t.reward)),
@@ -225,7 +225,7 @@ BROKEN = {
     ),
     "two ends at once": (
         replacing(where=["step"], truncated=lambda t: t.terminated),
-        "an episode that terminates is not truncated too; it was not so at step 4 of lane 0",
+        "an episode that terminates is not truncated too; violated at step 4 of lane 0",
     ),
     "first too often": (
         replacing(where=["step"], first=lambda t: t.reward > 0),
@@ -234,7 +234,7 @@ BROKEN = {
     "empty mask": (masked([False] * 3), "action_mask must allow at least one action"),
     "mask empties": (
         masked(lambda t: jnp.arange(3) < jnp.where(t.obs[0] > 0.5, 0, 3)),
-        "action_mask must allow at least one action; it was not so at step",
+        "action_mask must allow at least one action; violated at step",
     ),
     "short mask": (masked([True] * 2), r"action_mask of reset is bool\[2\].* for each choice, bool\[3\]"),
     "mask of numbers": (masked([1.0] * 3), r"action_mask of reset is float32\[3\]"),

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, said_by
+from conftest import curve, run_command
 from flax import struct
 
 from jaxrl import objective_file, objectives
@@ -47,23 +47,23 @@ def evolved(families, generations=60, seeds=2, start=0.0, height=None, **config)
     discovery = evolve.make(objective, families, settings, seeds)
     state = discovery.init(jax.vmap(jax.random.key)(jnp.arange(seeds)), ())
     update = jax.jit(discovery.update)
-    told = []
+    history = []
     for _ in range(generations):
         state, metrics = update(state, ())
-        told.append(jax.device_get(metrics))
-    return np.asarray(discovery.means(state).x), told
+        history.append(jax.device_get(metrics))
+    return np.asarray(discovery.means(state).x), history
 
 
 @pytest.mark.parametrize("ranks", ["centred", "pairs"])
 def test_evolution_improves_whatever_the_scale_of_the_tasks(ranks):
     """The noise of a task is hundreds of times the hill: only who shares tasks can be told apart."""
-    found, _ = evolved((hill(),), ranks=ranks)
-    np.testing.assert_allclose(found, 3.0, atol=0.5)
+    result, _ = evolved((hill(),), ranks=ranks)
+    np.testing.assert_allclose(result, 3.0, atol=0.5)
 
 
 def test_tasks_are_new_in_each_generation_and_for_each_seed():
-    _, told = evolved((hill(),), generations=4, std=1e-6)
-    means = np.concatenate([metrics["fitness/mean"] for metrics in told])
+    _, history = evolved((hill(),), generations=4, std=1e-6)
+    means = np.concatenate([metrics["fitness/mean"] for metrics in history])
     assert len(set(means.tolist())) == 8
 
 
@@ -77,20 +77,20 @@ def test_families_have_equal_weight_whatever_their_scale():
         return Family(name, lambda key: (), score, (), steps=1)
 
     families = (scaled(3.0, 1000.0, "high"), scaled(1.0, 1.0, "low"))
-    found, told = evolved(families, height=lambda x: x, generations=150)
-    assert ((found > 0.9) & (found < 3.1)).all()
+    result, history = evolved(families, height=lambda x: x, generations=150)
+    assert ((result > 0.9) & (result < 3.1)).all()
     high_alone, _ = evolved(families[:1], height=lambda x: x, generations=150)
     np.testing.assert_allclose(high_alone, 3.0, atol=0.2)
-    assert (found < 2.8).all()
-    assert {"fitness/high", "fitness/low"} <= set(told[0])
+    assert (result < 2.8).all()
+    assert {"fitness/high", "fitness/low"} <= set(history[0])
 
 
 def test_candidates_that_break_their_agents_are_the_worst_and_are_counted():
     height = lambda x: jnp.where(x > 0.5, jnp.nan, x)  # noqa: E731
-    found, told = evolved((hill(),), height=height, generations=80, learning_rate=0.03)
-    assert (found < 0.7).all() and (found > 0.2).all()
-    assert sum(metrics["fitness/broken_sum"].sum() for metrics in told) > 0
-    assert all(np.isfinite(value).all() for metrics in told for value in metrics.values())
+    result, history = evolved((hill(),), height=height, generations=80, learning_rate=0.03)
+    assert (result < 0.7).all() and (result > 0.2).all()
+    assert sum(metrics["fitness/broken_sum"].sum() for metrics in history) > 0
+    assert all(np.isfinite(value).all() for metrics in history for value in metrics.values())
 
 
 def test_pair_ranks_are_half_for_the_better_and_minus_half_for_the_worse():
@@ -111,8 +111,8 @@ def test_scores_range_from_no_learning_to_optimal():
     np.testing.assert_allclose(jax.vmap(score)(tasks, keys), 0.0, atol=1e-4)
     longer = tabular.Config(num_states=6, num_actions=2, density=0.5, num_updates=20)
     _, tasks, keys, score = scores(0.3, longer)
-    found = jax.vmap(score)(tasks, keys)
-    assert (found <= 1.0 + 1e-4).all() and float(found.mean()) > 0.8
+    result = jax.vmap(score)(tasks, keys)
+    assert (result <= 1.0 + 1e-4).all() and float(result.mean()) > 0.8
 
 
 def test_an_mdp_without_reward_scores_zero():
@@ -126,12 +126,12 @@ def test_a_batched_lifetime_matches_that_lifetime_alone():
     rates = tabular.Hparams(learning_rate=jnp.array([0.16, 0.02]))
     hps = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, 2), rates)
     params = repeated(objective.params, 2)
-    found = tables([family, family], objective.apply, params, [hps, hps], [tasks, tasks], [keys, keys])
-    assert found.shape == (2, 2, 16)
-    np.testing.assert_array_equal(found[0], found[1])
+    result = tables([family, family], objective.apply, params, [hps, hps], [tasks, tasks], [keys, keys])
+    assert result.shape == (2, 2, 16)
+    np.testing.assert_array_equal(result[0], result[1])
     alone = [score(jax.tree.map(lambda leaf: leaf[i], tasks), keys[i]) for i in (0, 7)]  # noqa: B023
-    np.testing.assert_allclose(found[0, 0, np.array([0, 7])], alone, atol=1e-4)
-    assert not np.allclose(found[0, 0], found[0, 1])
+    np.testing.assert_allclose(result[0, 0, np.array([0, 7])], alone, atol=1e-4)
+    assert not np.allclose(result[0, 0], result[0, 1])
 
 
 def test_area_under_a_curve_with_updates_without_ended_episodes():
@@ -159,8 +159,10 @@ for lowered in (programs.algo.update.lower(state, ()), programs.evaluate.lower(s
     print(sum(any(move in line for move in moves) for line in lines))
 """
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
-    assert said.stdout.split() == ["1", "1"], said.stderr[-2000:]
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200
+    )
+    assert output.stdout.split() == ["1", "1"], output.stderr[-2000:]
 
 
 SMALL = "discover --steps 256 --generations 4 --population 4 --tasks 1 --width 3 --seeds 2 --eval-tasks 2"
@@ -170,13 +172,13 @@ SMALL += " --held-out 8 --intervals 2 --save-every-seconds 0"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("discover") / "whole"
-    status, said = said_by(*SMALL.split(), "--out", path)
-    assert status == 0, said
-    return path, said
+    status, output = run_command(*SMALL.split(), "--out", path)
+    assert status == 0, output
+    return path, output
 
 
 def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
-    path, said = whole
+    path, output = whole
     for seed in (0, 1):
         name, objective = objective_file.load(path / f"objective-{seed}.json")
         assert name == "ta_lpo" and objective.params.hidden.shape == (16, 3)
@@ -186,8 +188,8 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     assert rows[0]["timesteps"] == 2 * 4 * 256
     result = json.loads((path / "judged.json").read_text())
     # Of other lives than the preset's nothing is claimed elsewhere.
-    assert [world["label"] for world in result["worlds"]] == ["held-out tasks of tabular"]
-    assert "best of 144" in said and "--objective" in said
+    assert [entry["label"] for entry in result["worlds"]] == ["held-out tasks of tabular"]
+    assert "best of 144" in output and "--objective" in output
     assert (path / "curves.png").exists()
 
 
@@ -198,8 +200,8 @@ def test_a_stopped_discovery_resumes_to_the_same_result(whole, tmp_path):
     shutil.rmtree(half / "checkpoints" / "step_00000004")
     for name in ("objective-0.json", "judged.json"):
         (half / name).unlink()
-    status, said = said_by("resume", half)
-    assert status == 0, said
+    status, output = run_command("resume", half)
+    assert status == 0, output
     for name in ("objective-0.json", "objective-1.json"):
         one, other = (json.loads((folder / name).read_text())["params"] for folder in (half, path))
         assert one == other
@@ -209,16 +211,16 @@ def test_a_stopped_discovery_resumes_to_the_same_result(whole, tmp_path):
 
 
 def test_resuming_a_complete_discovery_reports_it(whole):
-    path, said = whole
-    status, again = said_by("resume", path)
+    path, output = whole
+    status, again = run_command("resume", path)
     assert status == 0 and "complete already" in again
-    assert [line for line in said.splitlines() if "seed 1" in line] == [
+    assert [line for line in output.splitlines() if "seed 1" in line] == [
         line for line in again.splitlines() if "seed 1" in line
     ]
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         ({"width": "a"}, "width = 'a'"),
         ({"seeds": None}, "seeds = None"),
@@ -230,23 +232,23 @@ def test_resuming_a_complete_discovery_reports_it(whole):
         ({"worlds": 3}, "edited"),
     ],
 )
-def test_an_edited_discovery_is_refused(edit, told, whole, tmp_path):
+def test_an_edited_discovery_is_refused(edit, message, whole, tmp_path):
     info = json.loads((whole[0] / "run.json").read_text())
     info["spec"]["evolve"] |= edit.get("evolve", {})
     info["spec"] |= {name: value for name, value in edit.items() if name != "evolve"}
     (tmp_path / "run.json").write_text(json.dumps(info))
-    status, said = said_by("resume", tmp_path)
-    assert status == 2 and told in said and said.count("\n") == 1, said
+    status, output = run_command("resume", tmp_path)
+    assert status == 2 and message in output and output.count("\n") == 1, output
 
 
 def test_other_commands_explain_that_a_folder_is_a_discovery(whole):
     for command in ("evaluate", "render"):
-        status, said = said_by(command, whole[0])
-        assert status == 2 and "folder of a discovery" in said and said.count("\n") == 1
+        status, output = run_command(command, whole[0])
+        assert status == 2 and "folder of a discovery" in output and output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("--preset tabularr", "unknown preset 'tabularr'; the nearest: tabular"),
         ("--objective lop", "unknown objective 'lop'; the nearest: lpo"),
@@ -268,9 +270,9 @@ def test_other_commands_explain_that_a_folder_is_a_discovery(whole):
         ("--environments probe/truncation --steps 64", "learns nothing"),
     ],
 )
-def test_inconsistent_options_are_reported_in_one_line(words, told):
-    status, said = said_by("discover", *words.split())
-    assert status == 2 and told in said and said.count("\n") == 1, said
+def test_inconsistent_options_are_reported_in_one_line(words, message):
+    status, output = run_command("discover", *words.split())
+    assert status == 2 and message in output and output.count("\n") == 1, output
 
 
 @pytest.mark.slow
@@ -279,14 +281,14 @@ def test_several_environments_are_normalised_and_all_count(tmp_path, monkeypatch
     monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
     words = "discover --environments CartPole-v1 tabular --steps 4096 --generations 1 --population 4"
     words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
-    status, said = said_by(*words.split(), "--out", tmp_path / "d")
-    assert status == 0, said
+    status, output = run_command(*words.split(), "--out", tmp_path / "d")
+    assert status == 0, output
     made = spec.from_json(json.loads((tmp_path / "d" / "run.json").read_text())["spec"])
     assert spec.from_json(json.loads(json.dumps(made.to_json()))) == made
-    assert all(world.low < world.high for world in made.worlds) and made.worlds[0].high > 10.0
+    assert all(entry.low < entry.high for entry in made.worlds) and made.worlds[0].high > 10.0
     judged = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
     labels = [f"held-out tasks of {name}" for name in ("CartPole-v1", "tabular")]
-    assert [world["label"] for world in judged] == labels
+    assert [entry["label"] for entry in judged] == labels
     row = curve(tmp_path / "d")[0]
     assert {"fitness/CartPole-v1", "fitness/tabular"} <= set(row)
 
@@ -316,9 +318,9 @@ def test_diverged_agents_count_as_the_worst_for_every_setting():
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
     family = Family("fragile", jax.random.normal, score, (), steps=1)
-    (found,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
-    assert np.isfinite(found).all() and (found[1] == found.min()).sum() > 10
-    assert found[1].max() > found[0].max()
+    (result,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
+    assert np.isfinite(result).all() and (result[1] == result.min()).sum() > 10
+    assert result[1].max() > result[0].max()
 
 
 def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
@@ -373,11 +375,11 @@ def test_the_range_of_annealed_clipping_closes():
 def test_a_small_discovery_outperforms_tuned_ppo(tmp_path):
     """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
     words = "discover --preset tabular-small --out"
-    status, said = said_by(*words.split(), tmp_path / "d")
-    assert status == 0, said
-    (world,) = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
-    mine = world["rows"][0]
-    assert mine["name"].startswith("ta_lpo") and mine["interval"][0] > 0.0, said
+    status, output = run_command(*words.split(), tmp_path / "d")
+    assert status == 0, output
+    (entry,) = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
+    best_row = entry["rows"][0]
+    assert best_row["name"].startswith("ta_lpo") and best_row["interval"][0] > 0.0, output
 
 
 # --- distil ---------------------------------------------------------------------------------------
@@ -426,9 +428,9 @@ def test_a_flat_drift_has_no_formula(tmp_path):
 def test_distilling_a_file_leaves_formulas_to_train_by(whole, tmp_path):
     file, options = whole[0] / "objective-0.json", ["--terms", "1", "2", "--held-out", "8", "--out"]
     words = ["distil", file, *options, tmp_path / "f"]
-    status, said = said_by(*words)
-    assert status == 0, said
-    assert said.count("explains") == 3 and "mean score" in said
+    status, output = run_command(*words)
+    assert status == 0, output
+    assert output.count("explains") == 3 and "mean score" in output
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
         "objective-0-1-terms.json",
         "objective-0-2-terms.json",
@@ -436,6 +438,6 @@ def test_distilling_a_file_leaves_formulas_to_train_by(whole, tmp_path):
     ]
     name, objective = objective_file.load(tmp_path / "f" / "objective-0-2-terms.json")
     assert name == "symbolic" and np.count_nonzero(objective.params.coefs) == 2
-    for words, told in ((["--terms", "0"], "terms = (0,)"), (["--held-out", "1"], "held_out = 1")):
-        status, said = said_by("distil", whole[0] / "objective-0.json", *words)
-        assert status == 2 and told in said and said.count("\n") == 1
+    for words, message in ((["--terms", "0"], "terms = (0,)"), (["--held-out", "1"], "held_out = 1")):
+        status, output = run_command("distil", whole[0] / "objective-0.json", *words)
+        assert status == 2 and message in output and output.count("\n") == 1

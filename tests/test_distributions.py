@@ -25,7 +25,7 @@ def random(*shape, seed=0, scale=1.0):
     return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
-def told(space, outputs, actions, squash=False, action_mask=None):
+def evaluate(space, outputs, actions, squash=False, action_mask=None):
     """Of each of `actions` `[K, ...]` its log-probability; the entropy and the mode. Compiled as one."""
 
     @jax.jit
@@ -70,7 +70,7 @@ def test_categorical_matches_scipy():
     logits = random(4, 6, 5, scale=3.0)
     p = slow.categorical(logits)
     every = np.tile(np.arange(5)[:, None, None], (1, 4, 6))
-    ours, entropy, mode = told(Discrete(5), logits, every)
+    ours, entropy, mode = evaluate(Discrete(5), logits, every)
     for action in range(5):
         theirs = [stats.multinomial.logpmf(np.eye(5)[action], 1, q) for q in p.reshape(-1, 5)]
         np.testing.assert_allclose(ours[action].ravel(), theirs, rtol=1e-5, atol=1e-5)
@@ -98,7 +98,7 @@ def test_multi_discrete_is_a_product():
     logits = random(7, 9, seed=1)
     parts = [slow.categorical(x) for x in np.split(logits, [2, 6], axis=-1)]
     every = np.array(list(np.ndindex(2, 4, 3)))
-    ours, entropy, mode = told(space, logits, np.tile(every[:, None], (1, 7, 1)))
+    ours, entropy, mode = evaluate(space, logits, np.tile(every[:, None], (1, 7, 1)))
     for action, log_prob in zip(every, ours):
         theirs = sum(np.log(p[:, a]) for p, a in zip(parts, action))
         np.testing.assert_allclose(log_prob, theirs, rtol=1e-5, atol=1e-5)
@@ -118,7 +118,7 @@ def test_forbidden_actions_are_never_drawn_and_do_not_count(scale):
     logits[:, 1] += 20.0  # what is forbidden would be the favourite
     p = slow.categorical(np.where(mask, logits, logits.min()), mask)
     every = np.tile(np.arange(6)[:, None], (1, 3))
-    log_prob, entropy, mode = told(Discrete(6), logits, every, action_mask=mask)
+    log_prob, entropy, mode = evaluate(Discrete(6), logits, every, action_mask=mask)
     np.testing.assert_allclose(entropy, slow.entropy(p), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(mode, p.argmax(-1))
     assert entropy[1] == 0.0
@@ -156,7 +156,7 @@ def test_multi_discrete_masks_each_choice():
     mask = np.array([False, True, True, False, True])
     last = slow.categorical(logits[2:], mask[2:])
     two = np.array([[1, 2], [0, 2]])
-    log_prob, entropy, mode = told(space, logits, two, action_mask=mask)
+    log_prob, entropy, mode = evaluate(space, logits, two, action_mask=mask)
     assert entropy == pytest.approx(slow.entropy(last), rel=1e-5)
     assert log_prob[0] == pytest.approx(np.log(last[2]), rel=1e-5)
     assert log_prob[1] < -1e6
@@ -183,7 +183,7 @@ def test_gaussian_matches_scipy(space):
     outputs = random(4, 2 * size, seed=5)
     mean, std = mean_and_std(space, outputs)
     action = random(4, *space.shape, seed=6, scale=2.0)
-    (log_prob,), entropy, mode = told(space, outputs, action[None])
+    (log_prob,), entropy, mode = evaluate(space, outputs, action[None])
     theirs = sum_over_space(stats.norm.logpdf(action, mean, std), space)
     np.testing.assert_allclose(log_prob, theirs, rtol=1e-4, atol=1e-5)
     theirs = sum_over_space(stats.norm.entropy(mean, std), space)
@@ -220,7 +220,7 @@ def test_squashed_density_is_one_of_the_bounded_action(mean, std, low, high):
     y = low + (high - low) * (unit + 1) / 2
     with jax.enable_x64(True):
         raw = np.arctanh(2 * (y - low) / (high - low) - 1)
-        density = np.exp(told(space, outputs, raw[:, None], squash=True)[0])
+        density = np.exp(evaluate(space, outputs, raw[:, None], squash=True)[0])
     assert np.trapezoid(density, y) == pytest.approx(1.0, abs=2e-3)
     inside = slice(1500, 6500)
     slope = np.gradient(slow.squashed_cdf(y, mean, std, low, high), y)
@@ -232,7 +232,7 @@ def test_squashed_entropy_matches_the_integral(mean):
     space = Box(-0.5, 3.0, ())
     std = np.array([0.05, 0.3, 1.0, 2.0, 3.0, 6.0])
     outputs = np.stack([np.full(6, mean), np.log(std)], axis=-1)
-    _, ours, _ = told(space, outputs, np.zeros((1, 6)), squash=True)
+    _, ours, _ = evaluate(space, outputs, np.zeros((1, 6)), squash=True)
     error = ours - [slow.squashed_entropy(mean, s, -0.5, 3.0) for s in std]
     assert np.all(np.abs(error) < [1e-4, 1e-4, 1e-4, 1e-4, 1e-3, 2e-2])
 
@@ -246,7 +246,7 @@ def test_squashed_parts_add_up_with_separate_bounds(space):
     raw = random(*space.shape, seed=9) if space.shape else np.float32(0.3)
     slope = (high - low) / 2 / np.cosh(np.asarray(raw, float)) ** 2
     theirs = np.sum(stats.norm.logpdf(raw, mean, std) - np.log(slope))
-    (log_prob,), entropy, mode = told(space, outputs, raw[None], squash=True)
+    (log_prob,), entropy, mode = evaluate(space, outputs, raw[None], squash=True)
     assert log_prob == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     parts = zip(*(np.ravel(x) for x in (mean, std, low, high)))
     assert entropy == pytest.approx(sum(slow.squashed_entropy(*p) for p in parts), abs=1e-3)
@@ -257,7 +257,7 @@ def test_sampled_surprise_is_the_squashed_entropy():
     space = BOXES["asymmetric"]
     outputs = random(6, seed=10)
     raw = draws(distributions.make(space, jnp.asarray(outputs), squash=True), 20_000)
-    log_prob, entropy, _ = told(space, outputs, raw, squash=True)
+    log_prob, entropy, _ = evaluate(space, outputs, raw, squash=True)
     surprise = -log_prob
     error = surprise.std() / np.sqrt(len(surprise))
     assert surprise.mean() == pytest.approx(float(entropy), abs=4 * error)
@@ -369,7 +369,7 @@ def test_a_pytree_is_the_sum_of_its_parts(squash):
     outputs = random(6, 15, seed=11)
     key = jax.random.key(0)
     action = jax.jit(lambda o: distributions.make(space, o, squash=squash).sample(key))(outputs)
-    (log_prob,), entropy, mode = told(space, outputs, jax.tree.map(lambda a: a[None], action), squash)
+    (log_prob,), entropy, mode = evaluate(space, outputs, jax.tree.map(lambda a: a[None], action), squash)
     # Part after part in the order of the tree, the log standard deviations at the end.
     parts = [
         (space["arm"], [0, 1, 12, 13], action["arm"], mode["arm"]),
@@ -379,7 +379,7 @@ def test_a_pytree_is_the_sum_of_its_parts(squash):
     ]
     log_probs, entropies = 0.0, 0.0
     for part, columns, a, most_likely in parts:
-        (p,), e, m = told(part, outputs[:, columns], a[None], squash)
+        (p,), e, m = evaluate(part, outputs[:, columns], a[None], squash)
         log_probs, entropies = log_probs + p, entropies + e
         np.testing.assert_array_equal(m, most_likely)
     np.testing.assert_allclose(log_prob, log_probs, rtol=1e-5)

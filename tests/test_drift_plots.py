@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 from PIL import Image
 
 from jaxrl import objectives
@@ -34,18 +34,18 @@ def test_the_pull_is_the_slope_of_the_surrogate(name):
 
 def test_maps_have_the_expected_values():
     """Rows are advantages, columns ratios: PPO pulls as the advantage says, and not where it clips."""
-    found = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
-    np.testing.assert_allclose(found.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
-    np.testing.assert_allclose(found.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
+    result = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
+    np.testing.assert_allclose(result.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
+    np.testing.assert_allclose(result.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
 
 
 def test_only_objectives_that_change_over_training_get_three_panels():
     assert list(drift_plots.over_training(objectives.dpo(), LOG_RATIO, ADVANTAGES)) == [0.0]
     for objective in (objectives.mdpo(), drift_plots.named("ta_lpo")[1]):
-        found = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
-        assert list(found) == [0.0, 0.5, 1.0]
-    found = drift_plots.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
-    np.testing.assert_allclose(found[0.5].drift, 2 * found[0.0].drift, atol=1e-5)
+        result = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
+        assert list(result) == [0.0, 0.5, 1.0]
+    result = drift_plots.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
+    np.testing.assert_allclose(result[0.5].drift, 2 * result[0.0].drift, atol=1e-5)
 
 
 def painted(monkeypatch, *arguments, **options):
@@ -80,8 +80,8 @@ def test_the_line_is_where_the_pull_changes_its_sign(monkeypatch, tmp_path):
 
 def test_the_command_draws_a_picture(tmp_path):
     out = tmp_path / "deep" / "d.png"
-    status, said = said_by("drift", "ppo+dpo", "lpo", "--out", out)
-    assert (status, said.strip()) == (0, str(out))
+    status, output = run_command("drift", "ppo+dpo", "lpo", "--out", out)
+    assert (status, output.strip()) == (0, str(out))
     with Image.open(out) as image:
         assert image.width > image.height > 500
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100
@@ -93,7 +93,7 @@ def test_other_seeds_have_other_weights():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("", "drift needs an objective"),
         ("dppo", "unknown objective 'dppo'; the nearest: ppo, dpo"),
@@ -104,9 +104,9 @@ def test_other_seeds_have_other_weights():
         ("ppo --zoom 2", "--zoom"),
     ],
 )
-def test_bad_input_is_reported_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, said = said_by("drift", *words.split())
-    assert status == 2 and told in said, said
-    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    status, output = run_command("drift", *words.split())
+    assert status == 2 and message in output, output
+    assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not list(tmp_path.iterdir())

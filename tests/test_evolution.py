@@ -140,8 +140,8 @@ def test_novelty_matches_the_definition(met, k):
 def test_a_behaviour_that_is_nan_is_never_a_neighbour():
     now = jnp.array([[0.0], [1.0], [jnp.nan], [3.0]])
     archive = novelty.remember(novelty.init(4, 1), KEY, jnp.array([[jnp.inf]]), 1)
-    found = novelty.novelty(now, archive, 2)
-    np.testing.assert_allclose(found, [2.0, 1.5, 0.0, 2.5])
+    result = novelty.novelty(now, archive, 2)
+    np.testing.assert_allclose(result, [2.0, 1.5, 0.0, 2.5])
 
 
 def test_the_archive_takes_different_members_and_forgets_the_oldest():
@@ -376,14 +376,14 @@ def test_the_elite_is_the_best_over_more_episodes(num_candidates):
     algo = ga.make(env, config)
     assert algo.steps_per_update == 16 + num_candidates * 64
     state, metrics = jax.jit(partial(train.run, algo, num_updates=20))(KEY, algo.hparams)
-    worth = float(metrics["fitness/elite"][-1])
-    assert worth == 1.0 if num_candidates > 1 else worth <= 1.0
+    score = float(metrics["fitness/elite"][-1])
+    assert score == 1.0 if num_candidates > 1 else score <= 1.0
     if num_candidates == 1:  # nobody may follow the first elite
         assert int(state.parents.length[0]) == 0
 
 
 @pytest.mark.parametrize(
-    ("module", "world", "config"),
+    ("module", "probe", "config"),
     [
         (es, "multidiscrete", {}),
         (es, "action-mask", {}),
@@ -392,10 +392,10 @@ def test_the_elite_is_the_best_over_more_episodes(num_candidates):
     ],
     ids=["multidiscrete", "action-mask", "memory", "action-continuous"],
 )
-def test_probes_are_solved(module, world, config):
+def test_probes_are_solved(module, probe, config):
     """What the two share, their player, is asked once for each of its parts."""
-    env = envs.make(f"probe/{world}")
-    steps = {"memory": 5, "action-mask": 4}.get(world, 1)
+    env = envs.make(f"probe/{probe}")
+    steps = {"memory": 5, "action-mask": 4}.get(probe, 1)
     extra = {"num_candidates": 6, "num_parents": 8} if module is ga else {}
     algo = module.make(
         env,
@@ -403,7 +403,7 @@ def test_probes_are_solved(module, world, config):
     )
     hp = algo.hparams.replace(sigma=0.3)
     _, metrics = jax.jit(partial(train.run, algo, num_updates=60))(KEY, hp)
-    best = {"multidiscrete": 1.0, "action-mask": 4.0, "memory": 1.0, "action-continuous": 0.0}[world]
+    best = {"multidiscrete": 1.0, "action-mask": 4.0, "memory": 1.0, "action-continuous": 0.0}[probe]
     assert float(metrics["fitness/best"][-5:].mean()) > best - 0.05
     assert float(metrics["episode/count"][-1]) == 32 * 8
 

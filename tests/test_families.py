@@ -141,9 +141,9 @@ def test_members_match_make():
     params = timestep.info["params"]
     keys = jax.random.split(KEY, 8)
     for lane in (0, 5):
-        own = {name: float(value[lane, 0]) for name, value in params.items()}
-        assert 0.3 <= own["length"] <= 1 and own["gravity"] in (np.float32(9.8), np.float32(3.7))
-        member = envs.make("CartPole-v1", resets="fresh", **own)
+        drawn = {name: float(value[lane, 0]) for name, value in params.items()}
+        assert 0.3 <= drawn["length"] <= 1 and drawn["gravity"] in (np.float32(9.8), np.float32(3.7))
+        member = envs.make("CartPole-v1", resets="fresh", **drawn)
         state, first = member.reset(keys[lane])
         np.testing.assert_allclose(first.obs, timestep.obs[lane, 0], rtol=1e-5)
         for t, key in enumerate(jax.random.split(jax.random.fold_in(keys[lane], 1), 30)[:8]):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, said_by, small
+from conftest import curve, run_command, small
 from flax import struct
 
 import jaxrl
@@ -244,23 +244,23 @@ def test_agents_that_diverged_are_reported():
 
 def test_progress_is_printed_in_lines_without_a_terminal(capsys):
     fit(progress=True)
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "compiling ..." and said[1].startswith("compiled in")
-    assert [line.split("%")[0].strip() for line in said[2:]] == ["25", "50", "75", "100"]
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "compiling ..." and output[1].startswith("compiled in")
+    assert [line.split("%")[0].strip() for line in output[2:]] == ["25", "50", "75", "100"]
     fit(progress=False)
     assert capsys.readouterr().out == ""
 
 
 def test_the_command_line_reads_its_folder(whole, tmp_path):
-    status, said = said_by("plot", whole.out, "--out", tmp_path / "curves.png")
-    assert status == 0 and (tmp_path / "curves.png").exists(), said
-    status, said = said_by("report", whole.out, "--out", tmp_path / "report.html")
-    assert status == 0 and "2 seeds after 64 steps" in said, said
+    status, output = run_command("plot", whole.out, "--out", tmp_path / "curves.png")
+    assert status == 0 and (tmp_path / "curves.png").exists(), output
+    status, output = run_command("report", whole.out, "--out", tmp_path / "report.html")
+    assert status == 0 and "2 seeds after 64 steps" in output, output
     assert "test_fit on unnamed environment" in (tmp_path / "report.html").read_text()
-    status, said = said_by("resume", whole.out)
-    assert status == 2 and "jaxrl.fit" in said and "same arguments" in said
-    status, said = said_by("train", "a2c", "CartPole-v1", "--out", whole.out)
-    assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in said
+    status, output = run_command("resume", whole.out)
+    assert status == 2 and "jaxrl.fit" in output and "same arguments" in output
+    status, output = run_command("train", "a2c", "CartPole-v1", "--out", whole.out)
+    assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in output
 
 
 def test_its_example_runs():

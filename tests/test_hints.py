@@ -76,8 +76,8 @@ def known(algorithm):
     ],
 )
 def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
-    said = hints.of_flag(flag, known(algorithm))
-    assert hint in said and bool(hint) == bool(said)
+    output = hints.of_flag(flag, known(algorithm))
+    assert hint in output and bool(hint) == bool(output)
 
 
 def test_flags_that_hints_name_exist():
@@ -149,5 +149,5 @@ def test_parameters_of_environments_are_explained(capsys):
     assert texts["masspole"] == "gravity, masscart, masspole: [m/s^2], [kg], [kg]"
     assert explanations(dict) == {} and explanations(lambda: None) == {}
     assert cli.main(["train", "ppo", "CartPole-v1", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "half of the pole [m]" in said and "episodes are truncated after so many steps" in said
+    output = capsys.readouterr().out
+    assert "half of the pole [m]" in output and "episodes are truncated after so many steps" in output

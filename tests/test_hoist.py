@@ -356,26 +356,26 @@ def test_calls_of_the_host_that_depend_on_the_key_alone_stay_in_the_loop(noise):
 
 
 def test_effects_happen_once_per_step():
-    told = []
+    calls = []
 
     def step(carry, key):
         number = jax.random.randint(key, (), 0, 1000)
-        jax.debug.callback(lambda n: told.append(("key", int(n))), number, ordered=True)
+        jax.debug.callback(lambda n: calls.append(("key", int(n))), number, ordered=True)
         inner = jax.jit(
-            lambda c: jax.debug.callback(lambda n: told.append(("carry", int(n))), c, ordered=True)
+            lambda c: jax.debug.callback(lambda n: calls.append(("carry", int(n))), c, ordered=True)
         )
         inner(carry)
         jax.lax.cond(
-            number % 2 == 0, lambda: jax.debug.callback(lambda: told.append(("even", 0))), lambda: None
+            number % 2 == 0, lambda: jax.debug.callback(lambda: calls.append(("even", 0))), lambda: None
         )
         return carry + 1, number
 
     _, numbers = jax.jit(lambda k: hoist.scan(step, jnp.int32(0), k))(KEYS)
     jax.effects_barrier()
     numbers = np.asarray(numbers).tolist()
-    assert [n for kind, n in told if kind == "key"] == numbers
-    assert [n for kind, n in told if kind == "carry"] == list(range(NUM_STEPS))
-    assert sum(kind == "even" for kind, _ in told) == sum(n % 2 == 0 for n in numbers)
+    assert [n for kind, n in calls if kind == "key"] == numbers
+    assert [n for kind, n in calls if kind == "carry"] == list(range(NUM_STEPS))
+    assert sum(kind == "even" for kind, _ in calls) == sum(n % 2 == 0 for n in numbers)
 
 
 # ---------------------------------------------------------------------------------------------------

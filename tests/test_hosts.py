@@ -65,16 +65,16 @@ def start(folder, *words, count=1, devices=None):
 
 def finish(processes, status=0, timeout=150):
     """Waits for processes to end, with a status; returns what each has printed, and its errors."""
-    told = []
+    outputs = []
     try:
         for process in processes:
-            told.append(process.communicate(timeout=timeout))
+            outputs.append(process.communicate(timeout=timeout))
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-    assert [process.returncode for process in processes] == [status] * len(processes), told
-    return told
+    assert [process.returncode for process in processes] == [status] * len(processes), outputs
+    return outputs
 
 
 def state(path):
@@ -110,11 +110,11 @@ def assert_close(path, other):
 def four(folder):
     """A run by four processes that nothing has interrupted."""
     path = folder / "four"
-    told = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
-    assert "done in" in told[0][0]
+    outputs = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
+    assert "done in" in outputs[0][0]
     # What gloo says of itself is not ours.
-    said = [line for out, _ in told[1:] for line in out.splitlines() if not line.startswith("[Gloo]")]
-    assert said == []
+    output = [line for out, _ in outputs[1:] for line in out.splitlines() if not line.startswith("[Gloo]")]
+    assert output == []
     return path
 
 
@@ -164,8 +164,8 @@ def test_killed_and_resumed_by_one_process(folder, four, killed):
 def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
     path = folder / "killed-four"
     shutil.copytree(killed, path)
-    told = finish(start(folder, "resume", path, count=4))
-    assert "done in" in told[0][0]
+    outputs = finish(start(folder, "resume", path, count=4))
+    assert "done in" in outputs[0][0]
     assert_same(path, four)
     assert not list((path / "checkpoints").glob(".tmp_*"))
 
@@ -182,9 +182,9 @@ def test_one_process_stops_all_and_two_resume_from_one(folder):
     processes = start(folder, "resume", path, count=2)
     wait_for(processes[0], path, begun + 2)
     processes[1].send_signal(signal.SIGTERM)
-    told = finish(processes, 130)
+    outputs = finish(processes, 130)
     done = checkpoint.latest(path / "checkpoints")
-    assert f"stopped and saved after {done} of {5 * INTERVALS} updates" in told[0][0]
+    assert f"stopped and saved after {done} of {5 * INTERVALS} updates" in outputs[0][0]
     assert done >= 5 * (begun + 2)
 
 
@@ -200,8 +200,8 @@ def test_a_sweep_by_two_processes(folder):
     path = folder / "sweep"
     words = ["sweep", "ppo", "CartPole-v1", *FLAGS, "--seeds", "2", "--hp.gamma", "0.5,0.9"]
     words += ["--steps", "32", "--intervals", "1", "--confirm-seeds", "0"]
-    told = finish(start(folder, *words, "--out", path, count=2))
-    assert "interquartile mean" in told[0][0] and "interquartile" not in told[1][0]
+    outputs = finish(start(folder, *words, "--out", path, count=2))
+    assert "interquartile mean" in outputs[0][0] and "interquartile" not in outputs[1][0]
     assert sorted(one["trial"] for one in map(json.loads, (path / "results.jsonl").open())) == [0, 1]
     assert sweep.results(path)[0]["per_seed"]
 
@@ -210,8 +210,8 @@ def test_an_error_in_one_process_ends_all(folder):
     """What the second is told to do differs; both must say so, and soon."""
     path = folder / "differing"
     processes = start(folder, "train", "ppo", "CartPole-v1", *FLAGS, "--out", path, count=3)
-    told = finish(processes, 2)  # four lanes cannot be shared out among three
-    for _, errors in told:
+    outputs = finish(processes, 2)  # four lanes cannot be shared out among three
+    for _, errors in outputs:
         assert "4 lanes of agents cannot be shared out evenly among 3 processes: take 1 or 2" in errors
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -220,9 +220,9 @@ def test_an_error_in_one_process_ends_all(folder):
     second = start(
         folder, "train", "ppo", "CartPole-v1", *FLAGS, "--sed", 3, "--out", path, *several, "--process-id", 1
     )
-    told = finish(first + second, 2)
-    assert "process 1 has stopped: Unrecognized options: --sed" in told[0][1]
-    assert "Perhaps you meant --seed" in told[1][1] and not path.exists()
+    outputs = finish(first + second, 2)
+    assert "process 1 has stopped: Unrecognized options: --sed" in outputs[0][1]
+    assert "Perhaps you meant --seed" in outputs[1][1] and not path.exists()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -326,8 +326,8 @@ def test_parts_of_a_state_that_are_sharded():
     mesh = train.mesh_of_environments(4 * len(jax.devices()))
     where = train.split_environments(mesh, state)
     for name, value in vars(where).items():
-        found = {leaf.spec for leaf in jax.tree.leaves(value)}
-        assert found == {PartitionSpec(None, "envs")} if name == "stream" else found <= {PartitionSpec()}, (
+        result = {leaf.spec for leaf in jax.tree.leaves(value)}
+        assert result == {PartitionSpec(None, "envs")} if name == "stream" else result <= {PartitionSpec()}, (
             name
         )
 
@@ -352,7 +352,7 @@ TRAIN = ["train", "ppo", "CartPole-v1", *FLAGS]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--coordinator", "127.0.0.1:1234"], "needs --num-processes as well"),
         (["--coordinator", "127.0.0.1:1234", "--num-processes", "2"], "needs --process-id as well"),
@@ -371,11 +371,11 @@ TRAIN = ["train", "ppo", "CartPole-v1", *FLAGS]
         (["--shard", "envs"], "divides one agent, not 4"),
     ],
 )
-def test_bad_input_is_reported_in_one_line(words, told, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main([*TRAIN, *words, "--out", str(out)]) == 2
     errors = capsys.readouterr().err
-    assert told in errors and len(errors.splitlines()) == 1 and not out.exists()
+    assert message in errors and len(errors.splitlines()) == 1 and not out.exists()
 
 
 def test_resume_takes_the_same_options(tmp_path, capsys):
@@ -389,11 +389,11 @@ def free_port():
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [(1, "process 0 is not found at"), (0, "of 3 processes have not come to .* in time: 1, 2")],
 )
-def test_missing_processes_are_named(number, told):
-    with pytest.raises(ValueError, match=told):
+def test_missing_processes_are_named(number, message):
+    with pytest.raises(ValueError, match=message):
         hosts.meet(f"127.0.0.1:{free_port()}", 3, number, 0.3)
 
 
@@ -408,28 +408,28 @@ def test_a_port_in_use_is_reported():
 
 
 @pytest.mark.parametrize(
-    ("callers", "told"),
+    ("callers", "message"),
     [
         ([(1, 4)], "--num-processes is 4 in process 1, but 3"),
         ([(1, 3), (1, 3)], "was given to two processes"),
     ],
 )
-def test_inconsistent_processes_are_reported(callers, told):
-    port, heard = free_port(), []
+def test_inconsistent_processes_are_reported(callers, message):
+    port, errors = free_port(), []
 
     def call(number, count):
         with pytest.raises(ValueError) as caught:
             hosts.meet(f"127.0.0.1:{port}", count, number, 5)
-        heard.append(str(caught.value))
+        errors.append(str(caught.value))
 
     threads = [threading.Thread(target=call, args=caller) for caller in callers]
     for thread in threads:
         thread.start()
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         hosts.meet(f"127.0.0.1:{port}", 3, 0, 5)
     for thread in threads:
         thread.join()
-    assert any(told in text for text in heard)
+    assert any(message in text for text in errors)
 
 
 def test_environments_must_divide_by_the_devices(folder, tmp_path):

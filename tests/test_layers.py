@@ -180,13 +180,13 @@ Objective((), short)  # arg-type
 
 def test_the_type_checker_finds_only_the_errors_of_a_user(tmp_path):
     """In the package nothing; in a script elsewhere, which knows only what is installed, what is wrong."""
-    found = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
-    assert found.startswith("Success"), found
+    result = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
+    assert result.startswith("Success"), result
     (tmp_path / "script.py").write_text(SCRIPT)
-    found = mypy("script.py", cwd=tmp_path)
-    errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", found, re.MULTILINE)
+    result = mypy("script.py", cwd=tmp_path)
+    errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", result, re.MULTILINE)
     lines = [line.partition("  # ")[2] for line in SCRIPT.splitlines()]
-    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], found
+    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], result
 
 
 @pytest.mark.parametrize("command", ["check", "format --check"])

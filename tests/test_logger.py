@@ -261,7 +261,7 @@ def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, 
 
 
 def test_tensorboard_has_a_folder_for_each_agent_with_its_hyperparameters(tmp_path):
-    found = {}
+    results = {}
     for after in (0, 64):
         folder = tmp_path / str(after)  # apart: within a second, both would be one file
         sink = logger.tensorboard(folder, SERIES, after)
@@ -270,32 +270,32 @@ def test_tensorboard_has_a_folder_for_each_agent_with_its_hyperparameters(tmp_pa
         assert sorted(path.name for path in folder.iterdir()) == ["iqm", "seed-3", "seed-4"]
         for one in folder.iterdir():
             (file,) = one.iterdir()
-            found[after, one.name] = events(file)
-    assert ("a", 64, 1.0) in scalars_of(found[0, "seed-3"])
-    assert ("a", 128, 1.0) in scalars_of(found[64, "seed-3"])
-    assert {("a", 64, 2.0), ("a_min", 64, 1.0), ("a_max", 64, 3.0)} <= scalars_of(found[0, "iqm"])
-    values = [value for event in found[0, "seed-3"] for value in event.summary.value]
+            results[after, one.name] = events(file)
+    assert ("a", 64, 1.0) in scalars_of(results[0, "seed-3"])
+    assert ("a", 128, 1.0) in scalars_of(results[64, "seed-3"])
+    assert {("a", 64, 2.0), ("a_min", 64, 1.0), ("a_max", 64, 3.0)} <= scalars_of(results[0, "iqm"])
+    values = [value for event in results[0, "seed-3"] for value in event.summary.value]
     plugins = [value.metadata.plugin_data for value in values if value.HasField("metadata")]
     hparams = [data.content for data in plugins if data.plugin_name == "hparams"]
     assert len(hparams) == 2 and any(b"hp.gamma" in content for content in hparams)
     # A resumed run has TensorBoard drop what was written for later steps than its checkpoint's.
-    assert [event.step for event in found[64, "seed-3"] if event.HasField("session_log")] == [65]
+    assert [event.step for event in results[64, "seed-3"] if event.HasField("session_log")] == [65]
 
 
 def events(path):
     """The events of a file: length, its checksum, an event, its checksum."""
     from tensorboardX.proto.event_pb2 import Event
 
-    data, found = path.read_bytes(), []
+    data, result = path.read_bytes(), []
     while data:
         size = int.from_bytes(data[:8], "little")
-        found.append(Event.FromString(data[12 : 12 + size]))
+        result.append(Event.FromString(data[12 : 12 + size]))
         data = data[16 + size :]
-    return found
+    return result
 
 
-def scalars_of(found):
-    return {(v.tag, event.step, v.simple_value) for event in found for v in event.summary.value}
+def scalars_of(results):
+    return {(v.tag, event.step, v.simple_value) for event in results for v in event.summary.value}
 
 
 AGENTS = [{"trial": 5, "seed": 3}, {"trial": 5, "seed": 4}]

@@ -161,11 +161,11 @@ def fit(small, path, at=None, stop_after=None, **options):
         if done == stop_after:
             signal.raise_signal(signal.SIGINT)
 
-    told = []
-    reporter = reporters.Reporter(told.append, progress, told.append, lambda: None)
+    reported = []
+    reporter = reporters.Reporter(reported.append, progress, reported.append, lambda: None)
     at, complete = loop.run(programs, path, compiled, at, reporter, [rows], **options)
     rows.close()
-    return at, complete, told
+    return at, complete, reported
 
 
 def same(a, b):
@@ -184,14 +184,14 @@ def clean(path):
 def whole(small, tmp_path_factory):
     """The uninterrupted run: its folder and its last position."""
     path = tmp_path_factory.mktemp("loop") / "whole"
-    at, complete, told = fit(small, path, save_every_seconds=0.0)
+    at, complete, reported = fit(small, path, save_every_seconds=0.0)
     assert complete and at.num_updates == 8
-    assert [row["num_updates"] for row in told] == [2, 4, 6, 8]
-    assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in told)
+    assert [row["num_updates"] for row in reported] == [2, 4, 6, 8]
+    assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in reported)
     # The average over all intervals lies between the fastest and the slowest.
-    speeds = [row["current_steps_per_second"] for row in told]
-    assert min(speeds) - 0.1 <= told[-1]["steps_per_second"] <= max(speeds) + 0.1
-    assert {name for row in told for name in row} <= set(glossary())
+    speeds = [row["current_steps_per_second"] for row in reported]
+    assert min(speeds) - 0.1 <= reported[-1]["steps_per_second"] <= max(speeds) + 0.1
+    assert {name for row in reported for name in row} <= set(glossary())
     return path, at
 
 
@@ -253,8 +253,8 @@ def test_an_interrupt_right_after_a_checkpoint_keeps_its_score(small, tmp_path, 
 def test_a_complete_run_ends_immediately(small, whole):
     path, at = whole
     before = clean(path)
-    at, complete, told = fit(small, path, at=at)
-    assert complete and told == [] and clean(path) == before
+    at, complete, reported = fit(small, path, at=at)
+    assert complete and reported == [] and clean(path) == before
 
 
 @pytest.mark.parametrize(
@@ -300,6 +300,6 @@ def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--dry-run", "--out", str(out), "--config.num-envs", "2", "--config.num-steps", "8"]
     assert cli.main(["train", "ppo", "CartPole-v1", *arguments]) == 0
-    said = capsys.readouterr().out
-    assert "compiling ..." in said and "nothing trained" in said
+    output = capsys.readouterr().out
+    assert "compiling ..." in output and "nothing trained" in output
     assert not out.exists()

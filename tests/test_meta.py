@@ -75,8 +75,8 @@ def pipeline():
         def value(theta, advantages):
             now, then, batch = played(theta)
             loss = meta.policy_loss(algo, now, batch, advantages, hp.ent_coef)
-            own = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
-            return loss, (batch.obs, batch.action, then.stream.timestep.reward), own
+            agent_advantages = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
+            return loss, (batch.obs, batch.action, then.stream.timestep.reward), agent_advantages
 
         *_, advantages = value(theta, jnp.zeros((TINY.num_steps, TINY.num_envs)))
         gradient = jax.jit(jax.grad(lambda theta: outer.loss(theta, agent, hp, key)[0]))
@@ -103,10 +103,10 @@ def unit(theta, name):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_meta_gradients_of_hyperparameters_are_differences(pipeline, name):
     with jax.enable_x64(True):
-        found = float(pipeline[-1][name])
-        assert abs(found) > 1e-7
+        result = float(pipeline[-1][name])
+        assert abs(result) > 1e-7
         np.testing.assert_allclose(
-            found, slope(pipeline, unit(pipeline[0], name)), rtol=1e-4
+            result, slope(pipeline, unit(pipeline[0], name)), rtol=1e-4
         )  # 2e-7 was seen
 
 
@@ -116,14 +116,14 @@ def test_meta_gradients_of_a_learned_objective_are_differences(pipeline):
         theta, _, _, gradient = pipeline
         nothing = jax.tree.map(jnp.zeros_like, theta)
         weights, unravel = jax.flatten_util.ravel_pytree(theta["objective"])
-        found = jax.flatten_util.ravel_pytree(gradient["objective"])[0]
-        assert found.dtype == jnp.float64 and weights.size == 27
+        result = jax.flatten_util.ravel_pytree(gradient["objective"])[0]
+        assert result.dtype == jnp.float64 and weights.size == 27
         directions = [*jax.random.normal(jax.random.key(7), (4, weights.size)), *np.eye(weights.size)]
-        scale = float(jnp.abs(found).max())
+        scale = float(jnp.abs(result).max())
         assert scale > 1e-6
         for direction in directions:
             difference = slope(pipeline, nothing | {"objective": unravel(jnp.asarray(direction))})
-            np.testing.assert_allclose(found @ direction, difference, rtol=1e-4, atol=1e-6 * scale)
+            np.testing.assert_allclose(result @ direction, difference, rtol=1e-4, atol=1e-6 * scale)
 
 
 @pytest.mark.slow
@@ -136,9 +136,9 @@ def test_bootstrapped_meta_gradients_are_differences(pipeline_of_target):
             sides = [
                 distance(jax.tree.map(lambda x, d, s=s: x + s * d, theta, direction)) for s in (1e-6, -1e-6)
             ]
-            found = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction))))
-            assert abs(found) > 1e-7
-            np.testing.assert_allclose(found, (sides[0] - sides[1]) / 2e-6, rtol=1e-3)
+            result = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction))))
+            assert abs(result) > 1e-7
+            np.testing.assert_allclose(result, (sides[0] - sides[1]) / 2e-6, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +148,10 @@ def pipeline_of_target():
         outer = meta.bootstrap(algo, rule, envs.make("world/chain").action_space, 2, 2)
 
         def after(state, num_updates, ent_coef=None):
-            own = rule.hparams(theta, state, hp.agent)
-            own = own if ent_coef is None else own.replace(ent_coef=ent_coef)
+            hp_t = rule.hparams(theta, state, hp.agent)
+            hp_t = hp_t if ent_coef is None else hp_t.replace(ent_coef=ent_coef)
             for _ in range(num_updates):
-                state, _ = update(state, own)
+                state, _ = update(state, hp_t)
             return state
 
         update = jax.jit(algo.update)
@@ -190,11 +190,11 @@ def test_the_outer_loss_matches_its_definition(memory_size):
     algo = small(memory_size)
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
-    said = algo.evaluate_actions(agent, batch)
-    found = advantages_of(algo, agent, then, batch, 0.9, 0.8)
+    output = algo.evaluate_actions(agent, batch)
+    result = advantages_of(algo, agent, then, batch, 0.9, 0.8)
     # One more step of the world: the value of what is seen next, unless the episode has ended.
     later = algo.evaluate_actions(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
-    value = np.asarray(said.value, np.float64)
+    value = np.asarray(output.value, np.float64)
     next_value = np.concatenate([value[1:], np.asarray(later)[None]])
     ended = np.asarray(batch.done)
     assert ended.any() and not ended.all()
@@ -202,9 +202,9 @@ def test_the_outer_loss_matches_its_definition(memory_size):
     # Where a time limit cuts, the definition above has no next value: cut what comes before it as well.
     whole = np.cumsum(ended[::-1], axis=0)[::-1] == 0
     assert whole.any()
-    np.testing.assert_allclose(np.asarray(found)[whole], expected[whole], rtol=1e-4, atol=1e-5)
-    loss = meta.policy_loss(algo, agent, batch, found, 0.1)
-    expected = -np.mean(np.asarray(said.log_prob) * np.asarray(found)) - 0.1 * np.mean(said.entropy)
+    np.testing.assert_allclose(np.asarray(result)[whole], expected[whole], rtol=1e-4, atol=1e-5)
+    loss = meta.policy_loss(algo, agent, batch, result, 0.1)
+    expected = -np.mean(np.asarray(output.log_prob) * np.asarray(result)) - 0.1 * np.mean(output.entropy)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
@@ -241,9 +241,9 @@ def test_the_divergence_is_a_sum_over_actions():
     )
     np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1.0, rtol=1e-5)
     expected = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
-    found = meta.divergence(algo, *states, batch, 2)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert (found > 0.0).all()
+    result = meta.divergence(algo, *states, batch, 2)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert (result > 0.0).all()
     np.testing.assert_allclose(meta.divergence(algo, states[0], states[0], batch, 2), 0.0, atol=1e-7)
 
 
@@ -254,9 +254,9 @@ def test_no_gradient_passes_through_an_action():
     _, held = algo.collect(agent, jax.random.key(1))
 
     def log_prob(params, batch=None):
-        own = agent.replace(params=params)
+        changed = agent.replace(params=params)
         return algo.evaluate_actions(
-            own, algo.collect(own, jax.random.key(1))[1] if batch is None else batch
+            changed, algo.collect(changed, jax.random.key(1))[1] if batch is None else batch
         ).log_prob.sum()
 
     fresh, fixed = jax.grad(log_prob)(agent.params), jax.grad(log_prob)(agent.params, held)
@@ -424,8 +424,8 @@ def test_a_diverged_agent_does_not_contribute():
     hp = jax.tree.map(jnp.float32, algo.hparams)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
     zeros = train.no_totals(algo.update, state, hp)
-    dead = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.agents.params)
-    state = state.replace(agents=state.agents.replace(params=dead))
+    nan_params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.agents.params)
+    state = state.replace(agents=state.agents.replace(params=nan_params))
     then, metrics = train.program(algo.update)(state, zeros, hp, 1)
     assert float(metrics["meta/dead/count"]) == 1.0
     assert all(bool(jnp.isfinite(x)) for x in jax.tree.leaves(then.theta))
@@ -453,7 +453,7 @@ def test_a_meta_learned_learning_rate_grows_and_improves_agents():
 
     keys = jax.vmap(jax.random.key)(100 + jnp.arange(8))
     judge = jax.jit(jax.vmap(last, (None, 0)))
-    before, after = (judge(jax.tree.map(jnp.float32, own), keys) for own in (start, learned))
+    before, after = (judge(jax.tree.map(jnp.float32, params), keys) for params in (start, learned))
     assert float(before.mean()) < 0.2 < 0.5 < float(after.mean())
 
 
@@ -478,8 +478,8 @@ def test_every_method_trains_in_two_colours(methods, tmp_path):
     out = tmp_path / "result.json"
     words = "two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"
     assert cli.main([*words.split(), *methods.split(), "--out", str(out)], command) == 0
-    found = json.loads(out.read_text())["methods"]
-    assert [name.removesuffix(" 0.1") for name in found] == methods.split()
-    for row in found.values():
+    results = json.loads(out.read_text())["methods"]
+    assert [name.removesuffix(" 0.1") for name in results] == methods.split()
+    for row in results.values():
         assert len(row["curve"]) == 40 and row["life"][1] <= row["life"][0] <= row["life"][2]
         assert -1.0 < row["life"][0] < 0.28 and len(set(row["seeds"])) == 2

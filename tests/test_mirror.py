@@ -22,34 +22,34 @@ import pytest
 from jaxrl.objectives import NOT_DRIFTS, OBJECTIVES, chi_square, lpo, random_drift, ta_lpo
 from jaxrl.types import Objective
 
-WORLDS, STATES, ACTIONS, GAMMA = 1000, 5, 3, 0.9
+MDPS, STATES, ACTIONS, GAMMA = 1000, 5, 3, 0.9
 STEPS = 60  # of gradient ascent; one that would lower F is taken back and the next is half as long
 LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo}
 VALID = [*(name for name in OBJECTIVES if name not in NOT_DRIFTS), *LEARNED]
 
 
 @cache
-def worlds():
+def mdps():
     """Transitions `[W, S, A, S]`, rewards `[W, S, A]` and old policies `[W, S, A]`, in float64."""
     draw = np.random.default_rng(0)
-    transition = draw.dirichlet(np.full(STATES, 0.3), (WORLDS, STATES, ACTIONS))
-    reward = draw.normal(size=(WORLDS, STATES, ACTIONS))
-    logits = 1.5 * draw.normal(size=(WORLDS, STATES, ACTIONS))
+    transition = draw.dirichlet(np.full(STATES, 0.3), (MDPS, STATES, ACTIONS))
+    reward = draw.normal(size=(MDPS, STATES, ACTIONS))
+    logits = 1.5 * draw.normal(size=(MDPS, STATES, ACTIONS))
     return transition, reward, np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
 
 
 def discounted(policy, reward):
     """(I - gamma P_pi)^-1 applied to a number per state, `[W, S]`."""
-    chain = np.einsum("wsa,wsat->wst", policy, worlds()[0])
+    chain = np.einsum("wsa,wsat->wst", policy, mdps()[0])
     return np.linalg.solve(np.eye(STATES) - GAMMA * chain, reward[..., None])[..., 0]
 
 
 def value(policy):
-    return discounted(policy, (policy * worlds()[1]).sum(axis=-1))
+    return discounted(policy, (policy * mdps()[1]).sum(axis=-1))
 
 
 def advantages(policy):
-    transition, reward, _ = worlds()
+    transition, reward, _ = mdps()
     v = value(policy)
     return reward + GAMMA * np.einsum("wsat,wt->wsa", transition, v) - v[..., None]
 
@@ -64,9 +64,9 @@ def mirror_step(objective: Objective, params=None):
     Args:
       params: with an axis `[W]`; otherwise the objective's own.
     """
-    old = worlds()[2]
+    old = mdps()[2]
     with jax.enable_x64(True):
-        log_old, adv, progress = jnp.log(old), jnp.asarray(advantages(old)), jnp.linspace(0.0, 1.0, WORLDS)
+        log_old, adv, progress = jnp.log(old), jnp.asarray(advantages(old)), jnp.linspace(0.0, 1.0, MDPS)
         surrogate = jax.vmap(objective.apply, (None if params is None else 0, 0, 0, 0))
         params = objective.params if params is None else params
         corners = jnp.broadcast_to(4.0 * jnp.eye(ACTIONS)[:, None, None], (ACTIONS, *old.shape))
@@ -86,20 +86,20 @@ def mirror_step(objective: Objective, params=None):
         @jax.jit
         @jax.vmap
         def ascend(logits):
-            logits, _ = jax.lax.fori_loop(0, STEPS, step, (logits, jnp.full((WORLDS, STATES), 1.0)))
+            logits, _ = jax.lax.fori_loop(0, STEPS, step, (logits, jnp.full((MDPS, STATES), 1.0)))
             return jax.nn.softmax(logits), mirror(logits)
 
-        ends, found = (np.asarray(x) for x in ascend(starts))
-    best = found.argmax(axis=0)
+        ends, result = (np.asarray(x) for x in ascend(starts))
+    best = result.argmax(axis=0)
     new = np.take_along_axis(ends, best[None, ..., None], axis=0)[0]
     assert new.dtype == np.float64
-    return new, found.max(axis=0), (new * np.asarray(adv)).sum(axis=-1) - found.max(axis=0)
+    return new, result.max(axis=0), (new * np.asarray(adv)).sum(axis=-1) - result.max(axis=0)
 
 
 def step_of(name):
     if name not in LEARNED:
         return mirror_step(OBJECTIVES[name]())
-    keys = jax.random.split(jax.random.key(0), WORLDS)
+    keys = jax.random.split(jax.random.key(0), MDPS)
     nets = jax.vmap(lambda key: random_drift(key, name == "ta_lpo", width=16, scale=0.5))(keys)
     nets = jax.tree.map(lambda x: np.asarray(x, np.float64), nets)
     return mirror_step(LEARNED[name](), nets)
@@ -107,17 +107,17 @@ def step_of(name):
 
 def gain_of(new):
     """How much more each state is worth than under the old policy, `[W, S]`."""
-    return value(new) - value(worlds()[2])
+    return value(new) - value(mdps()[2])
 
 
 def test_advantages_match_their_definition():
     """By summing discounted rewards forwards instead of solving for them."""
-    transition, reward, policy = (x[:3] for x in worlds())
+    transition, reward, policy = (x[:3] for x in mdps())
     v = np.zeros((3, STATES))
     for _ in range(300):
         v = (policy * (reward + GAMMA * np.einsum("wsat,wt->wsa", transition, v))).sum(axis=-1)
     expected = reward + GAMMA * np.einsum("wsat,wt->wsa", transition, v) - v[..., None]
-    np.testing.assert_allclose(advantages(worlds()[2])[:3], expected, atol=1e-10)
+    np.testing.assert_allclose(advantages(mdps()[2])[:3], expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -158,7 +158,7 @@ def test_a_drift_with_a_slope_can_stop_improvement():
         return ratio * adv - 10.0 * jnp.abs(ratio - 1.0)
 
     new, _, _ = mirror_step(Objective(None, apply))
-    np.testing.assert_allclose(new, worlds()[2], atol=1e-12)
+    np.testing.assert_allclose(new, mdps()[2], atol=1e-12)
     assert gain_of(step_of("policy_gradient")[0]).mean(axis=1).min() > 1.0
 
 

@@ -108,15 +108,15 @@ def walk(cell, direction):
 
 def distances(start, neighbours):
     """Steps to every cell, by a search in breadth."""
-    found, front = {start: 0}, [start]
+    results, front = {start: 0}, [start]
     while front:
         front = [
             n
             for cell in front
             for n in neighbours(cell)
-            if n not in found and not found.update({n: found[cell] + 1})
+            if n not in results and not results.update({n: results[cell] + 1})
         ]
-    return found
+    return results
 
 
 def test_the_map_matches_gymnax_with_four_rooms_and_four_hallways():

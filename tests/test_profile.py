@@ -59,14 +59,14 @@ def test_a_program_is_read_with_the_trip_counts_of_its_loops():
     times = {"main.1": 1, "outer": 3, "inner": 15, "fused_computation": 15}
     assert {name: program.times[name] for name in times} == times
     assert program.unknown_loops == ["search"]
-    found = {i.name: i for instructions in program.computations.values() for i in instructions}
-    assert found["while.1"].called == ("condition", "inner") and found["while.1"].trips == 5
-    assert found["tanh.1"].op_name == "jit(f)/loss/tanh(" and found["product"].operands == (
+    result = {i.name: i for instructions in program.computations.values() for i in instructions}
+    assert result["while.1"].called == ("condition", "inner") and result["while.1"].trips == 5
+    assert result["tanh.1"].op_name == "jit(f)/loss/tanh(" and result["product"].operands == (
         "copy.1",
         "copy.1",
     )
-    assert found["arg.1"].shape.startswith("(s32[]") and found["arg.1"].opcode == "parameter"
-    assert found["copy.2"].called == ()
+    assert result["arg.1"].shape.startswith("(s32[]") and result["arg.1"].opcode == "parameter"
+    assert result["copy.2"].called == ()
     # 3 loops, 3 of the outer's two, 15 times copy, fusion and tanh, and the copy at the start.
     assert hlo.num_operations(program) == 1 + 1 + 3 * 2 + 15 * 3
 
@@ -217,11 +217,11 @@ def test_concurrent_operations_share_their_time():
 def test_recording_and_stragglers_are_not_the_operations_fault():
     events = [event("nothing", 1000 * at, 1000 * at + 100) for at in range(8)]
     events += [event("work", 1000 * at + 200, 1000 * at + (900 if at == 3 else 500)) for at in range(8)]
-    found, recording = profile.costs(events, updates=2, on_device=False)
+    result, recording = profile.costs(events, updates=2, on_device=False)
     assert recording == 100
-    assert found == {"nothing": (0, 4), "work": (4 * 200, 4)}
-    found, recording = profile.costs(events, updates=2, on_device=True)
-    assert recording == 0 and found["nothing"] == (4 * 100, 4)
+    assert result == {"nothing": (0, 4), "work": (4 * 200, 4)}
+    result, recording = profile.costs(events, updates=2, on_device=True)
+    assert recording == 0 and result["nothing"] == (4 * 100, 4)
 
 
 # --- one of PPO ------------------------------------------------------------------------------------
@@ -246,9 +246,9 @@ def profiled(tmp_path_factory):
         "--out",
         str(path),
     ]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         assert cli.main(argv) == 0
-    return path, said.getvalue()
+    return path, output.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -281,10 +281,10 @@ def test_the_operations_of_an_update_match_its_layers(numbers):
         "loss: forward": forward,
         "loss: backward": 2 * forward - 2 * batch * epochs * 2 * (4 * 32),  # nobody asks for d loss / d obs
     }
-    found = {part["part"]: part["flop"] for part in numbers["parts"] if part["flop"]}
-    assert found.keys() == expected.keys()
+    result = {part["part"]: part["flop"] for part in numbers["parts"] if part["flop"]}
+    assert result.keys() == expected.keys()
     # A product with one column may have been made a sum of products, which is not counted.
-    assert found == pytest.approx(expected, rel=0.1)
+    assert result == pytest.approx(expected, rel=0.1)
     assert numbers["flop"] == pytest.approx(sum(expected.values()), rel=0.05)
     seconds = numbers["microseconds"] / 1e6
     assert numbers["flop_per_second"] == pytest.approx(numbers["flop"] / seconds)
@@ -295,9 +295,9 @@ def test_the_operations_of_an_update_match_its_layers(numbers):
 
 
 def test_a_profile_is_kept_and_shown(profiled, numbers):
-    path, said = profiled
+    path, output = profiled
     page = (path / "profile.md").read_text()
-    for text in (said, page):
+    for text in (output, page):
         assert all(part["part"] in text for part in numbers["parts"])
         assert numbers["operations"][3]["operation"] in text
         assert "GFLOP/s" in text and "steps/s" in text

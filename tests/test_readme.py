@@ -75,9 +75,9 @@ def test_training_commands_parse(tmp_path, monkeypatch):
     for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
         assert cli.main(words.split()) == 0
     for line in lines:
-        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
-        if found and "COMMAND" not in line:
-            algorithm, environment, flags = found.groups()
+        result = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
+        if result and "COMMAND" not in line:
+            algorithm, environment, flags = result.groups()
             flags = flags.removesuffix("--help")
             depend_on = [cli._value_of(flag, flags.split(), "") for flag in ("--objective", "--preset-of")]
             options = cli.train_options(algorithm, environment, *depend_on)
@@ -85,9 +85,9 @@ def test_training_commands_parse(tmp_path, monkeypatch):
 
 
 def test_sweeping_commands_parse():
-    found = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", commands())
-    assert found
-    for algorithm, environment, words in found:
+    results = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", commands())
+    assert results
+    for algorithm, environment, words in results:
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]

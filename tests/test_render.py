@@ -62,8 +62,8 @@ def play(env, num_steps):
     def on_host(x):  # keys are no numbers
         return x if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
 
-    found = jax.tree.map(on_host, both(jax.random.key(1)))
-    return [jax.tree.map(itemgetter(t), found) for t in range(num_steps + 1)]
+    result = jax.tree.map(on_host, both(jax.random.key(1)))
+    return [jax.tree.map(itemgetter(t), result) for t in range(num_steps + 1)]
 
 
 def is_picture(picture):
@@ -415,7 +415,7 @@ def test_an_episode_of_brax_is_a_page():
     (packed,) = re.findall(r'"([A-Za-z0-9+/=]{200,})"', html)
     system = json.loads(zlib.decompress(base64.b64decode(packed)))
     assert len(system["states"]["x"]) == 3
-    with pytest.raises(ValueError, match="CartPole-v1 is no environment of brax"):
+    with pytest.raises(ValueError, match="CartPole-v1 is not an environment of brax"):
         render.page("CartPole-v1", [state])
     with pytest.raises(ValueError, match="at least one state"):
         render.page("brax/inverted_pendulum", [])
@@ -450,7 +450,7 @@ def test_an_episode_is_shown_to_its_end(monkeypatch):
     assert len(list(reports._episode(None, cut, act, (), 100))) == 3
 
 
-# --- observations that are pictures -------------------------------------------------------------
+# --- observations that are images ---------------------------------------------------------------
 
 
 def test_other_observations_that_are_pictures_are_drawn_channel_by_channel():
@@ -573,14 +573,14 @@ def test_frames_that_make_no_gif_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "obs", "fields", "told"),
+    ("name", "obs", "fields", "message"),
     [
-        ("CartPole-v1", None, {"theta": 0.1, "theta_dot": 0.0}, "this is no state of it"),
+        ("CartPole-v1", None, {"theta": 0.1, "theta_dot": 0.0}, "the state or observation does not belong"),
         ("DeepSea-bsuite", np.zeros(64), {"row": 1, "column": 1}, "must be the board"),
         ("Catch-bsuite", np.zeros(50), {"ball_x": 1, "ball_y": 1, "paddle_x": 2}, "must be the board"),
     ],
 )
-def test_a_state_of_another_environment_is_reported(name, obs, fields, told):
-    with pytest.raises(ValueError, match=told) as caught:
+def test_a_state_of_another_environment_is_reported(name, obs, fields, message):
+    with pytest.raises(ValueError, match=message) as caught:
         draw(name, obs, **fields)
     assert "\n" not in str(caught.value)

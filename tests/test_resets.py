@@ -28,7 +28,7 @@ from jaxrl.types import Env, Stream
 STARTS = 8
 
 
-def world(length=5):
+def counting_env(length=5):
     """Starts at one of eight places and goes on by 100 a step; `length` steps end odd and cut even ones."""
 
     def reset(key):
@@ -45,7 +45,7 @@ def world(length=5):
 
 
 def played(resets, num_envs, num_steps, key=0, length=5):
-    env = vectorize(auto_reset(episode_stats(world(length)), resets), num_envs)
+    env = vectorize(auto_reset(episode_stats(counting_env(length)), resets), num_envs)
 
     def policy(memory, key, obs, first, mask):
         return memory, jax.random.randint(key, (num_envs,), 0, STARTS), {"mask": mask}
@@ -143,7 +143,7 @@ def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
 
 @pytest.mark.parametrize("resets", RESETS)
 def test_without_vmap_it_is_one_environment(resets):
-    env = auto_reset(world(2), resets)
+    env = auto_reset(counting_env(2), resets)
 
     def step(state, key):
         state, timestep = env.step(key, state, jnp.int32(0))

@@ -72,9 +72,9 @@ def test_lambda_one_is_the_discounted_sum_and_lambda_zero_looks_one_step_ahead()
 def test_a_truncated_step_bootstraps_and_a_terminated_one_does_not():
     one, no, yes = np.ones((1, 1)), np.zeros((1, 1), bool), np.ones((1, 1), bool)
     cut = in_float64(gae, (one, 10 * one, 100 * one, no, yes), 0.9, 0.95)
-    dead = in_float64(gae, (one, 10 * one, 100 * one, yes, no), 0.9, 0.95)
+    terminated = in_float64(gae, (one, 10 * one, 100 * one, yes, no), 0.9, 0.95)
     assert cut.item() == pytest.approx(1 + 90 - 10)
-    assert dead.item() == pytest.approx(1 - 10)
+    assert terminated.item() == pytest.approx(1 - 10)
 
 
 @pytest.mark.parametrize("end", ["terminated", "truncated"])

@@ -46,8 +46,8 @@ def pretend(value):
         agent = agent.replace(
             key=key, params=agent.params + hp.learning_rate, num_updates=agent.num_updates + 1
         )
-        told = value(hp, agent)
-        metrics = {"episode/return_sum": told, "episode/count": jnp.ones(()), "loss/policy": told}
+        score = value(hp, agent)
+        metrics = {"episode/return_sum": score, "episode/count": jnp.ones(()), "loss/policy": score}
         return agent, metrics
 
     single = Algorithm(init, update, lambda *args: args, Hp(), steps_per_update=1)
@@ -81,8 +81,8 @@ def test_a_box_has_the_ranges_of_the_sweeps_axes():
         expected = [float(one.at(share)) for one in axes]
         np.testing.assert_allclose(space.values(x), expected, rtol=1e-5)
         hp = space.hparams(small("ppo").hparams, x)
-        told = [hp.learning_rate, hp.gamma, hp.objective.clip_eps]
-        np.testing.assert_allclose(told, expected, rtol=1e-5)
+        actual = [hp.learning_rate, hp.gamma, hp.objective.clip_eps]
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
     np.testing.assert_allclose(space.values(jnp.array([-1.0, 2.0, 2.0])), [1e-4, 1.0, 0.4], rtol=1e-5)
 
 
@@ -138,13 +138,13 @@ def test_halving_matches_a_manual_computation(trials, slots, eta, num_rungs):
     strategy = search.asha(x, slots, agent_updates=eta ** (num_rungs - 1) * 2, eta=eta, num_rungs=num_rungs)
     algo = pretend(lambda hp, agent: hp.gamma)
     state, _ = searched(algo, strategy, search.box(AXES), seeds=3, lanes=3 * slots + 2)
-    own = search.on_host(state.strategy)
+    result = search.on_host(state.strategy)
     reached, began, end = halve(x[:, 1], slots, eta, num_rungs, base=2)
-    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == list(reached.values())
-    assert own.began.tolist() == [began[trial] for trial in range(trials)]
-    assert own.ended.max() == end <= strategy.num_updates
+    assert (~np.isnan(result.rung_score)).sum(axis=0).tolist() == list(reached.values())
+    assert result.began.tolist() == [began[trial] for trial in range(trials)]
+    assert result.ended.max() == end <= strategy.num_updates
     assert bool(strategy.finished(state.strategy))
-    np.testing.assert_allclose(own.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(result.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
 
 
 def test_a_rung_promotes_the_best_share():
@@ -152,8 +152,8 @@ def test_a_rung_promotes_the_best_share():
     assert promoted(score, jnp.arange(9), 4).tolist() == [False, True] + [False] * 4 + [True, False, False]
     alone = jnp.array([jnp.nan, 0.1, jnp.nan])
     assert promoted(alone, jnp.arange(3), 4).tolist() == [False, True, False]
-    nobody_knows = jnp.full(4, -jnp.inf)
-    assert promoted(nobody_knows, jnp.arange(4), 4).all()
+    no_scores = jnp.full(4, -jnp.inf)
+    assert promoted(no_scores, jnp.arange(4), 4).all()
 
 
 def test_diverged_trials_are_not_promoted():
@@ -161,8 +161,8 @@ def test_diverged_trials_are_not_promoted():
     strategy = search.asha(x, 4, agent_updates=4, eta=2, num_rungs=3)
     algo = pretend(lambda hp, agent: jnp.where(hp.gamma > 0.8, jnp.nan, hp.gamma))
     state, _ = searched(algo, strategy, search.box(AXES), seeds=2)
-    own = search.on_host(state.strategy)
-    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
+    result = search.on_host(state.strategy)
+    assert (~np.isnan(result.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
 
 
 def test_a_freed_lane_starts_another_agent_with_the_key_of_its_seed():
@@ -232,15 +232,17 @@ def test_a_copy_has_all_but_the_key_and_ancestry_records_its_parent():
     assert (strategy.every, strategy.num_updates) == (3, 12)
     algo = pretend(lambda hp, agent: hp.gamma)
     state, _ = searched(algo, strategy, space, seeds=5)
-    own = search.on_host(state.strategy)
-    parent = own.parent
+    result = search.on_host(state.strategy)
+    parent = result.parent
     assert parent.shape == (4, 8, 5)
-    np.testing.assert_array_equal(own.x[0], np.repeat(x[:, None], 5, axis=1))
+    np.testing.assert_array_equal(result.x[0], np.repeat(x[:, None], 5, axis=1))
     # Replay: who copied whom gives each member's sum of learning rates.
     total = np.zeros((8, 5))
     for generation in range(4):
-        total += 3 * np.asarray(space.values(own.x[generation]))[..., 0]
-        np.testing.assert_allclose(own.score[generation], space.values(own.x[generation])[..., 1], rtol=1e-5)
+        total += 3 * np.asarray(space.values(result.x[generation]))[..., 0]
+        np.testing.assert_allclose(
+            result.score[generation], space.values(result.x[generation])[..., 1], rtol=1e-5
+        )
         total = np.take_along_axis(total, parent[generation], axis=0)
     np.testing.assert_allclose(state.agents.params.reshape(8, 5), total, rtol=1e-4)
     # Nobody is exchanged at the end, everybody's numbers of updates agree.
@@ -285,10 +287,10 @@ def test_evolution_finds_a_maximum(method, generations):
 
     strategy = search.evolution(method, space, 12, agent_updates=10, generations=generations)
     state, _ = searched(pretend(height), strategy, space, seeds=2)
-    own = search.on_host(state.strategy)
-    assert own.x.shape == (generations, 12, 2) and np.isfinite(own.score).all()
-    np.testing.assert_allclose(own.mean, top, atol=0.05)
-    assert own.score[-1].mean() > own.score[0].mean()
+    result = search.on_host(state.strategy)
+    assert result.x.shape == (generations, 12, 2) and np.isfinite(result.score).all()
+    np.testing.assert_allclose(result.mean, top, atol=0.05)
+    assert result.score[-1].mean() > result.score[0].mean()
 
 
 def test_every_generation_starts_over_with_new_keys():
@@ -302,7 +304,7 @@ def test_every_generation_starts_over_with_new_keys():
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda space: search.asha(np.zeros((4, 2)), 5, 64), "slots = 5"),
         (lambda space: search.asha(np.zeros((4, 2)), 2, 64, eta=1), "eta = 1"),
@@ -313,8 +315,8 @@ def test_every_generation_starts_over_with_new_keys():
         (lambda space: search.evolution("cmaes", space, 6, 20, 0), "generations = 0"),
     ],
 )
-def test_settings_that_make_no_search(make, told):
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_make_no_search(make, message):
+    with pytest.raises(ValueError, match=message):
         make(search.box(AXES))
 
 
@@ -336,7 +338,7 @@ def test_agents_under_search_are_the_agents_without():
     over = search.over(population, strategy, space, 2)
     keys = jax.vmap(jax.random.key)(jnp.arange(8) % 2)
     state = jax.jit(over.init)(keys, algo.hparams)
-    hp = jax.vmap(lambda own: space.hparams(algo.hparams, own))(np.repeat(x, 2, axis=0))
+    hp = jax.vmap(lambda result: space.hparams(algo.hparams, result))(np.repeat(x, 2, axis=0))
     alone = jax.jit(population.init)(keys, hp)
     update, update_alone = jax.jit(over.update), jax.jit(population.update)
     for _ in range(3):

@@ -15,7 +15,7 @@ FLAG = "--xla_force_host_platform_device_count"
 CHOICES = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
 
 
-def told(script, *args, **environment):
+def run_script(script, *args, **environment):
     """What a fresh process prints, in an environment where nobody has chosen devices."""
     inherited = {k: v for k, v in os.environ.items() if k not in CHOICES}
     answer = subprocess.run(
@@ -106,7 +106,7 @@ print("done")
 
 
 def test_agents_on_many_devices_match_agents_alone(tmp_path):
-    answer = told(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
+    answer = run_script(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
     assert answer[-1] == "done"
     assert answer[1] == answer[2]  # a restored population is the program that was compiled
 
@@ -199,7 +199,7 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
     ],
 )
 def test_cores_are_devices_unless_configured(when, environment, devices):
-    assert told(DEVICES, when, **environment) == [str(devices)]
+    assert run_script(DEVICES, when, **environment) == [str(devices)]
 
 
 def test_compiler_options_can_be_turned_off(monkeypatch):

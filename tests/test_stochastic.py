@@ -371,7 +371,7 @@ WRAPPERS = {
     "repeat": partial(unpredictable_dynamics, event="repeat"),
     "disturb": partial(unpredictable_dynamics, event="disturb"),
 }
-WORLDS = {
+ENVIRONMENTS = {
     "tree": lambda: still(TREE)[0],
     **{
         name: envs.REGISTRY[name].make
@@ -386,9 +386,9 @@ def all_wrappers(env, probability):
     return scaled_reward(env, 1.0)
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_at_probability_zero_no_bit_changes(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ENVIRONMENTS)
+def test_at_probability_zero_no_bit_changes(env_name):
+    raw = ENVIRONMENTS[env_name]()
     env = all_wrappers(raw, 0.0)
     assert jax.tree.leaves(env.observation_space) == jax.tree.leaves(raw.observation_space)
     wrapped, plain = (_timesteps(auto_reset(time_limit(e, 20))) for e in (env, raw))
@@ -396,9 +396,9 @@ def test_at_probability_zero_no_bit_changes(world):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "FrozenLake-misc", "tree"])
-def test_at_a_traced_probability_of_zero_nothing_changes(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "tree"])
+def test_at_a_traced_probability_of_zero_nothing_changes(env_name):
+    raw = ENVIRONMENTS[env_name]()
     run = lambda zero: _timesteps(auto_reset(time_limit(all_wrappers(raw, zero), 20)))  # noqa: E731
     wrapped, plain = jax.jit(run)(0.0), _timesteps(auto_reset(time_limit(raw, 20)))
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
@@ -444,9 +444,9 @@ def _timesteps(env):
     return lane(jax.random.split(KEY, 8))
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
-def test_wrapped_environments_pass_check_env(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
+def test_wrapped_environments_pass_check_env(env_name):
+    raw = ENVIRONMENTS[env_name]()
     check_env(noisy_obs(corrupted_action(unpredictable_dynamics(raw, 0.3), 0.3), 0.3, 0.3))
     check_env(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3))
 

@@ -38,11 +38,11 @@ print(loops > 0, *(np.asarray(x).tobytes().hex() for x in jax.jit(draws)(jax.ran
 
 
 def test_it_changes_no_random_number_of_jax():
-    told = [
+    texts = [
         subprocess.run([sys.executable, "-c", DRAWS, how], capture_output=True, text=True, check=True).stdout
         for how in ("on", "off")
     ]
-    (looped, *ours), (looped_before, *before) = (text.split() for text in told)
+    (looped, *ours), (looped_before, *before) = (text.split() for text in texts)
     assert ours == before and len(ours) == 5
     assert (looped, looped_before) == ("False", "True")  # what was compiled was ours, and was JAX's
 

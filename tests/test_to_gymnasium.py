@@ -90,20 +90,20 @@ def test_it_steps_like_the_jax_environment(name):
 
 
 def test_seeds_make_episodes_reproducible():
-    def life(env, **seed):
+    def observations_of(env, **seed):
         observations = [env.reset(**seed)[0]]
         for action in (0, 1, 1, 0):
             observations.append(env.step(action)[0])
         return np.array([*observations, env.reset()[0]])
 
     make = lambda seed=0: to_gymnasium("CartPole-v1", seed=seed)  # noqa: E731
-    first = life(make(7))
-    np.testing.assert_array_equal(first, life(make(7)))
-    np.testing.assert_array_equal(first, life(make(), seed=7))
-    assert not np.array_equal(first, life(make(8)))
+    first = observations_of(make(7))
+    np.testing.assert_array_equal(first, observations_of(make(7)))
+    np.testing.assert_array_equal(first, observations_of(make(), seed=7))
+    assert not np.array_equal(first, observations_of(make(8)))
     assert not np.array_equal(first[0], first[-1])
     env = make()
-    np.testing.assert_array_equal(life(env, seed=7), life(env, seed=7))
+    np.testing.assert_array_equal(observations_of(env, seed=7), observations_of(env, seed=7))
 
 
 def counter():
@@ -184,19 +184,19 @@ def test_the_start_that_is_shown_is_the_one_played():
 def test_a_member_of_a_family_stays():
     make = lambda **p: envs.family("CartPole-v1", length=families.uniform(0.3, 1.0), max_steps=3, **p)  # noqa: E731
     for per, members in (("lane", 1), ("episode", 4)):
-        env, told = to_gymnasium(make(per=per, report=True)), set()
+        env, lengths = to_gymnasium(make(per=per, report=True)), set()
         for _ in range(4):
             env.reset()
-            told.add(float(env.step(0)[4]["params"]["length"]))
+            lengths.add(float(env.step(0)[4]["params"]["length"]))
             episode(env)
-        assert len(told) == members
+        assert len(lengths) == members
 
 
 def test_copies_share_their_program():
     one, other = (module._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
     assert one is not other
     env = envs.make("CartPole-v1")
-    assert to_gymnasium(env)._life._step is to_gymnasium(env, seed=1)._life._step
+    assert to_gymnasium(env)._session._step is to_gymnasium(env, seed=1)._session._step
 
 
 def test_spaces_are_translated():
@@ -286,21 +286,21 @@ def test_info_is_laid_out_as_gymnasium_lays_it_out():
     assert ours.observation_space == sync.observation_space and ours.action_space == sync.action_space
     sync.reset(seed=0), ours.reset(seed=0)
     for _ in range(5):
-        (obs, reward, terminated, truncated, theirs), mine = (
+        (obs, reward, terminated, truncated, theirs), actual = (
             sync.step(np.zeros(3, int)),
             ours.step(np.zeros(3, int)),
         )
-        for a, b in ((obs, mine[0]), (reward, mine[1]), (terminated, mine[2]), (truncated, mine[3])):
+        for a, b in ((obs, actual[0]), (reward, actual[1]), (terminated, actual[2]), (truncated, actual[3])):
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    assert mine[3].all() and truncated.all()
-    mine = mine[4]
+    assert actual[3].all() and truncated.all()
+    actual = actual[4]
     # Their infos also tell of the resets, of which ours have nothing to tell.
-    assert set(mine) == {k for k in theirs if "final" in k}
+    assert set(actual) == {k for k in theirs if "final" in k}
     for name in ("final_obs", "_final_obs", "_final_info"):
-        assert (mine[name].shape, mine[name].dtype) == (theirs[name].shape, theirs[name].dtype)
-    assert mine["final_info"].keys() == theirs["final_info"].keys()
+        assert (actual[name].shape, actual[name].dtype) == (theirs[name].shape, theirs[name].dtype)
+    assert actual["final_info"].keys() == theirs["final_info"].keys()
     for name, value in theirs["final_info"].items():
-        np.testing.assert_array_equal(mine["final_info"][name], value)
+        np.testing.assert_array_equal(actual["final_info"][name], value)
 
 
 def test_the_final_info_describes_whole_episodes():
@@ -314,9 +314,9 @@ def test_the_final_info_describes_whole_episodes():
         done = terminated | truncated
         if done.any():
             ended += done.sum()
-            told = info["final_info"]
-            np.testing.assert_array_equal(told["_episode_return"], done)
-            np.testing.assert_array_equal(told["episode_return"], np.where(done, total, 0))
+            final_info = info["final_info"]
+            np.testing.assert_array_equal(final_info["_episode_return"], done)
+            np.testing.assert_array_equal(final_info["episode_return"], np.where(done, total, 0))
         if not done.all():
             np.testing.assert_array_equal(info["_episode_return"], ~done)
             np.testing.assert_array_equal(info["episode_return"], np.where(done, 0, total))
@@ -343,7 +343,7 @@ def test_seeds_of_vector_environments():
     "wrong, message",
     [
         (lambda: to_gymnasium("cartpole"), "the nearest: CartPole-v1"),
-        (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters are for a name"),
+        (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters require a name"),
         (
             lambda: to_gymnasium("CartPole-v1", num_envs=0),
             "num_envs must be a positive integer or None, not 0",
@@ -373,7 +373,10 @@ def test_seeds_of_vector_environments():
             r"must have the shape \(2,\), not \(1,\)",
         ),
         (lambda: started(to_gymnasium("CartPole-v1")).action_masks(), "there is no action mask"),
-        (lambda: to_gymnasium("CartPole-v1", 2).reset(options={"reset_mask": 1}), "not by reset_mask"),
+        (
+            lambda: to_gymnasium("CartPole-v1", 2).reset(options={"reset_mask": 1}),
+            "reset_mask is not supported",
+        ),
         (
             lambda: started(to_gymnasium(time_limit(tree(), 1), 2)).step(actions(2)),
             "wrap it in jaxrl's auto_reset",
@@ -435,7 +438,7 @@ def test_images_match_the_observation_to_the_end_of_the_episode(resets):
         if number:
             state, _, terminated, truncated, _ = shown.step(1)
             assert (terminated, truncated) == (False, number == 2)
-        elif shown.unwrapped._life._started is not None:
+        elif shown.unwrapped._session._started is not None:
             state, _ = shown.reset()
         cart = namedtuple("Cart", "x x_dot theta theta_dot")(*state["state"])
         wanted = render.frame("CartPole-v1", cart, state["state"], {"length": 0.7})
@@ -449,12 +452,14 @@ def test_images_of_several_environments_and_custom_ones():
     frames = env.render()
     assert len(frames) == 2 and frames[0].dtype == np.uint8 and frames[0].shape[2] == 3
     assert not to_gymnasium("CartPole-v1").render()
-    mine = to_gymnasium(auto_reset(counter()), render_mode="rgb_array", draw=lambda state, obs: (state, obs))
+    adapter = to_gymnasium(
+        auto_reset(counter()), render_mode="rgb_array", draw=lambda state, obs: (state, obs)
+    )
     with pytest.raises(ValueError, match="reset before"):
-        mine.render()
-    mine.reset()
-    mine.step(0)
-    assert mine.render()[0] == 1
+        adapter.render()
+    adapter.reset()
+    adapter.step(0)
+    assert adapter.render()[0] == 1
     with pytest.raises(ValueError, match="render_mode 'human' is not known: take 'rgb_array'"):
         to_gymnasium("CartPole-v1", render_mode="human")
 

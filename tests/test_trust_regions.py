@@ -51,7 +51,7 @@ def agent_of(env, config):
     )
 
 
-def told(agent, algo, state, hp):
+def recorded_update(agent, algo, state, hp):
     """An update, and what its rollout was: the algorithm splits its key into three."""
     rollout_key = jax.random.split(state.key, 3)[1]
     data = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
@@ -60,7 +60,7 @@ def told(agent, algo, state, hp):
     return new, (batch, agent.evaluate(new.params, batch)[0], metrics)
 
 
-def history(name, world, num_updates, hparams, **changes):
+def history(name, env_name, num_updates, hparams, **changes):
     """Batches, outputs of the new policies and metrics of three trainings, one after another `[3 U, ...]`.
 
     A garnet is another random world in each.
@@ -71,14 +71,14 @@ def history(name, world, num_updates, hparams, **changes):
     @jax.jit
     @jax.vmap
     def train(seed):
-        env = envs.make(world, **({"seed": seed} if world == "world/garnet" else {}))
+        env = envs.make(env_name, **({"seed": seed} if env_name == "world/garnet" else {}))
         algo, agent = module.make(env, config), agent_of(env, config)
         hp = algo.hparams.replace(total_updates=float(num_updates), **hparams)
-        step = lambda state, _: told(agent, algo, state, hp)  # noqa: E731
+        step = lambda state, _: recorded_update(agent, algo, state, hp)  # noqa: E731
         return jax.lax.scan(step, algo.init(jax.random.key(seed), hp), length=num_updates)[1]
 
     flat = jax.tree.map(lambda x: np.asarray(x).reshape((-1, *x.shape[2:])), train(jnp.arange(3)))
-    return envs.make(world).action_space, flat
+    return envs.make(env_name).action_space, flat
 
 
 def divergences(space, old, new):
@@ -111,10 +111,10 @@ def log_probs(space, outputs, action):
 # TRPO
 
 
-@pytest.mark.parametrize("world", ["Pendulum-v1", "world/garnet"])
-def test_every_step_of_trpo_is_in_its_region_and_better(world):
+@pytest.mark.parametrize("env_name", ["Pendulum-v1", "world/garnet"])
+def test_every_step_of_trpo_is_in_its_region_and_better(env_name):
     """By densities and divergences in float64."""
-    space, (batch, outputs, metrics) = history("trpo", world, 40, {"max_kl": 0.05})
+    space, (batch, outputs, metrics) = history("trpo", env_name, 40, {"max_kl": 0.05})
     kl = divergences(space, batch["outputs"], outputs).mean(-1)
     log_ratio = log_probs(space, outputs, batch["action"]) - log_probs(
         space, batch["outputs"], batch["action"]
@@ -161,7 +161,7 @@ def test_the_step_of_trpo_is_the_natural_gradient():
     algo, agent = trpo.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(max_kl=1e-3)
     state = jax.jit(algo.init)(jax.random.key(3), hp)
-    new, (batch, _, metrics) = jax.jit(partial(told, agent, algo))(state, hp)
+    new, (batch, _, metrics) = jax.jit(partial(recorded_update, agent, algo))(state, hp)
     actor, critic = trpo.split(state.params)
     start, unravel = ravel_pytree(actor)
 
@@ -213,11 +213,11 @@ def test_conjugate_gradients_stay_at_a_solution():
 # FixPO
 
 
-@pytest.mark.parametrize("world", ["Pendulum-v1", "probe/multidiscrete"])
-def test_no_state_leaves_the_region_of_fixpo(world):
+@pytest.mark.parametrize("env_name", ["Pendulum-v1", "probe/multidiscrete"])
+def test_no_state_leaves_the_region_of_fixpo(env_name):
     """Large steps and a multiplier that comes too late: the second phase has to bring states back."""
     hparams = {"max_kl": 0.02, "learning_rate": 1e-2, "kl_coef": 0.0, "kl_margin": 1.0}
-    space, (batch, outputs, metrics) = history("fixpo", world, 40, hparams)
+    space, (batch, outputs, metrics) = history("fixpo", env_name, 40, hparams)
     worst = divergences(space, batch["outputs"], outputs).max(-1)
     assert worst.max() <= 0.02 * (1 + 1e-3)
     kept = metrics["fallback/count"] == 0.0
@@ -240,9 +240,9 @@ def test_fixpo_falls_back_to_the_previous_policy():
 # Multipliers, against loops that are written from the definitions
 
 
-def replayed(name, world, hparams, loss, after_step, start):
+def replayed(name, env_name, hparams, loss, after_step, start):
     """One update by hand: `loss(agent, params, hp, carry, batch)`, then `carry = after_step(...)`."""
-    env, module = envs.make(world), ALGORITHMS[name]
+    env, module = envs.make(env_name), ALGORITHMS[name]
     config = config_of(module, **{**SIZES, "num_epochs": 2, "num_minibatches": 2})
     algo, agent = module.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.0, max_grad_norm=1e9, **hparams)

@@ -104,9 +104,9 @@ def slow_optimum(size, period, cost, gamma, horizon):
 def test_the_optimum_matches_enumeration(size, period, horizon):
     sizes = {"size": size, "period": period, "cost": 0.1}
     for gamma in (1.0, 0.8):
-        found = optimal_return("world/two-colours", gamma=gamma, horizon=horizon, **sizes)
+        result = optimal_return("world/two-colours", gamma=gamma, horizon=horizon, **sizes)
         expected = slow_optimum(**sizes, gamma=gamma, horizon=horizon)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_the_infinite_horizon_optimum_is_the_limit_of_long_horizons():

@@ -105,9 +105,9 @@ def best_of_all_plans(mdp, gamma, horizon):
 def test_value_iteration_finds_the_best_of_all_policies(name, gamma):
     mdp = TINY[name]()
     expected = best_of_all_policies(mdp, gamma)
-    found = tabular.optimal_values(mdp, gamma)
+    result = tabular.optimal_values(mdp, gamma)
     close = {"rtol": 1e-5, "atol": 2e-6 * np.abs(expected).max()}
-    np.testing.assert_allclose(found, expected, **close)
+    np.testing.assert_allclose(result, expected, **close)
     np.testing.assert_allclose(tabular.optimal_return(mdp, gamma), expected @ as_numpy(mdp)[2], **close)
 
 
@@ -135,15 +135,15 @@ def test_the_value_of_a_policy_solves_the_linear_system(name):
     policy = np.random.default_rng(0).dirichlet(np.ones(reward.shape[1]), len(reward))
     step = np.einsum("sa,sat->st", policy, transition)
     expected = np.linalg.solve(np.eye(len(step)) - GAMMA * step, (policy * reward).sum(1))
-    found = tabular.policy_value(mdp, jnp.asarray(policy, jnp.float32), GAMMA)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    result = tabular.policy_value(mdp, jnp.asarray(policy, jnp.float32), GAMMA)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
     total, distribution = 0.0, start
     for t in range(7):
         total += GAMMA**t * distribution @ (policy * reward).sum(1)
         distribution = distribution @ step
-    found = tabular.policy_return(mdp, jnp.asarray(policy, jnp.float32), GAMMA, horizon=7)
-    np.testing.assert_allclose(found, total, rtol=1e-5)
+    result = tabular.policy_return(mdp, jnp.asarray(policy, jnp.float32), GAMMA, horizon=7)
+    np.testing.assert_allclose(result, total, rtol=1e-5)
 
 
 def test_the_greedy_policy_of_the_optimal_values_attains_them():
@@ -169,11 +169,11 @@ def test_many_mdps_are_solved_in_one_call():
     mdps = jax.vmap(lambda seed: garnet.mdp(seed, num_states=8))(seeds)
     together = jax.jit(jax.vmap(tabular.optimal_values, (0, None)))(mdps, GAMMA)
     policy = jnp.full((8, 4), 0.25)
-    worth = jax.jit(jax.vmap(tabular.policy_value, (0, None, None)))(mdps, policy, GAMMA)
+    values = jax.jit(jax.vmap(tabular.policy_value, (0, None, None)))(mdps, policy, GAMMA)
     for i in (0, 17, 63):
         mdp = jax.tree.map(lambda x: x[i], mdps)  # noqa: B023
         np.testing.assert_allclose(together[i], tabular.optimal_values(mdp, GAMMA), rtol=1e-5, atol=1e-4)
-        np.testing.assert_allclose(worth[i], tabular.policy_value(mdp, policy, GAMMA), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(values[i], tabular.policy_value(mdp, policy, GAMMA), rtol=1e-4, atol=1e-4)
     direct = jax.jit(jax.vmap(lambda s: optimal_return("world/garnet", gamma=GAMMA, seed=s, num_states=8)))
     np.testing.assert_allclose(direct(seeds), together.mean(axis=1), rtol=1e-5, atol=1e-4)
 
@@ -193,13 +193,13 @@ def test_gamma_and_horizon_may_be_traced():
 def test_the_value_of_a_policy_has_a_gradient(horizon):
     mdp = chain.mdp()
 
-    def worth(logits):
+    def value_of(logits):
         return tabular.policy_return(mdp, jax.nn.softmax(logits), 0.9, horizon)
 
     logits = jax.random.normal(jax.random.key(0), (5, 2))
     direction = jax.random.normal(jax.random.key(1), (5, 2))
-    slope = (jax.grad(worth)(logits) * direction).sum()
-    numeric = (worth(logits + 0.02 * direction) - worth(logits - 0.02 * direction)) / 0.04
+    slope = (jax.grad(value_of)(logits) * direction).sum()
+    numeric = (value_of(logits + 0.02 * direction) - value_of(logits - 0.02 * direction)) / 0.04
     np.testing.assert_allclose(slope, numeric, rtol=1e-2)
 
 
@@ -242,7 +242,7 @@ def test_a_table_shows_states_as_requested():
         (lambda: loop.make(length=1), "length must be a whole number, 2 or more"),
         (lambda: chain.make(length=2.5), "length must be a whole number"),
         (lambda: optimal_return("world/chain", gamma=0.9, slip=1.5), "slip must be between 0 and 1"),
-        (lambda: river_swim.make(up=0.8, down=0.5), "must not be more than 1 together"),
+        (lambda: river_swim.make(up=0.8, down=0.5), "must not sum to more than 1"),
         (lambda: river_swim.make(up=-0.1), "up must be between 0 and 1"),
         (lambda: garnet.make(density=2.0), "density must be between 0 and 1"),
         (lambda: garnet.make(seed=0.5), "seed must be a whole number"),
@@ -292,8 +292,8 @@ def test_the_river_is_swum_upstream():
     # Always upstream: flows balance, so p_5 follows from ratios of 3 and of 3/7.
     weights = np.array([1, 3, 9, 27, 81, 81 * 3 / 7])
     gain = 10_000 * 0.3 * weights[-1] / weights.sum()
-    found = [optimal_return("world/river-swim", gamma=1.0, horizon=h) for h in (1000, 1200)]
-    assert float(found[1] - found[0]) / 200 == pytest.approx(gain, rel=1e-3)
+    result = [optimal_return("world/river-swim", gamma=1.0, horizon=h) for h in (1000, 1200)]
+    assert float(result[1] - result[0]) / 200 == pytest.approx(gain, rel=1e-3)
     rows = np.asarray(mdp.transition)
     np.testing.assert_allclose(rows[0, 1], [0.7, 0.3, 0, 0, 0, 0], atol=1e-6)
     np.testing.assert_allclose(rows[2, 1], [0, 0.1, 0.6, 0.3, 0, 0], atol=1e-6)
@@ -351,10 +351,10 @@ def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss, bump):
     choices = np.eye(4)[np.array(list(itertools.product(range(4), repeat=4)))]
     mixed = np.random.default_rng(0).dirichlet(np.full(4, 0.3), (400, 4))
     policies = jnp.asarray(np.concatenate([choices, mixed]), jnp.float32)[:, seen]
-    found = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, 0.9))(policies)
-    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
-    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, **world)
-    np.testing.assert_allclose(found.max(), expected, atol=1e-5)
+    result = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, 0.9))(policies)
+    params = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, **params)
+    np.testing.assert_allclose(result.max(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -362,8 +362,8 @@ def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss, bump):
     [(3, 4.0, -0.1, 0.0, 0.99, 1.9406), (2, 4.0, -5.0, 0.0, 0.9, 1.62), (3, 4.0, -0.1, 0.0, 1.0, 2.0)],
 )
 def test_staying_is_optimal_with_one_sign_and_free_bumps(length, prize, miss, bump, gamma, expected):
-    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
-    best = optimal_return("world/t-maze", gamma=gamma, memory=False, **world)
+    params = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    best = optimal_return("world/t-maze", gamma=gamma, memory=False, **params)
     np.testing.assert_allclose(best, expected, rtol=1e-4)
 
 
@@ -393,7 +393,7 @@ def walked(choice, north, length, prize, miss, bump, gamma, steps):
 def test_no_reactive_policy_of_the_t_maze_is_better_for_any_costs(horizon):
     """All 256 maps from observations to actions, each played for both signs, in worlds of many prices."""
     rng = np.random.default_rng(0)
-    for world in range(24):
+    for number in range(24):
         length, gamma = int(rng.integers(1, 4)), float(rng.choice([0.6, 0.9]))
         prices = {
             "prize": float(rng.choice([4.0, 1.0, -1.0])),
@@ -408,7 +408,7 @@ def test_no_reactive_policy_of_the_t_maze_is_better_for_any_costs(horizon):
         best = optimal_return(
             "world/t-maze", gamma=gamma, horizon=horizon, memory=False, length=length, **prices
         )
-        np.testing.assert_allclose(best, max(returns), atol=1e-5, err_msg=f"{world}: {length}, {prices}")
+        np.testing.assert_allclose(best, max(returns), atol=1e-5, err_msg=f"{number}: {length}, {prices}")
 
 
 @pytest.mark.parametrize("length", [1, 3])
@@ -451,8 +451,8 @@ def tiger_by_histories(horizon, gamma, left=0.5, accuracy=0.85, listen=-1.0, pri
 def test_the_tiger_has_the_value_of_the_best_history_policy(gamma, accuracy):
     for horizon in (1, 2, 3, 6):
         expected = tiger_by_histories(horizon, gamma, accuracy=accuracy)
-        found = optimal_return("world/two-state", gamma=gamma, horizon=horizon, accuracy=accuracy)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        result = optimal_return("world/two-state", gamma=gamma, horizon=horizon, accuracy=accuracy)
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_the_tiger_has_the_value_of_belief_value_iteration():
@@ -467,9 +467,9 @@ def test_the_tiger_has_the_value_of_belief_value_iteration():
         opened = 0.95 * v[2000]
         left, right = 10 - 110 * grid_of_beliefs + opened, -100 + 110 * grid_of_beliefs + opened
         v = np.maximum(listening, np.maximum(left, right))
-    found = float(optimal_return("world/two-state", gamma=0.95))
-    assert found == pytest.approx(19.3714, abs=1e-3)
-    assert found == pytest.approx(v[2000], abs=2e-3)
+    result = float(optimal_return("world/two-state", gamma=0.95))
+    assert result == pytest.approx(19.3714, abs=1e-3)
+    assert result == pytest.approx(v[2000], abs=2e-3)
 
 
 def test_the_belief_of_the_tiger_follows_bayes_rule():
@@ -645,10 +645,10 @@ def grid_by_definition(level, gamma, horizon):
     def value(cell, exists, left):
         if left == 0:
             return 0.0
-        return max(worth(walk(cell, move), exists, left) for move in grid.MOVES.tolist())
+        return max(value_of(walk(cell, move), exists, left) for move in grid.MOVES.tolist())
 
     @cache
-    def worth(cell, exists, left):
+    def value_of(cell, exists, left):
         taken = {i for i in exists if objects[i] == cell}
         gone = [i for i in there if i not in exists]
         future = 0.0
@@ -667,8 +667,8 @@ def test_the_optimum_of_a_grid_matches_its_definition(name, seed):
     level = grid.sample(name, seed)
     horizon = min(int(level.max_steps), 12)
     expected = grid_by_definition(level, 0.99, horizon)
-    found = grid.optimal_return(level, 0.99, horizon)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    result = grid.optimal_return(level, 0.99, horizon)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("horizon", [None, 9])
@@ -679,8 +679,10 @@ def test_a_grid_has_the_value_of_its_table(horizon):
     best = tabular.optimal_values(mdp, 0.97, horizon)[:-1]
     np.testing.assert_allclose(grid.values(level, 0.97, horizon), best, rtol=1e-4, atol=1e-5)
     policy = jax.nn.softmax(jax.random.normal(jax.random.key(0), (len(best) + 1, 5)))
-    worth = tabular.policy_value(mdp, policy, 0.97, horizon)[:-1]
-    np.testing.assert_allclose(grid.values(level, 0.97, horizon, policy[:-1]), worth, rtol=1e-4, atol=1e-5)
+    table_values = tabular.policy_value(mdp, policy, 0.97, horizon)[:-1]
+    np.testing.assert_allclose(
+        grid.values(level, 0.97, horizon, policy[:-1]), table_values, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_levels_are_drawn_from_their_family():
@@ -749,11 +751,11 @@ def test_collected_objects_disappear_and_respawn_in_place():
     )
     env = grid.env(level)
     state, _ = env.reset(jax.random.key(0))
-    told = []
+    observed = []
     for action in (3, 4, 4, 1, 0, 1):  # right, stay, stay, down, up, down
         state, timestep = env.step(jax.random.key(0), state, jnp.int32(action))
-        told.append((int(state.cell), float(timestep.reward), state.exists.tolist()))
-    assert told == [
+        observed.append((int(state.cell), float(timestep.reward), state.exists.tolist()))
+    assert observed == [
         (1, 1.0, [False, True]),
         (1, 0.0, [True, True]),
         (1, 1.0, [False, True]),
@@ -799,9 +801,9 @@ def assert_bounded(returns, best):
 def test_ppo_solves_the_chain():
     env, mdp = make("world/chain"), chain.mdp()
     algo, states = train_ppo(env, 60)
-    worth = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(tables_of(algo, states, mdp))
+    values = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(tables_of(algo, states, mdp))
     best = float(optimal_return("world/chain", gamma=GAMMA))
-    assert (worth >= 0.9 * best).all() and (worth <= best * (1 + 1e-5)).all()
+    assert (values >= 0.9 * best).all() and (values <= best * (1 + 1e-5)).all()
     assert_bounded(played(algo, states, env), float(optimal_return("world/chain", gamma=1.0, horizon=100)))
 
 
@@ -809,9 +811,9 @@ def test_ppo_walks_the_loop_unless_time_limits_terminate():
     env, mdp, horizon = make("world/loop"), loop.mdp(), loop.limit()
     algo, states = train_ppo(env, 60)
     policies = tables_of(algo, states, mdp)
-    worth = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(policies)
+    values = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(policies)
     best = float(optimal_return("world/loop", gamma=GAMMA))
-    assert (worth >= 0.9 * best).all() and (worth <= best * (1 + 1e-5)).all()
+    assert (values >= 0.9 * best).all() and (values <= best * (1 + 1e-5)).all()
     assert_bounded(played(algo, states, env), float(optimal_return("world/loop", gamma=1.0, horizon=horizon)))
 
     def step(key, state, action):

@@ -37,10 +37,10 @@ def _digits(number):
 def _write_asterix(minatar, state):
     for name in _ASTERIX_SAME:
         setattr(minatar, name, state[name])
-    things = zip(*[_digits(state[name]) for name in ("present", "columns", "right", "gold")])
+    objects = zip(*[_digits(state[name]) for name in ("present", "columns", "right", "gold")])
     minatar.entities = [
         [x, row, bool(right), bool(gold)] if present else None
-        for row, (present, x, right, gold) in enumerate(things, start=1)
+        for row, (present, x, right, gold) in enumerate(objects, start=1)
     ]
 
 
@@ -149,22 +149,22 @@ class _SeaquestRandom:
         return self.rows.pop(0)
 
 
-def _tell_which(minatar):
+def _patch_spawns(minatar):
     """Lets what stands in for the random numbers know whether an enemy or a diver is drawn."""
     for spawn, of in (("_spawn_enemy", "of_enemy"), ("_spawn_diver", "of_diver")):
         if spawn in vars(minatar):
             return
         original = getattr(minatar, spawn)
 
-        def told(original=original, of=of):
+        def wrapped(original=original, of=of):
             getattr(minatar.random, of)()
             original()
 
-        setattr(minatar, spawn, told)
+        setattr(minatar, spawn, wrapped)
 
 
 def _write_seaquest(minatar, state):
-    _tell_which(minatar)
+    _patch_spawns(minatar)
     for name in _SEAQUEST_SAME:
         setattr(minatar, name, state[name])
     minatar.sub_or = state["sub_right"]

@@ -594,7 +594,7 @@ def test_impossible_parameters_are_refused(make, params, message):
 def test_static_parameters_cannot_be_traced():
     with pytest.raises(ValueError, match="size determines array shapes and cannot be traced"):
         jax.jit(lambda n: deep_sea.make(size=n).reset(jax.random.key(0)))(3)
-    with pytest.raises(ValueError, match="max_time decides how many steps"):
+    with pytest.raises(ValueError, match="max_time determines the number of steps"):
         jax.jit(lambda t: cartpole.make(max_time=t).reset(jax.random.key(0)))(3.0)
 
 

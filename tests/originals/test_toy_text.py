@@ -375,8 +375,8 @@ def test_the_dealer_never_needs_more_cards():
     @functools.cache
     def most(total, ace):
         """The most cards that a dealer with this hand can take, by the original's count of a hand."""
-        worth = total + 10 if ace and total + 10 <= 21 else total
-        if worth >= 17:
+        value = total + 10 if ace and total + 10 <= 21 else total
+        if value >= 17:
             return 0
         return 1 + max(most(total + card, ace or card == 1) for card in set(deck))
 
@@ -403,9 +403,9 @@ def test_cards_are_independent_and_identically_distributed():
 def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
     @functools.cache
     def ends(total, ace):
-        worth = total + 10 if ace and total <= 11 else total
-        if worth >= 17:
-            return np.eye(6)[min(worth, 22) - 17]
+        value = total + 10 if ace and total <= 11 else total
+        if value >= 17:
+            return np.eye(6)[min(value, 22) - 17]
         return sum(ends(total + card, ace or card == 1) for card in deck) / 13
 
     start = blackjack.State(

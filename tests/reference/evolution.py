@@ -19,12 +19,12 @@ def novelty(behaviours, archive, k):
 
     Lehman and Stanley 2011, equation 1. https://doi.org/10.1162/EVCO_a_00025
     """
-    found = []
+    result = []
     for i, one in enumerate(behaviours):
         others = [other for j, other in enumerate(behaviours) if j != i] + list(archive)
         distances = sorted(np.linalg.norm(np.float64(one) - np.float64(other)) for other in others)
-        found.append(np.mean(distances[:k]))
-    return np.array(found)
+        result.append(np.mean(distances[:k]))
+    return np.array(result)
 
 
 def selected(score, number):
