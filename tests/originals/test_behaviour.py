@@ -224,7 +224,7 @@ def test_deep_sea(original, transitions, deterministic, size, seed):
     assert worst < 1e-6 and over.any() and (reward > 0.9).any()
     if size == 8:
         name = "DeepSea-bsuite" if deterministic else "DeepSea-bsuite/stochastic"
-        record(name, VERSION, transitions, worst, "exact but for the rounding of rewards; draws injected")
+        record(name, VERSION, transitions, worst, "exact except for rounding of rewards; draws injected")
 
 
 @pytest.mark.filterwarnings("ignore:Environment is in debug mode")
@@ -265,7 +265,7 @@ def test_memory_chain(original, transitions, memory_length, num_bits):
     assert worst < 1e-6
     if memory_length == 5:
         record(
-            "MemoryChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+            "MemoryChain-bsuite", VERSION, transitions, worst, "exact except for rounding of the time left"
         )
 
 
@@ -318,7 +318,7 @@ def test_umbrella_chain(original, transitions, chain_length, n_distractor):
     assert worst < 1e-6
     if chain_length == 10:
         record(
-            "UmbrellaChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+            "UmbrellaChain-bsuite", VERSION, transitions, worst, "exact except for rounding of the time left"
         )
 
 
@@ -352,7 +352,7 @@ def test_discounting_chain(original, transitions, seed):
             VERSION,
             transitions,
             worst,
-            "exact but for rounding to single precision",
+            "exact except for rounding to single precision",
         )
 
 
@@ -458,7 +458,9 @@ def test_cartpoles(original, transitions, name):
     late = (after.time > 1000) & (np.abs(after.x) < 3) & (np.cos(after.theta) > 0.8)
     assert then.terminated[late].all() and late.any() and 0.01 < over.mean() < 0.6
     assert 0.02 < (reward > 0.5).mean() < 0.98
-    record(name, VERSION, transitions, worst, f"thresholds met within 1e-5 left out: {int((~clear).sum())}")
+    record(
+        name, VERSION, transitions, worst, f"{int((~clear).sum())} steps within 1e-5 of a threshold excluded"
+    )
 
 
 @pytest.mark.parametrize(
@@ -502,7 +504,7 @@ def test_noisy_and_scaled_rewards(original, transitions, base, kind):
     assert worst < 1e-6
     for ours, theirs in zip(jax.tree.leaves((after, then.obs)), jax.tree.leaves((bare_after, bare.obs))):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
-    note = "the wrapper; what is in it is compared above"
+    note = "only the wrapper; the environment is compared above"
     record(name, VERSION, transitions, worst, note)
 
 

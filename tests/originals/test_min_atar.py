@@ -170,7 +170,7 @@ def follow_seaquest(num_lanes, num_steps, key):
 def test_endless_seaquest_is_the_originals(transitions):
     num_steps = 2500
     largest = follow_seaquest(transitions // num_steps, num_steps, jax.random.key(4))
-    note = "one run after another, never injected"
+    note = "consecutive steps; the state is never injected"
     record("MinAtar/Seaquest", "MinAtar 1.0.15", transitions, largest, note)
 
 
