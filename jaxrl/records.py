@@ -100,7 +100,7 @@ def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     damage = logger.read_rows(path / "metrics.jsonl")[1]
     if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints were deleted
-        raise ValueError(f"{damage[0]}; the result of the run depends on it: mend the file or train anew")
+        raise ValueError(f"{damage[0]}; the result of the run depends on it: repair the file or train again")
     return found[-1], first_diverged(found)
 
 

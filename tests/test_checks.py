@@ -93,7 +93,7 @@ MISTAKES = {
         lambda: time_limit(auto_reset(episode_stats(walk())), 50),
         f"time_limit is around auto_reset.* {RIGHT}",
     ),
-    "gymnax": (lambda: (Gymnax(), None), "an object of gymnax is no jaxrl environment: give envs.make"),
+    "gymnax": (lambda: (Gymnax(), None), "an object of gymnax is not a jaxrl environment: give envs.make"),
     "a name": (lambda: "CartPole-v1", r"give envs\.make\('CartPole-v1'\)"),
     "gymnasium": (Unwrapped, "a Gymnasium environment runs on the host"),
     "a number": (lambda: 3, "made for a jaxrl.types.Env, not for 3"),
@@ -105,7 +105,10 @@ MISTAKES = {
         lambda: whole(walk(space=Box(0, 1, (1,), np.dtype(np.int32)))),
         "is float32, not int32: wrap it, fix_dtypes",
     ),
-    "structure": (lambda: whole(walk(lambda p: {"a": p})), "another structure than the observation space"),
+    "structure": (
+        lambda: whole(walk(lambda p: {"a": p})),
+        "does not have the structure of the observation space",
+    ),
     "weak type": (lambda: whole(walk(weak)), "a weakly typed float32"),
 }
 

@@ -299,7 +299,7 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path, monkeypatch):
         ("--environments CartPole-v1 --sead 1", "--seed"),
         ("--environments CartPole-v1 --hp.objective.clip-eps 0.3", "--hp.objective.* cannot be set here"),
         ("--environments CartPole-v1 --objectives ta_lpo", "nothing without its weights"),
-        ("--environments CartPole-v1 --objectives a/o.json b/o.json", "a/o.json is no file"),
+        ("--environments CartPole-v1 --objectives a/o.json b/o.json", "a/o.json is not a file"),
         ("--show missing.jsonl", "missing.jsonl"),
     ],
 )

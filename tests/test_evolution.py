@@ -425,7 +425,7 @@ def test_novelty_uses_a_custom_behaviour():
         (es, {"num_steps": 0}, "num_steps = 0 must be at least 1"),
         (es, {"method": "cma"}, "unknown method 'cma'"),
         (es, {"method": "cmaes", "hidden_sizes": (64, 64)}, "use smaller hidden_sizes"),
-        (es, {"squash": True}, "squash is for continuous actions"),
+        (es, {"squash": True}, "squash requires continuous actions"),
         (ga, {"num_parents": 128}, "num_parents = 128 must be below num_members = 128"),
         (ga, {"num_candidates": 200}, "num_candidates = 200 must be below"),
         (ga, {"archive_size": 4, "archive_additions": 5}, "must lie between 1 and 4"),

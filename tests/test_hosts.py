@@ -390,7 +390,7 @@ def free_port():
 
 @pytest.mark.parametrize(
     ("number", "message"),
-    [(1, "process 0 is not found at"), (0, "of 3 processes have not come to .* in time: 1, 2")],
+    [(1, "process 0 was not reached at"), (0, "of 3 processes did not connect to .* in time: 1, 2")],
 )
 def test_missing_processes_are_named(number, message):
     with pytest.raises(ValueError, match=message):

@@ -115,7 +115,7 @@ def test_damage_is_reported_and_the_rows_after_it_are_kept(tmp_path, caplog, sec
     kept = [ROWS[0], *(ROWS[2:] if second.endswith(b"\n") else ROWS[3:])]
     rows, damage = logger.read_rows(path)
     assert rows == kept and len(damage) == 1
-    assert f"{path}, line 2 is damaged and left out: " in damage[0] and why in damage[0]
+    assert f"{path}, line 2 is damaged and skipped: " in damage[0] and why in damage[0]
     assert logger.read_jsonl(path) == kept and logger.read_jsonl(path) == kept
     assert [record.getMessage() for record in caplog.records] == damage  # once
     sink = logger.jsonl(path, keep_updates=3)

@@ -136,7 +136,7 @@ def test_a_damaged_sweep_is_resumed_and_reported(swept, tmp_path, capsys):
         logger._warn.cache_clear()
         status = cli.main([command, str(path)])
         assert status == 0
-        warning = f"jaxrl: warning: {path / 'group-1' / 'metrics.jsonl'}, line 4 is damaged and left out: "
+        warning = f"jaxrl: warning: {path / 'group-1' / 'metrics.jsonl'}, line 4 is damaged and skipped: "
         assert f"{warning}byte 21 is not UTF-8\n" in capsys.readouterr().err
         assert (path / "results.jsonl").read_bytes() == (swept / "results.jsonl").read_bytes()
 
@@ -162,7 +162,7 @@ def test_totals_of_an_earlier_version_are_not_guessed_from_damaged_rows(run, mon
     assert run_command("report", run)[0] == 0
     damage(run, "a bad byte in the last row")
     status, output = run_command("report", run)
-    assert status == 2 and "metrics.jsonl, line 4 is damaged" in output and "mend the file" in output
+    assert status == 2 and "metrics.jsonl, line 4 is damaged" in output and "repair the file" in output
 
 
 def test_a_diverged_agent_stays_diverged_without_its_row(tmp_path):

@@ -39,15 +39,15 @@ def test_an_objective_of_a_formula_can_be_kept_too(tmp_path):
 
 
 BROKEN = {
-    "no JSON": ("{", "holds no objective"),
-    "something else": ('{"spec": {}}', "holds no objective"),
-    "a list": ("[1]", "holds no objective"),
+    "no JSON": ("{", "does not contain an objective"),
+    "something else": ('{"spec": {}}', "does not contain an objective"),
+    "a list": ("[1]", "does not contain an objective"),
     "unknown name": ('{"objective": "pop", "params": {}}', "unknown objective 'pop'"),
     "unknown parameter": ('{"objective": "dpo", "params": {"alfa": 1}}', "has the parameters alpha, beta"),
     "a word": ('{"objective": "dpo", "params": {"alpha": "big", "beta": 1}}', "alpha of dpo must be numbers"),
     "not finite": ('{"objective": "dpo", "params": {"alpha": 1e999, "beta": 1}}', "finite"),
     "ragged": ('{"objective": "lpo", "params": {"hidden": [[1], [1, 2]], "out": [1]}}', "hidden of lpo"),
-    "no name": ('{"objective": 3, "params": {}}', "holds no objective"),
+    "no name": ('{"objective": 3, "params": {}}', "does not contain an objective"),
     "yes": ('{"objective": "ppo", "params": {"clip_eps": true}}', "clip_eps of ppo must be numbers"),
     "text": ('{"objective": "ppo", "params": {"clip_eps": "0.3"}}', "clip_eps of ppo must be numbers"),
     "one axis less": ('{"objective": "lpo", "params": {"hidden": [1, 2], "out": [1]}}', "with 2 axes"),
@@ -68,7 +68,7 @@ def test_an_invalid_objective_is_reported_in_one_line(case, tmp_path):
 
 def test_a_file_that_is_not_there_and_a_network_without_weights(tmp_path):
     status, output = run_command("train", "ppo", "CartPole-v1", "--objective", tmp_path / "nix.json")
-    assert status == 2 and "nix.json is no file" in output and output.count("\n") == 1
+    assert status == 2 and "nix.json is not a file" in output and output.count("\n") == 1
     status, output = run_command("train", "ppo", "CartPole-v1", "--objective", "ta_lpo")
     assert status == 2 and "nothing without its weights" in output and output.count("\n") == 1
 

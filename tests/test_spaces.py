@@ -186,7 +186,7 @@ def test_flat_size(name, size):
 def test_options_for_continuous_actions_need_a_bounded_box():
     require_bounded_box(Box(-1.0, np.array([1.0, 2.0]), (2,)), "squash")
     for space in (Discrete(3), MultiDiscrete((2,)), (Box(-1.0, 1.0, ()),)):
-        with pytest.raises(ValueError, match=r"^squash is for continuous actions"):
+        with pytest.raises(ValueError, match=r"^squash requires continuous actions"):
             require_bounded_box(space, "squash")
     for low, high in [(-np.inf, 1.0), (0.0, LARGEST), (np.array([0.0, -np.inf]), 1.0)]:
         with pytest.raises(ValueError, match=r"^squash needs actions with finite bounds"):

@@ -418,10 +418,10 @@ def test_counts_and_batches_are_checked(name):
     module, env = ALGORITHMS[name], envs.make("CartPole-v1")
     with pytest.raises(ValueError, match="num_steps = 0 must be at least 1"):
         module.make(env, module.Config(num_steps=0))
-    with pytest.raises(ValueError, match="squash is for continuous actions"):
+    with pytest.raises(ValueError, match="squash requires continuous actions"):
         module.make(env, config_of(module, squash=True))
     if name != "a2c":
-        with pytest.raises(ValueError, match="does not divide into num_minibatches = 7"):
+        with pytest.raises(ValueError, match="is not divisible by num_minibatches = 7"):
             module.make(env, module.Config(num_minibatches=7))
     assert small(name).hparams.learning_rate == 1e-2
 

@@ -223,7 +223,7 @@ def read(path: str | Path) -> Artifact:
             return _artifact(dict(held))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file} cannot be read as a policy ({reason}): export it anew") from None
+        raise ValueError(f"{file} cannot be read as a policy ({reason}): export it again") from None
 
 
 def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
@@ -249,7 +249,7 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
 def _nothing(path: Path) -> str:
     """Why there is no policy at a path, with the remedy."""
     if (path / "sweep.json").exists():
-        return f"{path} is a sweep: take one of its runs, {path / 'group-1'} say"
+        return f"{path} is a sweep: give one of its runs, for example {path / 'group-1'}"
     if (path / "run.json").exists():
         command = f"jaxrl export {files.quoted(path)}"
         return f"{path} has no {FILE} yet: `{command}` writes it from the run's last checkpoint"
