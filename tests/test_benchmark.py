@@ -16,9 +16,9 @@ from jaxrl.experiments.benchmark.driver import Entrant, Outcome, compete
 FAKE = """
 import json, sys, time
 settings = json.loads(sys.argv[1])
-def answer(**told):
-    print("noise that is no JSON")
-    print(json.dumps(told), flush=True)
+def answer(**values):
+    print("noise that is not JSON")
+    print(json.dumps(values), flush=True)
 if settings.get("dies") == "at once":
     raise ImportError("no such library")
 answer(ready=True, compile_seconds=1.5, versions={"python": "3"}, source=__file__, notes="a fake")
@@ -178,7 +178,7 @@ def test_the_guard_fails_on_a_slowdown(before, limit, status):
         (["population", "--agents", "64", "0"], "at least 1"),
         (["envs", "--envs", "CartPole"], "CartPole-v1"),
         (["envs", "--num-envs", "64", "0"], "num_envs = 0 must be at least 1"),
-        (["envs", "--num-envs"], "--num_envs names none"),
+        (["envs", "--num-envs"], "--num_envs has no value"),
         (["train", "--fail-below", "0.9"], "--against"),
         (["train", "--agents", "3"], "--agents"),
         (["train", "--env", "Breakout-MinAtar", "--contenders", "sb3"], "leave --contenders out"),

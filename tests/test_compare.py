@@ -285,7 +285,7 @@ def test_a_dry_run_reports_and_writes_nothing(tmp_path, monkeypatch):
         ("--environments CartPole", "unknown environment 'CartPole'"),
         ("--environments CartPole-v1 CartPole-v1", "given twice"),
         ("--environments CartPole-v1 --objectives dppo", "unknown objective 'dppo'"),
-        ("--environments CartPole-v1 --objectives ppo", "needs another objective than ppo"),
+        ("--environments CartPole-v1 --objectives ppo", "needs an objective other than ppo"),
         ("--environments CartPole-v1 --objectives dpo dpo", "given twice"),
         ("--environments CartPole-v1 --objectives dpo+spo", "mixture"),
         ("--environments CartPole-v1 --trials 0", "trials = 0"),
@@ -407,7 +407,7 @@ def test_environments_are_aggregated_on_one_scale():
     result = table.against_baseline(tasks)
     assert result["dpo"]["better"].value == 0.5 and result["dpo"]["by"].value == 0.0
     output = table.text(lines)
-    assert "With 3 seeds and 1 other method(s) none in one environment can be below 0.25." in " ".join(
+    assert "With 3 seeds and 1 other method(s), no p in a single environment can be below 0.25." in " ".join(
         output.split()
     )
     assert "2 environments together" in output and output.count("ppo (tuned)  ") == 3

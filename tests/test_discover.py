@@ -17,7 +17,7 @@ from conftest import curve, run_command
 from flax import struct
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments.discover import distil, evolve, judge, spec, tabular, training
+from jaxrl.experiments.discover import comparison, distil, evolve, spec, tabular, training
 from jaxrl.experiments.discover.family import Family, repeated, tables
 from jaxrl.types import Objective
 
@@ -277,8 +277,10 @@ def test_inconsistent_options_are_reported_in_one_line(words, message):
 
 @pytest.mark.slow
 def test_several_environments_are_normalised_and_all_count(tmp_path, monkeypatch):
-    one = {"ppo": judge.Contender(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
-    monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
+    one = {
+        "ppo": comparison.Contender(comparison.annealed_ppo(), ({"lr_decay": 0.0},))
+    }  # to compile fewer programs
+    monkeypatch.setattr(comparison, "contenders", lambda learned, rate, entropies: one)
     words = "discover --environments CartPole-v1 tabular --steps 4096 --generations 1 --population 4"
     words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
     status, output = run_command(*words.split(), "--out", tmp_path / "d")
@@ -297,7 +299,7 @@ def test_the_docs_show_the_discovered_objectives():
     results = ROOT / "experiments" / "results" / "discovery"
     page = (ROOT / "docs" / "discovery.md").read_text()
     for name in ("tabular.json", "cartpole.json"):
-        assert judge.text(json.loads((results / name).read_text())) in page
+        assert comparison.text(json.loads((results / name).read_text())) in page
     assert objective_file.load(results / "ta-lpo-tabular.json")[1].params.hidden.shape == (16, 32)
     name, formula = objective_file.load(results / "ta-lpo-tabular-4-terms.json")
     for weight in formula.params.coefs[formula.params.coefs != 0.0]:
@@ -307,10 +309,10 @@ def test_the_docs_show_the_discovered_objectives():
 def test_rows_of_a_verdict_are_paired():
     generator = np.random.default_rng(0)
     ppo = generator.normal(size=400)
-    row = judge.row("mine", ppo + 0.1 + 0.01 * generator.normal(size=400), ppo)
+    row = comparison.row("mine", ppo + 0.1 + 0.01 * generator.normal(size=400), ppo)
     assert row["difference"] == pytest.approx(0.1, abs=0.01) and row["wins"] == 1.0
     assert 0.09 < row["interval"][0] < row["interval"][1] < 0.11  # unpaired it would be ten times as wide
-    assert judge.row("same", ppo, ppo)["wins"] == 0.5
+    assert comparison.row("same", ppo, ppo)["wins"] == 0.5
 
 
 def test_diverged_agents_count_as_the_worst_for_every_setting():
@@ -318,7 +320,7 @@ def test_diverged_agents_count_as_the_worst_for_every_setting():
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
     family = Family("fragile", jax.random.normal, score, (), steps=1)
-    (result,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
+    (result,) = comparison.filled(comparison.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
     assert np.isfinite(result).all() and (result[1] == result.min()).sum() > 10
     assert result[1].max() > result[0].max()
 
@@ -337,11 +339,11 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
 
         return scores
 
-    monkeypatch.setattr(judge, "scorer", scorer)
+    monkeypatch.setattr(comparison, "scorer", scorer)
     other = spec.World("tabular", 256, hparams={"learning_rate": 0.02, "value_learning_rate": 0.5})
     made = spec.Spec("lpo", 3, (spec.World("tabular", 256),), spec.evolve.Config(), 1, 0, 2, 1, 2, 2)
     means = repeated(spec.start(made).params, 2)
-    result = judge.judge(made, means, 2, {"other": other}, say=lambda text: None)
+    result = comparison.compare(made, means, 2, {"other": other}, say=lambda text: None)
 
     def choices(hps):
         shared = ("learning_rate", "lr_decay", "ent_coef")
@@ -352,16 +354,16 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     assert all(choices(hps) == choices(home[0]) for hps in home)
     assert len(choices(home[0])) == 4 * 2 * 3
     for hps in transfer:
-        np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(judge.FACTORS), rtol=1e-5)
+        np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(comparison.FACTORS), rtol=1e-5)
         np.testing.assert_allclose(hps.ent_coef, 0.03)  # what was best at home
         np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this world
     for row in result["worlds"][1]["rows"]:
         assert row.get("of", 4) == 4
-    assert "lpo, seed 1" in judge.text(result)
+    assert "lpo, seed 1" in comparison.text(result)
 
 
 def test_the_range_of_annealed_clipping_closes():
-    objective, log_ratio = judge.annealed_ppo(), np.log(np.array([1.3, 1.05]))
+    objective, log_ratio = comparison.annealed_ppo(), np.log(np.array([1.3, 1.05]))
     params = objective.params.replace(clip_eps=0.2, anneal=1.0)
     for progress, clip_eps in ((0.0, 0.2), (0.5, 0.1), (0.9, 0.02)):
         clipped = objectives.ppo(clip_eps)

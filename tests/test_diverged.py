@@ -16,7 +16,7 @@ from jaxrl import envs, loop, objectives, records, train
 from jaxrl.algos import ALGORITHMS, fixpo, ppo
 from jaxrl.experiments import cheap_talk, reference, runs, search
 from jaxrl.experiments.compare import table
-from jaxrl.experiments.discover import judge, training
+from jaxrl.experiments.discover import comparison, training
 from jaxrl.experiments.discover.family import filled
 from jaxrl.experiments.report import compare
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -159,7 +159,7 @@ def test_an_objective_of_nan_is_noticed_with_discrete_actions():
 
 def test_objective_scores_count_the_worst_of_all_tables():
     evolved, baseline = np.array([[3.0, math.nan]]), np.array([[2.0, 1.0], [math.nan, 5.0]])
-    full = judge.filled(evolved, baseline)
+    full = comparison.filled(evolved, baseline)
     np.testing.assert_array_equal(np.concatenate(full), [[3.0, 1.0], [2.0, 1.0], [1.0, 5.0]])
     on_device = filled(jnp.array([[[3.0, jnp.nan], [1.0, 2.0]], [[jnp.nan] * 2] * 2]))  # a family by itself
     np.testing.assert_array_equal(on_device, [[[3.0, 1.0], [1.0, 2.0]], [[0.0] * 2] * 2])

@@ -68,7 +68,7 @@ def pipeline():
         outer = meta.surrogate(algo, rule, UPDATES)
 
         def played(theta):
-            then = meta.live(algo, rule, theta, agent, hp.agent, UPDATES)[0]
+            then = meta.train_agent(algo, rule, theta, agent, hp.agent, UPDATES)[0]
             return then, *algo.collect(then, key)
 
         @jax.jit
@@ -160,7 +160,7 @@ def pipeline_of_target():
 
         @jax.jit
         def distance(theta):
-            pupil, _ = meta.live(algo, rule, theta, agent, hp.agent, 2)
+            pupil, _ = meta.train_agent(algo, rule, theta, agent, hp.agent, 2)
             return meta.divergence(algo, teacher, pupil, batch, 2).mean()
 
         loss = jax.jit(jax.value_and_grad(lambda theta: outer.loss(theta, agent, hp, key), has_aux=True))
@@ -218,7 +218,7 @@ def test_sums_and_counts_of_a_bootstrapped_update_are_of_all_its_updates():
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     theta = rule.init(jax.random.key(1), algo.hparams)
     _, (_, metrics) = jax.jit(outer.loss)(theta, agent, hp, jax.random.key(2))
-    live = jax.jit(partial(meta.live, algo, rule), static_argnums=3)
+    live = jax.jit(partial(meta.train_agent, algo, rule), static_argnums=3)
     then, first = live(theta, agent, hp.agent, 1)
     _, more = live(theta, then, hp.agent, 3)
     for name in ("episode/count", "episode/return_sum", "episode/length_sum"):
@@ -270,7 +270,7 @@ def test_an_unroll_matches_as_many_updates():
     rule = meta.hyperparameters(algo.hparams, ("learning_rate",))
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     theta = rule.init(jax.random.key(1), algo.hparams)
-    then, metrics = jax.jit(lambda theta: meta.live(algo, rule, theta, agent, algo.hparams, 3))(theta)
+    then, metrics = jax.jit(lambda theta: meta.train_agent(algo, rule, theta, agent, algo.hparams, 3))(theta)
     state, seen = agent, []
     for _ in range(3):
         state, one = jax.jit(algo.update)(state, algo.hparams)

@@ -72,7 +72,7 @@ def test_a_program_is_read_with_the_trip_counts_of_its_loops():
 
 
 def test_text_that_is_not_a_program_is_rejected():
-    with pytest.raises(ValueError, match="no compiled program"):
+    with pytest.raises(ValueError, match="not a compiled program"):
         hlo.parse("some text\n")
 
 

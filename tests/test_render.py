@@ -436,7 +436,7 @@ def test_a_file_of_the_wrong_kind_is_refused_before_anything_is_loaded(
 
 def test_an_episode_is_shown_to_its_end(monkeypatch):
     monkeypatch.setattr(runs, "evaluation_keys", lambda *_, **__: jax.random.split(jax.random.key(0), 1))
-    world, params = reports._world(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
+    world, params = reports._environment(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
     assert params == {"rows": 6}
 
     def act(memory, key, obs, first, mask):
@@ -446,7 +446,7 @@ def test_an_episode_is_shown_to_its_end(monkeypatch):
     assert len(moments) == 6 and bool(moments[-1][1].terminated)
     last = render.frame("Catch-bsuite", moments[-1][0], moments[-1][1].obs, params)
     assert centre(last, render.ORANGE)[1] == pytest.approx(5.5 * len(last) / 6, abs=1)
-    cut, _ = reports._world(State(environment="Catch-bsuite", env={"max_steps": 2}))
+    cut, _ = reports._environment(State(environment="Catch-bsuite", env={"max_steps": 2}))
     assert len(list(reports._episode(None, cut, act, (), 100))) == 3
 
 

@@ -535,7 +535,7 @@ def test_a_better_method_is_distinguished():
     result = compare.entries(two_methods(30.0))
     (pair,) = compare.pairs(result, compare.ranges(result, {}))
     assert (pair.first, pair.second) == ("ppo --hp.gamma 1", "ppo")
-    assert pair.paired and pair.told_apart and pair.probability.value > 0.9
+    assert pair.paired and pair.significant and pair.probability.value > 0.9
     assert pair.p == statistics.signed_rank_p(np.arange(1, 17)) == 2 / 2**16  # all 16 pairs on one side
     text = sentence_of(*two_methods(30.0))
     assert text.startswith("Best in 2 environments: ppo --hp.gamma 1 – normalised IQM")
@@ -551,7 +551,7 @@ def test_different_seeds_are_not_paired():
     sources = two_methods(30.0, first_seed=4)
     result = compare.entries(sources)
     (pair,) = compare.pairs(result, compare.ranges(result, {}))
-    assert not pair.paired and pair.told_apart
+    assert not pair.paired and pair.significant
     assert "2 × 8, not paired" in text_of(html_of(*sources))
     assert "2 × 8, paired" in text_of(html_of(*two_methods(30.0)))
 

@@ -353,7 +353,7 @@ def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
         assert results[0]["steps"] == longest
     if kind == "pbt":
         assert again["episodes"] == sweep.EPISODES
-        assert again["per_seed"] == sweep.judged_again(path / "group-1", results[::-1])["per_seed"]
+        assert again["per_seed"] == sweep.evaluated_again(path / "group-1", results[::-1])["per_seed"]
         for one in results:
             assert len(one["ancestry"]) == 4 and len(one["path"]["--hp.learning-rate"]) == 4
             assert one["path"]["--hp.learning-rate"][-1] == float(one["values"]["--hp.learning-rate"])

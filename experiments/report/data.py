@@ -234,8 +234,8 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
     found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
     metric = METRICS.get(_metric(rows, search) or "")
     lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
-    told = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
-    points = [one for one in told if any(value is not None for value in one[1])]  # an episode has ended
+    known = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
+    points = [one for one in known if any(value is not None for value in one[1])]  # an episode has ended
     if not points:
         return found
     kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))

@@ -8,7 +8,7 @@
 
 A recurrent policy takes `float memory[POLICY_MEMORY_SIZE]` after the observation and updates it: zeros at the
 start of an episode. A policy that was trained with masks also takes
-`const uint8_t action_mask[POLICY_NUM_OUTPUTS]`. Buffers are on the stack: two of the size of the largest layer.
+`const uint8_t action_mask[POLICY_NUM_OUTPUTS]`. The stack holds two buffers of the size of the largest layer.
 """
 
 import re
