@@ -119,14 +119,14 @@ def command(capsys):
 
 
 def run_command(*argv):
-    """Exit status of a command, and what it said."""
+    """Runs a command in this process. Returns its exit status and its output, errors included."""
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
         status = cli.main([str(word) for word in argv])
     return status, output.getvalue()
 
 
 def curve(path):
-    """The rows of a run without what the clock says."""
+    """The rows of a run without times and speeds."""
     return [
         {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
         for row in logger.read_jsonl(path / "metrics.jsonl")

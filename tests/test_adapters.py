@@ -1,4 +1,4 @@
-"""Adapters to libraries that are extras: each keeps the laws and steps as its library does."""
+"""Adapters to libraries that are extras: each passes `check_env` and matches its library step by step."""
 
 import importlib
 import subprocess

@@ -31,7 +31,7 @@ from bsuite.utils.wrappers import _logarithmic_logging
 
 
 def bsuite(code, given=None):
-    """What code prints as JSON in a process of its own; `given` is what it reads from there."""
+    """The JSON that code prints in a separate process; `given` is its input."""
     for name in ("bsuite", "dm_env", "immutabledict", "pandas"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
@@ -71,7 +71,7 @@ def test_logged_episodes_match_the_original():
 
 
 def synthetic(name, rng):
-    """Measures of an agent that gets better at its own pace, `{bsuite_id: [E]}`."""
+    """Measures of an agent that improves at a random rate, `{bsuite_id: [E]}`."""
     what = scoring.EXPERIMENTS[name]
     length = what.episodes if rng.random() < 0.5 else int(rng.integers(150, what.episodes))
     kept = [i for i in range(len(what.settings)) if rng.random() < 0.9] or [0]

@@ -12,7 +12,7 @@ from jaxrl.experiments import cli
 from jaxrl.experiments.benchmark import against, measure, peers, report, results, starts, suites
 from jaxrl.experiments.benchmark.driver import Entrant, Outcome, compete
 
-# A worker that speaks the protocol in the standard library alone; settings say how it misbehaves.
+# A worker that implements the protocol with the standard library only; settings make it fail.
 FAKE = """
 import json, sys, time
 settings = json.loads(sys.argv[1])
@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def fake(tmp_path):
-    """Makes entrants; what they were asked stands in `tmp_path / "diary"`."""
+    """Makes entrants; their requests are logged in `tmp_path / "diary"`."""
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
 

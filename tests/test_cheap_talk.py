@@ -1,4 +1,4 @@
-"""Cheap talk: messages change nothing but what is heard, and evolution goes where it is told to."""
+"""Cheap talk: messages only extend the observation, and evolution optimizes the chosen goal."""
 
 import json
 from pathlib import Path
@@ -135,7 +135,7 @@ def test_evolution_maximizes_or_minimizes_as_the_sign_asks(sign):
 
 
 def test_an_adversary_that_causes_nan_gets_the_worst_score():
-    """Whoever goes below 0 has no score: evolution stays away from there, though less is more."""
+    """Scores are NaN below 0: evolution avoids that region, although smaller values are better."""
 
     def score(x, key):
         return jnp.where(x[0] < 0.0, jnp.nan, -x[0])
@@ -194,7 +194,7 @@ def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
     status, output = run_command("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 2 and "is taken" in output
     before = (whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()
-    with folders.claim(whole):  # who is refused has touched nothing of the one who is at work
+    with folders.claim(whole):  # the refused process has not changed the files of the running one
         status, output = run_command("resume", whole)
     assert status == 2 and "another process trains" in output
     assert ((whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()) == before

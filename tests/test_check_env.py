@@ -1,4 +1,4 @@
-"""`check_env` on a sound environment, and on one broken copy of it for every law."""
+"""`check_env` on a valid environment, and on a broken copy of it for each check."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""Checkpoints: bits in are bits out, and nothing that happens to the disk goes unnoticed."""
+"""Checkpoints are restored bit for bit, and every damage on disk is detected."""
 
 import contextlib
 import dataclasses
@@ -124,7 +124,7 @@ def folder_of(directory, step):
 
 
 def small(step):
-    """A state that tells its step in every leaf."""
+    """A state whose leaves all contain its step."""
     return {"w": jnp.full((16, 16), step, jnp.float32), "n": jnp.array(step)}
 
 
@@ -280,7 +280,7 @@ def test_leftovers_of_killed_processes_are_removed(tmp_path):
 
 
 def save_forever(directory, pipe):
-    """A training loop that does nothing but save; it says what it has saved."""
+    """A training loop that only saves, and prints what it has saved."""
     step = latest(directory)
     step = 0 if step is None else step
     while True:
@@ -427,7 +427,7 @@ def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
 
 
 def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
-    """Orbax wants the same path in all of them, and links in temporary folders are of one machine."""
+    """Orbax needs the same path in all of them, and links in temporary folders exist on one machine only."""
     monkeypatch.setattr(checkpoint.hosts, "several", lambda: True)
     assert "several processes cannot save" in error_of(checkpoint.require_path, tmp_path / "a [b]")
     checkpoint.require_path(tmp_path / "plain")
@@ -509,7 +509,7 @@ def test_another_configuration_is_named(tmp_path, expected, message):
     made = {"config": {"num_envs": 8, "nested": {"x": [1, 2]}}, "seed": 0, "num_updates": 5}
     save(tmp_path, 0, small(0), made)
     assert message in error_of(restore, tmp_path, small(0), metadata=expected)
-    # What is not asked for is not compared.
+    # Metadata that is not requested is not compared.
     assert restore(tmp_path, small(0), metadata={"seed": 0})[1] == made
 
 
@@ -578,7 +578,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoints(tiny_disk, capfd, monkeypatch
     noise = jax.random.normal(jax.random.key(0), (16, 64, 64))  # 256 KiB
     save(directory, 0, small(0))
     free = shutil.disk_usage(tiny_disk).free
-    if not known:  # as with a quota: only writing tells that there is no room
+    if not known:  # as with a quota: only a write reveals that there is no space
         usage = shutil.disk_usage(tiny_disk)._replace(free=2**40)
         monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
     for room in (0, 4, 16, 32, 48, 64, 80, 120, 200):  # KiB; the disk fills up at another file

@@ -1,4 +1,4 @@
-"""What `make` says of environments, objectives and keys that it cannot use."""
+"""Errors of `make` for environments, objectives and keys that it cannot use."""
 
 import os
 import subprocess
@@ -239,7 +239,7 @@ def test_the_horizon_of_schedules_defaults_to_that_of_the_run():
 
 
 def test_a_run_is_annealed_from_its_first_to_its_last_update():
-    """Also with many hyperparameters at once, of which some say where the schedule ends."""
+    """Also with batched hyperparameters, some of which set the end of the schedule."""
 
     def update(count, hp):
         return count + 1, {"progress": progress(count, hp.total_updates)}

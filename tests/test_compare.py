@@ -1,4 +1,4 @@
-"""Comparisons: PPO is tuned on other seeds, every objective is a lane, and the tables say what came of it."""
+"""Comparisons: PPO is tuned on other seeds, every objective is a lane, and tables report the results."""
 
 import dataclasses
 import json
@@ -399,7 +399,7 @@ def test_environments_are_aggregated_on_one_scale():
     one = {"ppo (tuned)": [0.0, 0.0, 0.0], "dpo": [10.0, 10.0, 10.0]}
     two = {"ppo (tuned)": [500.0, 500.0, 500.0], "dpo": [0.0, 0.0, 0.0]}
     lines = records({"CartPole-v1": one, "Acrobot-v1": two})
-    # Of the references, whatever is compared: 0 is a random policy, 1 PPO with its preset.
+    # From the references, independent of the methods: 0 is a random policy, 1 PPO with its preset.
     ends = table.ranges(lines)
     assert ends["CartPole-v1"] == reference.ranges()["CartPole-v1"] and ends["CartPole-v1"][1] == 500.0
     tasks = [table.scaled(table.returns(lines, place), (0.0, high)) for place, high in
@@ -443,7 +443,7 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
 
 
 def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
-    """Its folder keeps the objectives, and nothing in it says where it once was."""
+    """Its folder contains the objectives, and no path to its original place."""
     files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]
     files[0].parent.mkdir()
     objective_file.save(files[0], "lpo", objectives.lpo(width=4).params)
@@ -477,5 +477,5 @@ def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
     file = tmp_path / "again" / "CartPole-v1" / "report" / "metrics.jsonl"
     file.write_bytes(file.read_bytes().replace(b"evaluation", b"evalu\xfftion"))
     (tmp_path / "again" / "results.jsonl").unlink()
-    folder.write_results(tmp_path / "again")  # from the checkpoints, whatever has happened to the rows
+    folder.write_results(tmp_path / "again")  # from the checkpoints, even if rows were damaged
     assert (tmp_path / "again" / "results.jsonl").read_bytes() == records

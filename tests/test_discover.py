@@ -1,4 +1,4 @@
-"""Discovery: what is evolved moves where it should, on tasks that pairs share, and is judged on others."""
+"""Discovery: evolution improves objectives on tasks shared by pairs, and they are compared on others."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def evolved(families, generations=60, seeds=2, start=0.0, height=None, **config)
 
 @pytest.mark.parametrize("ranks", ["centred", "pairs"])
 def test_evolution_improves_whatever_the_scale_of_the_tasks(ranks):
-    """The noise of a task is hundreds of times the hill: only who shares tasks can be told apart."""
+    """The noise of a task is hundreds of times the signal: only shared tasks are comparable."""
     result, _ = evolved((hill(),), ranks=ranks)
     np.testing.assert_allclose(result, 3.0, atol=0.5)
 
@@ -187,7 +187,7 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     assert all(len(row["evaluation/return"]) == 2 for row in rows)
     assert rows[0]["timesteps"] == 2 * 4 * 256
     result = json.loads((path / "judged.json").read_text())
-    # Of other lives than the preset's nothing is claimed elsewhere.
+    # With other training lengths than the preset's there is no transfer comparison.
     assert [entry["label"] for entry in result["worlds"]] == ["held-out tasks of tabular"]
     assert "best of 144" in output and "--objective" in output
     assert (path / "curves.png").exists()
@@ -327,7 +327,7 @@ def test_diverged_agents_count_as_the_worst_for_every_setting():
 
 def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     """Otherwise a difference between two learning rates is reported as one between two objectives."""
-    tried = []  # for each world and objective the hyperparameters [K]
+    tried = []  # for each environment and objective the hyperparameters [K]
 
     def scorer(family, count):
         tried.append([])
@@ -356,7 +356,7 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     for hps in transfer:
         np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(comparison.FACTORS), rtol=1e-5)
         np.testing.assert_allclose(hps.ent_coef, 0.03)  # what was best at home
-        np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this world
+        np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this environment
     for row in result["worlds"][1]["rows"]:
         assert row.get("of", 4) == 4
     assert "lpo, seed 1" in comparison.text(result)
@@ -375,7 +375,7 @@ def test_the_range_of_annealed_clipping_closes():
 
 @pytest.mark.slow
 def test_a_small_discovery_outperforms_tuned_ppo(tmp_path):
-    """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
+    """The claim of the preset at a small size: 48 settings and three entropy bonuses of PPO."""
     words = "discover --preset tabular-small --out"
     status, output = run_command(*words.split(), tmp_path / "d")
     assert status == 0, output

@@ -424,7 +424,7 @@ def test_divergences_of_categoricals_match_scipy():
 
 @pytest.mark.parametrize("space", [Discrete(6), MultiDiscrete((2, 4))], ids=["discrete", "multi"])
 def test_forbidden_actions_have_no_part_in_a_divergence(space):
-    """Nor in its gradient, whatever the network says of them."""
+    """Nor to its gradient, whatever their logits are."""
     mask = np.ones((3, 6), bool)
     mask[0, [0, 3]] = mask[1, [1, 4, 5]] = False
     p, q = random(3, 6, seed=22, scale=5.0), random(3, 6, seed=23, scale=5.0)

@@ -149,7 +149,7 @@ SMALL = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "
 
 
 def test_an_objective_of_nan_is_noticed_with_discrete_actions():
-    """The argmax of NaN is an action, by which CartPole has a return, which is no score."""
+    """The argmax of NaN is a valid action, so CartPole has a return, which must not be the score."""
     family = training.family("CartPole-v1", 128, config_of(ppo, **SMALL), ppo.Hparams(), 0.0, 1.0)
     key = jax.random.key(0)
     objective = nan_objective()
@@ -161,7 +161,7 @@ def test_objective_scores_count_the_worst_of_all_tables():
     evolved, baseline = np.array([[3.0, math.nan]]), np.array([[2.0, 1.0], [math.nan, 5.0]])
     full = comparison.filled(evolved, baseline)
     np.testing.assert_array_equal(np.concatenate(full), [[3.0, 1.0], [2.0, 1.0], [1.0, 5.0]])
-    on_device = filled(jnp.array([[[3.0, jnp.nan], [1.0, 2.0]], [[jnp.nan] * 2] * 2]))  # a family by itself
+    on_device = filled(jnp.array([[[3.0, jnp.nan], [1.0, 2.0]], [[jnp.nan] * 2] * 2]))  # per family
     np.testing.assert_array_equal(on_device, [[[3.0, 1.0], [1.0, 2.0]], [[0.0] * 2] * 2])
 
 
@@ -169,7 +169,7 @@ def test_a_diverged_victim_does_not_count_as_harmed():
     setting = cheap_talk.Setting("CartPole-v1", "harm", 64, 1, 4, 1, 1, 2, 0.3, 1, 0)
     scores = {"evolved": [10.0, math.nan], "random": [20.0, 30.0], "silent": [15.0, 25.0]}
     output = cheap_talk.summary(setting, scores)
-    assert "evolved  20 " in output  # of 10 and of 30, the best return, which is the worst for who harms
+    assert "evolved  20 " in output  # of 10 and 30, the highest return: the worst result in mode harm
     helped = cheap_talk.summary(dataclasses.replace(setting, mode="help"), scores)
     assert "evolved  10 " in helped
 
@@ -225,7 +225,7 @@ def test_parameters_are_checked_as_well_as_losses():
 
 
 def test_fixpo_recovers_and_has_not_diverged():
-    config = config_of(fixpo, **{**SMALL, "num_epochs": 2})  # the second pass sees what the first has broken
+    config = config_of(fixpo, **{**SMALL, "num_epochs": 2})  # the second pass detects it
     algo = fixpo.make(envs.make("CartPole-v1"), config)
     algo = train.watched(train.population(algo, vary_hparams=True))
     hp = train.grid(fixpo.Hparams(), learning_rate=[1e30, 1e-3])

@@ -33,7 +33,7 @@ def test_the_pull_is_the_slope_of_the_surrogate(name):
 
 
 def test_maps_have_the_expected_values():
-    """Rows are advantages, columns ratios: PPO pulls as the advantage says, and not where it clips."""
+    """Rows are advantages, columns ratios: the derivative of PPO is the advantage, and 0 where it clips."""
     result = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
     np.testing.assert_allclose(result.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
     np.testing.assert_allclose(result.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)

@@ -1,4 +1,4 @@
-"""The registry and the adapters: foreign environments keep the laws, and stay what they are."""
+"""The registry and the adapters: environments of other libraries pass `check_env` and are unchanged."""
 
 import inspect
 import subprocess
@@ -20,14 +20,14 @@ from jaxrl.spaces import Box, contains, sample
 KEY = jax.random.key(0)
 DOWNLOADS = "MNISTBandit-bsuite"
 GYMNAX = [f"gymnax/{name}" for name in sorted(set(from_gymnax.TIME_LIMITS) - {DOWNLOADS})]
-# Of names of the same thing the first; extras and brax have tests of their own.
+# The first of several names of one environment; extras and brax have separate tests.
 UNIQUE = {id(entry): name for name, entry in sorted(envs.REGISTRY.items(), reverse=True)}
 ELSEWHERE = ("brax/", "playground/", "craftax/", "navix/", "jumanji/", "pgx/", "xminigrid/")
 QUICK = sorted(n for n in UNIQUE.values() if not n.startswith(ELSEWHERE) and DOWNLOADS not in n)
 
 
 def gymnax_of(name, **params):
-    """gymnax's own environment and parameters."""
+    """The environment and parameters of gymnax."""
     return from_gymnax._construct(name.removeprefix("gymnax/"), **params)
 
 
@@ -117,7 +117,7 @@ def test_users_can_register_environments():
 
 
 def run_python(code):
-    """Runs code in a process of its own, where nothing has been imported yet."""
+    """Runs code in a new process, where nothing has been imported yet."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -154,7 +154,7 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 """)
 
 
-# --- laws -------------------------------------------------------------------------------------
+# --- check_env --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", QUICK)

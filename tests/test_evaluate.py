@@ -24,7 +24,7 @@ def test_every_environment_counts_once_whatever_its_episode_lengths():
     result = play(one, num_episodes=400)
     assert result.finished.all()
     assert set(result.lengths) == {1, 9}
-    # Only the first episodes, in which an action of 1 is worth 1, and all of them to their end.
+    # Only the first episodes, in which an action of 1 gives reward 1, and all of them to their end.
     np.testing.assert_array_equal(result.returns, result.lengths)
     assert (result.lengths == 9).mean() == pytest.approx(0.5, abs=0.08)
 

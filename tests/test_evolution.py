@@ -43,7 +43,7 @@ def lottery(length=6):
 
 @pytest.mark.parametrize("length", [4, 100])
 def test_fitness_is_of_the_first_episode_alone(length):
-    """Whatever comes after its end is not counted; an episode that is not over counts with what it has."""
+    """Rewards after its end are not counted; an unfinished episode counts with its return so far."""
     num_envs, num_steps = 50, 8
     env = lottery(length)
     player = fitness.player(env, num_steps, NetworkConfig(hidden_sizes=(2,)), normalize_obs=True)
@@ -242,7 +242,7 @@ def test_a_search_maximizes(method):
 
 @pytest.mark.parametrize("method", ["openes", "snes"])
 def test_a_score_that_all_have_moves_by_no_index(method):
-    """Of equals nobody leads: turning the members about turns nothing."""
+    """The order of members with equal scores has no effect."""
     search = es.strategy(method, num_members=8, size=2)
     state, z = search.ask(KEY, search.init())
     score = jnp.array([1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0])
@@ -256,7 +256,7 @@ def test_a_score_that_all_have_moves_by_no_index(method):
 
 
 def test_the_spread_does_not_collapse_on_a_plateau():
-    """By the mean places of equals, CMA-ES would draw its members together to nothing."""
+    """With the mean ranks of ties, the spread of CMA-ES would collapse."""
     search = es.strategy("cmaes", num_members=16, size=20)
 
     def generation(state, key):
@@ -315,7 +315,7 @@ def members_meet(algo, monkeypatch):
 
 @pytest.mark.parametrize("module", [es, ga], ids=["es", "ga"])
 def test_members_share_keys_and_generations_do_not(module, monkeypatch):
-    """In a world in which nothing depends on what they do."""
+    """In an environment in which actions have no effect."""
     config = {"num_members": 8, "num_envs": 3, "num_steps": 5, "hidden_sizes": (2,)}
     extra = {"num_parents": 2, "num_candidates": 2, "elite_episodes": 0} if module is ga else {}
     algo = module.make(lottery(), config_of(module, **config, **extra))
@@ -344,7 +344,7 @@ def test_ties_in_selection_are_broken_at_random():
 
 
 def test_the_state_holds_the_policies_of_its_genomes():
-    """The elite, and with `keep_parents` the parents; without, everything else is the same."""
+    """The elite, and with `keep_parents` the parents; otherwise the states are the same."""
     kept, anew = small("ga", keep_parents=True), small("ga")
     net = genome.network(jax.eval_shape(lambda: anew.init(KEY, anew.hparams).params))
     states = []
@@ -378,7 +378,7 @@ def test_the_elite_is_the_best_over_more_episodes(num_candidates):
     state, metrics = jax.jit(partial(train.run, algo, num_updates=20))(KEY, algo.hparams)
     score = float(metrics["fitness/elite"][-1])
     assert score == 1.0 if num_candidates > 1 else score <= 1.0
-    if num_candidates == 1:  # nobody may follow the first elite
+    if num_candidates == 1:  # the first elite has no competitor
         assert int(state.parents.length[0]) == 0
 
 
@@ -393,7 +393,7 @@ def test_the_elite_is_the_best_over_more_episodes(num_candidates):
     ids=["multidiscrete", "action-mask", "memory", "action-continuous"],
 )
 def test_probes_are_solved(module, probe, config):
-    """What the two share, their player, is asked once for each of its parts."""
+    """The player, which both share, is tested once for each of its parts."""
     env = envs.make(f"probe/{probe}")
     steps = {"memory": 5, "action-mask": 4}.get(probe, 1)
     extra = {"num_candidates": 6, "num_parents": 8} if module is ga else {}
@@ -444,7 +444,7 @@ def test_without_evosax_the_remedy_is_named(monkeypatch):
 
 
 def test_a_population_of_cma_searches_is_one_program():
-    """Its eigenvectors are found one agent after another, which a batch on a CPU might never do."""
+    """Eigenvectors are computed agent by agent: a batch of them can deadlock on a CPU."""
     algo = train.population(small("es", method="cmaes"))
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     state = jax.jit(algo.init)(keys, algo.hparams)

@@ -110,7 +110,7 @@ def test_a_lane_keeps_its_parameters():
     wage = timestep.reward[:, 1]
     np.testing.assert_array_equal(timestep.reward[:, 1:], np.repeat(wage[:, None], 12, 1))
     np.testing.assert_array_equal(timestep.info["params"]["wage"], np.repeat(wage[:, None], 13, 1))
-    starts = timestep.obs[..., 0]  # every start is that of the lane's own member, and yet a start of its own
+    starts = timestep.obs[..., 0]  # every start is that of the lane's member, and all starts differ
     np.testing.assert_array_equal(starts, np.repeat(timestep.info["params"]["start"][:, :1], 13, 1))
     assert len(np.unique(timestep.obs[0, :, 1])) == 4
     assert timestep.truncated.sum() == 500 * 3

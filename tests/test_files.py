@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, write):
 
 
 def test_a_file_that_grows_too_large_leaves_the_old_one(tmp_path):
-    """The system's own limit instead of a full disk: the error comes in the middle of the data."""
+    """A limit of the system instead of a full disk: the error occurs in the middle of the data."""
     (tmp_path / "file").write_text("old")
     code = (
         "import resource, signal, sys; from jaxrl import files\n"

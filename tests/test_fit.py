@@ -33,7 +33,7 @@ class State:
 
 
 def descent(size=3, **changes):
-    """Noisy gradient descent on a square: an algorithm that nothing else knows, and that compiles fast."""
+    """Noisy gradient descent on a square: an unregistered algorithm that compiles fast."""
 
     def init(key, hp):
         return State(key, {"w": jax.random.normal(key, (size,))}, jnp.zeros((), jnp.int32))

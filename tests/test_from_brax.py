@@ -104,7 +104,7 @@ def test_every_pair_steps(pair):
     state, timestep = env.reset(KEY)
     _, other = env.reset(jax.random.key(1))
     assert (timestep.obs != other.obs).any()
-    assert not {"steps", "truncation"} & set(state.info)  # no time limit of its own that `done` could tell of
+    assert not {"steps", "truncation"} & set(state.info)  # no time limit of brax that could set `done`
     for key in jax.random.split(KEY, 5):
         state, timestep = env.step(key, state, sample(env.action_space, key))
         assert contains(env.observation_space, timestep.next_obs)
@@ -118,6 +118,6 @@ def test_every_pair_steps(pair):
 def test_every_environment_of_brax_is_listed():
     from brax.envs import _envs
 
-    assert set(_envs) - set(from_brax.NAMES) == {"fast"}  # a dummy for brax's own tests
+    assert set(_envs) - set(from_brax.NAMES) == {"fast"}  # a dummy for the tests of brax
     assert from_brax.PAIRS[:3] == ("ant", "ant:spring", "ant:positional")
     assert "swimmer:generalized" in from_brax.PAIRS and "swimmer:spring" not in from_brax.PAIRS

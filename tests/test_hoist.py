@@ -230,7 +230,7 @@ def test_gradients_of_closed_over_values_match_a_scan():
 
 
 # ---------------------------------------------------------------------------------------------------
-# Where things are computed
+# Placement of the computations
 
 
 def test_random_numbers_are_hoisted():
@@ -291,7 +291,7 @@ def test_random_numbers_are_hoisted_without_outputs():
 
 
 def generated_level(num_lanes, num_words):
-    """Each lane's level is made anew in every step, from many random bits, and is rarely used."""
+    """A level per lane is generated in every step, from many random bits, and is rarely used."""
 
     def step(carry, key):
         action_key, level_key = jax.random.split(key)
@@ -315,7 +315,7 @@ def test_random_numbers_of_any_size_take_little_more_memory_than_in_a_scan(num_w
     step, carry = generated_level(64, num_words)
     keys = jax.random.split(jax.random.key(0), 64)
     ours, theirs = (temporary_memory(scan, step, carry, keys) for scan in (hoist.scan, jax.lax.scan))
-    assert ours <= 1.5 * theirs + 4 * hoist.FEW_BYTES  # beside the results: words of keys and counters
+    assert ours <= 1.5 * theirs + 4 * hoist.FEW_BYTES  # and the results: words of keys and counters
     assert_same(*both(step, carry, keys))
 
 
@@ -403,7 +403,7 @@ def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     assert_same(ours, theirs)
 
 
-# Of extras that generate levels, and of ours those with large states or with worlds drawn anew.
+# Extras that generate levels, and environments of jaxrl with large or random states.
 LARGE = [
     "craftax/Craftax-Classic-Symbolic-v1",
     "jumanji/Maze-v0",
@@ -423,9 +423,9 @@ LARGE = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypatch):
-    """Temporary memory of 64 environments x 64 steps, beside the transitions that are returned.
+    """Temporary memory of 64 environments x 64 steps, without the returned transitions.
 
-    What is computed early may take `MOST_BYTES`: a small rollout needs a few kilobytes in a plain scan.
+    Values computed in advance may take `MOST_BYTES`; a small rollout needs a few kilobytes in a plain scan.
     """
     package = name.split("/")[0]
     if package in ("craftax", "jumanji", "navix", "pgx", "xminigrid"):

@@ -112,7 +112,7 @@ def four(folder):
     path = folder / "four"
     outputs = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
     assert "done in" in outputs[0][0]
-    # What gloo says of itself is not ours.
+    # Messages of gloo are ignored.
     output = [line for out, _ in outputs[1:] for line in out.splitlines() if not line.startswith("[Gloo]")]
     assert output == []
     return path
@@ -207,7 +207,7 @@ def test_a_sweep_by_two_processes(folder):
 
 
 def test_an_error_in_one_process_ends_all(folder):
-    """What the second is told to do differs; both must say so, and soon."""
+    """The second process has other options; both must report this, and soon."""
     path = folder / "differing"
     processes = start(folder, "train", "ppo", "CartPole-v1", *FLAGS, "--out", path, count=3)
     outputs = finish(processes, 2)  # four lanes cannot be shared out among three

@@ -16,7 +16,7 @@ SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((R
 
 
 def imported(path):
-    """Every module that a file imports, wherever in it but where it is run as a script."""
+    """Every module that a file imports, except in its `__main__` part."""
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if not is_script(node)]
     for node in ast.walk(tree):

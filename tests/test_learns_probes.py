@@ -1,4 +1,4 @@
-"""Every algorithm solves every probe world: each failure names its cause."""
+"""Every algorithm solves every probe: a failure indicates its cause."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ HPARAMS = {"trpo": {"max_kl": 0.05}}
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
-    """States `[P]` of seeds trained in a probe world, and their algorithm."""
+    """States `[P]` of seeds trained in a probe, and their algorithm."""
     module, updates = ALGORITHMS[algo_name], updates * MORE_UPDATES.get(algo_name, 1)
     sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **config}
     algo = module.make(env or envs.make(env_name), config_of(module, **sizes))
@@ -64,14 +64,14 @@ def test_values_are_learned(name, obs, expected):
 
 @pytest.mark.parametrize("max_steps", [1, 8])
 def test_values_bootstrap_at_a_time_limit(max_steps):
-    """An endless world cut after a few steps is worth r / (1 - gamma), to 5 %; terminated, 1 or 5.7."""
+    """An endless probe truncated after a few steps has the value r / (1 - gamma), to 5 %; else 1 or 5.7."""
     env = envs.make("probe/truncation", max_steps=max_steps)
     _, states, _ = trained("probe/truncation", updates=150, env=env)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
-# Where values have the same code, three worlds say of each algorithm whether it uses them rightly.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # who evolve have no values: see test_evolution
+# The code of values is shared: three probes test whether each algorithm uses them correctly.
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # evolution has no values: see test_evolution
 
 
 FIRST = ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])]

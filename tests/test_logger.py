@@ -1,4 +1,4 @@
-"""Rows on disk: what is written comes back, whatever was torn in between."""
+"""Rows on disk: what was written is read back, also from damaged files."""
 
 import codecs
 import errno
@@ -318,7 +318,7 @@ def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path):
         *later,
     ]
     [sink.close() for sink in sinks]
-    path.write_text(path.read_text()[:-3])  # torn by a kill
+    path.write_text(path.read_text()[:-3])  # truncated by a kill
     sinks = [logger.jsonl(rows_path, keep_updates=1), logger.csv_file(path, rows_path, AGENTS)]
     write(row(2, **{"a/b": [None, 1e-300], "speed": 6.5}))
     [sink.close() for sink in sinks]

@@ -103,7 +103,7 @@ def test_numbers_are_formatted():
 
 
 def test_keys_do_not_depend_on_the_population():
-    """The agent of a seed is the same alone and among others, and evaluated by keys of its own."""
+    """The agent of a seed is the same alone and among others, and has separate evaluation keys."""
     data = jax.random.key_data
     alone = dataclasses.replace(SPEC, seed=4, seeds=1)
     np.testing.assert_array_equal(data(SPEC.keys)[1], data(alone.keys)[0])

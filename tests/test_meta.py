@@ -58,10 +58,10 @@ def tiny():
 def pipeline():
     """Three updates by a learned objective, fresh data and the outer loss, all in float64.
 
-    Actions are drawn from probabilities, so with enough of a change another action is drawn: a jump, which
-    is no part of the derivative. The differences are so small (1e-6) that none flips; that is checked. The
-    outer advantages are those of the middle: the surrogate holds them fixed. So differences are taken of
-    the very function that is differentiated.
+    Actions are sampled, so a sufficient change of a parameter changes an action: a jump, which is not part of
+    the derivative. The differences are so small (1e-6) that no action changes; this is checked. The outer
+    advantages are those at the unchanged parameters, because the surrogate treats them as constants. So the
+    differences are those of the function that is differentiated.
     """
     with jax.enable_x64(True):
         algo, rule, hp, agent, theta, key = tiny()
@@ -167,7 +167,7 @@ def pipeline_of_target():
         (value, (left, _)), gradient = loss(theta)
         np.testing.assert_allclose(value, distance(theta), rtol=1e-9)
         for a, b in zip(jax.tree.leaves(left.params), jax.tree.leaves(later.params)):
-            np.testing.assert_allclose(a, b, atol=1e-12)  # the agent goes on from K + L - 1
+            np.testing.assert_allclose(a, b, atol=1e-12)  # the agent continues from K + L - 1
         yield theta, distance, gradient
 
 
@@ -192,14 +192,14 @@ def test_the_outer_loss_matches_its_definition(memory_size):
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
     output = algo.evaluate_actions(agent, batch)
     result = advantages_of(algo, agent, then, batch, 0.9, 0.8)
-    # One more step of the world: the value of what is seen next, unless the episode has ended.
+    # One more step of the environment: the value of the next observation, unless the episode has ended.
     later = algo.evaluate_actions(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
     value = np.asarray(output.value, np.float64)
     next_value = np.concatenate([value[1:], np.asarray(later)[None]])
     ended = np.asarray(batch.done)
     assert ended.any() and not ended.all()
     expected = slow.gae(np.asarray(batch.reward), value, next_value, ended, 0 * ended, 0.9, 0.8)
-    # Where a time limit cuts, the definition above has no next value: cut what comes before it as well.
+    # At a time limit, the definition above has no next value: exclude the steps before it as well.
     whole = np.cumsum(ended[::-1], axis=0)[::-1] == 0
     assert whole.any()
     np.testing.assert_allclose(np.asarray(result)[whole], expected[whole], rtol=1e-4, atol=1e-5)
@@ -367,7 +367,7 @@ OUTER = meta.Outer(None, num_updates=4, num_rollouts=5)
 
 @cache
 def learner(kind="surrogate"):
-    """A small meta-learner; lives of two meta-updates."""
+    """A small meta-learner; lifetimes of two meta-updates."""
     algo = small()
     rule = meta.hyperparameters(algo.hparams, ("learning_rate", "ent_coef"))
     space = envs.make("world/chain").action_space
@@ -395,7 +395,7 @@ def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
     assert all(bool(jnp.isfinite(x)) for x in totals.values()) and float(totals["meta/dead/count"]) == 0.0
     rollouts = 3  # two updates and a look, or two and the one to match
     assert algo.steps_per_update == rollouts * 2 * small().steps_per_update
-    # Lives of 4 updates: one agent began in the middle, both are anew by turns.
+    # Lifetimes of 4 updates: one agent started in the middle, so they are reinitialized in turn.
     assert state.age.tolist() == [0, 2] and whole.age.tolist() == [2, 0]
     assert whole.agents.num_updates.tolist() == whole.age.tolist()
     first = algo.act(whole, (), jax.random.key(0), jnp.eye(5), jnp.zeros(5, bool))[1]
@@ -434,7 +434,7 @@ def test_a_diverged_agent_does_not_contribute():
 
 @pytest.mark.slow
 def test_a_meta_learned_learning_rate_grows_and_improves_agents():
-    """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
+    """With 1e-4 nothing is learned in a lifetime of 8 updates. After 40 meta-updates agents solve it."""
     config = ppo.Config(
         num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
     )

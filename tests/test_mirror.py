@@ -1,4 +1,4 @@
-"""The exact mirror step: on random finite worlds, with exact advantages, no drift lowers the return.
+"""The exact mirror step: on random finite MDPs, with exact advantages, no drift lowers the return.
 
 Kuba et al. 2022, https://arxiv.org/abs/2201.02373. A step looks for a policy whose mirror objective is not
 below that of the old one, in every state:
@@ -6,8 +6,8 @@ below that of the old one, in every state:
     F(s) = E_{a ~ pi_old}[ L(r, A) ] = E_{a ~ pi}[ A ] - D(s) >= 0,      D(s) = E_{a ~ pi_old}[ f(r, A) ]
 
 By the performance difference lemma V_pi - V_old = (I - gamma P_pi)^-1 E_{a ~ pi}[A] = (...)^-1 (F + D), and
-that matrix has no negative entry: if f >= 0, then V rises in every state, by at least what the drift is
-worth. An F that is good on average only is not enough: the new policy visits other states. So the ascent is
+that matrix has no negative entry: if f >= 0, then V rises in every state, by at least the discounted
+drift. An F that is good on average only is not enough: the new policy visits other states. So the ascent is
 accepted or taken back state by state; how states are weighted (the occupancy d, nu over beta) then cancels.
 f >= 0 alone keeps V from falling; that f is flat at r = 1 is what lets an imperfect policy move at all.
 """
@@ -57,12 +57,12 @@ def advantages(policy):
 def mirror_step(objective: Objective, params=None):
     """The new policy `[W, S, A]`, its F `[W, S]`, and the drift D `[W, S]`.
 
-    The ascent starts at the old policy and near every action, and the best end counts: from the old policy
-    alone every objective would be followed up the policy gradient, and none found out. Progress runs from 0
-    in the first world to 1 in the last.
+    The ascent starts at the old policy and near every action, and the best result is used: from the old
+    policy alone, every objective would follow the policy gradient, and no invalid one would be detected.
+    Progress increases from 0 in the first MDP to 1 in the last.
 
     Args:
-      params: with an axis `[W]`; otherwise the objective's own.
+      params: with an axis `[W]`; by default those of the objective.
     """
     old = mdps()[2]
     with jax.enable_x64(True):
@@ -106,7 +106,7 @@ def step_of(name):
 
 
 def gain_of(new):
-    """How much more each state is worth than under the old policy, `[W, S]`."""
+    """The increase of the value of each state over that under the old policy, `[W, S]`."""
     return value(new) - value(mdps()[2])
 
 
@@ -128,13 +128,13 @@ def test_no_exact_step_with_a_drift_lowers_the_value_of_any_state(name):
     assert mirror.min() >= -1e-9 and drift.min() >= -1e-9
     assert gain.min() >= -1e-9
     assert (gain - discounted(new, drift)).min() >= -1e-9
-    # There is something to see: every world gets better, and drifts are at work.
+    # The test is not vacuous: every MDP improves, and drifts have an effect.
     assert gain.mean(axis=1).min() > 1e-6 and np.median(gain) > 0.5
     assert drift.max() > 0.1 or name == "policy_gradient"
 
 
 def test_a_negative_drift_lowers_the_return():
-    """Farness that pays is walked to, whatever the advantages say."""
+    """If distance is rewarded, the policy moves away, whatever the advantages are."""
     new, mirror, drift = mirror_step(chi_square(coef=-5.0))
     assert mirror.min() >= 0.0 and drift.min() < -1.0
     lower = gain_of(new).mean(axis=1) < -1e-9
@@ -163,7 +163,7 @@ def test_a_drift_with_a_slope_can_stop_improvement():
 
 
 def test_a_bound_without_a_drift_can_lower_the_return():
-    """The dual clip forgives a bad action beyond a ratio: with a low one, some world gets worse for it."""
+    """The dual clip ignores bad actions beyond a ratio: with a low one, the return of some MDP decreases."""
     new, mirror, drift = mirror_step(OBJECTIVES["dual_clip"](dual_clip=1.3))
     assert mirror.min() >= 0.0 and drift.min() < -0.1
     assert gain_of(new).min() < -1.0

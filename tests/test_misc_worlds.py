@@ -21,13 +21,13 @@ def test_environments_pass_check_env(name):
 
 # --- the deceptive maze ---------------------------------------------------------------------------
 
-# Corners of the walls, anew: two at the sides, one above, two below with a mouth between them.
+# Corners of the walls, written again: two at the sides, one above, two below with an opening between them.
 SIDES = [((x, -0.5), (x, 0.4)) for x in (-0.5, 0.5)]
 FLOORS = [((-0.5, 0.4), (0.5, 0.4)), ((-0.5, -0.5), (-0.25, -0.5)), ((0.25, -0.5), (0.5, -0.5))]
 
 
 def slid(x, y, dx, dy):
-    """First along x, then along y, each only if no wall lies on the way."""
+    """First along x, then along y, each only if no wall is in the way."""
     to = min(1.0, max(-1.0, x + dx))
     if not any(min(x, to) <= a <= max(x, to) and low <= y <= high for (a, low), (_, high) in SIDES):
         x = to
@@ -61,7 +61,7 @@ def test_transitions_of_the_deceptive_maze(transitions):
 
 
 def test_the_reward_of_the_maze_deceives():
-    """Greedy for the reward one stays below, whatever one started from; around the walls is the goal."""
+    """Following the reward leads into the dead end from any start; the goal is around the walls."""
     env = auto_reset(episode_stats(time_limit(deceptive_maze.make(), 60)))
 
     @jax.jit
@@ -423,7 +423,7 @@ def test_tracking_the_ball_wins_and_standing_still_loses():
         return (reward > 0).sum(), (reward < 0).sum()
 
     def aim(state):
-        """Goes to where the ball will land, and meets it with the paddle's outer cell, to make it steeper."""
+        """Moves to where the ball will arrive, and hits it with the outer cell, to make it steeper."""
         comes = state.column_speed < 0
         row = (state.row + state.row_speed * (state.column - 1)) % 58
         row = jnp.where(row > 29, 58 - row, row)

@@ -138,7 +138,7 @@ def what_the_value_depends_on(shared, torso, x):
 
 
 class Torso(nn.Module):
-    """A user's torso that holds a module of its own and reads planes `[..., 3, 2]`."""
+    """A custom torso that contains a submodule and takes planes `[..., 3, 2]`."""
 
     inner: nn.Module
 
@@ -232,7 +232,7 @@ def test_values_match_step_by_step_evaluation(shared, memory_size):
         memories.append(memory)
         memory, (_, value) = network(memory, x[t], first[t])
         value_by_hand.append(value)
-        # The old episode goes on for one more look, whatever the next step starts with.
+        # The old episode has one more observation, whatever the next step starts with.
         _, (_, next_value) = network(memory, next_x[t], np.zeros(3, bool))
         next_value_by_hand.append(next_value)
     stacked = jax.tree.map(lambda *m: jnp.stack(m), *memories)

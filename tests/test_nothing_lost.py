@@ -46,7 +46,7 @@ def swept(tmp_path_factory):
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """A copy of a complete run to spoil."""
+    """A copy of a complete run, to be damaged."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
@@ -129,7 +129,7 @@ def test_a_finished_sweep_never_changes_its_results(swept, tmp_path, kind, caplo
 
 
 def test_a_damaged_sweep_is_resumed_and_reported(swept, tmp_path, capsys):
-    """The damage stands on standard error."""
+    """The damage is reported on standard error."""
     path = Path(shutil.copytree(swept, tmp_path / "sweep"))
     damage(path / "group-1", "a bad byte in the last row")
     for command in ("resume", "report"):
@@ -249,7 +249,7 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
 
 
 def test_links_out_of_a_folder_are_not_followed(run, tmp_path):
-    """A folder from a stranger, whose files are symbolic links to files of mine."""
+    """An untrusted folder whose files are symbolic links to files of the user."""
     half_done(run)
     outside = tmp_path / "outside"
     outside.write_text("mine")
@@ -291,7 +291,7 @@ def test_linked_runs_in_a_study_are_refused(swept, tmp_path):
     assert status == 2 and "group-1 is a symbolic link" in output
 
 
-# --- who gets a folder ------------------------------------------------------------------------------
+# --- access to a folder -----------------------------------------------------------------------------
 
 
 def test_default_folders_are_unique(tmp_path, monkeypatch):
@@ -388,5 +388,5 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path):
     for words in (["list", "algos"], [*TRAIN, "--dry-run"]):
         answer = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert answer.returncode == 0, answer.stderr
-    assert "memory:" in answer.stdout  # that of a process of its own
+    assert "memory:" in answer.stdout  # that of a separate process
     assert not (tmp_path / "ran").exists()

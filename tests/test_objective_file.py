@@ -1,4 +1,4 @@
-"""Objectives as files: the same bits come back, and what is no objective is told in one line."""
+"""Objectives as files: they are restored bit for bit, and invalid files are reported in one line."""
 
 import json
 import shutil

@@ -132,7 +132,7 @@ def test_extreme_ratios_give_finite_values_and_gradients(name):
 
 def test_gradients_of_the_parameters_are_finite_and_not_zero():
     log_ratio, advantages = (jnp.float32(x) for x in grid())
-    # Good actions count more: what good and bad ones say of a parameter may cancel.
+    # Good actions have more weight: contributions of good and bad ones to a gradient may cancel.
     weights = 1.0 + 0.5 * jnp.sign(advantages)
     for name in NAMES:
         objective = OBJECTIVES[name]()

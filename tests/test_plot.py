@@ -1,4 +1,4 @@
-"""Learning curves for every odd input, and statistics against SciPy."""
+"""Learning curves for unusual inputs, and statistics against SciPy."""
 
 import subprocess
 import sys

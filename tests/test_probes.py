@@ -1,4 +1,4 @@
-"""What the probe worlds do; whether algorithms solve them is tested with the algorithms."""
+"""The dynamics of the probes; test_learns_probes tests whether algorithms solve them."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The profile: what a compiled program says, which part an operation belongs to, and whose time it is."""
+"""The profile: parsing of a compiled program, and the part and the time of each operation."""
 
 import contextlib
 import io
@@ -137,7 +137,7 @@ STEP = UPDATE + "vmap(rollout)/while/body/closed_call/"
         (UPDATE + "vmap()/while/body/closed_call/optimizer/sqrt", ("optimizer", False)),
         (UPDATE + "vmap()/while/body/closed_call/gather", ("other", False)),
         (UPDATE + "vmap()/vmap(jit(_threefry_split))/while", ("other", True)),
-        (UPDATE + "jit(policy)/add", ("other", False)),  # a function's name is no scope
+        (UPDATE + "jit(policy)/add", ("other", False)),  # the name of a function is not a scope
         ("reduce_sum", None),
         ("", None),
     ],
@@ -203,7 +203,7 @@ def test_only_the_innermost_events_count():
 def test_concurrent_operations_share_their_time():
     alone, other = event("a", 0, 10), event("b", 6, 10)
     assert profile.shared_times([alone, other]) == [8, 2]
-    # What waits for its pool has the time in which nothing else runs, until it is done.
+    # An operation that waits for its thread pool gets the time in which nothing else runs.
     assert profile.shared_times([event("a", 0, 10, done=50), event("b", 20, 30)]) == [40, 10]
     rng = np.random.default_rng(0)
     starts = rng.integers(0, 1000, 50)
@@ -279,7 +279,7 @@ def test_the_operations_of_an_update_match_its_layers(numbers):
         "rollout: policy": 2 * batch * actor,
         "values": 2 * 2 * batch * critic,  # of the observation and of the next one
         "loss: forward": forward,
-        "loss: backward": 2 * forward - 2 * batch * epochs * 2 * (4 * 32),  # nobody asks for d loss / d obs
+        "loss: backward": 2 * forward - 2 * batch * epochs * 2 * (4 * 32),  # d loss / d obs is not computed
     }
     result = {part["part"]: part["flop"] for part in numbers["parts"] if part["flop"]}
     assert result.keys() == expected.keys()

@@ -151,7 +151,7 @@ def test_a_pole_with_positive_angle_leans_right():
         assert np.sign(pole[0] - cart[0]) == side
         assert pole[1] < cart[1]
         slope = np.arctan2(pole[0] - cart[0], cart[1] - pole[1])
-        assert abs(slope) < 0.2  # the cart's centre lies below the axle, so the line is steeper
+        assert abs(slope) < 0.2  # the centre of the cart is below the axle, so the line is steeper
 
 
 def test_a_cart_moves_right_with_x_and_stays_in_the_picture_at_its_limit():
@@ -254,7 +254,7 @@ def test_deep_sea_frozen_lake_and_four_rooms_show_row_and_column():
 
 
 def cell(picture, row, column, num_rows):
-    """The colour in the corner of a cell, beside the disc that may be in it."""
+    """The colour in the corner of a cell, outside of a disc in it."""
     size = len(picture) // num_rows
     return tuple(picture[row * size + size // 10 + 1, column * size + size // 10 + 1].tolist())
 
@@ -308,7 +308,7 @@ def test_a_hand_that_is_bust_is_red():
     assert len(np.argwhere((bust == render.VERMILLION).all(axis=-1))) > 1000
     assert not (good == render.VERMILLION).all(axis=-1).any()
     soft = draw("Blackjack-v1", total=8, **{**fields, "ace": True})
-    assert (soft != draw("Blackjack-v1", total=18, **fields)).any()  # both are worth 18
+    assert (soft != draw("Blackjack-v1", total=18, **fields)).any()  # both have the value 18
 
 
 def test_a_pole_that_hangs_is_below_its_cart():

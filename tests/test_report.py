@@ -1,4 +1,4 @@
-"""Reports: the records, what the page says of them, and that bad input is one line."""
+"""Reports: the records, the content of the page, and errors for bad input in one line."""
 
 import json
 import re
@@ -20,7 +20,7 @@ SMALL += ["--config.num-steps", "8", "--config.hidden-sizes", "8", "--env.max-st
 SMALL += ["--steps", "128", "--intervals", "4", "--eval-episodes", "2"]
 
 
-# --- records to try things on ---------------------------------------------------------------------
+# --- synthetic records ----------------------------------------------------------------------------
 
 
 def record(per_seed, first_seed=0, steps=1000, died=(), values=None, **others):
@@ -73,7 +73,7 @@ AXES = ["--hp.learning-rate", "--hp.gamma"]
 
 
 def asha(**others):
-    """Three rungs: of nine trials three go on, and one to the end."""
+    """Three rungs: of nine trials, three continue, and one to the end."""
     result = [
         record(np.full(4, 10.0 * steps + number), steps=steps, values=at(number), trial=number, curve=None)
         for steps, numbers in ((1000, [8]), (100, [6, 7]), (10, range(6)))
@@ -187,7 +187,7 @@ def well_formed(html):
 ODD = {
     "a run": [source([record([1.0, 2.0, 3.0, 4.0])])],
     "one seed": [source([record([1.0])])],
-    "two seeds, one dead": [source([record([1.0, 2.0], died=[1])])],
+    "two seeds, one diverged": [source([record([1.0, 2.0], died=[1])])],
     "no returns": [source([record([None, None])])],
     "no returns in several": [source([record([None])]), source([record([None])], words=["--hp.gamma", "1"])],
     "no curve": [source([record([1.0, 2.0]) | {"curve": None}])],
@@ -222,7 +222,7 @@ ODD = {
     "a population alone": [pbt(1)],
     "a population beside a run": [pbt(1), source([record([1.0, 2.0])])],
     "more populations than colours": [pbt(10)],
-    "populations that nobody judged again": [pbt(confirm=False)],
+    "populations that were not evaluated again": [pbt(confirm=False)],
     "an evolution strategy": [cmaes()],
     "one generation": [cmaes(num_generations=1)],
     "an evolution strategy without its mean": [cmaes(confirm=False)],
@@ -269,10 +269,10 @@ def test_everything_is_escaped():
 def test_a_page_of_many_trials_is_small():
     html = html_of(a_sweep(256))
     assert len(html) < 5e6
-    assert html.count('class="path') == 256  # all of them stand in the parallel coordinates
+    assert html.count('class="path') == 256  # all of them are in the parallel coordinates
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- sentences ------------------------------------------------------------------------------------
 
 
 def test_a_run_is_its_iqm_over_seeds():
@@ -362,7 +362,7 @@ def test_too_few_trials_give_no_importance():
 
 
 def circles(html, name):
-    """Of the dots of a figure: their classes, places, and what is told of them."""
+    """The dots of a figure: their classes, positions, and tooltips."""
     (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
     results = re.findall(r'<circle class="([^"]*)" cx="([^"]*)" cy="([^"]*)"[^>]*><title>([^<]*)', drawn)
     return [(style, float(x), float(y), words) for style, x, y, words in results]
@@ -669,7 +669,7 @@ def test_a_slice_has_a_dot_for_each_trial_and_a_bar_for_each_bin():
     assert (
         drawn.count("<circle") == 9 and drawn.count('class="dead"') == 1 and drawn.count('class="mean"') == 2
     )
-    assert drawn.rindex("trial 9") > drawn.rindex("trial 8")  # the best lies on top
+    assert drawn.rindex("trial 9") > drawn.rindex("trial 8")  # the best is on top
 
 
 def test_the_curve_is_the_iqm_and_its_band():
@@ -696,7 +696,7 @@ def test_numbers_are_formatted(value, text):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A sweep, one of whose trials dies, and a run."""
+    """A sweep with a trial that diverges, and a run."""
     folder = tmp_path_factory.mktemp("trained")
     start = ["ppo", "CartPole-v1", *SMALL, "--seeds", 2]
     axes = ["--hp.learning-rate", "1e-3,1e-2,1e30", "--confirm-seeds", 3]
@@ -760,7 +760,7 @@ def test_a_group_of_a_sweep_is_a_run_of_several_trials(trained):
 
 
 def test_further_keys_are_tolerated(trained, tmp_path):
-    """A search that stops trials early says with which steps, and may have no lanes to look up."""
+    """A search that stops trials early reports their steps, and may have no fixed lanes."""
     swept = tmp_path / "sweep"
     swept.mkdir()
     for name in ("sweep.json", "results.jsonl"):

@@ -1,4 +1,4 @@
-"""Where the starts of new episodes come from: every way keeps the laws and draws starts fairly."""
+"""Initial states of new episodes: every kind of reset passes the checks and has the same distribution."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ STARTS = 8
 
 
 def counting_env(length=5):
-    """Starts at one of eight places and goes on by 100 a step; `length` steps end odd and cut even ones."""
+    """Starts at one of eight values, adds 100 per step; `length` steps terminate odd, truncate even ones."""
 
     def reset(key):
         state = jax.random.randint(key, (), 0, STARTS)
@@ -63,12 +63,12 @@ def played(resets, num_envs, num_steps, key=0, length=5):
 def test_episodes_never_cross_and_both_kinds_of_end_are_distinguished(resets, num_envs):
     _, batch = played(resets, num_envs, 43)
     obs, next_obs = batch.obs[..., 0], batch.next_obs[..., 0]
-    np.testing.assert_array_equal(next_obs, obs + 100)  # the step's own episode, whatever came after
+    np.testing.assert_array_equal(next_obs, obs + 100)  # the episode of the step, not the next one
     done = batch.terminated | batch.truncated
     np.testing.assert_array_equal(done, next_obs >= 500)
     np.testing.assert_array_equal(batch.terminated, done & (next_obs % 2 == 1))
     np.testing.assert_array_equal(batch.first[1:], done[:-1])
-    np.testing.assert_array_equal(obs[1:] < 100, done[:-1])  # a start where one ended, nowhere else
+    np.testing.assert_array_equal(obs[1:] < 100, done[:-1])  # a start only after an end
     np.testing.assert_array_equal(obs[1:][~done[:-1]], next_obs[:-1][~done[:-1]])
     np.testing.assert_array_equal(batch.info["episode_length"][done], 5)
     np.testing.assert_array_equal(batch.extras["mask"], obs[..., None] % 100 > np.arange(STARTS))
@@ -89,7 +89,7 @@ def test_starts_are_drawn_as_a_reset_draws_them(resets, length):
     pairs = batch.obs[::length][::apart, lanes, 0].astype(int)
     table = np.zeros((STARTS, STARTS))
     np.add.at(table, (pairs[:-1].ravel(), pairs[1:].ravel()), 1)
-    assert stats.chi2_contingency(table).pvalue > 1e-3  # one episode's start says nothing of the next
+    assert stats.chi2_contingency(table).pvalue > 1e-3  # consecutive starts are independent
 
 
 def test_optimistic_starts_are_assigned_in_turn():
@@ -183,7 +183,7 @@ def _words(x):
 @pytest.mark.parametrize("resets", RESETS)
 def test_parameters_may_be_traced_and_differentiated(resets):
     def total(pace):
-        """After 7 steps: one episode of 5, then 2 steps from a new start; each goes on by `pace`."""
+        """After 7 steps: one episode of 5, then 2 steps from a new start; each advances by `pace`."""
 
         def reset(key):
             state = jax.random.uniform(key)

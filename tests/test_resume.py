@@ -23,7 +23,7 @@ SHORT, LONG = 40, 200  # intervals, of 5 updates and a checkpoint each
 
 
 class Processes:
-    """Runs of the command line in processes of their own, which share a compile cache."""
+    """Runs of the command line in separate processes, which share a compile cache."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -71,7 +71,7 @@ def wait_for_rows(process, path, number):
 
 
 def state(path):
-    """The leaves of the last checkpoint, and what else it holds."""
+    """The leaves of the last checkpoint, and its metadata."""
     spec = runs.from_json(runs.read_info(path)["spec"])
     at = loop.restore(runs.build(spec), path)
     is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
@@ -128,7 +128,7 @@ def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
 
 
 def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
-    """At several distances from the first one; nothing that was saved may be lost."""
+    """At several times after the first one; nothing that was saved may be lost."""
     path = tmp_path / "run"
     process = processes.train(path)
     for milliseconds in (0, 5):

@@ -1,4 +1,4 @@
-"""Rollouts, read back from observations that tell which step of which episode they are."""
+"""Rollouts, verified by observations that contain the episode and the step."""
 
 from functools import cache
 
@@ -53,7 +53,7 @@ def test_vectorized_copies_are_independent_and_keep_the_spaces():
     assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
     step = jax.jit(envs.step)
     action = jnp.arange(64) % 3
-    for i in range(5):  # the longest episode: by then every copy was reset with a key of its own
+    for i in range(5):  # the longest episode: by then every environment was reset with a different key
         state, timestep = step(jax.random.key(i), state, action)
     assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
     again = step(jax.random.key(4), state, action)[1]
@@ -69,7 +69,7 @@ def test_next_obs_is_the_next_obs_unless_the_episode_ended():
     np.testing.assert_array_equal(traj.next_obs[:-1][going_on], traj.obs[1:][going_on])
     np.testing.assert_array_equal(traj.first[1:], traj.done[:-1])
     assert traj.first[0].all()
-    # Never another episode: the code stays, the clock goes on by one.
+    # Never another episode: the code is the same, the time increases by one.
     np.testing.assert_array_equal(traj.next_obs, traj.obs + np.array([0.0, 1.0]))
     np.testing.assert_array_equal(traj.first, traj.obs[..., 1] == 0)
 
@@ -234,7 +234,7 @@ def test_every_sample_is_equally_likely_in_every_place():
         for sample in range(6):
             places = np.argmax(order[:, epoch] == sample, axis=-1)
             assert stats.chisquare(np.bincount(places, minlength=6)).pvalue > 1e-3
-    # The second epoch does not follow from the first: all 36 pairs of first samples are as likely.
+    # The epochs are independent: all 36 pairs of first samples are equally likely.
     pairs = np.asarray(order[:, 0, 0] * 6 + order[:, 1, 0])
     assert stats.chisquare(np.bincount(pairs, minlength=36)).pvalue > 1e-3
 

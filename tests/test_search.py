@@ -35,7 +35,7 @@ class Agent:
 
 
 def pretend(value):
-    """A population of agents whose return in each update is `value(hp, agent)`; nan: it dies."""
+    """A population of agents whose return in each update is `value(hp, agent)`; nan: it diverges."""
 
     def init(key, hp):
         key, born_key = jax.random.split(key)
@@ -166,7 +166,7 @@ def test_diverged_trials_are_not_promoted():
 
 
 def test_a_freed_lane_starts_another_agent_with_the_key_of_its_seed():
-    """Trials are compared with the same seeds, and a trial is the agent that it would be by itself."""
+    """Trials are compared with the same seeds, and a trial is the same agent as in a separate run."""
     x = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.5]], np.float32)
     strategy = search.asha(x, 2, agent_updates=4, eta=2, num_rungs=2)
     algo = pretend(lambda hp, agent: hp.gamma)
@@ -218,7 +218,7 @@ def test_hyperparameters_are_perturbed_independently():
     correlation = np.corrcoef(moved.T)
     assert abs(correlation[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(1000)
     assert len(np.unique(moved[:, 0])) == 1000
-    # Three quarters are normal steps, the rest a fresh draw: the third column tells them apart.
+    # Three quarters are normal steps, the rest new samples: the third column distinguishes them.
     far = (abs(moved[:, 2]) > 0.05).mean()
     assert abs(far - 0.25 * 0.9) < 4 * np.sqrt(0.225 * 0.775 / 1000)
     edges = np.asarray(explore(jax.random.key(1), jnp.ones((500, 1, 1)), spread[:1]))
@@ -236,7 +236,7 @@ def test_a_copy_has_all_but_the_key_and_ancestry_records_its_parent():
     parent = result.parent
     assert parent.shape == (4, 8, 5)
     np.testing.assert_array_equal(result.x[0], np.repeat(x[:, None], 5, axis=1))
-    # Replay: who copied whom gives each member's sum of learning rates.
+    # Replay: the ancestry determines the sum of learning rates of each member.
     total = np.zeros((8, 5))
     for generation in range(4):
         total += 3 * np.asarray(space.values(result.x[generation]))[..., 0]
@@ -245,10 +245,10 @@ def test_a_copy_has_all_but_the_key_and_ancestry_records_its_parent():
         )
         total = np.take_along_axis(total, parent[generation], axis=0)
     np.testing.assert_allclose(state.agents.params.reshape(8, 5), total, rtol=1e-4)
-    # Nobody is exchanged at the end, everybody's numbers of updates agree.
+    # No member is replaced at the end, and all have the same number of updates.
     np.testing.assert_array_equal(parent[-1], np.repeat(np.arange(8)[:, None], 5, axis=1))
     assert (state.agents.num_updates == 12).all()
-    # Every seed is a population of its own, which makes its own choices.
+    # Every seed is a separate population, with independent choices.
     assert any((parent[:-1, :, 0] != parent[:-1, :, seed]).any() for seed in range(1, 5))
 
 

@@ -1,4 +1,4 @@
-"""Spaces: what is drawn from one lies in it, and what does not lie in it is told apart."""
+"""Spaces: samples are contained in them, and other values are not."""
 
 from functools import cache, partial
 from types import SimpleNamespace

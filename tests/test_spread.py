@@ -16,7 +16,7 @@ CHOICES = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
 
 
 def run_script(script, *args, **environment):
-    """What a fresh process prints, in an environment where nobody has chosen devices."""
+    """The output of a new process, in an environment without a choice of devices."""
     inherited = {k: v for k, v in os.environ.items() if k not in CHOICES}
     answer = subprocess.run(
         [sys.executable, "-c", script, *args],
@@ -84,7 +84,7 @@ for size, hp, axis in ((16, many, 0), (12, one, None)):
                 np.testing.assert_array_equal(a[lane], b)
         for name, value in alone_metrics.items():
             np.testing.assert_allclose(sums[name][lane], value, atol=1e-4, rtol=1e-4, err_msg=name)
-    if axis == 0:  # and a rate of its own makes a difference, or all this says nothing of it
+    if axis == 0:  # different rates have an effect; otherwise this test would be vacuous
         state_other, _ = trained(agents, start, hp.replace(learning_rate=rates[::-1]))
         kernels = [jax.tree.leaves(plain(s.params))[1] for s in (state, state_other)]
         assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(*kernels))
@@ -116,7 +116,7 @@ def test_agents_on_many_devices_match_agents_alone(tmp_path):
 
 
 def agent(x, y):
-    """Something of a vector and a tree, with a gradient, that is no sum over agents."""
+    """A function of a vector and a tree, with a gradient, that is not a sum over agents."""
     moved = jnp.tanh(x @ y["matrix"] + y["offset"])
     return {"moved": moved, "count": (moved > 0).sum()}, jnp.square(moved).sum()
 

@@ -57,7 +57,7 @@ def test_the_stratified_interval_of_one_task_is_the_bootstrap_interval(statistic
 
 
 def test_a_resample_stays_within_its_task():
-    """Tasks far apart, each of one value: nothing varies, whatever is drawn."""
+    """Tasks far apart, each with one value: all resamples are equal."""
     result = across_tasks([np.zeros(4), np.full(4, 100.0)])
     assert (result.low, result.value, result.high) == (50, 50, 50)
     by_hand = []
@@ -175,7 +175,7 @@ def test_the_permutation_test_agrees_with_mann_and_whitney():
 
 
 def test_the_permutation_test_permutes_within_tasks():
-    """One task is won, the other lost, as clearly: nothing to tell apart, though each alone would be."""
+    """One task is won, the other lost equally clearly: not significant, although each alone would be."""
     high, low = np.arange(10.0, 18.0), np.arange(8.0)
     assert permutation_p([high, high + 0.5], [low, low + 0.5]) < 0.001
     assert permutation_p([high, low], [low, high]) > 0.9

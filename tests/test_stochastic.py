@@ -1,4 +1,4 @@
-"""Wrappers of chance: what they do happens as often as they say, and at probability 0 nothing does."""
+"""Stochastic wrappers: their effects have the given probability, and with probability 0 there are none."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ TREE = {
 
 
 def still(space, action_space=None):
-    """Shows one value of a space for ever; the reward is 1."""
+    """Always observes one value of a space; the reward is 1."""
     value = sample(space, jax.random.key(1))
 
     def reset(key):
@@ -412,7 +412,7 @@ def test_a_traced_zero_changes_no_bit_without_jit(name):
     raw = envs.REGISTRY["CartPole-v1"].make()
 
     def run(zero):
-        # Under `vmap` without `jit`: traced, and yet every operation is rounded by itself.
+        # Under `vmap` without `jit`: traced, but every operation is rounded separately.
         env = WRAPPERS[name](raw, zero)
         state, first = env.reset(KEY)
         return first, env.step(jax.random.key(1), state, jnp.int32(1))[1]

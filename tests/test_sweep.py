@@ -27,7 +27,7 @@ RATES = "1e-3,1e-2,1e30"
 
 
 def command(*argv):
-    """Exit status, and what a command said."""
+    """Exit status and output of a command."""
     return run_command("sweep", "ppo", "CartPole-v1", *argv)
 
 
@@ -159,7 +159,7 @@ def test_bad_input_is_reported_in_one_line(words, message, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
-# --- what comes of it ---------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------
 
 
 def test_the_folder_and_the_table(swept):
@@ -208,7 +208,7 @@ def test_a_lane_is_that_agent(swept, tmp_path):
 
 
 def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
-    """A learning rate of 1e30 makes an agent's numbers infinite: told, and nobody else is touched by it."""
+    """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
     path, output = swept
     by_trial = {one["trial"]: one for one in sweep.results(path)}
     diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == "1e30"]
@@ -291,7 +291,7 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     assert planning.choose_chunk(spec) == 16
     timings |= {4: 0.99, 16: 0.96}  # within what is noise
     assert planning.choose_chunk(spec) == 0
-    timings[0] = 1e-6  # over in a moment, whatever it is
+    timings[0] = 1e-6  # a short run, whatever the number is
     assert planning.choose_chunk(spec) == 0
     timings = {4: 0.99}  # neither all nor 8 or more fit: the largest half that does
     assert planning.choose_chunk(spec) == 4
@@ -368,7 +368,7 @@ def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(
         ("slots", "eta", "rungs", "decisions", "generations"))))  # fmt: skip
     sweep.create_folder(tmp_path, axes, "asha", [], [group], {"confirm_seeds": 8, "batches": 1}, [])
-    scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a dead one
+    scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a diverged one
     trials = [
         {"trial": i, "values": {"--hp.learning-rate": rate}, "per_seed": per_seed, "steps": 320, "rung": 3}
         for i, (rate, per_seed) in enumerate(zip(("0.001", "0.01"), scores))

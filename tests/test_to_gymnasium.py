@@ -1,4 +1,4 @@
-"""Our environments as Gymnasium's: its own checker, its vector interface, and the same numbers as ours."""
+"""Environments of jaxrl for Gymnasium: its checker, its vector interface, and the same numbers."""
 
 import builtins
 import importlib
@@ -31,7 +31,7 @@ NAMES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "FrozenLake-misc", "p
 
 
 def tree(length=3):
-    """Spaces of every kind, nested; the action comes back in the observation."""
+    """Spaces of every kind, nested; the observation contains the action."""
     space = {"a": Discrete(5), "b": (Box(-1.0, 1.0, (2,)), Box(False, True, (2, 2), np.bool_))}
     actions = {"x": Discrete(5), "y": (Box(-1.0, 1.0, (2,)), MultiDiscrete((2, 3)))}
 
@@ -119,7 +119,7 @@ def counter():
 
 
 def wages(wage=0.0):
-    """Three steps an episode; shows a random number, pays the wage, and every start has a mask of its own."""
+    """Three steps per episode; observes a random number, the reward is the wage, masks differ by start."""
 
     def reset(key):
         mask = jax.random.bernoulli(key, 0.5, (32,))
@@ -155,7 +155,7 @@ def test_a_reset_after_an_end_continues_the_automatic_reset():
         assert not info["action_mask"].all()
         paid += episode(env)
     np.testing.assert_allclose(paid, np.arange(9), rtol=1e-6)
-    # In mid-episode or with a seed all starts anew.
+    # During an episode or with a seed everything is reset.
     env.reset()
     assert env.step(0)[1] == 9
     env.reset()
@@ -294,7 +294,7 @@ def test_info_is_laid_out_as_gymnasium_lays_it_out():
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
     assert actual[3].all() and truncated.all()
     actual = actual[4]
-    # Their infos also tell of the resets, of which ours have nothing to tell.
+    # Their info also contains that of the resets, which is empty here.
     assert set(actual) == {k for k in theirs if "final" in k}
     for name in ("final_obs", "_final_obs", "_final_info"):
         assert (actual[name].shape, actual[name].dtype) == (theirs[name].shape, theirs[name].dtype)
@@ -331,7 +331,7 @@ def test_seeds_of_vector_environments():
     again, _ = env.reset(seed=5)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(step, env.step(np.zeros(16, int))[0])
-    assert len(np.unique(first, axis=0)) == 16  # lanes live lives of their own
+    assert len(np.unique(first, axis=0)) == 16  # lanes are independent
     assert not np.array_equal(first, env.reset(seed=6)[0])
     env.close()
 
@@ -355,16 +355,16 @@ def test_seeds_of_vector_environments():
             lambda: to_gymnasium("world/grid", seed=0),
             r"too: .* pass envs.make\('world/grid', seed=0\) instead",
         ),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(7), "integers from 0 and below 2, not 7"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(-1), "integers from 0 and below 2, not -1"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(1.7), "integers from 0 and below 2, not 1.7"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(None), "integers from 0 and below 2, not None"),
-        (lambda: started(to_gymnasium("CartPole-v1", 2)).step([0, 2]), "integers from 0 and below 2"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(7), "integers from 0 to below 2, not 7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(-1), "integers from 0 to below 2, not -1"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(1.7), "integers from 0 to below 2, not 1.7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(None), "integers from 0 to below 2, not None"),
+        (lambda: started(to_gymnasium("CartPole-v1", 2)).step([0, 2]), "integers from 0 to below 2"),
         (lambda: started(to_gymnasium("Pendulum-v1")).step([np.nan]), "finite numbers"),
         (lambda: started(to_gymnasium("Pendulum-v1")).step([None]), "finite numbers"),
         (
             lambda: started(to_gymnasium(auto_reset(tree()), 2)).step(actions(2, choice=3)),
-            r"integers from 0 and below \(2, 3\)",
+            r"integers from 0 to below \(2, 3\)",
         ),
         (lambda: to_gymnasium("CartPole-v1").step(0), "call reset before the first step"),
         (lambda: started(to_gymnasium("CartPole-v1")).step([0, 1]), r"must have the shape \(\), not \(2,\)"),

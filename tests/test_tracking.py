@@ -102,7 +102,7 @@ def test_many_agents_are_left_out_with_a_warning(tmp_path, caplog):
 
 @pytest.fixture
 def client(monkeypatch):
-    """Stands for the module `wandb`, which is an extra. Returns the arguments of the runs that were begun."""
+    """Replaces the module `wandb`, which is an extra. Returns the arguments of the started runs."""
     begun = []
 
     class Run:

@@ -61,9 +61,9 @@ def recorded_update(agent, algo, state, hp):
 
 
 def history(name, env_name, num_updates, hparams, **changes):
-    """Batches, outputs of the new policies and metrics of three trainings, one after another `[3 U, ...]`.
+    """Batches, outputs of the new policies and metrics of three training runs, concatenated `[3 U, ...]`.
 
-    A garnet is another random world in each.
+    A garnet is a different random MDP in each.
     """
     module = ALGORITHMS[name]
     config = config_of(module, **{**SIZES, **changes})
@@ -131,7 +131,7 @@ def test_every_step_of_trpo_is_in_its_region_and_better(env_name):
 
 
 def test_a_failed_line_search_leaves_the_policy_of_trpo_unchanged():
-    """To the bit. Long steps, and attempts that are no shorter: some updates find none that holds."""
+    """Bit for bit. Long steps, and attempts that are no shorter: in some updates none is accepted."""
     algo = trpo.make(envs.make("CartPole-v1"), config_of(trpo, **SIZES, max_backtracks=1))
     hp = algo.hparams.replace(max_kl=0.5, backtrack=1.0)
 
@@ -215,7 +215,7 @@ def test_conjugate_gradients_stay_at_a_solution():
 
 @pytest.mark.parametrize("env_name", ["Pendulum-v1", "probe/multidiscrete"])
 def test_no_state_leaves_the_region_of_fixpo(env_name):
-    """Large steps and a multiplier that comes too late: the second phase has to bring states back."""
+    """Large steps and a slow multiplier: the second phase has to bring states back."""
     hparams = {"max_kl": 0.02, "learning_rate": 1e-2, "kl_coef": 0.0, "kl_margin": 1.0}
     space, (batch, outputs, metrics) = history("fixpo", env_name, 40, hparams)
     worst = divergences(space, batch["outputs"], outputs).max(-1)
@@ -368,7 +368,7 @@ def test_the_penalty_doubles_and_halves():
 
 
 def test_the_adaptive_penalty_keeps_the_divergence_near_its_target():
-    """From a coefficient that is far too small: it is found, and the exact divergence with it."""
+    """From a coefficient that is far too small: it adapts until the exact divergence reaches its target."""
     hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}
     space, (batch, outputs, metrics) = history("ppo_kl", "world/garnet", 60, hparams)
     kl = divergences(space, batch["outputs"], outputs).mean(-1)[:60]
@@ -427,7 +427,7 @@ def test_counts_and_batches_are_checked(name):
 
 
 def test_fixpo_recovers_from_an_update_that_diverged():
-    """The policy was kept; with a multiplier that is no number it would be kept for ever."""
+    """The policy was kept; with a NaN multiplier it would be kept forever."""
     algo = small("fixpo")
     update = jax.jit(algo.update)
     state = jax.jit(algo.init)(jax.random.key(0), algo.hparams)

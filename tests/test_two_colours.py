@@ -1,4 +1,4 @@
-"""The two-colours world: its step against a slow one, its optimum against enumeration."""
+"""Two colours: its step against a slow implementation, its optimum against enumeration."""
 
 import itertools
 from functools import partial
@@ -23,7 +23,7 @@ def landed(cell, action, size):
 
 
 def slow_step(cell, objects, time, action, size, period, cost):
-    """The new cell, the reward, and who was collected: 0, 1 or None."""
+    """The new cell, the reward, and the collected object: 0, 1 or None."""
     cell = landed(cell, action, size)
     hit = objects.index(cell) if cell in objects else None
     good = time // period % 2
@@ -63,7 +63,7 @@ def test_steps_match_a_slow_implementation():
 
 def test_objects_reappear_uniformly_in_free_cells():
     env = two_colours.make(size=3)
-    state = State(jnp.int32(0), jnp.array([1, 5]), jnp.int32(0))  # the walker goes right, onto the first
+    state = State(jnp.int32(0), jnp.array([1, 5]), jnp.int32(0))  # the agent moves right, onto the first
     after = jax.jit(jax.vmap(lambda key: env.step(key, state, jnp.int32(3))[0]))(
         jax.random.split(jax.random.key(0), 7000)
     )
@@ -114,7 +114,7 @@ def test_the_infinite_horizon_optimum_is_the_limit_of_long_horizons():
     long = optimal_return("world/two-colours", gamma=0.9, horizon=200)
     np.testing.assert_allclose(endless, long, rtol=1e-5)
     rate = float(optimal_return("world/two-colours", gamma=1.0, horizon=1000)) / 1000
-    assert rate == pytest.approx(0.2735, abs=5e-4)  # what the documents say
+    assert rate == pytest.approx(0.2735, abs=5e-4)  # as documented
 
 
 @pytest.mark.parametrize(

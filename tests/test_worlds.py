@@ -1,4 +1,4 @@
-"""Worlds with a known optimum: that against enumeration, the world against its table, PPO against both."""
+"""Environments with a known optimum: the optimum, the table and the steps agree, and PPO attains it."""
 
 import inspect
 import itertools
@@ -44,7 +44,7 @@ WORLDS = sorted(ENTRIES)
 
 
 def make(name, max_steps=..., **params):
-    """As `envs.make`, also where the worlds are not registered."""
+    """As `envs.make`, also for environments that are not registered."""
     entry = ENTRIES[name]
     limit = entry.limit(**params) if entry.limit else entry.max_steps
     return auto_reset(
@@ -391,7 +391,7 @@ def walked(choice, north, length, prize, miss, bump, gamma, steps):
 
 @pytest.mark.parametrize("horizon", [None, 4, 12])
 def test_no_reactive_policy_of_the_t_maze_is_better_for_any_costs(horizon):
-    """All 256 maps from observations to actions, each played for both signs, in worlds of many prices."""
+    """All 256 maps from observations to actions, each played for both signs, with many rewards."""
     rng = np.random.default_rng(0)
     for number in range(24):
         length, gamma = int(rng.integers(1, 4)), float(rng.choice([0.6, 0.9]))
@@ -473,7 +473,7 @@ def test_the_tiger_has_the_value_of_belief_value_iteration():
 
 
 def test_the_belief_of_the_tiger_follows_bayes_rule():
-    """Among simulated runs that heard left k more times than right, the tiger is left so often."""
+    """How often the tiger is left in simulations with k more observations of left than of right."""
     env = two_state.make(accuracy=0.7)
 
     def listen_thrice(key):
@@ -504,7 +504,7 @@ def test_after_a_door_the_tiger_is_anywhere_and_nothing_is_heard(door, left):
     assert abs(after.left.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(keys))
 
 
-# --- the world plays its table ----------------------------------------------------------------
+# --- steps against the table ------------------------------------------------------------------
 
 
 def random_returns(env, gamma, horizon, num_episodes):
@@ -597,7 +597,7 @@ def test_every_garnet_has_exactly_so_many_successors(branching):
     rows = np.asarray(mdps.transition)
     assert ((rows > 0).sum(axis=-1) == branching).all()
     np.testing.assert_allclose(rows.sum(axis=-1), 1.0, atol=1e-6)
-    # Successors are anywhere, and no two worlds are the same.
+    # Successors are anywhere, and no two MDPs are equal.
     share = (rows > 0).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(share, branching / 8, atol=0.02)
     assert len(np.unique(rows.reshape(500, -1), axis=0)) > (490 if branching > 1 else 1)
@@ -850,7 +850,7 @@ def test_ppo_with_memory_stays_below_the_optimum_of_the_tiger():
     algo, states = train_ppo(env, 300, memory_size=16, normalize_reward=True)
     returns = played(algo, states, env, num_episodes=4096)
     best = float(optimal_return("world/two-state", gamma=1.0, horizon=20))
-    assert (returns.mean(axis=1) > -20.0).all()  # no worse than to listen for ever
+    assert (returns.mean(axis=1) > -20.0).all()  # no worse than always listening
     assert_bounded(returns, best)
 
 

@@ -64,7 +64,7 @@ def _play_asterix(num_actions):
 
 def _vary_asterix(ramping):
     def vary(key, state):
-        """Any number of things anywhere, often in all rows but one; any speed, on the verge of the next."""
+        """Any number of objects anywhere, often in all rows but one; any speed, near the next change."""
         keys = jax.random.split(key, 12)
         whole = [
             jax.random.randint(k, (), low, high)
@@ -150,7 +150,7 @@ class _SeaquestRandom:
 
 
 def _patch_spawns(minatar):
-    """Lets what stands in for the random numbers know whether an enemy or a diver is drawn."""
+    """Informs the replacement of the random numbers whether an enemy or a diver is drawn."""
     for spawn, of in (("_spawn_enemy", "of_enemy"), ("_spawn_diver", "of_diver")):
         if spawn in vars(minatar):
             return
@@ -176,7 +176,7 @@ def _write_seaquest(minatar, state):
     hostile = enumerate(state["enemy_bullets"].tolist(), start=1)
     minatar.e_bullets = [bullet for row, bits in hostile for bullet in _list_bullets(row, bits)]
 
-    # Within a row the first to move came first; across rows the order says nothing.
+    # Within a row the first to move was created first; the order across rows has no meaning.
     minatar.e_fish, minatar.e_subs = [], []
     words = (state["enemies"] | state["slow_enemies"].astype(np.int64) << 30).T.tolist()
     for row, word in enumerate(words, start=1):
@@ -250,7 +250,7 @@ def _read_seaquest(minatar):
 
 
 def play_seaquest(key, state):
-    """Shoots along its row, fetches divers, comes up in need or, often, where that does no harm."""
+    """Shoots along its row, collects divers, surfaces if necessary or, often, where that is safe."""
     which_key, action_key = jax.random.split(key)
     mostly = jax.random.uniform(which_key)
     anything = jax.random.randint(action_key, (), 0, 6)

@@ -23,12 +23,12 @@ class Game(NamedTuple):
     module: Any
     actions: str  # the action set, in letters
     options: dict  # of `advance`
-    original: dict  # options of `minatar.Environment` that say the same
+    original: dict  # the corresponding options of `minatar.Environment`
     write: Callable  # (minatar, state): everything but last_action and terminal
     read: Callable  # (minatar) -> {field: value} of our state, but for last_action
-    random: Callable  # (draws) -> what stands in for `minatar.random`
-    policy: Callable  # (key, state) -> action: plays so that rare things happen
-    vary: Callable  # (key, state) -> state: another start, so that rare things happen
+    random: Callable  # (draws) -> replacement of `minatar.random`
+    policy: Callable  # (key, state) -> action: plays so that rare events occur
+    vary: Callable  # (key, state) -> state: another start, so that rare events occur
 
 
 class Nothing:
@@ -68,7 +68,7 @@ def _read_breakout(minatar):
 
 
 def _play_breakout(key, state):
-    """Mostly goes where the ball will be; random actions now and then."""
+    """Mostly moves to where the ball will be; random actions now and then."""
     luck_key, action_key = jax.random.split(key)
     towards = jnp.sign(state.ball_x + state.speed_x - state.paddle)
     follow = jnp.array([1, 0, 2])[towards + 1]

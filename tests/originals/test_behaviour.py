@@ -1,7 +1,7 @@
-"""The behaviour suite beside bsuite 0.3.6, state and draws injected.
+"""The behaviour suite against bsuite 0.3.6, with injected states and draws.
 
-`pip install --no-deps bsuite==0.3.6 dm_env immutabledict` is enough (with pandas there): of what else bsuite
-imports, nothing is used.
+`pip install --no-deps bsuite==0.3.6 dm_env immutabledict` is sufficient (with pandas installed): the other
+imports of bsuite are not used.
 """
 
 import importlib
@@ -132,7 +132,7 @@ def largest_difference(pairs, rtol=0.0):
 
 
 class Draws:
-    """Stands in for NumPy's generator and returns the numbers given to it."""
+    """Replaces NumPy's generator and returns given numbers."""
 
     def __init__(self):
         self.single, self.many = [], None
@@ -420,7 +420,7 @@ def test_cartpoles(original, transitions, name):
     elapsed = np.cumsum([0.0] + [0.01] * 1001)
 
     def scatter(rng, n):
-        near = rng.random(n) < 0.5  # else few poles would be up
+        near = rng.random(n) < 0.5  # otherwise few poles would be up
         theta = np.where(near, rng.normal(0, 0.4, n), rng.uniform(0, 2 * np.pi, n)) % (2 * np.pi)
         x = np.where(
             rng.random(n) < 0.2, rng.choice([-1, 1], n) * rng.uniform(2.9, 3.1, n), rng.uniform(-3, 3, n)
@@ -523,7 +523,7 @@ def test_starts_that_count_are_uniform_as_the_originals():
     state, _ = fresh(memory_chain.make(num_bits=3))
     assert chi2(np.bincount(state.query, minlength=3)).pvalue > 1e-3
     assert chi2(np.bincount(state.context @ [1, 2, 4], minlength=8)).pvalue > 1e-3
-    state, _ = fresh(memory_chain.make(num_bits=40))  # what is asked for must not depend on the bits
+    state, _ = fresh(memory_chain.make(num_bits=40))  # the query must not depend on the bits
     together = np.concatenate([state.query[:, None], state.context], axis=1).astype(float)
     assert np.abs(np.corrcoef(together.T) - np.eye(41)).max() < 0.035
     state, timestep = fresh(umbrella_chain.make(n_distractor=40))

@@ -1,7 +1,7 @@
-"""Classic control beside Gymnasium's originals, every transition from a state of ours.
+"""Classic control against Gymnasium's originals, every transition from a state of the port.
 
-The originals count in float64 (MountainCarContinuous stores float32), we in float32: a field may differ by
-1e-5 of its scale, and `terminated` only where the original's value is within 1e-5 of its threshold.
+The originals compute in float64 (MountainCarContinuous stores float32), the port in float32: a field may
+differ by 1e-5 of its scale, and `terminated` only where the original's value is within 1e-5 of its threshold.
 """
 
 import math
@@ -133,7 +133,7 @@ def compare(name, env, original, num_lanes, num_steps, before=lambda index: None
     """Steps the original from every state of `play` and asserts that nothing differs.
 
     Returns:
-      The transitions, the largest difference in scales, and how many ends were too near to tell.
+      The transitions, the largest difference in scales, and the number of ends too close to a threshold.
     """
     case = CASES[name]
     (states, actions, then, timestep), _ = played = play(name, env, num_lanes, num_steps)

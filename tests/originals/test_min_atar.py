@@ -1,4 +1,4 @@
-"""The games of MinAtar beside the original: every transition from the same state with the same draws."""
+"""The games of MinAtar against the original: every transition from the same state with the same draws."""
 
 import operator
 from functools import partial
@@ -30,7 +30,7 @@ each_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: f"{game.name
 
 
 class Repeat:
-    """Stands in for the random numbers of `minatar.Environment`, which draws one for sticky actions."""
+    """Replaces the random numbers of `minatar.Environment`, which draws one for sticky actions."""
 
     def rand(self):
         return self.uniform
@@ -120,10 +120,10 @@ def test_transitions_are_the_originals(game, transitions):
 
 
 def follow_seaquest(num_lanes, num_steps, key):
-    """Steps the original beside ours from the start and only clears its `terminal` flag in between.
+    """Steps the original and the port from the start, and only clears the `terminal` flag in between.
 
-    State that its lists keep and our fields lack would show after some time. Half of the lanes may surface
-    again and again, so that the difficulty rises fast.
+    Information in the original's lists that the port lacks would cause differences after some time. Half of
+    the lanes may surface repeatedly, so that the difficulty rises fast.
 
     Returns:
       The largest difference.

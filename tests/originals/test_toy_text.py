@@ -1,6 +1,6 @@
-"""Toy text beside Gymnasium: whole tables, sampled transitions, whole games of cards, distributions.
+"""Toy text against Gymnasium: whole tables, sampled transitions, whole games of cards, distributions.
 
-The original's random numbers and cards are replaced by those that our keys gave.
+The random numbers and cards of the original are replaced by those of the port.
 """
 
 import functools
@@ -88,7 +88,7 @@ TAXIS = {
 
 
 def assert_same_table(table, advance, probabilities, slots=(0, 1, 2)):
-    """The original's `P` beside ours; `advance(state, action, slot)` is vectorized."""
+    """The table `P` of the original against the port; `advance(state, action, slot)` is vectorized."""
     num_actions = len(table[0])
     size = len(table) * num_actions
     state, action = (x.ravel() for x in np.mgrid[: len(table), :num_actions].astype(np.int32))

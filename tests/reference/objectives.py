@@ -44,7 +44,7 @@ def dpo_drift(ratio, advantage, alpha=2.0, beta=0.6):
 
 
 def two_sided_drift(ratio, advantage, clip_eps_low=0.2, clip_eps_high=0.28):
-    """Clipping with sides of their own: "clip-higher" of Yu et al. 2025. https://arxiv.org/abs/2503.14476
+    """Clipping with separate bounds: "clip-higher" of Yu et al. 2025. https://arxiv.org/abs/2503.14476
 
     As a drift, after Kuba et al. 2022; the paper and the library have the minimum of two products.
     """
@@ -63,7 +63,7 @@ def dual_difference(ratio, advantage, clip_eps=0.2, dual_clip=3.0):
 
 
 def rollback_drift(ratio, advantage, clip_eps=0.2, slope=0.3):
-    """r A less min(r A, F(r) A), where F goes on from the edge of the clip with the slope of -alpha.
+    """r A less min(r A, F(r) A), where F continues from the edge of the clip with slope -alpha.
 
     Wang et al. 2019, "PPO with rollback", written as there: F(r) is -alpha r + (1 + alpha) times
     the edge beyond it, and r between the edges. https://arxiv.org/abs/1903.07940
