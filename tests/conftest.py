@@ -1,4 +1,4 @@
-"""What tests share: small algorithms, compiled once."""
+"""Shared fixtures and helpers: small algorithms, compiled once."""
 
 import os
 from pathlib import Path
@@ -23,11 +23,11 @@ from jaxrl import envs, fields, logger, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import cli
 
-# Started in the background of a shell, a process ignores Ctrl-C, and so would all that it starts.
+# A process started in the background of a shell ignores Ctrl-C, and so would its children.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Sizes at which a program compiles fast and every branch of it runs: Config, then Hparams.
+# Sizes with which a program compiles fast and executes every branch: Config, then Hparams.
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
@@ -61,12 +61,12 @@ SMALL = {
         {"sigma": 0.5, "sigma_decay": 0.5, "total_updates": 8.0},
     ),
 }
-# Without gradients what counts is the order of returns, which must differ within the 8 steps.
+# Without gradients only the order of returns matters; they must differ within the 8 steps.
 GRADIENT_FREE = ("es", "ga")
 
 
 def glossary():
-    """The metrics that docs/metrics.md explains: for each name its line, in which algorithms are named."""
+    """The metrics in docs/metrics.md: for each name its line, which names the algorithms."""
     text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
     lines = [line for line in text.partition("## ")[2].splitlines() if line.startswith("| `")]
     return {line.split("`")[1]: line for line in lines}
@@ -102,7 +102,7 @@ def algo_name(request):
 
 @pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def transitions(request):
-    """How many transitions or episodes a test compares: few in the ordinary suite, many if it is slow."""
+    """The number of transitions or episodes that a test compares: few by default, many in the slow suite."""
     return request.param
 
 

@@ -14,10 +14,10 @@ from jaxrl.envs.check import check_env
 from jaxrl.spaces import Discrete, MultiDiscrete, sample
 
 KEY = jax.random.key(0)
-# They run for a moment: optimising the program would take longer than it saves.
+# They run only briefly: optimizing the program would take longer than it saves.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-# The library that an adapter imports, and a name of its.
+# The library that an adapter imports, and the name of one of its environments.
 LIBRARIES = {
     "craftax": ("craftax", "Craftax-Symbolic-v1"),
     "jumanji": ("jumanji", "Snake-v1"),
@@ -26,7 +26,7 @@ LIBRARIES = {
     "playground": ("mujoco_playground", "CartpoleBalance"),
     "xminigrid": ("xminigrid", "MiniGrid-Empty-5x5"),
 }
-# What is checked in seconds; the rest is slow.
+# Environments that are checked within seconds; the others are slow.
 CHEAP = {
     "craftax": ["Craftax-Classic-Symbolic-v1"],
     "jumanji": ["Game2048-v1", "JobShop-v0", "RubiksCube-v0", "Snake-v1", "Tetris-v0"],
@@ -281,7 +281,7 @@ def test_it_is_always_the_agents_turn_and_every_game_ends(game):
 
     begins, over, agents_turn, outcome = quick(jax.vmap(play))(jax.random.split(KEY, 256))
     assert (begins == 0).all() and agents_turn.all() and over.all()
-    assert len(np.unique(outcome)) > 1 and abs(outcome.mean()) < 0.3  # it wins and loses
+    assert len(np.unique(outcome)) > 1 and abs(outcome.mean()) < 0.3  # both wins and losses occur
 
 
 def test_an_illegal_move_loses():

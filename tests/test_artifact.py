@@ -1,4 +1,4 @@
-"""Exported policies act as the algorithm does, in NumPy, StableHLO, ONNX and C; the file and its mistakes."""
+"""Exported policies act like the algorithm in NumPy, StableHLO, ONNX and C; files and errors."""
 
 import functools
 import re
@@ -71,7 +71,7 @@ def test_an_exported_policy_acts_as_the_algorithm(name, tmp_path):
 
 
 def test_the_difference_detects_a_wrong_policy(tmp_path):
-    """A bias that is off, a mask that is ignored, a memory that is kept."""
+    """A wrong bias, an ignored mask, a memory that is not reset."""
     case = made("cnn-gru-masked")
     step = PLAYERS["npz"](case.recipe, tmp_path)
     for wrong in (
@@ -185,7 +185,7 @@ def test_unsupported_exports_are_rejected():
 
 @pytest.fixture
 def cart(tmp_path, monkeypatch):
-    """The folder of a run whose policy is a plane that balances CartPole; seed 2 falls at once."""
+    """The folder of a run with a linear policy that balances CartPole; that of seed 2 fails immediately."""
     part = recipes.Part("obs", "box", (4,), "float32")
     action = recipes.Part("action", "discrete", (), "int32", (2,))
     plane = np.array([[0, 0.1], [0, 0.3], [0, 3], [0, 1]], np.float32)
@@ -240,7 +240,7 @@ def test_invalid_export_arguments_are_reported_in_one_line(cart, monkeypatch):
 
 
 def test_trials_keep_their_action_bounds():
-    """The greatest torque is a parameter of the environment that a sweep may vary."""
+    """The maximum torque is a parameter of the environment that a sweep may vary."""
     torques = np.repeat(np.float32([1.0, 3.0]), 2)
     spec = SimpleNamespace(environment="Pendulum-v1", env={}, agents=4, seeds=2)
     spec.lane_env, spec.env_of = lambda: {"max_torque": torques}, lambda lane: {"max_torque": torques[lane]}

@@ -104,7 +104,7 @@ def columns_of(name, measures, every_episode):
         total, best = np.cumsum(values), np.maximum(0.0, np.maximum.accumulate(values))
         logged = np.arange(len(values)) if every_episode else np.flatnonzero(LOGGED[: len(values)])
         episode, total = logged + 1, total[logged]
-        # What the agent of a noisy or scaled task saw does not count.
+        # Noise and scale of the reward do not count.
         seen = np.full(len(logged), 1e9) if name.endswith(("noise", "scale")) else total
         logs = dict(episode=episode, total_return=seen, raw_return=total, best_episode=best[logged])
         logs |= dict(
@@ -125,7 +125,7 @@ def test_scores_match_the_original(every_episode):
     rounds = 1 if every_episode else 8
     names = ["deep_sea", "catch"] if every_episode else EXPERIMENTS
     agents = [(name, synthetic(name, rng)) for name in names for _ in range(rounds)]
-    if every_episode:  # random play finds the treasure in 2^10 episodes; a hundred more are forgiven
+    if every_episode:  # random play finds the treasure in 2^10 episodes; the score allows a hundred more
         for bad in (1000, 1008, 1011, 1014, 1030):
             agents.append(("deep_sea", {"deep_sea/0": np.where(np.arange(2000) < bad, -1.0, 0.0)}))
     logs = [(name, columns_of(name, measures, every_episode)) for name, measures in agents]
@@ -138,7 +138,7 @@ print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(co
     )
     ours = [scoring.score(name, measures, every_episode) for name, measures in agents]
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
-    for name in names:  # the agents must differ, or nothing was tested
+    for name in names:  # the agents must differ, otherwise the test would be vacuous
         result = [score for (agent, _), score in zip(agents, ours) if agent == name]
         assert np.std(result) > 0.01 or (every_episode and name == "catch"), name
 
@@ -245,7 +245,7 @@ def test_an_episode_is_bad_once_it_leaves_the_path():
     for row in (0, 9):
         wrong = lambda obs, row=row: always(obs) ^ (int(np.argmax(obs)) // 10 == row)  # noqa: E731
         assert episode("deep_sea/0", wrong)[0] == -1.0
-    # The wind may blow the diver off the way; that is not its fault.
+    # The wind may move the diver off the path, which does not count as bad.
     assert [episode("deep_sea_stochastic/0", always, seed)[0] for seed in range(3)] == [0.0] * 3
 
 

@@ -1,4 +1,4 @@
-"""The benchmark's machinery: processes in turn, ratios, reports, another commit. Nothing asserts a speed."""
+"""The benchmark: processes in turn, ratios, reports, another commit. No test asserts a speed."""
 
 import json
 import os
@@ -242,7 +242,7 @@ def test_the_current_interpreter_is_used_where_requirements_are_met():
     assert peers.python_for("ours", peers.SUITES["train"]["ours"], None, print) == Path(sys.executable)
 
 
-# --- ours, really ------------------------------------------------------------------------------
+# --- jaxrl itself ------------------------------------------------------------------------------
 
 in_checkout = pytest.mark.skipif(against.root() is None, reason="not in a git checkout")
 

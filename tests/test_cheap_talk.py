@@ -37,7 +37,7 @@ def test_messages_depend_on_the_observation_and_change_nothing_else():
     np.testing.assert_array_equal(space.high[:4], env.observation_space.high)
     key = jax.random.key(3)
     (state, plain), (other, talked) = env.reset(key), talk_env.reset(key)
-    for number in range(12):  # over the end of two episodes
+    for number in range(12):  # across the ends of two episodes
         for name in ("obs", "next_obs"):
             obs, with_talk = np.asarray(getattr(plain, name)), np.asarray(getattr(talked, name))
             np.testing.assert_array_equal(with_talk[:4], obs)

@@ -17,7 +17,7 @@ KEY = jax.random.key(7)
 
 
 def walk(length=4):
-    """Shows a random number each step, ends after `length` of them."""
+    """Observes a random number in each step, ends after `length` steps."""
 
     def reset(key):
         return {"time": jnp.zeros((), jnp.int32)}, restart(jax.random.uniform(key, (1,)), {"cost": 0.5})
@@ -35,7 +35,7 @@ RESETTING = auto_reset(walk())
 
 
 def after(env, reset=None, step=None):
-    """`env` whose (state, TimeStep) go through `reset` or `step` before they come out."""
+    """`env` with the functions `reset` or `step` applied to its (state, TimeStep)."""
 
     def new_reset(key):
         result = env.reset(key)

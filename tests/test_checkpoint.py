@@ -52,7 +52,7 @@ class Config:
 
 
 def init(key, impl="threefry2x32"):
-    """Every kind of leaf that a run may carry."""
+    """Every kind of leaf that the state of a run may contain."""
     kernel_key, bits_key = jax.random.split(key)
     params = {"Dense_0": {"kernel": jax.random.normal(kernel_key, (4, 8)), "bias": jnp.zeros(8)}}
     nans = jnp.array([0x7FC00001, 0xFFC12345, 0x80000000, 1], jnp.uint32)  # payloads, -0, denormal
@@ -68,7 +68,7 @@ def init(key, impl="threefry2x32"):
         "zero_size": jnp.zeros((0, 3)),
         "zero_size_bfloat16": jnp.zeros((2, 0), jnp.bfloat16),
         "no_keys": jnp.zeros((0,), jax.random.key(0, impl=impl).dtype),
-        "a.b": {"c": jnp.ones(1)},  # two names that a careless join would confuse
+        "a.b": {"c": jnp.ones(1)},  # two names that a simple join would confuse
         "a": {"b.c": jnp.zeros(1)},
         "none": None,
         "raw_key": jax.random.key_data(bits_key),
@@ -375,7 +375,7 @@ def test_errors_name_the_file_and_training_can_continue(tmp_path):
     for step in (1, 2):
         save(tmp_path, step, small(step), keep=2)  # scores that cannot be read are not the best
     assert steps(tmp_path) == [1, 2]
-    (folder_of(tmp_path, 1) / ".DS_Store").write_bytes(b"")  # a file manager came by
+    (folder_of(tmp_path, 1) / ".DS_Store").write_bytes(b"")  # written by a file manager
     restore(tmp_path, small(0), 1)
 
 
@@ -434,7 +434,7 @@ def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
 
 
 def test_checkpoints_of_an_earlier_version_in_a_folder_with_special_characters(tmp_path, monkeypatch):
-    """Its arrays cannot be read, and no version of a library is blamed for that."""
+    """Its arrays cannot be read; the message does not blame the version of a library."""
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_plain_path", contextlib.nullcontext)
         save(tmp_path / "a [b]", 1, small(1))

@@ -22,7 +22,7 @@ RIGHT = r"auto_reset\(episode_stats\(time_limit\(env, max_steps\)\)\)"
 
 
 def walk(look=lambda position: jnp.float32(position)[None] / 5, space=None):
-    """A line to walk along; `look` is what is seen of a position."""
+    """A line to walk along; `look` is the observation of a position."""
 
     def reset(key):
         position = jnp.zeros((), jnp.int32)

@@ -87,7 +87,7 @@ def traced(hparams, values):
 
 
 def test_other_parts_of_a_mixture_leave_no_trace_in_a_lane():
-    """Not even where they overflow what they can: 0 times infinity would be no number."""
+    """Not even if they overflow: 0 times infinity would be NaN."""
     names = list(objectives.OBJECTIVES)
     mixed = runs.objective("+".join(names))
     log_ratio = np.float32([-90.0, -25.0, -1.0, 0.0, 1.0, 25.0, 90.0])
@@ -111,7 +111,7 @@ def value_and_slope(apply, params, log_ratio, advantages):
     return value, slope
 
 
-# --- what is tried --------------------------------------------------------------------------------
+# --- trials ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])

@@ -31,7 +31,7 @@ class Point:
 
 
 def hill(at=3.0, noise=1000.0, name="hill"):
-    """A family of one number: its score is highest at `at`, plus what the task brings, which is far more."""
+    """A family with one number: its score is highest at `at`; the contribution of the task is much larger."""
 
     def score(apply, params, hp, task, key):
         del hp, key
@@ -68,7 +68,7 @@ def test_tasks_are_new_in_each_generation_and_for_each_seed():
 
 
 def test_families_have_equal_weight_whatever_their_scale():
-    """A hill at 3 a thousand times as high as one at 1 would otherwise decide alone."""
+    """Otherwise the family with a maximum at 3 and scores a thousand times as large would decide alone."""
 
     def scaled(at, height, name):
         def score(apply, params, hp, task, key):
@@ -355,7 +355,7 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     assert len(choices(home[0])) == 4 * 2 * 3
     for hps in transfer:
         np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(comparison.FACTORS), rtol=1e-5)
-        np.testing.assert_allclose(hps.ent_coef, 0.03)  # what was best at home
+        np.testing.assert_allclose(hps.ent_coef, 0.03)  # the best in the home environment
         np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this environment
     for row in result["worlds"][1]["rows"]:
         assert row.get("of", 4) == 4

@@ -115,7 +115,7 @@ def test_multi_discrete_is_a_product():
 def test_forbidden_actions_are_never_drawn_and_do_not_count(scale):
     logits = random(3, 6, seed=2, scale=scale)
     mask = np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
-    logits[:, 1] += 20.0  # what is forbidden would be the favourite
+    logits[:, 1] += 20.0  # the forbidden action would be the most likely one
     p = slow.categorical(np.where(mask, logits, logits.min()), mask)
     every = np.tile(np.arange(6)[:, None], (1, 3))
     log_prob, entropy, mode = evaluate(Discrete(6), logits, every, action_mask=mask)
@@ -215,7 +215,7 @@ def test_raw_samples_are_gaussian(squash):
 def test_squashed_density_is_one_of_the_bounded_action(mean, std, low, high):
     space = Box(low, high, (1,))
     outputs = np.array([mean, np.log(std)])
-    # A grid that is fine where the density runs up against a bound.
+    # A grid that is fine near the bounds, where the density is large.
     unit = np.tanh(np.linspace(-7.0, 7.0, 8001))
     y = low + (high - low) * (unit + 1) / 2
     with jax.enable_x64(True):

@@ -1,4 +1,4 @@
-"""Agents that diverged count as the worst return that any agent shown reached, everywhere by one rule."""
+"""Agents that diverged count as the worst return of all agents shown, everywhere by the same rule."""
 
 import dataclasses
 import json
@@ -54,7 +54,7 @@ def test_a_report_and_a_comparison_agree():
 
 
 def test_a_diverged_agent_counts_as_the_worst_whatever_its_return():
-    """With discrete actions it acts, and a greedy action of NaN can even be a good one."""
+    """With discrete actions it still acts, and the greedy action for NaN may even be good."""
     lines = [{"command": [], "trials": 1, "tune_seeds": 1}]
     for name, per_seed, died in (("ppo (tuned)", [5.0, 7.0], {}), ("dpo", [400.0, 6.0], {"0": 64})):
         ran = {"environment": "A", "steps": 1000, "first_seed": 0, "values": {}}
@@ -75,7 +75,7 @@ def test_one_agent_of_eight_makes_no_headline():
 
 
 def test_trials_of_a_sweep_are_ranked_by_the_same_rule():
-    """One with six of eight agents at 100 and two diverged is behind one with eight at 90."""
+    """Six of eight agents at 100 and two diverged ranks below eight at 90."""
     half = record([100.0] * 4 + [None] * 4, trial=0)
     whole, low = record([90.0] * 8, trial=1), record([1.0] * 8, trial=2)
     text = text_of(html_of(source([half, whole, low], axes=["--hp.gamma"])))
@@ -89,13 +89,13 @@ def test_the_best_checkpoint_is_chosen_by_the_same_rule():
 
 
 def test_optuna_receives_the_worst_score_for_diverged_trials():
-    """Left out, the cliff is not seen: three quarters of the later trials fall from it again."""
+    """If they are excluded, the sampler does not learn where agents diverge: three quarters diverge again."""
     optuna = pytest.importorskip("optuna")
     from jaxrl.experiments import sweep
 
     axes = [sweep.axis("--hp.learning-rate", "log:1e-5:1e-1")]
     rates = np.geomspace(1e-5, 1e-1, 32)
-    # The score rises to the cliff at 1e-3, behind which agents diverge.
+    # The score rises up to 1e-3, beyond which agents diverge.
     tried = [({"--hp.learning-rate": repr(float(x))}, None if x > 1e-3 else math.log10(x)) for x in rates]
     assert optuna.__version__
     asked = search.ask(axes, tried, 64, seed=0)
@@ -272,7 +272,7 @@ def test_steps_of_the_warm_up_are_counted(name):
     fields = {"num_envs": 4, "num_steps": 8, "num_minibatches": 1, "num_epochs": 1}
     known = {field.name for field in dataclasses.fields(module.Config)}
     config = {field: value for field, value in fields.items() if field in known}
-    expected = 32 if "normalize_reward" in known else 0  # es and ga begin with no steps
+    expected = 32 if "normalize_reward" in known else 0  # es and ga take no steps in `init`
     algo = module.make(env, config_of(module, **config, normalize_obs=True))
     assert (algo.warmup_steps, module.make(env, config_of(module, **config)).warmup_steps) == (expected, 0)
     updates = train.updates_for(algo, 10 * algo.steps_per_update)

@@ -1,4 +1,4 @@
-"""Maps of objectives: the numbers behind them by finite differences, and pictures of every kind of input."""
+"""Maps of objectives: their numbers against finite differences, and figures for every kind of input."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ ADVANTAGES = np.linspace(-2.9, 2.9, 12)
 
 @pytest.mark.parametrize("name", [*objectives.OBJECTIVES, *drift_plots.RANDOM])
 def test_the_pull_is_the_slope_of_the_surrogate(name):
-    """Away from the corners of a clip, where neither side's slope is the slope."""
+    """Away from the corners of a clip, where the slope is not defined."""
     _, objective = drift_plots.named(name, seed=1)
     eps = 1e-2
     for progress in drift_plots.PROGRESS:

@@ -168,7 +168,7 @@ def test_truncation_matches_gymnax(name):
     params = params.replace(max_steps_in_episode=3)
     env = time_limit(envs.REGISTRY[name].make(), 3)
     for time, (state, timestep) in enumerate(steps(env, 3)):
-        # Some of them end in both ways at once: that is an end without a future.
+        # Some of them end in both ways at once, which is a termination.
         expected = theirs.is_truncated(state.inner, params) & ~timestep.terminated
         assert timestep.truncated == expected
         assert state.inner.time == state.time == time

@@ -26,7 +26,7 @@ KEY = jax.random.key(0)
 
 
 def lottery(length=6):
-    """Each step pays a random amount, which is seen, and ends the episode with probability 1/5."""
+    """Each step gives a random reward, which is observed, and ends the episode with probability 1/5."""
 
     def reset(key):
         return jnp.zeros(()), restart(jnp.zeros(1))
@@ -79,7 +79,7 @@ def test_fitness_is_of_the_first_episode_alone(length):
 
 @pytest.mark.parametrize("name", ["es", "ga", "ppo"])
 def test_the_variance_of_observations_far_from_zero_is_accurate(name):
-    """Three numbers are seen, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
+    """Observes three numbers, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
     offset = jnp.array([0.0, 1e3, 1e4])
 
     def reset(key):
@@ -163,7 +163,7 @@ def large_player():
 
 
 def test_four_million_parameters_are_rebuilt_bitwise():
-    """A policy carried along from parent to child, and made of its chain of keys, alone and in a batch."""
+    """A policy carried along from parent to child, and rebuilt from its keys, alone and in a batch."""
     net = genome.network(jax.eval_shape(large_player().init, KEY))
     mutate, express = jax.jit(genome.mutate), jax.jit(partial(genome.express, net))
     chain = genome.genome(jax.random.key(3), max_mutations=100)
@@ -266,7 +266,7 @@ def test_the_spread_does_not_collapse_on_a_plateau():
         return state, jnp.sqrt(jnp.square(z).mean())
 
     _, spread = jax.lax.scan(generation, search.init(), jax.random.split(KEY, 200))
-    # A random walk: over keys its minimum is between 0.06 and 0.7. By mean places it falls to 2e-15.
+    # A random walk: over keys its minimum is between 0.06 and 0.7. With mean ranks it falls to 2e-15.
     assert float(spread.min()) > 0.01 and float(spread.max()) < 5.0
 
 
@@ -363,7 +363,7 @@ def test_the_state_holds_the_policies_of_its_genomes():
 
 @pytest.mark.parametrize("num_candidates", [1, 4])
 def test_the_elite_is_the_best_over_more_episodes(num_candidates):
-    """Returns are luck; only the first observation's sign, which one of two actions fits, is skill."""
+    """Returns are mostly noise; only the action for the sign of the first observation matters."""
     env = envs.make("probe/action-from-obs")
     config = ga.Config(
         num_members=16,

@@ -1,4 +1,4 @@
-"""Families: parameters are drawn from their distributions, when they should be, and they matter."""
+"""Families: parameters are drawn from their distributions at the right time, and have an effect."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ KEY = jax.random.key(0)
 
 
 def paid(wage=1.0, start=0.0):
-    """Ends never; shows where it started, the reward is the wage."""
+    """Never ends; observes its initial value, the reward is the wage."""
 
     def reset(key):
         obs = jnp.stack([jnp.asarray(start, jnp.float32), jax.random.uniform(key)])
@@ -95,7 +95,7 @@ def test_parameters_are_drawn_at_every_reset():
     assert (episodes == episodes[..., :1]).all()
     first = episodes[..., 0]
     assert stats.kstest(first.ravel(), stats.uniform().cdf).pvalue > 1e-3
-    for a, b in ((0, 1), (1, 2)):  # neither the episodes of a lane nor neighbouring lanes resemble each other
+    for a, b in ((0, 1), (1, 2)):  # neither episodes of a lane nor neighbouring lanes are correlated
         assert abs(np.corrcoef(first[:, a], first[:, b])[0, 1]) < 4 / 500**0.5
     assert abs(np.corrcoef(first[:-1, 0], first[1:, 0])[0, 1]) < 4 / 500**0.5
     done = timestep.truncated[:, 1:].reshape(500, 3, 4)[..., -1]

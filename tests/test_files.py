@@ -1,4 +1,4 @@
-"""Files are written as a whole or not at all, and never through a symbolic link."""
+"""Files are written completely or not at all, and never through a symbolic link."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""brax's environments are brax's: its steps, its starts, its ends."""
+"""The environments of brax match brax: steps, initial states, terminations."""
 
 from functools import cache, partial
 
@@ -11,7 +11,7 @@ from jaxrl.envs import from_brax
 from jaxrl.spaces import contains, sample
 
 KEY = jax.random.key(0)
-# They run for a moment: optimising the program would take longer than it saves.
+# They run only briefly: optimizing the program would take longer than it saves.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -60,7 +60,7 @@ def test_every_key_starts_somewhere_else(pair):
 
 
 def fall(env, num_steps=30):
-    """The TimeSteps `[T]` of a hopper that bends every joint, and where it had fallen."""
+    """The TimeSteps `[T]` of a hopper that bends every joint, and where it has fallen."""
 
     def step(state, key):
         state, timestep = env.step(key, state, -jnp.ones(3))

@@ -1,4 +1,4 @@
-"""Names, flags and numbers as people know them from elsewhere: hints, and what is accepted."""
+"""Names, flags and numbers that are common in other programs: hints, and accepted forms."""
 
 import jax
 import jax.numpy as jnp

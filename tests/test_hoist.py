@@ -1,4 +1,4 @@
-"""`hoist.scan` against `jax.lax.scan`, and that the random numbers really leave the loop."""
+"""`hoist.scan` against `jax.lax.scan`, and that random numbers are really computed before the loop."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ START = jnp.array([0.5, -0.25])
 
 
 def assert_same(ours, theirs, rounding=0.0):
-    """Equal in tree, shapes, dtypes and bits; but floats to `rounding`."""
+    """Equal in tree, shapes, dtypes and bits, except floats, which are equal to `rounding`."""
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs)):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
@@ -31,7 +31,7 @@ def assert_same(ours, theirs, rounding=0.0):
 
 
 def both(step, carry, keys):
-    """What a scan gives, compiled, by `hoist` and by JAX."""
+    """The compiled results of `hoist.scan` and of JAX's scan."""
     return [jax.jit(lambda c, k, s=scan: s(step, c, k))(carry, keys) for scan in (hoist.scan, jax.lax.scan)]
 
 
@@ -66,7 +66,7 @@ def is_random(name):
 
 
 def policy_like(carry, key):
-    """Draws in nested jits and under vmap, some by what is carried, some not at all."""
+    """Draws in nested jits and under vmap; some depend on the carry, some are not used."""
     noise_key, choice_key, coin_key = jax.random.split(key, 3)
     noise = jax.jit(lambda k: jax.jit(jax.random.normal, static_argnums=1)(k, (3,)))(noise_key)
     logits = carry @ WEIGHT + noise
@@ -156,7 +156,7 @@ def test_a_weakly_typed_carry_is_a_scan():
 
 
 def test_a_carry_of_another_tree_is_rejected():
-    """Silently taken, the parts of a state would change places."""
+    """If it were accepted, the parts of a state would be swapped silently."""
     with pytest.raises(TypeError, match="carry"):
         hoist.scan(lambda c, k: ([c[0] + jax.random.uniform(k)], c[0]), (jnp.float32(0.0),), KEYS)
 
@@ -260,7 +260,7 @@ def large_reset(carry, key):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """As if a reset of 4 KB were too large to be made for five steps at once."""
+    """With limits such that a reset of 4 KB is too large to be computed for five steps at once."""
     monkeypatch.setattr(hoist, "MOST_BYTES", 4096)
 
 
@@ -399,7 +399,7 @@ def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     ours = jax.jit(play)(jax.random.key(3))
     monkeypatch.setattr(rollouts.hoist, "scan", lambda *args: jax.lax.scan(*args))
     theirs = jax.jit(lambda key: play(key))(jax.random.key(3))
-    assert np.asarray(ours[1].done).sum() >= 3  # starts afresh are among them
+    assert np.asarray(ours[1].done).sum() >= 3  # some of them start new episodes
     assert_same(ours, theirs)
 
 

@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def environment(folder, devices=None):
-    """A process's environment: a compile cache that the tests share, and so many devices."""
+    """The environment of a process: the shared compile cache, and this number of devices."""
     inherited = {name: value for name, value in os.environ.items() if name not in CHOICES}
     chosen = {} if devices is None else {"JAX_NUM_CPU_DEVICES": str(devices)}
     return {**inherited, **chosen, "JAX_PLATFORMS": "cpu", "JAXRL_CACHE": str(folder / "cache")}
@@ -64,7 +64,7 @@ def start(folder, *words, count=1, devices=None):
 
 
 def finish(processes, status=0, timeout=150):
-    """Waits for processes to end, with a status; returns what each has printed, and its errors."""
+    """Waits for processes to end with a status; returns the output and errors of each."""
     outputs = []
     try:
         for process in processes:
@@ -93,7 +93,7 @@ def assert_same(path, other):
 
 
 def assert_close(path, other):
-    """Another number of devices vectorizes in other groups: the same but for rounding."""
+    """Another number of devices forms other groups: the same except for rounding."""
     rows, others = curve(path), curve(other)
     assert len(rows) == len(others) == INTERVALS
     for row, its in zip(rows, others):
@@ -108,7 +108,7 @@ def assert_close(path, other):
 
 @pytest.fixture(scope="module")
 def four(folder):
-    """A run by four processes that nothing has interrupted."""
+    """An uninterrupted run by four processes."""
     path = folder / "four"
     outputs = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
     assert "done in" in outputs[0][0]
@@ -171,7 +171,7 @@ def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
 
 
 def test_one_process_stops_all_and_two_resume_from_one(folder):
-    """Ctrl-C in one process saves all; before that, one process alone has begun the run."""
+    """Ctrl-C in one process stops and saves all; the run was started by a single process."""
     path = folder / "stopped"
     words = ["train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--eval-episodes", "2"]
     (alone,) = start(folder, *words, "--out", path)
@@ -306,7 +306,7 @@ def test_eight_devices_move_to_two(folder, shard):
     for x, y in zip(held["saved"], held["moved"], strict=True):
         assert (x.dtype, x.tobytes()) == (y.dtype, y.tobytes())
     for x, y in zip(held["later"], held["again"], strict=True):
-        assert x.tobytes() == y.tobytes()  # on as many devices stopping is invisible
+        assert x.tobytes() == y.tobytes()  # on the same number of devices, a resumed run has the same bits
     for other in ("moved-later", "whole")[: 1 + (shard == "envs")]:
         for x, y in zip(held["later"], held[other], strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4)

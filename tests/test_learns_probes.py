@@ -145,7 +145,7 @@ def test_the_best_return_is_reached(name, best, config):
 
 
 def test_without_memory_the_memory_probe_is_chance():
-    """The probe can fail: a feed-forward policy cannot know the cue."""
+    """The probe can fail: a feed-forward policy does not remember the cue."""
     env = envs.make("probe/memory")
     algo, states, _ = trained("probe/memory")
     assert float(jnp.abs(returns(algo, states, env)).max()) < 0.6

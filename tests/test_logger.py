@@ -122,7 +122,7 @@ def test_damage_is_reported_and_the_rows_after_it_are_kept(tmp_path, caplog, sec
     sink.write(row(4, a=[-1.0]))
     sink.close()
     assert logger.read_jsonl(path) == [*[one for one in kept if one["num_updates"] <= 3], row(4, a=[-1.0])]
-    assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # nothing is lost
+    assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # the damaged file is kept
 
 
 def test_byte_order_marks_and_other_line_endings_are_accepted(tmp_path, caplog):
@@ -219,7 +219,7 @@ def test_scalars_of_some_agents():
 
 
 def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, monkeypatch):
-    """With a client that only listens, for the package is an extra."""
+    """With a client that only records calls, because the package is an extra."""
     calls = []
 
     class Run:
@@ -263,7 +263,7 @@ def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, 
 def test_tensorboard_has_a_folder_for_each_agent_with_its_hyperparameters(tmp_path):
     results = {}
     for after in (0, 64):
-        folder = tmp_path / str(after)  # apart: within a second, both would be one file
+        folder = tmp_path / str(after)  # separate folders: within a second, both would be the same file
         sink = logger.tensorboard(folder, SERIES, after)
         sink.write(row(2 + after // 32, a=[1.0, None, 3.0]))
         sink.close()
@@ -323,4 +323,4 @@ def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path):
     write(row(2, **{"a/b": [None, 1e-300], "speed": 6.5}))
     [sink.close() for sink in sinks]
     again = [line.replace("8.5", "6.5") for line in lines]
-    assert path.read_text().splitlines() == [begin, *again]  # no row twice, and as if never stopped
+    assert path.read_text().splitlines() == [begin, *again]  # no row twice, as in an uninterrupted run

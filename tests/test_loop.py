@@ -150,7 +150,7 @@ def small():
 
 
 def fit(small, path, at=None, stop_after=None, **options):
-    """Trains from `at`; Ctrl-C when so many updates are done. Returns the position, completeness and rows."""
+    """Trains from `at`, with Ctrl-C after `stop_after` updates. Returns position, completeness, rows."""
     programs, compiled = small
     path.mkdir(exist_ok=True)
     at = at or loop.start(programs, compiled)

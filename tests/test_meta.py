@@ -1,4 +1,4 @@
-"""Meta-learning: its derivatives against differences, its parts against definitions, and that it learns."""
+"""Meta-learning: derivatives against differences, parts against definitions, and a learning test."""
 
 import json
 from functools import cache, partial
@@ -107,7 +107,7 @@ def test_meta_gradients_of_hyperparameters_are_differences(pipeline, name):
         assert abs(result) > 1e-7
         np.testing.assert_allclose(
             result, slope(pipeline, unit(pipeline[0], name)), rtol=1e-4
-        )  # 2e-7 was seen
+        )  # observed: 2e-7
 
 
 def test_meta_gradients_of_a_learned_objective_are_differences(pipeline):
@@ -248,7 +248,7 @@ def test_the_divergence_is_a_sum_over_actions():
 
 
 def test_no_gradient_passes_through_an_action():
-    """A Gaussian's draw is its mean plus noise; as data, it must not move with the mean."""
+    """A Gaussian sample is the mean plus noise; as data, it must not depend on the mean."""
     algo = small(name="probe/action-continuous")
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     _, held = algo.collect(agent, jax.random.key(1))
@@ -377,7 +377,7 @@ def learner(kind="surrogate"):
 
 @pytest.mark.parametrize("kind", ["surrogate", pytest.param("bootstrap", marks=pytest.mark.slow)])
 def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
-    """Its state is a fixed point; 3 updates, saved, restored, and 2 more are 5, to the bit."""
+    """Its state is a fixed point; 3 updates, save, restore and 2 more give the bits of 5."""
     algo = learner(kind)
     hp = jax.tree.map(jnp.float32, algo.hparams)
     begin = jax.jit(algo.init)
@@ -474,7 +474,7 @@ def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", ["bootstrapped", "fixed meta-gradients"])
 def test_every_method_trains_in_two_colours(methods, tmp_path):
-    """All see the same number of steps: those that a meta-learner only looks at count."""
+    """All use the same number of steps, including those that only the outer loss uses."""
     out = tmp_path / "result.json"
     words = "two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"
     assert cli.main([*words.split(), *methods.split(), "--out", str(out)], command) == 0

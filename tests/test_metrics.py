@@ -29,7 +29,7 @@ def test_how_far_ratios_are_from_one(params, low, high):
 
 
 def test_both_estimate_the_divergence():
-    """Over actions as often as the old policy takes them, both are the divergence itself."""
+    """With the frequencies of the old policy, both are the divergence itself."""
     old, new = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.5, 0.25])
     ratio = (new / old)[[0, 0, 1, 2]]
     result = ratio_metrics(jnp.log(ratio), objectives.ppo().params)

@@ -23,7 +23,7 @@ from jaxrl.objectives import NOT_DRIFTS, OBJECTIVES, chi_square, lpo, random_dri
 from jaxrl.types import Objective
 
 MDPS, STATES, ACTIONS, GAMMA = 1000, 5, 3, 0.9
-STEPS = 60  # of gradient ascent; one that would lower F is taken back and the next is half as long
+STEPS = 60  # of gradient ascent; a step that would lower F is rejected and halved
 LEARNED = {"lpo": lpo, "ta_lpo": ta_lpo}
 VALID = [*(name for name in OBJECTIVES if name not in NOT_DRIFTS), *LEARNED]
 
@@ -138,7 +138,7 @@ def test_a_negative_drift_lowers_the_return():
     new, mirror, drift = mirror_step(chi_square(coef=-5.0))
     assert mirror.min() >= 0.0 and drift.min() < -1.0
     lower = gain_of(new).mean(axis=1) < -1e-9
-    assert 0.3 < lower.mean() < 0.7  # 0.48 was seen
+    assert 0.3 < lower.mean() < 0.7  # observed: 0.48
 
 
 def test_a_drift_with_a_slope_against_the_advantage_lowers_the_return():
@@ -151,7 +151,7 @@ def test_a_drift_with_a_slope_against_the_advantage_lowers_the_return():
 
 
 def test_a_drift_with_a_slope_can_stop_improvement():
-    """f = 10 |r - 1| is never negative, so nothing gets worse; but nothing gets better either."""
+    """f = 10 |r - 1| is never negative, so nothing gets worse, but nothing improves either."""
 
     def apply(params, log_ratio, adv, progress):
         ratio = jnp.exp(log_ratio)

@@ -1,4 +1,4 @@
-"""The maze, Four Rooms and Pong against slow second opinions, in NumPy and Python from their rules."""
+"""The maze, Four Rooms and Pong against slow implementations of their rules, in NumPy and Python."""
 
 import jax
 import jax.numpy as jnp
@@ -81,7 +81,7 @@ def test_the_reward_of_the_maze_deceives():
         returns, reached = walked(key, way)
         end = int(np.argmax(reached))
         assert bool(reached.any()) and end >= 30 and float(returns[end]) > 1.5
-        assert float(returns[:end].min()) < -0.4  # the way leads through what looks worse
+        assert float(returns[:end].min()) < -0.4  # the path leads through lower returns
 
 
 def test_invalid_maze_arguments_are_rejected():
@@ -101,7 +101,7 @@ WAYS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 
 def walk(cell, direction):
-    """Where a step leads on the map."""
+    """The next cell on the map."""
     to = cell[0] + WAYS[direction][0], cell[1] + WAYS[direction][1]
     return to if to in FREE else cell
 
@@ -329,7 +329,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_transitions_of_pong(name, transitions):
-    """Half from games of a mediocre player, half from states drawn anywhere."""
+    """Half from games of a mediocre player, half from random states."""
     options, slow_options = SIZES[name]
     env = pong.make(**options)
     rows, columns, _ = env.observation_space.shape

@@ -1,4 +1,4 @@
-"""Errors of look-ups name what is near."""
+"""Errors of look-ups contain the nearest names."""
 
 import pytest
 

@@ -123,7 +123,7 @@ def test_one_step_matches_the_reference(shared, memory_size):
 
 
 def what_the_value_depends_on(shared, torso, x):
-    """Of which parts of a network any parameter moves the value."""
+    """The parts of a network whose parameters affect the value."""
     net = networks.ActorCritic(torso, 3, shared=shared)
     first = np.zeros(x.shape[:1], bool)
     params = random_params(net, (), x, first)
@@ -363,7 +363,7 @@ def test_a_joined_observation_is_split_into_its_parts_again():
 
 
 def in_parts():
-    """An environment that shows an image, a goal and a speed."""
+    """An environment that observes an image, a goal and a speed."""
 
     def observed(key):
         zeros = {name: jnp.zeros(space.shape, space.dtype) for name, space in PARTS.items()}
@@ -392,7 +392,7 @@ def test_images_among_other_parts_are_convolved_and_joined_with_them():
 
 
 class PartsTorso(nn.Module):
-    """Takes the image and the speed, and leaves the goal out."""
+    """Uses the image and the speed, and ignores the goal."""
 
     @nn.compact
     def __call__(self, x):
@@ -484,7 +484,7 @@ def factors(batch, inputs, outputs):
 
 
 def derivatives(multiply):
-    """Value, and derivatives of first and second order, of a loss that is curved in both factors."""
+    """Value, first and second derivatives of a loss that is nonlinear in both factors."""
 
     def loss(x, kernel):
         return jnp.sum(jnp.tanh(multiply(x, kernel)) ** 2)

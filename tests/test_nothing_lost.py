@@ -51,7 +51,7 @@ def run(trained, tmp_path):
 
 
 def refused(*argv):
-    """The one line with which a command refuses; it may announce before what it was about to do."""
+    """The one-line error of a command, which may have printed an announcement before."""
     status, output = run_command(*argv)
     assert status == 2 and output.count("jaxrl: error: ") == 1 and "Traceback" not in output, output
     last = output.splitlines()[-1]
@@ -64,7 +64,7 @@ def contents(folder):
 
 
 def half_done(run):
-    """Makes of a complete run one that was stopped after half of it."""
+    """Converts a complete run to one that was stopped halfway."""
     for step in checkpoint.steps(run / "checkpoints"):
         if step > 4:
             shutil.rmtree(run / "checkpoints" / f"step_{step:08d}")
@@ -379,7 +379,7 @@ NAMES = ("resource", "orbax", "tyro", "json5", "jax", "numpy", "secrets", "matpl
 
 
 def test_nothing_is_imported_from_the_current_folder(tmp_path):
-    """A stranger's folder may hold anything; its modules must not run because a command is typed in it."""
+    """An untrusted folder may contain anything; a command in it must not run its modules."""
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
     script = Path(sysconfig.get_path("scripts")) / "jaxrl"

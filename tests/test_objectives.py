@@ -180,7 +180,7 @@ DIVERGENCES = {
 
 @pytest.mark.parametrize("name", sorted(DIVERGENCES))
 def test_the_mean_penalty_is_the_divergence_of_the_policies(name):
-    """Over the actions of a policy, with their probabilities: no sample, and no formula of a sample."""
+    """An exact sum over the actions of a policy, without sampling."""
     rng, objective = np.random.default_rng(0), OBJECTIVES[name](coef=1.0)
     for _ in range(20):
         new, old = rng.dirichlet(np.ones(5), 2)
@@ -391,7 +391,7 @@ def test_rows_of_a_mixture_are_its_parts():
 
 @pytest.mark.parametrize("name", [*NAMES, "lpo", "ta_lpo"])
 def test_the_first_step_is_the_policy_gradient(name):
-    """The gradient by a policy's parameters, at the policy that has collected."""
+    """The gradient with respect to the parameters, at the policy that collected the data."""
     key = jax.random.key(0)
     weights = jax.random.normal(key, (5, 3))
     obs, advantages = jax.random.normal(key, (64, 5)), jax.random.normal(jax.random.key(1), (64,))

@@ -1,4 +1,4 @@
-"""What on-policy algorithms share: advantages, and learning from batches of any size."""
+"""Common parts of on-policy algorithms: advantages, and learning from batches of any size."""
 
 import jax
 import jax.numpy as jnp

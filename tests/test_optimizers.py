@@ -1,4 +1,4 @@
-"""Optimizers on all parameters as one vector are the optimizers that they were."""
+"""Optimizers on all parameters as one vector match the plain optimizers."""
 
 from functools import cache
 
@@ -22,7 +22,7 @@ def few_params():
 
 
 def train(wrap, learning_rate, params, num_steps=6):
-    """Steps down a bowl, with gradients above and below the norm that is clipped at."""
+    """Descent on a quadratic, with gradients above and below the maximum norm."""
     optimizer = wrap(clipped_adam(learning_rate))
 
     def step(carry, scale):
@@ -68,7 +68,7 @@ def test_many_parameters_are_not_flattened():
         assert (
             jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, theirs_state)
         ) == apart
-        # What `update` makes of it is of the same kind.
+        # The state after `update` has the same structure.
         assert jax.eval_shape(ours.update, params, state, params)[1] == state
 
 

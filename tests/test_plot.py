@@ -22,7 +22,7 @@ def rows(num_rows, num_seeds, name="episode/return", seed=0, steps=1000):
 
 
 def shown(monkeypatch, runs, path, **options):
-    """Draws, and returns the axes on which was drawn and the text of the legend."""
+    """Draws; returns the axes and the text of the legend."""
     import matplotlib.figure
 
     figures = []

@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl.experiments import cli, hlo, profile
 
-# Two loops in each other around a product, one that the data end, and a copy without a name.
+# Two nested loops around a product, one whose length depends on data, and a copy without a name.
 TEXT = """\
 HloModule jit_advance, is_scheduled=true, entry_computation_layout={(f32[4,8]{1,0})->f32[4,8]{1,0}}
 
@@ -232,7 +232,7 @@ SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "32", "48"]
 
 @pytest.fixture(scope="module")
 def profiled(tmp_path_factory):
-    """A profile of a tiny PPO: its folder, and what was printed."""
+    """A profile of a small PPO: its folder, and the printed text."""
     path = tmp_path_factory.mktemp("profile") / "new" / "folder"
     argv = [
         "profile",
@@ -271,7 +271,7 @@ def test_the_parts_of_an_update_add_up(numbers):
 
 
 def test_the_operations_of_an_update_match_its_layers(numbers):
-    """Two networks 4-32-48-2 and 4-32-48-1, by hand: what each part multiplies."""
+    """Two networks 4-32-48-2 and 4-32-48-1, by hand: the products of each part."""
     actor, critic = 4 * 32 + 32 * 48 + 48 * 2, 4 * 32 + 32 * 48 + 48 * 1
     batch, epochs = 4 * 8, 3
     forward = 2 * batch * epochs * (actor + critic)

@@ -1,4 +1,4 @@
-"""The README's examples run, in order, in one namespace; its commands name what exists."""
+"""The README's examples run, in order, in one namespace; its commands use existing names."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_python_examples_run(capsys):
 
 
 def scope_of(page):
-    """What the examples of a page leave behind."""
+    """The variables after the examples of a page."""
     text = (Path(__file__).parent.parent / "docs" / page).read_text()
     scope = {"__name__": "page"}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
@@ -97,7 +97,7 @@ def test_sweeping_commands_parse():
 
 
 def test_reporting_commands_run(tmp_path, monkeypatch):
-    """Of shipped records; the others name runs that a reader makes, and need only parse."""
+    """Those on records in the repository; the others use runs of the reader, and must only parse."""
     root = Path(__file__).parent.parent
     lines = re.findall(r"jaxrl report ([^#\n]*)", commands())
     shipped = [line.split() for line in lines if line.startswith("experiments/")]

@@ -1,4 +1,4 @@
-"""Pictures of environment states: geometry, shapes, and GIF files that can be read again."""
+"""Images of environment states: geometry, shapes, and readable GIF files."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def grid(*cells, shape=(10, 10, 4)):
 
 
 OURS = [n for n, e in envs.REGISTRY.items() if e.origin == "jaxrl" and not n.startswith("probe/")]
-UNDRAWN = ("SimpleBandit-bsuite", "SimpleBandit-bsuite/noise", "SimpleBandit-bsuite/scale")  # no state at all
+UNDRAWN = ("SimpleBandit-bsuite", "SimpleBandit-bsuite/noise", "SimpleBandit-bsuite/scale")  # no state
 GYMNAX = [f"gymnax/{n}" for n in render.DRAWINGS if f"gymnax/{n}" in envs.REGISTRY]
 
 

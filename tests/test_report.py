@@ -53,7 +53,7 @@ def source(results, confirms=(), words=(), environment="CartPole-v1", axes=(), *
 
 
 def a_sweep(num_trials=32, seeds=8, seed=0, confirm=True):
-    """The score follows the learning rate; gamma and the objective do nothing."""
+    """The score depends on the learning rate; gamma and the objective have no effect."""
     generator = np.random.default_rng(seed)
     result = []
     for number in range(num_trials):
@@ -89,7 +89,7 @@ def at(number):
 
 
 def pbt(num_populations=3, confirm=True, members=12):
-    """Populations whose winners fell from a learning rate of 0.1 to 1e-4 in four generations."""
+    """Populations whose winners went from a learning rate of 0.1 to 1e-4 in four generations."""
     path = dict(zip(AXES, ([0.1, 0.01, 0.01, 1e-4], [0.9, 0.9, 0.9, 0.9])))
     values = {axis: repr(levels[-1]) for axis, levels in path.items()}
     result = [
@@ -106,7 +106,7 @@ def pbt(num_populations=3, confirm=True, members=12):
 
 
 def cmaes(confirm=True, num_generations=3):
-    """Six candidates of each generation, which come closer to a score of 300."""
+    """Six candidates per generation, whose scores approach 300."""
     result = [
         record(np.full(4, 100.0 * g + c), trial=6 * g + c, generation=g, values=at(g + c), curve=None)
         for g in range(num_generations)
@@ -142,13 +142,13 @@ def sentence_of(*sources):
 
 
 def text_of(html):
-    """What a person reads."""
+    """The visible text of a page."""
     body = html.partition("</head>")[2]
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
 class Checker(HTMLParser):
-    """Fails on a tag that is not closed, or closes what is not open."""
+    """Fails for tags that are not balanced."""
 
     VOID = ("meta",)
 
@@ -369,7 +369,7 @@ def circles(html, name):
 
 
 def points(html, name, style):
-    """Of the lines of a figure that have a class, their points."""
+    """The points of the lines of a figure with a given class."""
     (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
     lines = re.findall(f'<polyline class="{style}" points="([^"]*)"', drawn)
     return [np.array([pair.split(",") for pair in line.split()], float) for line in lines]
@@ -420,7 +420,7 @@ def test_halving_reports_the_trials_trained_to_the_end():
     assert trials.behind(swept) == [None] * 9 and "behind the first" not in text
     assert "it takes at least 8 trials of one length" in text
     html = html_of(swept)
-    assert 'class="path' not in html  # one trial came to the end: nothing to compare it with
+    assert 'class="path' not in html  # only one trial was trained to the end
     dots = circles(html, "IQM where it ended over steps trained")
     assert len(dots) == 9
     (best,) = [one for one in dots if "best" in one[0]]
@@ -778,7 +778,7 @@ def test_further_keys_are_tolerated(trained, tmp_path):
 
 
 def searched_folder(path, trained, swept):
-    """A folder as a search on the device leaves it, without the training."""
+    """The folder of a search on the device, written without training."""
     spec = runs.from_json(runs.read_info(trained / "run")["spec"])
     kind, steps = swept.about["search"], {"steps": swept.about["spent"]}
     axes = [sweep.axis(AXES[0], "log:1e-4:1e-1"), sweep.axis(AXES[1], "0.9:1")]

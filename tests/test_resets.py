@@ -100,7 +100,7 @@ def test_optimistic_starts_are_assigned_in_turn():
 
 
 def test_a_pool_changes_all_its_starts_in_a_period():
-    """Of two ends further apart than the period, the second starts elsewhere, but for chance."""
+    """After two ends further apart than the period, the starts differ, except by chance."""
     _, batch = played("pool", 40, 3 * POOL_PERIOD + 3, length=POOL_PERIOD + 1)
     starts = batch.obs[:: POOL_PERIOD + 1, :, 0]
     same = (starts[1:-1] == starts[2:]).mean()
@@ -110,7 +110,7 @@ def test_a_pool_changes_all_its_starts_in_a_period():
 @pytest.mark.parametrize("num_envs", [1, 3, 16, 40])
 @pytest.mark.parametrize("resets", RESETS)
 def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
-    """One of two starts ends after a step, the other after twelve: as many episodes begin with each."""
+    """One of two starts leads to episodes of one step, the other of twelve: both are equally frequent."""
 
     def reset(key):
         state = jnp.where(jax.random.bernoulli(key), 1, 12)
@@ -264,7 +264,7 @@ def test_starts_from_a_pool_are_distributed_as_resets(name):
     fresh, pooled = starts_of(name, 500, 20)
     assert len(fresh) == len(pooled) == 10_000
     assert alike(fresh, pooled) > 1e-3
-    if fresh.std() > 0 and (fresh.std(0) > 0).any():  # the test sees a difference where there is one
+    if fresh.std() > 0 and (fresh.std(0) > 0).any():  # the test can detect a difference
         shifted = np.where(np.arange(len(pooled))[:, None] % 5 == 0, pooled[:1], pooled)
         assert alike(fresh, shifted) < 1e-3
 

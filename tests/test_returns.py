@@ -12,7 +12,7 @@ RATES = [(0.9, 0.0), (0.9, 1.0), (0.99, 0.95), (1.0, 0.7), (0.0, 0.5)]
 
 
 def draw(num_steps, num_envs, seed, end=None):
-    """A random rollout in which episodes end both ways, never at once; `end` closes it."""
+    """A random rollout in which episodes end in both ways, never at once; `end`: the last step ends one."""
     rng = np.random.default_rng(seed)
     shape = (num_steps, num_envs)
     fate = rng.choice(3, size=shape, p=[0.7, 0.15, 0.15])

@@ -16,7 +16,7 @@ NUM_ENVS, NUM_STEPS = 4, 24
 
 
 def policy(memory, key, obs, first, action_mask):
-    """Draws among the allowed actions and counts the steps of the episode and all its steps."""
+    """Samples allowed actions and counts the steps of the episode and of all episodes."""
     action = jax.random.categorical(key, jnp.where(action_mask, 0.0, -jnp.inf))
     since, ever = memory
     memory = (jnp.where(first, 0, since) + 1, ever + 1)
@@ -279,7 +279,7 @@ def groups():
 
 
 def test_any_two_samples_are_equally_likely_to_share_a_minibatch():
-    """All pairs at once. A sample meets 15 others, always, which leaves 2016 - 64 degrees of freedom
+    """All pairs at once. A sample always meets 15 others, which leaves 2016 - 64 degrees of freedom
     (the (n - 2, 2) representation of the permutations); on these the covariance is a multiple of 1.
     """
     for epoch in (0, 1):
@@ -290,7 +290,7 @@ def test_any_two_samples_are_equally_likely_to_share_a_minibatch():
         variance = 2016 * p * (1 - p) / freedom
         statistic = np.square(met - len(member) * p).sum() / (len(member) * variance)
         assert stats.chi2.sf(statistic, freedom) > 1e-3
-        assert stats.chi2.cdf(statistic, freedom) > 1e-3  # nor is it too even to be chance
+        assert stats.chi2.cdf(statistic, freedom) > 1e-3  # and not too uniform for chance
 
 
 def test_the_minibatches_of_an_epoch_do_not_predict_those_of_the_next():

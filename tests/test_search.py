@@ -99,7 +99,7 @@ def test_any_subtree_can_be_searched():
 
 
 def halve(quality, slots, eta, num_rungs, base):
-    """ASHA as one would do it with pencil and paper. Returns rungs reached and when each trial began."""
+    """ASHA by its definition, trial by trial. Returns the rungs reached and when each trial began."""
     ages = [base * eta**i for i in range(num_rungs)]
     scores = [{} for _ in ages]
     running, waiting = {}, list(range(len(quality)))
@@ -200,7 +200,7 @@ def test_the_worst_quarter_copies_the_best():
     assert set(drawn.ravel()) == {12, 13, 14, 15}
     counts = np.bincount(drawn.ravel(), minlength=16)[12:]
     assert abs(counts - 500).max() < 4 * np.sqrt(500 * 0.75)  # four standard deviations
-    # Each draws for itself: two members agree one time in four.
+    # Draws are independent: two members agree one time in four.
     assert abs((drawn[:, 0] == drawn[:, 1]).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 500)
 
 
@@ -330,7 +330,7 @@ def ppo_population():
 
 
 def test_agents_under_search_are_the_agents_without():
-    """Until the first decision, and any algorithm of the contract will do."""
+    """Until the first decision; the same holds for any algorithm."""
     algo, population = ppo_population()
     space = search.box(AXES)
     x = np.random.default_rng(0).random((4, 2)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Agents spread over devices and taken in groups are the agents that they are alone."""
+"""Agents divided among devices and groups match agents alone."""
 
 import os
 import subprocess
@@ -108,7 +108,7 @@ print("done")
 def test_agents_on_many_devices_match_agents_alone(tmp_path):
     answer = run_script(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
     assert answer[-1] == "done"
-    assert answer[1] == answer[2]  # a restored population is the program that was compiled
+    assert answer[1] == answer[2]  # a restored population uses the compiled program
 
 
 # ---------------------------------------------------------------------------------------------------

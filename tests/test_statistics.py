@@ -153,7 +153,7 @@ def test_sides_that_cannot_be_compared():
 
 
 def test_the_signed_rank_test_counts_signs():
-    """Exact: of all signs of the ranks, how many have a sum as far out?"""
+    """Exact: the number of sign combinations of the ranks with a sum at least as extreme."""
     differences = np.array([1.5, -0.2, 3.0, 0.7, 2.2, -0.4])
     ranks = scipy.stats.rankdata(np.abs(differences))
     seen = ranks[differences > 0].sum()
@@ -182,7 +182,7 @@ def test_the_permutation_test_permutes_within_tasks():
 
 
 def test_holm_is_the_closed_test_with_bonferroni():
-    """A hypothesis falls if every set of hypotheses that holds it falls by Bonferroni."""
+    """A hypothesis is rejected if Bonferroni rejects every set of hypotheses that contains it."""
     generator = np.random.default_rng(0)
     for count in (1, 2, 5):
         p_values = generator.random(count) ** 2
@@ -198,7 +198,7 @@ def test_holm_is_the_closed_test_with_bonferroni():
         np.testing.assert_allclose(holm(p_values), expected)
 
 
-# --- what matters ---------------------------------------------------------------------------------
+# --- importance -----------------------------------------------------------------------------------
 
 
 def inside(estimate, truth, slack=0.0):
@@ -236,7 +236,7 @@ def test_the_indices_of_ishigami():
 
 
 def test_the_intervals_have_their_nominal_coverage():
-    """Over sweeps of 128 trials. A bootstrap that is not moved calls one irrelevant axis in six relevant."""
+    """Over sweeps of 128 trials. An unshifted bootstrap finds one irrelevant axis in six relevant."""
     generator = np.random.default_rng(1)
     held = np.zeros(2)
     for _ in range(60):
@@ -267,8 +267,8 @@ def test_ties_share_a_bin_and_empty_bins_are_allowed():
     ("values", "scores"),
     [
         (np.arange(7.0), np.arange(7.0)),  # too few
-        (np.ones(9), np.arange(9.0)),  # nothing varied
-        (np.arange(9.0), np.ones(9)),  # nothing came of it
+        (np.ones(9), np.arange(9.0)),  # constant values
+        (np.arange(9.0), np.ones(9)),  # constant scores
     ],
 )
 @pytest.mark.filterwarnings("error")

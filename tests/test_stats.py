@@ -1,4 +1,4 @@
-"""Running statistics against NumPy over everything that was seen."""
+"""Running statistics against NumPy over all samples."""
 
 import jax
 import jax.numpy as jnp

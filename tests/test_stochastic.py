@@ -98,7 +98,7 @@ def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY):
 
 
 def assert_rate(happened, rate):
-    """The share of true values is `rate` to 4 standard errors, overall and as spread over lanes and steps."""
+    """The share of true values is `rate` to 4 standard errors, overall and over lanes and steps."""
     happened = np.asarray(happened, np.float64).reshape(*happened.shape[:2], -1)
     error = (rate * (1 - rate) / happened.size) ** 0.5
     assert abs(happened.mean() - rate) <= 4 * error, (happened.mean(), rate, error)
@@ -402,7 +402,7 @@ def test_at_a_traced_probability_of_zero_nothing_changes(env_name):
     run = lambda zero: _timesteps(auto_reset(time_limit(all_wrappers(raw, zero), 20)))  # noqa: E731
     wrapped, plain = jax.jit(run)(0.0), _timesteps(auto_reset(time_limit(raw, 20)))
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
-        # What two programs compute alike they may round in two ways.
+        # Two programs may round the same computation differently.
         close = 1e-5 if jnp.issubdtype(a.dtype, jnp.floating) else 0
         np.testing.assert_allclose(a, b, rtol=close, atol=close)
 

@@ -1,4 +1,4 @@
-"""Sweeps: what is tried, in how many programs, and that every trial is the agent it would be alone."""
+"""Sweeps: trials, number of programs, and that every trial matches the agent alone."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ def command(*argv):
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Three learning rates, one of which is absurd, times two lengths of rollout."""
+    """Three learning rates, one of them far too large, times two rollout lengths."""
     path = tmp_path_factory.mktemp("sweep") / "sweep"
     axes = ["--hp.learning-rate", RATES, "--config.num-steps", "8,16"]
     status, output = command(*SMALL, *axes, "--confirm-seeds", 2, "--out", path)
@@ -41,7 +41,7 @@ def swept(tmp_path_factory):
     return path, output
 
 
-# --- what is tried ------------------------------------------------------------------------------
+# --- trials -------------------------------------------------------------------------------------
 
 
 def test_an_axis_is_values_or_a_range():
@@ -172,7 +172,7 @@ def test_the_folder_and_the_table(swept):
     assert again["confirms"] == trials[0]["trial"] and len(again["per_seed"]) == 2
     assert "6 trials, 12 agents, 2 program(s)" in output and "new seeds" in output
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
-    assert (confirmed.seed, confirmed.seeds) == (2, 2)  # none of the seeds 0 and 1 that chose it
+    assert (confirmed.seed, confirmed.seeds) == (2, 2)  # not the seeds 0 and 1 that selected it
     values = trials[0]["values"]
     assert confirmed.hparams.learning_rate == float(values["--hp.learning-rate"])
     assert confirmed.config.num_steps == int(values["--config.num-steps"])

@@ -1,4 +1,4 @@
-"""The generator in one piece gives JAX's numbers."""
+"""The unrolled generator gives JAX's numbers."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_it_changes_no_random_number_of_jax():
     ]
     (looped, *ours), (looped_before, *before) = (text.split() for text in texts)
     assert ours == before and len(ours) == 5
-    assert (looped, looped_before) == ("False", "True")  # what was compiled was ours, and was JAX's
+    assert (looped, looped_before) == ("False", "True")  # the unrolled generator, and JAX's
 
 
 def test_it_matches_jax_random_bits():

@@ -51,7 +51,7 @@ def tree(length=3):
 def same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)  # two programs round in two ways
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)  # two programs may round differently
 
 
 # --- one environment --------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_start_that_is_shown_is_the_one_played():
     start, info = env.reset()
     same(start, timestep.obs)
     np.testing.assert_array_equal(info["action_mask"], timestep.info["action_mask"])
-    assert env.reset()[0] != start  # nothing was played in between: another start, then
+    assert env.reset()[0] != start  # nothing was played in between: another start
 
 
 def test_a_member_of_a_family_stays():
@@ -212,7 +212,7 @@ def test_spaces_are_translated():
     obs, *_ = env.step(action)
     assert obs in env.observation_space and obs["a"] == action["x"]
     np.testing.assert_array_equal(obs["b"][0], action["y"][0])
-    obs["b"][0][:] = 0  # what is given out belongs to the user
+    obs["b"][0][:] = 0  # returned arrays belong to the user
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
@@ -336,7 +336,7 @@ def test_seeds_of_vector_environments():
     env.close()
 
 
-# --- mistakes ---------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_stable_baselines_learns():
     assert mean_return > 300  # observed: 500; a random policy gets 22
 
 
-# --- pictures and the registry ---------------------------------------------------------------------
+# --- images and the registry -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resets", ["fresh", "pool"])
@@ -465,7 +465,7 @@ def test_images_of_several_environments_and_custom_ones():
 
 
 def test_every_environment_has_an_id(monkeypatch):
-    names = [name for name, entry in envs.REGISTRY.items() if entry.origin != "yours"]  # other tests' too
+    names = [name for name, entry in envs.REGISTRY.items() if entry.origin != "yours"]  # of all tests
     ids = {f"jaxrl/{name.replace('/', '-')}" for name in names}
     assert len(ids) == len(names) > 200 and ids <= set(gymnasium.registry)
     monkeypatch.setattr(envs, "REGISTRY", dict(envs.REGISTRY))

@@ -1,4 +1,4 @@
-"""Which runs TensorBoard and Weights & Biases get: a spread over the seeds of each trial, and every agent."""
+"""Runs in TensorBoard and Weights & Biases: statistics over the seeds of each trial, and every agent."""
 
 import dataclasses
 import json

@@ -41,7 +41,7 @@ def test_grid_rejects_invalid_axes(axes, message):
 
 
 def test_a_sweep_is_vmap_over_run():
-    """Lanes of one program differ by their learning rate alone; a rate of 0 learns nothing."""
+    """Lanes of one program differ only in their learning rate; a rate of 0 learns nothing."""
     algo = small("ppo")
     keys = jnp.broadcast_to(jax.random.key(0), (3,))
     hp = train.grid(algo.hparams, learning_rate=jnp.array([0.0, 1e-3, 1e-2]))

@@ -1,4 +1,4 @@
-"""Trust regions that hold, and the formulas behind them: TRPO, FixPO, V-MPO, the adaptive penalty, A2C."""
+"""Trust regions and their formulas: TRPO, FixPO, V-MPO, the adaptive penalty; A2C."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ SIZES = {"num_envs": 4, "num_steps": 32, "hidden_sizes": (16,), "num_epochs": 4,
 
 
 def agent_of(env, config):
-    """The parts of an algorithm, for updates by hand: its policy, and what a rollout of it gives."""
+    """The parts of an algorithm, for updates by hand: its policy, and functions for its rollouts."""
     policy = policies.actor_critic(env, config.network)
     many = vectorize(policies.bounded(env, policy), config.num_envs)
 
@@ -52,7 +52,7 @@ def agent_of(env, config):
 
 
 def recorded_update(agent, algo, state, hp):
-    """An update, and what its rollout was: the algorithm splits its key into three."""
+    """An update, and its rollout: the algorithm splits its key into three."""
     rollout_key = jax.random.split(state.key, 3)[1]
     data = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
     batch = agent.batch(state, data)
@@ -226,7 +226,7 @@ def test_no_state_leaves_the_region_of_fixpo(env_name):
 
 
 def test_fixpo_falls_back_to_the_previous_policy():
-    """A region so small that one step of repair cannot reach it."""
+    """A region so small that one corrective step cannot reach it."""
     algo = fixpo.make(envs.make("CartPole-v1"), config_of(fixpo, **SIZES, max_fixups=1))
     hp = algo.hparams.replace(max_kl=1e-9, learning_rate=1e-2)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
@@ -346,7 +346,7 @@ def test_vmpo_and_its_multipliers_by_hand():
 
 
 def test_the_temperature_of_vmpo_bounds_the_divergence_of_its_weights():
-    """Where its loss is least, KL(psi || equal weights) is eps_eta: the dual of that constraint."""
+    """At the minimum of its loss, KL(psi || equal weights) is eps_eta, by duality."""
     advantages = np.random.default_rng(0).normal(size=64).astype(np.float32)
     for eps in (0.01, 0.1, 0.5):
 

@@ -65,7 +65,7 @@ def as_numpy(mdp):
 
 
 def deterministic_policies(mdp):
-    """Every map of states to actions, `[A^S, S]`; one action will do where the episode is over."""
+    """Every map of states to actions, `[A^S, S]`; a single action for terminal states."""
     num_states, num_actions = mdp.transition.shape[:2]
     ranges = [range(1 if over else num_actions) for over in np.asarray(mdp.terminal)]
     return np.array(list(itertools.product(*ranges))).reshape(-1, num_states)
@@ -275,7 +275,7 @@ def test_invalid_arguments_are_rejected(call, message):
 
 
 def test_the_chain_has_its_published_value():
-    """3,677 in 1,000 steps (Strens 2000), once the start is forgotten."""
+    """3,677 in 1,000 steps (Strens 2000), in the stationary distribution."""
     mdp = chain.mdp()
     gain = optimal_return("world/chain", gamma=1.0, horizon=400) - optimal_return(
         "world/chain", gamma=1.0, horizon=300
@@ -765,7 +765,7 @@ def test_collected_objects_disappear_and_respawn_in_place():
     ]
 
 
-# --- PPO between the bounds -------------------------------------------------------------------
+# --- PPO and the bounds -----------------------------------------------------------------------
 
 
 def train_ppo(env, updates, gamma=GAMMA, seeds=2, **config):
@@ -880,7 +880,7 @@ def test_a_custom_table_is_an_environment():
 
     env = tabular.env(mdp)
     check_env(auto_reset(env))
-    # The table's rewards in a terminal state must not be paid.
+    # Rewards of the table in a terminal state must be ignored.
     returns = random_returns(env, 0.9, 20, num_episodes=5_000)
     expected = tabular.policy_return(mdp, tabular.uniform_policy(mdp), 0.9, 20)
     assert abs(returns.mean() - float(expected)) < 4 * returns.std() / np.sqrt(len(returns))

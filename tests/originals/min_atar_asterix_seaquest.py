@@ -1,4 +1,4 @@
-"""How the states of Asterix and Seaquest are written into MinAtar's and read from it."""
+"""Conversion of the states of Asterix and Seaquest to and from MinAtar's."""
 
 import jax
 import jax.numpy as jnp
@@ -196,7 +196,7 @@ def _write_seaquest(minatar, state):
         for which in ("older", "diver")
         if state[f"{which}_y"]
     ]
-    minatar.clock = state["clock"] % 11 + 1  # what it will be
+    minatar.clock = state["clock"] % 11 + 1  # its next value
 
 
 def _list_bullets(row, bits):
@@ -264,7 +264,7 @@ def play_seaquest(key, state):
 
 
 def _vary_seaquest(key, state):
-    """Water that filled while the player waited above it, at any difficulty; then it dives and shoots."""
+    """Water that filled up while the player was at the surface, at any difficulty; then it dives."""
     keys = jax.random.split(key, 16)
     surfaced = jax.random.randint(keys[0], (), 0, 20)
     surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.5), 19, surfaced)

@@ -1,4 +1,4 @@
-"""How the states of Breakout, Freeway and Space Invaders are written into MinAtar's and read from it."""
+"""Conversion of the states of Breakout, Freeway and Space Invaders to and from MinAtar's."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxrl.envs.min_atar import breakout, common, freeway, space_invaders
 
 
 class Game(NamedTuple):
-    """One game of ours and its translation; `minatar` below is the original's inner `Env`.
+    """A ported game and its conversion; `minatar` below is the inner `Env` of the original.
 
     The module has `draw(key)`, whose first element is the uniform number of the sticky action,
     `start(key) -> state`, `advance(state, action, draws, **options) -> (state, reward, terminated)`,
@@ -32,7 +32,7 @@ class Game(NamedTuple):
 
 
 class Nothing:
-    """A game that draws nothing: any call of it fails."""
+    """Random numbers of a game that draws none: any call fails."""
 
 
 # --- Breakout ------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def original():
     return lambda name: importlib.import_module(f"bsuite.{name}")
 
 
-# --- how the two are stepped ------------------------------------------------------------------
+# --- stepping both ----------------------------------------------------------------------------
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -395,7 +395,7 @@ def test_mountain_car(original, transitions):
     pairs = [(then.obs, obs), (then.reward, reward), *zip(jax.tree.leaves(after), fields)]
     worst = largest_difference(pairs)
     assert worst < 1e-6
-    clear = np.abs(fields[0] - 0.5) > 1e-6  # at the goal's very edge rounding decides
+    clear = np.abs(fields[0] - 0.5) > 1e-6  # at the edge of the goal, rounding decides
     assert clear.mean() > 0.999 and (fields[0] == -1.2).mean() > 0.001 and 0.02 < over.mean() < 0.5
     np.testing.assert_array_equal(then.terminated[clear], over[clear])
     record("MountainCar-bsuite", VERSION, transitions, worst, "every field of state, obs, reward, end")
@@ -444,7 +444,7 @@ def test_cartpoles(original, transitions, name):
     pairs += [(after.time * 0.01, fields[4]), (then.obs[:, :6], obs[:, 0, :6])]
     worst = largest_difference(pairs, rtol=1.0)
     assert worst < 1e-5
-    # Where a threshold is met within rounding, either answer is right.
+    # Near a threshold, within rounding, both results are correct.
     height = 0.8 if name == "CartPole-bsuite" else 0.5
     clear = np.abs(np.cos(fields[2]) - height) > 1e-5
     for value, edges in ((np.abs(fields[0]), (1.0, 3.0)), (np.abs(fields[3]), (1.0,))):
@@ -568,7 +568,7 @@ def test_the_draws_of_deep_sea_are_normal_and_uniform():
     assert abs(np.corrcoef(noise, wind)[0, 1]) < 0.03
 
 
-# --- ours alone -------------------------------------------------------------------------------
+# --- the port ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ENTRIES)

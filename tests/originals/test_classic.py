@@ -32,7 +32,7 @@ PI = math.pi
 
 
 class Case:
-    """What a comparison needs to know of one environment."""
+    """The parameters of the comparison of one environment."""
 
     def __init__(self, module, low, high, scale, margin, inject=np.array, angles=(), trigonometric=False):
         self.module = module
@@ -45,7 +45,7 @@ class Case:
 
 
 def car_margin(s, env):
-    """The nearer of two thresholds decides where the other is passed."""
+    """The distance to the nearer of two thresholds, if the other one is passed."""
     return min(abs(s[0] - env.goal_position), abs(s[1] - env.goal_velocity) if s[0] > 0.4 else 1.0)
 
 
@@ -267,7 +267,7 @@ def test_resets_are_distributed_as_the_originals(name):
             assert abs(np.ptp(ours[:, column]) / np.ptp(theirs[:, column]) - 1) < 0.02
     varied = np.ptp(ours, axis=0) > 0
     together = [np.corrcoef(x[:, varied].T) for x in (ours, theirs)]
-    assert np.abs(together[0] - together[1]).max() < 0.15  # one draw for two fields would show here
+    assert np.abs(together[0] - together[1]).max() < 0.15  # would detect one draw for two fields
 
 
 def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
@@ -288,7 +288,7 @@ def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
     assert moving.position == ours.position and moving.velocity < -0.04
 
 
-# --- what they share ------------------------------------------------------------------------------
+# --- common parts ---------------------------------------------------------------------------------
 
 
 def test_sines_and_cosines_match_numpy_and_never_exceed_one():

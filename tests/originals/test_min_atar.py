@@ -41,7 +41,7 @@ def fields(state) -> dict:
 
 
 def play(game, num_lanes, num_steps, key):
-    """Transitions `[B, ...]` of ours: before, action, draws, after, observation, reward, terminated."""
+    """Transitions `[B, ...]` of the port: before, action, draws, after, observation, reward, terminated."""
     module = game.module
     advance = partial(module.advance, actions=game.actions, sticky_action_prob=STICKY, **game.options)
 
@@ -75,13 +75,13 @@ def rows(tree):
 
 
 def as_ours(game, original) -> dict:
-    """The original's state in our fields."""
+    """The state of the original in the fields of the port."""
     last_action = game.actions.index(common.ALL_ACTIONS[original.last_action])
     return {**game.read(original.env), "last_action": last_action}
 
 
 def compare(game, num_lanes, num_steps, key):
-    """Steps the original from each of our states; the number of transitions and the largest difference."""
+    """Steps the original from each state of the port; returns their number and the largest difference."""
     before, action, draws, after, obs, reward, terminated = play(game, num_lanes, num_steps, key)
     original = minatar.Environment(game.name, sticky_action_prob=STICKY, **game.original)
     original.random = repeat = Repeat()

@@ -33,7 +33,7 @@ def every_uniform():
 
 
 class Prepared:
-    """In place of NumPy's generator: returns the numbers given to it, in this order."""
+    """Replaces NumPy's generator: returns given numbers, in this order."""
 
     def __init__(self, *numbers):
         self.numbers = list(numbers)
@@ -46,14 +46,14 @@ class Prepared:
 
 
 class Cards(Prepared):
-    """Returns cards; the other numbers that a reset draws matter for rendering only."""
+    """Returns cards; the other random numbers of a reset are only used for rendering."""
 
     def choice(self, options):
         return self.numbers.pop(0) if options is deck else options[0]
 
 
 def chi_square(counts, probabilities):
-    """The p-value of counts under probabilities; what is impossible must not have happened."""
+    """The p-value of counts under probabilities; impossible outcomes must not occur."""
     counts, probabilities = np.asarray(counts), np.asarray(probabilities)
     assert (counts[probabilities == 0] == 0).all()
     counts, probabilities = counts[probabilities > 0], probabilities[probabilities > 0]
@@ -61,7 +61,7 @@ def chi_square(counts, probabilities):
 
 
 def shares(slots, number):
-    """Which part of all random numbers leads to each of 0 .. number - 1."""
+    """The fraction of all random numbers that leads to each of 0 .. number - 1."""
     return np.bincount(np.asarray(slots), minlength=number) / len(slots)
 
 
@@ -105,7 +105,7 @@ def assert_same_table(table, advance, probabilities, slots=(0, 1, 2)):
         else:
             assert len(rows) == len(outcomes)
             for (probability, *outcome), slot, chance in zip(rows, outcomes, probabilities):
-                assert abs(probability - chance) <= 2**-23  # our random numbers are multiples of that
+                assert abs(probability - chance) <= 2**-23  # the random numbers are multiples of this
                 assert tuple(outcome) == slot
     return size
 
@@ -167,7 +167,7 @@ def test_table_of_taxi(rainy):
 
 
 def sampled(env, states, num_states, num_actions, draws, transitions):
-    """Steps from states drawn uniformly: state numbers, actions, draws, what came of it."""
+    """Steps from states drawn uniformly: state numbers, actions, draws, outcomes."""
 
     @jax.jit
     @jax.vmap
@@ -219,7 +219,7 @@ def test_transitions_of_taxi(name, transitions):
     number, action, u, new, then = sampled(env, states, 1000, 6, taxi.draw, transitions)
     fickle = can_be_fickle & (number >= 500)
     expected = []
-    # Float32 numbers, so that a choice among three rounds as ours does.
+    # Float32 numbers, so that a choice among three is rounded as in the port.
     rows = zip((number % 500).tolist(), action.tolist(), fickle.tolist(), u)
     for original.s, chosen, original.fickle_step, draws in rows:
         original.np_random = Prepared(*draws)
@@ -238,7 +238,7 @@ def test_transitions_of_taxi(name, transitions):
     record("Taxi-v4" + f" ({name})" * (name != "plain"), ORIGINAL, transitions, 0.0, "state injected")
 
 
-# --- resets and outcomes as often as they should be ----------------------------------------------
+# --- frequencies of resets and outcomes ----------------------------------------------------------
 
 
 def reset_states(env, number=60_000):
@@ -423,7 +423,7 @@ def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
         assert all(n == 0 for n, p in zip(counts, expected) if p == 0)
 
 
-# --- the registry's view -------------------------------------------------------------------------
+# --- the registry --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ENTRIES)

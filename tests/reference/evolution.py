@@ -1,4 +1,4 @@
-"""What evolution selects by, one member at a time."""
+"""Selection criteria of evolution, one member at a time."""
 
 import numpy as np
 from scipy import stats
