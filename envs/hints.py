@@ -29,10 +29,10 @@ _MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 _ATARI = re.compile(r"(?:ALE/)?(\w+?)(?:-ram)?(?:Deterministic|NoFrameskip)?-v\d")
 _GROUPS = {
     "dm_control/": "the DeepMind Control Suite is available as playground/CartpoleBalance and others",
-    "MiniGrid-": "those of MiniGrid are here navix/... and xminigrid/...",
+    "MiniGrid-": "MiniGrid is available as navix/... and xminigrid/...",
     "BabyAI-": "grid worlds are available as navix/... and xminigrid/...",
     "procgen": "Procgen is not available; craftax/... also generates a new level in each episode",
-    "minigrid": "those of MiniGrid are here navix/... and xminigrid/...",
+    "minigrid": "MiniGrid is available as navix/... and xminigrid/...",
 }
 
 

@@ -179,7 +179,7 @@ BROKEN = {
     ),
     "state changes dtype": (
         after(SOUND, step=float_time),
-        r"env_state must not change type at \['time'\]: int32\[\] after reset, float32.* mends dtypes",
+        r"env_state must not change type at \['time'\]: int32\[\] after reset, float32.* fixes dtypes",
     ),
     "state changes weak type": (
         after(SOUND, lambda _, t: ({"time": 0}, t), lambda state, t: ({"time": jnp.int32(1)}, t)),

@@ -13,11 +13,11 @@ from jaxrl.experiments import cli, hints, runs, words
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("Ant-v4", "take brax/ant"),
-        ("HalfCheetah-v5", "take brax/halfcheetah"),
-        ("InvertedPendulum-v2", "take brax/inverted_pendulum"),
-        ("LunarLander-v3", "Box2D are not available; .*Acrobot-v1"),
-        ("LunarLanderContinuous-v2", "Box2D are not available; .*Pendulum-v1"),
+        ("Ant-v4", "use brax/ant"),
+        ("HalfCheetah-v5", "use brax/halfcheetah"),
+        ("InvertedPendulum-v2", "use brax/inverted_pendulum"),
+        ("LunarLander-v3", "Box2D environments are not available; .*Acrobot-v1"),
+        ("LunarLanderContinuous-v2", "Box2D environments are not available; .*Pendulum-v1"),
         ("BreakoutNoFrameskip-v4", "small version of this one is Breakout-MinAtar"),
         ("ALE/Breakout-v5", "small version of this one is Breakout-MinAtar"),
         ("ALE/Breakout-ram-v5", "small version of this one is Breakout-MinAtar"),

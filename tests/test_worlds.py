@@ -261,7 +261,7 @@ def test_a_table_shows_states_as_requested():
         (lambda: grid.make(observation="sound"), "unknown observation 'sound'"),
         (
             lambda: optimal_return("world/t-maze", gamma=0.9, memory=False, bump=1.0),
-            "known for costs only",
+            "known only for costs",
         ),
     ],
 )
