@@ -49,19 +49,19 @@ def make(jumanji_id: str, /, **params: Any) -> Env:
     choices = tuple(np.ravel(env.action_spec.num_values).tolist())
     joint = getattr(getattr(seen, "action_mask", None), "shape", None) == choices
 
-    def told(timestep):
+    def obs_and_info(timestep):
         mask = getattr(timestep.observation, "action_mask", None)
         return _plain(timestep.observation), {} if mask is None else {"action_mask": mask.reshape(-1)}
 
     def reset(key):
         state, timestep = env.reset(key)
-        return state, restart(*told(timestep))
+        return state, restart(*obs_and_info(timestep))
 
     def step(key, state, action):
         if joint and len(choices) > 1:
             action = jnp.stack(jnp.unravel_index(action, choices))
         state, timestep = env.step(state, action)
-        obs, info = told(timestep)
+        obs, info = obs_and_info(timestep)
         return state, transition(obs, timestep.reward, timestep.last(), info)
 
     action_space = Discrete(math.prod(choices)) if joint else MultiDiscrete(choices)

@@ -36,7 +36,7 @@ _GROUPS = {
 }
 
 
-def meant(name: str) -> str:
+def suggestion(name: str) -> str:
     """What to use instead of an environment that jaxrl does not have; "" if there is no suggestion."""
     base, _, version = name.rpartition("-v")
     if base in _MUJOCO and version.isdigit():
@@ -56,4 +56,4 @@ def meant(name: str) -> str:
     return ""
 
 
-names.explain("environment", meant)
+names.explain("environment", suggestion)

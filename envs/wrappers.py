@@ -456,9 +456,9 @@ def cheap_talk(env: Env, speak: Callable[[PyTree], jax.Array], num_messages: int
         raise ValueError(f"num_messages must be a positive integer, not {num_messages!r}")
 
     def with_messages(obs):
-        said = jnp.tanh(speak(obs))
-        chex.assert_shape(said, (num_messages,))
-        return jnp.concatenate([obs, said]).astype(jnp.float32)
+        messages = jnp.tanh(speak(obs))
+        chex.assert_shape(messages, (num_messages,))
+        return jnp.concatenate([obs, messages]).astype(jnp.float32)
 
     ends = {"low": np.full(num_messages, -1.0), "high": np.full(num_messages, 1.0)}
     low, high = (_join([_flat_bound(space, side), ends[side].astype(np.float32)]) for side in ends)

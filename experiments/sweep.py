@@ -398,9 +398,9 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
-        died = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
+        diverged_at = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
         per_seed = [returns[lane] for lane in lanes]
-        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": died})
+        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": diverged_at})
     return found
 
 

@@ -325,7 +325,7 @@ def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
 
 def _wrong_numbers(one: dict[str, Any]) -> list[str]:
     """Names of the values of a trial's line that are not valid numbers."""
-    died, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
+    diverged_at, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
     steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
     shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(
         isinstance(part, list) and len(part) == len(steps) for part in (centre, *seeds)
@@ -333,7 +333,7 @@ def _wrong_numbers(one: dict[str, Any]) -> list[str]:
     right = {
         "per_seed": all(map(_returned, one["per_seed"])),
         "score": _returned(one.get("score")),
-        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in died.items()),
+        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in diverged_at.items()),
         "curve": shaped
         and all(isinstance(step, int) for step in steps)
         and all(_returned(x) for part in (centre, *seeds) for x in part),

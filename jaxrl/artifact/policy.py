@@ -227,14 +227,14 @@ def read(path: str | Path) -> Artifact:
 
 
 def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
-    told = json.loads(str(arrays.pop("description")))
-    if told.pop("format") != _FORMAT:
+    data = json.loads(str(arrays.pop("description")))
+    if data.pop("format") != _FORMAT:
         raise ValueError("it was written by another version of jaxrl")
-    about, seeds, scores = told.pop("about"), arrays.pop("seeds"), arrays.pop("scores")
+    about, seeds, scores = data.pop("about"), arrays.pop("seeds"), arrays.pop("scores")
     for name in ("observation_parts", "action_parts"):
-        told[name] = tuple(Part(n, k, tuple(s), d, tuple(c), p) for n, k, s, d, c, p in told[name])
-    layers = [Layer(op, {}) for op in told.pop("layers")]
-    bounds: list[tuple[np.ndarray, ...]] = [()] * len(told["action_parts"])
+        data[name] = tuple(Part(n, k, tuple(s), d, tuple(c), p) for n, k, s, d, c, p in data[name])
+    layers = [Layer(op, {}) for op in data.pop("layers")]
+    bounds: list[tuple[np.ndarray, ...]] = [()] * len(data["action_parts"])
     for name, x in arrays.items():
         place, _, own = name.partition(".")
         if place.startswith("layer"):
@@ -242,7 +242,7 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
     for i in range(len(bounds)):
         if f"action{i}.low" in arrays:
             bounds[i] = (arrays[f"action{i}.low"], arrays[f"action{i}.high"])
-    recipe = Recipe(**told, layers=tuple(layers), bounds=tuple(bounds))
+    recipe = Recipe(**data, layers=tuple(layers), bounds=tuple(bounds))
     return Artifact(recipe, seeds, scores, about)
 
 
