@@ -31,7 +31,7 @@ def options(preset_name: str) -> type:
 
     @dataclasses.dataclass
     class Discover:
-        """Evolves a policy objective over whole trainings, and compares it with tuned PPO."""
+        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
 
         preset: Literal[tuple(spec.PRESETS)] = preset_name  # environments and sizes
         objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
@@ -40,7 +40,7 @@ def options(preset_name: str) -> type:
         steps: int = usual.worlds[0].steps  # per agent; other than the default: no transfer comparison
         generations: int = usual.generations  # generations of the evolution
         population: int = usual.evolve.population  # candidates per generation, in antithetic pairs
-        tasks: int = usual.evolve.tasks  # trainings per candidate and environment
+        tasks: int = usual.evolve.tasks  # training runs per candidate and environment
         std: float = usual.evolve.std  # of the candidates around the mean
         learning_rate: float = usual.evolve.learning_rate  # of the mean, by Adam
         ranks: Literal["centred", "pairs"] = usual.evolve.ranks  # among all, or in pairs with separate tasks
@@ -118,7 +118,7 @@ def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
     where = ", ".join(sources.shown(world.environment) for world in made.worlds)
     return (
         f"discovering {made.objective} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
-        f"{made.generations} generations of {num_agents} trainings, {steps} steps; into {path}"
+        f"{made.generations} generations of {num_agents} training runs, {steps} steps; into {path}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Families of training tasks, and the trainings that evaluate objectives on them."""
+"""Families of training tasks, and the training runs that evaluate objectives on them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
