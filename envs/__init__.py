@@ -4,7 +4,7 @@
     env = envs.make("brax/ant:mjx", max_steps=200)
     raw = envs.REGISTRY["Catch-bsuite"].make()      # bare dynamics, to put wrappers around
     many = envs.family("CartPole-v1", length=families.uniform(0.3, 1.0))     # new pole in every episode
-    theirs = envs.to_gymnasium("CartPole-v1", num_envs=64)                   # for users of Gymnasium
+    vector_env = envs.to_gymnasium("CartPole-v1", num_envs=64)               # for users of Gymnasium
 
 Importing this module imports no other environment library: that happens when an environment is made.
 """
@@ -69,7 +69,7 @@ def make(
     entry = lookup("environment", REGISTRY, name)
     if max_steps is not ...:
         _checked(max_steps)
-    if entry.wrapped:  # it has a time limit and resets of its own, which may be parameters
+    if entry.wrapped:  # its time limit and resets are its own, and may be parameters
         params |= {"max_steps": max_steps} if max_steps is not ... else {}
         params |= {"resets": resets} if resets else {}
     require_known(name, entry.make, params)
@@ -78,7 +78,7 @@ def make(
     if entry.wrapped:
         return raw
     if max_steps is ...:
-        max_steps = _own_limit(name, entry, params)
+        max_steps = _default_limit(name, entry, params)
     return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
 
 
@@ -113,7 +113,7 @@ def register(
         ids.announce(name)
 
 
-def _own_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
+def _default_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
     """The default time limit of an environment with these parameters."""
     limit = entry.limit(**params) if entry.limit else entry.max_steps
     if isinstance(limit, jax.core.Tracer):
@@ -195,5 +195,5 @@ for _make, _limit in {
     _params = partial(dict, delay=3) if _make is probes.memory else dict
     register(_id, _make, _limit, _params, "jaxrl")
 
-if "gymnasium" in sys.modules:  # not imported for its registry's sake alone
+if "gymnasium" in sys.modules:  # it is not imported merely to register the ids
     from jaxrl.envs import gymnasium_ids  # noqa: F401

@@ -18,7 +18,7 @@ _EAGER_STEPS = 2  # without jit steps are slow, and rounding errors grow in chao
 def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> None:
     """Plays random actions and raises ValueError for the first violation, in one sentence.
 
-    Takes raw and auto-resetting environments. The checks: the signatures and types of `Env` and
+    Accepts raw and auto-resetting environments. The checks: the signatures and types of `Env` and
     `TimeStep`; observations are in their space; every action of the action space is accepted; an
     action mask has one bool for each choice, at least one of them true; the reward is a float32 scalar and
     the flags are bool scalars; structure, shapes and dtypes of state and TimeStep never change; the same key
@@ -27,8 +27,8 @@ def check_env(env: Env, key: jax.Array | None = None, num_steps: int = 64) -> No
     next one.
 
     Args:
-      key: of the run; fixed by default.
-      num_steps: steps of the four lanes; the checks of the ends of episodes need some to end.
+      key: for all random numbers; fixed by default.
+      num_steps: steps of each of the four lanes; checks of the end of an episode need some episodes to end.
     """
     key = jax.random.key(0) if key is None else key
     _require(isinstance(env, Env), f"env must be a jaxrl.types.Env, not a {type(env).__name__}")
@@ -71,7 +71,7 @@ def _compiled(play, keys, time_axis: int):
 
 
 def check_types(env: Env, key: jax.Array) -> None:
-    """The checks of `check_env` of signatures, types and shapes only: nothing is executed."""
+    """The checks of signatures, types and shapes in `check_env`; nothing is executed."""
     action = jax.eval_shape(lambda key: sample(env.action_space, key), key)
     state, reset = _shapes(env.reset, "reset", (key,), "key")
     new_state, step = _shapes(env.step, "step", (key, state, action), "key, env_state, action")
@@ -165,7 +165,7 @@ def _check_values(lanes, action_space) -> None:
     ):
         if broken.any():
             lane, step = np.argwhere(broken)[0]
-            raise ValueError(f"{message}; it was not so at step {step} of lane {lane}")
+            raise ValueError(f"{message}; violated at step {step} of lane {lane}")
 
     # An environment may end where it starts; it is an error if initial states vary and all ends agree.
     ends = timestep.first & ~start
@@ -199,7 +199,7 @@ def _shapes(function, name: str, arguments, signature: str):
         result = jax.eval_shape(function, *arguments)
     except jax.errors.ConcretizationTypeError as error:
         raise ValueError(
-            f"{name} cannot be compiled, for Python decides there by the value of an array: "
+            f"{name} cannot be compiled, because Python branches on the value of an array there: "
             "use jnp.where or jax.lax.cond"
         ) from error
     except Exception as error:
@@ -219,8 +219,8 @@ def _check_kind(space, obs, name: str) -> None:
     for leaf, wanted in zip(jax.tree.leaves(obs), jax.tree.leaves(space)):
         want = jax.ShapeDtypeStruct(tuple(wanted.shape), wanted.dtype)
         fits = (leaf.shape, leaf.dtype) == (want.shape, want.dtype)
-        told = f"{_describe(leaf)}, but observation_space says {_describe(want)}"
-        _require(fits, f"{name} is {told}")
+        problem = f"{_describe(leaf)}, but observation_space says {_describe(want)}"
+        _require(fits, f"{name} is {problem}")
 
 
 def _check_fixed(before, after, name: str) -> None:
@@ -231,7 +231,7 @@ def _check_fixed(before, after, name: str) -> None:
         fixed = (old.shape, old.dtype, old.weak_type) == (new.shape, new.dtype, new.weak_type)
         change = f"{_describe(old)} after reset, {_describe(new)} after step"
         where = f"{name} must not change type at {jax.tree_util.keystr(path) or 'its only leaf'}"
-        _require(fixed, f"{where}: {change}; jaxrl.envs.wrappers.fix_dtypes mends dtypes")
+        _require(fixed, f"{where}: {change}; jaxrl.envs.wrappers.fix_dtypes fixes dtypes")
 
 
 def _sample(space, key, mask):

@@ -20,10 +20,10 @@ class Entry(NamedTuple):
     limit: Callable[..., int | None] | None = None  # (**params) -> time limit, if they change it
     checked: str = ""  # what it was verified against, in a few words
     resets: str = "fresh"  # default of the initial states of new episodes, see `wrappers.auto_reset`
-    wrapped: bool = False  # whether `make` returns one with all wrappers on, which is left as it is
+    wrapped: bool = False  # whether `make` returns a fully wrapped environment, which is used unchanged
 
 
-def own(
+def entry_for(
     make: Callable[..., Env],
     max_steps: int | None = None,
     checked: str = "",
@@ -44,7 +44,7 @@ def scalars(make: Callable) -> dict[str, Any]:
 
 
 def explanations(make: Callable) -> dict[str, str]:
-    """What the `Args` of a function's docstring say of each of its parameters."""
+    """The description of each parameter in the `Args` section of a function's docstring."""
     make = make.func if isinstance(make, partial) else make
     lines = inspect.cleandoc(make.__doc__ or "").partition("\nArgs:\n")[2].split("\n")
     found: dict[str, str] = {}

@@ -122,7 +122,7 @@ def drawn(
             for name, distribution in distributions.items()
         }
 
-    def told(params, timestep):
+    def extended(params, timestep):
         if observe:
             shown = [jnp.ravel(p).astype(jnp.float32) for p in params.values()]
             obs, next_obs = (jnp.concatenate([x, *shown]) for x in (timestep.obs, timestep.next_obs))
@@ -132,11 +132,11 @@ def drawn(
     def reset(key):
         params = draw(key)
         state, timestep = member(**params).reset(key)
-        return Drawn(state, params), told(params, timestep)
+        return Drawn(state, params), extended(params, timestep)
 
     def step(key, state, action):
         inner, timestep = member(**state.params).step(key, state.inner, action)
-        return Drawn(inner, state.params), told(state.params, timestep)
+        return Drawn(inner, state.params), extended(state.params, timestep)
 
     with jax.ensure_compile_time_eval():
         example = draw(jax.random.key(0))

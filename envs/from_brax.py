@@ -34,7 +34,7 @@ NAMES = {
     "swimmer": ("generalized",),
     "walker2d": BACKENDS,
 }
-# Every name that `make` knows: `ant` and `ant:spring`, ...
+# Every name that `make` accepts: `ant` and `ant:spring`, ...
 PAIRS = tuple(pair for name, own in NAMES.items() for pair in (name, *(f"{name}:{b}" for b in own)))
 
 
@@ -83,11 +83,11 @@ def _construct(brax_id: str, **params):
         from brax import envs as brax_envs
 
     name, _, backend = brax_id.partition(":")
-    _mend_clip()
+    _patch_clip()
     return brax_envs.get_environment(name, backend=backend or NAMES[name][0], **params)
 
 
-def _mend_clip() -> None:
+def _patch_clip() -> None:
     """Lets brax.fluid (used by the swimmer) call `jnp.clip(a_min=)`, which JAX 0.10 has removed."""
     from brax import fluid
 

@@ -49,20 +49,20 @@ def make(jumanji_id: str, /, **params: Any) -> Env:
     choices = tuple(np.ravel(env.action_spec.num_values).tolist())
     joint = getattr(getattr(seen, "action_mask", None), "shape", None) == choices
 
-    def told(then):
-        mask = getattr(then.observation, "action_mask", None)
-        return _plain(then.observation), {} if mask is None else {"action_mask": mask.reshape(-1)}
+    def obs_and_info(timestep):
+        mask = getattr(timestep.observation, "action_mask", None)
+        return _plain(timestep.observation), {} if mask is None else {"action_mask": mask.reshape(-1)}
 
     def reset(key):
-        state, then = env.reset(key)
-        return state, restart(*told(then))
+        state, timestep = env.reset(key)
+        return state, restart(*obs_and_info(timestep))
 
     def step(key, state, action):
         if joint and len(choices) > 1:
             action = jnp.stack(jnp.unravel_index(action, choices))
-        state, then = env.step(state, action)
-        obs, info = told(then)
-        return state, transition(obs, then.reward, then.last(), info)
+        state, timestep = env.step(state, action)
+        obs, info = obs_and_info(timestep)
+        return state, transition(obs, timestep.reward, timestep.last(), info)
 
     action_space = Discrete(math.prod(choices)) if joint else MultiDiscrete(choices)
     return fix_dtypes(Env(reset, step, jax.tree.map(_space, jax.eval_shape(_plain, seen)), action_space))

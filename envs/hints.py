@@ -1,10 +1,10 @@
-"""What to say of names of environments that are known from elsewhere, but not here."""
+"""Hints for names of environments of other libraries that are not available here."""
 
 import re
 
 from jaxrl import names
 
-# Gymnasium's tasks of MuJoCo, and what they are called in brax.
+# Gymnasium's MuJoCo tasks, and their names in brax.
 _MUJOCO = {
     "Ant": "ant",
     "HalfCheetah": "halfcheetah",
@@ -28,21 +28,21 @@ _BOX2D = {
 _MINATAR = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
 _ATARI = re.compile(r"(?:ALE/)?(\w+?)(?:-ram)?(?:Deterministic|NoFrameskip)?-v\d")
 _GROUPS = {
-    "dm_control/": "those of the DeepMind Control Suite are here playground/CartpoleBalance and others",
-    "MiniGrid-": "those of MiniGrid are here navix/... and xminigrid/...",
-    "BabyAI-": "of grid worlds there are navix/... and xminigrid/...",
-    "procgen": "Procgen is not available; of worlds that differ in each episode there is craftax/...",
-    "minigrid": "those of MiniGrid are here navix/... and xminigrid/...",
+    "dm_control/": "the DeepMind Control Suite is available as playground/CartpoleBalance and others",
+    "MiniGrid-": "MiniGrid is available as navix/... and xminigrid/...",
+    "BabyAI-": "grid worlds are available as navix/... and xminigrid/...",
+    "procgen": "Procgen is not available; craftax/... also generates a new level in each episode",
+    "minigrid": "MiniGrid is available as navix/... and xminigrid/...",
 }
 
 
-def meant(name: str) -> str:
-    """What to use instead of an environment that jaxrl does not have; "" where it is not known."""
+def suggestion(name: str) -> str:
+    """What to use instead of an environment that jaxrl does not have; "" if there is no suggestion."""
     base, _, version = name.rpartition("-v")
     if base in _MUJOCO and version.isdigit():
-        return f"the tasks of MuJoCo are available in brax's version: take brax/{_MUJOCO[base]}"
+        return f"MuJoCo tasks are available in brax's version: use brax/{_MUJOCO[base]}"
     if base in _BOX2D:
-        return f"environments of Box2D are not available; similar in difficulty: {_BOX2D[base]}"
+        return f"Box2D environments are not available; similar in difficulty: {_BOX2D[base]}"
     atari = _ATARI.fullmatch(name)
     if atari and (name.startswith("ALE/") or "NoFrameskip" in name or "Deterministic" in name):
         game = atari[1].removesuffix("-ram")
@@ -56,4 +56,4 @@ def meant(name: str) -> str:
     return ""
 
 
-names.explain("environment", meant)
+names.explain("environment", suggestion)

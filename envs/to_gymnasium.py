@@ -79,11 +79,11 @@ def to_gymnasium(
         own = inspect.signature(lookup("environment", envs.REGISTRY, env).make).parameters
         if seed is not None and "seed" in own:
             raise ValueError(
-                f"{env} has a parameter seed too: for that one pass envs.make({env!r}, seed={seed!r}) instead"
+                f"{env} has a parameter seed too: to set it, pass envs.make({env!r}, seed={seed!r}) instead"
             )
         env = envs.make(env, **params)
     elif params:
-        raise ValueError(f"parameters are for a name, not for an environment that is made: {sorted(params)}")
+        raise ValueError(f"parameters require a name, not an environment: {sorted(params)}")
     positive = isinstance(num_envs, Integral) and not isinstance(num_envs, bool) and num_envs > 0
     if num_envs is not None and not positive:
         raise ValueError(f"num_envs must be a positive integer or None, not {num_envs!r}")
@@ -117,17 +117,17 @@ def _classes():
             self.render_mode, self._draw = render_mode, draw
             self.observation_space = _space(env.observation_space)
             self.action_space = _space(env.action_space)
-            self._life = _Life(env, seed)
+            self._session = _Session(env, seed)
 
         def reset(self, *, seed: int | None = None, options: dict | None = None):
             super().reset(seed=seed)
-            timestep = self._life.reset(seed)
-            return self._life.obs(timestep.obs), _scalars(timestep.info)
+            timestep = self._session.reset(seed)
+            return self._session.obs(timestep.obs), _scalars(timestep.info)
 
         def step(self, action):
-            timestep = self._life.step(action)
+            timestep = self._session.step(action)
             return (
-                self._life.obs(timestep.next_obs),
+                self._session.obs(timestep.next_obs),
                 float(timestep.reward),
                 bool(timestep.terminated),
                 bool(timestep.truncated),
@@ -136,11 +136,11 @@ def _classes():
 
         def action_masks(self) -> np.ndarray:
             """True for the actions that are legal now."""
-            return self._life.action_masks()
+            return self._session.action_masks()
 
         def render(self) -> np.ndarray | None:
             """An image `[H, W, 3]` uint8 of the state of the last observation; None without a render mode."""
-            return None if self.render_mode is None else self._draw(*self._life.shown())
+            return None if self.render_mode is None else self._draw(*self._session.shown())
 
     class JaxrlVectorEnv(VectorEnv):
         """`num_envs` environments in one program."""
@@ -157,40 +157,40 @@ def _classes():
             self.single_action_space = _space(env.action_space)
             self.observation_space = batch_space(self.single_observation_space, num_envs)
             self.action_space = batch_space(self.single_action_space, num_envs)
-            self._life = _Life(env, seed, num_envs)
+            self._session = _Session(env, seed, num_envs)
 
         def reset(self, *, seed: int | None = None, options: dict | None = None):
             if options and "reset_mask" in options:
-                raise ValueError("episodes restart automatically here, and not by reset_mask")
+                raise ValueError("episodes restart automatically here; reset_mask is not supported")
             super().reset(seed=seed)
-            timestep = self._life.reset(seed)
+            timestep = self._session.reset(seed)
             info: dict[str, Any] = {}
             _put(info, timestep.info, np.ones(self.num_envs, bool))
-            return self._life.obs(timestep.obs), info
+            return self._session.obs(timestep.obs), info
 
         def step(self, actions):
-            timestep = self._life.step(actions)
+            timestep = self._session.step(actions)
             done = timestep.terminated | timestep.truncated
             if (done & ~timestep.first).any():
                 raise ValueError("this environment does not reset itself: wrap it in jaxrl's auto_reset")
             # Except for the action mask, `info` is that of the step, and therefore of the ended episode.
             mask = {name: x for name, x in timestep.info.items() if name == "action_mask"}
-            told = {name: x for name, x in timestep.info.items() if name != "action_mask"}
+            step_info = {name: x for name, x in timestep.info.items() if name != "action_mask"}
             info: dict[str, Any] = {}
             _put(info, mask, np.ones(self.num_envs, bool))
             if not done.all():
-                _put(info, told, ~done)
+                _put(info, step_info, ~done)
             if done.any():
                 final = np.full(self.num_envs, None, dtype=object)
-                last_obs = self._life.obs(timestep.next_obs)
+                last_obs = self._session.obs(timestep.next_obs)
                 for lane in np.flatnonzero(done):
                     final[lane] = _lane(last_obs, lane)
                 final_info: dict[str, Any] = {}
-                _put(final_info, told, done)
+                _put(final_info, step_info, done)
                 info |= {"final_obs": final, "_final_obs": done.copy()}
                 info |= {"final_info": final_info, "_final_info": done.copy()}
             return (
-                self._life.obs(timestep.obs),
+                self._session.obs(timestep.obs),
                 timestep.reward.astype(np.float64),  # as in Gymnasium's environments
                 timestep.terminated,
                 timestep.truncated,
@@ -199,20 +199,20 @@ def _classes():
 
         def action_masks(self) -> np.ndarray:
             """True for the actions that are legal now, `[num_envs, ...]`."""
-            return self._life.action_masks()
+            return self._session.action_masks()
 
         def render(self) -> tuple[np.ndarray, ...] | None:
             """An image of every environment in the state of its last observation."""
             if self.render_mode is None:
                 return None
-            shown = self._life.shown()
+            shown = self._session.shown()
             lanes = (jax.tree.map(itemgetter(lane), shown) for lane in range(self.num_envs))
             return tuple(self._draw(*one) for one in lanes)
 
     return JaxrlEnv, JaxrlVectorEnv
 
 
-class _Life:
+class _Session:
     """The key, the state and the compiled programs of one environment or of several."""
 
     def __init__(self, env: Env, seed: int, num_envs: int | None = None):
@@ -253,7 +253,7 @@ class _Life:
     def shown(self):
         """The state and the observation to be rendered."""
         if self._shown is None:
-            raise ValueError("call reset before the first picture")
+            raise ValueError("call reset before the first render")
         return jax.device_get(self._shown())
 
     def obs(self, obs):
@@ -361,17 +361,17 @@ def _action(space, action, batch: tuple[int, ...]):
         raise ValueError(f"an action must have the shape {wanted}, not {given.shape}")
     if isinstance(space, Box):
         if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
-            raise ValueError(f"an action is made of finite numbers, not {action!r}")
+            raise ValueError(f"an action must consist of finite numbers, not {action!r}")
     else:
         sizes = space.n if isinstance(space, Discrete) else space.nvec
         if given.dtype.kind not in "iu" or not ((given >= 0) & (given < np.asarray(sizes))).all():
-            raise ValueError(f"an action is made of integers from 0 and below {sizes}, not {action!r}")
+            raise ValueError(f"an action must consist of integers from 0 to below {sizes}, not {action!r}")
     return jnp.asarray(given.astype(space.dtype))
 
 
-def _put(target: dict, told: dict, where: np.ndarray) -> None:
+def _put(target: dict, entries: dict, where: np.ndarray) -> None:
     """Adds entries to an info, with masks `_name` of the lanes that have them, as Gymnasium does."""
-    for name, value in told.items():
+    for name, value in entries.items():
         if isinstance(value, dict):
             inner: dict[str, Any] = {}
             _put(inner, value, where)

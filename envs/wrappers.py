@@ -455,14 +455,14 @@ def cheap_talk(env: Env, speak: Callable[[PyTree], jax.Array], num_messages: int
     if not isinstance(num_messages, int) or num_messages < 1:
         raise ValueError(f"num_messages must be a positive integer, not {num_messages!r}")
 
-    def heard(obs):
-        said = jnp.tanh(speak(obs))
-        chex.assert_shape(said, (num_messages,))
-        return jnp.concatenate([obs, said]).astype(jnp.float32)
+    def with_messages(obs):
+        messages = jnp.tanh(speak(obs))
+        chex.assert_shape(messages, (num_messages,))
+        return jnp.concatenate([obs, messages]).astype(jnp.float32)
 
     ends = {"low": np.full(num_messages, -1.0), "high": np.full(num_messages, 1.0)}
     low, high = (_join([_flat_bound(space, side), ends[side].astype(np.float32)]) for side in ends)
-    return _map_obs(env, heard, Box(low, high, low.shape))
+    return _map_obs(env, with_messages, Box(low, high, low.shape))
 
 
 def sticky_actions(env: Env, probability: float = 0.25) -> Env:

@@ -146,8 +146,8 @@ def draw(
         if axes.get_label() != "<colorbar>":
             axes.set_xticks(np.log(ticks), [f"{tick:g}" for tick in ticks])
             axes.tick_params(labelsize=7)
-    told = "black: where the pull changes its sign, or where it ends"
-    figure.suptitle(told, x=0.01, ha="left", fontsize=8, color="#767E8C")
+    note = "black: where the pull changes its sign, or where it ends"
+    figure.suptitle(note, x=0.01, ha="left", fontsize=8, color="#767E8C")
     plot.save(figure, path)
 
 
@@ -163,9 +163,9 @@ def _paint(axes, values, pull, log_ratio, advantages, limit: float):
 
 
 def _bar(figure, row, image, kind: str) -> None:
-    told = {"drift": "drift  f = r A − L", "pull": "pull  dL/dr"}[kind]
+    label = {"drift": "drift  f = r A − L", "pull": "pull  dL/dr"}[kind]
     bar = figure.colorbar(image, ax=list(row), extend="both", fraction=0.05, pad=0.01)
-    bar.set_label(told, fontsize=8)
+    bar.set_label(label, fontsize=8)
     bar.ax.tick_params(labelsize=7)
 
 

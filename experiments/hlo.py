@@ -69,7 +69,7 @@ def parse(text: str) -> Program:
             current.append(_instruction(found["name"], found["rest"]))
     module = MODULE.match(text)
     if not (module and entry):
-        raise ValueError("this is no compiled program: it has no HloModule or no ENTRY")
+        raise ValueError("this is not a compiled program: it has no HloModule or no ENTRY")
     for instructions in computations.values():
         for at, i in enumerate(instructions):
             instructions[at] = i._replace(called=tuple(name for name in i.called if name in computations))
@@ -104,7 +104,7 @@ def _closing(text: str) -> int:
         depth += (letter == "(") - (letter == ")")
         if not depth:
             return at
-    raise ValueError(f"this is no instruction of a compiled program: {text[:80]}")
+    raise ValueError(f"this is not an instruction of a compiled program: {text[:80]}")
 
 
 def _times(computations, entry) -> tuple[Counter, list[str]]:

@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     evaluating: float
     around: float
 
-    def told(self, spec: runs.Spec) -> str:
+    def as_text(self, spec: runs.Spec) -> str:
         """Two lines of text."""
         whole = self.training + self.evaluating + self.around
         return (
@@ -104,9 +104,9 @@ def _afterwards(spec, programs, at, rows: int) -> tuple[float, float]:
         loop.save(programs, Path(folder), at)
         saved = time.perf_counter()
         row = records.make_row(programs.algo, at.num_updates, 0, at.totals, None, spec.agents)
-        told = [{**row, "timesteps": i + 1} for i in range(rows)]
+        points = [{**row, "timesteps": i + 1} for i in range(rows)]
         with contextlib.suppress(ValueError):  # no episode has ended yet
-            plot.curves([("", told)], Path(folder) / "curves.png")
+            plot.curves([("", points)], Path(folder) / "curves.png")
         return saved - begun, time.perf_counter() - saved
 
 
@@ -227,7 +227,7 @@ def main() -> None:
     spec = runs.from_json(given["spec"])
     if given["compile_cache"]:
         runs.enable_compile_cache()
-    print(plan(spec).told(spec))
+    print(plan(spec).as_text(spec))
 
 
 if __name__ == "__main__":

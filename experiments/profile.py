@@ -241,7 +241,7 @@ def read_events(path: Path, program: hlo.Program) -> tuple[list[Event], bool]:
         found = [e for e in found if e.name not in loops]  # also loops whose body ran on another thread
         if found:
             return found, on_device
-    raise ValueError(f"the profiler saw no operation: the backend {jax.default_backend()} does not tell them")
+    raise ValueError(f"the profiler recorded no operation: the backend {jax.default_backend()} reports none")
 
 
 def _operation_lines(plane) -> list:

@@ -124,9 +124,9 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     state = jax.tree.map(lambda x: x[lane], programs.agents(at.state))
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = runs.make(spec, envs.make(name, **spec.env))
-    world, params = _world(spec)
+    bare, params = _environment(spec)
     shown, total = [], 0.0
-    for env_state, now in _episode(spec, world, partial(algo.act, state), state.stream.memory, max_steps):
+    for env_state, now in _episode(spec, bare, partial(algo.act, state), state.stream.memory, max_steps):
         total += float(now.reward)
         if as_page:
             shown.append(jax.device_get(env_state))
@@ -145,7 +145,7 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     return f"{out}: seed {seed}, {steps} steps, return {total:.4g}"
 
 
-def _world(spec):
+def _environment(spec):
     """The run's environment without auto-reset, so that the end of an episode is visible; its parameters."""
     entry = envs.REGISTRY[spec.environment]
     if entry.wrapped:

@@ -70,7 +70,7 @@ def axis(flag: str, text: str) -> Axis:
     if ":" not in text or flag == "--objective":  # a colon names a function in a file
         values = tuple(text.split(","))
         if not all(values) or len(set(values)) < len(values):
-            raise ValueError(f"{flag} {text}: a value is missing or there twice")
+            raise ValueError(f"{flag} {text}: a value is missing or given twice")
         for value in values if flag.startswith(TRACED) else ():
             _number_of(flag, value)
         return Axis(flag, values)
@@ -83,7 +83,7 @@ def axis(flag: str, text: str) -> Axis:
     except (ValueError, IndexError):
         good = False
     if not good:
-        raise ValueError(f"{flag} {text} is no range: write LOW:HIGH, log:LOW:HIGH or log:LOW:HIGH:COUNT")
+        raise ValueError(f"{flag} {text} is not a range: write LOW:HIGH, log:LOW:HIGH or log:LOW:HIGH:COUNT")
     if not low < high or (log and low <= 0):
         limit = "0 < LOW < HIGH" if log else "LOW < HIGH"
         raise ValueError(f"{flag} {text} is an empty range: it needs {limit}")
@@ -398,9 +398,9 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
     found = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
-        died = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
+        diverged_at = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
         per_seed = [returns[lane] for lane in lanes]
-        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": died})
+        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": diverged_at})
     return found
 
 
@@ -493,7 +493,7 @@ def write_results(path: Path) -> list[dict[str, Any]]:
         # For an evolution strategy, the mean was trained again, not one of its candidates.
         found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
     if kind == "pbt":
-        found.append({"confirms": "members", **judged_again(path / "group-1", found)})
+        found.append({"confirms": "members", **evaluated_again(path / "group-1", found)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
     hosts.by_leader(lambda: files.replace(path / "results.jsonl", text))
     return found
@@ -513,7 +513,7 @@ def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
     return kept, np.asarray(returns, np.float64).mean(axis=1)
 
 
-def judged_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
+def evaluated_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
     """The best members, evaluated in new episodes; hyperparameters that change cannot be trained again."""
     spec, returns = fresh_returns(path)
     # A trial in `chosen` is a population, that of one of the seeds.
@@ -552,7 +552,7 @@ def table(path: Path, most: int = 10) -> str:
             who = f"trial {one['trial']}, seed {agent}"
             lines.append(f"{who}: diverged at step {step:,} and counts as the worst agent of all trials")
     if again:
-        lines.append(_told_again(found, again))
+        lines.append(_confirmation_text(found, again))
     return "\n".join(lines)
 
 
@@ -573,7 +573,7 @@ def _meaning(path: Path, spec: runs.Spec, trials: int) -> str:
     )
 
 
-def _told_again(found, again) -> str:
+def _confirmation_text(found, again) -> str:
     """The result of the winner with new seeds or episodes."""
     value, ends = _number(again["score"]), _ends(again)
     count = len(again["per_seed"])
@@ -583,11 +583,11 @@ def _told_again(found, again) -> str:
         known = [one["score"] for one in found if one["score"] is not None]
         chosen = _number(float(iqm(known)) if known else None)
         # No difference is shown: members are selected by their returns with exploration.
-        judged = f"the winners in {EPISODES} fresh episodes each: {value} ({ends})"
-        return f"{judged}; chosen by training returns of {chosen}"
+        winners = f"the winners in {EPISODES} fresh episodes each: {value} ({ends})"
+        return f"{winners}; chosen by training returns of {chosen}"
     lost = found[0]["score"] - again["score"] if again["score"] is not None else None
-    told = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
-    return f"{told}, {_number(lost)} less than as best of {len(found)}"
+    line = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
+    return f"{line}, {_number(lost)} less than as best of {len(found)}"
 
 
 def _short(text: str) -> str:

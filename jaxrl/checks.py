@@ -120,7 +120,7 @@ def hint_at_scale(space: PyTree) -> None:
         low, high = float(np.min(box.low)), float(np.max(box.high))
         reach = np.max(np.abs([box.low, box.high]))
         text = (
-            f"the environment takes actions from {low:g} to {high:g}, and those of an untrained policy are "
+            f"the environment takes actions from {low:g} to {high:g}, but those of an untrained policy are "
             "about -1 to 1, so learning may be slow: let the policy scale them, NetworkConfig(squash=True) "
             "(--squash), or scale them in the environment"
         )
@@ -135,7 +135,7 @@ def _no_env(given) -> str:
     if isinstance(given, str):
         return f"an algorithm is made for an environment, not for its name: give envs.make({given!r})"
     if package in ("gymnax", "brax"):
-        return f"an object of {package} is no jaxrl environment: give envs.make('{package}/NAME')"
+        return f"an object of {package} is not a jaxrl environment: give envs.make('{package}/NAME')"
     if package == "gymnasium" or hasattr(given, "unwrapped"):
         return (
             "a Gymnasium environment runs on the host and cannot be part of a JAX program: give "
@@ -153,7 +153,7 @@ def _kind(value) -> str:
 def _require_in_space(space: PyTree, obs: PyTree, what: str) -> None:
     leaves, structure = jax.tree.flatten(space)
     if structure != jax.tree.structure(obs):
-        raise ValueError(f"{what} has another structure than the observation space {space}")
+        raise ValueError(f"{what} does not have the structure of the observation space {space}")
     for own, leaf in zip(leaves, jax.tree.leaves(obs)):
         shape, dtype = _shape_of(own)
         if tuple(leaf.shape) != shape:
@@ -174,7 +174,7 @@ def _require_layers(layers: tuple[str, ...]) -> None:
     outside = layers[layers.index("auto_reset") + 1 :] if "auto_reset" in layers else ()
     wrong = [name for name in outside if name in ("episode_stats", "time_limit")]
     if wrong:
-        reason = "so it counts on when an episode has ended"
+        reason = "so it keeps counting after an episode has ended"
         raise ValueError(f"{wrong[0]} is around auto_reset, {reason}: write {WRAP}")
 
 

@@ -86,7 +86,7 @@ def require_same(what: str, value: Any) -> None:
         if other != first:
             raise ValueError(
                 f"{what} differs between processes 0 and {number}: start all of them with the same "
-                f"command, but for --process-id"
+                f"command, except for --process-id"
             )
 
 
@@ -104,12 +104,12 @@ def _exchange(mine: Any) -> list[Any]:
     state, number = distributed.global_state, next(_rounds)
     if state.process_id > 0:
         _client().key_value_set(_name(number, state.process_id), json.dumps(mine))
-        return _hear(_name(number, "all"), 0)
-    said = [mine, *(_hear(_name(number, k), k) for k in range(1, state.num_processes))]
-    _client().key_value_set(_name(number, "all"), json.dumps(said))
+        return _wait_for(_name(number, "all"), 0)
+    values = [mine, *(_wait_for(_name(number, k), k) for k in range(1, state.num_processes))]
+    _client().key_value_set(_name(number, "all"), json.dumps(values))
     if number:  # a process that has sent this message has read those of the previous exchange
         _client().key_value_delete(_name(number - 1))
-    return said
+    return values
 
 
 def _client() -> Any:
@@ -121,7 +121,7 @@ def _name(*parts) -> str:
     return "/".join(["jaxrl", *map(str, parts)])
 
 
-def _hear(key: str, speaker: int) -> Any:
+def _wait_for(key: str, speaker: int) -> Any:
     """Waits for the value of a key; raises an error if a process fails meanwhile."""
     client = _client()
     deadline = time.monotonic() + PATIENCE
@@ -229,7 +229,7 @@ def _initialize(coordinator, num_processes, process_id, seconds) -> None:
         jax.devices()  # starting a backend waits for all processes
     except ValueError as error:
         raise ValueError(
-            f"no cluster was detected that says how processes join ({error}): give --coordinator "
+            f"no cluster environment was detected ({error}): give --coordinator "
             f"ADDRESS:PORT, --num-processes and --process-id"
         ) from None
     except RuntimeError as error:
@@ -250,7 +250,7 @@ def _require_sense(coordinator, num_processes, process_id, seconds) -> None:
         return
     for name, value in (("--num-processes", num_processes), ("--process-id", process_id)):
         if value is None:
-            raise ValueError(f"--coordinator {coordinator} needs {name} as well, or say --coordinator auto")
+            raise ValueError(f"--coordinator {coordinator} needs {name} as well, or give --coordinator auto")
     if not 0 <= process_id < num_processes:
         raise ValueError(f"--process-id {process_id} must lie between 0 and {num_processes - 1}")
     port = re.fullmatch(r"(\[[^\]]+\]|[^:\s]+):(\d{1,5})", coordinator)
@@ -277,9 +277,9 @@ def meet(coordinator: str, num_processes: int, process_id: int, seconds: float) 
     else:
         trouble = _report(coordinator, (host.strip("[]"), int(port)), num_processes, process_id, deadline)
     if trouble is None:
-        raise ValueError(f"process 0 is not found at {coordinator} within {seconds} s: start it too")
+        raise ValueError(f"process 0 was not reached at {coordinator} within {seconds} s: start it too")
     if trouble:
-        raise ValueError(f"{trouble}: start every process with the same command, but for --process-id")
+        raise ValueError(f"{trouble}: start every process with the same command, except for --process-id")
 
 
 def _left(deadline: float) -> float:
@@ -302,7 +302,7 @@ def _receive(coordinator: str, port: int, num_processes: int, deadline: float) -
         while len(here) < num_processes - 1 and not trouble:
             if time.monotonic() > deadline:
                 missing = ", ".join(str(k) for k in range(1, num_processes) if k not in here)
-                trouble = f"of {num_processes} processes have not come to {coordinator} in time: {missing}"
+                trouble = f"of {num_processes} processes did not connect to {coordinator} in time: {missing}"
                 break
             try:
                 server.settimeout(_left(deadline))

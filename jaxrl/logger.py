@@ -37,7 +37,7 @@ def read_jsonl(path: str | Path) -> list[Row]:
     for text in damage[:MOST_WARNINGS]:
         _warn(text)
     if len(damage) > MOST_WARNINGS:
-        _warn(f"{path}: {len(damage) - MOST_WARNINGS} more damaged lines are left out")
+        _warn(f"{path}: {len(damage) - MOST_WARNINGS} more damaged lines are skipped")
     return rows
 
 
@@ -67,7 +67,7 @@ def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
             rows.append(row)
             known.add(row["num_updates"])
         elif number <= len(lines):  # an incomplete last line comes from a kill
-            damage.append(f"{path}, line {number} is damaged and left out: {trouble}")
+            damage.append(f"{path}, line {number} is damaged and skipped: {trouble}")
     return rows, damage
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MOST = 20  # maximum number of names in a message
-_meant: dict[str, Callable[[str], str]] = {}  # of a kind of name
+_explanations: dict[str, Callable[[str], str]] = {}  # of a kind of name
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
@@ -21,18 +21,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are {shown}" + (f" and {more} more" if more > 0 else "")
 
 
-def explain(kind: str, meant: Callable[[str], str]) -> None:
+def explain(kind: str, explanation: Callable[[str], str]) -> None:
     """Registers remedies that `lookup` of a kind adds for names which are common in other programs.
 
     Args:
-      meant: `(name) -> remedy`, "" for an unknown name.
+      explanation: `(name) -> remedy`, "" for an unknown name.
     """
-    _meant[kind] = meant
+    _explanations[kind] = explanation
 
 
 def lookup(kind: str, table: Mapping[str, T], name: str) -> T:
     """`table[name]`. Raises ValueError with one sentence that contains the nearest names."""
     if name not in table:
-        remedy = _meant[kind](name) if kind in _meant else ""
+        remedy = _explanations[kind](name) if kind in _explanations else ""
         raise ValueError(f"unknown {kind} {name!r}; {remedy or nearest(name, table)}")
     return table[name]

@@ -41,9 +41,9 @@ def load(path: Path) -> tuple[str, Objective]:
             raise TypeError
         return name, named(name)._replace(params=from_json(name, data["params"]))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise ValueError(f"{path} is no file: an objective's file is what `jaxrl discover` writes") from None
+        raise ValueError(f"{path} is not a file; `jaxrl discover` writes files of objectives") from None
     except (KeyError, TypeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{path} holds no objective: it is not what `jaxrl discover` writes") from None
+        raise ValueError(f"{path} does not contain an objective as `jaxrl discover` writes it") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -408,7 +408,7 @@ def _up(x):
 
 
 # Factors of the terms of a symbolic drift, all 0 at r = 1: how far the ratio has moved up or down (`MOVED`),
-# times how good or bad the action was (`WORTH`).
+# times how good or bad the action was (`ADVANTAGE`).
 MOVED = {
     "relu(r - 1)": lambda r: _up(r - 1.0),
     "relu(-log r)": lambda r: _up(-jnp.log(r)),
@@ -417,21 +417,21 @@ MOVED = {
     "relu(r - 1.2)": lambda r: _up(r - 1.2),
     "relu(0.8 - r)": lambda r: _up(0.8 - r),
 }
-WORTH = {
+ADVANTAGE = {
     "": jnp.ones_like,
     " relu(A)": _up,
     " relu(-A)": lambda A: _up(-A),
     " relu(A)^2": lambda A: jnp.square(_up(A)),
     " relu(-A)^2": lambda A: jnp.square(_up(-A)),
 }
-TERMS = tuple(moved + worth for moved in MOVED for worth in WORTH)
+TERMS = tuple(moved + advantage for moved in MOVED for advantage in ADVANTAGE)
 
 
 def terms(ratio: jax.Array, advantages: jax.Array) -> jax.Array:
     """The value of each of `TERMS`, `[..., K]`."""
     moved = jnp.stack([function(ratio) for function in MOVED.values()], axis=-1)
-    worth = jnp.stack([function(advantages) for function in WORTH.values()], axis=-1)
-    return (moved[..., :, None] * worth[..., None, :]).reshape(*ratio.shape, len(TERMS))
+    advantage = jnp.stack([function(advantages) for function in ADVANTAGE.values()], axis=-1)
+    return (moved[..., :, None] * advantage[..., None, :]).reshape(*ratio.shape, len(TERMS))
 
 
 def symbolic(params: Terms | None = None) -> Objective:

@@ -47,7 +47,7 @@ def make_row(
     totals = jax.tree.map(lambda x: np.asarray(x, np.float64)[:seeds], totals)
     metrics: dict[str, Any] = train.summarize(totals, done - since)
     counts = metrics.pop("episode/count", None)
-    dead = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)
+    diverged = metrics.pop("agent/dead/count", np.zeros(seeds)).astype(int)  # updates since, 0: not diverged
     row: dict[str, Any] = {"num_updates": done, "timesteps": train.steps_after(algo, done)}
     for name, values in metrics.items():
         if name.startswith("episode/") and name.endswith("_sum"):
@@ -57,9 +57,9 @@ def make_row(
             row[name] = values.tolist()
     if counts is not None:
         row["episode/count"] = counts.tolist()
-    if dead.any():
-        died = [train.steps_after(algo, done - count + 1) if count else None for count in dead.tolist()]
-        row["agent/died_at"] = died
+    if diverged.any():
+        first = [done - count + 1 if count else None for count in diverged.tolist()]
+        row["agent/died_at"] = [None if n is None else train.steps_after(algo, n) for n in first]
     if evaluation is not None:
         row["evaluation/return"] = np.asarray(evaluation.returns, np.float64)[:seeds].mean(-1).tolist()
         row["evaluation/length"] = np.asarray(evaluation.lengths, np.float64)[:seeds].mean(-1).tolist()
@@ -100,7 +100,7 @@ def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     damage = logger.read_rows(path / "metrics.jsonl")[1]
     if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints were deleted
-        raise ValueError(f"{damage[0]}; the result of the run depends on it: mend the file or train anew")
+        raise ValueError(f"{damage[0]}; the result of the run depends on it: repair the file or train again")
     return found[-1], first_diverged(found)
 
 

@@ -85,8 +85,8 @@ def lines(
         speed = rate(done, before, elapsed, steps_per_update, seeds)
         parts = [f"{100 * row['num_updates'] / num_updates:3.0f}%", f"steps {count(row['timesteps'])}"]
         first, second = list(shown.items())[:2]
-        told = [first] + [second] * (second[1] in row)
-        parts += [f"{label} {spread(row.get(name))}" for label, name in told]
+        labelled = [first] + [second] * (second[1] in row)
+        parts += [f"{label} {spread(row.get(name))}" for label, name in labelled]
         parts.append(f"{count(speed)} steps/s")
         parts += [f"{len(lost)} diverged"] if (lost := diverged_lanes(row)) else []
         write("  ".join(parts))

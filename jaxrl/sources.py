@@ -93,7 +93,7 @@ def named(word: str) -> str:
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path}: no such file; `jaxrl new` writes one to start from") from None
     if not is_name(source.name):
-        raise ValueError(f"{path}: the name of the file may hold letters, digits, _ and - only; rename it")
+        raise ValueError(f"{path}: the name of the file may contain only letters, digits, _ and -; rename it")
     _sources[source.name] = source  # of several files with this content, the one that was given last
     return source.name
 

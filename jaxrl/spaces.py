@@ -123,7 +123,7 @@ def flat_size(space: PyTree) -> int:
 def require_bounded_box(space: PyTree, option: str) -> None:
     """Raises ValueError for an option that needs a single bounded Box, if `space` is another one."""
     if not isinstance(space, Box):
-        raise ValueError(f"{option} is for continuous actions, and this environment has {space}")
+        raise ValueError(f"{option} requires continuous actions, but this environment has {space}")
     bounds = [b for b in (space.low, space.high) if not isinstance(b, jax.core.Tracer)]
     if any(np.any(np.abs(b) > 1e30) for b in bounds):
         raise ValueError(f"{option} needs actions with finite bounds, not {space}")
@@ -147,5 +147,5 @@ def require_division(what: str, size: int, num_minibatches: int) -> None:
     if size % num_minibatches:
         near = [n for n in range(num_minibatches, 0, -1) if size % n == 0]
         raise ValueError(
-            f"{what} = {size} does not divide into num_minibatches = {num_minibatches}: take {near[0]}, say"
+            f"{what} = {size} is not divisible by num_minibatches = {num_minibatches}: give {near[0]}"
         )

@@ -1,4 +1,4 @@
-"""What tests share: small algorithms, compiled once."""
+"""Shared fixtures and helpers: small algorithms, compiled once."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ from jaxrl import envs, fields, logger, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import cli
 
-# Started in the background of a shell, a process ignores Ctrl-C, and so would all that it starts.
+# A process started in the background of a shell ignores Ctrl-C, and so would its children.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -42,7 +42,7 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
 
 
-# Sizes at which a program compiles fast and every branch of it runs: Config, then Hparams.
+# Sizes with which a program compiles fast and executes every branch: Config, then Hparams.
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
@@ -76,12 +76,12 @@ SMALL = {
         {"sigma": 0.5, "sigma_decay": 0.5, "total_updates": 8.0},
     ),
 }
-# Without gradients what counts is the order of returns, which must differ within the 8 steps.
+# Without gradients only the order of returns matters; they must differ within the 8 steps.
 GRADIENT_FREE = ("es", "ga")
 
 
 def glossary():
-    """The metrics that docs/metrics.md explains: for each name its line, in which algorithms are named."""
+    """The metrics in docs/metrics.md: for each name its line, which names the algorithms."""
     text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
     lines = [line for line in text.partition("## ")[2].splitlines() if line.startswith("| `")]
     return {line.split("`")[1]: line for line in lines}
@@ -117,7 +117,7 @@ def algo_name(request):
 
 @pytest.fixture(params=[5_000, pytest.param(100_000, marks=pytest.mark.slow)])
 def transitions(request):
-    """How many transitions or episodes a test compares: few in the ordinary suite, many if it is slow."""
+    """The number of transitions or episodes that a test compares: few by default, many in the slow suite."""
     return request.param
 
 
@@ -133,15 +133,15 @@ def command(capsys):
     return call
 
 
-def said_by(*argv):
-    """Exit status of a command, and what it said."""
-    with contextlib.redirect_stdout(io.StringIO()) as said, contextlib.redirect_stderr(said):
+def run_command(*argv):
+    """Runs a command in this process. Returns its exit status and its output, errors included."""
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
         status = cli.main([str(word) for word in argv])
-    return status, said.getvalue()
+    return status, output.getvalue()
 
 
 def curve(path):
-    """The rows of a run without what the clock says."""
+    """The rows of a run without times and speeds."""
     return [
         {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
         for row in logger.read_jsonl(path / "metrics.jsonl")

@@ -1,4 +1,4 @@
-"""Adapters to libraries that are extras: each keeps the laws and steps as its library does."""
+"""Adapters to libraries that are extras: each passes `check_env` and matches its library step by step."""
 
 import importlib
 import subprocess
@@ -14,10 +14,10 @@ from jaxrl.envs.check import check_env
 from jaxrl.spaces import Discrete, MultiDiscrete, sample
 
 KEY = jax.random.key(0)
-# They run for a moment: optimising the program would take longer than it saves.
+# They run only briefly: optimizing the program would take longer than it saves.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-# The library that an adapter imports, and a name of its.
+# The library that an adapter imports, and the name of one of its environments.
 LIBRARIES = {
     "craftax": ("craftax", "Craftax-Symbolic-v1"),
     "jumanji": ("jumanji", "Snake-v1"),
@@ -26,7 +26,7 @@ LIBRARIES = {
     "playground": ("mujoco_playground", "CartpoleBalance"),
     "xminigrid": ("xminigrid", "MiniGrid-Empty-5x5"),
 }
-# What is checked in seconds; the rest is slow.
+# Environments that are checked within seconds; the others are slow.
 CHEAP = {
     "craftax": ["Craftax-Classic-Symbolic-v1"],
     "jumanji": ["Game2048-v1", "JobShop-v0", "RubiksCube-v0", "Snake-v1", "Tetris-v0"],
@@ -59,7 +59,7 @@ def everything():
 
 
 @pytest.mark.parametrize("package", sorted(LIBRARIES))
-def test_a_missing_library_is_a_sentence_with_the_remedy(package, monkeypatch):
+def test_a_missing_library_is_reported_with_the_remedy(package, monkeypatch):
     root, env_id = LIBRARIES[package]
     for module in [m for m in sys.modules if m == root or m.startswith(f"{root}.")]:
         monkeypatch.delitem(sys.modules, module)
@@ -78,7 +78,7 @@ def test_names_are_known_without_the_libraries():
 
 
 @pytest.mark.parametrize("package, env_id", everything())
-def test_it_keeps_the_laws(package, env_id):
+def test_it_passes_check_env(package, env_id):
     library(package)
     check_env(make(package, env_id, jit=jax.jit), num_steps=32)
 
@@ -108,7 +108,7 @@ def craftax():
     return make("craftax", "Craftax-Classic-Symbolic-v1"), original
 
 
-def test_a_step_of_craftax_is_craftax(craftax):
+def test_a_step_matches_craftax(craftax):
     env, original = craftax
     state, timestep = env.reset(KEY)
     params = original.default_params
@@ -123,7 +123,7 @@ def test_a_step_of_craftax_is_craftax(craftax):
         assert timestep.terminated == done
 
 
-def test_the_time_limit_of_craftax_is_not_an_end_but_death_is(craftax):
+def test_the_time_limit_of_craftax_truncates_and_death_terminates(craftax):
     env, original = craftax
     limit = original.default_params.max_timesteps
     assert adapter("craftax").NAMES["Craftax-Classic-Symbolic-v1"] == limit
@@ -131,14 +131,14 @@ def test_the_time_limit_of_craftax_is_not_an_end_but_death_is(craftax):
     late = state.replace(timestep=jnp.asarray(limit, state.timestep.dtype))
     assert original.is_terminal(late, original.default_params)
     assert not env.step(KEY, late, jnp.int32(0))[1].terminated
-    dead = state.replace(player_health=jnp.asarray(-3, state.player_health.dtype))
-    assert env.step(KEY, dead, jnp.int32(0))[1].terminated
+    no_health = state.replace(player_health=jnp.asarray(-3, state.player_health.dtype))
+    assert env.step(KEY, no_health, jnp.int32(0))[1].terminated
 
 
 # --- jumanji ----------------------------------------------------------------------------------
 
 
-def test_the_time_limits_of_jumanji_are_known_and_what_is_left_out():
+def test_the_time_limits_of_jumanji_and_the_excluded_environments():
     jumanji = library("jumanji")
     names = adapter("jumanji").NAMES
     assert jumanji.registered_environments() - set(names) == {
@@ -154,7 +154,7 @@ def test_the_time_limits_of_jumanji_are_known_and_what_is_left_out():
 
 
 @pytest.mark.parametrize("env_id", ["Snake-v1", "Tetris-v0"])
-def test_a_step_of_jumanji_is_jumanji(env_id):
+def test_a_step_matches_jumanji(env_id):
     original = library("jumanji").make(env_id)
     env = make("jumanji", env_id)
     state, timestep = env.reset(KEY)
@@ -171,7 +171,7 @@ def test_a_step_of_jumanji_is_jumanji(env_id):
         assert timestep.terminated == then.last()
 
 
-def test_the_time_limit_of_jumanji_is_not_an_end_but_a_wall_is():
+def test_the_time_limit_of_jumanji_truncates_and_a_wall_terminates():
     original = library("jumanji").make("Snake-v1")
     env = make("jumanji", "Snake-v1")
     state, timestep = env.reset(KEY)
@@ -186,7 +186,7 @@ def test_the_time_limit_of_jumanji_is_not_an_end_but_a_wall_is():
     assert timestep.terminated and not timestep.truncated
 
 
-def test_several_choices_of_jumanji_are_one_where_one_mask_covers_them():
+def test_joint_masks_of_jumanji_make_one_discrete_action():
     library("jumanji")
     spaces = {name: make("jumanji", name).action_space for name in ("Minesweeper-v0", "JobShop-v0")}
     assert spaces["Minesweeper-v0"] == Discrete(100)
@@ -196,11 +196,11 @@ def test_several_choices_of_jumanji_are_one_where_one_mask_covers_them():
 # --- navix ------------------------------------------------------------------------------------
 
 
-def test_navix_knows_the_same_names():
+def test_navix_has_the_same_names():
     assert set(adapter("navix").NAMES) == set(library("navix").registry())
 
 
-def test_a_step_of_navix_is_navix_and_its_time_limit_is_not_an_end():
+def test_a_step_matches_navix_and_the_time_limit_truncates():
     navix = library("navix")
     original = navix.make("Navix-Empty-5x5-v0", max_steps=100)
     env = make("navix", "Navix-Empty-5x5-v0")
@@ -228,7 +228,7 @@ def test_the_obstacles_of_navix_move_by_the_key_of_the_step():
     assert len(np.unique(turn(jax.random.split(KEY, 16)), axis=0)) > 1
 
 
-def test_navix_shows_what_is_asked_for():
+def test_navix_has_the_requested_observations():
     library("navix")
     shapes = {
         name: adapter("navix").make("Navix-Empty-5x5-v0", observation=name).observation_space.shape
@@ -242,7 +242,7 @@ def test_navix_shows_what_is_asked_for():
 # --- pgx --------------------------------------------------------------------------------------
 
 
-def test_a_step_of_2048_is_pgx():
+def test_a_step_of_2048_matches_pgx():
     original_step = quick(library("pgx").make("2048").step)
     env = make("pgx", "2048")
     state, timestep = env.reset(KEY)
@@ -256,7 +256,7 @@ def test_a_step_of_2048_is_pgx():
 
 
 @pytest.mark.parametrize("game", ["tic_tac_toe", "kuhn_poker"])
-def test_it_is_always_the_agents_turn_and_every_game_has_an_end(game):
+def test_it_is_always_the_agents_turn_and_every_game_ends(game):
     library("pgx")
     env = adapter("pgx").make(game)
 
@@ -269,19 +269,19 @@ def test_it_is_always_the_agents_turn_and_every_game_has_an_end(game):
             action = jax.random.categorical(action_key, jnp.where(mask, 0.0, -jnp.inf))
             state, timestep = env.step(step_key, state, action)
             over_now = over | timestep.terminated
-            mine = (state.current_player == 0) | over_now
+            agents_turn = (state.current_player == 0) | over_now
             return (state, timestep.info["action_mask"], over_now), (
-                mine,
+                agents_turn,
                 jnp.where(over, 0, timestep.reward),
             )
 
         carry = (state, timestep.info["action_mask"], False)
-        (_, _, over), (mine, reward) = jax.lax.scan(step, carry, jax.random.split(key, 9))
-        return state.current_player, over, mine, reward.sum()
+        (_, _, over), (agents_turn, reward) = jax.lax.scan(step, carry, jax.random.split(key, 9))
+        return state.current_player, over, agents_turn, reward.sum()
 
-    begins, over, mine, outcome = quick(jax.vmap(play))(jax.random.split(KEY, 256))
-    assert (begins == 0).all() and mine.all() and over.all()
-    assert len(np.unique(outcome)) > 1 and abs(outcome.mean()) < 0.3  # it wins and loses
+    begins, over, agents_turn, outcome = quick(jax.vmap(play))(jax.random.split(KEY, 256))
+    assert (begins == 0).all() and agents_turn.all() and over.all()
+    assert len(np.unique(outcome)) > 1 and abs(outcome.mean()) < 0.3  # both wins and losses occur
 
 
 def test_an_illegal_move_loses():
@@ -296,7 +296,7 @@ def test_an_illegal_move_loses():
 # --- playground -------------------------------------------------------------------------------
 
 
-def test_a_step_of_playground_is_playground():
+def test_a_step_matches_playground():
     suite = library("playground").dm_control_suite
     assert set(adapter("playground").NAMES) == set(suite.ALL_ENVS)
     original = suite.load("CartpoleBalance", config_overrides={"impl": "jax"})
@@ -325,7 +325,7 @@ def test_the_time_limits_of_xminigrid_are_known():
     assert names == {n: xminigrid.make(n)[1].max_steps for n in names}
 
 
-def test_a_step_of_xminigrid_is_xminigrid_and_its_time_limit_is_not_an_end():
+def test_a_step_matches_xminigrid_and_the_time_limit_truncates():
     original, params = library("xminigrid").make("MiniGrid-Empty-5x5")
     env = make("xminigrid", "MiniGrid-Empty-5x5")
     state, timestep = env.reset(KEY)

@@ -1,4 +1,4 @@
-"""Exported policies act as the algorithm does, in NumPy, StableHLO, ONNX and C; the file and its mistakes."""
+"""Exported policies act like the algorithm in NumPy, StableHLO, ONNX and C; files and errors."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 
 import jaxrl
 from jaxrl import envs
@@ -70,8 +70,8 @@ def test_an_exported_policy_acts_as_the_algorithm(name, tmp_path):
         assert max(largest_differences(case, player(case.recipe, tmp_path))) <= 1e-5, form
 
 
-def test_the_difference_sees_a_wrong_policy(tmp_path):
-    """A bias that is off, a mask that is ignored, a memory that is kept."""
+def test_the_difference_detects_a_wrong_policy(tmp_path):
+    """A wrong bias, an ignored mask, a memory that is not reset."""
     case = made("cnn-gru-masked")
     step = PLAYERS["npz"](case.recipe, tmp_path)
     for wrong in (
@@ -117,7 +117,7 @@ def test_structured_observations_and_actions(tmp_path):
         policy({"height": 0.0})
 
 
-def test_a_mask_holds_for_one_call(tmp_path):
+def test_a_mask_applies_to_one_call(tmp_path):
     case = made("mlp")
     artifacts.write(tmp_path / "policy.npz", of_seeds([case.recipe]))
     policy = jaxrl.load(tmp_path)
@@ -147,21 +147,21 @@ def test_load_takes_the_best_seed_that_has_not_diverged(tmp_path):
     assert artifacts.to_bytes(artifacts.read(tmp_path)) == artifacts.to_bytes(artifact)
 
 
-def test_load_says_in_one_line_what_is_wrong(tmp_path):
-    def said(path):
+def test_load_reports_errors_in_one_line(tmp_path):
+    def output(path):
         with pytest.raises(ValueError) as error:
             jaxrl.load(path)
         return str(error.value)
 
-    assert said(tmp_path / "none").endswith("none: there is no such run")
-    assert said(tmp_path).endswith("is no run: it has no run.json")
+    assert output(tmp_path / "none").endswith("none: there is no such run")
+    assert output(tmp_path).endswith("is no run: it has no run.json")
     (tmp_path / "run.json").write_text("{}")
-    assert f"`jaxrl export {tmp_path}` writes it from the run's last checkpoint" in said(tmp_path)
+    assert f"`jaxrl export {tmp_path}` writes it from the run's last checkpoint" in output(tmp_path)
     artifacts.write(tmp_path / "policy.npz", of_seeds([made("mlp-squashed").recipe]))
     whole = (tmp_path / "policy.npz").read_bytes()
     for damaged in (b"", b"text", whole[:2000], whole[:1500] + b"12345" + whole[1505:]):
         (tmp_path / "policy.npz").write_bytes(damaged)
-        assert "cannot be read as a policy (" in said(tmp_path)
+        assert "cannot be read as a policy (" in output(tmp_path)
 
 
 def test_loading_imports_no_jax():
@@ -170,7 +170,7 @@ def test_loading_imports_no_jax():
     assert answer.stdout.strip() == "[]"
 
 
-def test_what_cannot_be_exported_is_said():
+def test_unsupported_exports_are_rejected():
     params = {"params": {"actor_torso": {"Dense_0": {}}, "actor_head": {}}}
     with pytest.raises(ValueError, match="not one that NetworkConfig describes"):
         describe(VECTOR, Discrete(2), NetworkConfig(), params)
@@ -185,7 +185,7 @@ def test_what_cannot_be_exported_is_said():
 
 @pytest.fixture
 def cart(tmp_path, monkeypatch):
-    """The folder of a run whose policy is a plane that balances CartPole; seed 2 falls at once."""
+    """The folder of a run with a linear policy that balances CartPole; that of seed 2 fails immediately."""
     part = recipes.Part("obs", "box", (4,), "float32")
     action = recipes.Part("action", "discrete", (), "int32", (2,))
     plane = np.array([[0, 0.1], [0, 0.3], [0, 3], [0, 1]], np.float32)
@@ -209,15 +209,17 @@ def test_the_example_of_the_page_balances_gymnasiums_cart_pole(cart):
 
 
 def test_export_from_a_file(cart):
-    status, said = said_by("export", cart / "policy.npz", "--format", "c", "--seed", 2, "--out", "new/cart.h")
-    assert status == 0 and "new/cart.h: " in said and "seed 2 (return 9 in the last evaluation)" in said
+    status, output = run_command(
+        "export", cart / "policy.npz", "--format", "c", "--seed", 2, "--out", "new/cart.h"
+    )
+    assert status == 0 and "new/cart.h: " in output and "seed 2 (return 9 in the last evaluation)" in output
     header = Path("new/cart.h").read_text()
     assert header.startswith("/* ") and "static inline void cart_act(const float obs[4]" in header
-    assert said_by("export", cart / "policy.npz", "--seed", 2, "--out", "two.npz")[0] == 0
+    assert run_command("export", cart / "policy.npz", "--seed", 2, "--out", "two.npz")[0] == 0
     assert jaxrl.load("two.npz").seeds.tolist() == [2]
 
 
-def test_mistakes_of_export_end_in_one_line(cart, monkeypatch):
+def test_invalid_export_arguments_are_reported_in_one_line(cart, monkeypatch):
     file = cart / "policy.npz"
     monkeypatch.setitem(sys.modules, "onnx", None)
     Path("file").write_text("")
@@ -232,13 +234,13 @@ def test_mistakes_of_export_end_in_one_line(cart, monkeypatch):
         ([file, "--format", "c", "--out", "file/x.h"], "file"),
         (["file"], "cannot be read as a policy"),
     ):
-        status, said = said_by("export", *argv)
-        assert status == 2 and words in said and said.count("\n") == 1, (argv, said)
+        status, output = run_command("export", *argv)
+        assert status == 2 and words in output and output.count("\n") == 1, (argv, output)
     assert sorted(path.name for path in cart.iterdir()) == ["policy.npz"]
 
 
-def test_trials_with_their_own_bounds_keep_them():
-    """The greatest torque is a parameter of the environment that a sweep may vary."""
+def test_trials_keep_their_action_bounds():
+    """The maximum torque is a parameter of the environment that a sweep may vary."""
     torques = np.repeat(np.float32([1.0, 3.0]), 2)
     spec = SimpleNamespace(environment="Pendulum-v1", env={}, agents=4, seeds=2)
     spec.lane_env, spec.env_of = lambda: {"max_torque": torques}, lambda lane: {"max_torque": torques[lane]}

@@ -31,7 +31,7 @@ from bsuite.utils.wrappers import _logarithmic_logging
 
 
 def bsuite(code, given=None):
-    """What code prints as JSON in a process of its own; `given` is what it reads from there."""
+    """The JSON that code prints in a separate process; `given` is its input."""
     for name in ("bsuite", "dm_env", "immutabledict", "pandas"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
@@ -48,7 +48,7 @@ def bsuite(code, given=None):
 # --- against the original ---------------------------------------------------------------------
 
 
-def test_the_sweep_is_that_of_the_original():
+def test_the_sweep_matches_the_original():
     theirs = bsuite("""
 print(json.dumps({i: [dict(sweep.SETTINGS[i]), sweep.EPISODES[i],
                       summary_analysis.BSUITE_INFO[i.split("/")[0]].tags] for i in sweep.SWEEP}))
@@ -65,13 +65,13 @@ print(json.dumps({i: [dict(sweep.SETTINGS[i]), sweep.EPISODES[i],
         assert list(scoring.EXPERIMENTS[name].tags) == tags
 
 
-def test_the_original_looks_at_the_same_episodes():
+def test_logged_episodes_match_the_original():
     theirs = bsuite("print(json.dumps([bool(_logarithmic_logging(e)) for e in range(1, 20_001)]))")
     np.testing.assert_array_equal(scoring.is_logged(np.arange(1, 20_001)), theirs)
 
 
 def synthetic(name, rng):
-    """Measures of an agent that gets better at its own pace, `{bsuite_id: [E]}`."""
+    """Measures of an agent that improves at a random rate, `{bsuite_id: [E]}`."""
     what = scoring.EXPERIMENTS[name]
     length = what.episodes if rng.random() < 0.5 else int(rng.integers(150, what.episodes))
     kept = [i for i in range(len(what.settings)) if rng.random() < 0.9] or [0]
@@ -104,7 +104,7 @@ def columns_of(name, measures, every_episode):
         total, best = np.cumsum(values), np.maximum(0.0, np.maximum.accumulate(values))
         logged = np.arange(len(values)) if every_episode else np.flatnonzero(LOGGED[: len(values)])
         episode, total = logged + 1, total[logged]
-        # What the agent of a noisy or scaled task saw does not count.
+        # Noise and scale of the reward do not count.
         seen = np.full(len(logged), 1e9) if name.endswith(("noise", "scale")) else total
         logs = dict(episode=episode, total_return=seen, raw_return=total, best_episode=best[logged])
         logs |= dict(
@@ -120,12 +120,12 @@ def columns_of(name, measures, every_episode):
 
 
 @pytest.mark.parametrize("every_episode", [False, True])
-def test_scores_are_those_of_the_original(every_episode):
+def test_scores_match_the_original(every_episode):
     rng = np.random.default_rng(0)
     rounds = 1 if every_episode else 8
     names = ["deep_sea", "catch"] if every_episode else EXPERIMENTS
     agents = [(name, synthetic(name, rng)) for name in names for _ in range(rounds)]
-    if every_episode:  # random play finds the treasure in 2^10 episodes; a hundred more are forgiven
+    if every_episode:  # random play finds the treasure in 2^10 episodes; the score allows a hundred more
         for bad in (1000, 1008, 1011, 1014, 1030):
             agents.append(("deep_sea", {"deep_sea/0": np.where(np.arange(2000) < bad, -1.0, 0.0)}))
     logs = [(name, columns_of(name, measures, every_episode)) for name, measures in agents]
@@ -138,9 +138,9 @@ print(json.dumps([float(summary_analysis.BSUITE_INFO[name].score(pd.DataFrame(co
     )
     ours = [scoring.score(name, measures, every_episode) for name, measures in agents]
     np.testing.assert_allclose(ours, theirs, atol=1e-9)
-    for name in names:  # the agents must differ, or nothing was tested
-        found = [score for (agent, _), score in zip(agents, ours) if agent == name]
-        assert np.std(found) > 0.01 or (every_episode and name == "catch"), name
+    for name in names:  # the agents must differ, otherwise the test would be vacuous
+        result = [score for (agent, _), score in zip(agents, ours) if agent == name]
+        assert np.std(result) > 0.01 or (every_episode and name == "catch"), name
 
 
 # --- by their meaning -------------------------------------------------------------------------
@@ -184,10 +184,10 @@ def test_tags_average_their_experiments():
         ("catch", {"catch/20": [1.0]}, "catch has no setting 'catch/20'; it has catch/0 to catch/19"),
         ("catch", {"bandit/0": [1.0]}, "catch has no setting 'bandit/0'"),
         ("catch", {"catch/0": []}, "catch/0 has no episodes"),
-        ("deep_sea_stochastic", {"deep_sea_stochastic/0": [0.0]}, "no run has come as far as episode 100"),
+        ("deep_sea_stochastic", {"deep_sea_stochastic/0": [0.0]}, "no run has reached episode 100"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(name, measures, message):
+def test_invalid_arguments_are_rejected(name, measures, message):
     with pytest.raises(ValueError, match=message):
         scoring.score(name, measures)
 
@@ -236,7 +236,7 @@ def test_the_umbrella_counts_and_the_luck_does_not():
         np.testing.assert_allclose(total, sum(rewards))
 
 
-def test_a_dive_is_bad_once_it_leaves_the_way():
+def test_an_episode_is_bad_once_it_leaves_the_path():
     from jaxrl.envs.behaviour.deep_sea import mapping
 
     right = mapping(10, 42)
@@ -245,11 +245,11 @@ def test_a_dive_is_bad_once_it_leaves_the_way():
     for row in (0, 9):
         wrong = lambda obs, row=row: always(obs) ^ (int(np.argmax(obs)) // 10 == row)  # noqa: E731
         assert episode("deep_sea/0", wrong)[0] == -1.0
-    # The wind may blow the diver off the way; that is not its fault.
+    # The wind may move the diver off the path, which does not count as bad.
     assert [episode("deep_sea_stochastic/0", always, seed)[0] for seed in range(3)] == [0.0] * 3
 
 
-def test_the_measure_starts_anew_with_each_episode():
+def test_the_measure_resets_with_each_episode():
     env = scoring.make("bandit/3")
     state, timestep = env.reset(jax.random.key(0))
     assert timestep.info["measure"] == 0

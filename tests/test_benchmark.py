@@ -1,4 +1,4 @@
-"""The benchmark's machinery: processes in turn, ratios, reports, another commit. Nothing asserts a speed."""
+"""The benchmark: processes in turn, ratios, reports, another commit. No test asserts a speed."""
 
 import json
 import os
@@ -12,13 +12,13 @@ from jaxrl.experiments import cli
 from jaxrl.experiments.benchmark import against, measure, peers, report, results, starts, suites
 from jaxrl.experiments.benchmark.driver import Entrant, Outcome, compete
 
-# A worker that speaks the protocol in the standard library alone; settings say how it misbehaves.
+# A worker that implements the protocol with the standard library only; settings make it fail.
 FAKE = """
 import json, sys, time
 settings = json.loads(sys.argv[1])
-def answer(**told):
-    print("noise that is no JSON")
-    print(json.dumps(told), flush=True)
+def answer(**values):
+    print("noise that is not JSON")
+    print(json.dumps(values), flush=True)
 if settings.get("dies") == "at once":
     raise ImportError("no such library")
 answer(ready=True, compile_seconds=1.5, versions={"python": "3"}, source=__file__, notes="a fake")
@@ -43,7 +43,7 @@ for line in sys.stdin:
 
 @pytest.fixture
 def fake(tmp_path):
-    """Makes entrants; what they were asked stands in `tmp_path / "diary"`."""
+    """Makes entrants; their requests are logged in `tmp_path / "diary"`."""
     script = tmp_path / "fake.py"
     script.write_text(FAKE)
 
@@ -72,7 +72,7 @@ def test_contenders_take_turns_and_the_first_of_a_round_changes(fake, tmp_path):
     assert outcomes["b"].finish["peak_bytes"] == 2**20 and outcomes["b"].failed is None
 
 
-def test_one_that_dies_or_hangs_is_left_out_and_the_others_go_on(fake):
+def test_a_contender_that_crashes_or_hangs_is_excluded(fake):
     entrants = [
         fake("early", dies="at once"),
         fake("dying", dies=2),
@@ -86,7 +86,7 @@ def test_one_that_dies_or_hangs_is_left_out_and_the_others_go_on(fake):
     assert outcomes["well"].failed is None and outcomes["well"].speeds == [100] * 3
 
 
-def test_a_package_from_elsewhere_is_not_measured(fake, tmp_path):
+def test_a_package_from_another_location_is_not_measured(fake, tmp_path):
     entrant = fake("ours")._replace(source=tmp_path / "another")
     assert "instead of" in compete([entrant], repeats=1, limit=20)["ours"].failed
 
@@ -94,9 +94,9 @@ def test_a_package_from_elsewhere_is_not_measured(fake, tmp_path):
 # --- numbers and reports -----------------------------------------------------------------------
 
 
-def test_ratios_are_taken_within_rounds():
-    found = report.ratios([200.0, 300.0, 100.0, None], [100.0, 100.0, None, 50.0], seconds=False)
-    assert found == report.Spread(2.5, 2.0, 3.0)
+def test_ratios_are_computed_within_rounds():
+    result = report.ratios([200.0, 300.0, 100.0, None], [100.0, 100.0, None, 50.0], seconds=False)
+    assert result == report.Spread(2.5, 2.0, 3.0)
     assert report.ratios([2.0], [5.0], seconds=True).median == 2.5  # less is better
     assert report.ratios([None], [5.0], seconds=False) is None
 
@@ -126,9 +126,9 @@ RESULTS = {
 }
 
 
-def test_the_table_says_what_was_found():
-    found = report.rows(RESULTS)
-    text = report.markdown(found, False, ["a note"])
+def test_the_table_reports_the_results():
+    result = report.rows(RESULTS)
+    text = report.markdown(result, False, ["a note"])
     for words in (
         "2.50k (2.00k to 3.00k)",
         "2.50 (2.00 to 3.00)",
@@ -143,9 +143,11 @@ def test_the_table_says_what_was_found():
 def test_results_are_written(tmp_path, capsys):
     facts = results.provenance("train", ["train"], RESULTS, None)
     results.write(tmp_path, "train", RESULTS, facts, {"CartPole-v1": {"agents": 1}}, False)
-    told = json.loads((tmp_path / "result.json").read_text())
-    assert told["command"] == ["jaxrl", "benchmark", "train"] and told["machine"]["cores"] == os.cpu_count()
-    (case,) = told["cases"]
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert (
+        record["command"] == ["jaxrl", "benchmark", "train"] and record["machine"]["cores"] == os.cpu_count()
+    )
+    (case,) = record["cases"]
     assert case["settings"] == {"agents": 1} and case["contenders"]["peer"]["values"] == [1000, 1000]
     assert case["contenders"]["peer"]["times_as_fast_as_it"]["median"] == 2.5
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -155,9 +157,9 @@ def test_results_are_written(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("before", "limit", "status"), [(2000, 1.5, 0), (2000, 1.6, 1), (None, 1.5, 1), (2000, None, 0)]
 )
-def test_the_guard_fails_what_has_become_slow(before, limit, status):
-    found = {"a": {"ours": measured(3000, 3000), "ours@abc": measured(before, before)}}
-    assert results.status(found, limit, False) == status
+def test_the_guard_fails_on_a_slowdown(before, limit, status):
+    result = {"a": {"ours": measured(3000, 3000), "ours@abc": measured(before, before)}}
+    assert results.status(result, limit, False) == status
 
 
 # --- the command -------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def test_the_guard_fails_what_has_become_slow(before, limit, status):
         (["population", "--agents", "64", "0"], "at least 1"),
         (["envs", "--envs", "CartPole"], "CartPole-v1"),
         (["envs", "--num-envs", "64", "0"], "num_envs = 0 must be at least 1"),
-        (["envs", "--num-envs"], "--num_envs names none"),
+        (["envs", "--num-envs"], "--num_envs has no value"),
         (["train", "--fail-below", "0.9"], "--against"),
         (["train", "--agents", "3"], "--agents"),
         (["train", "--env", "Breakout-MinAtar", "--contenders", "sb3"], "leave --contenders out"),
@@ -206,7 +208,7 @@ def test_every_contender_has_its_worker():
             assert (peers.WORKERS / contender.worker).exists()
 
 
-def test_an_environment_is_made_once_and_anew_for_other_requirements(tmp_path, monkeypatch):
+def test_a_virtual_environment_is_rebuilt_for_other_requirements(tmp_path, monkeypatch):
     made = []
 
     def run(words):
@@ -221,18 +223,18 @@ def test_an_environment_is_made_once_and_anew_for_other_requirements(tmp_path, m
 
     monkeypatch.setattr(peers, "_run", run)
     contender = peers.Contender("x.py", (("broken",), ("sound",)))
-    told = []
+    messages = []
     for _ in range(2):
-        python = peers.python_for("peer", contender, tmp_path, told.append)
-    assert python.exists() and made == ["sound"] and told == ["setting up peer (once) ..."]
+        python = peers.python_for("peer", contender, tmp_path, messages.append)
+    assert python.exists() and made == ["sound"] and messages == ["setting up peer (once) ..."]
     with pytest.raises(peers.Unavailable, match="no such package"):
-        peers.python_for("peer", contender._replace(requirements=(("broken",),)), tmp_path, told.append)
+        peers.python_for("peer", contender._replace(requirements=(("broken",),)), tmp_path, messages.append)
     assert not (tmp_path / "peer").exists()
     with pytest.raises(peers.Unavailable, match="JAXRL_CACHE"):
-        peers.python_for("peer", contender, None, told.append)
+        peers.python_for("peer", contender, None, messages.append)
 
 
-def test_our_environment_serves_where_it_holds_what_is_required():
+def test_the_current_interpreter_is_used_where_requirements_are_met():
     from importlib.metadata import version
 
     assert peers.satisfied((f"jax[cuda12]=={version('jax')}", "numpy"))
@@ -240,7 +242,7 @@ def test_our_environment_serves_where_it_holds_what_is_required():
     assert peers.python_for("ours", peers.SUITES["train"]["ours"], None, print) == Path(sys.executable)
 
 
-# --- ours, really ------------------------------------------------------------------------------
+# --- jaxrl itself ------------------------------------------------------------------------------
 
 in_checkout = pytest.mark.skipif(against.root() is None, reason="not in a git checkout")
 
@@ -253,7 +255,7 @@ def test_an_unknown_commit_is_refused(tmp_path, monkeypatch, capsys):
 
 
 @in_checkout
-def test_another_commit_is_what_is_imported(tmp_path):
+def test_the_requested_commit_is_imported(tmp_path):
     commit = against.resolve("HEAD")
     package = against.build(commit, tmp_path)
     entrant = Entrant("ours", Path(sys.executable), Path("worker.py"), {})
@@ -285,5 +287,5 @@ def test_imports_are_timed():
     (entrant,) = measure.enter(
         "compile", suites.Case("", {"env": "CartPole-v1"}), {"ours": Path(sys.executable)}, None
     )
-    told = starts.start(starts._importing(entrant, "ours", "jaxrl", "jaxrl.names"), 60)
-    assert told["seconds"] > 0 and told["source"].endswith("__init__.py")
+    measured = starts.start(starts._importing(entrant, "ours", "jaxrl", "jaxrl.names"), 60)
+    assert measured["seconds"] > 0 and measured["source"].endswith("__init__.py")

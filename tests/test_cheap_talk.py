@@ -1,4 +1,4 @@
-"""Cheap talk: messages change nothing but what is heard, and evolution goes where it is told to."""
+"""Cheap talk: messages only extend the observation, and evolution optimizes the chosen goal."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 
 from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
@@ -28,40 +28,40 @@ def setting(**changes):
 # --- the wrapper ----------------------------------------------------------------------------------
 
 
-def test_messages_follow_from_the_observation_and_change_nothing_else():
+def test_messages_depend_on_the_observation_and_change_nothing_else():
     env = envs.make("CartPole-v1", max_steps=5)
-    heard = cheap_talk(env, lambda obs: jnp.stack([10.0 * obs[2], -obs[0]]), 2)
-    space = heard.observation_space
+    talk_env = cheap_talk(env, lambda obs: jnp.stack([10.0 * obs[2], -obs[0]]), 2)
+    space = talk_env.observation_space
     assert space.shape == (6,)
     np.testing.assert_array_equal(space.low[4:], [-1, -1])
     np.testing.assert_array_equal(space.high[:4], env.observation_space.high)
     key = jax.random.key(3)
-    (state, plain), (other, told) = env.reset(key), heard.reset(key)
-    for number in range(12):  # over the end of two episodes
+    (state, plain), (other, talked) = env.reset(key), talk_env.reset(key)
+    for number in range(12):  # across the ends of two episodes
         for name in ("obs", "next_obs"):
-            obs, with_talk = np.asarray(getattr(plain, name)), np.asarray(getattr(told, name))
+            obs, with_talk = np.asarray(getattr(plain, name)), np.asarray(getattr(talked, name))
             np.testing.assert_array_equal(with_talk[:4], obs)
             np.testing.assert_allclose(with_talk[4:], np.tanh([10 * obs[2], -obs[0]]), rtol=1e-5, atol=1e-7)
         for name in ("reward", "terminated", "truncated", "first"):
-            assert getattr(plain, name) == getattr(told, name)
+            assert getattr(plain, name) == getattr(talked, name)
         step_key = jax.random.fold_in(key, number)
         state, plain = env.step(step_key, state, number % 2)
-        other, told = heard.step(step_key, other, number % 2)
+        other, talked = talk_env.step(step_key, other, number % 2)
 
 
 def test_adversaries_are_lanes():
     env = envs.make("CartPole-v1")
     weights = jnp.array([[[0.0]], [[1.0]], [[5.0]]]) * jnp.ones((4, 1))
 
-    def first(own):
-        return cheap_talk(env, lambda obs: obs @ own, 1).reset(jax.random.key(0))[1].obs
+    def first(matrix):
+        return cheap_talk(env, lambda obs: obs @ matrix, 1).reset(jax.random.key(0))[1].obs
 
-    found = jax.vmap(first)(weights)
-    np.testing.assert_array_equal(found[:, :4], np.tile(found[0, :4], (3, 1)))
-    np.testing.assert_allclose(found[:, 4], np.tanh(np.array([0, 1, 5]) * found[0, :4].sum()), rtol=1e-5)
+    result = jax.vmap(first)(weights)
+    np.testing.assert_array_equal(result[:, :4], np.tile(result[0, :4], (3, 1)))
+    np.testing.assert_allclose(result[:, 4], np.tanh(np.array([0, 1, 5]) * result[0, :4].sum()), rtol=1e-5)
 
 
-def test_what_cannot_be_talked_to_is_refused():
+def test_unsupported_observations_are_rejected():
     env = envs.make("CartPole-v1")
     with pytest.raises(ValueError, match="apply flatten_obs first"):
         cheap_talk(env._replace(observation_space=Discrete(3)), lambda obs: obs, 1)
@@ -74,15 +74,15 @@ def test_what_cannot_be_talked_to_is_refused():
 # --- the adversary --------------------------------------------------------------------------------
 
 
-def test_what_is_said_is_two_layers():
+def test_the_message_is_computed_by_two_layers():
     params = talk.speaker(jax.random.key(0), 5, 7, 3)
-    heard = np.random.default_rng(0).normal(size=5).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(size=5).astype(np.float32)
     hidden = [
-        np.tanh(sum(heard[i] * params.hidden[i, j] for i in range(5)) + params.hidden_bias[j])
+        np.tanh(sum(inputs[i] * params.hidden[i, j] for i in range(5)) + params.hidden_bias[j])
         for j in range(7)
     ]
     expected = [sum(hidden[j] * params.out[j, m] for j in range(7)) + params.out_bias[m] for m in range(3)]
-    np.testing.assert_allclose(talk.say(params, heard), expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(talk.say(params, inputs), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_goals_are_where_a_body_can_be():
@@ -97,20 +97,20 @@ def test_goals_are_where_a_body_can_be():
     np.testing.assert_allclose(hand, [cos.sum(), sin.sum()], rtol=1e-6)
 
 
-def test_distances_tell_how_far_a_policy_stays_from_its_goal():
+def test_distances_measure_how_far_a_policy_stays_from_its_goal():
     env = envs.make("CartPole-v1")
     position = talk.GOALS["CartPole-v1"].position
 
     def mean_distance(goal):
-        found = talk.distances(
+        result = talk.distances(
             env,
             lambda memory, key, obs, first, mask: (memory, jnp.ones(1, jnp.int32)),
             (),
             jax.random.key(0),
             lambda obs: talk._distance(position, jnp.array([goal]), obs),
         )
-        assert found.shape == (talk.STEERED_STEPS // 2,)
-        return float(found.mean())
+        assert result.shape == (talk.STEERED_STEPS // 2,)
+        return float(result.mean())
 
     # Pushed to the right it falls within ten steps, not far from where it began.
     assert 0 < mean_distance(0.0) < 0.2 < 0.8 < mean_distance(1.0) < 1.2
@@ -120,7 +120,7 @@ def test_distances_tell_how_far_a_policy_stays_from_its_goal():
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_evolution_goes_up_or_down_as_the_sign_says(sign):
+def test_evolution_maximizes_or_minimizes_as_the_sign_asks(sign):
     def score(x, key):
         return -jnp.square(x - 1.0).sum() + 0.01 * jax.random.normal(key)
 
@@ -128,14 +128,14 @@ def test_evolution_goes_up_or_down_as_the_sign_says(sign):
     init, step = talk.evolution(game, setting(candidates=16, victims=2))
     state = init()
     for _ in range(25):
-        state, found = step(state)
-    assert found.shape == (16,) and int(state.generation) == 25
+        state, result = step(state)
+    assert result.shape == (16,) and int(state.generation) == 25
     change = float(score(state.es.mean, jax.random.key(0))) + 3.0
     assert change > 2.0 if sign > 0 else change < -2.0
 
 
-def test_an_adversary_that_breaks_numbers_has_lost():
-    """Whoever goes below 0 has no score: evolution stays away from there, though less is more."""
+def test_an_adversary_that_causes_nan_gets_the_worst_score():
+    """Scores are NaN below 0: evolution avoids that region, although smaller values are better."""
 
     def score(x, key):
         return jnp.where(x[0] < 0.0, jnp.nan, -x[0])
@@ -161,10 +161,10 @@ def test_keys_are_shared_by_candidates_and_new_in_every_generation():
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypatch):
+def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
-    assert status == 0 and "harm on CartPole-v1: return while training" in said, said
+    status, output = run_command("talk", "CartPole-v1", *WORDS, "--out", whole)
+    assert status == 0 and "harm on CartPole-v1: return while training" in output, output
 
     class AfterOne:
         def __enter__(self):
@@ -180,10 +180,10 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "interruptible", AfterOne)
-        status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", stopped)
-    assert status == 130 and f"jaxrl resume {stopped}" in said
-    status, said = said_by("resume", stopped)
-    assert status == 0, said
+        status, output = run_command("talk", "CartPole-v1", *WORDS, "--out", stopped)
+    assert status == 130 and f"jaxrl resume {stopped}" in output
+    status, output = run_command("resume", stopped)
+    assert status == 0, output
     rows = [logger.read_jsonl(path / "metrics.jsonl") for path in (whole, stopped)]
     assert rows[0] == rows[1] and len(rows[0]) == 2
     scores = [json.loads((path / "result.json").read_text())["scores"] for path in (whole, stopped)]
@@ -191,42 +191,44 @@ def test_an_evolution_that_is_stopped_goes_on_to_the_same_end(tmp_path, monkeypa
     assert {name: len(values) for name, values in scores[0].items()} == dict.fromkeys(
         ("evolved", "random", "silent"), 8
     )
-    status, said = said_by("talk", "CartPole-v1", *WORDS, "--out", whole)
-    assert status == 2 and "is taken" in said
+    status, output = run_command("talk", "CartPole-v1", *WORDS, "--out", whole)
+    assert status == 2 and "is taken" in output
     before = (whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()
-    with folders.claim(whole):  # who is refused has touched nothing of the one who is at work
-        status, said = said_by("resume", whole)
-    assert status == 2 and "another process trains" in said
+    with folders.claim(whole):  # the refused process has not changed the files of the running one
+        status, output = run_command("resume", whole)
+    assert status == 2 and "another process trains" in output
     assert ((whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()) == before
     kept = json.loads((stopped / "talk.json").read_text())
     kept["setting"]["std"] = None
     (stopped / "talk.json").write_text(json.dumps(kept))
-    status, said = said_by("resume", stopped)
-    assert status == 2 and "std = None" in said and said.count("\n") == 1
+    status, output = run_command("resume", stopped)
+    assert status == 2 and "std = None" in output and output.count("\n") == 1
 
 
-def test_the_page_shows_what_the_records_say():
+def test_the_docs_match_the_records():
     root = Path(__file__).parent.parent
     page = (root / "docs/objectives.md").read_text()
     lines = (root / "experiments/results/cheap-talk.jsonl").read_text().splitlines()
     assert len(lines) == 3
     for one in map(json.loads, lines):
         for values in one["scores"].values():
-            told = across_tasks([values])
-            assert f"{told.value:.4g} ({told.low:.4g} to {told.high:.4g})" in page
+            estimate = across_tasks([values])
+            assert f"{estimate.value:.4g} ({estimate.low:.4g} to {estimate.high:.4g})" in page
 
 
 @pytest.mark.slow
-def test_control_is_judged_by_distances(tmp_path):
+def test_control_is_measured_by_distances(tmp_path):
     path = tmp_path / "control"
-    status, said = said_by("talk", "Pendulum-v1", *WORDS, "--mode", "control", "--steps", 1024, "--out", path)
-    assert status == 0 and "minus the distance to goals" in said, said
+    status, output = run_command(
+        "talk", "Pendulum-v1", *WORDS, "--mode", "control", "--steps", 1024, "--out", path
+    )
+    assert status == 0 and "minus the distance to goals" in output, output
     scores = json.loads((path / "result.json").read_text())["scores"]
     assert all(-2.0 <= x <= 0.0 for values in scores.values() for x in values)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("CartPole", "unknown environment 'CartPole'"),
         ("Acrobot-v1 --mode control", "unknown environment with goals 'Acrobot-v1'"),
@@ -237,9 +239,9 @@ def test_control_is_judged_by_distances(tmp_path):
         ("CartPole-v1 --victims 0", "victims = 0"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, said = said_by("talk", *words.split())
-    assert status == 2 and told in said, said
-    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    status, output = run_command("talk", *words.split())
+    assert status == 2 and message in output, output
+    assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not list(tmp_path.iterdir())

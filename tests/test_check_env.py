@@ -1,4 +1,4 @@
-"""`check_env` on a sound environment, and on one broken copy of it for every law."""
+"""`check_env` on a valid environment, and on a broken copy of it for each check."""
 
 import itertools
 
@@ -17,7 +17,7 @@ KEY = jax.random.key(7)
 
 
 def walk(length=4):
-    """Shows a random number each step, ends after `length` of them."""
+    """Observes a random number in each step, ends after `length` steps."""
 
     def reset(key):
         return {"time": jnp.zeros((), jnp.int32)}, restart(jax.random.uniform(key, (1,)), {"cost": 0.5})
@@ -35,7 +35,7 @@ RESETTING = auto_reset(walk())
 
 
 def after(env, reset=None, step=None):
-    """`env` whose (state, TimeStep) go through `reset` or `step` before they come out."""
+    """`env` with the functions `reset` or `step` applied to its (state, TimeStep)."""
 
     def new_reset(key):
         result = env.reset(key)
@@ -179,7 +179,7 @@ BROKEN = {
     ),
     "state changes dtype": (
         after(SOUND, step=float_time),
-        r"env_state must not change type at \['time'\]: int32\[\] after reset, float32.* mends dtypes",
+        r"env_state must not change type at \['time'\]: int32\[\] after reset, float32.* fixes dtypes",
     ),
     "state changes weak type": (
         after(SOUND, lambda _, t: ({"time": 0}, t), lambda state, t: ({"time": jnp.int32(1)}, t)),
@@ -197,7 +197,7 @@ BROKEN = {
     ),
     "no first": (
         replacing(where=["reset"], first=lambda t: ~t.first),
-        "first must be true after reset; it was not so at step 0 of lane 0",
+        "first must be true after reset; violated at step 0 of lane 0",
     ),
     "ended at reset": (
         replacing(where=["reset"], terminated=lambda t: t.first),
@@ -213,11 +213,11 @@ BROKEN = {
     ),
     "obs out of its space": (
         replacing(RESETTING, where=["step"], obs=lambda t: t.obs + 3.0 * t.first),
-        "obs must lie in observation_space; it was not so at step 4 of lane 0",
+        "obs must lie in observation_space; violated at step 4 of lane 0",
     ),
     "next_obs out of its space": (
         replacing(RESETTING, where=["step"], next_obs=lambda t: t.next_obs + 3.0 * t.first),
-        "next_obs must lie in observation_space; it was not so at step 4 of lane 0",
+        "next_obs must lie in observation_space; violated at step 4 of lane 0",
     ),
     "reward is not a number": (
         replacing(where=["step"], reward=lambda t: jnp.where(t.terminated, jnp.nan, t.reward)),
@@ -225,7 +225,7 @@ BROKEN = {
     ),
     "two ends at once": (
         replacing(where=["step"], truncated=lambda t: t.terminated),
-        "an episode that terminates is not truncated too; it was not so at step 4 of lane 0",
+        "an episode that terminates is not truncated too; violated at step 4 of lane 0",
     ),
     "first too often": (
         replacing(where=["step"], first=lambda t: t.reward > 0),
@@ -234,7 +234,7 @@ BROKEN = {
     "empty mask": (masked([False] * 3), "action_mask must allow at least one action"),
     "mask empties": (
         masked(lambda t: jnp.arange(3) < jnp.where(t.obs[0] > 0.5, 0, 3)),
-        "action_mask must allow at least one action; it was not so at step",
+        "action_mask must allow at least one action; violated at step",
     ),
     "short mask": (masked([True] * 2), r"action_mask of reset is bool\[2\].* for each choice, bool\[3\]"),
     "mask of numbers": (masked([1.0] * 3), r"action_mask of reset is float32\[3\]"),
@@ -259,7 +259,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_the_broken_law_is_told_in_one_sentence(fault):
+def test_violations_are_reported_in_one_sentence(fault):
     env, message = BROKEN[fault]
     with pytest.raises(ValueError, match=message) as caught:
         check_env(env)
@@ -277,15 +277,15 @@ SOUND_ONES = {
 
 
 @pytest.mark.parametrize("name", SOUND_ONES)
-def test_a_sound_environment_passes(name):
+def test_a_valid_environment_passes(name):
     assert check_env(SOUND_ONES[name]) is None
 
 
-def test_it_takes_a_key_and_a_length():
+def test_it_accepts_a_key_and_a_length():
     assert check_env(SOUND, jax.random.PRNGKey(3), num_steps=2) is None
 
 
-def test_a_mask_is_kept_while_playing():
+def test_masks_are_respected():
     """Forbidden actions leave the observation space here, so they must not be taken."""
     raw = envs.REGISTRY["probe/action-mask"].make()
     env = replacing(raw, where=["step"], obs=lambda t: t.obs + 9.0 * t.info["violated"])

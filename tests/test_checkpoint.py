@@ -1,4 +1,4 @@
-"""Checkpoints: bits in are bits out, and nothing that happens to the disk goes unnoticed."""
+"""Checkpoints are restored bit for bit, and every damage on disk is detected."""
 
 import contextlib
 import dataclasses
@@ -52,7 +52,7 @@ class Config:
 
 
 def init(key, impl="threefry2x32"):
-    """Every kind of leaf that a run may carry."""
+    """Every kind of leaf that the state of a run may contain."""
     kernel_key, bits_key = jax.random.split(key)
     params = {"Dense_0": {"kernel": jax.random.normal(kernel_key, (4, 8)), "bias": jnp.zeros(8)}}
     nans = jnp.array([0x7FC00001, 0xFFC12345, 0x80000000, 1], jnp.uint32)  # payloads, -0, denormal
@@ -68,7 +68,7 @@ def init(key, impl="threefry2x32"):
         "zero_size": jnp.zeros((0, 3)),
         "zero_size_bfloat16": jnp.zeros((2, 0), jnp.bfloat16),
         "no_keys": jnp.zeros((0,), jax.random.key(0, impl=impl).dtype),
-        "a.b": {"c": jnp.ones(1)},  # two names that a careless join would confuse
+        "a.b": {"c": jnp.ones(1)},  # two names that a simple join would confuse
         "a": {"b.c": jnp.zeros(1)},
         "none": None,
         "raw_key": jax.random.key_data(bits_key),
@@ -124,7 +124,7 @@ def folder_of(directory, step):
 
 
 def small(step):
-    """A state that tells its step in every leaf."""
+    """A state whose leaves all contain its step."""
     return {"w": jnp.full((16, 16), step, jnp.float32), "n": jnp.array(step)}
 
 
@@ -132,7 +132,7 @@ def small(step):
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg", "unsafe_rbg"])
-def test_every_kind_of_leaf_returns_bit_for_bit(tmp_path, impl):
+def test_every_kind_of_leaf_is_restored_bitwise(tmp_path, impl):
     state = jax.jit(partial(init, impl=impl))(jax.random.key(0))
     save(tmp_path, 3, state, {"num_updates": 3})
     target = jax.eval_shape(partial(init, impl=impl), jax.random.key(0))
@@ -141,7 +141,7 @@ def test_every_kind_of_leaf_returns_bit_for_bit(tmp_path, impl):
     assert_same(state, restored)
 
 
-def test_a_population_returns_bit_for_bit(tmp_path):
+def test_a_population_is_restored_bitwise(tmp_path):
     keys = jax.random.split(jax.random.key(0), 256)
     state = jax.jit(jax.vmap(init))(keys)
     save(tmp_path, 0, state)
@@ -204,7 +204,7 @@ t.save(sys.argv[4], 0, state)
 """
 
 
-def test_another_process_reads_it_and_spreads_it_over_two_devices(tmp_path):
+def test_another_process_restores_it_onto_two_devices(tmp_path):
     state = jax.jit(init)(jax.random.key(5))
     population = jax.jit(jax.vmap(init))(jax.random.split(jax.random.key(5), 4))
     folders = [tmp_path / name for name in ("one", "population", "sharded")]
@@ -225,7 +225,7 @@ def test_another_process_reads_it_and_spreads_it_over_two_devices(tmp_path):
 # Which checkpoints remain.
 
 
-def test_the_last_and_the_best_remain(tmp_path):
+def test_the_latest_and_the_best_are_kept(tmp_path):
     scores = [0.0, 5.0, math.nan, 1.0, None, 2.0, jnp.array(3.0)]
     for step, score in enumerate(scores):
         save(tmp_path, step, small(step), keep=2, score=score)
@@ -262,7 +262,7 @@ def test_the_latest_step_can_be_replaced_but_no_earlier_one_written(tmp_path):
     assert "step = -1" in error_of(save, tmp_path, -1, small(5))
 
 
-def test_debris_of_killed_processes_is_swept_up(tmp_path):
+def test_leftovers_of_killed_processes_are_removed(tmp_path):
     folder = save(tmp_path, 4, small(1))
     folder.rename(tmp_path / "step_00000004.old")  # killed while replacing step 4
     (tmp_path / ".tmp_5_123").mkdir()
@@ -280,7 +280,7 @@ def test_debris_of_killed_processes_is_swept_up(tmp_path):
 
 
 def save_forever(directory, pipe):
-    """A training loop that does nothing but save; it says what it has saved."""
+    """A training loop that only saves, and prints what it has saved."""
     step = latest(directory)
     step = 0 if step is None else step
     while True:
@@ -360,7 +360,7 @@ def test_every_damaged_file_is_noticed(tmp_path):
     restore(tmp_path, state, 1)
 
 
-def test_the_message_names_the_file_and_the_run_goes_on(tmp_path):
+def test_errors_name_the_file_and_training_can_continue(tmp_path):
     folder = save(tmp_path, 0, small(0))
     text = (folder / "metadata.json").read_text()
     (folder / "metadata.json").write_text(text.replace('"step": 0', '"step": 1'))
@@ -375,7 +375,7 @@ def test_the_message_names_the_file_and_the_run_goes_on(tmp_path):
     for step in (1, 2):
         save(tmp_path, step, small(step), keep=2)  # scores that cannot be read are not the best
     assert steps(tmp_path) == [1, 2]
-    (folder_of(tmp_path, 1) / ".DS_Store").write_bytes(b"")  # a file manager came by
+    (folder_of(tmp_path, 1) / ".DS_Store").write_bytes(b"")  # written by a file manager
     restore(tmp_path, small(0), 1)
 
 
@@ -427,14 +427,14 @@ def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
 
 
 def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
-    """Orbax wants the same path in all of them, and links in temporary folders are of one machine."""
+    """Orbax needs the same path in all of them, and links in temporary folders exist on one machine only."""
     monkeypatch.setattr(checkpoint.hosts, "several", lambda: True)
     assert "several processes cannot save" in error_of(checkpoint.require_path, tmp_path / "a [b]")
     checkpoint.require_path(tmp_path / "plain")
 
 
-def test_what_an_earlier_version_saved_in_a_special_folder(tmp_path, monkeypatch):
-    """Its arrays cannot be read, and no version of a library is blamed for that."""
+def test_checkpoints_of_an_earlier_version_in_a_folder_with_special_characters(tmp_path, monkeypatch):
+    """Its arrays cannot be read; the message does not blame the version of a library."""
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_plain_path", contextlib.nullcontext)
         save(tmp_path / "a [b]", 1, small(1))
@@ -446,14 +446,14 @@ def test_what_an_earlier_version_saved_in_a_special_folder(tmp_path, monkeypatch
             (tmp_path / name).rename(tmp_path / "plain")
 
 
-def test_checksums_are_those_of_coreutils(tmp_path):
+def test_checksums_match_coreutils(tmp_path):
     if shutil.which("sha256sum") is None:
         pytest.skip("no sha256sum here")
     folder = save(tmp_path, 0, small(0))
     subprocess.run(["sha256sum", "--check", "--strict", "checksums.txt"], cwd=folder, check=True)
 
 
-def test_orbax_errors_and_future_formats_are_one_sentence(tmp_path):
+def test_orbax_errors_and_future_formats_are_reported_in_one_sentence(tmp_path):
     folder = save(tmp_path, 0, small(0))
     (folder / "arrays" / "state" / "manifest.ocdbt").write_bytes(b"newer format")
     (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
@@ -470,7 +470,7 @@ def test_orbax_errors_and_future_formats_are_one_sentence(tmp_path):
     assert "has format 99, not 1" in error_of(restore, tmp_path, small(0))
 
 
-def test_what_is_no_checkpoint(tmp_path):
+def test_folders_that_are_not_checkpoints(tmp_path):
     missing, empty, file = tmp_path / "missing", tmp_path / "empty", tmp_path / "file"
     empty.mkdir()
     file.write_text("hello")
@@ -509,7 +509,7 @@ def test_another_configuration_is_named(tmp_path, expected, message):
     made = {"config": {"num_envs": 8, "nested": {"x": [1, 2]}}, "seed": 0, "num_updates": 5}
     save(tmp_path, 0, small(0), made)
     assert message in error_of(restore, tmp_path, small(0), metadata=expected)
-    # What is not asked for is not compared.
+    # Metadata that is not requested is not compared.
     assert restore(tmp_path, small(0), metadata={"seed": 0})[1] == made
 
 
@@ -573,12 +573,12 @@ def tiny_disk(tmp_path):
 # When writing fails, tasks that orbax leaves behind may complain as they are collected.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("known", [True, False])
-def test_a_full_disk_spares_the_earlier_checkpoints(tiny_disk, capfd, monkeypatch, known):
+def test_a_full_disk_keeps_the_earlier_checkpoints(tiny_disk, capfd, monkeypatch, known):
     directory = tiny_disk / "run"
     noise = jax.random.normal(jax.random.key(0), (16, 64, 64))  # 256 KiB
     save(directory, 0, small(0))
     free = shutil.disk_usage(tiny_disk).free
-    if not known:  # as with a quota: only writing tells that there is no room
+    if not known:  # as with a quota: only a write reveals that there is no space
         usage = shutil.disk_usage(tiny_disk)._replace(free=2**40)
         monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
     for room in (0, 4, 16, 32, 48, 64, 80, 120, 200):  # KiB; the disk fills up at another file
@@ -594,7 +594,7 @@ def test_a_full_disk_spares_the_earlier_checkpoints(tiny_disk, capfd, monkeypatc
 
 
 @pytest.mark.parametrize("call", range(0, 30, 3))
-def test_a_disk_that_fails_at_any_flush_spares_the_earlier_checkpoints(tmp_path, monkeypatch, call):
+def test_a_disk_failure_at_any_flush_keeps_the_earlier_checkpoints(tmp_path, monkeypatch, call):
     save(tmp_path, 0, small(0))
     calls, fsync = [], os.fsync
 

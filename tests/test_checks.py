@@ -1,4 +1,4 @@
-"""What `make` says of environments, objectives and keys that it cannot use."""
+"""Errors of `make` for environments, objectives and keys that it cannot use."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ RIGHT = r"auto_reset\(episode_stats\(time_limit\(env, max_steps\)\)\)"
 
 
 def walk(look=lambda position: jnp.float32(position)[None] / 5, space=None):
-    """A line to walk along; `look` is what is seen of a position."""
+    """A line to walk along; `look` is the observation of a position."""
 
     def reset(key):
         position = jnp.zeros((), jnp.int32)
@@ -93,7 +93,7 @@ MISTAKES = {
         lambda: time_limit(auto_reset(episode_stats(walk())), 50),
         f"time_limit is around auto_reset.* {RIGHT}",
     ),
-    "gymnax": (lambda: (Gymnax(), None), "an object of gymnax is no jaxrl environment: give envs.make"),
+    "gymnax": (lambda: (Gymnax(), None), "an object of gymnax is not a jaxrl environment: give envs.make"),
     "a name": (lambda: "CartPole-v1", r"give envs\.make\('CartPole-v1'\)"),
     "gymnasium": (Unwrapped, "a Gymnasium environment runs on the host"),
     "a number": (lambda: 3, "made for a jaxrl.types.Env, not for 3"),
@@ -105,14 +105,17 @@ MISTAKES = {
         lambda: whole(walk(space=Box(0, 1, (1,), np.dtype(np.int32)))),
         "is float32, not int32: wrap it, fix_dtypes",
     ),
-    "structure": (lambda: whole(walk(lambda p: {"a": p})), "another structure than the observation space"),
+    "structure": (
+        lambda: whole(walk(lambda p: {"a": p})),
+        "does not have the structure of the observation space",
+    ),
     "weak type": (lambda: whole(walk(weak)), "a weakly typed float32"),
 }
 
 
 @pytest.mark.parametrize(("env", "message"), MISTAKES.values(), ids=MISTAKES)
 @pytest.mark.parametrize("module", [ppo, ALGORITHMS["es"]], ids=["ppo", "es"])
-def test_an_environment_that_cannot_be_used_is_named(module, env, message):
+def test_an_unusable_environment_is_rejected(module, env, message):
     with pytest.raises(ValueError, match=message):
         module.make(env())
 
@@ -148,12 +151,12 @@ KEY, HP = jax.random.key(0), ALGO.hparams
         ((ALGO, KEY, HP, 1.5), "num_updates must be a whole number that is known to Python, not 1.5"),
     ],
 )
-def test_arguments_of_a_run_that_are_of_another_kind_are_named(arguments, message):
+def test_run_arguments_of_the_wrong_type_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         train.run(*arguments)
 
 
-def test_arguments_of_a_run_are_named_under_transformations_too():
+def test_run_arguments_are_checked_under_transformations_too():
     many = jax.vmap(partial(train.run, ALGO, num_updates=1), (0, None))
     with pytest.raises(ValueError, match="key must be a random key"):
         jax.eval_shape(many, jnp.arange(4), HP)
@@ -172,19 +175,19 @@ def test_arguments_of_a_run_are_named_under_transformations_too():
     ],
 )
 @pytest.mark.parametrize("module", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
-def test_an_argument_that_a_class_does_not_have_is_named_with_a_remedy(module, cls, name, remedy):
+def test_unknown_fields_are_rejected_with_a_remedy(module, cls, name, remedy):
     with pytest.raises(TypeError, match=remedy):
         getattr(ALGORITHMS[module], cls)(**{name: 64})
 
 
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_every_algorithm_explains_an_argument_that_it_does_not_have(module):
+def test_every_algorithm_rejects_unknown_arguments_with_a_remedy(module):
     for cls in (module.Config, module.Hparams):
         with pytest.raises(TypeError, match=rf"{cls.__name__} has no 'nonsense'; "):
             cls(nonsense=1)
 
 
-def test_an_hparam_that_is_an_option_or_part_of_the_objective_is_named_with_a_remedy():
+def test_misplaced_hyperparameters_are_rejected_with_a_remedy():
     with pytest.raises(TypeError, match=r"it belongs to Config, give make\(env, Config\(num_envs="):
         HP.replace(num_envs=8)
     with pytest.raises(TypeError, match=r"it is part of objective, give objective=Clip\(clip_eps="):
@@ -200,7 +203,7 @@ def test_an_hparam_that_is_an_option_or_part_of_the_objective_is_named_with_a_re
     ],
 )
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_a_network_that_cannot_be_made_is_named_by_make(module, config, message):
+def test_make_rejects_an_invalid_network(module, config, message):
     with pytest.raises(ValueError, match=message):
         module.make(CARTPOLE, module.Config(**config))
 
@@ -214,7 +217,7 @@ def test_a_network_that_cannot_be_made_is_named_by_make(module, config, message)
         (objectives.dpo(), "config must be a Config .* not a Objective"),
     ],
 )
-def test_a_config_of_another_kind_is_named(config, message):
+def test_a_config_of_the_wrong_type_is_rejected(config, message):
     with pytest.raises(ValueError, match=message):
         ppo.make(CARTPOLE, config)
 
@@ -223,11 +226,11 @@ def test_a_config_of_another_kind_is_named(config, message):
 
 
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
-def test_no_algorithm_has_an_end_of_its_own(module):
+def test_no_algorithm_has_a_default_horizon(module):
     assert module.Hparams().total_updates == float("inf")
 
 
-def test_the_horizon_of_schedules_is_that_of_the_run_unless_it_is_given():
+def test_the_horizon_of_schedules_defaults_to_that_of_the_run():
     assert train.with_horizon(HP, 1500).total_updates == 1500.0
     assert train.with_horizon(HP.replace(total_updates=8.0), 1500).total_updates == 8.0
     many = jnp.array([jnp.inf, 8.0])
@@ -236,7 +239,7 @@ def test_the_horizon_of_schedules_is_that_of_the_run_unless_it_is_given():
 
 
 def test_a_run_is_annealed_from_its_first_to_its_last_update():
-    """Also with many hyperparameters at once, of which some say where the schedule ends."""
+    """Also with batched hyperparameters, some of which set the end of the schedule."""
 
     def update(count, hp):
         return count + 1, {"progress": progress(count, hp.total_updates)}
@@ -269,7 +272,7 @@ def test_bounds_that_an_untrained_policy_does_not_reach_are_reported(reach, squa
 
 
 @pytest.mark.parametrize("mask", [jnp.ones(3, bool), jnp.ones(2), jnp.ones((), bool)])
-def test_a_mask_that_does_not_fit_the_actions_is_named_by_make(mask):
+def test_make_rejects_a_mask_that_does_not_fit_the_actions(mask):
     env = whole(masked(mask))
     with pytest.raises(
         ValueError, match=r"action_mask of reset is .*needs one bool for each choice, bool\[2\]"
@@ -298,7 +301,7 @@ print(*(str(one.message) for one in seen))
 """
 
 
-def test_cores_that_are_asked_for_too_late_are_reported():
+def test_requesting_cores_too_late_is_reported():
     names = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     env = {name: value for name, value in os.environ.items() if name not in names}
     command = [sys.executable, "-c", CORES]

@@ -1,4 +1,4 @@
-"""Comparisons: PPO is tuned on other seeds, every objective is a lane, and the tables say what came of it."""
+"""Comparisons: PPO is tuned on other seeds, every objective is a lane, and tables report the results."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import curve, said_by
+from conftest import curve, run_command
 
 from jaxrl import fields, loop, objective_file, objectives
 from jaxrl.experiments import cli, planning, reference, runs
@@ -34,7 +34,7 @@ def compare(*words, trials=3):
         *words,
         *SMALL,
     ]
-    return said_by("compare", *words)
+    return run_command("compare", *words)
 
 
 def preset(environment="CartPole-v1", *words):
@@ -44,9 +44,9 @@ def preset(environment="CartPole-v1", *words):
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
     path = tmp_path_factory.mktemp("compare") / "compared"
-    status, said = compare("--out", path)
-    assert status == 0, said
-    return path, said
+    status, output = compare("--out", path)
+    assert status == 0, output
+    return path, output
 
 
 # --- mixtures in runs -----------------------------------------------------------------------------
@@ -87,17 +87,17 @@ def traced(hparams, values):
 
 
 def test_other_parts_of_a_mixture_leave_no_trace_in_a_lane():
-    """Not even where they overflow what they can: 0 times infinity would be no number."""
+    """Not even if they overflow: 0 times infinity would be NaN."""
     names = list(objectives.OBJECTIVES)
     mixed = runs.objective("+".join(names))
     log_ratio = np.float32([-90.0, -25.0, -1.0, 0.0, 1.0, 25.0, 90.0])
     for advantage in (-5.0, 5.0):
         a = np.full_like(log_ratio, advantage)
         for row, name in zip(np.eye(len(names), dtype=np.float32), names):
-            own = runs.objective(name)
+            candidate = runs.objective(name)
             params = mixed.params.replace(weights=row)
             ours, slope = value_and_slope(mixed.apply, params, log_ratio, a)
-            theirs, expected = value_and_slope(own.apply, own.params, log_ratio, a)
+            theirs, expected = value_and_slope(candidate.apply, candidate.params, log_ratio, a)
             np.testing.assert_allclose(ours, theirs, rtol=1e-6, err_msg=name)
             np.testing.assert_allclose(slope, expected, rtol=1e-5, err_msg=name)
 
@@ -111,12 +111,12 @@ def value_and_slope(apply, params, log_ratio, advantages):
     return value, slope
 
 
-# --- what is tried --------------------------------------------------------------------------------
+# --- trials ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("environment", ["CartPole-v1", "Pendulum-v1"])
 @pytest.mark.parametrize("name", ["ppo", "mdpo", "policy_gradient"])
-def test_trials_lie_around_the_preset(environment, name):
+def test_trials_are_centred_on_the_preset(environment, name):
     spec = preset(environment)
     (program,) = methods.tuning(spec, [name], "sobol", 64, mixed=True)
     first, *others = program.spec.trials
@@ -141,14 +141,14 @@ def test_every_objective_can_be_tuned_by_all_its_numbers():
 
 
 def test_a_search_that_decides_on_the_way_has_a_program_for_each():
-    found = methods.tuning(preset(), ["ppo", "dpo"], "asha", 16, mixed=True)
-    assert [one.spec.objective for one in found] == ["ppo", "dpo"]
-    assert [len(one.spec.search["x"]) for one in found] == [16, 16]
-    flags = [one["flag"] for one in found[1].spec.search["axes"]]
+    results = methods.tuning(preset(), ["ppo", "dpo"], "asha", 16, mixed=True)
+    assert [one.spec.objective for one in results] == ["ppo", "dpo"]
+    assert [len(one.spec.search["x"]) for one in results] == [16, 16]
+    flags = [one["flag"] for one in results[1].spec.search["axes"]]
     assert flags[-2:] == ["--hp.objective.alpha", "--hp.objective.beta"]
 
 
-def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
+def test_the_first_of_equal_trials_is_best_and_longer_ones_rank_higher():
     one, two, three = ({"score": score, "objective": "ppo"} for score in (5.0, 5.0, None))
     assert methods.best_of([one, two, three]) is one
     far, near = {"score": 1.0, "steps": 100}, {"score": 2.0, "steps": 10}
@@ -157,26 +157,26 @@ def test_the_first_of_equals_is_the_best_and_who_went_further_stands_above():
         methods.best_of([three])
 
 
-def test_methods_have_the_settings_that_they_are_said_to_have():
+def test_methods_have_their_documented_settings():
     best = {
         "ppo": {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5, "objective.clip_eps": 0.3},
         "dpo": {"learning_rate": 2.0, "lr_decay": 1.0, "ent_coef": 0.0, "objective.alpha": 3.0},
     }
-    found = methods.reported(["ppo", "dpo", "spo"], best | {"spo": best["ppo"]}, True, own_tuning=True)
+    results = methods.reported(["ppo", "dpo", "spo"], best | {"spo": best["ppo"]}, True, own_tuning=True)
     shared = {"learning_rate": 1.0, "lr_decay": 0.0, "ent_coef": 0.5}
-    assert [(one.name, one.values) for one in found[:3]] == [
+    assert [(one.name, one.values) for one in results[:3]] == [
         ("ppo (tuned)", best["ppo"]),
         ("dpo", shared),
         ("dpo (own tuning)", best["dpo"]),
     ]
-    (program,) = methods.packed(preset(), found, "report", mixed=True)
+    (program,) = methods.packed(preset(), results, "report", mixed=True)
     hp = program.spec.lane_hparams()
     assert program.spec.objective == "ppo+dpo+spo"
     np.testing.assert_array_equal(hp.objective.weights[:5], np.eye(3)[[0, 1, 1, 2, 2]])
     np.testing.assert_allclose(hp.objective.parts[0].clip_eps[:2], [0.3, 0.2])
     np.testing.assert_allclose(hp.objective.parts[1].alpha[:3], [2.0, 2.0, 3.0])
     np.testing.assert_allclose(hp.learning_rate[:3], [1.0, 1.0, 2.0])
-    each = methods.packed(preset(), found, "report", mixed=False)
+    each = methods.packed(preset(), results, "report", mixed=False)
     assert [one.spec.objective for one in each] == ["ppo", "dpo", "spo"]
     assert [one.spec.slots for one in each] == [1, 2, 2]
 
@@ -184,15 +184,15 @@ def test_methods_have_the_settings_that_they_are_said_to_have():
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_what_a_comparison_holds(compared):
-    path, said = compared
+def test_contents_of_a_comparison(compared):
+    path, output = compared
     plan, info = folder.read(path)
     assert plan.objectives == ("ppo", "dpo", "mdpo") and info["device"]["platform"]
     tune = runs.from_json(runs.read_info(path / "CartPole-v1/tune")["spec"])
     report = runs.from_json(runs.read_info(path / "CartPole-v1/report")["spec"])
     assert (tune.objective, tune.slots, tune.seed, tune.seeds) == ("ppo", 3, 5, 2)
     assert (report.objective, report.slots, report.seed, report.seeds) == ("ppo+dpo+mdpo", 3, 7, 3)
-    assert said.splitlines()[0].startswith("3 objective(s) in 1 environment(s): 15 agents, 2 program(s)")
+    assert output.splitlines()[0].startswith("3 objective(s) in 1 environment(s): 15 agents, 2 program(s)")
     # The best trial by the rows of the tuning is what PPO has on the other seeds.
     rows = curve(path / "CartPole-v1/tune")
     last = np.array(rows[-1]["evaluation/return"]).reshape(3, 2).mean(axis=1)
@@ -207,9 +207,9 @@ def test_what_a_comparison_holds(compared):
 
 
 @pytest.mark.slow
-def test_a_program_for_each_objective_finds_the_same(compared, tmp_path):
-    status, said = compare("--programs", "each", "--out", tmp_path / "each")
-    assert status == 0, said
+def test_one_program_per_objective_gives_the_same_result(compared, tmp_path):
+    status, output = compare("--programs", "each", "--out", tmp_path / "each")
+    assert status == 0, output
     together = curve(compared[0] / "CartPole-v1/report")
     for number in range(3):
         alone = curve(tmp_path / f"each/CartPole-v1/report-{number + 1}")
@@ -229,7 +229,7 @@ def test_without_trials_nothing_is_tuned():
     assert spo.values == pytest.approx({"learning_rate": 1e-3, "lr_decay": 1.0, "ent_coef": 0.01})
 
 
-def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_path, monkeypatch):
+def test_a_stopped_comparison_resumes_to_the_same_records(compared, tmp_path, monkeypatch):
     run, calls = loop.run, []
 
     def stopped(*arguments, **options):
@@ -241,24 +241,24 @@ def test_a_comparison_that_is_stopped_goes_on_to_the_same_records(compared, tmp_
     path = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "run", stopped)
-        status, said = compare("--out", path)
-    assert status == 130 and f"jaxrl resume {path}" in said
+        status, output = compare("--out", path)
+    assert status == 130 and f"jaxrl resume {path}" in output
     assert not (path / "results.jsonl").exists()
-    status, said = said_by("resume", path)
-    assert status == 0, said
-    assert "complete already" in said  # the tuning
+    status, output = run_command("resume", path)
+    assert status == 0, output
+    assert "complete already" in output  # the tuning
     records = [(where / "results.jsonl").read_text().splitlines()[1:] for where in (path, compared[0])]
     assert records[0] == records[1]
-    assert said_by("resume", path)[0] == 0
-    status, said = compare("--out", path)
-    assert status == 2 and said.count("\n") == 2 and "is taken: continue with `jaxrl resume" in said
+    assert run_command("resume", path)[0] == 0
+    status, output = compare("--out", path)
+    assert status == 2 and output.count("\n") == 2 and "is taken: continue with `jaxrl resume" in output
 
 
 @pytest.mark.slow
-def test_own_tuning_by_halving(tmp_path):
+def test_separate_tuning_by_halving(tmp_path):
     words = ["--own-tuning", "--search", "asha", "--steps", "512", "--out", tmp_path / "own"]
-    status, said = compare("--objectives", "dpo", *words, trials=4)
-    assert status == 0, said
+    status, output = compare("--objectives", "dpo", *words, trials=4)
+    assert status == 0, output
     records = table.read(tmp_path / "own/results.jsonl")
     names = [one["method"] for one in records if "method" in one]
     assert names == ["ppo (tuned)", "dpo", "dpo (own tuning)"]
@@ -266,26 +266,26 @@ def test_own_tuning_by_halving(tmp_path):
     best = max(tried, key=lambda one: (one["steps"], one["score"]))
     assert len(tried) == 4 and best["steps"] == 512
     assert [one["values"] for one in records if one.get("method") == names[2]] == [best["values"]]
-    note = " ".join(said.split())  # the lines are wrapped
+    note = " ".join(output.split())  # the lines are wrapped
     assert "(own tuning): tuned with as many trials" in note and "asha over 4 trials" in note
 
 
-def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
+def test_a_dry_run_reports_and_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(planning, "in_a_process", lambda spec, cache: f"memory of {spec.objective}\ntime")
-    status, said = compare("--dry-run", "--out", tmp_path / "none")
+    status, output = compare("--dry-run", "--out", tmp_path / "none")
     assert status == 0 and not (tmp_path / "none").exists()
-    assert "CartPole-v1, tune (3 x 2 agents): memory of ppo; time" in said
-    assert "CartPole-v1, report (3 x 3 agents): memory of ppo+dpo+mdpo; time" in said
+    assert "CartPole-v1, tune (3 x 2 agents): memory of ppo; time" in output
+    assert "CartPole-v1, report (3 x 3 agents): memory of ppo+dpo+mdpo; time" in output
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("", "needs environments"),
         ("--environments CartPole", "unknown environment 'CartPole'"),
         ("--environments CartPole-v1 CartPole-v1", "given twice"),
         ("--environments CartPole-v1 --objectives dppo", "unknown objective 'dppo'"),
-        ("--environments CartPole-v1 --objectives ppo", "needs another objective than ppo"),
+        ("--environments CartPole-v1 --objectives ppo", "needs an objective other than ppo"),
         ("--environments CartPole-v1 --objectives dpo dpo", "given twice"),
         ("--environments CartPole-v1 --objectives dpo+spo", "mixture"),
         ("--environments CartPole-v1 --trials 0", "trials = 0"),
@@ -299,23 +299,23 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path, monkeypatch):
         ("--environments CartPole-v1 --sead 1", "--seed"),
         ("--environments CartPole-v1 --hp.objective.clip-eps 0.3", "--hp.objective.* cannot be set here"),
         ("--environments CartPole-v1 --objectives ta_lpo", "nothing without its weights"),
-        ("--environments CartPole-v1 --objectives a/o.json b/o.json", "a/o.json is no file"),
+        ("--environments CartPole-v1 --objectives a/o.json b/o.json", "a/o.json is not a file"),
         ("--show missing.jsonl", "missing.jsonl"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, said = said_by("compare", *words.split())
-    assert status == 2 and told in said, said
-    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    status, output = run_command("compare", *words.split())
+    assert status == 2 and message in output, output
+    assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no", '{"command": [], "trials": 1, "tune_seeds": 1}\n3'])
-def test_what_is_no_record_is_refused(text, tmp_path):
+def test_invalid_records_are_rejected(text, tmp_path):
     (tmp_path / "some.jsonl").write_text(text)
-    status, said = said_by("compare", "--show", tmp_path / "some.jsonl")
-    assert status == 2 and "holds no records of a comparison" in said and said.count("\n") == 1
+    status, output = run_command("compare", "--show", tmp_path / "some.jsonl")
+    assert status == 2 and "holds no records of a comparison" in output and output.count("\n") == 1
 
 
 def test_a_run_of_other_trials_is_refused(compared, tmp_path):
@@ -329,8 +329,8 @@ def test_a_run_of_other_trials_is_refused(compared, tmp_path):
 
 def test_an_edited_comparison_is_refused(tmp_path):
     (tmp_path / "comparison.json").write_text('{"specs": []}')
-    status, said = said_by("resume", tmp_path)
-    assert status == 2 and "was edited" in said
+    status, output = run_command("resume", tmp_path)
+    assert status == 2 and "was edited" in output
 
 
 # --- the tables -----------------------------------------------------------------------------------
@@ -346,13 +346,13 @@ def records(places):
     return lines
 
 
-def test_tables_are_made_anew_from_records(compared):
-    path, said = compared
-    status, again = said_by("compare", "--show", path / "results.jsonl")
-    assert status == 0 and again.strip() in said
+def test_tables_are_rebuilt_from_records(compared):
+    path, output = compared
+    status, again = run_command("compare", "--show", path / "results.jsonl")
+    assert status == 0 and again.strip() in output
 
 
-def test_the_page_on_objectives_shows_what_its_records_say():
+def test_the_docs_on_objectives_match_the_records():
     root = Path(__file__).parent.parent
     parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
     page = (root / "docs/objectives.md").read_text()
@@ -373,44 +373,44 @@ def test_commands_of_the_page_on_objectives_parse(monkeypatch):
     cli_parse = cli.parse
     monkeypatch.setattr(cli, "parse", parse)
     for name, words in commands:
-        assert said_by(name, *words.split()) == (2, "jaxrl: error: parsed\n"), words
+        assert run_command(name, *words.split()) == (2, "jaxrl: error: parsed\n"), words
     assert len(parsed) == len(commands)
 
 
-def test_numbers_of_the_table_are_what_they_are_called():
+def test_numbers_of_the_table_match_their_headings():
     held = {"ppo (tuned)": [1.0, 2.0, 3.0, 10.0], "dpo": [2.0, 4.0, 5.0, 6.0]}
-    found = table.against_baseline([table.returns(records({"A": held}), "A")])
-    assert found["ppo (tuned)"]["iqm"].value == 2.5 and found["dpo"]["iqm"].value == 4.5
+    result = table.against_baseline([table.returns(records({"A": held}), "A")])
+    assert result["ppo (tuned)"]["iqm"].value == 2.5 and result["dpo"]["iqm"].value == 4.5
     wins = [(x > y) + (x == y) / 2 for x in held["dpo"] for y in held["ppo (tuned)"]]
-    assert found["dpo"]["better"].value == pytest.approx(np.mean(wins))
-    assert found["dpo"]["by"].value == pytest.approx(2.0)
-    assert found["dpo"]["p"] == pytest.approx(1.0, abs=0.4)  # 1, 2, 2 up and 4 down
+    assert result["dpo"]["better"].value == pytest.approx(np.mean(wins))
+    assert result["dpo"]["by"].value == pytest.approx(2.0)
+    assert result["dpo"]["p"] == pytest.approx(1.0, abs=0.4)  # 1, 2, 2 up and 4 down
 
 
-def test_who_has_no_return_has_the_least():
+def test_agents_without_a_return_count_as_the_worst():
     held = {"ppo (tuned)": [1.0, -7.0], "dpo": [None, 3.0]}
-    found = table.returns(records({"A": held}), "A")
-    np.testing.assert_array_equal(found["dpo"], [-7.0, 3.0])
+    result = table.returns(records({"A": held}), "A")
+    np.testing.assert_array_equal(result["dpo"], [-7.0, 3.0])
     with pytest.raises(ValueError, match="no agent has a return in A"):
         table.returns(records({"A": {"ppo (tuned)": [None], "dpo": [None]}}), "A")
 
 
-def test_environments_are_put_together_on_one_scale():
+def test_environments_are_aggregated_on_one_scale():
     one = {"ppo (tuned)": [0.0, 0.0, 0.0], "dpo": [10.0, 10.0, 10.0]}
     two = {"ppo (tuned)": [500.0, 500.0, 500.0], "dpo": [0.0, 0.0, 0.0]}
     lines = records({"CartPole-v1": one, "Acrobot-v1": two})
-    # Of the references, whatever is compared: 0 is a random policy, 1 PPO with its preset.
+    # From the references, independent of the methods: 0 is a random policy, 1 PPO with its preset.
     ends = table.ranges(lines)
     assert ends["CartPole-v1"] == reference.ranges()["CartPole-v1"] and ends["CartPole-v1"][1] == 500.0
     tasks = [table.scaled(table.returns(lines, place), (0.0, high)) for place, high in
              (("CartPole-v1", 10.0), ("Acrobot-v1", 500.0))]  # fmt: skip
-    found = table.against_baseline(tasks)
-    assert found["dpo"]["better"].value == 0.5 and found["dpo"]["by"].value == 0.0
-    said = table.text(lines)
-    assert "With 3 seeds and 1 other method(s) none in one environment can be below 0.25." in " ".join(
-        said.split()
+    result = table.against_baseline(tasks)
+    assert result["dpo"]["better"].value == 0.5 and result["dpo"]["by"].value == 0.0
+    output = table.text(lines)
+    assert "With 3 seeds and 1 other method(s), no p in a single environment can be below 0.25." in " ".join(
+        output.split()
     )
-    assert "2 environments together" in said and said.count("ppo (tuned)  ") == 3
+    assert "2 environments together" in output and output.count("ppo (tuned)  ") == 3
     more = table.text(records({"CartPole-v1": one, "Acrobot-v1": two, "B": one}))
     assert "2 environments together" in more and "without reference returns, and so left out: B" in more
     lines[0]["command"] = ["jaxrl", "compare", "--env.max-steps", "50"]
@@ -420,8 +420,8 @@ def test_environments_are_put_together_on_one_scale():
 def test_agents_that_diverged_are_named(tmp_path):
     lines = records({"A": {"ppo (tuned)": [1.0, 2.0], "dpo": [3.0, None]}})
     lines[2]["died"] = {"3": 4096}
-    said = table.text(lines)
-    assert "dpo, seed 3: diverged at step 4,096, counts as the worst of all methods" in said
+    output = table.text(lines)
+    assert "dpo, seed 3: diverged at step 4,096, counts as the worst of all methods" in output
     lines[0]["trials"] = 1
     assert "PPO has its preset, which was not tuned here" in table.text(lines)
     (tmp_path / "r.jsonl").write_text("".join(map(table.line, lines)))
@@ -443,7 +443,7 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
 
 
 def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
-    """Its folder keeps the objectives, and nothing in it says where it once was."""
+    """Its folder contains the objectives, and no path to its original place."""
     files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]
     files[0].parent.mkdir()
     objective_file.save(files[0], "lpo", objectives.lpo(width=4).params)
@@ -455,18 +455,18 @@ def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "run", stopped)
-        status, said = compare("--objectives", *files, "--out", path, trials=1)
-    assert status == 130, said
+        status, output = compare("--objectives", *files, "--out", path, trials=1)
+    assert status == 130, output
     for file in files:
         file.unlink()
     moved.parent.mkdir()
     path.rename(moved)
-    status, said = said_by("resume", moved)
-    assert status == 0 and "net" in said, said
+    status, output = run_command("resume", moved)
+    assert status == 0 and "net" in output, output
     spec = runs.read_info(moved / "CartPole-v1" / "report")["spec"]
     assert spec["objective"] == "ppo+lpo+dpo" and str(tmp_path) not in json.dumps(spec)
     assert spec["hparams"]["objective"]["parts"][2]["alpha"] == 1.5
-    assert said_by("evaluate", moved / "CartPole-v1" / "report", "--episodes", "2")[0] == 0
+    assert run_command("evaluate", moved / "CartPole-v1" / "report", "--episodes", "2")[0] == 0
     records = (moved / "results.jsonl").read_bytes()
     assert [one.get("objective") for one in table.read(moved / "results.jsonl")[1:]][:3] == [
         "ppo",
@@ -477,5 +477,5 @@ def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
     file = tmp_path / "again" / "CartPole-v1" / "report" / "metrics.jsonl"
     file.write_bytes(file.read_bytes().replace(b"evaluation", b"evalu\xfftion"))
     (tmp_path / "again" / "results.jsonl").unlink()
-    folder.write_results(tmp_path / "again")  # from the checkpoints, whatever has happened to the rows
+    folder.write_results(tmp_path / "again")  # from the checkpoints, even if rows were damaged
     assert (tmp_path / "again" / "results.jsonl").read_bytes() == records

@@ -1,4 +1,4 @@
-"""Discovery: what is evolved moves where it should, on tasks that pairs share, and is judged on others."""
+"""Discovery: evolution improves objectives on tasks shared by pairs, and they are compared on others."""
 
 import json
 import os
@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, said_by
+from conftest import curve, run_command
 from flax import struct
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments.discover import distil, evolve, judge, spec, tabular, training
+from jaxrl.experiments.discover import comparison, distil, evolve, spec, tabular, training
 from jaxrl.experiments.discover.family import Family, repeated, tables
 from jaxrl.types import Objective
 
@@ -31,7 +31,7 @@ class Point:
 
 
 def hill(at=3.0, noise=1000.0, name="hill"):
-    """A family of one number: its score is highest at `at`, plus what the task brings, which is far more."""
+    """A family with one number: its score is highest at `at`; the contribution of the task is much larger."""
 
     def score(apply, params, hp, task, key):
         del hp, key
@@ -47,28 +47,28 @@ def evolved(families, generations=60, seeds=2, start=0.0, height=None, **config)
     discovery = evolve.make(objective, families, settings, seeds)
     state = discovery.init(jax.vmap(jax.random.key)(jnp.arange(seeds)), ())
     update = jax.jit(discovery.update)
-    told = []
+    history = []
     for _ in range(generations):
         state, metrics = update(state, ())
-        told.append(jax.device_get(metrics))
-    return np.asarray(discovery.means(state).x), told
+        history.append(jax.device_get(metrics))
+    return np.asarray(discovery.means(state).x), history
 
 
 @pytest.mark.parametrize("ranks", ["centred", "pairs"])
-def test_what_is_evolved_climbs_whatever_the_tasks_bring(ranks):
-    """The noise of a task is hundreds of times the hill: only who shares tasks can be told apart."""
-    found, _ = evolved((hill(),), ranks=ranks)
-    np.testing.assert_allclose(found, 3.0, atol=0.5)
+def test_evolution_improves_whatever_the_scale_of_the_tasks(ranks):
+    """The noise of a task is hundreds of times the signal: only shared tasks are comparable."""
+    result, _ = evolved((hill(),), ranks=ranks)
+    np.testing.assert_allclose(result, 3.0, atol=0.5)
 
 
 def test_tasks_are_new_in_each_generation_and_for_each_seed():
-    _, told = evolved((hill(),), generations=4, std=1e-6)
-    means = np.concatenate([metrics["fitness/mean"] for metrics in told])
+    _, history = evolved((hill(),), generations=4, std=1e-6)
+    means = np.concatenate([metrics["fitness/mean"] for metrics in history])
     assert len(set(means.tolist())) == 8
 
 
-def test_families_weigh_alike_whatever_their_scale():
-    """A hill at 3 a thousand times as high as one at 1 would otherwise decide alone."""
+def test_families_have_equal_weight_whatever_their_scale():
+    """Otherwise the family with a maximum at 3 and scores a thousand times as large would decide alone."""
 
     def scaled(at, height, name):
         def score(apply, params, hp, task, key):
@@ -77,23 +77,23 @@ def test_families_weigh_alike_whatever_their_scale():
         return Family(name, lambda key: (), score, (), steps=1)
 
     families = (scaled(3.0, 1000.0, "high"), scaled(1.0, 1.0, "low"))
-    found, told = evolved(families, height=lambda x: x, generations=150)
-    assert ((found > 0.9) & (found < 3.1)).all()
+    result, history = evolved(families, height=lambda x: x, generations=150)
+    assert ((result > 0.9) & (result < 3.1)).all()
     high_alone, _ = evolved(families[:1], height=lambda x: x, generations=150)
     np.testing.assert_allclose(high_alone, 3.0, atol=0.2)
-    assert (found < 2.8).all()
-    assert {"fitness/high", "fitness/low"} <= set(told[0])
+    assert (result < 2.8).all()
+    assert {"fitness/high", "fitness/low"} <= set(history[0])
 
 
 def test_candidates_that_break_their_agents_are_the_worst_and_are_counted():
     height = lambda x: jnp.where(x > 0.5, jnp.nan, x)  # noqa: E731
-    found, told = evolved((hill(),), height=height, generations=80, learning_rate=0.03)
-    assert (found < 0.7).all() and (found > 0.2).all()
-    assert sum(metrics["fitness/broken_sum"].sum() for metrics in told) > 0
-    assert all(np.isfinite(value).all() for metrics in told for value in metrics.values())
+    result, history = evolved((hill(),), height=height, generations=80, learning_rate=0.03)
+    assert (result < 0.7).all() and (result > 0.2).all()
+    assert sum(metrics["fitness/broken_sum"].sum() for metrics in history) > 0
+    assert all(np.isfinite(value).all() for metrics in history for value in metrics.values())
 
 
-def test_of_a_pair_the_better_counts_a_half_and_the_worse_as_much_less():
+def test_pair_ranks_are_half_for_the_better_and_minus_half_for_the_worse():
     pairs = evolve.pair_ranks(np.array([1.0, 5.0, np.nan, np.nan, 2.0, 5.0, 3.0, np.nan]))
     np.testing.assert_array_equal(pairs, [-0.5, 0, -0.5, 0, 0.5, 0, 0.5, 0])
 
@@ -106,35 +106,35 @@ def scores(rate, config=TINY, tasks=16, objective=None):
     return family, drawn, keys, partial(family.score, objective.apply, objective.params, family.hparams)
 
 
-def test_an_agent_that_does_not_learn_is_worth_nothing_and_none_is_worth_more_than_the_best():
+def test_scores_range_from_no_learning_to_optimal():
     _, tasks, keys, score = scores(0.0)
     np.testing.assert_allclose(jax.vmap(score)(tasks, keys), 0.0, atol=1e-4)
     longer = tabular.Config(num_states=6, num_actions=2, density=0.5, num_updates=20)
     _, tasks, keys, score = scores(0.3, longer)
-    found = jax.vmap(score)(tasks, keys)
-    assert (found <= 1.0 + 1e-4).all() and float(found.mean()) > 0.8
+    result = jax.vmap(score)(tasks, keys)
+    assert (result <= 1.0 + 1e-4).all() and float(result.mean()) > 0.8
 
 
-def test_a_world_without_reward_is_worth_nothing_to_anybody():
+def test_an_mdp_without_reward_scores_zero():
     _, tasks, keys, score = scores(0.3, tabular.Config(num_states=6, num_updates=2, density=0.0), tasks=4)
     np.testing.assert_array_equal(jax.vmap(score)(tasks, keys), 0.0)
 
 
-def test_a_life_among_others_is_that_life_alone():
+def test_a_batched_lifetime_matches_that_lifetime_alone():
     family, tasks, keys, score = scores(0.16)
     objective = objectives.ppo()
     rates = tabular.Hparams(learning_rate=jnp.array([0.16, 0.02]))
     hps = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, 2), rates)
     params = repeated(objective.params, 2)
-    found = tables([family, family], objective.apply, params, [hps, hps], [tasks, tasks], [keys, keys])
-    assert found.shape == (2, 2, 16)
-    np.testing.assert_array_equal(found[0], found[1])
+    result = tables([family, family], objective.apply, params, [hps, hps], [tasks, tasks], [keys, keys])
+    assert result.shape == (2, 2, 16)
+    np.testing.assert_array_equal(result[0], result[1])
     alone = [score(jax.tree.map(lambda leaf: leaf[i], tasks), keys[i]) for i in (0, 7)]  # noqa: B023
-    np.testing.assert_allclose(found[0, 0, np.array([0, 7])], alone, atol=1e-4)
-    assert not np.allclose(found[0, 0], found[0, 1])
+    np.testing.assert_allclose(result[0, 0, np.array([0, 7])], alone, atol=1e-4)
+    assert not np.allclose(result[0, 0], result[0, 1])
 
 
-def test_area_under_a_curve_with_updates_in_which_nothing_ended():
+def test_area_under_a_curve_with_updates_without_ended_episodes():
     sums, counts = np.array([0, 6, 0, 20, 0, 0.0]), np.array([0, 2, 0, 4, 0, 0.0])
     np.testing.assert_allclose(training.area(sums, counts), np.mean([3, 3, 5, 5, 5]))
     assert np.isnan(training.area(np.zeros(3), np.zeros(3)))
@@ -159,8 +159,10 @@ for lowered in (programs.algo.update.lower(state, ()), programs.evaluate.lower(s
     print(sum(any(move in line for move in moves) for line in lines))
 """
     env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    said = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200)
-    assert said.stdout.split() == ["1", "1"], said.stderr[-2000:]
+    output = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200
+    )
+    assert output.stdout.split() == ["1", "1"], output.stderr[-2000:]
 
 
 SMALL = "discover --steps 256 --generations 4 --population 4 --tasks 1 --width 3 --seeds 2 --eval-tasks 2"
@@ -170,13 +172,13 @@ SMALL += " --held-out 8 --intervals 2 --save-every-seconds 0"
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("discover") / "whole"
-    status, said = said_by(*SMALL.split(), "--out", path)
-    assert status == 0, said
-    return path, said
+    status, output = run_command(*SMALL.split(), "--out", path)
+    assert status == 0, output
+    return path, output
 
 
 def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
-    path, said = whole
+    path, output = whole
     for seed in (0, 1):
         name, objective = objective_file.load(path / f"objective-{seed}.json")
         assert name == "ta_lpo" and objective.params.hidden.shape == (16, 3)
@@ -185,21 +187,21 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     assert all(len(row["evaluation/return"]) == 2 for row in rows)
     assert rows[0]["timesteps"] == 2 * 4 * 256
     result = json.loads((path / "judged.json").read_text())
-    # Of other lives than the preset's nothing is claimed elsewhere.
-    assert [world["label"] for world in result["worlds"]] == ["held-out tasks of tabular"]
-    assert "best of 144" in said and "--objective" in said
+    # With other training lengths than the preset's there is no transfer comparison.
+    assert [entry["label"] for entry in result["worlds"]] == ["held-out tasks of tabular"]
+    assert "best of 144" in output and "--objective" in output
     assert (path / "curves.png").exists()
 
 
-def test_a_discovery_that_was_stopped_goes_on_as_if_it_had_not_been(whole, tmp_path):
+def test_a_stopped_discovery_resumes_to_the_same_result(whole, tmp_path):
     path, _ = whole
     half = tmp_path / "half"
     shutil.copytree(path, half)
     shutil.rmtree(half / "checkpoints" / "step_00000004")
     for name in ("objective-0.json", "judged.json"):
         (half / name).unlink()
-    status, said = said_by("resume", half)
-    assert status == 0, said
+    status, output = run_command("resume", half)
+    assert status == 0, output
     for name in ("objective-0.json", "objective-1.json"):
         one, other = (json.loads((folder / name).read_text())["params"] for folder in (half, path))
         assert one == other
@@ -208,17 +210,17 @@ def test_a_discovery_that_was_stopped_goes_on_as_if_it_had_not_been(whole, tmp_p
     assert verdicts[0] == verdicts[1]
 
 
-def test_a_complete_discovery_says_so_again(whole):
-    path, said = whole
-    status, again = said_by("resume", path)
+def test_resuming_a_complete_discovery_reports_it(whole):
+    path, output = whole
+    status, again = run_command("resume", path)
     assert status == 0 and "complete already" in again
-    assert [line for line in said.splitlines() if "seed 1" in line] == [
+    assert [line for line in output.splitlines() if "seed 1" in line] == [
         line for line in again.splitlines() if "seed 1" in line
     ]
 
 
 @pytest.mark.parametrize(
-    ("edit", "told"),
+    ("edit", "message"),
     [
         ({"width": "a"}, "width = 'a'"),
         ({"seeds": None}, "seeds = None"),
@@ -230,23 +232,23 @@ def test_a_complete_discovery_says_so_again(whole):
         ({"worlds": 3}, "edited"),
     ],
 )
-def test_an_edited_discovery_is_refused(edit, told, whole, tmp_path):
+def test_an_edited_discovery_is_refused(edit, message, whole, tmp_path):
     info = json.loads((whole[0] / "run.json").read_text())
     info["spec"]["evolve"] |= edit.get("evolve", {})
     info["spec"] |= {name: value for name, value in edit.items() if name != "evolve"}
     (tmp_path / "run.json").write_text(json.dumps(info))
-    status, said = said_by("resume", tmp_path)
-    assert status == 2 and told in said and said.count("\n") == 1, said
+    status, output = run_command("resume", tmp_path)
+    assert status == 2 and message in output and output.count("\n") == 1, output
 
 
-def test_other_commands_say_what_a_discovery_is(whole):
+def test_other_commands_explain_that_a_folder_is_a_discovery(whole):
     for command in ("evaluate", "render"):
-        status, said = said_by(command, whole[0])
-        assert status == 2 and "folder of a discovery" in said and said.count("\n") == 1
+        status, output = run_command(command, whole[0])
+        assert status == 2 and "folder of a discovery" in output and output.count("\n") == 1
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("--preset tabularr", "unknown preset 'tabularr'; the nearest: tabular"),
         ("--objective lop", "unknown objective 'lop'; the nearest: lpo"),
@@ -268,34 +270,36 @@ def test_other_commands_say_what_a_discovery_is(whole):
         ("--environments probe/truncation --steps 64", "learns nothing"),
     ],
 )
-def test_what_makes_no_sense_is_told_in_one_line(words, told):
-    status, said = said_by("discover", *words.split())
-    assert status == 2 and told in said and said.count("\n") == 1, said
+def test_inconsistent_options_are_reported_in_one_line(words, message):
+    status, output = run_command("discover", *words.split())
+    assert status == 2 and message in output and output.count("\n") == 1, output
 
 
 @pytest.mark.slow
-def test_several_environments_are_brought_to_one_scale_and_all_are_judged(tmp_path, monkeypatch):
-    one = {"ppo": judge.Contender(judge.annealed_ppo(), ({"lr_decay": 0.0},))}  # to compile fewer programs
-    monkeypatch.setattr(judge, "contenders", lambda learned, rate, entropies: one)
+def test_several_environments_are_normalised_and_all_count(tmp_path, monkeypatch):
+    one = {
+        "ppo": comparison.Contender(comparison.annealed_ppo(), ({"lr_decay": 0.0},))
+    }  # to compile fewer programs
+    monkeypatch.setattr(comparison, "contenders", lambda learned, rate, entropies: one)
     words = "discover --environments CartPole-v1 tabular --steps 4096 --generations 1 --population 4"
     words += " --tasks 1 --seeds 1 --eval-tasks 2 --held-out 2 --intervals 1"
-    status, said = said_by(*words.split(), "--out", tmp_path / "d")
-    assert status == 0, said
+    status, output = run_command(*words.split(), "--out", tmp_path / "d")
+    assert status == 0, output
     made = spec.from_json(json.loads((tmp_path / "d" / "run.json").read_text())["spec"])
     assert spec.from_json(json.loads(json.dumps(made.to_json()))) == made
-    assert all(world.low < world.high for world in made.worlds) and made.worlds[0].high > 10.0
+    assert all(entry.low < entry.high for entry in made.worlds) and made.worlds[0].high > 10.0
     judged = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
     labels = [f"held-out tasks of {name}" for name in ("CartPole-v1", "tabular")]
-    assert [world["label"] for world in judged] == labels
+    assert [entry["label"] for entry in judged] == labels
     row = curve(tmp_path / "d")[0]
     assert {"fitness/CartPole-v1", "fitness/tabular"} <= set(row)
 
 
-def test_the_page_shows_what_was_found():
+def test_the_docs_show_the_discovered_objectives():
     results = ROOT / "experiments" / "results" / "discovery"
     page = (ROOT / "docs" / "discovery.md").read_text()
     for name in ("tabular.json", "cartpole.json"):
-        assert judge.text(json.loads((results / name).read_text())) in page
+        assert comparison.text(json.loads((results / name).read_text())) in page
     assert objective_file.load(results / "ta-lpo-tabular.json")[1].params.hidden.shape == (16, 32)
     name, formula = objective_file.load(results / "ta-lpo-tabular-4-terms.json")
     for weight in formula.params.coefs[formula.params.coefs != 0.0]:
@@ -305,25 +309,25 @@ def test_the_page_shows_what_was_found():
 def test_rows_of_a_verdict_are_paired():
     generator = np.random.default_rng(0)
     ppo = generator.normal(size=400)
-    row = judge.row("mine", ppo + 0.1 + 0.01 * generator.normal(size=400), ppo)
+    row = comparison.row("mine", ppo + 0.1 + 0.01 * generator.normal(size=400), ppo)
     assert row["difference"] == pytest.approx(0.1, abs=0.01) and row["wins"] == 1.0
     assert 0.09 < row["interval"][0] < row["interval"][1] < 0.11  # unpaired it would be ten times as wide
-    assert judge.row("same", ppo, ppo)["wins"] == 0.5
+    assert comparison.row("same", ppo, ppo)["wins"] == 0.5
 
 
-def test_agents_that_break_are_the_worst_and_no_setting_wins_by_them():
+def test_diverged_agents_count_as_the_worst_for_every_setting():
     def score(apply, params, hp, task, key):
         return jnp.where((hp > 1.5) & (task < 0.0), jnp.nan, hp + 0.1 * task)
 
     family = Family("fragile", jax.random.normal, score, (), steps=1)
-    (found,) = judge.filled(judge.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
-    assert np.isfinite(found).all() and (found[1] == found.min()).sum() > 10
-    assert found[1].max() > found[0].max()
+    (result,) = comparison.filled(comparison.scorer(family, 64)(None, (), jnp.array([1.0, 2.0])))
+    assert np.isfinite(result).all() and (result[1] == result.min()).sum() > 10
+    assert result[1].max() > result[0].max()
 
 
 def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     """Otherwise a difference between two learning rates is reported as one between two objectives."""
-    tried = []  # for each world and objective the hyperparameters [K]
+    tried = []  # for each environment and objective the hyperparameters [K]
 
     def scorer(family, count):
         tried.append([])
@@ -335,11 +339,11 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
 
         return scores
 
-    monkeypatch.setattr(judge, "scorer", scorer)
+    monkeypatch.setattr(comparison, "scorer", scorer)
     other = spec.World("tabular", 256, hparams={"learning_rate": 0.02, "value_learning_rate": 0.5})
     made = spec.Spec("lpo", 3, (spec.World("tabular", 256),), spec.evolve.Config(), 1, 0, 2, 1, 2, 2)
     means = repeated(spec.start(made).params, 2)
-    result = judge.judge(made, means, 2, {"other": other}, say=lambda text: None)
+    result = comparison.compare(made, means, 2, {"other": other}, say=lambda text: None)
 
     def choices(hps):
         shared = ("learning_rate", "lr_decay", "ent_coef")
@@ -350,16 +354,16 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
     assert all(choices(hps) == choices(home[0]) for hps in home)
     assert len(choices(home[0])) == 4 * 2 * 3
     for hps in transfer:
-        np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(judge.FACTORS), rtol=1e-5)
-        np.testing.assert_allclose(hps.ent_coef, 0.03)  # what was best at home
-        np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this world
+        np.testing.assert_allclose(hps.learning_rate, 0.02 * np.array(comparison.FACTORS), rtol=1e-5)
+        np.testing.assert_allclose(hps.ent_coef, 0.03)  # the best in the home environment
+        np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this environment
     for row in result["worlds"][1]["rows"]:
         assert row.get("of", 4) == 4
-    assert "lpo, seed 1" in judge.text(result)
+    assert "lpo, seed 1" in comparison.text(result)
 
 
 def test_the_range_of_annealed_clipping_closes():
-    objective, log_ratio = judge.annealed_ppo(), np.log(np.array([1.3, 1.05]))
+    objective, log_ratio = comparison.annealed_ppo(), np.log(np.array([1.3, 1.05]))
     params = objective.params.replace(clip_eps=0.2, anneal=1.0)
     for progress, clip_eps in ((0.0, 0.2), (0.5, 0.1), (0.9, 0.02)):
         clipped = objectives.ppo(clip_eps)
@@ -370,20 +374,20 @@ def test_the_range_of_annealed_clipping_closes():
 
 
 @pytest.mark.slow
-def test_a_small_discovery_beats_tuned_ppo(tmp_path):
-    """The claim of the preset, at a size for every day: 48 settings and three entropy bonuses of PPO."""
+def test_a_small_discovery_outperforms_tuned_ppo(tmp_path):
+    """The claim of the preset at a small size: 48 settings and three entropy bonuses of PPO."""
     words = "discover --preset tabular-small --out"
-    status, said = said_by(*words.split(), tmp_path / "d")
-    assert status == 0, said
-    (world,) = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
-    mine = world["rows"][0]
-    assert mine["name"].startswith("ta_lpo") and mine["interval"][0] > 0.0, said
+    status, output = run_command(*words.split(), tmp_path / "d")
+    assert status == 0, output
+    (entry,) = json.loads((tmp_path / "d" / "judged.json").read_text())["worlds"]
+    best_row = entry["rows"][0]
+    assert best_row["name"].startswith("ta_lpo") and best_row["interval"][0] > 0.0, output
 
 
 # --- distil ---------------------------------------------------------------------------------------
 
 
-def test_the_formula_that_a_drift_was_made_by_is_found_again():
+def test_distillation_recovers_known_formulas():
     dpo, *_ = distil.distil(objectives.dpo(alpha=1.2, beta=0.4), [1])
     assert dpo.explained > 0.9999
     np.testing.assert_allclose((dpo.params.alpha, dpo.params.beta), (1.2, 0.4), rtol=0.02)
@@ -401,7 +405,7 @@ def test_the_formula_that_a_drift_was_made_by_is_found_again():
     assert f"progress {objectives.TERMS[11]}" in two.formula
 
 
-def test_slopes_are_those_of_the_drift():
+def test_slopes_match_the_drift():
     at = distil.points(64)
     drift = objectives.ta_lpo(objectives.random_drift(jax.random.key(0), True, width=4, scale=0.5))
     log_ratio, advantages, progress = (np.float64(x) for x in at)
@@ -418,7 +422,7 @@ def test_slopes_are_those_of_the_drift():
     assert np.quantile(off, 0.8) < 0.02  # elsewhere there is a kink nearby
 
 
-def test_a_flat_drift_is_no_formula(tmp_path):
+def test_a_flat_drift_has_no_formula(tmp_path):
     with pytest.raises(ValueError, match="nothing to distil"):
         distil.distil(objectives.policy_gradient(), [1])
 
@@ -426,9 +430,9 @@ def test_a_flat_drift_is_no_formula(tmp_path):
 def test_distilling_a_file_leaves_formulas_to_train_by(whole, tmp_path):
     file, options = whole[0] / "objective-0.json", ["--terms", "1", "2", "--held-out", "8", "--out"]
     words = ["distil", file, *options, tmp_path / "f"]
-    status, said = said_by(*words)
-    assert status == 0, said
-    assert said.count("explains") == 3 and "mean score" in said
+    status, output = run_command(*words)
+    assert status == 0, output
+    assert output.count("explains") == 3 and "mean score" in output
     assert sorted(path.name for path in (tmp_path / "f").iterdir()) == [
         "objective-0-1-terms.json",
         "objective-0-2-terms.json",
@@ -436,6 +440,6 @@ def test_distilling_a_file_leaves_formulas_to_train_by(whole, tmp_path):
     ]
     name, objective = objective_file.load(tmp_path / "f" / "objective-0-2-terms.json")
     assert name == "symbolic" and np.count_nonzero(objective.params.coefs) == 2
-    for words, told in ((["--terms", "0"], "terms = (0,)"), (["--held-out", "1"], "held_out = 1")):
-        status, said = said_by("distil", whole[0] / "objective-0.json", *words)
-        assert status == 2 and told in said and said.count("\n") == 1
+    for words, message in ((["--terms", "0"], "terms = (0,)"), (["--held-out", "1"], "held_out = 1")):
+        status, output = run_command("distil", whole[0] / "objective-0.json", *words)
+        assert status == 2 and message in output and output.count("\n") == 1

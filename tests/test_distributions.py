@@ -25,7 +25,7 @@ def random(*shape, seed=0, scale=1.0):
     return np.random.default_rng(seed).normal(scale=scale, size=shape).astype(np.float32)
 
 
-def told(space, outputs, actions, squash=False, action_mask=None):
+def evaluate(space, outputs, actions, squash=False, action_mask=None):
     """Of each of `actions` `[K, ...]` its log-probability; the entropy and the mode. Compiled as one."""
 
     @jax.jit
@@ -66,11 +66,11 @@ def sum_over_space(x, space):
 # Discrete and MultiDiscrete
 
 
-def test_categorical_is_that_of_scipy():
+def test_categorical_matches_scipy():
     logits = random(4, 6, 5, scale=3.0)
     p = slow.categorical(logits)
     every = np.tile(np.arange(5)[:, None, None], (1, 4, 6))
-    ours, entropy, mode = told(Discrete(5), logits, every)
+    ours, entropy, mode = evaluate(Discrete(5), logits, every)
     for action in range(5):
         theirs = [stats.multinomial.logpmf(np.eye(5)[action], 1, q) for q in p.reshape(-1, 5)]
         np.testing.assert_allclose(ours[action].ravel(), theirs, rtol=1e-5, atol=1e-5)
@@ -98,7 +98,7 @@ def test_multi_discrete_is_a_product():
     logits = random(7, 9, seed=1)
     parts = [slow.categorical(x) for x in np.split(logits, [2, 6], axis=-1)]
     every = np.array(list(np.ndindex(2, 4, 3)))
-    ours, entropy, mode = told(space, logits, np.tile(every[:, None], (1, 7, 1)))
+    ours, entropy, mode = evaluate(space, logits, np.tile(every[:, None], (1, 7, 1)))
     for action, log_prob in zip(every, ours):
         theirs = sum(np.log(p[:, a]) for p, a in zip(parts, action))
         np.testing.assert_allclose(log_prob, theirs, rtol=1e-5, atol=1e-5)
@@ -115,10 +115,10 @@ def test_multi_discrete_is_a_product():
 def test_forbidden_actions_are_never_drawn_and_do_not_count(scale):
     logits = random(3, 6, seed=2, scale=scale)
     mask = np.array([[1, 0, 1, 1, 0, 0], [0, 0, 0, 1, 0, 0], [1, 1, 1, 1, 1, 1]], bool)
-    logits[:, 1] += 20.0  # what is forbidden would be the favourite
+    logits[:, 1] += 20.0  # the forbidden action would be the most likely one
     p = slow.categorical(np.where(mask, logits, logits.min()), mask)
     every = np.tile(np.arange(6)[:, None], (1, 3))
-    log_prob, entropy, mode = told(Discrete(6), logits, every, action_mask=mask)
+    log_prob, entropy, mode = evaluate(Discrete(6), logits, every, action_mask=mask)
     np.testing.assert_allclose(entropy, slow.entropy(p), rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(mode, p.argmax(-1))
     assert entropy[1] == 0.0
@@ -156,7 +156,7 @@ def test_multi_discrete_masks_each_choice():
     mask = np.array([False, True, True, False, True])
     last = slow.categorical(logits[2:], mask[2:])
     two = np.array([[1, 2], [0, 2]])
-    log_prob, entropy, mode = told(space, logits, two, action_mask=mask)
+    log_prob, entropy, mode = evaluate(space, logits, two, action_mask=mask)
     assert entropy == pytest.approx(slow.entropy(last), rel=1e-5)
     assert log_prob[0] == pytest.approx(np.log(last[2]), rel=1e-5)
     assert log_prob[1] < -1e6
@@ -178,12 +178,12 @@ def test_a_mask_needs_one_discrete_space(space):
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_gaussian_is_that_of_scipy(space):
+def test_gaussian_matches_scipy(space):
     size = int(np.prod(space.shape))
     outputs = random(4, 2 * size, seed=5)
     mean, std = mean_and_std(space, outputs)
     action = random(4, *space.shape, seed=6, scale=2.0)
-    (log_prob,), entropy, mode = told(space, outputs, action[None])
+    (log_prob,), entropy, mode = evaluate(space, outputs, action[None])
     theirs = sum_over_space(stats.norm.logpdf(action, mean, std), space)
     np.testing.assert_allclose(log_prob, theirs, rtol=1e-4, atol=1e-5)
     theirs = sum_over_space(stats.norm.entropy(mean, std), space)
@@ -215,12 +215,12 @@ def test_raw_samples_are_gaussian(squash):
 def test_squashed_density_is_one_of_the_bounded_action(mean, std, low, high):
     space = Box(low, high, (1,))
     outputs = np.array([mean, np.log(std)])
-    # A grid that is fine where the density runs up against a bound.
+    # A grid that is fine near the bounds, where the density is large.
     unit = np.tanh(np.linspace(-7.0, 7.0, 8001))
     y = low + (high - low) * (unit + 1) / 2
     with jax.enable_x64(True):
         raw = np.arctanh(2 * (y - low) / (high - low) - 1)
-        density = np.exp(told(space, outputs, raw[:, None], squash=True)[0])
+        density = np.exp(evaluate(space, outputs, raw[:, None], squash=True)[0])
     assert np.trapezoid(density, y) == pytest.approx(1.0, abs=2e-3)
     inside = slice(1500, 6500)
     slope = np.gradient(slow.squashed_cdf(y, mean, std, low, high), y)
@@ -228,17 +228,17 @@ def test_squashed_density_is_one_of_the_bounded_action(mean, std, low, high):
 
 
 @pytest.mark.parametrize("mean", [0.0, 0.5, -2.0, 4.0])
-def test_squashed_entropy_is_the_integral(mean):
+def test_squashed_entropy_matches_the_integral(mean):
     space = Box(-0.5, 3.0, ())
     std = np.array([0.05, 0.3, 1.0, 2.0, 3.0, 6.0])
     outputs = np.stack([np.full(6, mean), np.log(std)], axis=-1)
-    _, ours, _ = told(space, outputs, np.zeros((1, 6)), squash=True)
+    _, ours, _ = evaluate(space, outputs, np.zeros((1, 6)), squash=True)
     error = ours - [slow.squashed_entropy(mean, s, -0.5, 3.0) for s in std]
     assert np.all(np.abs(error) < [1e-4, 1e-4, 1e-4, 1e-4, 1e-3, 2e-2])
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_squashed_parts_add_up_with_bounds_of_their_own(space):
+def test_squashed_parts_add_up_with_separate_bounds(space):
     size = int(np.prod(space.shape))
     outputs = random(2 * size, seed=8, scale=0.5)
     mean, std = mean_and_std(space, outputs)
@@ -246,7 +246,7 @@ def test_squashed_parts_add_up_with_bounds_of_their_own(space):
     raw = random(*space.shape, seed=9) if space.shape else np.float32(0.3)
     slope = (high - low) / 2 / np.cosh(np.asarray(raw, float)) ** 2
     theirs = np.sum(stats.norm.logpdf(raw, mean, std) - np.log(slope))
-    (log_prob,), entropy, mode = told(space, outputs, raw[None], squash=True)
+    (log_prob,), entropy, mode = evaluate(space, outputs, raw[None], squash=True)
     assert log_prob == pytest.approx(theirs, rel=1e-4, abs=1e-4)
     parts = zip(*(np.ravel(x) for x in (mean, std, low, high)))
     assert entropy == pytest.approx(sum(slow.squashed_entropy(*p) for p in parts), abs=1e-3)
@@ -257,7 +257,7 @@ def test_sampled_surprise_is_the_squashed_entropy():
     space = BOXES["asymmetric"]
     outputs = random(6, seed=10)
     raw = draws(distributions.make(space, jnp.asarray(outputs), squash=True), 20_000)
-    log_prob, entropy, _ = told(space, outputs, raw, squash=True)
+    log_prob, entropy, _ = evaluate(space, outputs, raw, squash=True)
     surprise = -log_prob
     error = surprise.std() / np.sqrt(len(surprise))
     assert surprise.mean() == pytest.approx(float(entropy), abs=4 * error)
@@ -297,7 +297,7 @@ def test_extreme_raw_actions_have_finite_densities_and_gradients():
     assert ours == pytest.approx(stats.norm.logpdf(20.0) - tail, rel=1e-5)
 
 
-def test_gradient_of_the_squashed_entropy_is_that_of_the_integral():
+def test_gradient_of_the_squashed_entropy_matches_the_integral():
     space = Box(-1.0, 2.0, (1,))
 
     @jax.jit
@@ -344,7 +344,7 @@ def test_rounding_does_not_carry_an_action_past_a_bound(high):
             assert contains(space, distributions.bound(space, jnp.array([raw]), squash=True))
 
 
-def test_bound_leaves_an_action_inside_as_it_is():
+def test_bound_keeps_an_action_inside_unchanged():
     space = Box(-1.0, 2.0, (3,))
     raw = jnp.array([-0.9, 0.1, 1.9])
     np.testing.assert_array_equal(distributions.bound(space, raw), raw)
@@ -369,7 +369,7 @@ def test_a_pytree_is_the_sum_of_its_parts(squash):
     outputs = random(6, 15, seed=11)
     key = jax.random.key(0)
     action = jax.jit(lambda o: distributions.make(space, o, squash=squash).sample(key))(outputs)
-    (log_prob,), entropy, mode = told(space, outputs, jax.tree.map(lambda a: a[None], action), squash)
+    (log_prob,), entropy, mode = evaluate(space, outputs, jax.tree.map(lambda a: a[None], action), squash)
     # Part after part in the order of the tree, the log standard deviations at the end.
     parts = [
         (space["arm"], [0, 1, 12, 13], action["arm"], mode["arm"]),
@@ -379,7 +379,7 @@ def test_a_pytree_is_the_sum_of_its_parts(squash):
     ]
     log_probs, entropies = 0.0, 0.0
     for part, columns, a, most_likely in parts:
-        (p,), e, m = told(part, outputs[:, columns], a[None], squash)
+        (p,), e, m = evaluate(part, outputs[:, columns], a[None], squash)
         log_probs, entropies = log_probs + p, entropies + e
         np.testing.assert_array_equal(m, most_likely)
     np.testing.assert_allclose(log_prob, log_probs, rtol=1e-5)
@@ -412,7 +412,7 @@ def kl_of(space, p, q, action_mask=None):
     return np.asarray(jax.jit(partial(distributions.kl, space))(p, q, action_mask=action_mask))
 
 
-def test_divergences_of_categoricals_are_those_of_scipy():
+def test_divergences_of_categoricals_match_scipy():
     p, q = random(4, 9, seed=20, scale=3.0), random(4, 9, seed=21, scale=3.0)
     theirs = stats.entropy(slow.categorical(p), slow.categorical(q), axis=-1)
     np.testing.assert_allclose(kl_of(Discrete(9), p, q), theirs, rtol=1e-4)
@@ -424,7 +424,7 @@ def test_divergences_of_categoricals_are_those_of_scipy():
 
 @pytest.mark.parametrize("space", [Discrete(6), MultiDiscrete((2, 4))], ids=["discrete", "multi"])
 def test_forbidden_actions_have_no_part_in_a_divergence(space):
-    """Nor in its gradient, whatever the network says of them."""
+    """Nor to its gradient, whatever their logits are."""
     mask = np.ones((3, 6), bool)
     mask[0, [0, 3]] = mask[1, [1, 4, 5]] = False
     p, q = random(3, 6, seed=22, scale=5.0), random(3, 6, seed=23, scale=5.0)
@@ -438,7 +438,7 @@ def test_forbidden_actions_have_no_part_in_a_divergence(space):
 
 
 @pytest.mark.parametrize("space", BOXES.values(), ids=BOXES)
-def test_divergences_of_gaussians_are_those_of_distrax(space):
+def test_divergences_of_gaussians_match_distrax(space):
     from distrax import MultivariateNormalDiag
 
     size = int(np.prod(space.shape))
@@ -467,7 +467,7 @@ def test_a_divergence_is_the_mean_of_log_ratios(squash):
     assert kl_of(space, p, q) > 0.3
 
 
-def test_a_divergence_from_itself_is_nothing_and_flat():
+def test_self_divergence_and_its_gradient_are_zero():
     space = (Discrete(3), Box(-1.0, 1.0, (2,)))
     p = random(100, 7, seed=28)
     value, slope = jax.jit(jax.value_and_grad(lambda q: distributions.kl(space, p, q).sum()))(p)

@@ -1,4 +1,4 @@
-"""Agents that diverged count as the worst return that any agent shown reached, everywhere by one rule."""
+"""Agents that diverged count as the worst return of all agents shown, everywhere by the same rule."""
 
 import dataclasses
 import json
@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import config_of, said_by
+from conftest import config_of, run_command
 from test_report import html_of, record, sentence_of, source, text_of
 
 from jaxrl import envs, loop, objectives, records, train
 from jaxrl.algos import ALGORITHMS, fixpo, ppo
 from jaxrl.experiments import cheap_talk, reference, runs, search
 from jaxrl.experiments.compare import table
-from jaxrl.experiments.discover import judge, training
+from jaxrl.experiments.discover import comparison, training
 from jaxrl.experiments.discover.family import filled
 from jaxrl.experiments.report import compare
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
@@ -33,8 +33,8 @@ def two_methods(**others):
 
 
 def test_a_report_counts_diverged_agents_as_the_worst_side_by_side():
-    found = compare.entries(two_methods())
-    (pair,) = compare.pairs(found, {"CartPole-v1": (0.0, 1.0)})
+    result = compare.entries(two_methods())
+    (pair,) = compare.pairs(result, {"CartPole-v1": (0.0, 1.0)})
     assert (pair.first, pair.paired, pair.seeds) == ("ppo", True, 16)
     assert pair.probability.value == pytest.approx(163 / 256)  # 10 of 16 win, 6 of 16 tie with one of 16
     assert pair.difference.value == pytest.approx(9.375)
@@ -42,7 +42,7 @@ def test_a_report_counts_diverged_agents_as_the_worst_side_by_side():
     assert "16 (6 as the worst)" in text_of(html_of(*two_methods()))
 
 
-def test_a_report_and_a_comparison_say_the_same():
+def test_a_report_and_a_comparison_agree():
     lines = [{"command": [], "trials": 1, "tune_seeds": 1}]
     for name, per_seed in (("ppo (tuned)", B), ("dpo", A)):
         ran = {"environment": "CartPole-v1", "steps": 1000, "first_seed": 0, "values": {}}
@@ -53,8 +53,8 @@ def test_a_report_and_a_comparison_say_the_same():
     assert one["p"] == pair.p
 
 
-def test_a_diverged_agent_counts_as_the_worst_whatever_it_returns():
-    """With discrete actions it acts, and a greedy action of NaN can even be a good one."""
+def test_a_diverged_agent_counts_as_the_worst_whatever_its_return():
+    """With discrete actions it still acts, and the greedy action for NaN may even be good."""
     lines = [{"command": [], "trials": 1, "tune_seeds": 1}]
     for name, per_seed, died in (("ppo (tuned)", [5.0, 7.0], {}), ("dpo", [400.0, 6.0], {"0": 64})):
         ran = {"environment": "A", "steps": 1000, "first_seed": 0, "values": {}}
@@ -69,13 +69,13 @@ def test_one_agent_of_eight_makes_no_headline():
     other = source([record([9.3] * 8, died=range(8))], words=["--hp.gamma", "1"])
     assert sentence_of(most, other).startswith("No method has a score")
     good = source([record([400.0] * 8)], words=["--hp.gamma", "1"])
-    said = sentence_of(most, good)
-    assert said.startswith("Best in CartPole-v1: ppo --hp.gamma 1 – IQM 400")
-    assert "500" not in said
+    output = sentence_of(most, good)
+    assert output.startswith("Best in CartPole-v1: ppo --hp.gamma 1 – IQM 400")
+    assert "500" not in output
 
 
 def test_trials_of_a_sweep_are_ranked_by_the_same_rule():
-    """One with six of eight agents at 100 and two diverged is behind one with eight at 90."""
+    """Six of eight agents at 100 and two diverged ranks below eight at 90."""
     half = record([100.0] * 4 + [None] * 4, trial=0)
     whole, low = record([90.0] * 8, trial=1), record([1.0] * 8, trial=2)
     text = text_of(html_of(source([half, whole, low], axes=["--hp.gamma"])))
@@ -88,14 +88,14 @@ def test_the_best_checkpoint_is_chosen_by_the_same_rule():
     assert math.isnan(records.score_of(row | {"agent/died_at": [64, 64, None]}))
 
 
-def test_optuna_is_told_the_worst_score_of_what_diverged():
-    """Left out, the cliff is not seen: three quarters of the later trials fall from it again."""
+def test_optuna_receives_the_worst_score_for_diverged_trials():
+    """If they are excluded, the sampler does not learn where agents diverge: three quarters diverge again."""
     optuna = pytest.importorskip("optuna")
     from jaxrl.experiments import sweep
 
     axes = [sweep.axis("--hp.learning-rate", "log:1e-5:1e-1")]
     rates = np.geomspace(1e-5, 1e-1, 32)
-    # The score rises to the cliff at 1e-3, behind which agents diverge.
+    # The score rises up to 1e-3, beyond which agents diverge.
     tried = [({"--hp.learning-rate": repr(float(x))}, None if x > 1e-3 else math.log10(x)) for x in rates]
     assert optuna.__version__
     asked = search.ask(axes, tried, 64, seed=0)
@@ -108,21 +108,21 @@ def test_optuna_is_told_the_worst_score_of_what_diverged():
 SCORE = jnp.array([[10.0, 20.0], [-jnp.inf, 30.0], [4.0, 4.0], [-jnp.inf, -jnp.inf]])
 
 
-def test_searches_on_the_device_count_alike():
+def test_searches_on_the_device_count_divergence_the_same_way():
     from jaxrl.experiments.search.over import over_all
 
-    found = over_all(SCORE, jnp.float32(4.0))
-    np.testing.assert_array_equal(found, [15.0, 17.0, 4.0, 4.0])
+    result = over_all(SCORE, jnp.float32(4.0))
+    np.testing.assert_array_equal(result, [15.0, 17.0, 4.0, 4.0])
     nothing = jnp.full((2, 2), -jnp.inf)
     np.testing.assert_array_equal(over_all(nothing, jnp.inf), [-jnp.inf] * 2)
 
 
 def test_a_rung_counts_diverged_agents_as_the_worst():
     strategy = search.asha(np.linspace(0, 1, 4)[:, None], slots=4, agent_updates=4, eta=2, num_rungs=2)
-    own, x = strategy.init(None, 2)
+    search_state, x = strategy.init(None, 2)
     score, alive = SCORE, jnp.isfinite(SCORE)
     alive = alive.at[1].set(True)  # of the second trial an agent has ended no episode yet
-    decision = strategy.decide(None, own, x, score, alive, jnp.int32(2))
+    decision = strategy.decide(None, search_state, x, score, alive, jnp.int32(2))
     np.testing.assert_array_equal(decision.strategy.rung_score[0], [15.0, 17.0, 4.0, 4.0])
     np.testing.assert_array_equal(decision.strategy.ended, [-1, -1, 2, 2])
 
@@ -149,7 +149,7 @@ SMALL = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "
 
 
 def test_an_objective_of_nan_is_noticed_with_discrete_actions():
-    """The argmax of NaN is an action, by which CartPole has a return, which is no score."""
+    """The argmax of NaN is a valid action, so CartPole has a return, which must not be the score."""
     family = training.family("CartPole-v1", 128, config_of(ppo, **SMALL), ppo.Hparams(), 0.0, 1.0)
     key = jax.random.key(0)
     objective = nan_objective()
@@ -157,24 +157,24 @@ def test_an_objective_of_nan_is_noticed_with_discrete_actions():
     assert math.isnan(score(objective.params))
 
 
-def test_judges_of_objectives_count_the_worst_of_all_tables():
-    mine, theirs = np.array([[3.0, math.nan]]), np.array([[2.0, 1.0], [math.nan, 5.0]])
-    full = judge.filled(mine, theirs)
+def test_objective_scores_count_the_worst_of_all_tables():
+    evolved, baseline = np.array([[3.0, math.nan]]), np.array([[2.0, 1.0], [math.nan, 5.0]])
+    full = comparison.filled(evolved, baseline)
     np.testing.assert_array_equal(np.concatenate(full), [[3.0, 1.0], [2.0, 1.0], [1.0, 5.0]])
-    on_device = filled(jnp.array([[[3.0, jnp.nan], [1.0, 2.0]], [[jnp.nan] * 2] * 2]))  # a family by itself
+    on_device = filled(jnp.array([[[3.0, jnp.nan], [1.0, 2.0]], [[jnp.nan] * 2] * 2]))  # per family
     np.testing.assert_array_equal(on_device, [[[3.0, 1.0], [1.0, 2.0]], [[0.0] * 2] * 2])
 
 
-def test_a_victim_that_diverged_is_not_harmed():
+def test_a_diverged_victim_does_not_count_as_harmed():
     setting = cheap_talk.Setting("CartPole-v1", "harm", 64, 1, 4, 1, 1, 2, 0.3, 1, 0)
     scores = {"evolved": [10.0, math.nan], "random": [20.0, 30.0], "silent": [15.0, 25.0]}
-    said = cheap_talk.summary(setting, scores)
-    assert "evolved  20 " in said  # of 10 and of 30, the best return, which is the worst for who harms
+    output = cheap_talk.summary(setting, scores)
+    assert "evolved  20 " in output  # of 10 and 30, the highest return: the worst result in mode harm
     helped = cheap_talk.summary(dataclasses.replace(setting, mode="help"), scores)
     assert "evolved  10 " in helped
 
 
-def test_victims_that_diverge_have_no_score(monkeypatch):
+def test_diverged_victims_have_no_score(monkeypatch):
     chosen = cheap_talk.preset("ppo", "CartPole-v1")
     hparams = {**chosen.hparams, "learning_rate": 1e30}
     monkeypatch.setattr(cheap_talk, "preset", lambda *_: chosen._replace(config=SMALL, hparams=hparams))
@@ -187,16 +187,16 @@ def test_evaluate_reports_agents_that_diverged(tmp_path):
     words = ["train", "ppo", "CartPole-v1", "--seeds", "3", "--steps", "64", "--eval-episodes", "0"]
     words += ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-minibatches", "1"]
     words += ["--config.hidden-sizes", "4", "--intervals", "1", "--env.max-steps", "20"]
-    assert said_by(*words, "--out", str(tmp_path / "run"))[0] == 0
-    status, plain = said_by("evaluate", str(tmp_path / "run"), "--episodes", "4")
+    assert run_command(*words, "--out", str(tmp_path / "run"))[0] == 0
+    status, plain = run_command("evaluate", str(tmp_path / "run"), "--episodes", "4")
     assert status == 0 and "diverged" not in plain
     spoil(tmp_path / "run", lane=1)
-    status, said = said_by("evaluate", str(tmp_path / "run"), "--episodes", "4")
-    assert status == 0 and re.search(r"per seed: \S+  diverged  \S+", said)
-    found = json.loads(said_by("evaluate", str(tmp_path / "run"), "--episodes", "4", "--json")[1])
-    known = [x for x in found["per_seed"] if x is not None]
-    assert found["diverged"] == [1] and len(known) == 2
-    assert found["mean"] == pytest.approx((sum(known) + min(known)) / 3)
+    status, output = run_command("evaluate", str(tmp_path / "run"), "--episodes", "4")
+    assert status == 0 and re.search(r"per seed: \S+  diverged  \S+", output)
+    results = json.loads(run_command("evaluate", str(tmp_path / "run"), "--episodes", "4", "--json")[1])
+    known = [x for x in results["per_seed"] if x is not None]
+    assert results["diverged"] == [1] and len(known) == 2
+    assert results["mean"] == pytest.approx((sum(known) + min(known)) / 3)
 
 
 def spoil(path, lane):
@@ -212,7 +212,7 @@ def spoil(path, lane):
 # --- which agents have diverged ----------------------------------------------------------------------
 
 
-def test_parameters_are_looked_at_as_well_as_losses():
+def test_parameters_are_checked_as_well_as_losses():
     one = {"w": jnp.ones(3), "steps": jnp.int32(1)}
     fine = {"loss/policy": jnp.float32(1.0), "grad/norm": jnp.float32(1.0), "episode/count": jnp.float32(0)}
     assert not train.diverged(one, fine)
@@ -225,7 +225,7 @@ def test_parameters_are_looked_at_as_well_as_losses():
 
 
 def test_fixpo_recovers_and_has_not_diverged():
-    config = config_of(fixpo, **{**SMALL, "num_epochs": 2})  # the second pass sees what the first has broken
+    config = config_of(fixpo, **{**SMALL, "num_epochs": 2})  # the second pass detects it
     algo = fixpo.make(envs.make("CartPole-v1"), config)
     algo = train.watched(train.population(algo, vary_hparams=True))
     hp = train.grid(fixpo.Hparams(), learning_rate=[1e30, 1e-3])
@@ -238,12 +238,12 @@ def test_fixpo_recovers_and_has_not_diverged():
 
 
 def test_an_agent_that_recovered_is_no_longer_listed():
-    found: dict[int, int] = {}
+    result: dict[int, int] = {}
     rows = [{"num_updates": n, "agent/died_at": list(steps)} for n, steps in
             ((1, [None, 32]), (2, [64, 64]), (4, [128, 128]))]  # fmt: skip
     assert records.first_diverged([*rows[:2], {"num_updates": 3}, rows[2]]) == {0: 128, 1: 128}
     for row in rows:
-        records.keep_first(found, row)
+        records.keep_first(result, row)
     assert rows[-1]["agent/died_at"] == [64, 32]
 
 
@@ -259,10 +259,10 @@ def test_references_are_there_for_presets_and_in_order():
 
 def test_a_random_policy_is_measured():
     """A random walk in Catch ends under the ball in one of five columns or so."""
-    found = reference.random_return("Catch-bsuite", episodes=64, seed=1)
+    result = reference.random_return("Catch-bsuite", episodes=64, seed=1)
     low = reference.ranges()["Catch-bsuite"][0]
-    assert abs(found["mean"] - low) < 4 * (1 - low**2) ** 0.5 / 8
-    assert found["unfinished"] == 0 and found["episodes"] == 64
+    assert abs(result["mean"] - low) < 4 * (1 - low**2) ** 0.5 / 8
+    assert result["unfinished"] == 0 and result["episodes"] == 64
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -272,7 +272,7 @@ def test_steps_of_the_warm_up_are_counted(name):
     fields = {"num_envs": 4, "num_steps": 8, "num_minibatches": 1, "num_epochs": 1}
     known = {field.name for field in dataclasses.fields(module.Config)}
     config = {field: value for field, value in fields.items() if field in known}
-    expected = 32 if "normalize_reward" in known else 0  # es and ga begin with no steps
+    expected = 32 if "normalize_reward" in known else 0  # es and ga take no steps in `init`
     algo = module.make(env, config_of(module, **config, normalize_obs=True))
     assert (algo.warmup_steps, module.make(env, config_of(module, **config)).warmup_steps) == (expected, 0)
     updates = train.updates_for(algo, 10 * algo.steps_per_update)
@@ -280,13 +280,13 @@ def test_steps_of_the_warm_up_are_counted(name):
     assert train.updates_for(algo, 1) == 1
 
 
-def test_a_run_takes_the_steps_that_were_asked_for(tmp_path):
+def test_a_run_takes_the_requested_steps(tmp_path):
     """4 environments for 8 steps before the first update, and three updates after it."""
     words = ["train", "ppo", "Pendulum-v1", "--steps", "128", "--eval-episodes", "0", "--intervals", "3"]
     words += ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-minibatches", "1"]
     words += ["--config.hidden-sizes", "4", "--config.normalize-obs"]
-    status, said = said_by(*words, "--out", str(tmp_path / "run"))
-    assert status == 0 and "128 steps each in 3 updates" in said
+    status, output = run_command(*words, "--out", str(tmp_path / "run"))
+    assert status == 0 and "128 steps each in 3 updates" in output
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [row["timesteps"] for row in rows] == [64, 96, 128]
 

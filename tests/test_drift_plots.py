@@ -1,8 +1,8 @@
-"""Maps of objectives: the numbers behind them by finite differences, and pictures of every kind of input."""
+"""Maps of objectives: their numbers against finite differences, and figures for every kind of input."""
 
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 from PIL import Image
 
 from jaxrl import objectives
@@ -14,7 +14,7 @@ ADVANTAGES = np.linspace(-2.9, 2.9, 12)
 
 @pytest.mark.parametrize("name", [*objectives.OBJECTIVES, *drift_plots.RANDOM])
 def test_the_pull_is_the_slope_of_the_surrogate(name):
-    """Away from the corners of a clip, where neither side's slope is the slope."""
+    """Away from the corners of a clip, where the slope is not defined."""
     _, objective = drift_plots.named(name, seed=1)
     eps = 1e-2
     for progress in drift_plots.PROGRESS:
@@ -32,20 +32,20 @@ def test_the_pull_is_the_slope_of_the_surrogate(name):
         )
 
 
-def test_maps_know_what_is_where():
-    """Rows are advantages, columns ratios: PPO pulls as the advantage says, and not where it clips."""
-    found = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
-    np.testing.assert_allclose(found.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
-    np.testing.assert_allclose(found.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
+def test_maps_have_the_expected_values():
+    """Rows are advantages, columns ratios: the derivative of PPO is the advantage, and 0 where it clips."""
+    result = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
+    np.testing.assert_allclose(result.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
+    np.testing.assert_allclose(result.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
 
 
-def test_only_what_changes_over_training_is_drawn_thrice():
+def test_only_objectives_that_change_over_training_get_three_panels():
     assert list(drift_plots.over_training(objectives.dpo(), LOG_RATIO, ADVANTAGES)) == [0.0]
     for objective in (objectives.mdpo(), drift_plots.named("ta_lpo")[1]):
-        found = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
-        assert list(found) == [0.0, 0.5, 1.0]
-    found = drift_plots.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
-    np.testing.assert_allclose(found[0.5].drift, 2 * found[0.0].drift, atol=1e-5)
+        result = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
+        assert list(result) == [0.0, 0.5, 1.0]
+    result = drift_plots.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
+    np.testing.assert_allclose(result[0.5].drift, 2 * result[0.0].drift, atol=1e-5)
 
 
 def painted(monkeypatch, *arguments, **options):
@@ -59,7 +59,7 @@ def painted(monkeypatch, *arguments, **options):
     return axes, [one.images[0].get_clim() for one in axes]
 
 
-def test_colours_are_shared_and_alike_on_both_sides(monkeypatch, tmp_path):
+def test_colours_are_shared_and_symmetric(monkeypatch, tmp_path):
     shown = [drift_plots.named(name) for name in ("ppo", "spo", "mdpo", "p3o")]
     axes, limits = painted(monkeypatch, shown, tmp_path / "a.png")
     assert len(axes) == 12  # six maps, each twice; the second band is not full
@@ -80,20 +80,20 @@ def test_the_line_is_where_the_pull_changes_its_sign(monkeypatch, tmp_path):
 
 def test_the_command_draws_a_picture(tmp_path):
     out = tmp_path / "deep" / "d.png"
-    status, said = said_by("drift", "ppo+dpo", "lpo", "--out", out)
-    assert (status, said.strip()) == (0, str(out))
+    status, output = run_command("drift", "ppo+dpo", "lpo", "--out", out)
+    assert (status, output.strip()) == (0, str(out))
     with Image.open(out) as image:
         assert image.width > image.height > 500
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 100
 
 
-def test_other_seeds_are_other_weights():
+def test_other_seeds_have_other_weights():
     one, two = (drift_plots.named("lpo", seed)[1].params.out for seed in (0, 1))
     assert (one != two).any()
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("", "drift needs an objective"),
         ("dppo", "unknown objective 'dppo'; the nearest: ppo, dpo"),
@@ -104,9 +104,9 @@ def test_other_seeds_are_other_weights():
         ("ppo --zoom 2", "--zoom"),
     ],
 )
-def test_bad_input_ends_in_one_line(words, told, tmp_path, monkeypatch):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, said = said_by("drift", *words.split())
-    assert status == 2 and told in said, said
-    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+    status, output = run_command("drift", *words.split())
+    assert status == 2 and message in output, output
+    assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The registry and the adapters: foreign environments keep the laws, and stay what they are."""
+"""The registry and the adapters: environments of other libraries pass `check_env` and are unchanged."""
 
 import inspect
 import subprocess
@@ -20,14 +20,14 @@ from jaxrl.spaces import Box, contains, sample
 KEY = jax.random.key(0)
 DOWNLOADS = "MNISTBandit-bsuite"
 GYMNAX = [f"gymnax/{name}" for name in sorted(set(from_gymnax.TIME_LIMITS) - {DOWNLOADS})]
-# Of names of the same thing the first; extras and brax have tests of their own.
+# The first of several names of one environment; extras and brax have separate tests.
 UNIQUE = {id(entry): name for name, entry in sorted(envs.REGISTRY.items(), reverse=True)}
 ELSEWHERE = ("brax/", "playground/", "craftax/", "navix/", "jumanji/", "pgx/", "xminigrid/")
 QUICK = sorted(n for n in UNIQUE.values() if not n.startswith(ELSEWHERE) and DOWNLOADS not in n)
 
 
 def gymnax_of(name, **params):
-    """gymnax's own environment and parameters."""
+    """The environment and parameters of gymnax."""
     return from_gymnax._construct(name.removeprefix("gymnax/"), **params)
 
 
@@ -92,13 +92,13 @@ def test_parameters_are_scalars_that_make_accepts(name):
         ("gymnax/CartPole-v1", {"max_steps_in_episode": -1}, "max_steps must be a positive integer"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(name, arguments, message):
+def test_invalid_arguments_are_rejected(name, arguments, message):
     with pytest.raises(ValueError, match=message) as caught:
         envs.make(name, **arguments)
     assert "\n" not in str(caught.value)
 
 
-def test_users_register_their_own():
+def test_users_can_register_environments():
     try:
         envs.register("mine", probes.truncation, max_steps=3)
         state, _ = (env := envs.make("mine")).reset(KEY)
@@ -117,7 +117,7 @@ def test_users_register_their_own():
 
 
 def run_python(code):
-    """Runs code in a process of its own, where nothing has been imported yet."""
+    """Runs code in a new process, where nothing has been imported yet."""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -154,21 +154,21 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 """)
 
 
-# --- laws -------------------------------------------------------------------------------------
+# --- check_env --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_environments_keep_the_laws(name):
+def test_environments_pass_check_env(name):
     check_env(envs.make(name, resets="fresh"), num_steps=1000)
 
 
 @pytest.mark.parametrize("name", GYMNAX)
-def test_truncation_is_that_of_gymnax(name):
+def test_truncation_matches_gymnax(name):
     theirs, params = gymnax_of(name)
     params = params.replace(max_steps_in_episode=3)
     env = time_limit(envs.REGISTRY[name].make(), 3)
     for time, (state, timestep) in enumerate(steps(env, 3)):
-        # Some of them end in both ways at once: that is an end without a future.
+        # Some of them end in both ways at once, which is a termination.
         expected = theirs.is_truncated(state.inner, params) & ~timestep.terminated
         assert timestep.truncated == expected
         assert state.inner.time == state.time == time
@@ -274,7 +274,7 @@ assert int(play(jax.random.key(0))) in range(64)
 """)
 
 
-def test_what_shapes_the_program_cannot_be_traced():
+def test_static_parameters_cannot_be_traced():
     with pytest.raises(ValueError, match="size of DeepSea-bsuite determines array shapes"):
         jax.jit(lambda size: envs.make("gymnax/DeepSea-bsuite", size=size).reset(KEY))(4)
 
@@ -286,7 +286,7 @@ def velocity_after_a_push(**params):
     return timestep.obs[1]
 
 
-def test_derived_parameters_follow_unless_they_are_given():
+def test_derived_parameters_follow_unless_set():
     heavy = velocity_after_a_push(masspole=0.5)
     by_hand = velocity_after_a_push(masspole=0.5, total_mass=1.5, polemass_length=0.25)
     as_gymnax = velocity_after_a_push(masspole=0.5, total_mass=1.1, polemass_length=0.05)
@@ -383,7 +383,7 @@ def ant():
     return env._replace(reset=jax.jit(env.reset), step=jax.jit(env.step))
 
 
-def test_ant_keeps_the_laws(ant):
+def test_ant_passes_check_env(ant):
     check_env(ant, num_steps=16)
     assert isinstance(ant.action_space, Box) and ant.action_space.shape == (8,)
     assert (ant.action_space.low, ant.action_space.high) == (-1.0, 1.0)
@@ -391,7 +391,7 @@ def test_ant_keeps_the_laws(ant):
     assert envs.REGISTRY["brax/ant"].max_steps == 1000
 
 
-def test_ant_starts_somewhere_else_each_time(ant):
+def test_ant_starts_differ_between_episodes(ant):
     starts = np.stack([ant.reset(jax.random.key(i))[1].obs for i in range(4)])
     assert len(np.unique(starts, axis=0)) == 4
 

@@ -20,11 +20,11 @@ def play(act, num_episodes=8, max_steps=50, memory=(), seed=0, env=None):
     return jax.tree.map(np.asarray, run(jax.random.key(seed)))
 
 
-def test_every_environment_counts_once_whatever_its_episodes_last():
+def test_every_environment_counts_once_whatever_its_episode_lengths():
     result = play(one, num_episodes=400)
     assert result.finished.all()
     assert set(result.lengths) == {1, 9}
-    # Only the first episodes, in which an action of 1 is worth 1, and all of them to their end.
+    # Only the first episodes, in which an action of 1 gives reward 1, and all of them to their end.
     np.testing.assert_array_equal(result.returns, result.lengths)
     assert (result.lengths == 9).mean() == pytest.approx(0.5, abs=0.08)
 
@@ -39,7 +39,7 @@ def test_episodes_cut_by_the_limit_are_flagged():
     assert exact.finished.all()
 
 
-def test_it_stops_as_soon_as_the_slowest_is_done():
+def test_evaluation_stops_when_the_last_episode_ends():
     steps = []
 
     def count(memory, key, obs, first, mask):
@@ -77,7 +77,7 @@ def test_a_policy_is_given_a_new_key_in_every_step():
     assert not np.array_equal(result.returns, other.returns)
 
 
-def test_the_mask_reaches_the_policy_and_both_ends_count():
+def test_the_mask_reaches_the_policy_and_both_kinds_of_end_count():
     def act(memory, key, obs, first, mask):
         del key, first
         code, t = obs[:, 0], obs[:, 1]

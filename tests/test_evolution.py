@@ -26,7 +26,7 @@ KEY = jax.random.key(0)
 
 
 def lottery(length=6):
-    """Each step pays a random amount, which is seen, and ends the episode with probability 1/5."""
+    """Each step gives a random reward, which is observed, and ends the episode with probability 1/5."""
 
     def reset(key):
         return jnp.zeros(()), restart(jnp.zeros(1))
@@ -43,7 +43,7 @@ def lottery(length=6):
 
 @pytest.mark.parametrize("length", [4, 100])
 def test_fitness_is_of_the_first_episode_alone(length):
-    """Whatever comes after its end is not counted; an episode that is not over counts with what it has."""
+    """Rewards after its end are not counted; an unfinished episode counts with its return so far."""
     num_envs, num_steps = 50, 8
     env = lottery(length)
     player = fitness.player(env, num_steps, NetworkConfig(hidden_sizes=(2,)), normalize_obs=True)
@@ -78,8 +78,8 @@ def test_fitness_is_of_the_first_episode_alone(length):
 
 
 @pytest.mark.parametrize("name", ["es", "ga", "ppo"])
-def test_the_variance_of_observations_far_from_zero_is_kept(name):
-    """Three numbers are seen, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
+def test_the_variance_of_observations_far_from_zero_is_accurate(name):
+    """Observes three numbers, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
     offset = jnp.array([0.0, 1e3, 1e4])
 
     def reset(key):
@@ -103,7 +103,7 @@ def test_the_variance_of_observations_far_from_zero_is_kept(name):
     np.testing.assert_allclose(state.obs_stats.var, 1.25, rtol=0.25)
 
 
-def test_ranks_are_those_of_the_definition_and_equals_are_equal():
+def test_ranks_match_the_definition_with_ties():
     for values in ([3.0, 1.0, 2.0, 2.0, np.nan, -np.inf, 3.0], [5.0] * 4, [np.nan] * 3, [0.0, 1.0]):
         values = np.array(values, np.float32)
         np.testing.assert_allclose(fitness.centred_ranks(values), slow.centred_ranks(values), atol=1e-6)
@@ -113,7 +113,7 @@ def test_ranks_are_those_of_the_definition_and_equals_are_equal():
     np.testing.assert_allclose(fitness.centred_ranks(drawn[order]), fitness.centred_ranks(drawn)[order])
 
 
-def test_the_blend_goes_from_quality_to_novelty():
+def test_the_weight_moves_from_quality_to_novelty():
     quality, other = jnp.array([1.0, 2.0, 3.0]), jnp.array([9.0, 5.0, 0.0])
     np.testing.assert_allclose(fitness.blend(quality, other, 0.0), [-0.5, 0.0, 0.5])
     np.testing.assert_allclose(fitness.blend(quality, other, 1.0), [0.5, 0.0, -0.5])
@@ -124,7 +124,7 @@ def test_the_blend_goes_from_quality_to_novelty():
 
 
 @pytest.mark.parametrize(("met", "k"), [(0, 3), (5, 3), (12, 4), (30, 100)])
-def test_novelty_is_that_of_the_definition(met, k):
+def test_novelty_matches_the_definition(met, k):
     """With an archive that is empty, half full, and overwritten; also of fewer others than neighbours."""
     draws = np.random.default_rng(met).normal(size=(met + 9, 3)).astype(np.float32)
     archive = novelty.init(10, 3)
@@ -137,11 +137,11 @@ def test_novelty_is_that_of_the_definition(met, k):
     assert int(novelty.novelty(shifted, archive, k).argmax()) == 4
 
 
-def test_a_behaviour_that_is_no_number_is_nobodys_neighbour():
+def test_a_behaviour_that_is_nan_is_never_a_neighbour():
     now = jnp.array([[0.0], [1.0], [jnp.nan], [3.0]])
     archive = novelty.remember(novelty.init(4, 1), KEY, jnp.array([[jnp.inf]]), 1)
-    found = novelty.novelty(now, archive, 2)
-    np.testing.assert_allclose(found, [2.0, 1.5, 0.0, 2.5])
+    result = novelty.novelty(now, archive, 2)
+    np.testing.assert_allclose(result, [2.0, 1.5, 0.0, 2.5])
 
 
 def test_the_archive_takes_different_members_and_forgets_the_oldest():
@@ -162,8 +162,8 @@ def large_player():
     return fitness.player(envs.make("Catch-bsuite"), 10, NetworkConfig(hidden_sizes=(77_000,)))
 
 
-def test_four_million_parameters_are_made_anew_bit_for_bit():
-    """A policy carried along from parent to child, and made of its chain of keys, alone and in a batch."""
+def test_four_million_parameters_are_rebuilt_bitwise():
+    """A policy carried along from parent to child, and rebuilt from its keys, alone and in a batch."""
     net = genome.network(jax.eval_shape(large_player().init, KEY))
     mutate, express = jax.jit(genome.mutate), jax.jit(partial(genome.express, net))
     chain = genome.genome(jax.random.key(3), max_mutations=100)
@@ -218,7 +218,7 @@ def test_mutations_are_gaussian_and_independent():
 
 
 @pytest.mark.parametrize("method", ["openes", "cmaes", "snes"])
-def test_a_search_goes_up(method):
+def test_a_search_maximizes(method):
     """evosax minimises: with the wrong sign the distance would grow."""
     search = es.strategy(method, num_members=16, size=3)
     target = jnp.array([3.0, -2.0, 1.0])
@@ -242,7 +242,7 @@ def test_a_search_goes_up(method):
 
 @pytest.mark.parametrize("method", ["openes", "snes"])
 def test_a_score_that_all_have_moves_by_no_index(method):
-    """Of equals nobody leads: turning the members about turns nothing."""
+    """The order of members with equal scores has no effect."""
     search = es.strategy(method, num_members=8, size=2)
     state, z = search.ask(KEY, search.init())
     score = jnp.array([1.0, 1.0, 1.0, 0.0, 0.0, 1.0, 1.0, 1.0])
@@ -255,8 +255,8 @@ def test_a_score_that_all_have_moves_by_no_index(method):
         np.testing.assert_allclose(still, 0.0, atol=1e-6)
 
 
-def test_on_a_plateau_nobody_stops_to_look_around():
-    """By the mean places of equals, CMA-ES would draw its members together to nothing."""
+def test_the_spread_does_not_collapse_on_a_plateau():
+    """With the mean ranks of ties, the spread of CMA-ES would collapse."""
     search = es.strategy("cmaes", num_members=16, size=20)
 
     def generation(state, key):
@@ -266,11 +266,11 @@ def test_on_a_plateau_nobody_stops_to_look_around():
         return state, jnp.sqrt(jnp.square(z).mean())
 
     _, spread = jax.lax.scan(generation, search.init(), jax.random.split(KEY, 200))
-    # A random walk: over keys its minimum is between 0.06 and 0.7. By mean places it falls to 2e-15.
+    # A random walk: over keys its minimum is between 0.06 and 0.7. With mean ranks it falls to 2e-15.
     assert float(spread.min()) > 0.01 and float(spread.max()) < 5.0
 
 
-def test_equals_are_ordered_by_lot_and_others_by_score():
+def test_ties_are_broken_at_random():
     score = jnp.array([2.0, jnp.nan, 1.0, 1.0, 1.0, 3.0])
     places = jax.vmap(by_lot, (0, None))(jax.random.split(KEY, 300), score)
     np.testing.assert_array_equal(places[:, np.array([1, 0, 5])], np.tile([0, 4, 5], (300, 1)))
@@ -278,7 +278,7 @@ def test_equals_are_ordered_by_lot_and_others_by_score():
     assert (jnp.sort(places, axis=1) == jnp.arange(6)).all()
 
 
-def test_who_diverges_is_nothing_that_others_are_normalised_by():
+def test_diverged_members_do_not_affect_normalization():
     start = stats.init((2,))
     mean = jnp.array([[[1.0, 2.0]], [[jnp.nan, 1.0]], [[3.0, jnp.inf]]])
     seen = stats.RunningStats(mean, jnp.square(mean), jnp.ones((3, 1)))
@@ -315,7 +315,7 @@ def members_meet(algo, monkeypatch):
 
 @pytest.mark.parametrize("module", [es, ga], ids=["es", "ga"])
 def test_members_share_keys_and_generations_do_not(module, monkeypatch):
-    """In a world in which nothing depends on what they do."""
+    """In an environment in which actions have no effect."""
     config = {"num_members": 8, "num_envs": 3, "num_steps": 5, "hidden_sizes": (2,)}
     extra = {"num_parents": 2, "num_candidates": 2, "elite_episodes": 0} if module is ga else {}
     algo = module.make(lottery(), config_of(module, **config, **extra))
@@ -325,7 +325,7 @@ def test_members_share_keys_and_generations_do_not(module, monkeypatch):
     assert not (first[0] == second[0]).any()
 
 
-def test_selection_is_that_of_the_definition():
+def test_selection_matches_the_definition():
     rng = np.random.default_rng(0)
     select = jax.jit(ga.select, static_argnums=2)
     for draw in range(20):
@@ -337,14 +337,14 @@ def test_selection_is_that_of_the_definition():
             assert len(set(chosen)) == number and must <= set(chosen) <= must | may
 
 
-def test_equals_are_selected_by_lot():
+def test_ties_in_selection_are_broken_at_random():
     chosen = jax.vmap(lambda key: ga.select(key, jnp.zeros(10), 3))(jax.random.split(KEY, 2000))
     counts = np.bincount(np.asarray(chosen).ravel(), minlength=10)
     assert counts.min() > 500 and counts.max() < 700  # 600 each, 20 either way
 
 
-def test_the_state_holds_the_policies_that_its_genomes_stand_for():
-    """The elite, and with `keep_parents` the parents; without, everything else is the same."""
+def test_the_state_holds_the_policies_of_its_genomes():
+    """The elite, and with `keep_parents` the parents; otherwise the states are the same."""
     kept, anew = small("ga", keep_parents=True), small("ga")
     net = genome.network(jax.eval_shape(lambda: anew.init(KEY, anew.hparams).params))
     states = []
@@ -362,8 +362,8 @@ def test_the_state_holds_the_policies_that_its_genomes_stand_for():
 
 
 @pytest.mark.parametrize("num_candidates", [1, 4])
-def test_the_elite_is_who_does_best_in_more_episodes(num_candidates):
-    """Returns are luck; only the first observation's sign, which one of two actions fits, is skill."""
+def test_the_elite_is_the_best_over_more_episodes(num_candidates):
+    """Returns are mostly noise; only the action for the sign of the first observation matters."""
     env = envs.make("probe/action-from-obs")
     config = ga.Config(
         num_members=16,
@@ -376,14 +376,14 @@ def test_the_elite_is_who_does_best_in_more_episodes(num_candidates):
     algo = ga.make(env, config)
     assert algo.steps_per_update == 16 + num_candidates * 64
     state, metrics = jax.jit(partial(train.run, algo, num_updates=20))(KEY, algo.hparams)
-    worth = float(metrics["fitness/elite"][-1])
-    assert worth == 1.0 if num_candidates > 1 else worth <= 1.0
-    if num_candidates == 1:  # nobody may follow the first elite
+    score = float(metrics["fitness/elite"][-1])
+    assert score == 1.0 if num_candidates > 1 else score <= 1.0
+    if num_candidates == 1:  # the first elite has no competitor
         assert int(state.parents.length[0]) == 0
 
 
 @pytest.mark.parametrize(
-    ("module", "world", "config"),
+    ("module", "probe", "config"),
     [
         (es, "multidiscrete", {}),
         (es, "action-mask", {}),
@@ -392,10 +392,10 @@ def test_the_elite_is_who_does_best_in_more_episodes(num_candidates):
     ],
     ids=["multidiscrete", "action-mask", "memory", "action-continuous"],
 )
-def test_probe_worlds_are_solved(module, world, config):
-    """What the two share, their player, is asked once for each of its parts."""
-    env = envs.make(f"probe/{world}")
-    steps = {"memory": 5, "action-mask": 4}.get(world, 1)
+def test_probes_are_solved(module, probe, config):
+    """The player, which both share, is tested once for each of its parts."""
+    env = envs.make(f"probe/{probe}")
+    steps = {"memory": 5, "action-mask": 4}.get(probe, 1)
     extra = {"num_candidates": 6, "num_parents": 8} if module is ga else {}
     algo = module.make(
         env,
@@ -403,12 +403,12 @@ def test_probe_worlds_are_solved(module, world, config):
     )
     hp = algo.hparams.replace(sigma=0.3)
     _, metrics = jax.jit(partial(train.run, algo, num_updates=60))(KEY, hp)
-    best = {"multidiscrete": 1.0, "action-mask": 4.0, "memory": 1.0, "action-continuous": 0.0}[world]
+    best = {"multidiscrete": 1.0, "action-mask": 4.0, "memory": 1.0, "action-continuous": 0.0}[probe]
     assert float(metrics["fitness/best"][-5:].mean()) > best - 0.05
     assert float(metrics["episode/count"][-1]) == 32 * 8
 
 
-def test_a_behaviour_of_ones_own_decides_what_is_new():
+def test_novelty_uses_a_custom_behaviour():
     env = envs.make("Pendulum-v1")
     algo = es.make(env, es.Config(num_members=4, num_steps=3, archive_size=4), behaviour=lambda obs: obs[:1])
     state = algo.init(KEY, algo.hparams)
@@ -425,14 +425,14 @@ def test_a_behaviour_of_ones_own_decides_what_is_new():
         (es, {"num_steps": 0}, "num_steps = 0 must be at least 1"),
         (es, {"method": "cma"}, "unknown method 'cma'"),
         (es, {"method": "cmaes", "hidden_sizes": (64, 64)}, "use smaller hidden_sizes"),
-        (es, {"squash": True}, "squash is for continuous actions"),
+        (es, {"squash": True}, "squash requires continuous actions"),
         (ga, {"num_parents": 128}, "num_parents = 128 must be below num_members = 128"),
         (ga, {"num_candidates": 200}, "num_candidates = 200 must be below"),
         (ga, {"archive_size": 4, "archive_additions": 5}, "must lie between 1 and 4"),
         (ga, {"max_mutations": 0}, "max_mutations = 0 must be at least 1"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(module, config, message):
+def test_invalid_arguments_are_rejected(module, config, message):
     with pytest.raises(ValueError, match=message):
         module.make(envs.make("CartPole-v1"), config_of(module, **config))
 
@@ -444,7 +444,7 @@ def test_without_evosax_the_remedy_is_named(monkeypatch):
 
 
 def test_a_population_of_cma_searches_is_one_program():
-    """Its eigenvectors are found one agent after another, which a batch on a CPU might never do."""
+    """Eigenvectors are computed agent by agent: a batch of them can deadlock on a CPU."""
     algo = train.population(small("es", method="cmaes"))
     keys = jax.vmap(jax.random.key)(jnp.arange(3))
     state = jax.jit(algo.init)(keys, algo.hparams)

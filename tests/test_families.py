@@ -1,4 +1,4 @@
-"""Families: parameters are drawn from their distributions, when they should be, and they matter."""
+"""Families: parameters are drawn from their distributions at the right time, and have an effect."""
 
 from functools import partial
 
@@ -22,7 +22,7 @@ KEY = jax.random.key(0)
 
 
 def paid(wage=1.0, start=0.0):
-    """Ends never; shows where it started, the reward is the wage."""
+    """Never ends; observes its initial value, the reward is the wage."""
 
     def reset(key):
         obs = jnp.stack([jnp.asarray(start, jnp.float32), jax.random.uniform(key)])
@@ -95,7 +95,7 @@ def test_parameters_are_drawn_at_every_reset():
     assert (episodes == episodes[..., :1]).all()
     first = episodes[..., 0]
     assert stats.kstest(first.ravel(), stats.uniform().cdf).pvalue > 1e-3
-    for a, b in ((0, 1), (1, 2)):  # neither the episodes of a lane nor neighbouring lanes resemble each other
+    for a, b in ((0, 1), (1, 2)):  # neither episodes of a lane nor neighbouring lanes are correlated
         assert abs(np.corrcoef(first[:, a], first[:, b])[0, 1]) < 4 / 500**0.5
     assert abs(np.corrcoef(first[:-1, 0], first[1:, 0])[0, 1]) < 4 / 500**0.5
     done = timestep.truncated[:, 1:].reshape(500, 3, 4)[..., -1]
@@ -110,7 +110,7 @@ def test_a_lane_keeps_its_parameters():
     wage = timestep.reward[:, 1]
     np.testing.assert_array_equal(timestep.reward[:, 1:], np.repeat(wage[:, None], 12, 1))
     np.testing.assert_array_equal(timestep.info["params"]["wage"], np.repeat(wage[:, None], 13, 1))
-    starts = timestep.obs[..., 0]  # every start is that of the lane's own member, and yet a start of its own
+    starts = timestep.obs[..., 0]  # every start is that of the lane's member, and all starts differ
     np.testing.assert_array_equal(starts, np.repeat(timestep.info["params"]["start"][:, :1], 13, 1))
     assert len(np.unique(timestep.obs[0, :, 1])) == 4
     assert timestep.truncated.sum() == 500 * 3
@@ -119,7 +119,7 @@ def test_a_lane_keeps_its_parameters():
     np.testing.assert_allclose(timestep.info["episode_return"][:, 4], 4 * wage, rtol=1e-5)
 
 
-def test_a_draw_does_not_depend_on_what_else_is_drawn():
+def test_a_draw_does_not_depend_on_other_draws():
     alone = play(family(paid, wage=uniform(0.0, 1.0)))
     both = play(family(paid, wage=uniform(0.0, 1.0), start=uniform(0.0, 1.0)))
     np.testing.assert_array_equal(alone.reward, both.reward)
@@ -128,22 +128,22 @@ def test_a_draw_does_not_depend_on_what_else_is_drawn():
 
 @pytest.mark.parametrize("per", ["episode", "lane"])
 @pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-misc", "Breakout-MinAtar"])
-def test_a_family_of_one_is_that_environment_bit_by_bit(name, per):
+def test_a_family_of_one_is_bitwise_that_environment(name, per):
     plain = jax.tree.leaves(play(envs.make(name, max_steps=9, resets="fresh"), steps=30))
     alone = jax.tree.leaves(play(family(name, per=per, max_steps=9, resets="fresh"), steps=30))
     for a, b in zip(alone, plain, strict=True):
         assert a.tobytes() == b.tobytes()
 
 
-def test_members_are_what_make_makes():
+def test_members_match_make():
     env = family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]), per="lane", report=True)
     timestep = play(env, steps=30)
     params = timestep.info["params"]
     keys = jax.random.split(KEY, 8)
     for lane in (0, 5):
-        own = {name: float(value[lane, 0]) for name, value in params.items()}
-        assert 0.3 <= own["length"] <= 1 and own["gravity"] in (np.float32(9.8), np.float32(3.7))
-        member = envs.make("CartPole-v1", resets="fresh", **own)
+        drawn = {name: float(value[lane, 0]) for name, value in params.items()}
+        assert 0.3 <= drawn["length"] <= 1 and drawn["gravity"] in (np.float32(9.8), np.float32(3.7))
+        member = envs.make("CartPole-v1", resets="fresh", **drawn)
         state, first = member.reset(keys[lane])
         np.testing.assert_allclose(first.obs, timestep.obs[lane, 0], rtol=1e-5)
         for t, key in enumerate(jax.random.split(jax.random.fold_in(keys[lane], 1), 30)[:8]):
@@ -152,7 +152,7 @@ def test_members_are_what_make_makes():
             assert then.terminated == timestep.terminated[lane, t + 1]
 
 
-def test_the_time_limit_does_not_depend_on_what_is_drawn():
+def test_the_time_limit_does_not_depend_on_drawn_parameters():
     def length_of_the_cut(env, steps):
         timestep = play(env, lanes=16, steps=steps)
         return set(timestep.info["episode_length"][timestep.truncated])
@@ -165,7 +165,7 @@ def test_the_time_limit_does_not_depend_on_what_is_drawn():
     assert length_of_the_cut(family("world/t-maze", length=choice([3, 4]), max_steps=7), 9) == {7}
 
 
-def test_a_time_limit_that_wants_a_value_asks_for_max_steps(monkeypatch):
+def test_a_time_limit_that_depends_on_drawn_parameters_requires_max_steps(monkeypatch):
     limit = lambda wage=1.0, start=0.0: 5 if start > 1 else 7  # noqa: E731
     monkeypatch.setitem(envs.REGISTRY, "test/paid", Entry(paid, 7, limit=limit))
     wages, starts = uniform(0.0, 1.0), uniform(0.0, 2.0)
@@ -194,7 +194,7 @@ def test_parameters_can_be_observed():
 
 
 @pytest.mark.parametrize("per", ["episode", "lane"])
-def test_families_keep_the_laws(per):
+def test_families_pass_check_env(per):
     check_env(
         family("CartPole-v1", length=uniform(0.3, 1.0), gravity=choice([9.8, 3.7]), per=per, report=True)
     )
@@ -256,12 +256,12 @@ def test_a_distribution_may_be_traced():
         (lambda: choice([1, 2], [0, 0]), "must not be negative nor all 0"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(wrong, message):
+def test_invalid_arguments_are_rejected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
 
 
-def test_what_shapes_the_program_cannot_be_drawn():
+def test_static_parameters_cannot_be_drawn():
     def sized(n=3):
         return paid()._replace(action_space=Discrete(n))
 

@@ -1,4 +1,4 @@
-"""Files are written as a whole or not at all, and never through a symbolic link."""
+"""Files are written completely or not at all, and never through a symbolic link."""
 
 import errno
 import os
@@ -95,7 +95,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, monkeypatch, write):
 
 
 def test_a_file_that_grows_too_large_leaves_the_old_one(tmp_path):
-    """The system's own limit instead of a full disk: the error comes in the middle of the data."""
+    """A limit of the system instead of a full disk: the error occurs in the middle of the data."""
     (tmp_path / "file").write_text("old")
     code = (
         "import resource, signal, sys; from jaxrl import files\n"

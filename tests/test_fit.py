@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, said_by, small
+from conftest import curve, run_command, small
 from flax import struct
 
 import jaxrl
@@ -33,7 +33,7 @@ class State:
 
 
 def descent(size=3, **changes):
-    """Noisy gradient descent on a square: an algorithm that nothing else knows, and that compiles fast."""
+    """Noisy gradient descent on a square: an unregistered algorithm that compiles fast."""
 
     def init(key, hp):
         return State(key, {"w": jax.random.normal(key, (size,))}, jnp.zeros((), jnp.int32))
@@ -84,7 +84,7 @@ def whole(tmp_path_factory):
 
 
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_fit_is_train_run_to_the_bit(seeds):
+def test_fit_is_bitwise_train_run(seeds):
     algo = small("a2c")
     fitted = jaxrl.fit(algo, steps=256, seeds=seeds, seed=3, intervals=3, progress=False)
     assert fitted.complete and fitted.num_updates == 8
@@ -103,7 +103,7 @@ def test_any_algorithm_is_trained_and_its_schedules_end_with_the_run(whole):
     assert len(three.rows) == 8 and all(len(row["loss/square"]) == 3 for row in three.rows)
 
 
-def test_rows_are_those_of_the_command_line(whole):
+def test_rows_match_the_command_line(whole):
     assert whole.rows == logger.read_jsonl(whole.out / "metrics.jsonl")
     assert [row["num_updates"] for row in whole.rows] == [2, 4, 6, 8]
     assert [row["timesteps"] for row in whole.rows] == [16, 32, 48, 64]
@@ -181,7 +181,7 @@ def test_another_run_in_the_folder_is_refused(whole, tmp_path):
         fit(out=tmp_path / "file")
 
 
-def test_arguments_of_a_run_that_has_not_begun_may_change(tmp_path):
+def test_arguments_may_change_before_the_first_update(tmp_path):
     (tmp_path / "fit.json").write_text(json.dumps({"run": {"seeds": 5}}))
     assert fit(out=tmp_path).complete
 
@@ -205,7 +205,7 @@ def test_arguments_of_a_run_that_has_not_begun_may_change(tmp_path):
         ({"save_every_seconds": math.nan}, "save_every_seconds = nan must be 0 or more"),
     ],
 )
-def test_mistakes_are_explained(changes, message):
+def test_errors_are_explained(changes, message):
     with pytest.raises(ValueError, match=message):
         fit(**changes)
 
@@ -231,7 +231,7 @@ def other(update):
         (other(lambda state, hp: (state, {"episode/return_sum": 0.0})), "need episode/count"),
     ],
 )
-def test_what_is_no_algorithm_is_explained(algo, message, tmp_path):
+def test_a_value_that_is_not_an_algorithm_is_rejected(algo, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         jaxrl.fit(algo, steps=64, out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
@@ -242,25 +242,25 @@ def test_agents_that_diverged_are_reported():
     assert fitted.rows[0]["agent/died_at"] == [8, 8] and fitted.rows[-1]["agent/died_at"] == [8, 8]
 
 
-def test_progress_is_lines_where_there_is_no_terminal(capsys):
+def test_progress_is_printed_in_lines_without_a_terminal(capsys):
     fit(progress=True)
-    said = capsys.readouterr().out.splitlines()
-    assert said[0] == "compiling ..." and said[1].startswith("compiled in")
-    assert [line.split("%")[0].strip() for line in said[2:]] == ["25", "50", "75", "100"]
+    output = capsys.readouterr().out.splitlines()
+    assert output[0] == "compiling ..." and output[1].startswith("compiled in")
+    assert [line.split("%")[0].strip() for line in output[2:]] == ["25", "50", "75", "100"]
     fit(progress=False)
     assert capsys.readouterr().out == ""
 
 
 def test_the_command_line_reads_its_folder(whole, tmp_path):
-    status, said = said_by("plot", whole.out, "--out", tmp_path / "curves.png")
-    assert status == 0 and (tmp_path / "curves.png").exists(), said
-    status, said = said_by("report", whole.out, "--out", tmp_path / "report.html")
-    assert status == 0 and "2 seeds after 64 steps" in said, said
+    status, output = run_command("plot", whole.out, "--out", tmp_path / "curves.png")
+    assert status == 0 and (tmp_path / "curves.png").exists(), output
+    status, output = run_command("report", whole.out, "--out", tmp_path / "report.html")
+    assert status == 0 and "2 seeds after 64 steps" in output, output
     assert "test_fit on unnamed environment" in (tmp_path / "report.html").read_text()
-    status, said = said_by("resume", whole.out)
-    assert status == 2 and "jaxrl.fit" in said and "same arguments" in said
-    status, said = said_by("train", "a2c", "CartPole-v1", "--out", whole.out)
-    assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in said
+    status, output = run_command("resume", whole.out)
+    assert status == 2 and "jaxrl.fit" in output and "same arguments" in output
+    status, output = run_command("train", "a2c", "CartPole-v1", "--out", whole.out)
+    assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in output
 
 
 def test_its_example_runs():

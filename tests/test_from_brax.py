@@ -1,4 +1,4 @@
-"""brax's environments are brax's: its steps, its starts, its ends."""
+"""The environments of brax match brax: steps, initial states, terminations."""
 
 from functools import cache, partial
 
@@ -11,7 +11,7 @@ from jaxrl.envs import from_brax
 from jaxrl.spaces import contains, sample
 
 KEY = jax.random.key(0)
-# They run for a moment: optimising the program would take longer than it saves.
+# They run only briefly: optimizing the program would take longer than it saves.
 quick = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
@@ -34,7 +34,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
-def test_a_step_of_ant_is_a_step_of_brax():
+def test_a_step_of_ant_matches_brax():
     env, original = compiled("ant:spring"), brax_of("ant:spring")
     state, timestep = env.reset(KEY)
     expected = quick(original.reset)(KEY)
@@ -60,7 +60,7 @@ def test_every_key_starts_somewhere_else(pair):
 
 
 def fall(env, num_steps=30):
-    """The TimeSteps `[T]` of a hopper that bends every joint, and where it had fallen."""
+    """The TimeSteps `[T]` of a hopper that bends every joint, and where it has fallen."""
 
     def step(state, key):
         state, timestep = env.step(key, state, -jnp.ones(3))
@@ -82,7 +82,7 @@ def test_a_hopper_that_falls_terminates_and_is_not_truncated():
     assert not timestep.done.any()
 
 
-def test_water_slows_the_swimmer_and_jax_stays_what_it_is():
+def test_water_slows_the_swimmer_and_jax_is_not_patched():
     env = compiled("swimmer")
     state, _ = env.reset(KEY)
     moving = state.pipeline_state.replace(qd=jnp.array([2.0, 0.0, 0.0, 0.0, 0.0]))
@@ -104,7 +104,7 @@ def test_every_pair_steps(pair):
     state, timestep = env.reset(KEY)
     _, other = env.reset(jax.random.key(1))
     assert (timestep.obs != other.obs).any()
-    assert not {"steps", "truncation"} & set(state.info)  # no time limit of its own that `done` could tell of
+    assert not {"steps", "truncation"} & set(state.info)  # no time limit of brax that could set `done`
     for key in jax.random.split(KEY, 5):
         state, timestep = env.step(key, state, sample(env.action_space, key))
         assert contains(env.observation_space, timestep.next_obs)
@@ -115,9 +115,9 @@ def test_every_pair_steps(pair):
         assert not timestep.terminated
 
 
-def test_every_environment_of_brax_is_known():
+def test_every_environment_of_brax_is_listed():
     from brax.envs import _envs
 
-    assert set(_envs) - set(from_brax.NAMES) == {"fast"}  # a dummy for brax's own tests
+    assert set(_envs) - set(from_brax.NAMES) == {"fast"}  # a dummy for the tests of brax
     assert from_brax.PAIRS[:3] == ("ant", "ant:spring", "ant:positional")
     assert "swimmer:generalized" in from_brax.PAIRS and "swimmer:spring" not in from_brax.PAIRS

@@ -1,4 +1,4 @@
-"""Names, flags and numbers as people know them from elsewhere: hints, and what is accepted."""
+"""Names, flags and numbers that are common in other programs: hints, and accepted forms."""
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ from jaxrl.experiments import cli, hints, runs, words
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("Ant-v4", "take brax/ant"),
-        ("HalfCheetah-v5", "take brax/halfcheetah"),
-        ("InvertedPendulum-v2", "take brax/inverted_pendulum"),
-        ("LunarLander-v3", "Box2D are not available; .*Acrobot-v1"),
-        ("LunarLanderContinuous-v2", "Box2D are not available; .*Pendulum-v1"),
+        ("Ant-v4", "use brax/ant"),
+        ("HalfCheetah-v5", "use brax/halfcheetah"),
+        ("InvertedPendulum-v2", "use brax/inverted_pendulum"),
+        ("LunarLander-v3", "Box2D environments are not available; .*Acrobot-v1"),
+        ("LunarLanderContinuous-v2", "Box2D environments are not available; .*Pendulum-v1"),
         ("BreakoutNoFrameskip-v4", "small version of this one is Breakout-MinAtar"),
         ("ALE/Breakout-v5", "small version of this one is Breakout-MinAtar"),
         ("ALE/Breakout-ram-v5", "small version of this one is Breakout-MinAtar"),
@@ -42,7 +42,7 @@ def test_environments_that_hints_name_exist():
 
 
 @pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dqn"])
-def test_algorithms_that_are_not_available_are_said_to_be_so(name):
+def test_algorithms_that_are_not_available_are_explained(name):
     with pytest.raises(
         ValueError, match=f"unknown algorithm '{name}'; it is not available yet; .*ppo, ppo_kl"
     ):
@@ -76,8 +76,8 @@ def known(algorithm):
     ],
 )
 def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
-    said = hints.of_flag(flag, known(algorithm))
-    assert hint in said and bool(hint) == bool(said)
+    output = hints.of_flag(flag, known(algorithm))
+    assert hint in output and bool(hint) == bool(output)
 
 
 def test_flags_that_hints_name_exist():
@@ -103,7 +103,7 @@ def test_other_numbers_are_not_whole(text):
         words.whole_number(text)
 
 
-def test_counts_and_sizes_are_read_as_people_write_them():
+def test_counts_and_sizes_accept_common_notations():
     typed = "--steps 1e6 --seeds 1_0 --config.num-envs 1e1 --hidden-sizes 64x32 --env.max-steps=1e2"
     *_, chosen, env = cli.understand("train", cli.train_options, ["ppo", "CartPole-v1", *typed.split()])
     assert (chosen.steps, chosen.seeds, chosen.config.num_envs) == (1_000_000, 10, 10)
@@ -149,5 +149,5 @@ def test_parameters_of_environments_are_explained(capsys):
     assert texts["masspole"] == "gravity, masscart, masspole: [m/s^2], [kg], [kg]"
     assert explanations(dict) == {} and explanations(lambda: None) == {}
     assert cli.main(["train", "ppo", "CartPole-v1", "--help"]) == 0
-    said = capsys.readouterr().out
-    assert "half of the pole [m]" in said and "episodes are truncated after so many steps" in said
+    output = capsys.readouterr().out
+    assert "half of the pole [m]" in output and "episodes are truncated after so many steps" in output

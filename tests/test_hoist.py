@@ -1,4 +1,4 @@
-"""`hoist.scan` against `jax.lax.scan`, and that the random numbers really leave the loop."""
+"""`hoist.scan` against `jax.lax.scan`, and that random numbers are really computed before the loop."""
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ START = jnp.array([0.5, -0.25])
 
 
 def assert_same(ours, theirs, rounding=0.0):
-    """Equal in tree, shapes, dtypes and bits; but floats to `rounding`."""
+    """Equal in tree, shapes, dtypes and bits, except floats, which are equal to `rounding`."""
     assert jax.tree.structure(ours) == jax.tree.structure(theirs)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs)):
         assert (a.dtype, a.shape) == (b.dtype, b.shape)
@@ -31,7 +31,7 @@ def assert_same(ours, theirs, rounding=0.0):
 
 
 def both(step, carry, keys):
-    """What a scan gives, compiled, by `hoist` and by JAX."""
+    """The compiled results of `hoist.scan` and of JAX's scan."""
     return [jax.jit(lambda c, k, s=scan: s(step, c, k))(carry, keys) for scan in (hoist.scan, jax.lax.scan)]
 
 
@@ -66,7 +66,7 @@ def is_random(name):
 
 
 def policy_like(carry, key):
-    """Draws in nested jits and under vmap, some by what is carried, some not at all."""
+    """Draws in nested jits and under vmap; some depend on the carry, some are not used."""
     noise_key, choice_key, coin_key = jax.random.split(key, 3)
     noise = jax.jit(lambda k: jax.jit(jax.random.normal, static_argnums=1)(k, (3,)))(noise_key)
     logits = carry @ WEIGHT + noise
@@ -156,7 +156,7 @@ def test_a_weakly_typed_carry_is_a_scan():
 
 
 def test_a_carry_of_another_tree_is_rejected():
-    """Silently taken, the parts of a state would change places."""
+    """If it were accepted, the parts of a state would be swapped silently."""
     with pytest.raises(TypeError, match="carry"):
         hoist.scan(lambda c, k: ([c[0] + jax.random.uniform(k)], c[0]), (jnp.float32(0.0),), KEYS)
 
@@ -216,7 +216,7 @@ def test_it_closes_over_traced_values_under_jit_and_vmap():
     np.testing.assert_allclose(over_both[0][0][1], alone[0], atol=1e-6)
 
 
-def test_the_gradient_of_what_it_closes_over_is_that_of_a_scan():
+def test_gradients_of_closed_over_values_match_a_scan():
     def loss(scan):
         def function(weight):
             carry, out = closing_over(scan)(weight, KEYS)
@@ -230,17 +230,17 @@ def test_the_gradient_of_what_it_closes_over_is_that_of_a_scan():
 
 
 # ---------------------------------------------------------------------------------------------------
-# Where things are computed
+# Placement of the computations
 
 
-def test_random_numbers_leave_the_loop():
+def test_random_numbers_are_hoisted():
     for name in ("policy", "no carry used", "twice"):
         step, carry = CASES[name]
         assert any(map(is_random, in_the_loop(step, carry, KEYS, jax.lax.scan)))
         assert not any(map(is_random, in_the_loop(step, carry, KEYS)))
 
 
-def test_what_follows_from_random_numbers_leaves_the_loop_too():
+def test_values_derived_from_random_numbers_are_hoisted_too():
     names = in_the_loop(lambda c, k: (c + jnp.sin(jax.random.normal(k)), jnp.cos(c)), 0.0, KEYS)
     assert {"sin", "erf_inv"}.isdisjoint(names)
     assert {"cos", "add"} <= names
@@ -260,11 +260,11 @@ def large_reset(carry, key):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """As if a reset of 4 KB were too large to be made for five steps at once."""
+    """With limits such that a reset of 4 KB is too large to be computed for five steps at once."""
     monkeypatch.setattr(hoist, "MOST_BYTES", 4096)
 
 
-def test_of_a_large_reset_only_the_random_numbers_leave(little_memory):
+def test_only_the_random_numbers_of_a_large_reset_are_hoisted(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset, state, KEYS)
     assert "sin" in names
@@ -278,7 +278,7 @@ def large_reset_of_halves(carry, key):
     return large_reset(carry, reset_key)
 
 
-def test_of_a_large_reset_random_numbers_leave_though_keys_are_split(little_memory):
+def test_random_numbers_of_a_large_reset_are_hoisted_although_keys_are_split(little_memory):
     state = jnp.ones(1024)
     names = in_the_loop(large_reset_of_halves, state, KEYS)
     assert "sin" in names
@@ -286,12 +286,12 @@ def test_of_a_large_reset_random_numbers_leave_though_keys_are_split(little_memo
     assert_same(*both(large_reset_of_halves, state, KEYS))
 
 
-def test_random_numbers_leave_the_loop_where_nothing_is_returned():
+def test_random_numbers_are_hoisted_without_outputs():
     assert not any(map(is_random, in_the_loop(*CASES["no output"], KEYS)))
 
 
 def generated_level(num_lanes, num_words):
-    """Each lane's level is made anew in every step, from many random bits, and is rarely used."""
+    """A level per lane is generated in every step, from many random bits, and is rarely used."""
 
     def step(carry, key):
         action_key, level_key = jax.random.split(key)
@@ -315,7 +315,7 @@ def test_random_numbers_of_any_size_take_little_more_memory_than_in_a_scan(num_w
     step, carry = generated_level(64, num_words)
     keys = jax.random.split(jax.random.key(0), 64)
     ours, theirs = (temporary_memory(scan, step, carry, keys) for scan in (hoist.scan, jax.lax.scan))
-    assert ours <= 1.5 * theirs + 4 * hoist.FEW_BYTES  # beside the results: words of keys and counters
+    assert ours <= 1.5 * theirs + 4 * hoist.FEW_BYTES  # and the results: words of keys and counters
     assert_same(*both(step, carry, keys))
 
 
@@ -356,26 +356,26 @@ def test_calls_of_the_host_that_depend_on_the_key_alone_stay_in_the_loop(noise):
 
 
 def test_effects_happen_once_per_step():
-    told = []
+    calls = []
 
     def step(carry, key):
         number = jax.random.randint(key, (), 0, 1000)
-        jax.debug.callback(lambda n: told.append(("key", int(n))), number, ordered=True)
+        jax.debug.callback(lambda n: calls.append(("key", int(n))), number, ordered=True)
         inner = jax.jit(
-            lambda c: jax.debug.callback(lambda n: told.append(("carry", int(n))), c, ordered=True)
+            lambda c: jax.debug.callback(lambda n: calls.append(("carry", int(n))), c, ordered=True)
         )
         inner(carry)
         jax.lax.cond(
-            number % 2 == 0, lambda: jax.debug.callback(lambda: told.append(("even", 0))), lambda: None
+            number % 2 == 0, lambda: jax.debug.callback(lambda: calls.append(("even", 0))), lambda: None
         )
         return carry + 1, number
 
     _, numbers = jax.jit(lambda k: hoist.scan(step, jnp.int32(0), k))(KEYS)
     jax.effects_barrier()
     numbers = np.asarray(numbers).tolist()
-    assert [n for kind, n in told if kind == "key"] == numbers
-    assert [n for kind, n in told if kind == "carry"] == list(range(NUM_STEPS))
-    assert sum(kind == "even" for kind, _ in told) == sum(n % 2 == 0 for n in numbers)
+    assert [n for kind, n in calls if kind == "key"] == numbers
+    assert [n for kind, n in calls if kind == "carry"] == list(range(NUM_STEPS))
+    assert sum(kind == "even" for kind, _ in calls) == sum(n % 2 == 0 for n in numbers)
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ def test_effects_happen_once_per_step():
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"])
-def test_a_rollout_is_that_of_a_plain_scan(name, monkeypatch):
+def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     env = envs.make(name, max_steps=7)
     many = rollouts.vectorize(env, 3)
 
@@ -399,11 +399,11 @@ def test_a_rollout_is_that_of_a_plain_scan(name, monkeypatch):
     ours = jax.jit(play)(jax.random.key(3))
     monkeypatch.setattr(rollouts.hoist, "scan", lambda *args: jax.lax.scan(*args))
     theirs = jax.jit(lambda key: play(key))(jax.random.key(3))
-    assert np.asarray(ours[1].done).sum() >= 3  # starts afresh are among them
+    assert np.asarray(ours[1].done).sum() >= 3  # some of them start new episodes
     assert_same(ours, theirs)
 
 
-# Of extras that generate levels, and of ours those with large states or with worlds drawn anew.
+# Extras that generate levels, and environments of jaxrl with large or random states.
 LARGE = [
     "craftax/Craftax-Classic-Symbolic-v1",
     "jumanji/Maze-v0",
@@ -423,9 +423,9 @@ LARGE = [
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypatch):
-    """Temporary memory of 64 environments x 64 steps, beside the transitions that are returned.
+    """Temporary memory of 64 environments x 64 steps, without the returned transitions.
 
-    What is computed early may take `MOST_BYTES`: a small rollout needs a few kilobytes in a plain scan.
+    Values computed in advance may take `MOST_BYTES`; a small rollout needs a few kilobytes in a plain scan.
     """
     package = name.split("/")[0]
     if package in ("craftax", "jumanji", "navix", "pgx", "xminigrid"):

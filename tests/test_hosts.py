@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
 
 
 def environment(folder, devices=None):
-    """A process's environment: a compile cache that the tests share, and so many devices."""
+    """The environment of a process: the shared compile cache, and this number of devices."""
     inherited = {name: value for name, value in os.environ.items() if name not in CHOICES}
     chosen = {} if devices is None else {"JAX_NUM_CPU_DEVICES": str(devices)}
     return {**inherited, **chosen, "JAX_PLATFORMS": "cpu", "JAXRL_CACHE": str(folder / "cache")}
@@ -64,17 +64,17 @@ def start(folder, *words, count=1, devices=None):
 
 
 def finish(processes, status=0, timeout=150):
-    """Waits for processes to end, with a status; returns what each has printed, and its errors."""
-    told = []
+    """Waits for processes to end with a status; returns the output and errors of each."""
+    outputs = []
     try:
         for process in processes:
-            told.append(process.communicate(timeout=timeout))
+            outputs.append(process.communicate(timeout=timeout))
     finally:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-    assert [process.returncode for process in processes] == [status] * len(processes), told
-    return told
+    assert [process.returncode for process in processes] == [status] * len(processes), outputs
+    return outputs
 
 
 def state(path):
@@ -93,7 +93,7 @@ def assert_same(path, other):
 
 
 def assert_close(path, other):
-    """Another number of devices vectorizes in other groups: the same but for rounding."""
+    """Another number of devices forms other groups: the same except for rounding."""
     rows, others = curve(path), curve(other)
     assert len(rows) == len(others) == INTERVALS
     for row, its in zip(rows, others):
@@ -108,13 +108,13 @@ def assert_close(path, other):
 
 @pytest.fixture(scope="module")
 def four(folder):
-    """A run by four processes that nothing has interrupted."""
+    """An uninterrupted run by four processes."""
     path = folder / "four"
-    told = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
-    assert "done in" in told[0][0]
-    # What gloo says of itself is not ours.
-    said = [line for out, _ in told[1:] for line in out.splitlines() if not line.startswith("[Gloo]")]
-    assert said == []
+    outputs = finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path, count=4))
+    assert "done in" in outputs[0][0]
+    # Messages of gloo are ignored.
+    output = [line for out, _ in outputs[1:] for line in out.splitlines() if not line.startswith("[Gloo]")]
+    assert output == []
     return path
 
 
@@ -136,7 +136,7 @@ def killed(folder, four):
 
 
 @pytest.mark.slow
-def test_four_processes_train_what_one_trains(folder, four):
+def test_four_processes_train_the_same_as_one(folder, four):
     path = folder / "one"
     finish(start(folder, "train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--out", path))
     assert_close(four, path)
@@ -161,17 +161,17 @@ def test_killed_and_resumed_by_one_process(folder, four, killed):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_by_four_to_the_bit(folder, four, killed):
+def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
     path = folder / "killed-four"
     shutil.copytree(killed, path)
-    told = finish(start(folder, "resume", path, count=4))
-    assert "done in" in told[0][0]
+    outputs = finish(start(folder, "resume", path, count=4))
+    assert "done in" in outputs[0][0]
     assert_same(path, four)
     assert not list((path / "checkpoints").glob(".tmp_*"))
 
 
-def test_one_process_stops_all_and_two_go_on_from_one(folder):
-    """Ctrl-C in one process saves all; before that, one process alone has begun the run."""
+def test_one_process_stops_all_and_two_resume_from_one(folder):
+    """Ctrl-C in one process stops and saves all; the run was started by a single process."""
     path = folder / "stopped"
     words = ["train", "ppo", "CartPole-v1", *FLAGS, *LENGTH, "--eval-episodes", "2"]
     (alone,) = start(folder, *words, "--out", path)
@@ -182,9 +182,9 @@ def test_one_process_stops_all_and_two_go_on_from_one(folder):
     processes = start(folder, "resume", path, count=2)
     wait_for(processes[0], path, begun + 2)
     processes[1].send_signal(signal.SIGTERM)
-    told = finish(processes, 130)
+    outputs = finish(processes, 130)
     done = checkpoint.latest(path / "checkpoints")
-    assert f"stopped and saved after {done} of {5 * INTERVALS} updates" in told[0][0]
+    assert f"stopped and saved after {done} of {5 * INTERVALS} updates" in outputs[0][0]
     assert done >= 5 * (begun + 2)
 
 
@@ -200,18 +200,18 @@ def test_a_sweep_by_two_processes(folder):
     path = folder / "sweep"
     words = ["sweep", "ppo", "CartPole-v1", *FLAGS, "--seeds", "2", "--hp.gamma", "0.5,0.9"]
     words += ["--steps", "32", "--intervals", "1", "--confirm-seeds", "0"]
-    told = finish(start(folder, *words, "--out", path, count=2))
-    assert "interquartile mean" in told[0][0] and "interquartile" not in told[1][0]
+    outputs = finish(start(folder, *words, "--out", path, count=2))
+    assert "interquartile mean" in outputs[0][0] and "interquartile" not in outputs[1][0]
     assert sorted(one["trial"] for one in map(json.loads, (path / "results.jsonl").open())) == [0, 1]
     assert sweep.results(path)[0]["per_seed"]
 
 
 def test_an_error_in_one_process_ends_all(folder):
-    """What the second is told to do differs; both must say so, and soon."""
+    """The second process has other options; both must report this, and soon."""
     path = folder / "differing"
     processes = start(folder, "train", "ppo", "CartPole-v1", *FLAGS, "--out", path, count=3)
-    told = finish(processes, 2)  # four lanes cannot be shared out among three
-    for _, errors in told:
+    outputs = finish(processes, 2)  # four lanes cannot be shared out among three
+    for _, errors in outputs:
         assert "4 lanes of agents cannot be shared out evenly among 3 processes: take 1 or 2" in errors
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -220,9 +220,9 @@ def test_an_error_in_one_process_ends_all(folder):
     second = start(
         folder, "train", "ppo", "CartPole-v1", *FLAGS, "--sed", 3, "--out", path, *several, "--process-id", 1
     )
-    told = finish(first + second, 2)
-    assert "process 1 has stopped: Unrecognized options: --sed" in told[0][1]
-    assert "Perhaps you meant --seed" in told[1][1] and not path.exists()
+    outputs = finish(first + second, 2)
+    assert "process 1 has stopped: Unrecognized options: --sed" in outputs[0][1]
+    assert "Perhaps you meant --seed" in outputs[1][1] and not path.exists()
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -306,14 +306,14 @@ def test_eight_devices_move_to_two(folder, shard):
     for x, y in zip(held["saved"], held["moved"], strict=True):
         assert (x.dtype, x.tobytes()) == (y.dtype, y.tobytes())
     for x, y in zip(held["later"], held["again"], strict=True):
-        assert x.tobytes() == y.tobytes()  # on as many devices stopping is invisible
+        assert x.tobytes() == y.tobytes()  # on the same number of devices, a resumed run has the same bits
     for other in ("moved-later", "whole")[: 1 + (shard == "envs")]:
         for x, y in zip(held["later"], held[other], strict=True):
             np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-4)
     assert any(x.tobytes() != y.tobytes() for x, y in zip(held["saved"], held["later"]))
 
 
-def test_what_of_a_state_is_divided():
+def test_parts_of_a_state_that_are_sharded():
     config = ppo.Config(
         num_envs=4,
         num_steps=4,
@@ -326,8 +326,8 @@ def test_what_of_a_state_is_divided():
     mesh = train.mesh_of_environments(4 * len(jax.devices()))
     where = train.split_environments(mesh, state)
     for name, value in vars(where).items():
-        found = {leaf.spec for leaf in jax.tree.leaves(value)}
-        assert found == {PartitionSpec(None, "envs")} if name == "stream" else found <= {PartitionSpec()}, (
+        result = {leaf.spec for leaf in jax.tree.leaves(value)}
+        assert result == {PartitionSpec(None, "envs")} if name == "stream" else result <= {PartitionSpec()}, (
             name
         )
 
@@ -352,7 +352,7 @@ TRAIN = ["train", "ppo", "CartPole-v1", *FLAGS]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--coordinator", "127.0.0.1:1234"], "needs --num-processes as well"),
         (["--coordinator", "127.0.0.1:1234", "--num-processes", "2"], "needs --process-id as well"),
@@ -371,11 +371,11 @@ TRAIN = ["train", "ppo", "CartPole-v1", *FLAGS]
         (["--shard", "envs"], "divides one agent, not 4"),
     ],
 )
-def test_bad_input_is_one_line(words, told, tmp_path, capsys):
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path, capsys):
     out = tmp_path / "run"
     assert cli.main([*TRAIN, *words, "--out", str(out)]) == 2
     errors = capsys.readouterr().err
-    assert told in errors and len(errors.splitlines()) == 1 and not out.exists()
+    assert message in errors and len(errors.splitlines()) == 1 and not out.exists()
 
 
 def test_resume_takes_the_same_options(tmp_path, capsys):
@@ -389,47 +389,47 @@ def free_port():
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
-    [(1, "process 0 is not found at"), (0, "of 3 processes have not come to .* in time: 1, 2")],
+    ("number", "message"),
+    [(1, "process 0 was not reached at"), (0, "of 3 processes did not connect to .* in time: 1, 2")],
 )
-def test_who_is_missing_is_named(number, told):
-    with pytest.raises(ValueError, match=told):
+def test_missing_processes_are_named(number, message):
+    with pytest.raises(ValueError, match=message):
         hosts.meet(f"127.0.0.1:{free_port()}", 3, number, 0.3)
 
 
-def test_an_unknown_address_is_told():
+def test_an_unknown_address_is_reported():
     with pytest.raises(ValueError, match="give an address of process 0"):
         hosts.meet("no.such.host.invalid:1234", 2, 1, 5)
 
 
-def test_a_port_in_use_is_told():
+def test_a_port_in_use_is_reported():
     with socket.create_server(("", 0)) as server, pytest.raises(ValueError, match="choose another port"):
         hosts.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 0, 5)
 
 
 @pytest.mark.parametrize(
-    ("callers", "told"),
+    ("callers", "message"),
     [
         ([(1, 4)], "--num-processes is 4 in process 1, but 3"),
         ([(1, 3), (1, 3)], "was given to two processes"),
     ],
 )
-def test_processes_that_do_not_fit_are_told(callers, told):
-    port, heard = free_port(), []
+def test_inconsistent_processes_are_reported(callers, message):
+    port, errors = free_port(), []
 
     def call(number, count):
         with pytest.raises(ValueError) as caught:
             hosts.meet(f"127.0.0.1:{port}", count, number, 5)
-        heard.append(str(caught.value))
+        errors.append(str(caught.value))
 
     threads = [threading.Thread(target=call, args=caller) for caller in callers]
     for thread in threads:
         thread.start()
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         hosts.meet(f"127.0.0.1:{port}", 3, 0, 5)
     for thread in threads:
         thread.join()
-    assert any(told in text for text in heard)
+    assert any(message in text for text in errors)
 
 
 def test_environments_must_divide_by_the_devices(folder, tmp_path):

@@ -1,4 +1,4 @@
-"""The house itself: imports run one way, algorithm files stay short, an import stays light."""
+"""The architecture: imports run one way, algorithm files are short, imports are cheap."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((R
 
 
 def imported(path):
-    """Every module that a file imports, wherever in it but where it is run as a script."""
+    """Every module that a file imports, except in its `__main__` part."""
     tree = ast.parse(path.read_text())
     tree.body = [node for node in tree.body if not is_script(node)]
     for node in ast.walk(tree):
@@ -67,7 +67,7 @@ def test_an_algorithm_has_at_most_250_lines(path):
 
 
 def code_lines(path):
-    """How many lines hold code: no blank lines, comments or docstrings."""
+    """The number of lines of code, without blank lines, comments and docstrings."""
     source = path.read_text()
     with path.open("rb") as file:
         tokens = list(tokenize.tokenize(file.readline))
@@ -83,7 +83,7 @@ def code_lines(path):
 
 
 def depth(node):
-    """How deeply functions are nested."""
+    """The depth of nested functions."""
     inside = max(map(depth, ast.iter_child_nodes(node)), default=0)
     return inside + isinstance(node, ast.FunctionDef)
 
@@ -102,7 +102,7 @@ def test_ppo_is_read_in_three_files():
 
 
 def unannotated(path):
-    """Public functions and methods of a file in which an argument or what they return has no type."""
+    """Public functions and methods of a file with an argument or a result without a type."""
     scopes = [ast.parse(path.read_text())]
     scopes += [n for n in scopes[0].body if isinstance(n, ast.ClassDef) and not n.name.startswith("_")]
     for function in (n for scope in scopes for n in scope.body if isinstance(n, ast.FunctionDef)):
@@ -118,14 +118,14 @@ def test_public_functions_have_types():
     assert not [function for path in files for function in unannotated(path)]
 
 
-def test_what_the_type_checker_ignores_has_a_reason():
+def test_type_ignores_have_a_reason():
     for path in SOURCES:
         for line in path.read_text().splitlines():
             assert "type: ignore" not in line or re.search(r"# type: ignore\[[a-z-]+\]  # \w", line), line
 
 
 def mypy(*arguments, **options):
-    """What mypy prints; all its runs share a cache, in which JAX is the larger part."""
+    """The output of mypy; all its runs share a cache, most of which is JAX."""
     words = [sys.executable, "-m", "mypy", "--no-pretty", "--config-file", ROOT / "pyproject.toml"]
     cache = ["--cache-dir", ROOT / ".pytest_cache" / "mypy"]
     answer = subprocess.run([*words, *cache, *arguments], capture_output=True, text=True, **options)
@@ -133,7 +133,7 @@ def mypy(*arguments, **options):
     return answer.stdout
 
 
-# What a user writes: a line is correct, unless its comment names the error that a type checker should report.
+# A user's script: a line is correct unless its comment names the error that the type checker must report.
 SCRIPT = """
 import jax
 from jaxrl import envs, objectives, train
@@ -178,15 +178,15 @@ Objective((), short)  # arg-type
 """
 
 
-def test_the_type_checker_finds_nothing_but_the_slips_of_a_user(tmp_path):
-    """In the package nothing; in a script elsewhere, which knows only what is installed, what is wrong."""
-    found = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
-    assert found.startswith("Success"), found
+def test_the_type_checker_finds_only_the_errors_of_a_user(tmp_path):
+    """None in the package; in a script outside the checkout, which sees the installed package, the errors."""
+    result = mypy(ROOT / "src" / "jaxrl", cwd=ROOT)
+    assert result.startswith("Success"), result
     (tmp_path / "script.py").write_text(SCRIPT)
-    found = mypy("script.py", cwd=tmp_path)
-    errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", found, re.MULTILINE)
+    result = mypy("script.py", cwd=tmp_path)
+    errors = re.findall(r"^script\.py:(\d+): error: .*\[([a-z-]+)\]$", result, re.MULTILINE)
     lines = [line.partition("  # ")[2] for line in SCRIPT.splitlines()]
-    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], found
+    assert list(dict.fromkeys(errors)) == [(str(n), code) for n, code in enumerate(lines, 1) if code], result
 
 
 @pytest.mark.parametrize("command", ["check", "format --check"])

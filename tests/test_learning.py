@@ -1,6 +1,6 @@
-"""The presets learn: what a bare `jaxrl train ALGO ENV` reaches, from the command line to the evaluation.
+"""The presets learn: the returns of a plain `jaxrl train ALGO ENV`, by the command line and the evaluation.
 
-Slow: `pytest -m slow`. The distributions that were seen stand in docs/results.md.
+Slow: `pytest -m slow`. The observed distributions are in docs/results.md.
 """
 
 import json
@@ -28,7 +28,7 @@ TARGETS = [
     ("brax/hopper", 8, "median", 800.0),
 ]
 
-# Of who learns without gradients: (algorithm, environment, seeds, statistic, threshold)
+# Algorithms without gradients: (algorithm, environment, seeds, statistic, threshold)
 EVOLVED = [
     ("es", "CartPole-v1", 8, "mean", 475.0),
     ("es", "Acrobot-v1", 8, "median", -90.0),
@@ -36,7 +36,7 @@ EVOLVED = [
 ]
 
 
-# Algorithms beside PPO, and objectives of PPO: on CartPole and Pendulum, held to the same.
+# Other algorithms, and objectives of PPO: on CartPole and Pendulum, with the same targets.
 OTHERS = ["a2c", "fixpo", "ppo_kl", "trpo", "vmpo", "ppo --objective mdpo", "ppo --objective spo"]
 CASES = [("ppo", *target) for target in TARGETS]
 CASES += [(other, *target) for other in OTHERS for target in (TARGETS[0], TARGETS[2])]
@@ -54,7 +54,7 @@ def test_preset_reaches_its_target(algorithm, environment, seeds, statistic, thr
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_novelty_gets_out_of_the_trap_in_which_rewards_end(tmp_path, capsys):
-    """The same steps for all: 1.6 and more is the goal, 0.45 and less the dead end that looks like it."""
+    """The same number of steps for all: 1.6 and more is the goal, 0.45 and less the dead end."""
     returns = {}
     for algorithm in ("ga", "es", "ppo"):
         result = evaluated(algorithm, "DeceptiveMaze-misc", 8, tmp_path / algorithm, capsys)
@@ -64,7 +64,7 @@ def test_novelty_gets_out_of_the_trap_in_which_rewards_end(tmp_path, capsys):
 
 
 def evaluated(algorithm, environment, seeds, path, capsys):
-    """What a trained preset is worth."""
+    """The returns of a trained preset."""
     name, *flags = algorithm.split()
     words = [name, environment, *flags, "--seeds", str(seeds), "--out", str(path)]
     assert cli.main(["train", *words]) == 0

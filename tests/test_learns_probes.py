@@ -1,4 +1,4 @@
-"""Every algorithm solves every probe world: each failure names its cause."""
+"""Every algorithm solves every probe: a failure indicates its cause."""
 
 from functools import partial
 
@@ -21,7 +21,7 @@ HPARAMS = {"trpo": {"max_kl": 0.05}}
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
-    """States `[P]` of seeds trained in a probe world, and their algorithm."""
+    """States `[P]` of seeds trained in a probe, and their algorithm."""
     module, updates = ALGORITHMS[algo_name], updates * MORE_UPDATES.get(algo_name, 1)
     sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **config}
     algo = module.make(env or envs.make(env_name), config_of(module, **sizes))
@@ -64,27 +64,27 @@ def test_values_are_learned(name, obs, expected):
 
 @pytest.mark.parametrize("max_steps", [1, 8])
 def test_values_bootstrap_at_a_time_limit(max_steps):
-    """An endless world cut after a few steps is worth r / (1 - gamma), to 5 %; terminated, 1 or 5.7."""
+    """An endless probe truncated after a few steps has the value r / (1 - gamma), to 5 %; else 1 or 5.7."""
     env = envs.make("probe/truncation", max_steps=max_steps)
     _, states, _ = trained("probe/truncation", updates=150, env=env)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
-# Where values have the same code, three worlds say of each algorithm whether it uses them rightly.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # who evolve have no values: see test_evolution
+# The code of values is shared: three probes test whether each algorithm uses them correctly.
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # evolution has no values: see test_evolution
 
 
 FIRST = ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])]
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
-def test_the_others_bootstrap_at_a_time_limit(algo_name):
+def test_other_algorithms_bootstrap_at_a_time_limit(algo_name):
     _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
     np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
-def test_the_others_find_an_action_and_its_value(algo_name):
+def test_other_algorithms_learn_an_action_and_its_value(algo_name):
     algo, states, _ = trained("probe/action-from-obs", algo_name=algo_name)
     np.testing.assert_allclose(returns(algo, states, envs.make("probe/action-from-obs")), 1.0, atol=0.05)
     np.testing.assert_allclose(values(states, [[-1.0], [1.0]]), 1.0, atol=0.2)
@@ -92,7 +92,7 @@ def test_the_others_find_an_action_and_its_value(algo_name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algo_name", OTHERS)
-def test_the_others_find_a_continuous_action(algo_name):
+def test_other_algorithms_learn_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
     assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01
 
@@ -108,7 +108,7 @@ def test_the_others_find_a_continuous_action(algo_name):
         ("memory", 1.0, {"memory_size": 16}),
     ],
 )
-def test_the_others_reach_the_best_return(name, best, config, algo_name):
+def test_other_algorithms_reach_the_best_return(name, best, config, algo_name):
     updates = 100 if name == "memory" else 60
     algo, states, _ = trained(f"probe/{name}", updates=updates, algo_name=algo_name, **config)
     np.testing.assert_allclose(returns(algo, states, envs.make(f"probe/{name}")), best, atol=0.05)
@@ -116,7 +116,7 @@ def test_the_others_reach_the_best_return(name, best, config, algo_name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algo_name", OTHERS)
-def test_the_others_discount(algo_name):
+def test_other_algorithms_discount(algo_name):
     _, states, _ = trained("probe/discount", algo_name=algo_name)
     np.testing.assert_allclose(values(states, [[0.0], [1.0]]), np.tile([GAMMA, 1.0], (SEEDS, 1)), atol=0.05)
 
@@ -144,15 +144,15 @@ def test_the_best_return_is_reached(name, best, config):
     np.testing.assert_allclose(returns(algo, states, env), best, atol=0.05)
 
 
-def test_without_memory_the_memory_world_is_a_coin():
-    """The probe can fail: a feed-forward policy cannot know the cue."""
+def test_without_memory_the_memory_probe_is_chance():
+    """The probe can fail: a feed-forward policy does not remember the cue."""
     env = envs.make("probe/memory")
     algo, states, _ = trained("probe/memory")
     assert float(jnp.abs(returns(algo, states, env)).max()) < 0.6
 
 
 @pytest.mark.parametrize("squash", [False, True])
-def test_a_continuous_action_is_found(squash):
+def test_a_continuous_action_is_learned(squash):
     env = envs.make("probe/action-continuous")
     algo, states, _ = trained("probe/action-continuous", updates=100, squash=squash)
     assert float(returns(algo, states, env).min()) > -0.01

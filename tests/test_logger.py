@@ -1,4 +1,4 @@
-"""Rows on disk: what is written comes back, whatever was torn in between."""
+"""Rows on disk: what was written is read back, also from damaged files."""
 
 import codecs
 import errno
@@ -15,7 +15,7 @@ def row(done, **values):
     return {"num_updates": done, "timesteps": 32 * done, **values}
 
 
-def test_rows_come_back(tmp_path):
+def test_rows_are_read_back(tmp_path):
     sink = logger.jsonl(tmp_path / "rows.jsonl")
     rows = [row(1, a=[1.5, 2.0]), row(2, a=[0.1 + 0.2, -1e-300])]
     for one in rows:
@@ -26,7 +26,7 @@ def test_rows_come_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_what_is_not_finite_is_null(tmp_path):
+def test_values_that_are_not_finite_are_null(tmp_path):
     sink = logger.jsonl(tmp_path / "rows.jsonl")
     sink.write(row(1, a=[math.nan, 1.0, math.inf], b=-math.inf, c=[[math.nan]]))
     sink.close()
@@ -39,7 +39,7 @@ def test_a_missing_file_has_no_rows(tmp_path):
     assert logger.read_jsonl(tmp_path / "none.jsonl") == []
 
 
-def test_a_resumed_run_writes_later_rows_anew(tmp_path):
+def test_a_resumed_run_rewrites_later_rows(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row(done, a=[float(done)])) + "\n" for done in (2, 4, 6, 8)))
     sink = logger.jsonl(path, keep_updates=5)
@@ -67,7 +67,7 @@ def test_a_resumed_run_writes_later_rows_anew(tmp_path):
         b'{"num_updates": "4"}\n',
     ],
 )
-def test_a_torn_end_is_left_out(tmp_path, torn):
+def test_an_incomplete_last_line_is_dropped(tmp_path, torn):
     path = tmp_path / "rows.jsonl"
     whole = (json.dumps(row(2, a=[1.0])) + "\n").encode()
     path.write_bytes(whole + torn)
@@ -78,7 +78,7 @@ def test_a_torn_end_is_left_out(tmp_path, torn):
     assert logger.read_jsonl(path) == [row(2, a=[1.0]), row(4, a=[2.0])]
 
 
-def test_a_file_torn_at_every_byte(tmp_path):
+def test_a_file_truncated_at_every_byte(tmp_path):
     path = tmp_path / "rows.jsonl"
     rows = [row(done, a=[done / 3, None]) for done in (1, 2, 3)]
     text = "".join(json.dumps(one) + "\n" for one in rows)
@@ -115,17 +115,17 @@ def test_damage_is_reported_and_the_rows_after_it_are_kept(tmp_path, caplog, sec
     kept = [ROWS[0], *(ROWS[2:] if second.endswith(b"\n") else ROWS[3:])]
     rows, damage = logger.read_rows(path)
     assert rows == kept and len(damage) == 1
-    assert f"{path}, line 2 is damaged and left out: " in damage[0] and why in damage[0]
+    assert f"{path}, line 2 is damaged and skipped: " in damage[0] and why in damage[0]
     assert logger.read_jsonl(path) == kept and logger.read_jsonl(path) == kept
     assert [record.getMessage() for record in caplog.records] == damage  # once
     sink = logger.jsonl(path, keep_updates=3)
     sink.write(row(4, a=[-1.0]))
     sink.close()
     assert logger.read_jsonl(path) == [*[one for one in kept if one["num_updates"] <= 3], row(4, a=[-1.0])]
-    assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # nothing is lost
+    assert (tmp_path / "rows.jsonl.damaged").read_bytes() == damaged  # the damaged file is kept
 
 
-def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path, caplog):
+def test_byte_order_marks_and_other_line_endings_are_accepted(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(codecs.BOM_UTF8 + b"".join(LINES).replace(b"\n", b"\r\n"))
     assert logger.read_jsonl(path) == ROWS and not caplog.records
@@ -133,7 +133,7 @@ def test_a_byte_order_mark_and_other_line_ends_do_no_harm(tmp_path, caplog):
     assert path.read_bytes() == b"".join(LINES[:2]) and os.listdir(tmp_path) == ["rows.jsonl"]
 
 
-def test_a_torn_last_line_is_no_damage(tmp_path, caplog):
+def test_an_incomplete_last_line_is_not_damage(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES[0] + LINES[1][:10])
     assert logger.read_rows(path) == (ROWS[:1], [])
@@ -219,7 +219,7 @@ def test_scalars_of_some_agents():
 
 
 def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, monkeypatch):
-    """With a client that only listens, for the package is an extra."""
+    """With a client that only records calls, because the package is an extra."""
     calls = []
 
     class Run:
@@ -261,41 +261,41 @@ def test_weights_and_biases_gets_a_run_for_each_agent_and_one_for_all(tmp_path, 
 
 
 def test_tensorboard_has_a_folder_for_each_agent_with_its_hyperparameters(tmp_path):
-    found = {}
+    results = {}
     for after in (0, 64):
-        folder = tmp_path / str(after)  # apart: within a second, both would be one file
+        folder = tmp_path / str(after)  # separate folders: within a second, both would be the same file
         sink = logger.tensorboard(folder, SERIES, after)
         sink.write(row(2 + after // 32, a=[1.0, None, 3.0]))
         sink.close()
         assert sorted(path.name for path in folder.iterdir()) == ["iqm", "seed-3", "seed-4"]
         for one in folder.iterdir():
             (file,) = one.iterdir()
-            found[after, one.name] = events(file)
-    assert ("a", 64, 1.0) in scalars_of(found[0, "seed-3"])
-    assert ("a", 128, 1.0) in scalars_of(found[64, "seed-3"])
-    assert {("a", 64, 2.0), ("a_min", 64, 1.0), ("a_max", 64, 3.0)} <= scalars_of(found[0, "iqm"])
-    values = [value for event in found[0, "seed-3"] for value in event.summary.value]
+            results[after, one.name] = events(file)
+    assert ("a", 64, 1.0) in scalars_of(results[0, "seed-3"])
+    assert ("a", 128, 1.0) in scalars_of(results[64, "seed-3"])
+    assert {("a", 64, 2.0), ("a_min", 64, 1.0), ("a_max", 64, 3.0)} <= scalars_of(results[0, "iqm"])
+    values = [value for event in results[0, "seed-3"] for value in event.summary.value]
     plugins = [value.metadata.plugin_data for value in values if value.HasField("metadata")]
     hparams = [data.content for data in plugins if data.plugin_name == "hparams"]
     assert len(hparams) == 2 and any(b"hp.gamma" in content for content in hparams)
     # A resumed run has TensorBoard drop what was written for later steps than its checkpoint's.
-    assert [event.step for event in found[64, "seed-3"] if event.HasField("session_log")] == [65]
+    assert [event.step for event in results[64, "seed-3"] if event.HasField("session_log")] == [65]
 
 
 def events(path):
     """The events of a file: length, its checksum, an event, its checksum."""
     from tensorboardX.proto.event_pb2 import Event
 
-    data, found = path.read_bytes(), []
+    data, result = path.read_bytes(), []
     while data:
         size = int.from_bytes(data[:8], "little")
-        found.append(Event.FromString(data[12 : 12 + size]))
+        result.append(Event.FromString(data[12 : 12 + size]))
         data = data[16 + size :]
-    return found
+    return result
 
 
-def scalars_of(found):
-    return {(v.tag, event.step, v.simple_value) for event in found for v in event.summary.value}
+def scalars_of(results):
+    return {(v.tag, event.step, v.simple_value) for event in results for v in event.summary.value}
 
 
 AGENTS = [{"trial": 5, "seed": 3}, {"trial": 5, "seed": 4}]
@@ -318,9 +318,9 @@ def test_a_csv_file_has_a_line_for_each_row_and_agent(tmp_path):
         *later,
     ]
     [sink.close() for sink in sinks]
-    path.write_text(path.read_text()[:-3])  # torn by a kill
+    path.write_text(path.read_text()[:-3])  # truncated by a kill
     sinks = [logger.jsonl(rows_path, keep_updates=1), logger.csv_file(path, rows_path, AGENTS)]
     write(row(2, **{"a/b": [None, 1e-300], "speed": 6.5}))
     [sink.close() for sink in sinks]
     again = [line.replace("8.5", "6.5") for line in lines]
-    assert path.read_text().splitlines() == [begin, *again]  # no row twice, and as if never stopped
+    assert path.read_text().splitlines() == [begin, *again]  # no row twice, as in an uninterrupted run

@@ -92,7 +92,7 @@ def test_speed():
     assert reporters.rate(10, 10, 0.0, 32, 4) == 0.0
 
 
-def test_numbers_for_people():
+def test_numbers_are_formatted():
     assert [reporters.count(n) for n in (0, 512, 20_480, 1.25e6, 3e9)] == ["0", "512", "20.5k", "1.25M", "3G"]
     assert [reporters.size(n) for n in (12, 1500, 2.5e6, 3e9)] == ["12 B", "1.5 kB", "2.5 MB", "3.0 GB"]
     assert [reporters.duration(s) for s in (0.4, 42, 3723.9)] == ["0:00", "0:42", "1:02:03"]
@@ -103,7 +103,7 @@ def test_numbers_for_people():
 
 
 def test_keys_do_not_depend_on_the_population():
-    """The agent of a seed is the same alone and among others, and evaluated by keys of its own."""
+    """The agent of a seed is the same alone and among others, and has separate evaluation keys."""
     data = jax.random.key_data
     alone = dataclasses.replace(SPEC, seed=4, seeds=1)
     np.testing.assert_array_equal(data(SPEC.keys)[1], data(alone.keys)[0])
@@ -150,7 +150,7 @@ def small():
 
 
 def fit(small, path, at=None, stop_after=None, **options):
-    """Trains from `at`; Ctrl-C when so many updates are done. Returns the position, completeness and rows."""
+    """Trains from `at`, with Ctrl-C after `stop_after` updates. Returns position, completeness, rows."""
     programs, compiled = small
     path.mkdir(exist_ok=True)
     at = at or loop.start(programs, compiled)
@@ -161,11 +161,11 @@ def fit(small, path, at=None, stop_after=None, **options):
         if done == stop_after:
             signal.raise_signal(signal.SIGINT)
 
-    told = []
-    reporter = reporters.Reporter(told.append, progress, told.append, lambda: None)
+    reported = []
+    reporter = reporters.Reporter(reported.append, progress, reported.append, lambda: None)
     at, complete = loop.run(programs, path, compiled, at, reporter, [rows], **options)
     rows.close()
-    return at, complete, told
+    return at, complete, reported
 
 
 def same(a, b):
@@ -184,14 +184,14 @@ def clean(path):
 def whole(small, tmp_path_factory):
     """The uninterrupted run: its folder and its last position."""
     path = tmp_path_factory.mktemp("loop") / "whole"
-    at, complete, told = fit(small, path, save_every_seconds=0.0)
+    at, complete, reported = fit(small, path, save_every_seconds=0.0)
     assert complete and at.num_updates == 8
-    assert [row["num_updates"] for row in told] == [2, 4, 6, 8]
-    assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in told)
+    assert [row["num_updates"] for row in reported] == [2, 4, 6, 8]
+    assert all(row["steps_per_second"] > 0 and row["elapsed_seconds"] > 0 for row in reported)
     # The average over all intervals lies between the fastest and the slowest.
-    speeds = [row["current_steps_per_second"] for row in told]
-    assert min(speeds) - 0.1 <= told[-1]["steps_per_second"] <= max(speeds) + 0.1
-    assert {name for row in told for name in row} <= set(glossary())
+    speeds = [row["current_steps_per_second"] for row in reported]
+    assert min(speeds) - 0.1 <= reported[-1]["steps_per_second"] <= max(speeds) + 0.1
+    assert {name for row in reported for name in row} <= set(glossary())
     return path, at
 
 
@@ -250,11 +250,11 @@ def test_an_interrupt_right_after_a_checkpoint_keeps_its_score(small, tmp_path, 
     assert checkpoint.best(path / "checkpoints") == 2
 
 
-def test_a_run_ends_at_once_where_it_is_complete(small, whole):
+def test_a_complete_run_ends_immediately(small, whole):
     path, at = whole
     before = clean(path)
-    at, complete, told = fit(small, path, at=at)
-    assert complete and told == [] and clean(path) == before
+    at, complete, reported = fit(small, path, at=at)
+    assert complete and reported == [] and clean(path) == before
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_lanes_are_never_more_than_a_quarter_too_many():
         assert seeds <= dataclasses.replace(SPEC, seeds=seeds).lanes <= 1.25 * seeds + 1
 
 
-def test_only_the_seeds_that_were_asked_for_are_reported(tmp_path, capsys):
+def test_only_the_requested_seeds_are_reported(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = [
         "--seeds",
@@ -300,6 +300,6 @@ def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--dry-run", "--out", str(out), "--config.num-envs", "2", "--config.num-steps", "8"]
     assert cli.main(["train", "ppo", "CartPole-v1", *arguments]) == 0
-    said = capsys.readouterr().out
-    assert "compiling ..." in said and "nothing trained" in said
+    output = capsys.readouterr().out
+    assert "compiling ..." in output and "nothing trained" in output
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Meta-learning: its derivatives against differences, its parts against definitions, and that it learns."""
+"""Meta-learning: derivatives against differences, parts against definitions, and a learning test."""
 
 import json
 from functools import cache, partial
@@ -58,25 +58,25 @@ def tiny():
 def pipeline():
     """Three updates by a learned objective, fresh data and the outer loss, all in float64.
 
-    Actions are drawn from probabilities, so with enough of a change another action is drawn: a jump, which
-    is no part of the derivative. The differences are so small (1e-6) that none flips; that is checked. The
-    outer advantages are those of the middle: the surrogate holds them fixed. So differences are taken of
-    the very function that is differentiated.
+    Actions are sampled, so a sufficient change of a parameter changes an action: a jump, which is not part of
+    the derivative. The differences are so small (1e-6) that no action changes; this is checked. The outer
+    advantages are those at the unchanged parameters, because the surrogate treats them as constants. So the
+    differences are those of the function that is differentiated.
     """
     with jax.enable_x64(True):
         algo, rule, hp, agent, theta, key = tiny()
         outer = meta.surrogate(algo, rule, UPDATES)
 
         def played(theta):
-            then = meta.live(algo, rule, theta, agent, hp.agent, UPDATES)[0]
+            then = meta.train_agent(algo, rule, theta, agent, hp.agent, UPDATES)[0]
             return then, *algo.collect(then, key)
 
         @jax.jit
         def value(theta, advantages):
             now, then, batch = played(theta)
             loss = meta.policy_loss(algo, now, batch, advantages, hp.ent_coef)
-            own = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
-            return loss, (batch.obs, batch.action, then.stream.timestep.reward), own
+            agent_advantages = advantages_of(algo, now, then, batch, hp.gamma, hp.gae_lambda)
+            return loss, (batch.obs, batch.action, then.stream.timestep.reward), agent_advantages
 
         *_, advantages = value(theta, jnp.zeros((TINY.num_steps, TINY.num_envs)))
         gradient = jax.jit(jax.grad(lambda theta: outer.loss(theta, agent, hp, key)[0]))
@@ -103,11 +103,11 @@ def unit(theta, name):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_meta_gradients_of_hyperparameters_are_differences(pipeline, name):
     with jax.enable_x64(True):
-        found = float(pipeline[-1][name])
-        assert abs(found) > 1e-7
+        result = float(pipeline[-1][name])
+        assert abs(result) > 1e-7
         np.testing.assert_allclose(
-            found, slope(pipeline, unit(pipeline[0], name)), rtol=1e-4
-        )  # 2e-7 was seen
+            result, slope(pipeline, unit(pipeline[0], name)), rtol=1e-4
+        )  # observed: 2e-7
 
 
 def test_meta_gradients_of_a_learned_objective_are_differences(pipeline):
@@ -116,14 +116,14 @@ def test_meta_gradients_of_a_learned_objective_are_differences(pipeline):
         theta, _, _, gradient = pipeline
         nothing = jax.tree.map(jnp.zeros_like, theta)
         weights, unravel = jax.flatten_util.ravel_pytree(theta["objective"])
-        found = jax.flatten_util.ravel_pytree(gradient["objective"])[0]
-        assert found.dtype == jnp.float64 and weights.size == 27
+        result = jax.flatten_util.ravel_pytree(gradient["objective"])[0]
+        assert result.dtype == jnp.float64 and weights.size == 27
         directions = [*jax.random.normal(jax.random.key(7), (4, weights.size)), *np.eye(weights.size)]
-        scale = float(jnp.abs(found).max())
+        scale = float(jnp.abs(result).max())
         assert scale > 1e-6
         for direction in directions:
             difference = slope(pipeline, nothing | {"objective": unravel(jnp.asarray(direction))})
-            np.testing.assert_allclose(found @ direction, difference, rtol=1e-4, atol=1e-6 * scale)
+            np.testing.assert_allclose(result @ direction, difference, rtol=1e-4, atol=1e-6 * scale)
 
 
 @pytest.mark.slow
@@ -136,9 +136,9 @@ def test_bootstrapped_meta_gradients_are_differences(pipeline_of_target):
             sides = [
                 distance(jax.tree.map(lambda x, d, s=s: x + s * d, theta, direction)) for s in (1e-6, -1e-6)
             ]
-            found = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction))))
-            assert abs(found) > 1e-7
-            np.testing.assert_allclose(found, (sides[0] - sides[1]) / 2e-6, rtol=1e-3)
+            result = sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (gradient, direction))))
+            assert abs(result) > 1e-7
+            np.testing.assert_allclose(result, (sides[0] - sides[1]) / 2e-6, rtol=1e-3)
 
 
 @pytest.fixture(scope="module")
@@ -148,10 +148,10 @@ def pipeline_of_target():
         outer = meta.bootstrap(algo, rule, envs.make("world/chain").action_space, 2, 2)
 
         def after(state, num_updates, ent_coef=None):
-            own = rule.hparams(theta, state, hp.agent)
-            own = own if ent_coef is None else own.replace(ent_coef=ent_coef)
+            hp_t = rule.hparams(theta, state, hp.agent)
+            hp_t = hp_t if ent_coef is None else hp_t.replace(ent_coef=ent_coef)
             for _ in range(num_updates):
-                state, _ = update(state, own)
+                state, _ = update(state, hp_t)
             return state
 
         update = jax.jit(algo.update)
@@ -160,14 +160,14 @@ def pipeline_of_target():
 
         @jax.jit
         def distance(theta):
-            pupil, _ = meta.live(algo, rule, theta, agent, hp.agent, 2)
+            pupil, _ = meta.train_agent(algo, rule, theta, agent, hp.agent, 2)
             return meta.divergence(algo, teacher, pupil, batch, 2).mean()
 
         loss = jax.jit(jax.value_and_grad(lambda theta: outer.loss(theta, agent, hp, key), has_aux=True))
         (value, (left, _)), gradient = loss(theta)
         np.testing.assert_allclose(value, distance(theta), rtol=1e-9)
         for a, b in zip(jax.tree.leaves(left.params), jax.tree.leaves(later.params)):
-            np.testing.assert_allclose(a, b, atol=1e-12)  # the agent goes on from K + L - 1
+            np.testing.assert_allclose(a, b, atol=1e-12)  # the agent continues from K + L - 1
         yield theta, distance, gradient
 
 
@@ -186,25 +186,25 @@ def small(memory_size=0, name="world/chain"):
 
 
 @pytest.mark.parametrize("memory_size", [0, 4])
-def test_the_outer_loss_is_what_its_definition_says(memory_size):
+def test_the_outer_loss_matches_its_definition(memory_size):
     algo = small(memory_size)
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     then, batch = jax.jit(algo.collect)(agent, jax.random.key(1))
-    said = algo.evaluate_actions(agent, batch)
-    found = advantages_of(algo, agent, then, batch, 0.9, 0.8)
-    # One more step of the world: the value of what is seen next, unless the episode has ended.
+    output = algo.evaluate_actions(agent, batch)
+    result = advantages_of(algo, agent, then, batch, 0.9, 0.8)
+    # One more step of the environment: the value of the next observation, unless the episode has ended.
     later = algo.evaluate_actions(agent, algo.collect(then, jax.random.key(2))[1]).value[0]
-    value = np.asarray(said.value, np.float64)
+    value = np.asarray(output.value, np.float64)
     next_value = np.concatenate([value[1:], np.asarray(later)[None]])
     ended = np.asarray(batch.done)
     assert ended.any() and not ended.all()
     expected = slow.gae(np.asarray(batch.reward), value, next_value, ended, 0 * ended, 0.9, 0.8)
-    # Where a time limit cuts, the definition above has no next value: cut what comes before it as well.
+    # At a time limit, the definition above has no next value: exclude the steps before it as well.
     whole = np.cumsum(ended[::-1], axis=0)[::-1] == 0
     assert whole.any()
-    np.testing.assert_allclose(np.asarray(found)[whole], expected[whole], rtol=1e-4, atol=1e-5)
-    loss = meta.policy_loss(algo, agent, batch, found, 0.1)
-    expected = -np.mean(np.asarray(said.log_prob) * np.asarray(found)) - 0.1 * np.mean(said.entropy)
+    np.testing.assert_allclose(np.asarray(result)[whole], expected[whole], rtol=1e-4, atol=1e-5)
+    loss = meta.policy_loss(algo, agent, batch, result, 0.1)
+    expected = -np.mean(np.asarray(output.log_prob) * np.asarray(result)) - 0.1 * np.mean(output.entropy)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
 
 
@@ -218,7 +218,7 @@ def test_sums_and_counts_of_a_bootstrapped_update_are_of_all_its_updates():
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     theta = rule.init(jax.random.key(1), algo.hparams)
     _, (_, metrics) = jax.jit(outer.loss)(theta, agent, hp, jax.random.key(2))
-    live = jax.jit(partial(meta.live, algo, rule), static_argnums=3)
+    live = jax.jit(partial(meta.train_agent, algo, rule), static_argnums=3)
     then, first = live(theta, agent, hp.agent, 1)
     _, more = live(theta, then, hp.agent, 3)
     for name in ("episode/count", "episode/return_sum", "episode/length_sum"):
@@ -241,22 +241,22 @@ def test_the_divergence_is_a_sum_over_actions():
     )
     np.testing.assert_allclose(np.exp(log_p).sum(axis=-1), 1.0, rtol=1e-5)
     expected = (np.exp(log_p) * (log_p - log_q)).sum(axis=-1)
-    found = meta.divergence(algo, *states, batch, 2)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    assert (found > 0.0).all()
+    result = meta.divergence(algo, *states, batch, 2)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert (result > 0.0).all()
     np.testing.assert_allclose(meta.divergence(algo, states[0], states[0], batch, 2), 0.0, atol=1e-7)
 
 
 def test_no_gradient_passes_through_an_action():
-    """A Gaussian's draw is its mean plus noise; as data, it must not move with the mean."""
+    """A Gaussian sample is the mean plus noise; as data, it must not depend on the mean."""
     algo = small(name="probe/action-continuous")
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     _, held = algo.collect(agent, jax.random.key(1))
 
     def log_prob(params, batch=None):
-        own = agent.replace(params=params)
+        changed = agent.replace(params=params)
         return algo.evaluate_actions(
-            own, algo.collect(own, jax.random.key(1))[1] if batch is None else batch
+            changed, algo.collect(changed, jax.random.key(1))[1] if batch is None else batch
         ).log_prob.sum()
 
     fresh, fixed = jax.grad(log_prob)(agent.params), jax.grad(log_prob)(agent.params, held)
@@ -265,12 +265,12 @@ def test_no_gradient_passes_through_an_action():
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(fixed)) > 0.1
 
 
-def test_an_unroll_is_as_many_updates_and_its_metrics_are_theirs():
+def test_an_unroll_matches_as_many_updates():
     algo = small()
     rule = meta.hyperparameters(algo.hparams, ("learning_rate",))
     agent = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
     theta = rule.init(jax.random.key(1), algo.hparams)
-    then, metrics = jax.jit(lambda theta: meta.live(algo, rule, theta, agent, algo.hparams, 3))(theta)
+    then, metrics = jax.jit(lambda theta: meta.train_agent(algo, rule, theta, agent, algo.hparams, 3))(theta)
     state, seen = agent, []
     for _ in range(3):
         state, one = jax.jit(algo.update)(state, algo.hparams)
@@ -282,7 +282,7 @@ def test_an_unroll_is_as_many_updates_and_its_metrics_are_theirs():
     np.testing.assert_allclose(metrics["loss/value"], np.mean([m["loss/value"] for m in seen]), rtol=1e-4)
 
 
-def test_hyperparameters_come_back_from_where_they_are_free():
+def test_hyperparameters_survive_the_unconstrained_transform():
     start = lpo().params
     hp = small().hparams.replace(ent_coef=0.03, gamma=0.97)
     names = ("learning_rate", "gamma", "ent_coef", "objective.clip_eps")
@@ -319,7 +319,7 @@ def test_hyperparameters_come_back_from_where_they_are_free():
         (lambda hp: meta.make(small(), None, OUTER, meta.Config(0)), "num_agents"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(make, message):
+def test_invalid_arguments_are_rejected(make, message):
     with pytest.raises(ValueError, match=message) as caught:
         make(small().hparams)
     assert "\n" not in str(caught.value)
@@ -338,7 +338,7 @@ def test_recent_reward_is_a_moving_average_over_episodes():
     assert seen > 0.0
 
 
-def test_the_entropy_net_starts_where_it_is_told_and_listens_to_reward():
+def test_the_entropy_net_starts_at_start_and_depends_on_reward():
     rule = meta.entropy_net(2, start=0.2, width=3, scale=4.0)
     algo = small()
     theta = rule.init(jax.random.key(0), algo.hparams)
@@ -367,7 +367,7 @@ OUTER = meta.Outer(None, num_updates=4, num_rollouts=5)
 
 @cache
 def learner(kind="surrogate"):
-    """A small meta-learner; lives of two meta-updates."""
+    """A small meta-learner; lifetimes of two meta-updates."""
     algo = small()
     rule = meta.hyperparameters(algo.hparams, ("learning_rate", "ent_coef"))
     space = envs.make("world/chain").action_space
@@ -377,7 +377,7 @@ def learner(kind="surrogate"):
 
 @pytest.mark.parametrize("kind", ["surrogate", pytest.param("bootstrap", marks=pytest.mark.slow)])
 def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
-    """Its state is a fixed point; 3 updates, saved, restored, and 2 more are 5, to the bit."""
+    """Its state is a fixed point; 3 updates, save, restore and 2 more give the bits of 5."""
     algo = learner(kind)
     hp = jax.tree.map(jnp.float32, algo.hparams)
     begin = jax.jit(algo.init)
@@ -395,7 +395,7 @@ def test_a_meta_learner_is_an_algorithm(kind, tmp_path):
     assert all(bool(jnp.isfinite(x)) for x in totals.values()) and float(totals["meta/dead/count"]) == 0.0
     rollouts = 3  # two updates and a look, or two and the one to match
     assert algo.steps_per_update == rollouts * 2 * small().steps_per_update
-    # Lives of 4 updates: one agent began in the middle, both are anew by turns.
+    # Lifetimes of 4 updates: one agent started in the middle, so they are reinitialized in turn.
     assert state.age.tolist() == [0, 2] and whole.age.tolist() == [2, 0]
     assert whole.agents.num_updates.tolist() == whole.age.tolist()
     first = algo.act(whole, (), jax.random.key(0), jnp.eye(5), jnp.zeros(5, bool))[1]
@@ -419,13 +419,13 @@ def test_meta_learners_side_by_side_are_those_alone():
         np.testing.assert_allclose(a[1], b, rtol=1e-4)
 
 
-def test_an_agent_that_is_dead_has_no_say():
+def test_a_diverged_agent_does_not_contribute():
     algo = learner()
     hp = jax.tree.map(jnp.float32, algo.hparams)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
     zeros = train.no_totals(algo.update, state, hp)
-    dead = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.agents.params)
-    state = state.replace(agents=state.agents.replace(params=dead))
+    nan_params = jax.tree.map(lambda x: x.at[0].set(jnp.nan), state.agents.params)
+    state = state.replace(agents=state.agents.replace(params=nan_params))
     then, metrics = train.program(algo.update)(state, zeros, hp, 1)
     assert float(metrics["meta/dead/count"]) == 1.0
     assert all(bool(jnp.isfinite(x)) for x in jax.tree.leaves(then.theta))
@@ -433,8 +433,8 @@ def test_an_agent_that_is_dead_has_no_say():
 
 
 @pytest.mark.slow
-def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
-    """Start: 1e-4, of which nothing is learned in a life of 8 updates. After 40 meta-updates agents win."""
+def test_a_meta_learned_learning_rate_grows_and_improves_agents():
+    """With 1e-4 nothing is learned in a lifetime of 8 updates. After 40 meta-updates agents solve it."""
     config = ppo.Config(
         num_envs=8, num_steps=8, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(8,))
     )
@@ -453,7 +453,7 @@ def test_a_learning_rate_that_is_far_too_small_grows_and_agents_gain_by_it():
 
     keys = jax.vmap(jax.random.key)(100 + jnp.arange(8))
     judge = jax.jit(jax.vmap(last, (None, 0)))
-    before, after = (judge(jax.tree.map(jnp.float32, own), keys) for own in (start, learned))
+    before, after = (judge(jax.tree.map(jnp.float32, params), keys) for params in (start, learned))
     assert float(before.mean()) < 0.2 < 0.5 < float(after.mean())
 
 
@@ -473,13 +473,13 @@ def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", ["bootstrapped", "fixed meta-gradients"])
-def test_the_two_colours_are_lived_through_by_every_method(methods, tmp_path):
-    """All see the same number of steps: those that a meta-learner only looks at count."""
+def test_every_method_trains_in_two_colours(methods, tmp_path):
+    """All use the same number of steps, including those that only the outer loss uses."""
     out = tmp_path / "result.json"
     words = "two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"
     assert cli.main([*words.split(), *methods.split(), "--out", str(out)], command) == 0
-    found = json.loads(out.read_text())["methods"]
-    assert [name.removesuffix(" 0.1") for name in found] == methods.split()
-    for row in found.values():
+    results = json.loads(out.read_text())["methods"]
+    assert [name.removesuffix(" 0.1") for name in results] == methods.split()
+    for row in results.values():
         assert len(row["curve"]) == 40 and row["life"][1] <= row["life"][0] <= row["life"][2]
         assert -1.0 < row["life"][0] < 0.28 and len(set(row["seeds"])) == 2

@@ -21,20 +21,20 @@ RATIO = np.array([[0.5, 0.79], [0.81, 1.0], [1.19, 1.25], [1.27, 3.0]])
     ],
 )
 def test_how_far_ratios_are_from_one(params, low, high):
-    found = jax.jit(ratio_metrics)(jnp.log(RATIO), params)
+    result = jax.jit(ratio_metrics)(jnp.log(RATIO), params)
     outside = np.mean(np.clip(RATIO, 1 - low, 1 + high) != RATIO)
-    assert 0 < outside < 1 and found["policy/clip_fraction"] == outside
-    np.testing.assert_allclose(found["policy/kl"], np.mean(RATIO - 1 - np.log(RATIO)), rtol=1e-5)
-    np.testing.assert_allclose(found["policy/kl_k1"], -np.mean(np.log(RATIO)), rtol=1e-5)
+    assert 0 < outside < 1 and result["policy/clip_fraction"] == outside
+    np.testing.assert_allclose(result["policy/kl"], np.mean(RATIO - 1 - np.log(RATIO)), rtol=1e-5)
+    np.testing.assert_allclose(result["policy/kl_k1"], -np.mean(np.log(RATIO)), rtol=1e-5)
 
 
 def test_both_estimate_the_divergence():
-    """Over actions as often as the old policy takes them, both are the divergence itself."""
+    """With the frequencies of the old policy, both are the divergence itself."""
     old, new = np.array([0.5, 0.25, 0.25]), np.array([0.25, 0.5, 0.25])
     ratio = (new / old)[[0, 0, 1, 2]]
-    found = ratio_metrics(jnp.log(ratio), objectives.ppo().params)
+    result = ratio_metrics(jnp.log(ratio), objectives.ppo().params)
     for name in ("policy/kl", "policy/kl_k1"):
-        np.testing.assert_allclose(found[name], np.sum(old * np.log(old / new)), rtol=1e-5)
+        np.testing.assert_allclose(result[name], np.sum(old * np.log(old / new)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("params", [objectives.dpo().params, objectives.policy_gradient().params, (), {}])

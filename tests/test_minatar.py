@@ -1,4 +1,4 @@
-"""The comparison with MinAtar's published curves: what its numbers are means of."""
+"""The comparison with MinAtar's published curves: definition of its means."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The maze, Four Rooms and Pong against slow second opinions, in NumPy and Python from their rules."""
+"""The maze, Four Rooms and Pong against slow implementations of their rules, in NumPy and Python."""
 
 import jax
 import jax.numpy as jnp
@@ -15,19 +15,19 @@ RESETS = 20_000
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_laws_are_kept(name):
+def test_environments_pass_check_env(name):
     check_env(ENTRIES[name].make())
 
 
 # --- the deceptive maze ---------------------------------------------------------------------------
 
-# Corners of the walls, anew: two at the sides, one above, two below with a mouth between them.
+# Corners of the walls, written again: two at the sides, one above, two below with an opening between them.
 SIDES = [((x, -0.5), (x, 0.4)) for x in (-0.5, 0.5)]
 FLOORS = [((-0.5, 0.4), (0.5, 0.4)), ((-0.5, -0.5), (-0.25, -0.5)), ((0.25, -0.5), (0.5, -0.5))]
 
 
 def slid(x, y, dx, dy):
-    """First along x, then along y, each only if no wall lies on the way."""
+    """First along x, then along y, each only if no wall is in the way."""
     to = min(1.0, max(-1.0, x + dx))
     if not any(min(x, to) <= a <= max(x, to) and low <= y <= high for (a, low), (_, high) in SIDES):
         x = to
@@ -61,7 +61,7 @@ def test_transitions_of_the_deceptive_maze(transitions):
 
 
 def test_the_reward_of_the_maze_deceives():
-    """Greedy for the reward one stays below, whatever one started from; around the walls is the goal."""
+    """Following the reward leads into the dead end from any start; the goal is around the walls."""
     env = auto_reset(episode_stats(time_limit(deceptive_maze.make(), 60)))
 
     @jax.jit
@@ -81,10 +81,10 @@ def test_the_reward_of_the_maze_deceives():
         returns, reached = walked(key, way)
         end = int(np.argmax(reached))
         assert bool(reached.any()) and end >= 30 and float(returns[end]) > 1.5
-        assert float(returns[:end].min()) < -0.4  # the way leads through what looks worse
+        assert float(returns[:end].min()) < -0.4  # the path leads through lower returns
 
 
-def test_mistakes_in_the_maze_are_told():
+def test_invalid_maze_arguments_are_rejected():
     for params, message in (
         ({"speed": 0}, "speed = 0"),
         ({"radius": -1.0}, "radius"),
@@ -101,25 +101,25 @@ WAYS = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
 
 def walk(cell, direction):
-    """Where a step leads on the map."""
+    """The next cell on the map."""
     to = cell[0] + WAYS[direction][0], cell[1] + WAYS[direction][1]
     return to if to in FREE else cell
 
 
 def distances(start, neighbours):
     """Steps to every cell, by a search in breadth."""
-    found, front = {start: 0}, [start]
+    results, front = {start: 0}, [start]
     while front:
         front = [
             n
             for cell in front
             for n in neighbours(cell)
-            if n not in found and not found.update({n: found[cell] + 1})
+            if n not in results and not results.update({n: results[cell] + 1})
         ]
-    return found
+    return results
 
 
-def test_the_map_is_that_of_gymnax_with_four_rooms_and_four_hallways():
+def test_the_map_matches_gymnax_with_four_rooms_and_four_hallways():
     rooms = pytest.importorskip("gymnax.environments.misc.rooms")
     assert rooms.four_rooms_map.split() == [row for row in "\n".join(four_rooms.MAP).split()]
     assert rooms.four_rooms_map[1:].split("\n") == list(four_rooms.MAP)
@@ -160,7 +160,7 @@ def test_every_step_and_every_distance():
     assert distances((4, 1), lambda cell: table[cell])[8, 9] == 14  # by the eastern hallways
 
 
-def test_a_step_fails_as_often_as_it_should():
+def test_a_step_fails_with_the_given_probability():
     every = np.arange(2**23, dtype=np.float32) / 2**23  # all values of jax.random.uniform
     turned = jax.jit(four_rooms.turned)
     for fail_prob in (0.0, 1 / 3, 0.6, 1.0):
@@ -245,7 +245,7 @@ def test_resets_of_four_rooms(resample_init, resample_goal):
         assert together.min() > RESETS / 16 / 2
 
 
-def test_fixed_cells_and_mistakes_of_four_rooms():
+def test_fixed_cells_and_invalid_arguments_of_four_rooms():
     env = four_rooms.make(pos_fixed=(1, 1), goal_fixed=[11, 11], fail_prob=0.0)
     _, timestep = env.reset(jax.random.key(0))
     assert timestep.obs.tolist() == [1, 1, 11, 11]
@@ -329,7 +329,7 @@ SIZES = {
 
 @pytest.mark.parametrize("name", SIZES)
 def test_transitions_of_pong(name, transitions):
-    """Half from games of a mediocre player, half from states drawn anywhere."""
+    """Half from games of a mediocre player, half from random states."""
     options, slow_options = SIZES[name]
     env = pong.make(**options)
     rows, columns, _ = env.observation_space.shape
@@ -407,7 +407,7 @@ def test_the_ball_stays_on_the_field_and_both_borders_reflect_it():
         assert (new.row, new.row_speed) == (then_row, then_speed)
 
 
-def test_who_aims_wins_and_who_stands_still_loses():
+def test_tracking_the_ball_wins_and_standing_still_loses():
     env = pong.make()
 
     def play(policy):
@@ -423,7 +423,7 @@ def test_who_aims_wins_and_who_stands_still_loses():
         return (reward > 0).sum(), (reward < 0).sum()
 
     def aim(state):
-        """Goes to where the ball will land, and meets it with the paddle's outer cell, to make it steeper."""
+        """Moves to where the ball will arrive, and hits it with the outer cell, to make it steeper."""
         comes = state.column_speed < 0
         row = (state.row + state.row_speed * (state.column - 1)) % 58
         row = jnp.where(row > 29, 58 - row, row)
@@ -446,7 +446,7 @@ def test_who_aims_wins_and_who_stands_still_loses():
         ({"ball_max_y_speed": "fast"}, "ball_max_y_speed must be a whole number, not 'fast'"),
     ],
 )
-def test_mistakes_in_pong_are_told_in_one_sentence(arguments, message):
+def test_invalid_pong_arguments_are_rejected(arguments, message):
     with pytest.raises(ValueError, match=message):
         pong.make(**arguments)
 

@@ -1,4 +1,4 @@
-"""Errors of look-ups name what is near."""
+"""Errors of look-ups contain the nearest names."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def test_a_known_name_is_found():
 
 
 @pytest.mark.parametrize("slip", ["cartpole-v1", "CartPol-v1", "CARTPOLE"])
-def test_a_slip_is_told_the_nearest_name(slip):
+def test_a_misspelt_name_gets_the_nearest_name(slip):
     with pytest.raises(ValueError, match="unknown environment") as error:
         lookup("environment", GAMES, slip)
     assert repr(slip) in str(error.value)
@@ -26,7 +26,7 @@ def test_the_best_match_comes_first_and_there_are_three_at_most():
     assert nearest("ante", names) == "the nearest: ante, antes, ant"
 
 
-def test_a_far_name_is_told_what_there_is():
+def test_an_unrelated_name_gets_the_list_of_names():
     assert nearest("qqqq", GAMES) == "there are Breakout-MinAtar, CartPole-v1, Pendulum-v1"
     many = [f"name{i:02}" for i in range(23)]
     shown = ", ".join(many[:20])

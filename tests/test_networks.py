@@ -80,13 +80,13 @@ def test_initial_weights_are_orthogonal_and_scaled_and_biases_zero(shared):
     np.testing.assert_allclose(params["log_std"], [-0.7, -0.7])
 
 
-def test_actor_and_critic_start_from_weights_of_their_own():
+def test_actor_and_critic_have_separate_initial_weights():
     params = initial_params(False)
     a, b = (params[name]["Dense_0"]["kernel"] for name in TORSOS[False])
     assert np.abs(a - b).max() > 0.1
 
 
-def test_log_stds_stand_behind_the_outputs_and_do_not_depend_on_the_state():
+def test_log_stds_follow_the_outputs_and_do_not_depend_on_the_state():
     net = networks.ActorCritic(networks.MLP((4,)), 3, 2)
     x = np.random.default_rng(0).normal(size=(5, 2, 3)).astype(np.float32)
     params = random_params(net, (), x, np.zeros((5, 2), bool))
@@ -104,7 +104,7 @@ def test_log_stds_stand_behind_the_outputs_and_do_not_depend_on_the_state():
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_one_step_is_that_of_the_reference(shared, memory_size):
+def test_one_step_matches_the_reference(shared, memory_size):
     network, initial_memory, params = actor_critic(shared, memory_size)
     x, _, _ = rollout_inputs(1, 4)
     first = np.array([False, True, False, True])
@@ -123,7 +123,7 @@ def test_one_step_is_that_of_the_reference(shared, memory_size):
 
 
 def what_the_value_depends_on(shared, torso, x):
-    """Of which parts of a network any parameter moves the value."""
+    """The parts of a network whose parameters affect the value."""
     net = networks.ActorCritic(torso, 3, shared=shared)
     first = np.zeros(x.shape[:1], bool)
     params = random_params(net, (), x, first)
@@ -138,7 +138,7 @@ def what_the_value_depends_on(shared, torso, x):
 
 
 class Torso(nn.Module):
-    """A user's torso that holds a module of its own and reads planes `[..., 3, 2]`."""
+    """A custom torso that contains a submodule and takes planes `[..., 3, 2]`."""
 
     inner: nn.Module
 
@@ -156,7 +156,7 @@ class Torso(nn.Module):
     ],
     ids=["mlp", "holds one", "sequential"],
 )
-def test_a_torso_is_shared_only_if_asked_whatever_it_holds(torso):
+def test_a_torso_is_shared_only_on_request(torso):
     shape = (4, 2) if isinstance(torso, networks.MLP) else (4, 3, 2)
     x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     assert what_the_value_depends_on(False, torso, x) == {
@@ -207,7 +207,7 @@ def test_gradients_do_not_pass_the_start_of_an_episode():
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_unroll_is_step_by_step(shared, memory_size):
+def test_unroll_matches_step_by_step_evaluation(shared, memory_size):
     network, initial_memory, _ = actor_critic(shared, memory_size)
     x, _, first = rollout_inputs()
     memory = jax.tree.map(lambda m: m + 0.5, initial_memory(3))
@@ -221,7 +221,7 @@ def test_unroll_is_step_by_step(shared, memory_size):
 
 
 @pytest.mark.parametrize(("shared", "memory_size"), KINDS)
-def test_values_are_those_of_stepping_by_hand(shared, memory_size):
+def test_values_match_step_by_step_evaluation(shared, memory_size):
     network, initial_memory, _ = actor_critic(shared, memory_size)
     x, next_x, first = rollout_inputs()
     for t in range(6):  # within an episode a step leads to where the next one starts
@@ -232,7 +232,7 @@ def test_values_are_those_of_stepping_by_hand(shared, memory_size):
         memories.append(memory)
         memory, (_, value) = network(memory, x[t], first[t])
         value_by_hand.append(value)
-        # The old episode goes on for one more look, whatever the next step starts with.
+        # The old episode has one more observation, whatever the next step starts with.
         _, (_, next_value) = network(memory, next_x[t], np.zeros(3, bool))
         next_value_by_hand.append(next_value)
     stacked = jax.tree.map(lambda *m: jnp.stack(m), *memories)
@@ -363,7 +363,7 @@ def test_a_joined_observation_is_split_into_its_parts_again():
 
 
 def in_parts():
-    """An environment that shows an image, a goal and a speed."""
+    """An environment that observes an image, a goal and a speed."""
 
     def observed(key):
         zeros = {name: jnp.zeros(space.shape, space.dtype) for name, space in PARTS.items()}
@@ -392,7 +392,7 @@ def test_images_among_other_parts_are_convolved_and_joined_with_them():
 
 
 class PartsTorso(nn.Module):
-    """Takes the image and the speed, and leaves the goal out."""
+    """Uses the image and the speed, and ignores the goal."""
 
     @nn.compact
     def __call__(self, x):
@@ -416,7 +416,7 @@ def test_a_torso_takes_the_pytree_of_an_observation(memory_size):
 
 
 @pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_a_convolution_and_its_gradient_are_those_of_flax(backend, monkeypatch):
+def test_a_convolution_and_its_gradient_match_flax(backend, monkeypatch):
     monkeypatch.setattr(jax, "default_backend", lambda: backend)  # an accelerator's way runs on a CPU too
     ours, theirs = networks.Conv(5), nn.Conv(5, (3, 3), padding="VALID")
     images = np.random.default_rng(4).normal(size=(3, 6, 7, 2)).astype(np.float32)
@@ -457,7 +457,7 @@ def test_when_a_convolution_is_chosen():
 
 
 @pytest.mark.parametrize("name", sorted(networks.ACTIVATIONS))
-def test_activations_are_what_they_are_called(name):
+def test_activations_match_their_names(name):
     x = np.linspace(-3.0, 3.0, 13)
     theirs = {
         "tanh": np.tanh(x),
@@ -484,7 +484,7 @@ def factors(batch, inputs, outputs):
 
 
 def derivatives(multiply):
-    """Value, and derivatives of first and second order, of a loss that is curved in both factors."""
+    """Value, first and second derivatives of a loss that is nonlinear in both factors."""
 
     def loss(x, kernel):
         return jnp.sum(jnp.tanh(multiply(x, kernel)) ** 2)
@@ -513,7 +513,7 @@ def derivatives(multiply):
 
 
 @pytest.mark.parametrize("sizes", PRODUCTS)
-def test_a_product_and_its_derivatives_are_those_of_matmul(sizes):
+def test_a_product_and_its_derivatives_match_matmul(sizes):
     x, kernel = factors(*sizes)
     ours, theirs = (
         jax.jit(derivatives(multiply))(x[0], kernel[0]) for multiply in (matrix._rows_matmul, jnp.matmul)

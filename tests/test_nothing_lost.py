@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import curve, said_by
+from conftest import curve, run_command
 
 from jaxrl import checkpoint, files, logger, objective_file, objectives
 from jaxrl.experiments import cli, folders, runs
@@ -31,30 +31,30 @@ SWEEP = ["sweep", "ppo", "CartPole-v1", *SMALL, "--hp.gamma", "0.9,0.99", "--con
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("trained") / "run"
-    status, said = said_by(*TRAIN, "--out", path)
-    assert status == 0, said
+    status, output = run_command(*TRAIN, "--out", path)
+    assert status == 0, output
     return path
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
     path = tmp_path_factory.mktemp("swept") / "sweep"
-    status, said = said_by(*SWEEP, "--out", path)
-    assert status == 0, said
+    status, output = run_command(*SWEEP, "--out", path)
+    assert status == 0, output
     return path
 
 
 @pytest.fixture
 def run(trained, tmp_path):
-    """A copy of a complete run to spoil."""
+    """A copy of a complete run, to be damaged."""
     return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def refused(*argv):
-    """The one line with which a command refuses; it may announce before what it was about to do."""
-    status, said = said_by(*argv)
-    assert status == 2 and said.count("jaxrl: error: ") == 1 and "Traceback" not in said, said
-    last = said.splitlines()[-1]
+    """The one-line error of a command, which may have printed an announcement before."""
+    status, output = run_command(*argv)
+    assert status == 2 and output.count("jaxrl: error: ") == 1 and "Traceback" not in output, output
+    last = output.splitlines()[-1]
     assert last.startswith("jaxrl: error: ")
     return last
 
@@ -64,7 +64,7 @@ def contents(folder):
 
 
 def half_done(run):
-    """Makes of a complete run one that was stopped after half of it."""
+    """Converts a complete run to one that was stopped halfway."""
     for step in checkpoint.steps(run / "checkpoints"):
         if step > 4:
             shutil.rmtree(run / "checkpoints" / f"step_{step:08d}")
@@ -76,15 +76,15 @@ def half_done(run):
 @pytest.mark.parametrize("name", ["lr[1e-3]"])
 def test_a_run_in_a_folder_with_special_characters(trained, tmp_path, name):
     path = tmp_path / name
-    assert said_by(*TRAIN, "--out", path)[0] == 0
+    assert run_command(*TRAIN, "--out", path)[0] == 0
     half_done(path)
-    status, said = said_by("resume", path)
-    assert status == 0 and "done in" in said
+    status, output = run_command("resume", path)
+    assert status == 0 and "done in" in output
     assert curve(path) == curve(trained)
     assert os.listdir(tmp_path) == [name]
     copy = Path(shutil.copytree(trained, tmp_path / "x[1]"))  # of a run that was saved elsewhere
-    status, said = said_by("evaluate", copy, "--episodes", "2")
-    assert status == 0 and "after 8 updates" in said
+    status, output = run_command("evaluate", copy, "--episodes", "2")
+    assert status == 0 and "after 8 updates" in output
 
 
 # --- damaged rows -----------------------------------------------------------------------------------
@@ -124,19 +124,19 @@ def test_a_finished_sweep_never_changes_its_results(swept, tmp_path, kind, caplo
     assert all(f"{path}/" in text and "metrics.jsonl, line " in text for text in warnings)
     (one,), (other,) = data.read([path]), data.read([swept])
     names = ("score", "interval", "per_seed", "died", "steps")
-    for mine, whole in zip(one.trials + one.confirms, other.trials + other.confirms, strict=True):
-        assert [mine[name] for name in names] == [whole[name] for name in names]
+    for one_record, whole in zip(one.trials + one.confirms, other.trials + other.confirms, strict=True):
+        assert [one_record[name] for name in names] == [whole[name] for name in names]
 
 
 def test_a_damaged_sweep_is_resumed_and_reported(swept, tmp_path, capsys):
-    """The damage stands on standard error."""
+    """The damage is reported on standard error."""
     path = Path(shutil.copytree(swept, tmp_path / "sweep"))
     damage(path / "group-1", "a bad byte in the last row")
     for command in ("resume", "report"):
         logger._warn.cache_clear()
         status = cli.main([command, str(path)])
         assert status == 0
-        warning = f"jaxrl: warning: {path / 'group-1' / 'metrics.jsonl'}, line 4 is damaged and left out: "
+        warning = f"jaxrl: warning: {path / 'group-1' / 'metrics.jsonl'}, line 4 is damaged and skipped: "
         assert f"{warning}byte 21 is not UTF-8\n" in capsys.readouterr().err
         assert (path / "results.jsonl").read_bytes() == (swept / "results.jsonl").read_bytes()
 
@@ -146,37 +146,37 @@ def test_a_stopped_run_keeps_the_rows_after_the_damage(trained, run, kind, caplo
     half_done(run)
     damage(run, kind)
     before = (run / "metrics.jsonl").read_bytes()
-    status, said = said_by("resume", run)
-    assert status == 0, said
+    status, output = run_command("resume", run)
+    assert status == 0, output
     wanted = curve(trained)
     assert curve(run) == ([wanted[0], *wanted[2:]] if kind == "a bad byte" else wanted)
     if kind in REPORTED:
         assert "metrics.jsonl, line 2 is damaged" in caplog.records[0].getMessage()
         assert (run / "metrics.jsonl.damaged").read_bytes() == before
-    assert said_by("report", run)[0] == 0
+    assert run_command("report", run)[0] == 0
 
 
-def test_what_an_earlier_version_saved_is_not_guessed_from_damaged_rows(run, monkeypatch):
+def test_totals_of_an_earlier_version_are_not_guessed_from_damaged_rows(run, monkeypatch):
     """Its checkpoints hold no row, so a result could be that of an earlier interval."""
     monkeypatch.setattr("jaxrl.records.kept", lambda path: None)
-    assert said_by("report", run)[0] == 0
+    assert run_command("report", run)[0] == 0
     damage(run, "a bad byte in the last row")
-    status, said = said_by("report", run)
-    assert status == 2 and "metrics.jsonl, line 4 is damaged" in said and "mend the file" in said
+    status, output = run_command("report", run)
+    assert status == 2 and "metrics.jsonl, line 4 is damaged" in output and "repair the file" in output
 
 
 def test_a_diverged_agent_stays_diverged_without_its_row(tmp_path):
     path = tmp_path / "run"
     words = ["--hp.learning-rate", "1e30", "--hp.max-grad-norm", "1e30"]
-    assert said_by(*TRAIN, *words, "--out", path)[0] == 0
+    assert run_command(*TRAIN, *words, "--out", path)[0] == 0
     rows = [row.get("agent/died_at") for row in logger.read_jsonl(path / "metrics.jsonl")]
     assert any(rows), rows
-    assert said_by("report", path, "--data", tmp_path / "a.jsonl")[0] == 0
+    assert run_command("report", path, "--data", tmp_path / "a.jsonl")[0] == 0
     half_done(path)
     (path / "metrics.jsonl").write_bytes(b"?\n" * 3)
-    assert said_by("resume", path)[0] == 0
+    assert run_command("resume", path)[0] == 0
     assert [row.get("agent/died_at") for row in logger.read_jsonl(path / "metrics.jsonl")] == rows[2:]
-    assert said_by("report", path, "--data", tmp_path / "b.jsonl")[0] == 0
+    assert run_command("report", path, "--data", tmp_path / "b.jsonl")[0] == 0
     records = [(tmp_path / name).read_text().splitlines()[1] for name in ("a.jsonl", "b.jsonl")]
     died = [json.loads(record)["died"] for record in records]
     assert died[0] and died[0] == died[1]
@@ -217,13 +217,13 @@ def test_outputs_never_replace_the_files_of_a_run(run, tmp_path):
     assert contents(run) == before
     with contextlib.chdir(run):
         assert "belongs to the run in" in refused("report", ".", "--data", "metrics.jsonl")
-    assert said_by("report", run, "--data", tmp_path / "data.jsonl")[0] == 0
+    assert run_command("report", run, "--data", tmp_path / "data.jsonl")[0] == 0
     data = (tmp_path / "data.jsonl").read_bytes()
     both = ["report", run, tmp_path / "data.jsonl", "--out", tmp_path / "a.html"]
     assert "is read and cannot be written" in refused(*both, "--data", tmp_path / "data.jsonl")
     assert (tmp_path / "data.jsonl").read_bytes() == data and not (tmp_path / "a.html").exists()
     # A hard link is replaced, and so the rows of the run stay as they are.
-    assert said_by("report", run, "--data", tmp_path / "new" / "data.jsonl")[0] == 0
+    assert run_command("report", run, "--data", tmp_path / "new" / "data.jsonl")[0] == 0
     assert contents(run)[run / "metrics.jsonl"] == before[run / "metrics.jsonl"]
 
 
@@ -235,7 +235,7 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
         "drift": ["drift", "ppo", "--out", tmp_path / "drift.svg"],
     }
     for words in commands.values():
-        assert said_by(*words)[0] == 0
+        assert run_command(*words)[0] == 0
     before = contents(tmp_path)
 
     def full(descriptor):
@@ -243,13 +243,13 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     for name, words in commands.items():
-        said = refused(*words)
-        assert "No space left on device" in said and f"{name}." in said
+        output = refused(*words)
+        assert "No space left on device" in output and f"{name}." in output
     assert contents(tmp_path) == before
 
 
-def test_nothing_in_a_folder_leads_out_of_it(run, tmp_path):
-    """A folder from a stranger, whose files are symbolic links to files of mine."""
+def test_links_out_of_a_folder_are_not_followed(run, tmp_path):
+    """An untrusted folder whose files are symbolic links to files of the user."""
     half_done(run)
     outside = tmp_path / "outside"
     outside.write_text("mine")
@@ -262,15 +262,15 @@ def test_nothing_in_a_folder_leads_out_of_it(run, tmp_path):
         (run / name).symlink_to(outside)
     damage(run, "a bad byte")
     for command in ("resume", "plot", "report", "render"):
-        status, said = said_by(command, run)
-        assert status == 0, said
+        status, output = run_command(command, run)
+        assert status == 0, output
     assert outside.read_text() == "mine"
     for name in ("curves.png", "report.html", "episode.gif"):
         assert (run / name).is_file() and not (run / name).is_symlink()
 
 
 @pytest.mark.parametrize("name", ["checkpoints", "tensorboard", "tensorboard/seed-3"])
-def test_folders_in_a_run_that_lead_out_of_it(run, tmp_path, name):
+def test_linked_folders_in_a_run_are_refused(run, tmp_path, name):
     half_done(run)
     (run / name).parent.mkdir(exist_ok=True)
     if (run / name).exists():
@@ -283,23 +283,23 @@ def test_folders_in_a_run_that_lead_out_of_it(run, tmp_path, name):
     assert contents(tmp_path) == before
 
 
-def test_runs_in_a_study_that_lead_out_of_it(swept, tmp_path):
+def test_linked_runs_in_a_study_are_refused(swept, tmp_path):
     path = Path(shutil.copytree(swept, tmp_path / "sweep"))
     (path / "group-1").rename(tmp_path / "mine")
     (path / "group-1").symlink_to(tmp_path / "mine")
-    status, said = said_by("resume", path)
-    assert status == 2 and "group-1 is a symbolic link" in said
+    status, output = run_command("resume", path)
+    assert status == 2 and "group-1 is a symbolic link" in output
 
 
-# --- who gets a folder ------------------------------------------------------------------------------
+# --- access to a folder -----------------------------------------------------------------------------
 
 
 def test_default_folders_are_unique(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(folders.reserve, ["ppo-a/b"] * 16))
-    assert len(set(found)) == 16 and all(path.is_dir() and path.parent == Path("runs") for path in found)
-    for path in found:
+        results = list(pool.map(folders.reserve, ["ppo-a/b"] * 16))
+    assert len(set(results)) == 16 and all(path.is_dir() and path.parent == Path("runs") for path in results)
+    for path in results:
         folders.release(path)
     assert not list(tmp_path.iterdir())
     for words in (["train", "ppo", "CartPole-v1", "--steps", "0"], [*TRAIN, "--dry-run", "--steps", "-1"]):
@@ -310,7 +310,7 @@ def test_default_folders_are_unique(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("locks", [True, False])
-def test_one_of_many_gets_a_new_folder(tmp_path, monkeypatch, locks):
+def test_one_of_many_processes_gets_a_new_folder(tmp_path, monkeypatch, locks):
     """Without locks, as on some network file systems, by creating the file that marks the folder."""
     if not locks:
         monkeypatch.setattr(folders, "claim", lambda *_: contextlib.nullcontext())
@@ -329,13 +329,13 @@ def test_one_of_many_gets_a_new_folder(tmp_path, monkeypatch, locks):
 
     if locks:
         with ThreadPoolExecutor(8) as pool:
-            found = list(pool.map(take, range(8)))
+            results = list(pool.map(take, range(8)))
     else:
-        found = [take(number) for number in range(4)]
-    assert found.count(None) == 1
-    assert all("choose another --out" in text for text in found if text)
+        results = [take(number) for number in range(4)]
+    assert results.count(None) == 1
+    assert all("choose another --out" in text for text in results if text)
     (mark,) = (tmp_path / "new").iterdir()
-    assert mark.read_text() == str(found.index(None))
+    assert mark.read_text() == str(results.index(None))
 
 
 def test_two_trainings_into_one_new_folder(tmp_path):
@@ -346,10 +346,10 @@ def test_two_trainings_into_one_new_folder(tmp_path):
         subprocess.Popen([*command, seed], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for seed in ("1", "2")
     ]
-    said = [one.communicate(timeout=200) for one in both]
+    output = [one.communicate(timeout=200) for one in both]
     codes = [one.returncode for one in both]
-    assert sorted(codes) == [0, 2], said
-    errors = said[codes.index(2)][1]
+    assert sorted(codes) == [0, 2], output
+    errors = output[codes.index(2)][1]
     assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1
     assert "choose another --out" in errors
     spec = runs.read_info(path)["spec"]
@@ -379,7 +379,7 @@ NAMES = ("resource", "orbax", "tyro", "json5", "jax", "numpy", "secrets", "matpl
 
 
 def test_nothing_is_imported_from_the_current_folder(tmp_path):
-    """A stranger's folder may hold anything; its modules must not run because a command is typed in it."""
+    """An untrusted folder may contain anything; a command in it must not run its modules."""
     for name in NAMES:
         (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\n")
     script = Path(sysconfig.get_path("scripts")) / "jaxrl"
@@ -388,5 +388,5 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path):
     for words in (["list", "algos"], [*TRAIN, "--dry-run"]):
         answer = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True, timeout=200)
         assert answer.returncode == 0, answer.stderr
-    assert "memory:" in answer.stdout  # that of a process of its own
+    assert "memory:" in answer.stdout  # that of a separate process
     assert not (tmp_path / "ran").exists()

@@ -1,4 +1,4 @@
-"""Objectives as files: the same bits come back, and what is no objective is told in one line."""
+"""Objectives as files: they are restored bit for bit, and invalid files are reported in one line."""
 
 import json
 import shutil
@@ -6,7 +6,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from conftest import curve, said_by
+from conftest import curve, run_command
 
 from jaxrl import objective_file, objectives
 from jaxrl.experiments import runs
@@ -22,10 +22,10 @@ def values(params):
 
 
 @pytest.mark.parametrize("name", ["lpo", "ta_lpo"])
-def test_weights_come_back_to_the_bit(name, tmp_path):
+def test_weights_are_restored_bitwise(name, tmp_path):
     objective_file.save(tmp_path / "it.json", name, WEIGHTS[name], {"seed": 3})
-    found, objective = objective_file.load(tmp_path / "it.json")
-    assert found == name and values(objective.params) == values(WEIGHTS[name])
+    result, objective = objective_file.load(tmp_path / "it.json")
+    assert result == name and values(objective.params) == values(WEIGHTS[name])
     log_ratio, advantages = np.linspace(-1, 1, 7), np.linspace(-2, 1, 7)
     original = objective_file.named(name).apply(WEIGHTS[name], log_ratio, advantages, 0.3)
     np.testing.assert_array_equal(objective.apply(objective.params, log_ratio, advantages, 0.3), original)
@@ -39,15 +39,15 @@ def test_an_objective_of_a_formula_can_be_kept_too(tmp_path):
 
 
 BROKEN = {
-    "no JSON": ("{", "holds no objective"),
-    "something else": ('{"spec": {}}', "holds no objective"),
-    "a list": ("[1]", "holds no objective"),
+    "no JSON": ("{", "does not contain an objective"),
+    "something else": ('{"spec": {}}', "does not contain an objective"),
+    "a list": ("[1]", "does not contain an objective"),
     "unknown name": ('{"objective": "pop", "params": {}}', "unknown objective 'pop'"),
     "unknown parameter": ('{"objective": "dpo", "params": {"alfa": 1}}', "has the parameters alpha, beta"),
     "a word": ('{"objective": "dpo", "params": {"alpha": "big", "beta": 1}}', "alpha of dpo must be numbers"),
     "not finite": ('{"objective": "dpo", "params": {"alpha": 1e999, "beta": 1}}', "finite"),
     "ragged": ('{"objective": "lpo", "params": {"hidden": [[1], [1, 2]], "out": [1]}}', "hidden of lpo"),
-    "no name": ('{"objective": 3, "params": {}}', "holds no objective"),
+    "no name": ('{"objective": 3, "params": {}}', "does not contain an objective"),
     "yes": ('{"objective": "ppo", "params": {"clip_eps": true}}', "clip_eps of ppo must be numbers"),
     "text": ('{"objective": "ppo", "params": {"clip_eps": "0.3"}}', "clip_eps of ppo must be numbers"),
     "one axis less": ('{"objective": "lpo", "params": {"hidden": [1, 2], "out": [1]}}', "with 2 axes"),
@@ -59,23 +59,23 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_what_is_no_objective_is_told_in_one_line(case, tmp_path):
-    text, told = BROKEN[case]
+def test_an_invalid_objective_is_reported_in_one_line(case, tmp_path):
+    text, message = BROKEN[case]
     (tmp_path / "it.json").write_text(text)
-    status, said = said_by("train", "ppo", "CartPole-v1", "--objective", tmp_path / "it.json")
-    assert status == 2 and told in said and said.count("\n") == 1, said
+    status, output = run_command("train", "ppo", "CartPole-v1", "--objective", tmp_path / "it.json")
+    assert status == 2 and message in output and output.count("\n") == 1, output
 
 
 def test_a_file_that_is_not_there_and_a_network_without_weights(tmp_path):
-    status, said = said_by("train", "ppo", "CartPole-v1", "--objective", tmp_path / "nix.json")
-    assert status == 2 and "nix.json is no file" in said and said.count("\n") == 1
-    status, said = said_by("train", "ppo", "CartPole-v1", "--objective", "ta_lpo")
-    assert status == 2 and "nothing without its weights" in said and said.count("\n") == 1
+    status, output = run_command("train", "ppo", "CartPole-v1", "--objective", tmp_path / "nix.json")
+    assert status == 2 and "nix.json is not a file" in output and output.count("\n") == 1
+    status, output = run_command("train", "ppo", "CartPole-v1", "--objective", "ta_lpo")
+    assert status == 2 and "nothing without its weights" in output and output.count("\n") == 1
 
 
 def test_a_mixture_of_a_network_without_weights_is_refused_and_a_plus_in_a_path_is_not_one(tmp_path):
-    status, said = said_by("train", "ppo", "CartPole-v1", "--objective", "ppo+lpo")
-    assert status == 2 and "lpo is nothing without its weights" in said and said.count("\n") == 1
+    status, output = run_command("train", "ppo", "CartPole-v1", "--objective", "ppo+lpo")
+    assert status == 2 and "lpo is nothing without its weights" in output and output.count("\n") == 1
     (tmp_path / "a+b").mkdir()
     file = tmp_path / "a+b" / "it.json"
     objective_file.save(file, "lpo", WEIGHTS["lpo"])
@@ -83,7 +83,7 @@ def test_a_mixture_of_a_network_without_weights_is_refused_and_a_plus_in_a_path_
     assert runs.objective_given(str(file))[0] == "lpo"
 
 
-def test_nothing_is_written_that_could_not_be_read(tmp_path):
+def test_only_readable_objectives_are_written(tmp_path):
     weights = WEIGHTS["lpo"].replace(out=np.full(5, np.nan, np.float32))
     with pytest.raises(ValueError, match="finite"):
         objective_file.save(tmp_path / "it.json", "lpo", weights)
@@ -97,14 +97,14 @@ def test_a_run_carries_its_objective_with_it(tmp_path):
     file = tmp_path / "it.json"
     objective_file.save(file, "ta_lpo", WEIGHTS["ta_lpo"])
     words = f"train ppo probe/action --objective {file} {SIZES} --seeds 2 --save-every-seconds 0 --steps 64"
-    assert said_by(*words.split(), "--out", tmp_path / "whole")[0] == 0
-    assert said_by(*words.split(), "--out", tmp_path / "half")[0] == 0
+    assert run_command(*words.split(), "--out", tmp_path / "whole")[0] == 0
+    assert run_command(*words.split(), "--out", tmp_path / "half")[0] == 0
     spec = runs.from_json(runs.read_info(tmp_path / "half")["spec"])
     assert spec.objective == "ta_lpo" and values(spec.hparams.objective) == values(WEIGHTS["ta_lpo"])
     file.unlink()
     shutil.rmtree(tmp_path / "half" / "checkpoints" / "step_00000004")
-    status, said = said_by("resume", tmp_path / "half")
-    assert status == 0 and "done in" in said, said
+    status, output = run_command("resume", tmp_path / "half")
+    assert status == 0 and "done in" in output, output
     assert curve(tmp_path / "half") == curve(tmp_path / "whole")
 
 
@@ -112,7 +112,7 @@ def test_hyperparameters_can_be_swept_under_a_learned_objective(tmp_path):
     file = tmp_path / "it.json"
     objective_file.save(file, "lpo", WEIGHTS["lpo"])
     words = f"sweep ppo probe/action --objective {file} {SIZES} --hp.gamma 0.5,0.9 --steps 32 --seeds 1"
-    status, said = said_by(*words.split(), "--confirm-seeds", "0", "--out", tmp_path / "sweep")
-    assert status == 0, said
-    lpo = said_by(*f"train ppo probe/action --objective {file} --hp.objective.clip-eps 1".split())
+    status, output = run_command(*words.split(), "--confirm-seeds", "0", "--out", tmp_path / "sweep")
+    assert status == 0, output
+    lpo = run_command(*f"train ppo probe/action --objective {file} --hp.objective.clip-eps 1".split())
     assert lpo[0] == 2 and "clip-eps" in lpo[1]

@@ -60,7 +60,7 @@ def value_and_gradient(objective, log_ratio, advantages):
     return np.asarray(value), np.asarray(gradient)
 
 
-def test_every_objective_has_a_second_opinion():
+def test_every_objective_has_a_reference():
     assert set(PARAMS) == set(OBJECTIVES) == set(slow.DRIFTS)
 
 
@@ -73,7 +73,7 @@ def test_golden_numbers(row):
     np.testing.assert_allclose(ours, row["surrogate"], atol=1e-5)
 
 
-def test_golden_numbers_are_those_of_the_reference():
+def test_golden_numbers_match_the_reference():
     assert slow.golden_table() == GOLDEN
 
 
@@ -89,7 +89,7 @@ def test_surrogate_is_ratio_times_advantage_minus_drift(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradient_is_that_of_the_reference(name):
+def test_gradient_matches_the_reference(name):
     log_ratio, advantages = grid()
     log_ratio = log_ratio + 0.0123  # off the kinks, where the two sides differ
     step = 1e-6
@@ -119,7 +119,7 @@ def test_drift_is_never_negative_and_flat_at_ratio_one(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_far_ratios_give_finite_values_and_gradients(name):
+def test_extreme_ratios_give_finite_values_and_gradients(name):
     log_ratio = np.concatenate([np.linspace(-100, 100, 401), [0.0, -0.0, 1e-30, -1e-30]])
     for advantage in (-50.0, -1.0, -1e-8, -0.0, 0.0, 1e-8, 1.0, 50.0):
         advantages = np.full_like(log_ratio, advantage)
@@ -132,7 +132,7 @@ def test_far_ratios_give_finite_values_and_gradients(name):
 
 def test_gradients_of_the_parameters_are_finite_and_not_zero():
     log_ratio, advantages = (jnp.float32(x) for x in grid())
-    # Good actions count more: what good and bad ones say of a parameter may cancel.
+    # Good actions have more weight: contributions of good and bad ones to a gradient may cancel.
     weights = 1.0 + 0.5 * jnp.sign(advantages)
     for name in NAMES:
         objective = OBJECTIVES[name]()
@@ -180,7 +180,7 @@ DIVERGENCES = {
 
 @pytest.mark.parametrize("name", sorted(DIVERGENCES))
 def test_the_mean_penalty_is_the_divergence_of_the_policies(name):
-    """Over the actions of a policy, with their probabilities: no sample, and no formula of a sample."""
+    """An exact sum over the actions of a policy, without sampling."""
     rng, objective = np.random.default_rng(0), OBJECTIVES[name](coef=1.0)
     for _ in range(20):
         new, old = rng.dirichlet(np.ones(5), 2)
@@ -199,7 +199,7 @@ def test_simple_policy_optimization_is_best_at_the_edge_of_the_clip(clip_eps):
         assert abs(ratio[np.argmax(surrogate)] - best) < 2e-3
 
 
-def test_a_far_ratio_of_the_discovered_objective_saturates():
+def test_the_discovered_objective_saturates_at_extreme_ratios():
     objective = OBJECTIVES["dpo"]()
     far = jnp.array([20.0, 80.0])
     value, gradient = value_and_gradient(objective, far, jnp.array([3.0, 3.0]))
@@ -252,7 +252,7 @@ def slow_learned(log_ratio, advantage, hidden, out, progress=None):
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_a_learned_drift_is_what_its_definition_says(timed):
+def test_a_learned_drift_matches_its_definition(timed):
     params = random_drift(jax.random.key(0), timed, width=5, scale=0.5)
     objective = (ta_lpo if timed else lpo)(params)
     log_ratio, advantages = (jnp.float32(x) for x in grid())
@@ -266,7 +266,7 @@ def test_a_learned_drift_is_what_its_definition_says(timed):
 
 
 @pytest.mark.parametrize("timed", [False, True])
-def test_whatever_its_weights_a_learned_drift_is_one(timed):
+def test_a_learned_drift_is_a_valid_drift_for_any_weights(timed):
     log_ratio, advantages = (jnp.float32(x) for x in grid())
     objective = (ta_lpo if timed else lpo)()
 
@@ -292,7 +292,7 @@ def test_without_weights_a_learned_drift_is_clipping():
         np.testing.assert_allclose(ours, clipped, atol=1.1e-4)
 
 
-def test_time_that_is_not_listened_to_changes_nothing():
+def test_time_without_weights_changes_nothing():
     params = random_drift(jax.random.key(0), width=16)
     padded = params.replace(hidden=jnp.concatenate([params.hidden, jnp.zeros_like(params.hidden)]))
     log_ratio, advantages = (jnp.float32(x) for x in grid())
@@ -311,7 +311,7 @@ def test_every_weight_of_a_learned_drift_matters(timed):
         assert (jnp.abs(leaf) > 1e-6).all() and jnp.isfinite(leaf).all()
 
 
-def test_far_ratios_of_a_learned_drift_are_finite():
+def test_extreme_ratios_of_a_learned_drift_are_finite():
     params = random_drift(jax.random.key(0), True, scale=1.0)
     log_ratio = jnp.linspace(-100.0, 100.0, 201)
     for advantage in (-50.0, 0.0, 50.0):
@@ -353,7 +353,7 @@ def test_a_formula_is_the_sum_of_its_terms():
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_whatever_its_coefficients_a_formula_is_a_drift():
+def test_a_formula_is_a_valid_drift_for_any_coefficients():
     log_ratio, advantages = (jnp.float32(x) for x in grid())
 
     def check(key, progress):
@@ -391,7 +391,7 @@ def test_rows_of_a_mixture_are_its_parts():
 
 @pytest.mark.parametrize("name", [*NAMES, "lpo", "ta_lpo"])
 def test_the_first_step_is_the_policy_gradient(name):
-    """The gradient by a policy's parameters, at the policy that has collected."""
+    """The gradient with respect to the parameters, at the policy that collected the data."""
     key = jax.random.key(0)
     weights = jax.random.normal(key, (5, 3))
     obs, advantages = jax.random.normal(key, (64, 5)), jax.random.normal(jax.random.key(1), (64,))

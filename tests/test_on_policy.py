@@ -1,4 +1,4 @@
-"""What on-policy algorithms share: advantages, and learning from batches of any size."""
+"""Common parts of on-policy algorithms: advantages, and learning from batches of any size."""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.returns import standardize
 
 
-def test_advantages_are_standardized_unless_there_is_one_alone():
+def test_advantages_are_standardized_unless_there_is_only_one():
     advantages = np.random.default_rng(0).normal(3.0, 5.0, (4, 8)).astype(np.float32)
     ours = standardize(jnp.asarray(advantages))
     np.testing.assert_allclose(
@@ -22,7 +22,7 @@ def test_advantages_are_standardized_unless_there_is_one_alone():
 
 
 @pytest.mark.parametrize("name", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
-def test_a_batch_of_one_sample_teaches_the_policy(name):
+def test_a_batch_of_one_sample_updates_the_policy(name):
     """Minibatches of one sample, or a rollout of one step where there are none: the actor's weights move."""
     module = ALGORITHMS[name]
     num_envs = 1 if name in ("a2c", "trpo") else 4

@@ -43,7 +43,7 @@ def test_trees_keys_and_gradients():
 
 @pytest.mark.skipif(not ON_CPU, reason="does nothing elsewhere")
 def test_work_is_not_repeated():
-    """Random words that lead to a picture are drawn in one place of the program, not for each cell."""
+    """Random words that determine an image are drawn once in the program, not for each cell."""
 
     def picture(key, keep):
         words = keep(jax.random.bits(key, (8,)))

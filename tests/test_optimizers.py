@@ -1,4 +1,4 @@
-"""Optimizers on all parameters as one vector are the optimizers that they were."""
+"""Optimizers on all parameters as one vector match the plain optimizers."""
 
 from functools import cache
 
@@ -22,7 +22,7 @@ def few_params():
 
 
 def train(wrap, learning_rate, params, num_steps=6):
-    """Steps down a bowl, with gradients above and below the norm that is clipped at."""
+    """Descent on a quadratic, with gradients above and below the maximum norm."""
     optimizer = wrap(clipped_adam(learning_rate))
 
     def step(carry, scale):
@@ -44,7 +44,7 @@ def plain(optimizer):
     return optimizer
 
 
-def test_updates_are_those_of_the_plain_optimizer():
+def test_updates_match_the_plain_optimizer():
     (params, _), updates = trained(flat.as_vector)
     (their_params, _), their_updates = trained(plain)
     assert jax.tree.structure(updates) == jax.tree.structure(their_updates)
@@ -60,7 +60,7 @@ def test_few_parameters_are_one_vector():
     assert shapes == {(4 * 8 + 8 + 8 + 1,), ()}  # Adam's two moments, and a count of steps
 
 
-def test_many_parameters_stay_apart():
+def test_many_parameters_are_not_flattened():
     ours, theirs = flat.as_vector(clipped_adam(0.1)), clipped_adam(0.1)
     for size, apart in ((flat.FEW - 5, False), (flat.FEW - 4, True)):
         params = {"kernel": jnp.zeros((size,)), "bias": jnp.zeros(4)}
@@ -68,7 +68,7 @@ def test_many_parameters_stay_apart():
         assert (
             jax.tree.map(lambda x: x.shape, state) == jax.tree.map(lambda x: x.shape, theirs_state)
         ) == apart
-        # What `update` makes of it is of the same kind.
+        # The state after `update` has the same structure.
         assert jax.eval_shape(ours.update, params, state, params)[1] == state
 
 

@@ -1,4 +1,4 @@
-"""Learning curves for every odd input, and statistics against SciPy."""
+"""Learning curves for unusual inputs, and statistics against SciPy."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def rows(num_rows, num_seeds, name="episode/return", seed=0, steps=1000):
 
 
 def shown(monkeypatch, runs, path, **options):
-    """Draws, and returns the axes on which was drawn and the text of the legend."""
+    """Draws; returns the axes and the text of the legend."""
     import matplotlib.figure
 
     figures = []
@@ -65,7 +65,7 @@ def test_the_bootstrap_interval_agrees_with_scipy(statistic, confidence):
     np.testing.assert_allclose(ours, theirs, atol=0.03)
 
 
-def test_the_bootstrap_interval_is_that_of_its_definition():
+def test_the_bootstrap_interval_matches_its_definition():
     values = np.array([3.0, 1.0, 4.0, 1.5])
     draws = np.random.default_rng(0).integers(4, size=(2000, 4))
     means = [np.mean([values[i] for i in draw]) for draw in draws]
@@ -123,7 +123,7 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 @pytest.mark.parametrize("log_steps", [False, True])
 @pytest.mark.filterwarnings("error")
-def test_odd_inputs_make_a_picture(tmp_path, name, log_steps):
+def test_unusual_inputs_can_be_plotted(tmp_path, name, log_steps):
     path = tmp_path / "folder" / "a.png"
     if name == "one number" and log_steps:
         with pytest.raises(ValueError, match="nothing to plot"):  # no logarithm of step 0
@@ -139,7 +139,7 @@ def test_odd_inputs_make_a_picture(tmp_path, name, log_steps):
     "runs",
     [{}, {"a": []}, {"a": [{"timesteps": 1}]}, {"a": [{"timesteps": 1, "episode/return": [None]}]}],
 )
-def test_nothing_to_plot_is_said_in_one_line(tmp_path, runs):
+def test_nothing_to_plot_is_reported_in_one_line(tmp_path, runs):
     with pytest.raises(ValueError, match="nothing to plot") as caught:
         plot.curves(runs, tmp_path / "a.png")
     assert "\n" not in str(caught.value)
@@ -186,7 +186,7 @@ def test_evaluation_is_drawn_where_all_have_it(monkeypatch, tmp_path):
     assert legend == ["x", "y (no returns)"]
 
 
-def test_different_numbers_of_seeds_stand_in_the_legend(monkeypatch, tmp_path):
+def test_different_numbers_of_seeds_are_in_the_legend(monkeypatch, tmp_path):
     runs = {"x": rows(4, 3), "y": rows(4, 1)}
     axes, legend = shown(monkeypatch, runs, tmp_path / "a.png")
     assert legend == ["x (3 seeds)", "y (1 seed)"]
@@ -198,7 +198,7 @@ def test_different_numbers_of_seeds_stand_in_the_legend(monkeypatch, tmp_path):
     assert not axes.collections  # no band
 
 
-def test_gaps_are_bridged_but_ends_are_not_made_up(monkeypatch, tmp_path):
+def test_gaps_are_interpolated_but_ends_are_not_extrapolated(monkeypatch, tmp_path):
     data = [
         {"timesteps": step, "episode/return": values}
         for step, values in [(1, [0.0, None]), (2, [None, 8.0]), (3, [4.0, 6.0]), (4, [None, 5.0])]

@@ -1,6 +1,6 @@
 """Populations run, whatever the thread pool: each in a fresh process, under a time limit.
 
-With LAPACK's batched QR as initializer they waited for ever on two cores (docs/thread_pool.md).
+With LAPACK's batched QR as initializer they deadlocked on two cores (docs/thread_pool.md).
 """
 
 import os
@@ -16,7 +16,7 @@ from jaxrl import envs, train
 from jaxrl.algos import ppo
 
 
-class Torso(nn.Module):  # a user's own, initialized by QR
+class Torso(nn.Module):  # a custom torso, initialized by QR
     @nn.compact
     def __call__(self, x):
         for _ in range(3):
@@ -42,7 +42,7 @@ MORE = [(8, "2", "None"), (64, None, "None"), (8, "2", "Torso()")]
 )
 def test_a_population_does_not_hang(size, pool, torso):
     environment = {k: v for k, v in os.environ.items() if k != "NPROC"}
-    if pool:  # what a machine of two cores has by itself
+    if pool:  # the default on a machine with two cores
         environment["NPROC"] = pool
     answer = subprocess.run(
         [sys.executable, "-c", POPULATION.format(size=size, torso=torso)],

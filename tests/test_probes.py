@@ -1,4 +1,4 @@
-"""What the probe worlds do; whether algorithms solve them is tested with the algorithms."""
+"""The dynamics of the probes; test_learns_probes tests whether algorithms solve them."""
 
 import jax
 import jax.numpy as jnp
@@ -34,11 +34,11 @@ def test_value_from_obs(action):
 def test_discount():
     env = probes.discount()
     state, timestep = env.reset(KEYS[0])
-    told = [(timestep.obs.item(), timestep.reward.item(), timestep.terminated.item())]
+    observed = [(timestep.obs.item(), timestep.reward.item(), timestep.terminated.item())]
     for key in KEYS[:2]:
         state, timestep = env.step(key, state, jnp.int32(0))
-        told.append((timestep.obs.item(), timestep.reward.item(), timestep.terminated.item()))
-    assert told == [(0.0, 0.0, False), (1.0, 0.0, False), (2.0, 1.0, True)]
+        observed.append((timestep.obs.item(), timestep.reward.item(), timestep.terminated.item()))
+    assert observed == [(0.0, 0.0, False), (1.0, 0.0, False), (2.0, 1.0, True)]
 
 
 def test_action():

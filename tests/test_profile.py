@@ -1,4 +1,4 @@
-"""The profile: what a compiled program says, which part an operation belongs to, and whose time it is."""
+"""The profile: parsing of a compiled program, and the part and the time of each operation."""
 
 import contextlib
 import io
@@ -12,7 +12,7 @@ import pytest
 
 from jaxrl.experiments import cli, hlo, profile
 
-# Two loops in each other around a product, one that the data end, and a copy without a name.
+# Two nested loops around a product, one whose length depends on data, and a copy without a name.
 TEXT = """\
 HloModule jit_advance, is_scheduled=true, entry_computation_layout={(f32[4,8]{1,0})->f32[4,8]{1,0}}
 
@@ -59,20 +59,20 @@ def test_a_program_is_read_with_the_trip_counts_of_its_loops():
     times = {"main.1": 1, "outer": 3, "inner": 15, "fused_computation": 15}
     assert {name: program.times[name] for name in times} == times
     assert program.unknown_loops == ["search"]
-    found = {i.name: i for instructions in program.computations.values() for i in instructions}
-    assert found["while.1"].called == ("condition", "inner") and found["while.1"].trips == 5
-    assert found["tanh.1"].op_name == "jit(f)/loss/tanh(" and found["product"].operands == (
+    result = {i.name: i for instructions in program.computations.values() for i in instructions}
+    assert result["while.1"].called == ("condition", "inner") and result["while.1"].trips == 5
+    assert result["tanh.1"].op_name == "jit(f)/loss/tanh(" and result["product"].operands == (
         "copy.1",
         "copy.1",
     )
-    assert found["arg.1"].shape.startswith("(s32[]") and found["arg.1"].opcode == "parameter"
-    assert found["copy.2"].called == ()
+    assert result["arg.1"].shape.startswith("(s32[]") and result["arg.1"].opcode == "parameter"
+    assert result["copy.2"].called == ()
     # 3 loops, 3 of the outer's two, 15 times copy, fusion and tanh, and the copy at the start.
     assert hlo.num_operations(program) == 1 + 1 + 3 * 2 + 15 * 3
 
 
-def test_text_that_is_no_program_is_refused():
-    with pytest.raises(ValueError, match="no compiled program"):
+def test_text_that_is_not_a_program_is_rejected():
+    with pytest.raises(ValueError, match="not a compiled program"):
         hlo.parse("some text\n")
 
 
@@ -81,7 +81,7 @@ def test_products_count_as_often_as_their_loops_run():
     assert profile.flops(program, profile.attribute(program)) == {"loss: forward": 15 * 2 * 4 * 8 * 8}
 
 
-def test_products_of_a_real_program_are_those_of_the_compiler():
+def test_products_of_a_real_program_match_the_compiler():
     def loops(x, w):
         def outer(y, _):
             return jax.lax.scan(lambda y, _: (jnp.tanh(y @ w), None), y, length=5)[0] + 1.0, None
@@ -137,7 +137,7 @@ STEP = UPDATE + "vmap(rollout)/while/body/closed_call/"
         (UPDATE + "vmap()/while/body/closed_call/optimizer/sqrt", ("optimizer", False)),
         (UPDATE + "vmap()/while/body/closed_call/gather", ("other", False)),
         (UPDATE + "vmap()/vmap(jit(_threefry_split))/while", ("other", True)),
-        (UPDATE + "jit(policy)/add", ("other", False)),  # a function's name is no scope
+        (UPDATE + "jit(policy)/add", ("other", False)),  # the name of a function is not a scope
         ("reduce_sum", None),
         ("", None),
     ],
@@ -146,7 +146,7 @@ def test_scopes_name_the_part(op_name, place):
     assert profile.classify(op_name) == place
 
 
-def test_what_has_no_name_belongs_to_its_neighbours_or_its_loop():
+def test_operations_without_a_name_belong_to_their_neighbours_or_loop():
     places = profile.attribute(hlo.parse(TEXT))
     assert places["product"] == places["dot.1"] == ("loss: forward", False)  # its result goes there
     assert places["copy.1"] == ("optimizer", False)  # comes from the loop that it is in
@@ -176,7 +176,7 @@ def test_a_loop_that_is_one_operation_is_not_divided():
     assert profile.attribute(far)["call"] == ("several parts: one kernel", False)
 
 
-def test_the_generator_is_known_by_its_arithmetic():
+def test_the_generator_is_recognised_by_its_operations():
     rounds = ["xor jit(f)/reset/xor", "shift-left jit(f)/reset/shift_left"] * 4
     assert set(profile.attribute(program_of(*rounds)).values()) == {("rollout: reset", True)}
     assert set(profile.attribute(program_of(*rounds[:6])).values()) == {("rollout: reset", False)}
@@ -200,10 +200,10 @@ def test_only_the_innermost_events_count():
     assert profile.shared_times(kept) == [10, 15, 50, 10]
 
 
-def test_operations_share_the_time_in_which_they_run_together():
+def test_concurrent_operations_share_their_time():
     alone, other = event("a", 0, 10), event("b", 6, 10)
     assert profile.shared_times([alone, other]) == [8, 2]
-    # What waits for its pool has the time in which nothing else runs, until it is done.
+    # An operation that waits for its thread pool gets the time in which nothing else runs.
     assert profile.shared_times([event("a", 0, 10, done=50), event("b", 20, 30)]) == [40, 10]
     rng = np.random.default_rng(0)
     starts = rng.integers(0, 1000, 50)
@@ -217,11 +217,11 @@ def test_operations_share_the_time_in_which_they_run_together():
 def test_recording_and_stragglers_are_not_the_operations_fault():
     events = [event("nothing", 1000 * at, 1000 * at + 100) for at in range(8)]
     events += [event("work", 1000 * at + 200, 1000 * at + (900 if at == 3 else 500)) for at in range(8)]
-    found, recording = profile.costs(events, updates=2, on_device=False)
+    result, recording = profile.costs(events, updates=2, on_device=False)
     assert recording == 100
-    assert found == {"nothing": (0, 4), "work": (4 * 200, 4)}
-    found, recording = profile.costs(events, updates=2, on_device=True)
-    assert recording == 0 and found["nothing"] == (4 * 100, 4)
+    assert result == {"nothing": (0, 4), "work": (4 * 200, 4)}
+    result, recording = profile.costs(events, updates=2, on_device=True)
+    assert recording == 0 and result["nothing"] == (4 * 100, 4)
 
 
 # --- one of PPO ------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "32", "48"]
 
 @pytest.fixture(scope="module")
 def profiled(tmp_path_factory):
-    """A profile of a tiny PPO: its folder, and what was printed."""
+    """A profile of a small PPO: its folder, and the printed text."""
     path = tmp_path_factory.mktemp("profile") / "new" / "folder"
     argv = [
         "profile",
@@ -246,9 +246,9 @@ def profiled(tmp_path_factory):
         "--out",
         str(path),
     ]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         assert cli.main(argv) == 0
-    return path, said.getvalue()
+    return path, output.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +270,8 @@ def test_the_parts_of_an_update_add_up(numbers):
     assert parts["loss: backward"]["calls"] >= 6  # gradient steps
 
 
-def test_the_arithmetic_of_an_update_is_that_of_its_layers(numbers):
-    """Two networks 4-32-48-2 and 4-32-48-1, by hand: what each part multiplies."""
+def test_the_operations_of_an_update_match_its_layers(numbers):
+    """Two networks 4-32-48-2 and 4-32-48-1, by hand: the products of each part."""
     actor, critic = 4 * 32 + 32 * 48 + 48 * 2, 4 * 32 + 32 * 48 + 48 * 1
     batch, epochs = 4 * 8, 3
     forward = 2 * batch * epochs * (actor + critic)
@@ -279,12 +279,12 @@ def test_the_arithmetic_of_an_update_is_that_of_its_layers(numbers):
         "rollout: policy": 2 * batch * actor,
         "values": 2 * 2 * batch * critic,  # of the observation and of the next one
         "loss: forward": forward,
-        "loss: backward": 2 * forward - 2 * batch * epochs * 2 * (4 * 32),  # nobody asks for d loss / d obs
+        "loss: backward": 2 * forward - 2 * batch * epochs * 2 * (4 * 32),  # d loss / d obs is not computed
     }
-    found = {part["part"]: part["flop"] for part in numbers["parts"] if part["flop"]}
-    assert found.keys() == expected.keys()
+    result = {part["part"]: part["flop"] for part in numbers["parts"] if part["flop"]}
+    assert result.keys() == expected.keys()
     # A product with one column may have been made a sum of products, which is not counted.
-    assert found == pytest.approx(expected, rel=0.1)
+    assert result == pytest.approx(expected, rel=0.1)
     assert numbers["flop"] == pytest.approx(sum(expected.values()), rel=0.05)
     seconds = numbers["microseconds"] / 1e6
     assert numbers["flop_per_second"] == pytest.approx(numbers["flop"] / seconds)
@@ -295,9 +295,9 @@ def test_the_arithmetic_of_an_update_is_that_of_its_layers(numbers):
 
 
 def test_a_profile_is_kept_and_shown(profiled, numbers):
-    path, said = profiled
+    path, output = profiled
     page = (path / "profile.md").read_text()
-    for text in (said, page):
+    for text in (output, page):
         assert all(part["part"] in text for part in numbers["parts"])
         assert numbers["operations"][3]["operation"] in text
         assert "GFLOP/s" in text and "steps/s" in text
@@ -328,7 +328,7 @@ def test_json_is_one_object(tmp_path, monkeypatch, capsys, numbers):
         (["ppo", "CartPole-v1", "--out", __file__], ("test_profile.py", "exists")),
     ],
 )
-def test_bad_input_ends_in_one_line(argv, words, capsys):
+def test_bad_input_is_reported_in_one_line(argv, words, capsys):
     assert cli.main(["profile", *argv]) == 2
     errors = capsys.readouterr().err
     assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The README's examples run, in order, in one namespace; its commands name what exists."""
+"""The README's examples run, in order, in one namespace; its commands use existing names."""
 
 import json
 import re
@@ -31,7 +31,7 @@ def test_python_examples_run(capsys):
 
 
 def scope_of(page):
-    """What the examples of a page leave behind."""
+    """The variables after the examples of a page."""
     text = (Path(__file__).parent.parent / "docs" / page).read_text()
     scope = {"__name__": "page"}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
@@ -55,7 +55,7 @@ def test_examples_of_the_page_on_meta_learning_run():
     assert scope_of("meta.md")["learned"].learning_rate > 0.0
 
 
-def test_the_page_on_environments_shows_what_was_compared():
+def test_the_docs_on_environments_list_what_was_compared():
     root = Path(__file__).parent.parent
     rows = [json.loads(line) for line in (root / "tests" / "golden" / "originals.jsonl").open()]
     assert table(rows) in (root / "docs" / "environments.md").read_text()
@@ -75,9 +75,9 @@ def test_training_commands_parse(tmp_path, monkeypatch):
     for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
         assert cli.main(words.split()) == 0
     for line in lines:
-        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
-        if found and "COMMAND" not in line:
-            algorithm, environment, flags = found.groups()
+        result = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
+        if result and "COMMAND" not in line:
+            algorithm, environment, flags = result.groups()
             flags = flags.removesuffix("--help")
             depend_on = [cli._value_of(flag, flags.split(), "") for flag in ("--objective", "--preset-of")]
             options = cli.train_options(algorithm, environment, *depend_on)
@@ -85,9 +85,9 @@ def test_training_commands_parse(tmp_path, monkeypatch):
 
 
 def test_sweeping_commands_parse():
-    found = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", commands())
-    assert found
-    for algorithm, environment, words in found:
+    results = re.findall(r"jaxrl sweep (\S+) (\S+) ([^#\n]*)", commands())
+    assert results
+    for algorithm, environment, words in results:
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
@@ -97,7 +97,7 @@ def test_sweeping_commands_parse():
 
 
 def test_reporting_commands_run(tmp_path, monkeypatch):
-    """Of shipped records; the others name runs that a reader makes, and need only parse."""
+    """Those on records in the repository; the others use runs of the reader, and must only parse."""
     root = Path(__file__).parent.parent
     lines = re.findall(r"jaxrl report ([^#\n]*)", commands())
     shipped = [line.split() for line in lines if line.startswith("experiments/")]

@@ -1,4 +1,4 @@
-"""Pictures of environment states: geometry, shapes, and GIF files that can be read again."""
+"""Images of environment states: geometry, shapes, and readable GIF files."""
 
 import base64
 import json
@@ -39,7 +39,7 @@ def grid(*cells, shape=(10, 10, 4)):
 
 
 OURS = [n for n, e in envs.REGISTRY.items() if e.origin == "jaxrl" and not n.startswith("probe/")]
-UNDRAWN = ("SimpleBandit-bsuite", "SimpleBandit-bsuite/noise", "SimpleBandit-bsuite/scale")  # no state at all
+UNDRAWN = ("SimpleBandit-bsuite", "SimpleBandit-bsuite/noise", "SimpleBandit-bsuite/scale")  # no state
 GYMNAX = [f"gymnax/{n}" for n in render.DRAWINGS if f"gymnax/{n}" in envs.REGISTRY]
 
 
@@ -62,8 +62,8 @@ def play(env, num_steps):
     def on_host(x):  # keys are no numbers
         return x if jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key) else np.asarray(x)
 
-    found = jax.tree.map(on_host, both(jax.random.key(1)))
-    return [jax.tree.map(itemgetter(t), found) for t in range(num_steps + 1)]
+    result = jax.tree.map(on_host, both(jax.random.key(1)))
+    return [jax.tree.map(itemgetter(t), result) for t in range(num_steps + 1)]
 
 
 def is_picture(picture):
@@ -87,7 +87,7 @@ def test_every_environment_of_ours_is_drawn_under_all_its_names(game):
 
 
 @pytest.mark.parametrize("name", UNDRAWN)
-def test_a_bandit_has_nothing_to_show(name):
+def test_a_bandit_cannot_be_drawn(name):
     state, timestep = envs.make(name).reset(jax.random.key(0))
     with pytest.raises(ValueError, match=f"{name} cannot be drawn: drawings exist for"):
         render.frame(name, state, timestep.obs)
@@ -100,14 +100,14 @@ LONG = ("Seaquest", "Freeway", "Asterix")
 @pytest.mark.parametrize(
     "name", [pytest.param(x, marks=[pytest.mark.slow] * any(game in x for game in LONG)) for x in GYMNAX]
 )
-def test_gymnaxs_own_environments_are_drawn_too(name):
+def test_environments_of_gymnax_are_drawn_too(name):
     pictures = [render.frame(name, state, obs) for state, obs in play(envs.make(name), 3)]
     for picture in pictures:
         is_picture(picture)
         assert picture.shape == pictures[0].shape
 
 
-def test_nothing_is_listed_that_is_not_registered():
+def test_every_drawing_is_of_a_registered_environment():
     assert not {*render.DRAWINGS} - {*envs.REGISTRY}
     assert len(GYMNAX) >= 20
 
@@ -151,7 +151,7 @@ def test_a_pole_with_positive_angle_leans_right():
         assert np.sign(pole[0] - cart[0]) == side
         assert pole[1] < cart[1]
         slope = np.arctan2(pole[0] - cart[0], cart[1] - pole[1])
-        assert abs(slope) < 0.2  # the cart's centre lies below the axle, so the line is steeper
+        assert abs(slope) < 0.2  # the centre of the cart is below the axle, so the line is steeper
 
 
 def test_a_cart_moves_right_with_x_and_stays_in_the_picture_at_its_limit():
@@ -191,7 +191,7 @@ def test_an_acrobot_hangs_down_at_zero_and_its_second_angle_adds_to_the_first():
     np.testing.assert_allclose(centre(bent, render.SKY), (199.5 + 66, 149.5 - 33), atol=4)
 
 
-def test_a_mountain_car_stands_on_the_hill():
+def test_a_mountain_car_is_drawn_on_the_hill():
     def car(x):
         return centre(draw("MountainCar-v0", position=x, velocity=0.0), render.BLUE)
 
@@ -208,7 +208,7 @@ def test_a_mountain_car_stands_on_the_hill():
     assert flags[0] - flags[1] == pytest.approx(0.05 * 190, abs=1)
 
 
-def test_cells_stand_where_they_stand_in_the_observation():
+def test_cells_are_drawn_at_their_places_in_the_observation():
     obs = grid((9, 2, 0), (5, 7, 1), (5, 7, 2), (4, 6, 2), (1, 0, 3))
     picture = render.frame("Breakout-MinAtar", State(), obs)
     assert picture.shape == (320, 320, 3)
@@ -220,7 +220,7 @@ def test_cells_stand_where_they_stand_in_the_observation():
 
 
 @pytest.mark.parametrize("name", [name for name in render.DRAWINGS if name.endswith("MinAtar")])
-def test_no_two_channels_of_a_game_look_alike(name):
+def test_channels_of_a_game_have_distinct_colours(name):
     num_channels = {"Freeway": 7, "Seaquest": 10, "SpaceInvaders": 6}.get(name.split("-")[0], 4)
     channels = range(num_channels)
     pictures = [render.frame(name, State(), grid((4, 4, c), shape=(10, 10, num_channels))) for c in channels]
@@ -254,7 +254,7 @@ def test_deep_sea_frozen_lake_and_four_rooms_show_row_and_column():
 
 
 def cell(picture, row, column, num_rows):
-    """The colour in the corner of a cell, beside the disc that may be in it."""
+    """The colour in the corner of a cell, outside of a disc in it."""
     size = len(picture) // num_rows
     return tuple(picture[row * size + size // 10 + 1, column * size + size // 10 + 1].tolist())
 
@@ -272,7 +272,7 @@ def test_the_cliff_is_between_start_and_goal():
     assert cell(picture, 3, 5, 4) != cell(picture, 2, 5, 4) == cell(picture, 0, 0, 4)
 
 
-def test_frozen_lakes_holes_are_where_they_are():
+def test_frozen_lakes_holes_are_drawn_at_their_places():
     small, large = draw("FrozenLake-v1", position=0), draw("FrozenLake8x8-v1", position=9)
     assert cell(small, 1, 1, 4) == cell(small, 3, 0, 4) == cell(large, 2, 3, 8)
     assert cell(small, 1, 1, 4) != cell(small, 0, 1, 4) == cell(large, 0, 1, 8)
@@ -308,7 +308,7 @@ def test_a_hand_that_is_bust_is_red():
     assert len(np.argwhere((bust == render.VERMILLION).all(axis=-1))) > 1000
     assert not (good == render.VERMILLION).all(axis=-1).any()
     soft = draw("Blackjack-v1", total=8, **{**fields, "ace": True})
-    assert (soft != draw("Blackjack-v1", total=18, **fields)).any()  # both are worth 18
+    assert (soft != draw("Blackjack-v1", total=18, **fields)).any()  # both have the value 18
 
 
 def test_a_pole_that_hangs_is_below_its_cart():
@@ -318,7 +318,7 @@ def test_a_pole_that_hangs_is_below_its_cart():
     np.testing.assert_allclose(edges, (-175, 0, 175), atol=2)
 
 
-def test_worlds_show_where_one_is():
+def test_tabular_environments_show_the_position():
     assert middle(draw("world/chain", index=3), 0, 3, 1) == render.VERMILLION
     river = draw("world/river-swim", index=0)
     assert middle(river, 0, 0, 1) == render.VERMILLION and cell(river, 0, 5, 1) == render.YELLOW
@@ -374,7 +374,7 @@ def test_meta_mazes_walls_are_gymnaxs():
 
 
 @pytest.mark.parametrize("name", ["navix/Navix-DoorKey-6x6-v0", "xminigrid/MiniGrid-DoorKey-6x6"])
-def test_boards_of_other_packages_are_drawn_by_their_own_renderers(name):
+def test_boards_of_other_packages_are_drawn_by_their_renderers(name):
     pytest.importorskip(name.partition("/")[0])
     moments = play(envs.make(name), 20)
     pictures = [render.frame(name, state, obs) for state, obs in moments]
@@ -415,7 +415,7 @@ def test_an_episode_of_brax_is_a_page():
     (packed,) = re.findall(r'"([A-Za-z0-9+/=]{200,})"', html)
     system = json.loads(zlib.decompress(base64.b64decode(packed)))
     assert len(system["states"]["x"]) == 3
-    with pytest.raises(ValueError, match="CartPole-v1 is no environment of brax"):
+    with pytest.raises(ValueError, match="CartPole-v1 is not an environment of brax"):
         render.page("CartPole-v1", [state])
     with pytest.raises(ValueError, match="at least one state"):
         render.page("brax/inverted_pendulum", [])
@@ -436,7 +436,7 @@ def test_a_file_of_the_wrong_kind_is_refused_before_anything_is_loaded(
 
 def test_an_episode_is_shown_to_its_end(monkeypatch):
     monkeypatch.setattr(runs, "evaluation_keys", lambda *_, **__: jax.random.split(jax.random.key(0), 1))
-    world, params = reports._world(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
+    world, params = reports._environment(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
     assert params == {"rows": 6}
 
     def act(memory, key, obs, first, mask):
@@ -446,11 +446,11 @@ def test_an_episode_is_shown_to_its_end(monkeypatch):
     assert len(moments) == 6 and bool(moments[-1][1].terminated)
     last = render.frame("Catch-bsuite", moments[-1][0], moments[-1][1].obs, params)
     assert centre(last, render.ORANGE)[1] == pytest.approx(5.5 * len(last) / 6, abs=1)
-    cut, _ = reports._world(State(environment="Catch-bsuite", env={"max_steps": 2}))
+    cut, _ = reports._environment(State(environment="Catch-bsuite", env={"max_steps": 2}))
     assert len(list(reports._episode(None, cut, act, (), 100))) == 3
 
 
-# --- observations that are pictures -------------------------------------------------------------
+# --- observations that are images ---------------------------------------------------------------
 
 
 def test_other_observations_that_are_pictures_are_drawn_channel_by_channel():
@@ -476,7 +476,7 @@ def test_grey_bytes_are_as_bright_as_their_value():
 
 
 @pytest.mark.parametrize("obs", [np.zeros(4), np.float32(1), {"a": np.zeros((4, 4))}, ()])
-def test_what_cannot_be_drawn_is_refused_in_one_line(obs):
+def test_environments_without_a_drawing_are_reported_in_one_line(obs):
     with pytest.raises(ValueError, match=r"brax/ant cannot be drawn: .*CartPole-v1") as caught:
         render.frame("brax/ant", State(), obs)
     assert "\n" not in str(caught.value)
@@ -573,14 +573,14 @@ def test_frames_that_make_no_gif_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "obs", "fields", "told"),
+    ("name", "obs", "fields", "message"),
     [
-        ("CartPole-v1", None, {"theta": 0.1, "theta_dot": 0.0}, "this is no state of it"),
+        ("CartPole-v1", None, {"theta": 0.1, "theta_dot": 0.0}, "the state or observation does not belong"),
         ("DeepSea-bsuite", np.zeros(64), {"row": 1, "column": 1}, "must be the board"),
         ("Catch-bsuite", np.zeros(50), {"ball_x": 1, "ball_y": 1, "paddle_x": 2}, "must be the board"),
     ],
 )
-def test_a_state_of_something_else_is_told(name, obs, fields, told):
-    with pytest.raises(ValueError, match=told) as caught:
+def test_a_state_of_another_environment_is_reported(name, obs, fields, message):
+    with pytest.raises(ValueError, match=message) as caught:
         draw(name, obs, **fields)
     assert "\n" not in str(caught.value)

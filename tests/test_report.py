@@ -1,4 +1,4 @@
-"""Reports: the records, what the page says of them, and that bad input is one line."""
+"""Reports: the records, the content of the page, and errors for bad input in one line."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 
 from jaxrl.experiments import reference, runs, statistics, sweep
 from jaxrl.experiments.report import compare, data, figures, page, sections, trials
@@ -20,68 +20,68 @@ SMALL += ["--config.num-steps", "8", "--config.hidden-sizes", "8", "--env.max-st
 SMALL += ["--steps", "128", "--intervals", "4", "--eval-episodes", "2"]
 
 
-# --- records to try things on ---------------------------------------------------------------------
+# --- synthetic records ----------------------------------------------------------------------------
 
 
 def record(per_seed, first_seed=0, steps=1000, died=(), values=None, **others):
     """A trial's record as `data` makes it, with a curve that rises to the final returns."""
-    living = [x for i, x in enumerate(per_seed) if x is not None and first_seed + i not in died]
+    finite = [x for i, x in enumerate(per_seed) if x is not None and first_seed + i not in died]
     points = [steps // 2, steps]
     return {
         "values": values or {},
         "first_seed": first_seed,
         "per_seed": list(per_seed),
-        "score": float(iqm(living)) if 2 * len(living) > len(per_seed) else None,
+        "score": float(iqm(finite)) if 2 * len(finite) > len(per_seed) else None,
         "died": {str(seed): 64 for seed in died},
         "steps": steps,
         "curve": {
             "timesteps": points,
-            "iqm": [float(iqm(living)) / 2, float(iqm(living))] if living else [None, None],
+            "iqm": [float(iqm(finite)) / 2, float(iqm(finite))] if finite else [None, None],
             "per_seed": [[None if x is None else x / 2, x] for x in per_seed],
         },
         **others,
     }
 
 
-def source(found, confirms=(), words=(), environment="CartPole-v1", axes=(), **others):
-    kind = "sweep" if len(found) > 1 else "run"
+def source(results, confirms=(), words=(), environment="CartPole-v1", axes=(), **others):
+    kind = "sweep" if len(results) > 1 else "run"
     command = ["jaxrl", "train" if kind == "run" else "sweep", "ppo", environment, *words]
     about = {"report": 1, "kind": kind, "name": kind, "command": command, "algorithm": "ppo"}
     about |= {"environment": environment, "env": {}, "objective": "ppo", "metric": "evaluation"}
-    about |= {"axes": list(axes), "steps": 1000, "seed": 0, "seeds": len(found[0]["per_seed"]), **others}
-    return Source(about, list(found), list(confirms))
+    about |= {"axes": list(axes), "steps": 1000, "seed": 0, "seeds": len(results[0]["per_seed"]), **others}
+    return Source(about, list(results), list(confirms))
 
 
 def a_sweep(num_trials=32, seeds=8, seed=0, confirm=True):
-    """The score follows the learning rate; gamma and the objective do nothing."""
+    """The score depends on the learning rate; gamma and the objective have no effect."""
     generator = np.random.default_rng(seed)
-    found = []
+    result = []
     for number in range(num_trials):
         rate, gamma = 10 ** generator.uniform(-4, -1), generator.choice([0.9, 0.95, 0.99])
         level = 400 - 100 * abs(np.log10(rate) + 2.5)
         values = {"--hp.learning-rate": repr(float(rate)), "--hp.gamma": str(gamma)}
         values["--objective"] = str(generator.choice(["ppo", "dpo"]))
-        found.append(record(level + generator.normal(size=seeds) * 10, values=values, trial=number))
-    found.sort(key=lambda one: -one["score"])
-    again = record(np.array(found[0]["per_seed"]) - 20, first_seed=seeds, values=found[0]["values"])
-    again["confirms"] = found[0]["trial"]
+        result.append(record(level + generator.normal(size=seeds) * 10, values=values, trial=number))
+    result.sort(key=lambda one: -one["score"])
+    again = record(np.array(result[0]["per_seed"]) - 20, first_seed=seeds, values=result[0]["values"])
+    again["confirms"] = result[0]["trial"]
     axes = ["--hp.learning-rate", "--hp.gamma", "--objective"]
-    return source(found, [again] if confirm else [], axes=axes, search="random")
+    return source(result, [again] if confirm else [], axes=axes, search="random")
 
 
 AXES = ["--hp.learning-rate", "--hp.gamma"]
 
 
 def asha(**others):
-    """Three rungs: of nine trials three go on, and one to the end."""
-    found = [
+    """Three rungs: of nine trials, three continue, and one to the end."""
+    result = [
         record(np.full(4, 10.0 * steps + number), steps=steps, values=at(number), trial=number, curve=None)
         for steps, numbers in ((1000, [8]), (100, [6, 7]), (10, range(6)))
         for number in numbers
     ]
-    again = record(np.full(8, 9000.0), first_seed=4, values=found[0]["values"], confirms=8)
+    again = record(np.full(8, 9000.0), first_seed=4, values=result[0]["values"], confirms=8)
     others = {"search": "asha", "slots": 3, "spent": 9000, "log_axes": AXES[:1], **others}
-    return source(found, [again], axes=AXES, **others)
+    return source(result, [again], axes=AXES, **others)
 
 
 def at(number):
@@ -89,10 +89,10 @@ def at(number):
 
 
 def pbt(num_populations=3, confirm=True, members=12):
-    """Populations whose winners fell from a learning rate of 0.1 to 1e-4 in four generations."""
+    """Populations whose winners went from a learning rate of 0.1 to 1e-4 in four generations."""
     path = dict(zip(AXES, ([0.1, 0.01, 0.01, 1e-4], [0.9, 0.9, 0.9, 0.9])))
     values = {axis: repr(levels[-1]) for axis, levels in path.items()}
-    found = [
+    result = [
         record([500.0 - seed], seed, values=values, trial=seed, path=path, curve=None)
         | {"ancestry": [2, seed, 0, 0]}
         for seed in range(num_populations)
@@ -100,31 +100,31 @@ def pbt(num_populations=3, confirm=True, members=12):
     fresh = [497.0 - seed for seed in range(num_populations)]
     again = record(fresh, confirms="members", episodes=128, curve=None)
     others = {"search": "pbt", "slots": members, "spent": 36000, "log_axes": AXES[:1]}
-    swept = source(found, [again] if confirm else [], axes=AXES, **others)
+    swept = source(result, [again] if confirm else [], axes=AXES, **others)
     swept.about.update(kind="sweep", seeds=num_populations)
     return swept
 
 
 def cmaes(confirm=True, num_generations=3):
-    """Six candidates of each generation, which come closer to a score of 300."""
-    found = [
+    """Six candidates per generation, whose scores approach 300."""
+    result = [
         record(np.full(4, 100.0 * g + c), trial=6 * g + c, generation=g, values=at(g + c), curve=None)
         for g in range(num_generations)
         for c in range(6)
     ]
-    found.sort(key=lambda one: -one["score"])
+    result.sort(key=lambda one: -one["score"])
     mean = record(np.full(8, 290.0), first_seed=4, values=at(2), confirms=None)
     others = {"search": "cmaes", "slots": 6, "spent": 72000, "log_axes": AXES[:1]}
-    return source(found, [mean] if confirm else [], axes=AXES, **others)
+    return source(result, [mean] if confirm else [], axes=AXES, **others)
 
 
 def optuna():
     levels = [3, 9, 5, 2, 7, 12, 11, 1, 10]
-    found = [
+    result = [
         record(np.full(4, float(x)), trial=i, batch=1 + i // 3, values=at(i)) for i, x in enumerate(levels)
     ]
-    found.sort(key=lambda one: -one["score"])
-    return source(found, axes=AXES, search="optuna", log_axes=AXES[:1])
+    result.sort(key=lambda one: -one["score"])
+    return source(result, axes=AXES, search="optuna", log_axes=AXES[:1])
 
 
 def unscored(swept):
@@ -142,13 +142,13 @@ def sentence_of(*sources):
 
 
 def text_of(html):
-    """What a person reads."""
+    """The visible text of a page."""
     body = html.partition("</head>")[2]
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
 class Checker(HTMLParser):
-    """Fails on a tag that is not closed, or closes what is not open."""
+    """Fails for tags that are not balanced."""
 
     VOID = ("meta",)
 
@@ -187,7 +187,7 @@ def well_formed(html):
 ODD = {
     "a run": [source([record([1.0, 2.0, 3.0, 4.0])])],
     "one seed": [source([record([1.0])])],
-    "two seeds, one dead": [source([record([1.0, 2.0], died=[1])])],
+    "two seeds, one diverged": [source([record([1.0, 2.0], died=[1])])],
     "no returns": [source([record([None, None])])],
     "no returns in several": [source([record([None])]), source([record([None])], words=["--hp.gamma", "1"])],
     "no curve": [source([record([1.0, 2.0]) | {"curve": None}])],
@@ -222,7 +222,7 @@ ODD = {
     "a population alone": [pbt(1)],
     "a population beside a run": [pbt(1), source([record([1.0, 2.0])])],
     "more populations than colours": [pbt(10)],
-    "populations that nobody judged again": [pbt(confirm=False)],
+    "populations that were not evaluated again": [pbt(confirm=False)],
     "an evolution strategy": [cmaes()],
     "one generation": [cmaes(num_generations=1)],
     "an evolution strategy without its mean": [cmaes(confirm=False)],
@@ -269,10 +269,10 @@ def test_everything_is_escaped():
 def test_a_page_of_many_trials_is_small():
     html = html_of(a_sweep(256))
     assert len(html) < 5e6
-    assert html.count('class="path') == 256  # all of them stand in the parallel coordinates
+    assert html.count('class="path') == 256  # all of them are in the parallel coordinates
 
 
-# --- what is said ---------------------------------------------------------------------------------
+# --- sentences ------------------------------------------------------------------------------------
 
 
 def test_a_run_is_its_iqm_over_seeds():
@@ -285,13 +285,13 @@ def test_a_run_is_its_iqm_over_seeds():
     assert "not finished" not in text_of(html_of(source([record(values)])))
 
 
-def test_the_best_trial_is_told_by_its_fresh_seeds():
-    found = [
+def test_the_best_trial_is_reported_by_its_fresh_seeds():
+    result = [
         record([500.0] * 4, trial=7, values={"--hp.learning-rate": "0.0031622776601683794"}),
         record([400.0] * 4, trial=2, values={"--hp.learning-rate": "0.01"}),
     ]
-    again = record([497.0] * 8, first_seed=4, values=found[0]["values"], confirms=7)
-    swept = source(found, [again], axes=["--hp.learning-rate"])
+    again = record([497.0] * 8, first_seed=4, values=result[0]["values"], confirms=7)
+    swept = source(result, [again], axes=["--hp.learning-rate"])
     assert sentence_of(swept) == (
         "Best: learning rate 0.003162 – IQM 497 (95 % 497 to 497) over 8 fresh seeds; "
         "selected with a score of 500, so 3 less."
@@ -299,16 +299,16 @@ def test_the_best_trial_is_told_by_its_fresh_seeds():
     assert trials.winners_curse(swept) == (3, 3, 3)
     text = text_of(html_of(swept))
     assert "as the best of 2 trials it scored 3 (95 % 3 to 3) more than with fresh seeds" in text
-    better = record([503.0] * 8, first_seed=4, values=found[0]["values"], confirms=7)
-    assert "so 3 more." in sentence_of(source(found, [better], axes=["--hp.learning-rate"]))
-    alone = sentence_of(source(found, axes=["--hp.learning-rate"]))
+    better = record([503.0] * 8, first_seed=4, values=result[0]["values"], confirms=7)
+    assert "so 3 more." in sentence_of(source(result, [better], axes=["--hp.learning-rate"]))
+    alone = sentence_of(source(result, axes=["--hp.learning-rate"]))
     assert "over the 4 seeds that selected it" in alone and "is biased upwards" in alone
 
 
-def test_trials_that_cannot_be_told_apart_are_counted():
+def test_indistinguishable_trials_are_counted():
     best = np.array([10.0, 12.0, 14.0, 16.0])
-    found = [best, best - 1, best[::-1] - 0.1, best - 9]
-    swept = source([record(x, trial=i) for i, x in enumerate(found)])
+    result = [best, best - 1, best[::-1] - 0.1, best - 9]
+    swept = source([record(x, trial=i) for i, x in enumerate(result)])
     losses = trials.behind(swept)
     assert losses[0] is None
     np.testing.assert_allclose(losses[1], 1)  # seed by seed: clearly behind, though the intervals overlap
@@ -328,7 +328,7 @@ def test_agents_that_diverged_are_listed_and_count_as_the_worst():
     assert "Diverged agents" not in text_of(html_of(source([record([1.0, 2.0])])))
 
 
-def test_what_matters_is_found():
+def test_important_hyperparameters_are_identified():
     swept = a_sweep(64)
     first, *others = trials.importance(swept)
     assert first.axis == "--hp.learning-rate" and first.share.value > 0.6
@@ -344,16 +344,16 @@ def test_what_matters_is_found():
 
 def test_trials_that_diverged_count_as_the_worst_and_early_ones_not_at_all():
     swept = a_sweep(24)
-    sick = record([None] * 8, trial=99, values=swept.trials[0]["values"])
+    diverged = record([None] * 8, trial=99, values=swept.trials[0]["values"])
     early = record([0.0] * 8, trial=98, steps=100, values=swept.trials[0]["values"])
-    more = compare.scored(swept._replace(trials=[*swept.trials, early, sick]))
+    more = compare.scored(swept._replace(trials=[*swept.trials, early, diverged]))
     assert len(trials.comparable(more)) == 25
     scores = trials.filled_scores(trials.comparable(more))
     assert scores[-1] == 0 < min(scores[:-1])  # the worst of all agents, also of those of other lengths
     assert "over 25 trials" in text_of(html_of(more))
 
 
-def test_too_few_trials_say_nothing_of_what_matters():
+def test_too_few_trials_give_no_importance():
     text = text_of(html_of(a_sweep(7)))
     assert "The importance of axes is unknown" in text and "explains" not in text
 
@@ -362,20 +362,20 @@ def test_too_few_trials_say_nothing_of_what_matters():
 
 
 def circles(html, name):
-    """Of the dots of a figure: their classes, places, and what is told of them."""
+    """The dots of a figure: their classes, positions, and tooltips."""
     (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
-    found = re.findall(r'<circle class="([^"]*)" cx="([^"]*)" cy="([^"]*)"[^>]*><title>([^<]*)', drawn)
-    return [(style, float(x), float(y), words) for style, x, y, words in found]
+    results = re.findall(r'<circle class="([^"]*)" cx="([^"]*)" cy="([^"]*)"[^>]*><title>([^<]*)', drawn)
+    return [(style, float(x), float(y), words) for style, x, y, words in results]
 
 
 def points(html, name, style):
-    """Of the lines of a figure that have a class, their points."""
+    """The points of the lines of a figure with a given class."""
     (drawn,) = re.findall(f'<svg[^>]*aria-label="{name}">.*?</svg>', html)
     lines = re.findall(f'<polyline class="{style}" points="([^"]*)"', drawn)
     return [np.array([pair.split(",") for pair in line.split()], float) for line in lines]
 
 
-def test_populations_are_told_by_their_winners():
+def test_populations_are_reported_by_their_winners():
     low, high = bootstrap_interval([497.0, 496.0, 495.0], iqm)
     assert sentence_of(pbt()) == (
         f"The winners of 3 populations of 12 members: IQM 496 (95 % {figures.number(low)} to "
@@ -409,7 +409,7 @@ def test_schedules_are_steps_on_the_axis_that_was_searched():
     assert "</svg>other populations" in many and "</svg>other populations" not in html_of(pbt())
 
 
-def test_halving_tells_who_came_to_the_end():
+def test_halving_reports_the_trials_trained_to_the_end():
     swept = asha()
     text = text_of(html_of(swept))
     assert (
@@ -420,7 +420,7 @@ def test_halving_tells_who_came_to_the_end():
     assert trials.behind(swept) == [None] * 9 and "behind the first" not in text
     assert "it takes at least 8 trials of one length" in text
     html = html_of(swept)
-    assert 'class="path' not in html  # one trial came to the end: nothing to compare it with
+    assert 'class="path' not in html  # only one trial was trained to the end
     dots = circles(html, "IQM where it ended over steps trained")
     assert len(dots) == 9
     (best,) = [one for one in dots if "best" in one[0]]
@@ -441,7 +441,7 @@ def test_halving_compares_trials_of_one_length():
     assert "1 of the other 1 trials trained to the end did not differ significantly" in text
 
 
-def test_an_evolution_strategy_is_told_by_its_mean():
+def test_an_evolution_strategy_is_reported_by_its_mean():
     swept = cmaes()
     assert sentence_of(swept) == (
         "Mean after 3 generations of 6 candidates: learning rate 0.001, gamma 0.92 – IQM 290 "
@@ -483,7 +483,7 @@ def test_batches_come_in_order():
     assert len(upright) == 2  # between three batches
 
 
-def test_methods_tell_how_they_were_searched():
+def test_methods_show_how_they_were_searched():
     words = ["--hp.learning-rate", "log:1e-4:1e-1", "--search", "asha", "--eta", "4", "--trials", "9"]
     words += ["--slots=3", "--rungs", "2", "--decisions", "3", "--generations", "2", "--config.x", "1"]
     named = []
@@ -505,7 +505,7 @@ def test_methods_tell_how_they_were_searched():
 # --- several methods ------------------------------------------------------------------------------
 
 
-def test_a_method_is_what_was_typed():
+def test_a_method_is_named_by_its_arguments():
     def named(*words, **others):
         return compare.method(source([record([1.0])], words=words, **others))
 
@@ -531,39 +531,39 @@ def two_methods(shift, first_seed=0, environments=("CartPole-v1", "Acrobot-v1"),
     return made
 
 
-def test_a_better_method_is_told_apart():
-    found = compare.entries(two_methods(30.0))
-    (pair,) = compare.pairs(found, compare.ranges(found, {}))
+def test_a_better_method_is_distinguished():
+    result = compare.entries(two_methods(30.0))
+    (pair,) = compare.pairs(result, compare.ranges(result, {}))
     assert (pair.first, pair.second) == ("ppo --hp.gamma 1", "ppo")
-    assert pair.paired and pair.told_apart and pair.probability.value > 0.9
+    assert pair.paired and pair.significant and pair.probability.value > 0.9
     assert pair.p == statistics.signed_rank_p(np.arange(1, 17)) == 2 / 2**16  # all 16 pairs on one side
     text = sentence_of(*two_methods(30.0))
     assert text.startswith("Best in 2 environments: ppo --hp.gamma 1 – normalised IQM")
     assert text.endswith("; better than ppo.")
 
 
-def test_methods_that_are_alike_are_not_told_apart():
+def test_similar_methods_are_not_distinguished():
     text = sentence_of(*two_methods(0.0))
     assert "not significantly different from" in text and "better than" not in text
 
 
-def test_other_seeds_are_no_pairs():
+def test_different_seeds_are_not_paired():
     sources = two_methods(30.0, first_seed=4)
-    found = compare.entries(sources)
-    (pair,) = compare.pairs(found, compare.ranges(found, {}))
-    assert not pair.paired and pair.told_apart
+    result = compare.entries(sources)
+    (pair,) = compare.pairs(result, compare.ranges(result, {}))
+    assert not pair.paired and pair.significant
     assert "2 × 8, not paired" in text_of(html_of(*sources))
     assert "2 × 8, paired" in text_of(html_of(*two_methods(30.0)))
 
 
 def test_an_agent_that_diverged_is_the_worst_of_its_pair():
     x, y = record([1.0, 2.0, 3.0, 4.0]), record([5.0, 5.0, 5.0, 9.0], died=[3])
-    found = compare.entries([source([x]), source([y], words=["--hp.gamma", "1"])])
-    (pair,) = compare.pairs(found, {"CartPole-v1": (0.0, 1.0)})
+    result = compare.entries([source([x]), source([y], words=["--hp.gamma", "1"])])
+    (pair,) = compare.pairs(result, {"CartPole-v1": (0.0, 1.0)})
     assert pair.paired and pair.seeds == 4 and pair.difference.value == 5 - 2.5  # of 5, 5, 5 and 1
 
 
-def test_too_few_seeds_to_tell_are_told():
+def test_too_few_seeds_for_significance_are_reported():
     text = text_of(html_of(*two_methods(100.0, environments="A", seeds=4)))
     assert "With so few seeds p can be no less than 0.125" in text
     assert "With so few seeds" not in text_of(html_of(*two_methods(100.0, seeds=8)))
@@ -580,25 +580,25 @@ def test_more_comparisons_need_more():
     assert same.p == pytest.approx(min(1, 3 * alone.p)) and len(among) == 3
 
 
-def test_returns_are_normalised_by_references_or_what_is_given():
+def test_returns_are_normalised_by_references_or_given_ranges():
     sources = [
         source([record([0.0, 10.0])], environment="A"),
         source([record([23.184, 500.0])], environment="CartPole-v1"),
     ]
-    found = compare.entries(sources)
+    result = compare.entries(sources)
     known = reference.ranges()["CartPole-v1"]
-    assert compare.ranges(found, {}) == {"CartPole-v1": known}
-    given = compare.ranges(found, {"A": (0.0, 20.0)})
-    np.testing.assert_allclose(compare.normalised(found[0], given), [0, 0.5])
-    np.testing.assert_allclose(compare.normalised(found[1], given), [0, 1], atol=1e-3)
+    assert compare.ranges(result, {}) == {"CartPole-v1": known}
+    given = compare.ranges(result, {"A": (0.0, 20.0)})
+    np.testing.assert_allclose(compare.normalised(result[0], given), [0, 0.5])
+    np.testing.assert_allclose(compare.normalised(result[1], given), [0, 1], atol=1e-3)
     text = text_of(html_of(*sources))
     assert "CartPole-v1 23.18 to 500" in text and "excluded from aggregates: A." in text
     assert "A 0 to 20; CartPole-v1 23.18 to 500" in text_of(html_of(*sources, A=(0.0, 20.0)))
     with pytest.raises(ValueError, match="only A, CartPole-v1"):
-        compare.ranges(found, {"C": (0.0, 1.0)})
+        compare.ranges(result, {"C": (0.0, 1.0)})
 
 
-def test_a_sweep_stands_for_its_fresh_seeds():
+def test_a_sweep_is_represented_by_its_fresh_seeds():
     swept = a_sweep(12)
     (entry,) = compare.entries([swept])
     assert set(entry.returns) == set(range(8, 16)) and not entry.chosen
@@ -609,7 +609,7 @@ def test_a_sweep_stands_for_its_fresh_seeds():
     assert "These seeds selected" not in text_of(html_of(swept, other))
 
 
-def test_what_does_not_compare_is_told():
+def test_incomparable_runs_are_reported():
     sources = [
         source([record([1.0, 2.0])]),
         source([record([1.0, 2.0], steps=10)], words=["--hp.gamma", "1"]),
@@ -650,7 +650,7 @@ def test_values_over_decades_lie_on_a_logarithmic_axis():
     assert places == [75, 25] and ticks == [(25, "a"), (75, "b")]
 
 
-def test_a_better_trial_is_drawn_stronger():
+def test_a_better_trial_is_drawn_darker():
     dots = [figures.Dot((str(i), str(-i)), float(i), f"trial {i}") for i in range(16)]
     dots[3] = dots[3]._replace(score=None)
     drawn = figures.parallel(["a", "b"], dots, "IQM")
@@ -669,7 +669,7 @@ def test_a_slice_has_a_dot_for_each_trial_and_a_bar_for_each_bin():
     assert (
         drawn.count("<circle") == 9 and drawn.count('class="dead"') == 1 and drawn.count('class="mean"') == 2
     )
-    assert drawn.rindex("trial 9") > drawn.rindex("trial 8")  # the best lies on top
+    assert drawn.rindex("trial 9") > drawn.rindex("trial 8")  # the best is on top
 
 
 def test_the_curve_is_the_iqm_and_its_band():
@@ -687,7 +687,7 @@ def test_the_curve_is_the_iqm_and_its_band():
     [(0, "0"), (500.0, "500"), (-0.25, "−0.25"), (3.1622e-5, "3.162e−5"), (1e-4, "1e−4"), (12345, "12,345"),
      (1e30, "1e30"), (float("nan"), "–"), (None, "–"), (0.002263053, "0.002263")],
 )  # fmt: skip
-def test_numbers_are_written_for_people(value, text):
+def test_numbers_are_formatted(value, text):
     assert figures.number(value) == text
 
 
@@ -696,7 +696,7 @@ def test_numbers_are_written_for_people(value, text):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A sweep, one of whose trials dies, and a run."""
+    """A sweep with a trial that diverges, and a run."""
     folder = tmp_path_factory.mktemp("trained")
     start = ["ppo", "CartPole-v1", *SMALL, "--seeds", 2]
     axes = ["--hp.learning-rate", "1e-3,1e-2,1e30", "--confirm-seeds", 3]
@@ -704,12 +704,12 @@ def trained(tmp_path_factory):
         ["sweep", *start, *axes, "--out", folder / "sweep"],
         ["train", *start, "--out", folder / "run"],
     ):
-        status, said = said_by(*words)
-        assert status == 0, said
+        status, output = run_command(*words)
+        assert status == 0, output
     return folder
 
 
-def test_a_sweep_is_read_as_it_lies_there(trained):
+def test_a_sweep_is_read_from_its_folder(trained):
     (swept,) = data.read([trained / "sweep"])
     lines = [json.loads(line) for line in (trained / "sweep" / "results.jsonl").read_text().splitlines()]
     assert [one["trial"] for one in swept.trials] == [one["trial"] for one in lines[:-1]]
@@ -729,11 +729,11 @@ def test_a_sweep_is_read_as_it_lies_there(trained):
 
 def test_data_makes_the_same_page(trained, tmp_path):
     paths = [trained / "sweep", trained / "run"]
-    status, said = said_by(
+    status, output = run_command(
         "report", *paths, "--out", tmp_path / "a.html", "--data", tmp_path / "x" / "a.jsonl"
     )
-    assert status == 0 and said.endswith("a.html\n") and said.startswith("Best in CartPole-v1")
-    assert said_by("report", tmp_path / "x" / "a.jsonl", "--data", tmp_path / "b.jsonl")[0] == 0
+    assert status == 0 and output.endswith("a.html\n") and output.startswith("Best in CartPole-v1")
+    assert run_command("report", tmp_path / "x" / "a.jsonl", "--data", tmp_path / "b.jsonl")[0] == 0
     html = (tmp_path / "a.html").read_text()
     assert (tmp_path / "x" / "a.html").read_text() == html
     well_formed(html)
@@ -745,10 +745,10 @@ def test_data_makes_the_same_page(trained, tmp_path):
     assert "(max_steps 50)" in text and "Diverged agents" in text and "1e30" in text
 
 
-def test_a_page_lies_in_the_first_folder(trained):
+def test_the_page_is_written_to_the_first_folder(trained):
     for name in ("run", "sweep"):
-        status, said = said_by("report", trained / name)
-        assert status == 0 and said.splitlines()[-1] == str(trained / name / "report.html")
+        status, output = run_command("report", trained / name)
+        assert status == 0 and output.splitlines()[-1] == str(trained / name / "report.html")
         well_formed((trained / name / "report.html").read_text())
 
 
@@ -760,7 +760,7 @@ def test_a_group_of_a_sweep_is_a_run_of_several_trials(trained):
 
 
 def test_further_keys_are_tolerated(trained, tmp_path):
-    """A search that stops trials early says with which steps, and may have no lanes to look up."""
+    """A search that stops trials early reports their steps, and may have no fixed lanes."""
     swept = tmp_path / "sweep"
     swept.mkdir()
     for name in ("sweep.json", "results.jsonl"):
@@ -768,13 +768,17 @@ def test_further_keys_are_tolerated(trained, tmp_path):
     lines = [json.loads(line) for line in (swept / "results.jsonl").read_text().splitlines()][:-1]
     lines[1] |= {"steps": 32, "rung": 0, "parent": 4, "score": None, "interval": None}
     (swept / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (found,) = data.read([swept])
-    assert found.trials[1]["steps"] == 32 and found.trials[1]["rung"] == 0 and "curve" not in found.trials[0]
-    well_formed(html_of(found))
+    (results,) = data.read([swept])
+    assert (
+        results.trials[1]["steps"] == 32
+        and results.trials[1]["rung"] == 0
+        and "curve" not in results.trials[0]
+    )
+    well_formed(html_of(results))
 
 
 def searched_folder(path, trained, swept):
-    """A folder as a search on the device leaves it, without the training."""
+    """The folder of a search on the device, written without training."""
     spec = runs.from_json(runs.read_info(trained / "run")["spec"])
     kind, steps = swept.about["search"], {"steps": swept.about["spent"]}
     axes = [sweep.axis(AXES[0], "log:1e-4:1e-1"), sweep.axis(AXES[1], "0.9:1")]
@@ -784,9 +788,9 @@ def searched_folder(path, trained, swept):
     words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]
     kept = {"confirm_seeds": 8, "batches": 1}
     sweep.create_folder(path, axes, kind, [], [group], kept, words)
-    for name, own in [("group-1", group.spec), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
+    for name, own_spec in [("group-1", group.spec), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
         (path / name).mkdir()
-        info = json.dumps({"spec": own.to_json(), "sessions": [{"wall_seconds": 1.5}], "options": {}})
+        info = json.dumps({"spec": own_spec.to_json(), "sessions": [{"wall_seconds": 1.5}], "options": {}})
         (path / name / "run.json").write_text(info)
         (path / name / "metrics.jsonl").write_text((trained / "run" / "metrics.jsonl").read_text())
     recommended = None if kind == "pbt" else {"learning_rate": 0.003, "gamma": 0.97}
@@ -800,7 +804,7 @@ def searched_folder(path, trained, swept):
 
 
 @pytest.mark.parametrize("made", [asha, pbt, cmaes])
-def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
+def test_a_search_is_read_from_its_folder(made, trained, tmp_path):
     if made is cmaes:
         pytest.importorskip("evosax")
     path = searched_folder(tmp_path / "found", trained, made())
@@ -818,13 +822,13 @@ def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
     if made is pbt:
         assert [one["first_seed"] for one in swept.trials] == [0, 1, 2]
         assert (again["first_seed"], again["steps"]) == (0, swept.trials[0]["steps"])
-    status, said = said_by("report", path, "--data", tmp_path / "a.jsonl")
+    status, output = run_command("report", path, "--data", tmp_path / "a.jsonl")
     assert status == 0
     html, written = (path / "report.html").read_text(), (tmp_path / "a.jsonl").read_text()
-    sentence = said.splitlines()[0]
+    sentence = output.splitlines()[0]
     assert sentence == sentence_of(swept) and sentence in html
     well_formed(html)
-    assert said_by("report", tmp_path / "a.jsonl") == (0, f"{sentence}\n{tmp_path / 'a.html'}\n")
+    assert run_command("report", tmp_path / "a.jsonl") == (0, f"{sentence}\n{tmp_path / 'a.html'}\n")
     assert (tmp_path / "a.html").read_text() == html
     assert str(tmp_path) not in written and str(tmp_path) not in html
     refused(path / "group-1", words="is part of a search")
@@ -832,26 +836,26 @@ def test_a_search_is_read_as_it_lies_there(made, trained, tmp_path):
     refused(path, words="search.json cannot be read")
 
 
-def test_batches_are_those_of_their_groups(trained, tmp_path):
+def test_batches_match_their_groups(trained, tmp_path):
     swept = tmp_path / "found"
     shutil.copytree(trained / "sweep", swept)
     info = json.loads((swept / "sweep.json").read_text()) | {"search": "optuna"}
     (swept / "sweep.json").write_text(json.dumps(info))
-    (found,) = data.read([swept])
-    assert [one["batch"] for one in found.trials] == [1, 1, 1]
-    assert "comes from batch 1 of 1" in text_of(html_of(found))
+    (results,) = data.read([swept])
+    assert [one["batch"] for one in results.trials] == [1, 1, 1]
+    assert "comes from batch 1 of 1" in text_of(html_of(results))
 
 
 # --- bad input ------------------------------------------------------------------------------------
 
 
 def refused(*argv, words):
-    status, said = said_by("report", *argv)
-    assert status == 2 and said.startswith("jaxrl: error: ") and said.count("\n") == 1, said
-    assert words in said, said
+    status, output = run_command("report", *argv)
+    assert status == 2 and output.startswith("jaxrl: error: ") and output.count("\n") == 1, output
+    assert words in output, output
 
 
-def test_paths_that_are_no_runs(tmp_path, trained):
+def test_paths_that_are_not_runs(tmp_path, trained):
     refused(words="jaxrl report RUN")
     refused(tmp_path / "none", words="does not exist")
     refused(tmp_path, words="neither a run nor a sweep")
@@ -881,7 +885,7 @@ def test_nothing_finished(tmp_path, trained):
 @pytest.mark.parametrize(
     "given", ["CartPole-v1", "CartPole-v1=5", "CartPole-v1=5:5", "=0:1", "CartPole-v1=a:b"]
 )
-def test_ranges_that_are_none(trained, given):
+def test_invalid_ranges(trained, given):
     refused(trained / "run", "--range", given, words="write ENV=LOW:HIGH")
 
 
@@ -923,12 +927,12 @@ LINE = record([1.0, 2.0])
         ([optuna().about, LINE | {"batch": "a"}], "line 2, is broken: batch"),
     ],
 )
-def test_data_that_is_broken(tmp_path, lines, words):
+def test_corrupt_data(tmp_path, lines, words):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     refused(tmp_path / "a.jsonl", words=words)
 
 
-def test_data_that_is_torn(tmp_path):
+def test_truncated_data(tmp_path):
     data.write(tmp_path / "a.jsonl", [source([record([1.0, 2.0])])])
     whole = (tmp_path / "a.jsonl").read_text()
     (tmp_path / "a.jsonl").write_text(whole[:-20])

@@ -1,4 +1,4 @@
-"""Where the starts of new episodes come from: every way keeps the laws and draws starts fairly."""
+"""Initial states of new episodes: every kind of reset passes the checks and has the same distribution."""
 
 from functools import partial
 
@@ -28,8 +28,8 @@ from jaxrl.types import Env, Stream
 STARTS = 8
 
 
-def world(length=5):
-    """Starts at one of eight places and goes on by 100 a step; `length` steps end odd and cut even ones."""
+def counting_env(length=5):
+    """Starts at one of eight values, adds 100 per step; `length` steps terminate odd, truncate even ones."""
 
     def reset(key):
         state = jax.random.randint(key, (), 0, STARTS)
@@ -45,7 +45,7 @@ def world(length=5):
 
 
 def played(resets, num_envs, num_steps, key=0, length=5):
-    env = vectorize(auto_reset(episode_stats(world(length)), resets), num_envs)
+    env = vectorize(auto_reset(episode_stats(counting_env(length)), resets), num_envs)
 
     def policy(memory, key, obs, first, mask):
         return memory, jax.random.randint(key, (num_envs,), 0, STARTS), {"mask": mask}
@@ -60,15 +60,15 @@ def played(resets, num_envs, num_steps, key=0, length=5):
 
 @pytest.mark.parametrize("num_envs", [1, 7, 64])
 @pytest.mark.parametrize("resets", RESETS)
-def test_episodes_never_cross_and_both_ends_are_told_apart(resets, num_envs):
+def test_episodes_never_cross_and_both_kinds_of_end_are_distinguished(resets, num_envs):
     _, batch = played(resets, num_envs, 43)
     obs, next_obs = batch.obs[..., 0], batch.next_obs[..., 0]
-    np.testing.assert_array_equal(next_obs, obs + 100)  # the step's own episode, whatever came after
+    np.testing.assert_array_equal(next_obs, obs + 100)  # the episode of the step, not the next one
     done = batch.terminated | batch.truncated
     np.testing.assert_array_equal(done, next_obs >= 500)
     np.testing.assert_array_equal(batch.terminated, done & (next_obs % 2 == 1))
     np.testing.assert_array_equal(batch.first[1:], done[:-1])
-    np.testing.assert_array_equal(obs[1:] < 100, done[:-1])  # a start where one ended, nowhere else
+    np.testing.assert_array_equal(obs[1:] < 100, done[:-1])  # a start only after an end
     np.testing.assert_array_equal(obs[1:][~done[:-1]], next_obs[:-1][~done[:-1]])
     np.testing.assert_array_equal(batch.info["episode_length"][done], 5)
     np.testing.assert_array_equal(batch.extras["mask"], obs[..., None] % 100 > np.arange(STARTS))
@@ -89,10 +89,10 @@ def test_starts_are_drawn_as_a_reset_draws_them(resets, length):
     pairs = batch.obs[::length][::apart, lanes, 0].astype(int)
     table = np.zeros((STARTS, STARTS))
     np.add.at(table, (pairs[:-1].ravel(), pairs[1:].ravel()), 1)
-    assert stats.chi2_contingency(table).pvalue > 1e-3  # one episode's start says nothing of the next
+    assert stats.chi2_contingency(table).pvalue > 1e-3  # consecutive starts are independent
 
 
-def test_optimistic_starts_are_dealt_out_in_turn():
+def test_optimistic_starts_are_assigned_in_turn():
     _, batch = played("optimistic", 40, 30)
     starts = batch.obs[5::5, :, 0]  # all lanes end together: three starts for forty of them
     np.testing.assert_array_equal(starts, starts[:, np.arange(40) % 3])
@@ -100,7 +100,7 @@ def test_optimistic_starts_are_dealt_out_in_turn():
 
 
 def test_a_pool_changes_all_its_starts_in_a_period():
-    """Of two ends further apart than the period, the second starts elsewhere, but for chance."""
+    """After two ends further apart than the period, the starts differ, except by chance."""
     _, batch = played("pool", 40, 3 * POOL_PERIOD + 3, length=POOL_PERIOD + 1)
     starts = batch.obs[:: POOL_PERIOD + 1, :, 0]
     same = (starts[1:-1] == starts[2:]).mean()
@@ -110,7 +110,7 @@ def test_a_pool_changes_all_its_starts_in_a_period():
 @pytest.mark.parametrize("num_envs", [1, 3, 16, 40])
 @pytest.mark.parametrize("resets", RESETS)
 def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
-    """One of two starts ends after a step, the other after twelve: as many episodes begin with each."""
+    """One of two starts leads to episodes of one step, the other of twelve: both are equally frequent."""
 
     def reset(key):
         state = jnp.where(jax.random.bernoulli(key), 1, 12)
@@ -143,7 +143,7 @@ def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
 
 @pytest.mark.parametrize("resets", RESETS)
 def test_without_vmap_it_is_one_environment(resets):
-    env = auto_reset(world(2), resets)
+    env = auto_reset(counting_env(2), resets)
 
     def step(state, key):
         state, timestep = env.step(key, state, jnp.int32(0))
@@ -183,7 +183,7 @@ def _words(x):
 @pytest.mark.parametrize("resets", RESETS)
 def test_parameters_may_be_traced_and_differentiated(resets):
     def total(pace):
-        """After 7 steps: one episode of 5, then 2 steps from a new start; each goes on by `pace`."""
+        """After 7 steps: one episode of 5, then 2 steps from a new start; each advances by `pace`."""
 
         def reset(key):
             state = jax.random.uniform(key)
@@ -264,12 +264,12 @@ def test_starts_from_a_pool_are_distributed_as_resets(name):
     fresh, pooled = starts_of(name, 500, 20)
     assert len(fresh) == len(pooled) == 10_000
     assert alike(fresh, pooled) > 1e-3
-    if fresh.std() > 0 and (fresh.std(0) > 0).any():  # the test sees a difference where there is one
+    if fresh.std() > 0 and (fresh.std(0) > 0).any():  # the test can detect a difference
         shifted = np.where(np.arange(len(pooled))[:, None] % 5 == 0, pooled[:1], pooled)
         assert alike(fresh, shifted) < 1e-3
 
 
-def test_an_unknown_way_is_named():
+def test_an_unknown_kind_of_reset_is_rejected():
     with pytest.raises(ValueError, match="resets 'pol' is not known: take 'fresh', 'pool', 'optimistic'"):
         envs.make("CartPole-v1", resets="pol")
 

@@ -1,4 +1,4 @@
-"""Stopping is invisible: however a run is stopped, resumed it writes the same curve and the same state."""
+"""However a run is stopped, the resumed run writes the same curve and the same state."""
 
 import os
 import random
@@ -23,7 +23,7 @@ SHORT, LONG = 40, 200  # intervals, of 5 updates and a checkpoint each
 
 
 class Processes:
-    """Runs of the command line in processes of their own, which share a compile cache."""
+    """Runs of the command line in separate processes, which share a compile cache."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -64,14 +64,14 @@ def whole(processes):
 
 
 def wait_for_rows(process, path, number):
-    """Waits until a run has written so many rows; fails when it ends before."""
+    """Waits until a run has written this number of rows; fails if it ends before."""
     while len(logger.read_jsonl(path / "metrics.jsonl")) < number:
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
 
 
 def state(path):
-    """The leaves of the last checkpoint, and what else it holds."""
+    """The leaves of the last checkpoint, and its metadata."""
     spec = runs.from_json(runs.read_info(path)["spec"])
     at = loop.restore(runs.build(spec), path)
     is_key = lambda leaf: jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)  # noqa: E731
@@ -96,7 +96,7 @@ def test_the_whole_run(whole):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_saves_and_says_how_to_go_on(processes, whole, tmp_path, number):
+def test_an_interrupt_saves_and_explains_how_to_resume(processes, whole, tmp_path, number):
     path = tmp_path / "run"
     process = processes.train(path)
     wait_for_rows(process, path, 3)
@@ -128,7 +128,7 @@ def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
 
 
 def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
-    """At several distances from the first one; nothing that was saved may be lost."""
+    """At several times after the first one; nothing that was saved may be lost."""
     path = tmp_path / "run"
     process = processes.train(path)
     for milliseconds in (0, 5):
@@ -161,7 +161,7 @@ def test_resuming_a_complete_run(whole, capsys):
 
 
 def kill_again_and_again(processes, whole, path, intervals, num_kills, seed):
-    """Kills a run so many times at random moments, resuming it each time, and then lets it end."""
+    """Kills a run this number of times at random moments, resumes it each time, and then lets it end."""
     draw = random.Random(seed)
     process, moments = processes.train(path, intervals), []
     for number in range(num_kills):
@@ -178,7 +178,7 @@ def kill_again_and_again(processes, whole, path, intervals, num_kills, seed):
         if not (path / "run.json").exists():  # killed before there was a run
             process = processes.train(path, intervals)
             continue
-        if draw.random() < 0.3:  # a row that was not written to its end
+        if draw.random() < 0.3:  # an incomplete row
             with (path / "metrics.jsonl").open("a") as file:
                 file.write('{"num_updates": 5, "timest')
         process = processes.start("resume", path)
@@ -190,7 +190,7 @@ def kill_again_and_again(processes, whole, path, intervals, num_kills, seed):
 
 
 def leftovers(path):
-    """What a kill in the middle of a save leaves behind."""
+    """The leftovers of a kill during a save."""
     return [*(path / "checkpoints").glob(".tmp_*"), *(path / "checkpoints").glob("*.old")]
 
 

@@ -12,7 +12,7 @@ RATES = [(0.9, 0.0), (0.9, 1.0), (0.99, 0.95), (1.0, 0.7), (0.0, 0.5)]
 
 
 def draw(num_steps, num_envs, seed, end=None):
-    """A random rollout in which episodes end both ways, never at once; `end` closes it."""
+    """A random rollout in which episodes end in both ways, never at once; `end`: the last step ends one."""
     rng = np.random.default_rng(seed)
     shape = (num_steps, num_envs)
     fate = rng.choice(3, size=shape, p=[0.7, 0.15, 0.15])
@@ -72,13 +72,13 @@ def test_lambda_one_is_the_discounted_sum_and_lambda_zero_looks_one_step_ahead()
 def test_a_truncated_step_bootstraps_and_a_terminated_one_does_not():
     one, no, yes = np.ones((1, 1)), np.zeros((1, 1), bool), np.ones((1, 1), bool)
     cut = in_float64(gae, (one, 10 * one, 100 * one, no, yes), 0.9, 0.95)
-    dead = in_float64(gae, (one, 10 * one, 100 * one, yes, no), 0.9, 0.95)
+    terminated = in_float64(gae, (one, 10 * one, 100 * one, yes, no), 0.9, 0.95)
     assert cut.item() == pytest.approx(1 + 90 - 10)
-    assert dead.item() == pytest.approx(1 - 10)
+    assert terminated.item() == pytest.approx(1 - 10)
 
 
 @pytest.mark.parametrize("end", ["terminated", "truncated"])
-def test_nothing_behind_an_end_matters_before_it(end):
+def test_advantages_do_not_depend_on_later_episodes(end):
     rollout = [x.copy() for x in draw(12, 3, seed=5)]
     rollout[3][5], rollout[4][5] = end == "terminated", end == "truncated"
     before = in_float64(gae, rollout, 0.99, 0.95)
@@ -89,7 +89,7 @@ def test_nothing_behind_an_end_matters_before_it(end):
     assert np.all(before[6:] != after[6:])
 
 
-def test_the_value_of_a_terminal_state_may_be_anything():
+def test_the_value_of_a_terminal_state_is_ignored():
     reward, value, next_value, terminated, truncated = draw(9, 2, seed=6, end="terminated")
     wild = np.where(terminated, np.nan, next_value)
     for function in (gae, lambda_returns):

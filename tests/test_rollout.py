@@ -1,4 +1,4 @@
-"""Rollouts, read back from observations that tell which step of which episode they are."""
+"""Rollouts, verified by observations that contain the episode and the step."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ NUM_ENVS, NUM_STEPS = 4, 24
 
 
 def policy(memory, key, obs, first, action_mask):
-    """Draws among the allowed actions and counts the steps of the episode and all its steps."""
+    """Samples allowed actions and counts the steps of the episode and of all episodes."""
     action = jax.random.categorical(key, jnp.where(action_mask, 0.0, -jnp.inf))
     since, ever = memory
     memory = (jnp.where(first, 0, since) + 1, ever + 1)
@@ -53,7 +53,7 @@ def test_vectorized_copies_are_independent_and_keep_the_spaces():
     assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
     step = jax.jit(envs.step)
     action = jnp.arange(64) % 3
-    for i in range(5):  # the longest episode: by then every copy was reset with a key of its own
+    for i in range(5):  # the longest episode: by then every environment was reset with a different key
         state, timestep = step(jax.random.key(i), state, action)
     assert len(set(np.asarray(timestep.obs[:, 0]))) > 50
     again = step(jax.random.key(4), state, action)[1]
@@ -62,19 +62,19 @@ def test_vectorized_copies_are_independent_and_keep_the_spaces():
     np.testing.assert_array_equal(np.flatnonzero(changed), [3])
 
 
-def test_a_step_leads_to_where_the_next_one_starts_unless_the_episode_ended():
+def test_next_obs_is_the_next_obs_unless_the_episode_ended():
     traj = joined()
     assert traj.obs.shape == (2 * NUM_STEPS, NUM_ENVS, 2)
     going_on = ~traj.done[:-1]
     np.testing.assert_array_equal(traj.next_obs[:-1][going_on], traj.obs[1:][going_on])
     np.testing.assert_array_equal(traj.first[1:], traj.done[:-1])
     assert traj.first[0].all()
-    # Never another episode: the code stays, the clock goes on by one.
+    # Never another episode: the code is the same, the time increases by one.
     np.testing.assert_array_equal(traj.next_obs, traj.obs + np.array([0.0, 1.0]))
     np.testing.assert_array_equal(traj.first, traj.obs[..., 1] == 0)
 
 
-def test_reward_and_flags_tell_of_the_step_that_was_taken():
+def test_reward_and_flags_belong_to_the_step_taken():
     traj = joined()
     code, t = traj.obs[..., 0], traj.obs[..., 1]
     np.testing.assert_array_equal(traj.reward, code + 10 * t + traj.action)
@@ -94,7 +94,7 @@ def test_the_mask_is_the_one_that_the_policy_saw():
     assert set(traj.action.ravel()) == {0, 1, 2}
 
 
-def test_the_rest_of_info_tells_of_the_episode_that_ended():
+def test_the_rest_of_info_belongs_to_the_ended_episode():
     traj = joined()
     for n in range(NUM_ENVS):
         start = 0
@@ -105,7 +105,7 @@ def test_the_rest_of_info_tells_of_the_episode_that_ended():
             start = t + 1 if traj.done[t, n] else start
 
 
-def test_memory_is_what_was_remembered_before_the_step():
+def test_recorded_memory_is_that_before_the_step():
     traj = joined()
     since, ever = traj.memory
     np.testing.assert_array_equal(ever, np.arange(2 * NUM_STEPS)[:, None].repeat(NUM_ENVS, 1))
@@ -121,7 +121,7 @@ def test_every_step_has_a_key_of_its_own():
     assert len(set(codes)) > 0.9 * len(codes)
 
 
-def test_the_second_rollout_goes_on_where_the_first_stopped():
+def test_the_second_rollout_continues_the_first():
     between, first = played()[1]
     end, second = played()[2]
     np.testing.assert_array_equal(second.obs[0], between.timestep.obs)
@@ -132,7 +132,7 @@ def test_the_second_rollout_goes_on_where_the_first_stopped():
     np.testing.assert_array_equal(end.memory[1], 2 * NUM_STEPS)
 
 
-def test_two_rollouts_are_one_long_one_where_nothing_is_drawn():
+def test_two_rollouts_match_one_long_rollout():
     def reset(key):
         return jax.tree.map(lambda x: 0 * x + 1, env.reset(key)[0]), env.reset(key)[1]
 
@@ -157,7 +157,7 @@ def test_two_rollouts_are_one_long_one_where_nothing_is_drawn():
     jax.tree.map(np.testing.assert_array_equal, (carry, pieces), (end, whole))
 
 
-def test_without_a_mask_the_policy_is_told_none():
+def test_without_a_mask_the_policy_receives_none():
     env = diary()
 
     def unmasked(function):
@@ -219,7 +219,7 @@ def test_every_sample_comes_once_per_epoch(size, epochs, count):
         np.testing.assert_array_equal(np.sort(epoch), np.arange(size))
 
 
-def test_epochs_and_keys_have_orders_of_their_own():
+def test_epochs_and_keys_have_different_orders():
     a, b = (np.asarray(shuffled(jax.random.key(i), 64, 3, 4)).reshape(3, -1) for i in range(2))
     orders = {tuple(epoch) for epoch in (*a, *b)}
     assert len(orders) == 6
@@ -227,19 +227,19 @@ def test_epochs_and_keys_have_orders_of_their_own():
     np.testing.assert_array_equal(a, np.reshape(shuffled(jax.random.key(0), 64, 3, 4), (3, -1)))
 
 
-def test_every_sample_is_as_likely_in_every_place():
+def test_every_sample_is_equally_likely_in_every_place():
     keys = jax.random.split(jax.random.key(0), 20_000)
     order = jax.jit(jax.vmap(lambda k: minibatches(k, 6, 2, 3)))(keys).reshape(-1, 2, 6)
     for epoch in (0, 1):
         for sample in range(6):
             places = np.argmax(order[:, epoch] == sample, axis=-1)
             assert stats.chisquare(np.bincount(places, minlength=6)).pvalue > 1e-3
-    # The second epoch does not follow from the first: all 36 pairs of first samples are as likely.
+    # The epochs are independent: all 36 pairs of first samples are equally likely.
     pairs = np.asarray(order[:, 0, 0] * 6 + order[:, 1, 0])
     assert stats.chisquare(np.bincount(pairs, minlength=36)).pvalue > 1e-3
 
 
-def test_a_batch_that_does_not_divide_is_rejected():
+def test_a_batch_that_is_not_divisible_is_rejected():
     with pytest.raises(TypeError):
         minibatches(jax.random.key(0), 10, 4, 4)
 
@@ -258,7 +258,7 @@ def test_samples_of_any_number_come_once_per_epoch(size):
         assert abs(np.corrcoef(index[0], index[1])[0, 1]) < 5 / size**0.5
 
 
-def test_every_order_is_as_likely():
+def test_every_order_is_equally_likely():
     keys = jax.random.split(jax.random.key(2), 24_000)
     order = np.asarray(jax.jit(jax.vmap(lambda k: minibatches(k, 4, 1, 1)))(keys)).reshape(-1, 4)
     counts = np.bincount(order @ [64, 16, 4, 1])
@@ -278,8 +278,8 @@ def groups():
     return jax.jit(jax.vmap(group))(jax.random.split(jax.random.key(3), 8000))
 
 
-def test_any_two_samples_are_as_likely_to_meet_in_a_minibatch():
-    """All pairs at once. A sample meets 15 others, always, which leaves 2016 - 64 degrees of freedom
+def test_any_two_samples_are_equally_likely_to_share_a_minibatch():
+    """All pairs at once. A sample always meets 15 others, which leaves 2016 - 64 degrees of freedom
     (the (n - 2, 2) representation of the permutations); on these the covariance is a multiple of 1.
     """
     for epoch in (0, 1):
@@ -290,10 +290,10 @@ def test_any_two_samples_are_as_likely_to_meet_in_a_minibatch():
         variance = 2016 * p * (1 - p) / freedom
         statistic = np.square(met - len(member) * p).sum() / (len(member) * variance)
         assert stats.chi2.sf(statistic, freedom) > 1e-3
-        assert stats.chi2.cdf(statistic, freedom) > 1e-3  # nor is it too even to be chance
+        assert stats.chi2.cdf(statistic, freedom) > 1e-3  # and not too uniform for chance
 
 
-def test_the_minibatches_of_an_epoch_do_not_tell_those_of_the_next():
+def test_the_minibatches_of_an_epoch_do_not_predict_those_of_the_next():
     """How many samples of minibatch a are in b an epoch later: 4 on average, with 9 degrees of freedom."""
     both = groups()
     common = np.asarray(jnp.einsum("kia,kib->ab", both[:, 0], both[:, 1]), np.float64)
@@ -306,7 +306,7 @@ def test_the_minibatches_of_an_epoch_do_not_tell_those_of_the_next():
     assert np.square(each - 4).mean() == pytest.approx(stats.hypergeom(64, 16, 16).var(), rel=0.1)
 
 
-def test_of_two_samples_either_comes_first():
+def test_two_samples_have_both_orders():
     """Ties keep the order of the samples: with 8 random bits instead of 26 they would show in this."""
     keys = jax.random.split(jax.random.key(4), 16_000)
 
@@ -321,7 +321,7 @@ def test_of_two_samples_either_comes_first():
     assert abs(np.mean(swapped(keys)) - 64 * 63 / 4) < 3.5 * error
 
 
-def test_keys_side_by_side_have_nothing_in_common():
+def test_orders_of_adjacent_keys_are_independent():
     """The minibatches of key k and of key k + 1, as those of two epochs."""
     first = groups()[:, 0]
     common = np.asarray(jnp.einsum("kia,kib->kab", first[:-1], first[1:]), np.float64)

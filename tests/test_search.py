@@ -35,7 +35,7 @@ class Agent:
 
 
 def pretend(value):
-    """A population of agents whose return in each update is `value(hp, agent)`; nan: it dies."""
+    """A population of agents whose return in each update is `value(hp, agent)`; nan: it diverges."""
 
     def init(key, hp):
         key, born_key = jax.random.split(key)
@@ -46,8 +46,8 @@ def pretend(value):
         agent = agent.replace(
             key=key, params=agent.params + hp.learning_rate, num_updates=agent.num_updates + 1
         )
-        told = value(hp, agent)
-        metrics = {"episode/return_sum": told, "episode/count": jnp.ones(()), "loss/policy": told}
+        score = value(hp, agent)
+        metrics = {"episode/return_sum": score, "episode/count": jnp.ones(()), "loss/policy": score}
         return agent, metrics
 
     single = Algorithm(init, update, lambda *args: args, Hp(), steps_per_update=1)
@@ -73,7 +73,7 @@ def searched(algo, strategy, space, seeds, lanes=None, num_updates=None):
 # --- the space ----------------------------------------------------------------------------------
 
 
-def test_a_box_means_what_the_axes_of_a_sweep_mean():
+def test_a_box_has_the_ranges_of_the_sweeps_axes():
     axes = [*AXES, Axis("--hp.objective.clip-eps", ("0.1", "0.2", "0.4"))]
     space = search.box(axes)
     for share in (0.0, 0.2, 0.5, 0.7, 0.99):
@@ -81,8 +81,8 @@ def test_a_box_means_what_the_axes_of_a_sweep_mean():
         expected = [float(one.at(share)) for one in axes]
         np.testing.assert_allclose(space.values(x), expected, rtol=1e-5)
         hp = space.hparams(small("ppo").hparams, x)
-        told = [hp.learning_rate, hp.gamma, hp.objective.clip_eps]
-        np.testing.assert_allclose(told, expected, rtol=1e-5)
+        actual = [hp.learning_rate, hp.gamma, hp.objective.clip_eps]
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
     np.testing.assert_allclose(space.values(jnp.array([-1.0, 2.0, 2.0])), [1e-4, 1.0, 0.4], rtol=1e-5)
 
 
@@ -99,7 +99,7 @@ def test_any_subtree_can_be_searched():
 
 
 def halve(quality, slots, eta, num_rungs, base):
-    """ASHA as one would do it with pencil and paper. Returns rungs reached and when each trial began."""
+    """ASHA by its definition, trial by trial. Returns the rungs reached and when each trial began."""
     ages = [base * eta**i for i in range(num_rungs)]
     scores = [{} for _ in ages]
     running, waiting = {}, list(range(len(quality)))
@@ -133,40 +133,40 @@ def halve(quality, slots, eta, num_rungs, base):
 @pytest.mark.parametrize(
     ("trials", "slots", "eta", "num_rungs"), [(16, 4, 4, 3), (9, 9, 3, 2), (20, 3, 2, 4)]
 )
-def test_halving_is_what_pencil_and_paper_give(trials, slots, eta, num_rungs):
+def test_halving_matches_a_manual_computation(trials, slots, eta, num_rungs):
     x = np.random.default_rng(trials).random((trials, 2)).astype(np.float32)
     strategy = search.asha(x, slots, agent_updates=eta ** (num_rungs - 1) * 2, eta=eta, num_rungs=num_rungs)
     algo = pretend(lambda hp, agent: hp.gamma)
     state, _ = searched(algo, strategy, search.box(AXES), seeds=3, lanes=3 * slots + 2)
-    own = search.on_host(state.strategy)
+    result = search.on_host(state.strategy)
     reached, began, end = halve(x[:, 1], slots, eta, num_rungs, base=2)
-    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == list(reached.values())
-    assert own.began.tolist() == [began[trial] for trial in range(trials)]
-    assert own.ended.max() == end <= strategy.num_updates
+    assert (~np.isnan(result.rung_score)).sum(axis=0).tolist() == list(reached.values())
+    assert result.began.tolist() == [began[trial] for trial in range(trials)]
+    assert result.ended.max() == end <= strategy.num_updates
     assert bool(strategy.finished(state.strategy))
-    np.testing.assert_allclose(own.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
+    np.testing.assert_allclose(result.per_seed, np.repeat(x[:, 1:], 3, axis=1), rtol=1e-5)
 
 
-def test_a_rung_lets_the_best_share_go_on():
+def test_a_rung_promotes_the_best_share():
     score = jnp.array([0.1, 0.9, jnp.nan, 0.5, 0.7, 0.3, 0.8, 0.2, 0.6])
     assert promoted(score, jnp.arange(9), 4).tolist() == [False, True] + [False] * 4 + [True, False, False]
     alone = jnp.array([jnp.nan, 0.1, jnp.nan])
     assert promoted(alone, jnp.arange(3), 4).tolist() == [False, True, False]
-    nobody_knows = jnp.full(4, -jnp.inf)
-    assert promoted(nobody_knows, jnp.arange(4), 4).all()
+    no_scores = jnp.full(4, -jnp.inf)
+    assert promoted(no_scores, jnp.arange(4), 4).all()
 
 
-def test_the_dead_do_not_go_on():
+def test_diverged_trials_are_not_promoted():
     x = np.array([[0.5, 0.9], [0.5, 0.2], [0.5, 0.1], [0.5, 0.05]], np.float32)
     strategy = search.asha(x, 4, agent_updates=4, eta=2, num_rungs=3)
     algo = pretend(lambda hp, agent: jnp.where(hp.gamma > 0.8, jnp.nan, hp.gamma))
     state, _ = searched(algo, strategy, search.box(AXES), seeds=2)
-    own = search.on_host(state.strategy)
-    assert (~np.isnan(own.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
+    result = search.on_host(state.strategy)
+    assert (~np.isnan(result.rung_score)).sum(axis=0).tolist() == [1, 3, 2, 1]
 
 
-def test_a_freed_lane_begins_another_agent_with_the_key_of_its_seed():
-    """Trials are compared with the same seeds, and a trial is the agent that it would be by itself."""
+def test_a_freed_lane_starts_another_agent_with_the_key_of_its_seed():
+    """Trials are compared with the same seeds, and a trial is the same agent as in a separate run."""
     x = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.5]], np.float32)
     strategy = search.asha(x, 2, agent_updates=4, eta=2, num_rungs=2)
     algo = pretend(lambda hp, agent: hp.gamma)
@@ -200,53 +200,55 @@ def test_the_worst_quarter_copies_the_best():
     assert set(drawn.ravel()) == {12, 13, 14, 15}
     counts = np.bincount(drawn.ravel(), minlength=16)[12:]
     assert abs(counts - 500).max() < 4 * np.sqrt(500 * 0.75)  # four standard deviations
-    # Each draws for itself: two members agree one time in four.
+    # Draws are independent: two members agree one time in four.
     assert abs((drawn[:, 0] == drawn[:, 1]).mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 500)
 
 
-def test_equals_are_not_exchanged_and_the_dead_are():
+def test_equal_members_are_kept_and_diverged_ones_replaced():
     key = jax.random.key(0)
     assert exploit(key, jnp.ones(8), 2).tolist() == list(range(8))
     score = jnp.array([-jnp.inf, 1.0, 2.0, 3.0])
     assert exploit(key, score, 1).tolist() == [3, 1, 2, 3]
 
 
-def test_every_hyperparameter_is_changed_by_itself():
+def test_hyperparameters_are_perturbed_independently():
     x = jnp.full((40, 25, 3), 0.5)
     spread = np.array([0.1, 0.1, 0.01], np.float32)
     moved = np.asarray(explore(jax.random.key(0), x, spread)).reshape(-1, 3) - 0.5
     correlation = np.corrcoef(moved.T)
     assert abs(correlation[np.triu_indices(3, 1)]).max() < 4 / np.sqrt(1000)
     assert len(np.unique(moved[:, 0])) == 1000
-    # Three quarters are normal steps, the rest a fresh draw: the third column tells them apart.
+    # Three quarters are normal steps, the rest new samples: the third column distinguishes them.
     far = (abs(moved[:, 2]) > 0.05).mean()
     assert abs(far - 0.25 * 0.9) < 4 * np.sqrt(0.225 * 0.775 / 1000)
     edges = np.asarray(explore(jax.random.key(1), jnp.ones((500, 1, 1)), spread[:1]))
     assert edges.min() >= 0 and edges.max() <= 1 and (edges < 1).mean() > 0.9
 
 
-def test_a_copy_has_all_but_the_key_and_ancestry_tells_whose_it_is():
+def test_a_copy_has_all_but_the_key_and_ancestry_records_its_parent():
     x = np.stack([np.linspace(0.1, 0.8, 8), np.linspace(0.05, 0.95, 8)], axis=1).astype(np.float32)
     space = search.box(AXES)
     strategy = search.pbt(x, agent_updates=12, decisions=3, space=space)
     assert (strategy.every, strategy.num_updates) == (3, 12)
     algo = pretend(lambda hp, agent: hp.gamma)
     state, _ = searched(algo, strategy, space, seeds=5)
-    own = search.on_host(state.strategy)
-    parent = own.parent
+    result = search.on_host(state.strategy)
+    parent = result.parent
     assert parent.shape == (4, 8, 5)
-    np.testing.assert_array_equal(own.x[0], np.repeat(x[:, None], 5, axis=1))
-    # Replay: who copied whom gives each member's sum of learning rates.
+    np.testing.assert_array_equal(result.x[0], np.repeat(x[:, None], 5, axis=1))
+    # Replay: the ancestry determines the sum of learning rates of each member.
     total = np.zeros((8, 5))
     for generation in range(4):
-        total += 3 * np.asarray(space.values(own.x[generation]))[..., 0]
-        np.testing.assert_allclose(own.score[generation], space.values(own.x[generation])[..., 1], rtol=1e-5)
+        total += 3 * np.asarray(space.values(result.x[generation]))[..., 0]
+        np.testing.assert_allclose(
+            result.score[generation], space.values(result.x[generation])[..., 1], rtol=1e-5
+        )
         total = np.take_along_axis(total, parent[generation], axis=0)
     np.testing.assert_allclose(state.agents.params.reshape(8, 5), total, rtol=1e-4)
-    # Nobody is exchanged at the end, everybody's numbers of updates agree.
+    # No member is replaced at the end, and all have the same number of updates.
     np.testing.assert_array_equal(parent[-1], np.repeat(np.arange(8)[:, None], 5, axis=1))
     assert (state.agents.num_updates == 12).all()
-    # Every seed is a population of its own, which makes its own choices.
+    # Every seed is a separate population, with independent choices.
     assert any((parent[:-1, :, 0] != parent[:-1, :, seed]).any() for seed in range(1, 5))
 
 
@@ -255,7 +257,7 @@ def test_updates_are_rounded_up_as_little_as_intervals_allow():
     assert (strategy.every, strategy.num_updates, strategy.agent_updates) == (7, 126, 126)
 
 
-def test_a_copy_draws_other_numbers_than_its_original():
+def test_a_copy_draws_different_numbers_from_its_original():
     x = np.array([[0.5, 0.1], [0.5, 0.4], [0.5, 0.6], [0.5, 0.9]], np.float32)
     space = search.box(AXES)
     strategy = search.pbt(x, agent_updates=4, decisions=1, space=space)
@@ -275,7 +277,7 @@ def test_a_copy_draws_other_numbers_than_its_original():
 
 
 @pytest.mark.parametrize(("method", "generations"), [("cmaes", 25), ("openes", 60)])
-def test_evolution_finds_the_top_of_a_hill(method, generations):
+def test_evolution_finds_a_maximum(method, generations):
     space = search.box(AXES)
     top = jnp.array([0.8, 0.3])
 
@@ -285,13 +287,13 @@ def test_evolution_finds_the_top_of_a_hill(method, generations):
 
     strategy = search.evolution(method, space, 12, agent_updates=10, generations=generations)
     state, _ = searched(pretend(height), strategy, space, seeds=2)
-    own = search.on_host(state.strategy)
-    assert own.x.shape == (generations, 12, 2) and np.isfinite(own.score).all()
-    np.testing.assert_allclose(own.mean, top, atol=0.05)
-    assert own.score[-1].mean() > own.score[0].mean()
+    result = search.on_host(state.strategy)
+    assert result.x.shape == (generations, 12, 2) and np.isfinite(result.score).all()
+    np.testing.assert_allclose(result.mean, top, atol=0.05)
+    assert result.score[-1].mean() > result.score[0].mean()
 
 
-def test_every_generation_begins_anew_with_keys_of_its_own():
+def test_every_generation_starts_over_with_new_keys():
     space = search.box(AXES)
     strategy = search.evolution("cmaes", space, 4, agent_updates=10, generations=3)
     algo = pretend(lambda hp, agent: agent.born / 2.0**32)  # the return is the luck of its beginning
@@ -302,7 +304,7 @@ def test_every_generation_begins_anew_with_keys_of_its_own():
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "message"),
     [
         (lambda space: search.asha(np.zeros((4, 2)), 5, 64), "slots = 5"),
         (lambda space: search.asha(np.zeros((4, 2)), 2, 64, eta=1), "eta = 1"),
@@ -313,8 +315,8 @@ def test_every_generation_begins_anew_with_keys_of_its_own():
         (lambda space: search.evolution("cmaes", space, 6, 20, 0), "generations = 0"),
     ],
 )
-def test_numbers_that_make_no_search(make, told):
-    with pytest.raises(ValueError, match=told):
+def test_settings_that_make_no_search(make, message):
+    with pytest.raises(ValueError, match=message):
         make(search.box(AXES))
 
 
@@ -328,7 +330,7 @@ def ppo_population():
 
 
 def test_agents_under_search_are_the_agents_without():
-    """Until the first decision, and any algorithm of the contract will do."""
+    """Until the first decision; the same holds for any algorithm."""
     algo, population = ppo_population()
     space = search.box(AXES)
     x = np.random.default_rng(0).random((4, 2)).astype(np.float32)
@@ -336,7 +338,7 @@ def test_agents_under_search_are_the_agents_without():
     over = search.over(population, strategy, space, 2)
     keys = jax.vmap(jax.random.key)(jnp.arange(8) % 2)
     state = jax.jit(over.init)(keys, algo.hparams)
-    hp = jax.vmap(lambda own: space.hparams(algo.hparams, own))(np.repeat(x, 2, axis=0))
+    hp = jax.vmap(lambda result: space.hparams(algo.hparams, result))(np.repeat(x, 2, axis=0))
     alone = jax.jit(population.init)(keys, hp)
     update, update_alone = jax.jit(over.update), jax.jit(population.update)
     for _ in range(3):
@@ -355,7 +357,7 @@ def test_agents_under_search_are_the_agents_without():
 # --- which agents diverged -------------------------------------------------------------------------
 
 
-def test_the_step_of_a_death_is_known():
+def test_the_update_of_a_divergence_is_recorded():
     def value(hp, agent):
         return jnp.where((agent.num_updates >= 7) & (hp.gamma > 0.5), jnp.nan, 1.0)
 

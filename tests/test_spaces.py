@@ -1,4 +1,4 @@
-"""Spaces: what is drawn from one lies in it, and what does not lie in it is told apart."""
+"""Spaces: samples are contained in them, and other values are not."""
 
 from functools import cache, partial
 from types import SimpleNamespace
@@ -108,7 +108,7 @@ def test_an_unbounded_side_is_drawn_near_the_other_one():
     assert set(naturals.ravel()) == {0, 1}
 
 
-def test_leaves_are_drawn_with_keys_of_their_own():
+def test_leaves_are_drawn_with_separate_keys():
     space = {name: Box(0.0, 1.0, ()) for name in "abc"}
     assert len({float(x) for x in sample(space, jax.random.key(0)).values()}) == 3
 
@@ -186,7 +186,7 @@ def test_flat_size(name, size):
 def test_options_for_continuous_actions_need_a_bounded_box():
     require_bounded_box(Box(-1.0, np.array([1.0, 2.0]), (2,)), "squash")
     for space in (Discrete(3), MultiDiscrete((2,)), (Box(-1.0, 1.0, ()),)):
-        with pytest.raises(ValueError, match=r"^squash is for continuous actions"):
+        with pytest.raises(ValueError, match=r"^squash requires continuous actions"):
             require_bounded_box(space, "squash")
     for low, high in [(-np.inf, 1.0), (0.0, LARGEST), (np.array([0.0, -np.inf]), 1.0)]:
         with pytest.raises(ValueError, match=r"^squash needs actions with finite bounds"):

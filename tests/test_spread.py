@@ -1,4 +1,4 @@
-"""Agents spread over devices and taken in groups are the agents that they are alone."""
+"""Agents divided among devices and groups match agents alone."""
 
 import os
 import subprocess
@@ -15,8 +15,8 @@ FLAG = "--xla_force_host_platform_device_count"
 CHOICES = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
 
 
-def told(script, *args, **environment):
-    """What a fresh process prints, in an environment where nobody has chosen devices."""
+def run_script(script, *args, **environment):
+    """The output of a new process, in an environment without a choice of devices."""
     inherited = {k: v for k, v in os.environ.items() if k not in CHOICES}
     answer = subprocess.run(
         [sys.executable, "-c", script, *args],
@@ -84,7 +84,7 @@ for size, hp, axis in ((16, many, 0), (12, one, None)):
                 np.testing.assert_array_equal(a[lane], b)
         for name, value in alone_metrics.items():
             np.testing.assert_allclose(sums[name][lane], value, atol=1e-4, rtol=1e-4, err_msg=name)
-    if axis == 0:  # and a rate of its own makes a difference, or all this says nothing of it
+    if axis == 0:  # different rates have an effect; otherwise this test would be vacuous
         state_other, _ = trained(agents, start, hp.replace(learning_rate=rates[::-1]))
         kernels = [jax.tree.leaves(plain(s.params))[1] for s in (state, state_other)]
         assert all(np.abs(a - b).max() > 1e-4 for a, b in zip(*kernels))
@@ -105,10 +105,10 @@ print("done")
 """
 
 
-def test_agents_on_many_devices_are_those_that_they_are_alone(tmp_path):
-    answer = told(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
+def test_agents_on_many_devices_match_agents_alone(tmp_path):
+    answer = run_script(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
     assert answer[-1] == "done"
-    assert answer[1] == answer[2]  # a restored population is the program that was compiled
+    assert answer[1] == answer[2]  # a restored population uses the compiled program
 
 
 # ---------------------------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_agents_on_many_devices_are_those_that_they_are_alone(tmp_path):
 
 
 def agent(x, y):
-    """Something of a vector and a tree, with a gradient, that is no sum over agents."""
+    """A function of a vector and a tree, with a gradient, that is not a sum over agents."""
     moved = jnp.tanh(x @ y["matrix"] + y["offset"])
     return {"moved": moved, "count": (moved > 0).sum()}, jnp.square(moved).sum()
 
@@ -198,11 +198,11 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
         ("early", {"JAX_NUM_CPU_DEVICES": "1"}, 1),
     ],
 )
-def test_cores_are_devices_unless_somebody_chose(when, environment, devices):
-    assert told(DEVICES, when, **environment) == [str(devices)]
+def test_cores_are_devices_unless_configured(when, environment, devices):
+    assert run_script(DEVICES, when, **environment) == [str(devices)]
 
 
-def test_the_compiler_is_told_nothing_if_that_is_wished(monkeypatch):
+def test_compiler_options_can_be_turned_off(monkeypatch):
     monkeypatch.delenv("JAXRL_COMPILER_OPTIONS", raising=False)
     chosen = train.compiler_options()
     assert bool(chosen) == (jax.default_backend() == "cpu")

@@ -40,7 +40,7 @@ def test_tasks_of_one_size_are_pooled(statistic, sizes):
     assert across_tasks(data, statistic).value == pytest.approx(expected)
 
 
-def test_tasks_weigh_alike():
+def test_tasks_have_equal_weight():
     """Repeating every run until the tasks are equally long changes nothing but the rounding of the cut."""
     data = [np.array([0.0, 1.0, 2.0, 3.0]), np.linspace(10, 20, 12)]
     repeated = np.concatenate([np.repeat(data[0], 3), data[1]])
@@ -51,28 +51,28 @@ def test_tasks_weigh_alike():
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_the_stratified_interval_of_one_task_is_the_bootstrap_interval(statistic):
     (values,) = tasks(12)
-    found = across_tasks([values], statistic)
+    result = across_tasks([values], statistic)
     expected = bootstrap_interval(values, STATISTICS[statistic], num_resamples=20_000)
-    np.testing.assert_allclose([found.low, found.high], expected, atol=0.08)
+    np.testing.assert_allclose([result.low, result.high], expected, atol=0.08)
 
 
 def test_a_resample_stays_within_its_task():
-    """Tasks far apart, each of one value: nothing varies, whatever is drawn."""
-    found = across_tasks([np.zeros(4), np.full(4, 100.0)])
-    assert (found.low, found.value, found.high) == (50, 50, 50)
+    """Tasks far apart, each with one value: all resamples are equal."""
+    result = across_tasks([np.zeros(4), np.full(4, 100.0)])
+    assert (result.low, result.value, result.high) == (50, 50, 50)
     by_hand = []
     data = tasks(5, 6)
     generator = np.random.default_rng(7)
     for _ in range(4000):
         drawn = [generator.choice(x, x.size) for x in data]
         by_hand.append(statistics._pooled(drawn, "IQM"))
-    found = across_tasks(data)
-    np.testing.assert_allclose([found.low, found.high], np.quantile(by_hand, (0.025, 0.975)), atol=0.1)
+    result = across_tasks(data)
+    np.testing.assert_allclose([result.low, result.high], np.quantile(by_hand, (0.025, 0.975)), atol=0.1)
 
 
 def test_one_run_has_no_interval():
-    found = across_tasks([np.array([3.0]), np.array([1.0, 2.0])])
-    assert np.isfinite(found.value) and not found.known and np.isnan(found.low)
+    result = across_tasks([np.array([3.0]), np.array([1.0, 2.0])])
+    assert np.isfinite(result.value) and not result.known and np.isnan(result.low)
     with pytest.raises(ValueError, match="at least one task"):
         across_tasks([])
     with pytest.raises(ValueError, match="one run of each"):
@@ -82,17 +82,17 @@ def test_one_run_has_no_interval():
 def test_the_profile_is_a_share_of_runs_above():
     data = tasks(5, 9)
     levels = np.linspace(-2, 3, 11)
-    found = performance_profile(data, levels)
+    result = performance_profile(data, levels)
     expected = [np.mean([np.mean([value > level for value in x]) for x in data]) for level in levels]
-    np.testing.assert_allclose(found.value, expected)
-    assert (found.low <= found.value).all() and (found.value <= found.high).all()
-    assert (np.diff(found.value) <= 0).all()
+    np.testing.assert_allclose(result.value, expected)
+    assert (result.low <= result.value).all() and (result.value <= result.high).all()
+    assert (np.diff(result.value) <= 0).all()
     # One task: the number above is binomial.
     (values,) = tasks(40)
-    found = performance_profile([values], [0.0])
+    result = performance_profile([values], [0.0])
     share = np.mean(values > 0)
     expected = scipy.stats.binom.ppf([0.025, 0.975], 40, share) / 40
-    np.testing.assert_allclose([found.low[0], found.high[0]], expected, atol=0.026)
+    np.testing.assert_allclose([result.low[0], result.high[0]], expected, atol=0.026)
 
 
 def test_the_probability_of_improvement_counts_pairs():
@@ -110,8 +110,8 @@ def test_the_probability_of_improvement_counts_pairs():
 def test_the_interval_of_the_probability_of_improvement():
     """Normal runs: P = Phi(d / sqrt(2)); the interval is that of SciPy's bootstrap."""
     first, second = np.random.default_rng(0).normal(size=(2, 60)) + np.array([[1.0], [0.0]])
-    found = probability_of_improvement([first], [second])
-    assert found.low < scipy.stats.norm.cdf(1 / np.sqrt(2)) < found.high
+    result = probability_of_improvement([first], [second])
+    assert result.low < scipy.stats.norm.cdf(1 / np.sqrt(2)) < result.high
 
     def share(x, y):
         return np.mean(x[:, None] > y[None, :])
@@ -119,11 +119,11 @@ def test_the_interval_of_the_probability_of_improvement():
     theirs = scipy.stats.bootstrap(
         (first, second), share, n_resamples=3000, vectorized=False, method="percentile", rng=1
     ).confidence_interval
-    np.testing.assert_allclose([found.low, found.high], theirs, atol=0.015)
+    np.testing.assert_allclose([result.low, result.high], theirs, atol=0.015)
 
 
 @pytest.mark.parametrize("statistic", STATISTICS)
-def test_pairs_cancel_what_a_seed_does_to_both(statistic):
+def test_pairing_cancels_the_effect_of_the_seed(statistic):
     generator = np.random.default_rng(0)
     seeds = [100 * generator.normal(size=12) for _ in range(2)]
     first = [x + 1 for x in seeds]
@@ -134,15 +134,15 @@ def test_pairs_cancel_what_a_seed_does_to_both(statistic):
     assert apart.low < -20 and apart.high > 20
 
 
-def test_the_paired_interval_of_the_mean_is_that_of_the_differences():
+def test_the_paired_interval_of_the_mean_matches_the_differences():
     """Of three pairs the IQM is the mean, and that of a difference the difference of the means."""
     first, second = np.array([5.0, 7.0, 9.0]), np.array([4.0, 9.0, 3.0])
-    found = difference([first], [second], True)
+    result = difference([first], [second], True)
     low, high = bootstrap_interval(first - second, num_resamples=20_000)
-    np.testing.assert_allclose([found.value, found.low, found.high], [5 / 3, low, high], atol=1e-9)
+    np.testing.assert_allclose([result.value, result.low, result.high], [5 / 3, low, high], atol=1e-9)
 
 
-def test_sides_that_do_not_fit():
+def test_sides_that_cannot_be_compared():
     with pytest.raises(ValueError, match="same tasks"):
         difference(tasks(3), tasks(3, 3), False)
     with pytest.raises(ValueError, match="pairs need"):
@@ -153,7 +153,7 @@ def test_sides_that_do_not_fit():
 
 
 def test_the_signed_rank_test_counts_signs():
-    """Exact: of all signs of the ranks, how many have a sum as far out?"""
+    """Exact: the number of sign combinations of the ranks with a sum at least as extreme."""
     differences = np.array([1.5, -0.2, 3.0, 0.7, 2.2, -0.4])
     ranks = scipy.stats.rankdata(np.abs(differences))
     seen = ranks[differences > 0].sum()
@@ -174,15 +174,15 @@ def test_the_permutation_test_agrees_with_mann_and_whitney():
     assert permutation_p([np.ones(4)], [np.ones(4)]) == 1
 
 
-def test_the_permutation_test_deals_within_tasks():
-    """One task is won, the other lost, as clearly: nothing to tell apart, though each alone would be."""
+def test_the_permutation_test_permutes_within_tasks():
+    """One task is won, the other lost equally clearly: not significant, although each alone would be."""
     high, low = np.arange(10.0, 18.0), np.arange(8.0)
     assert permutation_p([high, high + 0.5], [low, low + 0.5]) < 0.001
     assert permutation_p([high, low], [low, high]) > 0.9
 
 
 def test_holm_is_the_closed_test_with_bonferroni():
-    """A hypothesis falls if every set of hypotheses that holds it falls by Bonferroni."""
+    """A hypothesis is rejected if Bonferroni rejects every set of hypotheses that contains it."""
     generator = np.random.default_rng(0)
     for count in (1, 2, 5):
         p_values = generator.random(count) ** 2
@@ -198,7 +198,7 @@ def test_holm_is_the_closed_test_with_bonferroni():
         np.testing.assert_allclose(holm(p_values), expected)
 
 
-# --- what matters ---------------------------------------------------------------------------------
+# --- importance -----------------------------------------------------------------------------------
 
 
 def inside(estimate, truth, slack=0.0):
@@ -211,32 +211,32 @@ def test_an_additive_function_gives_each_axis_its_share(trials):
     x = generator.random((trials, 3))
     score = 3 * x[:, 0] - 2 * x[:, 1] + 7
     shares = [main_effect(x[:, axis], score) for axis in range(3)]
-    for found, truth in zip(shares, (9 / 13, 4 / 13, 0)):
-        assert inside(found, truth) and abs(found.value - truth) < 3 / np.sqrt(trials)
+    for result, truth in zip(shares, (9 / 13, 4 / 13, 0)):
+        assert inside(result, truth) and abs(result.value - truth) < 3 / np.sqrt(trials)
     assert shares[2].value < 0.08
 
 
-def test_a_pure_interaction_is_no_main_effect():
+def test_a_pure_interaction_has_no_main_effect():
     x = np.random.default_rng(0).random((512, 2)) - 0.5
     for axis in range(2):
-        found = main_effect(x[:, axis], x[:, 0] * x[:, 1])
-        assert found.value < 0.05 and found.low == 0
+        result = main_effect(x[:, axis], x[:, 0] * x[:, 1])
+        assert result.value < 0.05 and result.low == 0
 
 
 def test_the_indices_of_ishigami():
     """Ishigami and Homma 1990, a = 7, b = 0.1: the first-order indices are 0.3139, 0.4424 and 0."""
     x = np.random.default_rng(0).uniform(-np.pi, np.pi, (4096, 3))
     score = np.sin(x[:, 0]) + 7 * np.sin(x[:, 1]) ** 2 + 0.1 * x[:, 2] ** 4 * np.sin(x[:, 0])
-    found = [main_effect(x[:, axis], score).value for axis in range(3)]
-    np.testing.assert_allclose(found, [0.3139, 0.4424, 0], atol=0.04)
+    result = [main_effect(x[:, axis], score).value for axis in range(3)]
+    np.testing.assert_allclose(result, [0.3139, 0.4424, 0], atol=0.04)
     for axis, values in enumerate(x.T):  # a second estimator, of pairs of neighbours: Gamboa et al. 2022
         sorted_score = score[np.argsort(values)]
         pairs = np.mean(sorted_score * np.roll(sorted_score, 1)) - score.mean() ** 2
-        assert found[axis] == pytest.approx(pairs / score.var(), abs=0.06)
+        assert result[axis] == pytest.approx(pairs / score.var(), abs=0.06)
 
 
-def test_the_intervals_hold_what_they_should():
-    """Over sweeps of 128 trials. A bootstrap that is not moved calls one irrelevant axis in six relevant."""
+def test_the_intervals_have_their_nominal_coverage():
+    """Over sweeps of 128 trials. An unshifted bootstrap finds one irrelevant axis in six relevant."""
     generator = np.random.default_rng(1)
     held = np.zeros(2)
     for _ in range(60):
@@ -257,7 +257,7 @@ def test_categories_are_compared_as_in_an_analysis_of_variance():
     assert main_effect(numbers, score).value == main_effect(names, score).value
 
 
-def test_ties_share_a_bin_and_empty_bins_do_no_harm():
+def test_ties_share_a_bin_and_empty_bins_are_allowed():
     values = np.array([1.0] * 20 + list(np.linspace(2, 3, 12)))
     score = np.where(values == 1, 0.0, 1.0) + np.random.default_rng(0).normal(size=32) * 1e-3
     assert main_effect(values, score).value > 0.99
@@ -267,12 +267,12 @@ def test_ties_share_a_bin_and_empty_bins_do_no_harm():
     ("values", "scores"),
     [
         (np.arange(7.0), np.arange(7.0)),  # too few
-        (np.ones(9), np.arange(9.0)),  # nothing varied
-        (np.arange(9.0), np.ones(9)),  # nothing came of it
+        (np.ones(9), np.arange(9.0)),  # constant values
+        (np.arange(9.0), np.ones(9)),  # constant scores
     ],
 )
 @pytest.mark.filterwarnings("error")
-def test_no_share_where_nothing_can_be_told(values, scores):
+def test_importance_is_nan_where_undefined(values, scores):
     assert np.isnan(main_effect(values, scores)).all()
     assert np.isnan(rank_correlation(values, scores)).all()
     assert np.isnan(main_effect(list("abcdefghi"), np.arange(9.0))).all()
@@ -282,8 +282,8 @@ def test_the_rank_correlation_is_scipys():
     generator = np.random.default_rng(0)
     x = generator.integers(5, size=60).astype(float)  # with ties
     y = x + generator.normal(size=60) * 2
-    found = rank_correlation(x, y)
-    assert found.value == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
+    result = rank_correlation(x, y)
+    assert result.value == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
 
     def spearman(x, y):
         return scipy.stats.spearmanr(x, y).statistic
@@ -291,4 +291,4 @@ def test_the_rank_correlation_is_scipys():
     theirs = scipy.stats.bootstrap(
         (x, y), spearman, paired=True, vectorized=False, n_resamples=2000, method="percentile", rng=1
     ).confidence_interval
-    np.testing.assert_allclose([found.low, found.high], theirs, atol=0.03)
+    np.testing.assert_allclose([result.low, result.high], theirs, atol=0.03)

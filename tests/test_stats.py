@@ -1,4 +1,4 @@
-"""Running statistics against NumPy over everything that was seen."""
+"""Running statistics against NumPy over all samples."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ update, update_reward = jax.jit(stats.update), jax.jit(stats.update_reward)
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e4])
-def test_running_moments_are_those_of_the_concatenation(shape, offset):
+def test_running_moments_match_the_concatenation(shape, offset):
     rng = np.random.default_rng(0)
     running, batches = stats.init(shape), []
     for leading, scale in [((5, 2), 1.0), ((1,), 1.0), ((40, 3), 3.0), ((7,), 0.1), ((64,), 1.0)]:
@@ -47,7 +47,7 @@ def test_order_and_split_do_not_matter():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_integers_and_constants_are_taken_in():
+def test_integers_and_constants_are_accepted():
     images = np.random.default_rng(3).integers(0, 256, size=(30, 2), dtype=np.uint8)
     running = update(stats.init((2,)), images)
     mean, var, _ = slow.moments([images], 1)
@@ -75,7 +75,7 @@ def test_normalize_centres_scales_and_cuts():
     np.testing.assert_allclose(stats.normalize(running, near, clip=2.5), [2.0, 2.0], rtol=1e-3)
 
 
-def test_nothing_seen_changes_nothing():
+def test_initial_statistics_change_nothing():
     x = jnp.linspace(-3.0, 3.0, 7)
     np.testing.assert_allclose(stats.normalize(stats.init(), x), x, rtol=1e-6)
     np.testing.assert_allclose(stats.scale_reward(stats.init_reward(2), x), x, rtol=1e-6)

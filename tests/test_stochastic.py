@@ -1,4 +1,4 @@
-"""Wrappers of chance: what they do happens as often as they say, and at probability 0 nothing does."""
+"""Stochastic wrappers: their effects have the given probability, and with probability 0 there are none."""
 
 from functools import partial
 
@@ -37,7 +37,7 @@ TREE = {
 
 
 def still(space, action_space=None):
-    """Shows one value of a space for ever; the reward is 1."""
+    """Always observes one value of a space; the reward is 1."""
     value = sample(space, jax.random.key(1))
 
     def reset(key):
@@ -98,7 +98,7 @@ def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY):
 
 
 def assert_rate(happened, rate):
-    """The share of true values is `rate` to 4 standard errors, overall and as spread over lanes and steps."""
+    """The share of true values is `rate` to 4 standard errors, overall and over lanes and steps."""
     happened = np.asarray(happened, np.float64).reshape(*happened.shape[:2], -1)
     error = (rate * (1 - rate) / happened.size) ** 0.5
     assert abs(happened.mean() - rate) <= 4 * error, (happened.mean(), rate, error)
@@ -153,7 +153,7 @@ def test_a_flip_probability_may_differ_by_component():
     assert not changed[..., 0].any() and abs(changed[..., 1].mean() - 0.9) < 0.02
 
 
-def test_bools_flip_and_discrete_values_are_drawn_anew():
+def test_bools_flip_and_discrete_values_are_redrawn():
     env, value = still(TREE)
     env = noisy_obs(env, 0.0, 0.3)
     _, timestep = play(env)
@@ -247,7 +247,7 @@ def test_an_illegal_action_is_never_executed():
 
 
 @pytest.mark.parametrize("event", ["action", "repeat", "disturb"])
-def test_the_mask_is_that_of_the_moment_even_after_a_reset(event):
+def test_the_mask_is_current_even_after_a_reset(event):
     raw = envs.REGISTRY["probe/action-mask"].make()
     wrapped = corrupted_action(raw, 0.5) if event == "action" else unpredictable_dynamics(raw, 0.5, event)
     _, timestep = play(auto_reset(wrapped))
@@ -272,7 +272,7 @@ def test_repeated_steps_add_their_rewards():
     np.testing.assert_array_equal(timestep.reward[:, 1:], 3 * moved)
 
 
-def test_the_world_goes_on_alone():
+def test_disturb_adds_steps_with_random_actions():
     _, timestep = play(unpredictable_dynamics(counting(), 0.3, "disturb"), action=jnp.int32(3))
     moved = np.diff(timestep.obs[..., 0], axis=1)
     assert_rate(moved == 2, 0.3)
@@ -323,7 +323,7 @@ def test_a_parameter_follows_its_schedule_through_all_episodes(schedule, expecte
     np.testing.assert_allclose(timestep.reward[0, 1:], np.repeat(expected[:3], 4))
 
 
-def test_around_a_raw_environment_time_starts_anew():
+def test_around_a_raw_environment_time_restarts_with_each_episode():
     env = auto_reset(time_limit(non_stationary(paid, "wage", drift(0.0, 9.0, 9)), 3))
     _, timestep = play(env, lanes=1, steps=9)
     np.testing.assert_allclose(timestep.reward[0, 1:], [0, 1, 2] * 3)
@@ -371,7 +371,7 @@ WRAPPERS = {
     "repeat": partial(unpredictable_dynamics, event="repeat"),
     "disturb": partial(unpredictable_dynamics, event="disturb"),
 }
-WORLDS = {
+ENVIRONMENTS = {
     "tree": lambda: still(TREE)[0],
     **{
         name: envs.REGISTRY[name].make
@@ -386,9 +386,9 @@ def all_wrappers(env, probability):
     return scaled_reward(env, 1.0)
 
 
-@pytest.mark.parametrize("world", WORLDS)
-def test_at_probability_zero_no_bit_changes(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ENVIRONMENTS)
+def test_at_probability_zero_no_bit_changes(env_name):
+    raw = ENVIRONMENTS[env_name]()
     env = all_wrappers(raw, 0.0)
     assert jax.tree.leaves(env.observation_space) == jax.tree.leaves(raw.observation_space)
     wrapped, plain = (_timesteps(auto_reset(time_limit(e, 20))) for e in (env, raw))
@@ -396,23 +396,23 @@ def test_at_probability_zero_no_bit_changes(world):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "FrozenLake-misc", "tree"])
-def test_at_a_traced_probability_of_zero_nothing_changes(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "tree"])
+def test_at_a_traced_probability_of_zero_nothing_changes(env_name):
+    raw = ENVIRONMENTS[env_name]()
     run = lambda zero: _timesteps(auto_reset(time_limit(all_wrappers(raw, zero), 20)))  # noqa: E731
     wrapped, plain = jax.jit(run)(0.0), _timesteps(auto_reset(time_limit(raw, 20)))
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
-        # What two programs compute alike they may round in two ways.
+        # Two programs may round the same computation differently.
         close = 1e-5 if jnp.issubdtype(a.dtype, jnp.floating) else 0
         np.testing.assert_allclose(a, b, rtol=close, atol=close)
 
 
 @pytest.mark.parametrize("name", WRAPPERS)
-def test_operation_by_operation_a_traced_zero_changes_no_bit(name):
+def test_a_traced_zero_changes_no_bit_without_jit(name):
     raw = envs.REGISTRY["CartPole-v1"].make()
 
     def run(zero):
-        # Under `vmap` without `jit`: traced, and yet every operation is rounded by itself.
+        # Under `vmap` without `jit`: traced, but every operation is rounded separately.
         env = WRAPPERS[name](raw, zero)
         state, first = env.reset(KEY)
         return first, env.step(jax.random.key(1), state, jnp.int32(1))[1]
@@ -444,9 +444,9 @@ def _timesteps(env):
     return lane(jax.random.split(KEY, 8))
 
 
-@pytest.mark.parametrize("world", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
-def test_wrapped_environments_keep_the_laws(world):
-    raw = WORLDS[world]()
+@pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
+def test_wrapped_environments_pass_check_env(env_name):
+    raw = ENVIRONMENTS[env_name]()
     check_env(noisy_obs(corrupted_action(unpredictable_dynamics(raw, 0.3), 0.3), 0.3, 0.3))
     check_env(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3))
 
@@ -476,7 +476,7 @@ def test_every_environment_can_be_wrapped(name):
         assert (tuple(space.shape), np.dtype(space.dtype)) == (obs.shape, obs.dtype)
 
 
-def test_what_is_known_is_checked_under_jit_too():
+def test_known_values_are_checked_under_jit_too():
     half, wrong = jnp.float32(0.5), jnp.float32(1.5)
 
     def start(probability):

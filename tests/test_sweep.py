@@ -1,4 +1,4 @@
-"""Sweeps: what is tried, in how many programs, and that every trial is the agent it would be alone."""
+"""Sweeps: trials, number of programs, and that every trial matches the agent alone."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import said_by
+from conftest import run_command
 
 from jaxrl import checkpoint, logger, loop
 from jaxrl.experiments import cli, planning, runs, search, sweep
@@ -27,21 +27,21 @@ RATES = "1e-3,1e-2,1e30"
 
 
 def command(*argv):
-    """Exit status, and what a command said."""
-    return said_by("sweep", "ppo", "CartPole-v1", *argv)
+    """Exit status and output of a command."""
+    return run_command("sweep", "ppo", "CartPole-v1", *argv)
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """Three learning rates, one of which is absurd, times two lengths of rollout."""
+    """Three learning rates, one of them far too large, times two rollout lengths."""
     path = tmp_path_factory.mktemp("sweep") / "sweep"
     axes = ["--hp.learning-rate", RATES, "--config.num-steps", "8,16"]
-    status, said = command(*SMALL, *axes, "--confirm-seeds", 2, "--out", path)
-    assert status == 0, said
-    return path, said
+    status, output = command(*SMALL, *axes, "--confirm-seeds", 2, "--out", path)
+    assert status == 0, output
+    return path, output
 
 
-# --- what is tried ------------------------------------------------------------------------------
+# --- trials -------------------------------------------------------------------------------------
 
 
 def test_an_axis_is_values_or_a_range():
@@ -102,15 +102,15 @@ def test_one_program_for_all_that_is_traced():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("", "something to try"),
         ("--hp.learning-rate log:0:1", "0 < LOW < HIGH"),
         ("--hp.learning-rate 1e-2:1e-3", "LOW < HIGH"),
-        ("--hp.learning-rate log:1e-4", "no range"),
-        ("--hp.learning-rate log:a:b", "no range"),
+        ("--hp.learning-rate log:1e-4", "not a range"),
+        ("--hp.learning-rate log:a:b", "not a range"),
         ("--hp.learning-rate 1e-4:1e-2:1", "at least 2"),
-        ("--hp.learning-rate 1e-4:nan", "no range"),
+        ("--hp.learning-rate 1e-4:nan", "not a range"),
         ("--hp.gamma 0.9,", "missing"),
         ("--hp.gamma 0.9,0.9", "twice"),
         ("--hp.gamma 0.9,0.99 --hp.gamma 0.5,0.6", "twice"),
@@ -152,36 +152,36 @@ def test_one_program_for_all_that_is_traced():
         ("--env.length 0.5,b", "--env.length takes numbers"),
     ],
 )
-def test_bad_input_is_one_line(words, told, tmp_path):
-    status, said = command(*SMALL[:4], *words.split(), "--out", tmp_path / "sweep")
-    assert status == 2 and told in said, said
-    assert said.startswith("jaxrl: error: ") and said.count("\n") == 1
+def test_bad_input_is_reported_in_one_line(words, message, tmp_path):
+    status, output = command(*SMALL[:4], *words.split(), "--out", tmp_path / "sweep")
+    assert status == 2 and message in output, output
+    assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
 
 
-# --- what comes of it ---------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------
 
 
 def test_the_folder_and_the_table(swept):
-    path, said = swept
-    found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
-    trials, again = found[:-1], found[-1]
+    path, output = swept
+    result = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    trials, again = result[:-1], result[-1]
     assert sorted(one["trial"] for one in trials) == list(range(6))
     scores = [one["score"] for one in trials if one["score"] is not None]
     assert scores == sorted(scores, reverse=True) and len(scores) >= 4
     assert again["confirms"] == trials[0]["trial"] and len(again["per_seed"]) == 2
-    assert "6 trials, 12 agents, 2 program(s)" in said and "new seeds" in said
+    assert "6 trials, 12 agents, 2 program(s)" in output and "new seeds" in output
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
-    assert (confirmed.seed, confirmed.seeds) == (2, 2)  # none of the seeds 0 and 1 that chose it
+    assert (confirmed.seed, confirmed.seeds) == (2, 2)  # not the seeds 0 and 1 that selected it
     values = trials[0]["values"]
     assert confirmed.hparams.learning_rate == float(values["--hp.learning-rate"])
     assert confirmed.config.num_steps == int(values["--config.num-steps"])
 
 
-def test_a_taken_folder_is_refused(swept):
+def test_an_existing_folder_is_refused(swept):
     path, _ = swept
-    status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)
-    assert status == 2 and "choose another --out" in said
+    status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)
+    assert status == 2 and "choose another --out" in output
 
 
 def rows_of(folder):
@@ -207,22 +207,22 @@ def test_a_lane_is_that_agent(swept, tmp_path):
     assert_lane(rows_of(path / "group-1")[0], 3, alone[0], 1, rtol=1e-3)
 
 
-def test_a_sick_lane_stays_alone(swept, tmp_path):
-    """A learning rate of 1e30 makes an agent's numbers infinite: told, and nobody else is touched by it."""
-    path, said = swept
-    found = {one["trial"]: one for one in sweep.results(path)}
-    sick = [number for number, one in found.items() if one["values"]["--hp.learning-rate"] == "1e30"]
-    assert len(sick) == 2
-    worst = min(x for number, one in found.items() if number not in sick for x in one["per_seed"])
-    for number in sick:
-        assert found[number]["score"] == worst and set(found[number]["died"]) == {0, 1}
-        assert f"trial {number}, seed 0: diverged" in said
-    assert not any(one["died"] for number, one in found.items() if number not in sick)
+def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
+    """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
+    path, output = swept
+    by_trial = {one["trial"]: one for one in sweep.results(path)}
+    diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == "1e30"]
+    assert len(diverged) == 2
+    worst = min(x for number, one in by_trial.items() if number not in diverged for x in one["per_seed"])
+    for number in diverged:
+        assert by_trial[number]["score"] == worst and set(by_trial[number]["died"]) == {0, 1}
+        assert f"trial {number}, seed 0: diverged" in output
+    assert not any(one["died"] for number, one in by_trial.items() if number not in diverged)
     # To the step: what the agent's first update makes infinite is seen in the second, if not at once.
     spent = {"8": 32, "16": 64}
-    for number in sick:
-        update = spent[found[number]["values"]["--config.num-steps"]]
-        assert set(found[number]["died"].values()) <= {update, 2 * update}
+    for number in diverged:
+        update = spent[by_trial[number]["values"]["--config.num-steps"]]
+        assert set(by_trial[number]["died"].values()) <= {update, 2 * update}
     status, _ = command(*SMALL, "--hp.learning-rate", "1e-3,1e-2", "--config.num-steps", "8,16",
                         "--confirm-seeds", 0, "--out", tmp_path / "healthy")  # fmt: skip
     assert status == 0
@@ -235,8 +235,8 @@ def test_a_sick_lane_stays_alone(swept, tmp_path):
 def test_parameters_of_the_environment_are_lanes(tmp_path):
     """A pole of length 1.2 is the one that `jaxrl train` has with that length, in one program with others."""
     path = tmp_path / "sweep"
-    status, said = command(*SMALL, "--env.length", "0.3,1.2", "--config.num-steps", 8, "--out", path)
-    assert status == 0 and "2 trials, 4 agents, 1 program(s)" in said, said
+    status, output = command(*SMALL, "--env.length", "0.3,1.2", "--config.num-steps", 8, "--out", path)
+    assert status == 0 and "2 trials, 4 agents, 1 program(s)" in output, output
     flags = [*SMALL, "--config.num-steps", "8", "--env.length", "1.2", "--out", str(tmp_path / "run")]
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["train", "ppo", "CartPole-v1", *flags]) == 0
@@ -274,32 +274,32 @@ def test_chunks_change_nothing_but_rounding(tmp_path):
             assert_lane(row, lane, usual, lane, rtol=1e-3)
 
 
-def test_a_dry_run_tells_memory_and_time(tmp_path):
-    status, said = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
+def test_a_dry_run_reports_memory_and_time(tmp_path):
+    status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
     assert status == 0 and not (tmp_path / "sweep").exists()
-    peak = re.search(r"memory: ([\d.]+) MB at most", said)
-    times = re.search(r"training ([\d.]+) s, evaluating ([\d.]+) s, starting and saving ([\d.]+) s", said)
-    assert 100 < float(peak[1]) < 4000 and all(float(seconds) < 100 for seconds in times.groups()), said
+    peak = re.search(r"memory: ([\d.]+) MB at most", output)
+    times = re.search(r"training ([\d.]+) s, evaluating ([\d.]+) s, starting and saving ([\d.]+) s", output)
+    assert 100 < float(peak[1]) < 4000 and all(float(seconds) < 100 for seconds in times.groups()), output
 
 
 def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "32", "--steps", "200000"]
     spec = cli.meant("train", cli.train_options, words)[0]
     assert spec.lanes * spec.steps > planning.LONG * planning.SLOW
-    told = {0: 1.0, 4: 0.9, 16: 0.5}
-    monkeypatch.setattr(planning, "_seconds", lambda spec, chunk: told.get(chunk))
+    timings = {0: 1.0, 4: 0.9, 16: 0.5}
+    monkeypatch.setattr(planning, "_seconds", lambda spec, chunk: timings.get(chunk))
     assert planning.choose_chunk(spec) == 16
-    told |= {4: 0.99, 16: 0.96}  # within what is noise
+    timings |= {4: 0.99, 16: 0.96}  # within what is noise
     assert planning.choose_chunk(spec) == 0
-    told[0] = 1e-6  # over in a moment, whatever it is
+    timings[0] = 1e-6  # a short run, whatever the number is
     assert planning.choose_chunk(spec) == 0
-    told = {4: 0.99}  # neither all nor 8 or more fit: the largest half that does
+    timings = {4: 0.99}  # neither all nor 8 or more fit: the largest half that does
     assert planning.choose_chunk(spec) == 4
     few = dataclasses.replace(spec, steps=1000)
     assert planning.choose_chunk(few) == 0
 
 
-def test_what_does_not_fit_is_told():
+def test_a_run_that_does_not_fit_in_memory_is_refused():
     spec = cli.meant("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
     planning.require_room(spec, 1)
     with pytest.raises(ValueError, match="take fewer seeds"):
@@ -319,12 +319,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
+def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     if kind in ("cmaes", "optuna"):
         pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
     words = [*SEARCH, "--search", kind, *KINDS[kind]]
-    status, said = command(*words, "--out", tmp_path / "whole")
-    assert status == 0, said
+    status, output = command(*words, "--out", tmp_path / "whole")
+    assert status == 0, output
     path = tmp_path / "killed"
     line = ["sweep", "ppo", "CartPole-v1", *words, "--out", str(path)]
     process = subprocess.Popen([sys.executable, "-m", "jaxrl.experiments", *line], stdout=subprocess.DEVNULL)
@@ -338,28 +338,28 @@ def test_a_search_that_is_killed_goes_on_to_the_same_result(kind, tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["resume", str(path)]) == 0
     assert (path / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
-    *found, again = [json.loads(one) for one in (path / "results.jsonl").read_text().splitlines()]
+    *results, again = [json.loads(one) for one in (path / "results.jsonl").read_text().splitlines()]
     count = {"asha": 8, "pbt": 2, "cmaes": 8, "optuna": 12}[kind]
-    assert sorted(one["trial"] for one in found) == list(range(count))
-    assert all(1e-4 <= float(one["values"]["--hp.learning-rate"]) <= 1e-1 for one in found)
-    assert len({one["values"]["--hp.learning-rate"] for one in found}) > count / 2
-    assert again["confirms"] == {"pbt": "members", "cmaes": None}.get(kind, found[0]["trial"])
+    assert sorted(one["trial"] for one in results) == list(range(count))
+    assert all(1e-4 <= float(one["values"]["--hp.learning-rate"]) <= 1e-1 for one in results)
+    assert len({one["values"]["--hp.learning-rate"] for one in results}) > count / 2
+    assert again["confirms"] == {"pbt": "members", "cmaes": None}.get(kind, results[0]["trial"])
     assert len(again["per_seed"]) == 2
-    told = {"pbt": "chosen by training returns of", "cmaes": "the mean of the last generation"}
-    assert told.get(kind, "less than as best of") in said
+    expected = {"pbt": "chosen by training returns of", "cmaes": "the mean of the last generation"}
+    assert expected.get(kind, "less than as best of") in output
     if kind == "asha":
-        longest = max(one["steps"] for one in found)
-        assert {one["steps"] for one in found} == {longest // 4, longest // 2, longest}
-        assert found[0]["steps"] == longest
+        longest = max(one["steps"] for one in results)
+        assert {one["steps"] for one in results} == {longest // 4, longest // 2, longest}
+        assert results[0]["steps"] == longest
     if kind == "pbt":
         assert again["episodes"] == sweep.EPISODES
-        assert again["per_seed"] == sweep.judged_again(path / "group-1", found[::-1])["per_seed"]
-        for one in found:
+        assert again["per_seed"] == sweep.evaluated_again(path / "group-1", results[::-1])["per_seed"]
+        for one in results:
             assert len(one["ancestry"]) == 4 and len(one["path"]["--hp.learning-rate"]) == 4
             assert one["path"]["--hp.learning-rate"][-1] == float(one["values"]["--hp.learning-rate"])
 
 
-def test_asha_trains_again_what_it_calls_the_best(tmp_path, monkeypatch):
+def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     """Mean and interquartile mean over seeds disagree on which of two trials that is."""
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "8"]
     spec = cli.meant("sweep", cli.sweep_options, words)[0]
@@ -368,37 +368,37 @@ def test_asha_trains_again_what_it_calls_the_best(tmp_path, monkeypatch):
     group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(
         ("slots", "eta", "rungs", "decisions", "generations"))))  # fmt: skip
     sweep.create_folder(tmp_path, axes, "asha", [], [group], {"confirm_seeds": 8, "batches": 1}, [])
-    scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a dead one
-    told = [
+    scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a diverged one
+    trials = [
         {"trial": i, "values": {"--hp.learning-rate": rate}, "per_seed": per_seed, "steps": 320, "rung": 3}
         for i, (rate, per_seed) in enumerate(zip(("0.001", "0.01"), scores))
     ]
     (tmp_path / "group-1").mkdir()
-    text = json.dumps({"trials": told, "recommended": None, "steps": 640})
+    text = json.dumps({"trials": trials, "recommended": None, "steps": 640})
     (tmp_path / "group-1" / "search.json").write_text(text)
     assert [one["trial"] for one in sweep.results(tmp_path)] == [0, 1]
     again = sweep.confirmation(tmp_path)
     assert again.hparams.learning_rate == 0.001 and (again.seed, again.seeds, again.search) == (8, 8, None)
 
 
-def test_winners_that_died_do_not_take_the_others_with_them(tmp_path):
+def test_a_search_ends_although_all_populations_diverged(tmp_path):
     """Populations that all became `nan` have no score, and the search still ends."""
     words = ["sweep", "ppo", "Pendulum-v1", *SMALL, "--config.num-steps", "8", "--steps", "320"]
     words += ["--hp.learning-rate", "log:1e20:1e30", "--search", "pbt", "--trials", "4", "--decisions", "2"]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         assert cli.main([*words, "--out", str(tmp_path / "dead")]) == 0
-    *found, again = [json.loads(line) for line in (tmp_path / "dead" / "results.jsonl").open()]
-    assert [one["score"] for one in found] == [None, None] == again["per_seed"]
-    assert again["score"] is None and "chosen by training returns of –" in said.getvalue()
+    *results, again = [json.loads(line) for line in (tmp_path / "dead" / "results.jsonl").open()]
+    assert [one["score"] for one in results] == [None, None] == again["per_seed"]
+    assert again["score"] is None and "chosen by training returns of –" in output.getvalue()
 
 
-def test_a_death_is_told_with_one_step(swept):
+def test_rows_agree_on_the_update_of_a_divergence(swept):
     path, _ = swept
     rows = [row["agent/died_at"] for row in rows_of(path / "group-1")]
     assert len(rows) > 2 and all(row == rows[0] for row in rows)
 
 
-def test_optuna_is_told_what_came_of_its_trials():
+def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
     known = np.linspace(0, 1, 40).tolist()
@@ -427,13 +427,13 @@ LONG += ["--steps", "12800", "--intervals", "40", "--save-every-seconds", "0"]
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "sweep"
-    status, said = command(*LONG, "--out", path)
-    assert status == 0, said
+    status, output = command(*LONG, "--out", path)
+    assert status == 0, output
     return path
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
+def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"
     process = subprocess.Popen(
         [sys.executable, "-m", "jaxrl.experiments", "sweep", "ppo", "CartPole-v1", *LONG, "--out", str(path)],
@@ -447,10 +447,10 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.send_signal(number)
-    said = process.communicate(timeout=60)[0]
+    output = process.communicate(timeout=60)[0]
     assert not (path / "results.jsonl").exists()
     if number == signal.SIGINT:
-        assert process.returncode == 130 and f"continue with: jaxrl resume {path}\n" in said
+        assert process.returncode == 130 and f"continue with: jaxrl resume {path}\n" in output
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["resume", str(path)]) == 0
     for folder in ("group-1", "group-2", "confirm"):
@@ -458,8 +458,8 @@ def test_a_stopped_sweep_goes_on_to_the_same_bits(whole, tmp_path, number):
     assert (path / "results.jsonl").read_text() == (whole / "results.jsonl").read_text()
 
 
-def test_a_broken_sweep_is_told(tmp_path):
+def test_a_corrupt_sweep_is_reported(tmp_path):
     (tmp_path / "sweep.json").write_text("{")
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    with contextlib.redirect_stderr(io.StringIO()) as output:
         assert cli.main(["resume", str(tmp_path)]) == 2
-    assert "sweep.json cannot be read" in said.getvalue() and said.getvalue().count("\n") == 1
+    assert "sweep.json cannot be read" in output.getvalue() and output.getvalue().count("\n") == 1

@@ -1,4 +1,4 @@
-"""The generator in one piece gives JAX's numbers."""
+"""The unrolled generator gives JAX's numbers."""
 
 import subprocess
 import sys
@@ -37,17 +37,17 @@ print(loops > 0, *(np.asarray(x).tobytes().hex() for x in jax.jit(draws)(jax.ran
 """
 
 
-def test_it_changes_no_number_of_jax():
-    told = [
+def test_it_changes_no_random_number_of_jax():
+    texts = [
         subprocess.run([sys.executable, "-c", DRAWS, how], capture_output=True, text=True, check=True).stdout
         for how in ("on", "off")
     ]
-    (looped, *ours), (looped_before, *before) = (text.split() for text in told)
+    (looped, *ours), (looped_before, *before) = (text.split() for text in texts)
     assert ours == before and len(ours) == 5
-    assert (looped, looped_before) == ("False", "True")  # what was compiled was ours, and was JAX's
+    assert (looped, looped_before) == ("False", "True")  # the unrolled generator, and JAX's
 
 
-def test_it_is_what_jax_draws_in_this_process():
+def test_it_matches_jax_random_bits():
     counts = np.arange(6, dtype=np.uint32)
     key = jax.random.key_data(jax.random.key(3))
     want = jax.random.bits(jax.random.key(3), (6,))

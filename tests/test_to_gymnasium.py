@@ -1,4 +1,4 @@
-"""Our environments as Gymnasium's: its own checker, its vector interface, and the same numbers as ours."""
+"""Environments of jaxrl for Gymnasium: its checker, its vector interface, and the same numbers."""
 
 import builtins
 import importlib
@@ -31,7 +31,7 @@ NAMES = ["CartPole-v1", "Pendulum-v1", "Breakout-MinAtar", "FrozenLake-misc", "p
 
 
 def tree(length=3):
-    """Spaces of every kind, nested; the action comes back in the observation."""
+    """Spaces of every kind, nested; the observation contains the action."""
     space = {"a": Discrete(5), "b": (Box(-1.0, 1.0, (2,)), Box(False, True, (2, 2), np.bool_))}
     actions = {"x": Discrete(5), "y": (Box(-1.0, 1.0, (2,)), MultiDiscrete((2, 3)))}
 
@@ -51,14 +51,14 @@ def tree(length=3):
 def same(a, b):
     assert jax.tree.structure(a) == jax.tree.structure(b)
     for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)):
-        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)  # two programs round in two ways
+        np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)  # two programs may round differently
 
 
 # --- one environment --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", [*NAMES, "tree"])
-def test_gymnasiums_checker_is_content(name):
+def test_environments_pass_gymnasiums_checker(name):
     env = to_gymnasium(auto_reset(tree()) if name == "tree" else name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on infinite bounds
@@ -66,7 +66,7 @@ def test_gymnasiums_checker_is_content(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_steps_as_ours_does(name):
+def test_it_steps_like_the_jax_environment(name):
     env, ours = to_gymnasium(name, seed=3), envs.make(name)
     key, reset_key = jax.random.split(jax.random.key(3))
     state, timestep = ours.reset(reset_key)
@@ -89,21 +89,21 @@ def test_it_steps_as_ours_does(name):
             break
 
 
-def test_seeds_make_lives_reproducible():
-    def life(env, **seed):
+def test_seeds_make_episodes_reproducible():
+    def observations_of(env, **seed):
         observations = [env.reset(**seed)[0]]
         for action in (0, 1, 1, 0):
             observations.append(env.step(action)[0])
         return np.array([*observations, env.reset()[0]])
 
     make = lambda seed=0: to_gymnasium("CartPole-v1", seed=seed)  # noqa: E731
-    first = life(make(7))
-    np.testing.assert_array_equal(first, life(make(7)))
-    np.testing.assert_array_equal(first, life(make(), seed=7))
-    assert not np.array_equal(first, life(make(8)))
+    first = observations_of(make(7))
+    np.testing.assert_array_equal(first, observations_of(make(7)))
+    np.testing.assert_array_equal(first, observations_of(make(), seed=7))
+    assert not np.array_equal(first, observations_of(make(8)))
     assert not np.array_equal(first[0], first[-1])
     env = make()
-    np.testing.assert_array_equal(life(env, seed=7), life(env, seed=7))
+    np.testing.assert_array_equal(observations_of(env, seed=7), observations_of(env, seed=7))
 
 
 def counter():
@@ -119,7 +119,7 @@ def counter():
 
 
 def wages(wage=0.0):
-    """Three steps an episode; shows a random number, pays the wage, and every start has a mask of its own."""
+    """Three steps per episode; observes a random number, the reward is the wage, masks differ by start."""
 
     def reset(key):
         mask = jax.random.bernoulli(key, 0.5, (32,))
@@ -143,7 +143,7 @@ def episode(env):
     return rewards
 
 
-def test_a_reset_after_an_end_goes_on_with_the_same_life():
+def test_a_reset_after_an_end_continues_the_automatic_reset():
     env = to_gymnasium(non_stationary(wages, "wage", drift(0.0, 99.0, 99)))
     paid = []
     for _ in range(3):
@@ -155,7 +155,7 @@ def test_a_reset_after_an_end_goes_on_with_the_same_life():
         assert not info["action_mask"].all()
         paid += episode(env)
     np.testing.assert_allclose(paid, np.arange(9), rtol=1e-6)
-    # In mid-episode or with a seed all starts anew.
+    # During an episode or with a seed everything is reset.
     env.reset()
     assert env.step(0)[1] == 9
     env.reset()
@@ -165,7 +165,7 @@ def test_a_reset_after_an_end_goes_on_with_the_same_life():
     assert env.step(0)[1] == 0
 
 
-def test_the_start_that_is_shown_is_the_one_that_is_played():
+def test_the_start_that_is_shown_is_the_one_played():
     env, ours = to_gymnasium(wages(), seed=3), wages()
     key, reset_key = jax.random.split(jax.random.key(3))
     state, timestep = ours.reset(reset_key)
@@ -178,25 +178,25 @@ def test_the_start_that_is_shown_is_the_one_that_is_played():
     start, info = env.reset()
     same(start, timestep.obs)
     np.testing.assert_array_equal(info["action_mask"], timestep.info["action_mask"])
-    assert env.reset()[0] != start  # nothing was played in between: another start, then
+    assert env.reset()[0] != start  # nothing was played in between: another start
 
 
 def test_a_member_of_a_family_stays():
     make = lambda **p: envs.family("CartPole-v1", length=families.uniform(0.3, 1.0), max_steps=3, **p)  # noqa: E731
     for per, members in (("lane", 1), ("episode", 4)):
-        env, told = to_gymnasium(make(per=per, report=True)), set()
+        env, lengths = to_gymnasium(make(per=per, report=True)), set()
         for _ in range(4):
             env.reset()
-            told.add(float(env.step(0)[4]["params"]["length"]))
+            lengths.add(float(env.step(0)[4]["params"]["length"]))
             episode(env)
-        assert len(told) == members
+        assert len(lengths) == members
 
 
 def test_copies_share_their_program():
     one, other = (module._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
     assert one is not other
     env = envs.make("CartPole-v1")
-    assert to_gymnasium(env)._life._step is to_gymnasium(env, seed=1)._life._step
+    assert to_gymnasium(env)._session._step is to_gymnasium(env, seed=1)._session._step
 
 
 def test_spaces_are_translated():
@@ -212,11 +212,11 @@ def test_spaces_are_translated():
     obs, *_ = env.step(action)
     assert obs in env.observation_space and obs["a"] == action["x"]
     np.testing.assert_array_equal(obs["b"][0], action["y"][0])
-    obs["b"][0][:] = 0  # what is given out belongs to the user
+    obs["b"][0][:] = 0  # returned arrays belong to the user
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int32])
-def test_infinite_bounds_of_integers_are_the_dtypes_own(dtype):
+def test_infinite_bounds_of_integers_become_those_of_the_dtype(dtype):
     raw = envs.make("CartPole-v1")
     high = np.array([np.inf, 7.0], np.float32)
     env = to_gymnasium(raw._replace(observation_space=Box(-np.inf, high, (2,), np.dtype(dtype))))
@@ -225,7 +225,7 @@ def test_infinite_bounds_of_integers_are_the_dtypes_own(dtype):
     assert np.array([3, 4], dtype) in box and box.sample() in box
 
 
-def test_actions_of_every_integer_kind_are_taken():
+def test_actions_of_every_integer_dtype_are_accepted():
     env = started(to_gymnasium("CartPole-v1"))
     for action in (1, np.int64(1), np.array(1), np.uint8(1), jnp.int32(1)):
         env.step(action)
@@ -238,7 +238,7 @@ def test_actions_of_every_integer_kind_are_taken():
 
 
 @pytest.mark.parametrize("name", [*NAMES, "tree"])
-def test_vector_environments_step_as_ours_do(name):
+def test_vector_environments_step_like_the_jax_environments(name):
     ours = auto_reset(tree()) if name == "tree" else envs.make(name, max_steps=7)
     env = to_gymnasium(ours, num_envs=5, seed=3)
     assert env.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
@@ -286,24 +286,24 @@ def test_info_is_laid_out_as_gymnasium_lays_it_out():
     assert ours.observation_space == sync.observation_space and ours.action_space == sync.action_space
     sync.reset(seed=0), ours.reset(seed=0)
     for _ in range(5):
-        (obs, reward, terminated, truncated, theirs), mine = (
+        (obs, reward, terminated, truncated, theirs), actual = (
             sync.step(np.zeros(3, int)),
             ours.step(np.zeros(3, int)),
         )
-        for a, b in ((obs, mine[0]), (reward, mine[1]), (terminated, mine[2]), (truncated, mine[3])):
+        for a, b in ((obs, actual[0]), (reward, actual[1]), (terminated, actual[2]), (truncated, actual[3])):
             assert (a.shape, a.dtype) == (b.shape, b.dtype)
-    assert mine[3].all() and truncated.all()
-    mine = mine[4]
-    # Their infos also tell of the resets, of which ours have nothing to tell.
-    assert set(mine) == {k for k in theirs if "final" in k}
+    assert actual[3].all() and truncated.all()
+    actual = actual[4]
+    # Their info also contains that of the resets, which is empty here.
+    assert set(actual) == {k for k in theirs if "final" in k}
     for name in ("final_obs", "_final_obs", "_final_info"):
-        assert (mine[name].shape, mine[name].dtype) == (theirs[name].shape, theirs[name].dtype)
-    assert mine["final_info"].keys() == theirs["final_info"].keys()
+        assert (actual[name].shape, actual[name].dtype) == (theirs[name].shape, theirs[name].dtype)
+    assert actual["final_info"].keys() == theirs["final_info"].keys()
     for name, value in theirs["final_info"].items():
-        np.testing.assert_array_equal(mine["final_info"][name], value)
+        np.testing.assert_array_equal(actual["final_info"][name], value)
 
 
-def test_the_final_info_tells_of_whole_episodes():
+def test_the_final_info_describes_whole_episodes():
     env = to_gymnasium("CartPole-v1", num_envs=8, seed=1)
     env.reset()
     env.action_space.seed(1)
@@ -314,9 +314,9 @@ def test_the_final_info_tells_of_whole_episodes():
         done = terminated | truncated
         if done.any():
             ended += done.sum()
-            told = info["final_info"]
-            np.testing.assert_array_equal(told["_episode_return"], done)
-            np.testing.assert_array_equal(told["episode_return"], np.where(done, total, 0))
+            final_info = info["final_info"]
+            np.testing.assert_array_equal(final_info["_episode_return"], done)
+            np.testing.assert_array_equal(final_info["episode_return"], np.where(done, total, 0))
         if not done.all():
             np.testing.assert_array_equal(info["_episode_return"], ~done)
             np.testing.assert_array_equal(info["episode_return"], np.where(done, 0, total))
@@ -331,19 +331,19 @@ def test_seeds_of_vector_environments():
     again, _ = env.reset(seed=5)
     np.testing.assert_array_equal(first, again)
     np.testing.assert_array_equal(step, env.step(np.zeros(16, int))[0])
-    assert len(np.unique(first, axis=0)) == 16  # lanes live lives of their own
+    assert len(np.unique(first, axis=0)) == 16  # lanes are independent
     assert not np.array_equal(first, env.reset(seed=6)[0])
     env.close()
 
 
-# --- mistakes ---------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "wrong, message",
     [
         (lambda: to_gymnasium("cartpole"), "the nearest: CartPole-v1"),
-        (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters are for a name"),
+        (lambda: to_gymnasium(envs.make("CartPole-v1"), length=1.0), "parameters require a name"),
         (
             lambda: to_gymnasium("CartPole-v1", num_envs=0),
             "num_envs must be a positive integer or None, not 0",
@@ -355,16 +355,16 @@ def test_seeds_of_vector_environments():
             lambda: to_gymnasium("world/grid", seed=0),
             r"too: .* pass envs.make\('world/grid', seed=0\) instead",
         ),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(7), "integers from 0 and below 2, not 7"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(-1), "integers from 0 and below 2, not -1"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(1.7), "integers from 0 and below 2, not 1.7"),
-        (lambda: started(to_gymnasium("CartPole-v1")).step(None), "integers from 0 and below 2, not None"),
-        (lambda: started(to_gymnasium("CartPole-v1", 2)).step([0, 2]), "integers from 0 and below 2"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(7), "integers from 0 to below 2, not 7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(-1), "integers from 0 to below 2, not -1"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(1.7), "integers from 0 to below 2, not 1.7"),
+        (lambda: started(to_gymnasium("CartPole-v1")).step(None), "integers from 0 to below 2, not None"),
+        (lambda: started(to_gymnasium("CartPole-v1", 2)).step([0, 2]), "integers from 0 to below 2"),
         (lambda: started(to_gymnasium("Pendulum-v1")).step([np.nan]), "finite numbers"),
         (lambda: started(to_gymnasium("Pendulum-v1")).step([None]), "finite numbers"),
         (
             lambda: started(to_gymnasium(auto_reset(tree()), 2)).step(actions(2, choice=3)),
-            r"integers from 0 and below \(2, 3\)",
+            r"integers from 0 to below \(2, 3\)",
         ),
         (lambda: to_gymnasium("CartPole-v1").step(0), "call reset before the first step"),
         (lambda: started(to_gymnasium("CartPole-v1")).step([0, 1]), r"must have the shape \(\), not \(2,\)"),
@@ -373,14 +373,17 @@ def test_seeds_of_vector_environments():
             r"must have the shape \(2,\), not \(1,\)",
         ),
         (lambda: started(to_gymnasium("CartPole-v1")).action_masks(), "there is no action mask"),
-        (lambda: to_gymnasium("CartPole-v1", 2).reset(options={"reset_mask": 1}), "not by reset_mask"),
+        (
+            lambda: to_gymnasium("CartPole-v1", 2).reset(options={"reset_mask": 1}),
+            "reset_mask is not supported",
+        ),
         (
             lambda: started(to_gymnasium(time_limit(tree(), 1), 2)).step(actions(2)),
             "wrap it in jaxrl's auto_reset",
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(wrong, message):
+def test_invalid_arguments_are_rejected(wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong()
 
@@ -423,11 +426,11 @@ def test_stable_baselines_learns():
     assert mean_return > 300  # observed: 500; a random policy gets 22
 
 
-# --- pictures and the registry ---------------------------------------------------------------------
+# --- images and the registry -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("resets", ["fresh", "pool"])
-def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(resets):
+def test_images_match_the_observation_to_the_end_of_the_episode(resets):
     env = gymnasium.make("jaxrl/CartPole-v1", render_mode="rgb_array", max_steps=2, resets=resets, length=0.7)
     shown = gymnasium.wrappers.AddRenderObservation(env, render_only=False)
     state, _ = shown.reset(seed=3)
@@ -435,7 +438,7 @@ def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(rese
         if number:
             state, _, terminated, truncated, _ = shown.step(1)
             assert (terminated, truncated) == (False, number == 2)
-        elif shown.unwrapped._life._started is not None:
+        elif shown.unwrapped._session._started is not None:
             state, _ = shown.reset()
         cart = namedtuple("Cart", "x x_dot theta theta_dot")(*state["state"])
         wanted = render.frame("CartPole-v1", cart, state["state"], {"length": 0.7})
@@ -443,24 +446,26 @@ def test_pictures_show_what_the_observation_shows_to_the_end_of_the_episode(rese
     assert state["pixels"].dtype == np.uint8 and state["pixels"].shape[2] == 3
 
 
-def test_pictures_of_several_environments_and_of_ones_own():
+def test_images_of_several_environments_and_custom_ones():
     env = gymnasium.make_vec("jaxrl/Breakout-MinAtar", num_envs=2, render_mode="rgb_array")
     env.reset(seed=1)
     frames = env.render()
     assert len(frames) == 2 and frames[0].dtype == np.uint8 and frames[0].shape[2] == 3
     assert not to_gymnasium("CartPole-v1").render()
-    mine = to_gymnasium(auto_reset(counter()), render_mode="rgb_array", draw=lambda state, obs: (state, obs))
+    adapter = to_gymnasium(
+        auto_reset(counter()), render_mode="rgb_array", draw=lambda state, obs: (state, obs)
+    )
     with pytest.raises(ValueError, match="reset before"):
-        mine.render()
-    mine.reset()
-    mine.step(0)
-    assert mine.render()[0] == 1
+        adapter.render()
+    adapter.reset()
+    adapter.step(0)
+    assert adapter.render()[0] == 1
     with pytest.raises(ValueError, match="render_mode 'human' is not known: take 'rgb_array'"):
         to_gymnasium("CartPole-v1", render_mode="human")
 
 
 def test_every_environment_has_an_id(monkeypatch):
-    names = [name for name, entry in envs.REGISTRY.items() if entry.origin != "yours"]  # other tests' too
+    names = [name for name, entry in envs.REGISTRY.items() if entry.origin != "yours"]  # of all tests
     ids = {f"jaxrl/{name.replace('/', '-')}" for name in names}
     assert len(ids) == len(names) > 200 and ids <= set(gymnasium.registry)
     monkeypatch.setattr(envs, "REGISTRY", dict(envs.REGISTRY))

@@ -1,4 +1,4 @@
-"""Which runs TensorBoard and Weights & Biases get: a spread over the seeds of each trial, and every agent."""
+"""Runs in TensorBoard and Weights & Biases: statistics over the seeds of each trial, and every agent."""
 
 import dataclasses
 import json
@@ -33,8 +33,8 @@ def series(path, spec, most=64):
 
 
 def test_a_run_has_its_agents_and_their_spread(tmp_path):
-    found = series(tmp_path, SPEC)
-    assert [(one.name, one.kind, one.lanes) for one in found] == [
+    results = series(tmp_path, SPEC)
+    assert [(one.name, one.kind, one.lanes) for one in results] == [
         ("iqm", "iqm", (0, 1)),
         ("seed-3", "agent", (0,)),
         ("seed-4", "agent", (1,)),
@@ -42,16 +42,16 @@ def test_a_run_has_its_agents_and_their_spread(tmp_path):
     chosen = {"algorithm": "ppo", "environment": "CartPole-v1", "objective": "ppo", "steps": 256}
     chosen |= {"hp.gamma": 0.9, "hp.objective.clip_eps": 0.2, "env.length": 0.7, "config.num_envs": 4}
     chosen |= {"config.network.hidden_sizes": "8x16"}
-    for one in found:
+    for one in results:
         assert chosen.items() <= one.settings.items() and "hp.total_updates" not in one.settings
-    assert [one.settings.get("seed") for one in found] == [None, 3, 4]
+    assert [one.settings.get("seed") for one in results] == [None, 3, 4]
     assert [one.name for one in series(tmp_path, dataclasses.replace(SPEC, seeds=1))] == ["seed-3"]
 
 
 def test_the_agents_of_a_sweep_have_the_values_of_their_trial(tmp_path):
     (tmp_path / "sweep.json").write_text(json.dumps({"groups": [{"trials": [0]}, {"trials": [4, 7]}]}))
-    found = series(tmp_path / "group-2", SWEEP)
-    assert [one.name for one in found] == [
+    results = series(tmp_path / "group-2", SWEEP)
+    assert [one.name for one in results] == [
         "trial-4-iqm",
         "trial-7-iqm",
         "trial-4-seed-3",
@@ -59,9 +59,9 @@ def test_the_agents_of_a_sweep_have_the_values_of_their_trial(tmp_path):
         "trial-7-seed-3",
         "trial-7-seed-4",
     ]
-    assert found[1].lanes == (2, 3) and found[5].lanes == (3,)
-    told = [[one.settings[f"hp.{name}"] for name in ("gamma", "objective.clip_eps")] for one in found]
-    assert told == [[0.5, 0.1], [0.8, 0.2], [0.5, 0.1], [0.5, 0.1], [0.8, 0.2], [0.8, 0.2]]
+    assert results[1].lanes == (2, 3) and results[5].lanes == (3,)
+    logged = [[one.settings[f"hp.{name}"] for name in ("gamma", "objective.clip_eps")] for one in results]
+    assert logged == [[0.5, 0.1], [0.8, 0.2], [0.5, 0.1], [0.5, 0.1], [0.8, 0.2], [0.8, 0.2]]
     lengths = [
         one.settings["env.length"] for one in series(tmp_path, dataclasses.replace(SWEEP, trials=TRIALS[1:]))
     ]
@@ -71,11 +71,11 @@ def test_the_agents_of_a_sweep_have_the_values_of_their_trial(tmp_path):
     assert tracking.group(tmp_path / "group-2") == tracking.group(tmp_path) == tmp_path.name
 
 
-def test_a_search_on_the_device_has_slots_and_no_single_value_of_what_it_varies(tmp_path):
+def test_a_search_on_the_device_logs_slots_without_varied_values(tmp_path):
     search = {"slots": 2, "axes": [{"flag": "--hp.learning-rate"}]}
-    found = series(tmp_path, dataclasses.replace(SPEC, search=search, seeds=1))
-    assert [one.name for one in found] == ["slot-0-seed-3", "slot-1-seed-3"]
-    assert all("hp.learning_rate" not in one.settings and one.settings["hp.gamma"] == 0.9 for one in found)
+    results = series(tmp_path, dataclasses.replace(SPEC, search=search, seeds=1))
+    assert [one.name for one in results] == ["slot-0-seed-3", "slot-1-seed-3"]
+    assert all("hp.learning_rate" not in one.settings and one.settings["hp.gamma"] == 0.9 for one in results)
 
 
 def test_the_seeds_of_a_discovery_are_agents(tmp_path):
@@ -88,21 +88,21 @@ def test_the_seeds_of_a_discovery_are_agents(tmp_path):
         agents = 2
         lane_seeds = (3, 4)
 
-    found = series(tmp_path, Spec())
-    assert [one.name for one in found] == ["iqm", "seed-3", "seed-4"]
-    assert found[0].settings == {"objective": "lpo", "generations": 5}
-    assert found[1].settings == {"objective": "lpo", "generations": 5, "seed": 3}
+    results = series(tmp_path, Spec())
+    assert [one.name for one in results] == ["iqm", "seed-3", "seed-4"]
+    assert results[0].settings == {"objective": "lpo", "generations": 5}
+    assert results[1].settings == {"objective": "lpo", "generations": 5, "seed": 3}
 
 
 def test_many_agents_are_left_out_with_a_warning(tmp_path, caplog):
-    found = series(tmp_path, dataclasses.replace(SWEEP, seeds=100), most=4)
-    assert [one.name for one in found] == ["trial-0-iqm", "trial-1-iqm", "trial-0-seed-3", "trial-0-seed-4"]
+    results = series(tmp_path, dataclasses.replace(SWEEP, seeds=100), most=4)
+    assert [one.name for one in results] == ["trial-0-iqm", "trial-1-iqm", "trial-0-seed-3", "trial-0-seed-4"]
     assert "198 of 200 agents have none: see --tracked-runs" in caplog.text
 
 
 @pytest.fixture
 def client(monkeypatch):
-    """Stands for the module `wandb`, which is an extra. Returns the arguments of the runs that were begun."""
+    """Replaces the module `wandb`, which is an extra. Returns the arguments of the started runs."""
     begun = []
 
     class Run:
@@ -132,8 +132,8 @@ def test_a_resumed_run_continues_its_runs_in_weights_and_biases(tmp_path, client
         opened(path, wandb=True)
         ids.append([one["id"] for one in client])
         client.clear()
-    for found in ids:
-        assert found[:3] == found[3:] and len(set(found)) == 3
+    for result in ids:
+        assert result[:3] == result[3:] and len(set(result)) == 3
     assert not set(ids[0]) & set(ids[1])
     assert ids[1][1] == "b-b-202601020304050000-seed-3"
 
@@ -157,7 +157,7 @@ def test_the_options_of_weights_and_biases(tmp_path, client):
     assert client[0]["tags"] == ["s", "t"]
 
 
-def test_a_csv_file_is_written_where_it_is_asked_for(tmp_path):
+def test_a_csv_file_is_written_on_request(tmp_path):
     opened(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
     (_, sink) = sinks = runs.open_sinks(tmp_path, SPEC, 0, runs.OPTIONS | {"csv": True})

@@ -11,7 +11,7 @@ from conftest import small
 from jaxrl import objectives, train
 
 
-def test_grid_varies_what_is_given_and_repeats_the_rest():
+def test_grid_varies_the_given_values_and_repeats_the_rest():
     hparams = small("ppo").hparams
     rates = np.array([1e-4, 1e-3, 1e-2], np.float32)
     hp = train.grid(hparams, learning_rate=rates, gamma=jnp.array([0.9, 0.95, 0.99]))
@@ -35,13 +35,13 @@ def test_grid_varies_parameters_of_the_objective():
         ({"gamma": [0.9, 0.8], "vf_coef": [1.0]}, "axes of one length"),
     ],
 )
-def test_grid_says_what_is_wrong(axes, message):
+def test_grid_rejects_invalid_axes(axes, message):
     with pytest.raises(ValueError, match=message):
         train.grid(small("ppo").hparams, **axes)
 
 
 def test_a_sweep_is_vmap_over_run():
-    """Lanes of one program differ by their learning rate alone; a rate of 0 learns nothing."""
+    """Lanes of one program differ only in their learning rate; a rate of 0 learns nothing."""
     algo = small("ppo")
     keys = jnp.broadcast_to(jax.random.key(0), (3,))
     hp = train.grid(algo.hparams, learning_rate=jnp.array([0.0, 1e-3, 1e-2]))

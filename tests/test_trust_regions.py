@@ -1,4 +1,4 @@
-"""Trust regions that hold, and the formulas behind them: TRPO, FixPO, V-MPO, the adaptive penalty, A2C."""
+"""Trust regions and their formulas: TRPO, FixPO, V-MPO, the adaptive penalty; A2C."""
 
 from functools import partial
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ SIZES = {"num_envs": 4, "num_steps": 32, "hidden_sizes": (16,), "num_epochs": 4,
 
 
 def agent_of(env, config):
-    """The parts of an algorithm, for updates by hand: its policy, and what a rollout of it gives."""
+    """The parts of an algorithm, for updates by hand: its policy, and functions for its rollouts."""
     policy = policies.actor_critic(env, config.network)
     many = vectorize(policies.bounded(env, policy), config.num_envs)
 
@@ -51,8 +51,8 @@ def agent_of(env, config):
     )
 
 
-def told(agent, algo, state, hp):
-    """An update, and what its rollout was: the algorithm splits its key into three."""
+def recorded_update(agent, algo, state, hp):
+    """An update, and its rollout: the algorithm splits its key into three."""
     rollout_key = jax.random.split(state.key, 3)[1]
     data = agent.experience(state, rollout_key, hp.gamma, hp.gae_lambda)
     batch = agent.batch(state, data)
@@ -60,10 +60,10 @@ def told(agent, algo, state, hp):
     return new, (batch, agent.evaluate(new.params, batch)[0], metrics)
 
 
-def history(name, world, num_updates, hparams, **changes):
-    """Batches, outputs of the new policies and metrics of three trainings, one after another `[3 U, ...]`.
+def history(name, env_name, num_updates, hparams, **changes):
+    """Batches, outputs of the new policies and metrics of three training runs, concatenated `[3 U, ...]`.
 
-    A garnet is another random world in each.
+    A garnet is a different random MDP in each.
     """
     module = ALGORITHMS[name]
     config = config_of(module, **{**SIZES, **changes})
@@ -71,14 +71,14 @@ def history(name, world, num_updates, hparams, **changes):
     @jax.jit
     @jax.vmap
     def train(seed):
-        env = envs.make(world, **({"seed": seed} if world == "world/garnet" else {}))
+        env = envs.make(env_name, **({"seed": seed} if env_name == "world/garnet" else {}))
         algo, agent = module.make(env, config), agent_of(env, config)
         hp = algo.hparams.replace(total_updates=float(num_updates), **hparams)
-        step = lambda state, _: told(agent, algo, state, hp)  # noqa: E731
+        step = lambda state, _: recorded_update(agent, algo, state, hp)  # noqa: E731
         return jax.lax.scan(step, algo.init(jax.random.key(seed), hp), length=num_updates)[1]
 
     flat = jax.tree.map(lambda x: np.asarray(x).reshape((-1, *x.shape[2:])), train(jnp.arange(3)))
-    return envs.make(world).action_space, flat
+    return envs.make(env_name).action_space, flat
 
 
 def divergences(space, old, new):
@@ -111,10 +111,10 @@ def log_probs(space, outputs, action):
 # TRPO
 
 
-@pytest.mark.parametrize("world", ["Pendulum-v1", "world/garnet"])
-def test_every_step_of_trpo_is_in_its_region_and_better(world):
+@pytest.mark.parametrize("env_name", ["Pendulum-v1", "world/garnet"])
+def test_every_step_of_trpo_is_in_its_region_and_better(env_name):
     """By densities and divergences in float64."""
-    space, (batch, outputs, metrics) = history("trpo", world, 40, {"max_kl": 0.05})
+    space, (batch, outputs, metrics) = history("trpo", env_name, 40, {"max_kl": 0.05})
     kl = divergences(space, batch["outputs"], outputs).mean(-1)
     log_ratio = log_probs(space, outputs, batch["action"]) - log_probs(
         space, batch["outputs"], batch["action"]
@@ -130,8 +130,8 @@ def test_every_step_of_trpo_is_in_its_region_and_better(world):
     np.testing.assert_allclose(kl[~accepted], 0.0, atol=1e-6)
 
 
-def test_a_failed_search_leaves_the_policy_of_trpo_as_it_was():
-    """To the bit. Long steps, and attempts that are no shorter: some updates find none that holds."""
+def test_a_failed_line_search_leaves_the_policy_of_trpo_unchanged():
+    """Bit for bit. Long steps, and attempts that are no shorter: in some updates none is accepted."""
     algo = trpo.make(envs.make("CartPole-v1"), config_of(trpo, **SIZES, max_backtracks=1))
     hp = algo.hparams.replace(max_kl=0.5, backtrack=1.0)
 
@@ -161,7 +161,7 @@ def test_the_step_of_trpo_is_the_natural_gradient():
     algo, agent = trpo.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(max_kl=1e-3)
     state = jax.jit(algo.init)(jax.random.key(3), hp)
-    new, (batch, _, metrics) = jax.jit(partial(told, agent, algo))(state, hp)
+    new, (batch, _, metrics) = jax.jit(partial(recorded_update, agent, algo))(state, hp)
     actor, critic = trpo.split(state.params)
     start, unravel = ravel_pytree(actor)
 
@@ -203,7 +203,7 @@ def test_conjugate_gradients_solve(size):
         assert errors == sorted(errors, reverse=True)
 
 
-def test_conjugate_gradients_stay_where_there_is_nothing_to_solve():
+def test_conjugate_gradients_stay_at_a_solution():
     solve = jax.jit(jax.grad(lambda b: conjugate_gradient(lambda v: 2.0 * v, b, 8).sum()))
     np.testing.assert_allclose(solve(jnp.array([1.0, -2.0])), 0.5, rtol=1e-6)
     assert np.isfinite(solve(jnp.zeros(2))).all()
@@ -213,11 +213,11 @@ def test_conjugate_gradients_stay_where_there_is_nothing_to_solve():
 # FixPO
 
 
-@pytest.mark.parametrize("world", ["Pendulum-v1", "probe/multidiscrete"])
-def test_no_state_leaves_the_region_of_fixpo(world):
-    """Large steps and a multiplier that comes too late: the second phase has to bring states back."""
+@pytest.mark.parametrize("env_name", ["Pendulum-v1", "probe/multidiscrete"])
+def test_no_state_leaves_the_region_of_fixpo(env_name):
+    """Large steps and a slow multiplier: the second phase has to bring states back."""
     hparams = {"max_kl": 0.02, "learning_rate": 1e-2, "kl_coef": 0.0, "kl_margin": 1.0}
-    space, (batch, outputs, metrics) = history("fixpo", world, 40, hparams)
+    space, (batch, outputs, metrics) = history("fixpo", env_name, 40, hparams)
     worst = divergences(space, batch["outputs"], outputs).max(-1)
     assert worst.max() <= 0.02 * (1 + 1e-3)
     kept = metrics["fallback/count"] == 0.0
@@ -225,8 +225,8 @@ def test_no_state_leaves_the_region_of_fixpo(world):
     assert metrics["fixup/count"].sum() > 0 and kept.mean() > 0.8 and worst.max() > 0.01
 
 
-def test_fixpo_falls_back_to_where_it_was():
-    """A region so small that one step of repair cannot reach it."""
+def test_fixpo_falls_back_to_the_previous_policy():
+    """A region so small that one corrective step cannot reach it."""
     algo = fixpo.make(envs.make("CartPole-v1"), config_of(fixpo, **SIZES, max_fixups=1))
     hp = algo.hparams.replace(max_kl=1e-9, learning_rate=1e-2)
     state = jax.jit(algo.init)(jax.random.key(0), hp)
@@ -240,9 +240,9 @@ def test_fixpo_falls_back_to_where_it_was():
 # Multipliers, against loops that are written from the definitions
 
 
-def replayed(name, world, hparams, loss, after_step, start):
+def replayed(name, env_name, hparams, loss, after_step, start):
     """One update by hand: `loss(agent, params, hp, carry, batch)`, then `carry = after_step(...)`."""
-    env, module = envs.make(world), ALGORITHMS[name]
+    env, module = envs.make(env_name), ALGORITHMS[name]
     config = config_of(module, **{**SIZES, "num_epochs": 2, "num_minibatches": 2})
     algo, agent = module.make(env, config), agent_of(env, config)
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.0, max_grad_norm=1e9, **hparams)
@@ -346,7 +346,7 @@ def test_vmpo_and_its_multipliers_by_hand():
 
 
 def test_the_temperature_of_vmpo_bounds_the_divergence_of_its_weights():
-    """Where its loss is least, KL(psi || equal weights) is eps_eta: the dual of that constraint."""
+    """At the minimum of its loss, KL(psi || equal weights) is eps_eta, by duality."""
     advantages = np.random.default_rng(0).normal(size=64).astype(np.float32)
     for eps in (0.01, 0.1, 0.5):
 
@@ -367,8 +367,8 @@ def test_the_penalty_doubles_and_halves():
     assert float(ppo_kl.adapted(1e6, 1.0, 0.01)) == pytest.approx(1e6)
 
 
-def test_the_adaptive_penalty_holds_the_divergence_near_its_target():
-    """From a coefficient that is far too small: it is found, and the exact divergence with it."""
+def test_the_adaptive_penalty_keeps_the_divergence_near_its_target():
+    """From a coefficient that is far too small: it adapts until the exact divergence reaches its target."""
     hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}
     space, (batch, outputs, metrics) = history("ppo_kl", "world/garnet", 60, hparams)
     kl = divergences(space, batch["outputs"], outputs).mean(-1)[:60]
@@ -418,16 +418,16 @@ def test_counts_and_batches_are_checked(name):
     module, env = ALGORITHMS[name], envs.make("CartPole-v1")
     with pytest.raises(ValueError, match="num_steps = 0 must be at least 1"):
         module.make(env, module.Config(num_steps=0))
-    with pytest.raises(ValueError, match="squash is for continuous actions"):
+    with pytest.raises(ValueError, match="squash requires continuous actions"):
         module.make(env, config_of(module, squash=True))
     if name != "a2c":
-        with pytest.raises(ValueError, match="does not divide into num_minibatches = 7"):
+        with pytest.raises(ValueError, match="is not divisible by num_minibatches = 7"):
             module.make(env, module.Config(num_minibatches=7))
     assert small(name).hparams.learning_rate == 1e-2
 
 
-def test_fixpo_comes_back_from_an_update_that_broke():
-    """The policy was kept; with a multiplier that is no number it would be kept for ever."""
+def test_fixpo_recovers_from_an_update_that_diverged():
+    """The policy was kept; with a NaN multiplier it would be kept forever."""
     algo = small("fixpo")
     update = jax.jit(algo.update)
     state = jax.jit(algo.init)(jax.random.key(0), algo.hparams)

@@ -1,4 +1,4 @@
-"""The two-colours world: its step against a slow one, its optimum against enumeration."""
+"""Two colours: its step against a slow implementation, its optimum against enumeration."""
 
 import itertools
 from functools import partial
@@ -23,14 +23,14 @@ def landed(cell, action, size):
 
 
 def slow_step(cell, objects, time, action, size, period, cost):
-    """The new cell, the reward, and who was collected: 0, 1 or None."""
+    """The new cell, the reward, and the collected object: 0, 1 or None."""
     cell = landed(cell, action, size)
     hit = objects.index(cell) if cell in objects else None
     good = time // period % 2
     return cell, (-cost if hit is None else 1.0 if hit == good else -1.0), hit
 
 
-def test_steps_are_those_of_a_slow_world():
+def test_steps_match_a_slow_implementation():
     size, period, cost = 4, 3, 0.1
     env = two_colours.make(size=size, period=period, cost=cost)
     reset_key, key = jax.random.split(jax.random.key(0))
@@ -61,9 +61,9 @@ def test_steps_are_those_of_a_slow_world():
     assert not timestep.terminated.any() and not timestep.truncated.any() and not timestep.first.any()
 
 
-def test_objects_reappear_in_every_free_cell_alike():
+def test_objects_reappear_uniformly_in_free_cells():
     env = two_colours.make(size=3)
-    state = State(jnp.int32(0), jnp.array([1, 5]), jnp.int32(0))  # the walker goes right, onto the first
+    state = State(jnp.int32(0), jnp.array([1, 5]), jnp.int32(0))  # the agent moves right, onto the first
     after = jax.jit(jax.vmap(lambda key: env.step(key, state, jnp.int32(3))[0]))(
         jax.random.split(jax.random.key(0), 7000)
     )
@@ -101,20 +101,20 @@ def slow_optimum(size, period, cost, gamma, horizon):
 
 
 @pytest.mark.parametrize(("size", "period", "horizon"), [(2, 3, 10), (3, 2, 6), (3, 100, 7)])
-def test_the_optimum_is_that_of_enumeration(size, period, horizon):
+def test_the_optimum_matches_enumeration(size, period, horizon):
     sizes = {"size": size, "period": period, "cost": 0.1}
     for gamma in (1.0, 0.8):
-        found = optimal_return("world/two-colours", gamma=gamma, horizon=horizon, **sizes)
+        result = optimal_return("world/two-colours", gamma=gamma, horizon=horizon, **sizes)
         expected = slow_optimum(**sizes, gamma=gamma, horizon=horizon)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_the_endless_optimum_is_the_limit_of_long_ones():
+def test_the_infinite_horizon_optimum_is_the_limit_of_long_horizons():
     endless = optimal_return("world/two-colours", gamma=0.9)
     long = optimal_return("world/two-colours", gamma=0.9, horizon=200)
     np.testing.assert_allclose(endless, long, rtol=1e-5)
     rate = float(optimal_return("world/two-colours", gamma=1.0, horizon=1000)) / 1000
-    assert rate == pytest.approx(0.2735, abs=5e-4)  # what the documents say
+    assert rate == pytest.approx(0.2735, abs=5e-4)  # as documented
 
 
 @pytest.mark.parametrize(
@@ -124,6 +124,6 @@ def test_the_endless_optimum_is_the_limit_of_long_ones():
         ({"period": 0}, "period must be at least 1, not 0"),
     ],
 )
-def test_worlds_that_are_none_are_refused(params, message):
+def test_invalid_tables_are_rejected(params, message):
     with pytest.raises(ValueError, match=message):
         two_colours.make(**params)

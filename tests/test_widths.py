@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# Traced only: whether a program's types fit is known before it is compiled.
+# Traced only: types are known before a program is compiled.
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Worlds with a known optimum: that against enumeration, the world against its table, PPO against both."""
+"""Environments with a known optimum: the optimum, the table and the steps agree, and PPO attains it."""
 
 import inspect
 import itertools
@@ -44,7 +44,7 @@ WORLDS = sorted(ENTRIES)
 
 
 def make(name, max_steps=..., **params):
-    """As `envs.make`, also where the worlds are not registered."""
+    """As `envs.make`, also for environments that are not registered."""
     entry = ENTRIES[name]
     limit = entry.limit(**params) if entry.limit else entry.max_steps
     return auto_reset(
@@ -65,7 +65,7 @@ def as_numpy(mdp):
 
 
 def deterministic_policies(mdp):
-    """Every map of states to actions, `[A^S, S]`; one action will do where the episode is over."""
+    """Every map of states to actions, `[A^S, S]`; a single action for terminal states."""
     num_states, num_actions = mdp.transition.shape[:2]
     ranges = [range(1 if over else num_actions) for over in np.asarray(mdp.terminal)]
     return np.array(list(itertools.product(*ranges))).reshape(-1, num_states)
@@ -105,9 +105,9 @@ def best_of_all_plans(mdp, gamma, horizon):
 def test_value_iteration_finds_the_best_of_all_policies(name, gamma):
     mdp = TINY[name]()
     expected = best_of_all_policies(mdp, gamma)
-    found = tabular.optimal_values(mdp, gamma)
+    result = tabular.optimal_values(mdp, gamma)
     close = {"rtol": 1e-5, "atol": 2e-6 * np.abs(expected).max()}
-    np.testing.assert_allclose(found, expected, **close)
+    np.testing.assert_allclose(result, expected, **close)
     np.testing.assert_allclose(tabular.optimal_return(mdp, gamma), expected @ as_numpy(mdp)[2], **close)
 
 
@@ -129,24 +129,24 @@ def test_backward_induction_finds_the_best_of_all_plans(table, params, horizon, 
 
 
 @pytest.mark.parametrize("name", sorted(TINY))
-def test_a_policy_is_worth_what_the_linear_system_says(name):
+def test_the_value_of_a_policy_solves_the_linear_system(name):
     mdp = TINY[name]()
     transition, reward, start = as_numpy(mdp)
     policy = np.random.default_rng(0).dirichlet(np.ones(reward.shape[1]), len(reward))
     step = np.einsum("sa,sat->st", policy, transition)
     expected = np.linalg.solve(np.eye(len(step)) - GAMMA * step, (policy * reward).sum(1))
-    found = tabular.policy_value(mdp, jnp.asarray(policy, jnp.float32), GAMMA)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    result = tabular.policy_value(mdp, jnp.asarray(policy, jnp.float32), GAMMA)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
     total, distribution = 0.0, start
     for t in range(7):
         total += GAMMA**t * distribution @ (policy * reward).sum(1)
         distribution = distribution @ step
-    found = tabular.policy_return(mdp, jnp.asarray(policy, jnp.float32), GAMMA, horizon=7)
-    np.testing.assert_allclose(found, total, rtol=1e-5)
+    result = tabular.policy_return(mdp, jnp.asarray(policy, jnp.float32), GAMMA, horizon=7)
+    np.testing.assert_allclose(result, total, rtol=1e-5)
 
 
-def test_the_greedy_policy_of_the_best_values_is_worth_them():
+def test_the_greedy_policy_of_the_optimal_values_attains_them():
     mdp = garnet.mdp(7)
     best = tabular.optimal_values(mdp, GAMMA)
     policy = tabular.greedy_policy(mdp, best, GAMMA)
@@ -164,16 +164,16 @@ def test_values_are_right_for_a_long_view():
         np.testing.assert_allclose(tabular.optimal_values(mdp, 0.999), expected, atol=3e-4 * scale)
 
 
-def test_thousands_of_worlds_are_solved_at_once():
+def test_many_mdps_are_solved_in_one_call():
     seeds = jnp.arange(64)
     mdps = jax.vmap(lambda seed: garnet.mdp(seed, num_states=8))(seeds)
     together = jax.jit(jax.vmap(tabular.optimal_values, (0, None)))(mdps, GAMMA)
     policy = jnp.full((8, 4), 0.25)
-    worth = jax.jit(jax.vmap(tabular.policy_value, (0, None, None)))(mdps, policy, GAMMA)
+    values = jax.jit(jax.vmap(tabular.policy_value, (0, None, None)))(mdps, policy, GAMMA)
     for i in (0, 17, 63):
         mdp = jax.tree.map(lambda x: x[i], mdps)  # noqa: B023
         np.testing.assert_allclose(together[i], tabular.optimal_values(mdp, GAMMA), rtol=1e-5, atol=1e-4)
-        np.testing.assert_allclose(worth[i], tabular.policy_value(mdp, policy, GAMMA), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(values[i], tabular.policy_value(mdp, policy, GAMMA), rtol=1e-4, atol=1e-4)
     direct = jax.jit(jax.vmap(lambda s: optimal_return("world/garnet", gamma=GAMMA, seed=s, num_states=8)))
     np.testing.assert_allclose(direct(seeds), together.mean(axis=1), rtol=1e-5, atol=1e-4)
 
@@ -193,13 +193,13 @@ def test_gamma_and_horizon_may_be_traced():
 def test_the_value_of_a_policy_has_a_gradient(horizon):
     mdp = chain.mdp()
 
-    def worth(logits):
+    def value_of(logits):
         return tabular.policy_return(mdp, jax.nn.softmax(logits), 0.9, horizon)
 
     logits = jax.random.normal(jax.random.key(0), (5, 2))
     direction = jax.random.normal(jax.random.key(1), (5, 2))
-    slope = (jax.grad(worth)(logits) * direction).sum()
-    numeric = (worth(logits + 0.02 * direction) - worth(logits - 0.02 * direction)) / 0.04
+    slope = (jax.grad(value_of)(logits) * direction).sum()
+    numeric = (value_of(logits + 0.02 * direction) - value_of(logits - 0.02 * direction)) / 0.04
     np.testing.assert_allclose(slope, numeric, rtol=1e-2)
 
 
@@ -214,7 +214,7 @@ def test_draws_are_inverted_at_their_edges():
         assert drawn[0] == np.flatnonzero(row)[0] and drawn[-1] == np.flatnonzero(row)[-1]
 
 
-def test_a_table_shows_states_as_asked():
+def test_a_table_shows_states_as_requested():
     mdp = chain.mdp(length=3)
     for observation, expected in (
         ("one_hot", [1.0, 0.0, 0.0]),
@@ -242,7 +242,7 @@ def test_a_table_shows_states_as_asked():
         (lambda: loop.make(length=1), "length must be a whole number, 2 or more"),
         (lambda: chain.make(length=2.5), "length must be a whole number"),
         (lambda: optimal_return("world/chain", gamma=0.9, slip=1.5), "slip must be between 0 and 1"),
-        (lambda: river_swim.make(up=0.8, down=0.5), "must not be more than 1 together"),
+        (lambda: river_swim.make(up=0.8, down=0.5), "must not sum to more than 1"),
         (lambda: river_swim.make(up=-0.1), "up must be between 0 and 1"),
         (lambda: garnet.make(density=2.0), "density must be between 0 and 1"),
         (lambda: garnet.make(seed=0.5), "seed must be a whole number"),
@@ -261,11 +261,11 @@ def test_a_table_shows_states_as_asked():
         (lambda: grid.make(observation="sound"), "unknown observation 'sound'"),
         (
             lambda: optimal_return("world/t-maze", gamma=0.9, memory=False, bump=1.0),
-            "known for costs only",
+            "known only for costs",
         ),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(call, message):
+def test_invalid_arguments_are_rejected(call, message):
     with pytest.raises(ValueError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
@@ -274,8 +274,8 @@ def test_mistakes_are_told_in_one_sentence(call, message):
 # --- known numbers ----------------------------------------------------------------------------
 
 
-def test_the_chain_is_worth_what_is_published():
-    """3,677 in 1,000 steps (Strens 2000), once the start is forgotten."""
+def test_the_chain_has_its_published_value():
+    """3,677 in 1,000 steps (Strens 2000), in the stationary distribution."""
     mdp = chain.mdp()
     gain = optimal_return("world/chain", gamma=1.0, horizon=400) - optimal_return(
         "world/chain", gamma=1.0, horizon=300
@@ -292,8 +292,8 @@ def test_the_river_is_swum_upstream():
     # Always upstream: flows balance, so p_5 follows from ratios of 3 and of 3/7.
     weights = np.array([1, 3, 9, 27, 81, 81 * 3 / 7])
     gain = 10_000 * 0.3 * weights[-1] / weights.sum()
-    found = [optimal_return("world/river-swim", gamma=1.0, horizon=h) for h in (1000, 1200)]
-    assert float(found[1] - found[0]) / 200 == pytest.approx(gain, rel=1e-3)
+    result = [optimal_return("world/river-swim", gamma=1.0, horizon=h) for h in (1000, 1200)]
+    assert float(result[1] - result[0]) / 200 == pytest.approx(gain, rel=1e-3)
     rows = np.asarray(mdp.transition)
     np.testing.assert_allclose(rows[0, 1], [0.7, 0.3, 0, 0, 0, 0], atol=1e-6)
     np.testing.assert_allclose(rows[2, 1], [0, 0.1, 0.6, 0.3, 0, 0], atol=1e-6)
@@ -303,7 +303,7 @@ def test_the_river_is_swum_upstream():
 
 @pytest.mark.parametrize("gamma", [0.5, 0.9, 0.99])
 @pytest.mark.parametrize("length, small, large", [(6, 1.0, 12.0), (3, 0.5, 1.0), (9, 0.2, 7.0)])
-def test_the_loop_has_a_value_for_each_reading_of_its_time_limit(gamma, length, small, large):
+def test_the_loop_has_a_value_for_each_interpretation_of_its_time_limit(gamma, length, small, large):
     mdp = loop.mdp(length, small, large)
     hub = max(small / (1 - gamma), large * gamma ** (length - 1) / (1 - gamma**length))
     way = [gamma ** (length - 1 - i) * (large + gamma * hub) for i in range(1, length)]
@@ -320,7 +320,7 @@ def test_the_loop_has_a_value_for_each_reading_of_its_time_limit(gamma, length, 
     np.testing.assert_allclose(tabular.optimal_values(mdp, gamma, horizon), [hub[horizon], *way], rtol=1e-5)
 
 
-def test_the_best_policy_of_the_loop_depends_on_the_reading():
+def test_the_best_policy_of_the_loop_depends_on_the_interpretation():
     mdp, horizon = loop.mdp(), loop.limit()
     stay, walk = (jnp.tile(jax.nn.one_hot(a, 2), (6, 1)) for a in (0, 1))
     endless = [float(tabular.policy_return(mdp, p, GAMMA)) for p in (stay, walk)]
@@ -331,7 +331,7 @@ def test_the_best_policy_of_the_loop_depends_on_the_reading():
 
 
 @pytest.mark.parametrize("length", [1, 4, 70])
-def test_the_t_maze_is_worth_its_way(length):
+def test_the_t_maze_has_the_value_of_its_shortest_path(length):
     best = partial(optimal_return, "world/t-maze", length=length)
     np.testing.assert_allclose(best(gamma=0.98), 4 * 0.98**length, rtol=1e-5)
     np.testing.assert_allclose(best(gamma=1.0), 4.0)
@@ -351,21 +351,19 @@ def test_no_policy_of_the_t_maze_without_memory_is_better(prize, miss, bump):
     choices = np.eye(4)[np.array(list(itertools.product(range(4), repeat=4)))]
     mixed = np.random.default_rng(0).dirichlet(np.full(4, 0.3), (400, 4))
     policies = jnp.asarray(np.concatenate([choices, mixed]), jnp.float32)[:, seen]
-    found = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, 0.9))(policies)
-    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
-    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, **world)
-    np.testing.assert_allclose(found.max(), expected, atol=1e-5)
+    result = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, 0.9))(policies)
+    params = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    expected = optimal_return("world/t-maze", gamma=0.9, memory=False, **params)
+    np.testing.assert_allclose(result.max(), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
     "length, prize, miss, bump, gamma, expected",
     [(3, 4.0, -0.1, 0.0, 0.99, 1.9406), (2, 4.0, -5.0, 0.0, 0.9, 1.62), (3, 4.0, -0.1, 0.0, 1.0, 2.0)],
 )
-def test_who_sees_one_sign_need_not_leave_where_bumps_cost_nothing(
-    length, prize, miss, bump, gamma, expected
-):
-    world = {"length": length, "prize": prize, "miss": miss, "bump": bump}
-    best = optimal_return("world/t-maze", gamma=gamma, memory=False, **world)
+def test_staying_is_optimal_with_one_sign_and_free_bumps(length, prize, miss, bump, gamma, expected):
+    params = {"length": length, "prize": prize, "miss": miss, "bump": bump}
+    best = optimal_return("world/t-maze", gamma=gamma, memory=False, **params)
     np.testing.assert_allclose(best, expected, rtol=1e-4)
 
 
@@ -392,10 +390,10 @@ def walked(choice, north, length, prize, miss, bump, gamma, steps):
 
 
 @pytest.mark.parametrize("horizon", [None, 4, 12])
-def test_no_reactive_policy_of_the_t_maze_is_better_whatever_things_cost(horizon):
-    """All 256 maps from observations to actions, each played for both signs, in worlds of many prices."""
+def test_no_reactive_policy_of_the_t_maze_is_better_for_any_costs(horizon):
+    """All 256 maps from observations to actions, each played for both signs, with many rewards."""
     rng = np.random.default_rng(0)
-    for world in range(24):
+    for number in range(24):
         length, gamma = int(rng.integers(1, 4)), float(rng.choice([0.6, 0.9]))
         prices = {
             "prize": float(rng.choice([4.0, 1.0, -1.0])),
@@ -410,11 +408,11 @@ def test_no_reactive_policy_of_the_t_maze_is_better_whatever_things_cost(horizon
         best = optimal_return(
             "world/t-maze", gamma=gamma, horizon=horizon, memory=False, length=length, **prices
         )
-        np.testing.assert_allclose(best, max(returns), atol=1e-5, err_msg=f"{world}: {length}, {prices}")
+        np.testing.assert_allclose(best, max(returns), atol=1e-5, err_msg=f"{number}: {length}, {prices}")
 
 
 @pytest.mark.parametrize("length", [1, 3])
-def test_the_t_maze_steps_as_its_table_says(length):
+def test_the_t_maze_steps_match_its_table(length):
     env, mdp = t_maze.make(length=length, bump=-0.2), t_maze.mdp(length, bump=-0.2)
     width = length + 1
     signs = {0: [1.0, 1.0, 0.0], 1: [0.0, 1.0, 1.0]}
@@ -450,14 +448,14 @@ def tiger_by_histories(horizon, gamma, left=0.5, accuracy=0.85, listen=-1.0, pri
 
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
 @pytest.mark.parametrize("accuracy", [0.85, 0.97, 0.6])
-def test_the_tiger_is_worth_the_best_of_all_histories(gamma, accuracy):
+def test_the_tiger_has_the_value_of_the_best_history_policy(gamma, accuracy):
     for horizon in (1, 2, 3, 6):
         expected = tiger_by_histories(horizon, gamma, accuracy=accuracy)
-        found = optimal_return("world/two-state", gamma=gamma, horizon=horizon, accuracy=accuracy)
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        result = optimal_return("world/two-state", gamma=gamma, horizon=horizon, accuracy=accuracy)
+        np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
-def test_the_tiger_is_worth_what_value_iteration_over_all_beliefs_says():
+def test_the_tiger_has_the_value_of_belief_value_iteration():
     """A fine grid of beliefs, interpolated, which bounds a convex function from above; 19.37 is published."""
     grid_of_beliefs = np.linspace(0, 1, 4001)
     heard_left = grid_of_beliefs * 0.85 + (1 - grid_of_beliefs) * 0.15
@@ -469,13 +467,13 @@ def test_the_tiger_is_worth_what_value_iteration_over_all_beliefs_says():
         opened = 0.95 * v[2000]
         left, right = 10 - 110 * grid_of_beliefs + opened, -100 + 110 * grid_of_beliefs + opened
         v = np.maximum(listening, np.maximum(left, right))
-    found = float(optimal_return("world/two-state", gamma=0.95))
-    assert found == pytest.approx(19.3714, abs=1e-3)
-    assert found == pytest.approx(v[2000], abs=2e-3)
+    result = float(optimal_return("world/two-state", gamma=0.95))
+    assert result == pytest.approx(19.3714, abs=1e-3)
+    assert result == pytest.approx(v[2000], abs=2e-3)
 
 
-def test_the_belief_of_the_tiger_is_that_of_bayes():
-    """Among simulated runs that heard left k more times than right, the tiger is left so often."""
+def test_the_belief_of_the_tiger_follows_bayes_rule():
+    """How often the tiger is left in simulations with k more observations of left than of right."""
     env = two_state.make(accuracy=0.7)
 
     def listen_thrice(key):
@@ -506,7 +504,7 @@ def test_after_a_door_the_tiger_is_anywhere_and_nothing_is_heard(door, left):
     assert abs(after.left.mean() - 0.5) < 4 * 0.5 / np.sqrt(len(keys))
 
 
-# --- the world plays its table ----------------------------------------------------------------
+# --- steps against the table ------------------------------------------------------------------
 
 
 def random_returns(env, gamma, horizon, num_episodes):
@@ -546,7 +544,7 @@ def random_returns(env, gamma, horizon, num_episodes):
     ids=lambda x: x if isinstance(x, str) else "",
 )
 @pytest.mark.parametrize("gamma", [1.0, 0.9])
-def test_random_play_is_worth_what_the_table_says(name, params, gamma, transitions):
+def test_random_play_attains_the_value_of_the_table(name, params, gamma, transitions):
     horizon = 25
     returns = random_returns(ENTRIES[name].make(**params), gamma, horizon, num_episodes=transitions)
     if name == "world/grid":
@@ -571,13 +569,13 @@ def test_random_play_is_worth_what_the_table_says(name, params, gamma, transitio
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_worlds_keep_the_laws(name):
+def test_tabular_environments_pass_check_env(name):
     check_env(ENTRIES[name].make())
     check_env(make(name, max_steps=7))
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_the_registry_knows_parameters_and_time_limits(name):
+def test_the_registry_has_parameters_and_time_limits(name):
     entry = ENTRIES[name]
     params = entry.params()
     assert params
@@ -599,7 +597,7 @@ def test_every_garnet_has_exactly_so_many_successors(branching):
     rows = np.asarray(mdps.transition)
     assert ((rows > 0).sum(axis=-1) == branching).all()
     np.testing.assert_allclose(rows.sum(axis=-1), 1.0, atol=1e-6)
-    # Successors are anywhere, and no two worlds are the same.
+    # Successors are anywhere, and no two MDPs are equal.
     share = (rows > 0).mean(axis=(0, 1, 2))
     np.testing.assert_allclose(share, branching / 8, atol=0.02)
     assert len(np.unique(rows.reshape(500, -1), axis=0)) > (490 if branching > 1 else 1)
@@ -647,10 +645,10 @@ def grid_by_definition(level, gamma, horizon):
     def value(cell, exists, left):
         if left == 0:
             return 0.0
-        return max(worth(walk(cell, move), exists, left) for move in grid.MOVES.tolist())
+        return max(value_of(walk(cell, move), exists, left) for move in grid.MOVES.tolist())
 
     @cache
-    def worth(cell, exists, left):
+    def value_of(cell, exists, left):
         taken = {i for i in exists if objects[i] == cell}
         gone = [i for i in there if i not in exists]
         future = 0.0
@@ -665,27 +663,29 @@ def grid_by_definition(level, gamma, horizon):
 
 
 @pytest.mark.parametrize("name, seed", [("tiny", 0), ("tiny", 1), ("tiny", 2), ("small", 5), ("sparse", 0)])
-def test_the_optimum_of_a_grid_is_that_of_its_definition(name, seed):
+def test_the_optimum_of_a_grid_matches_its_definition(name, seed):
     level = grid.sample(name, seed)
     horizon = min(int(level.max_steps), 12)
     expected = grid_by_definition(level, 0.99, horizon)
-    found = grid.optimal_return(level, 0.99, horizon)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    result = grid.optimal_return(level, 0.99, horizon)
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("horizon", [None, 9])
-def test_a_grid_is_worth_what_its_table_is(horizon):
+def test_a_grid_has_the_value_of_its_table(horizon):
     level = grid.sample("tiny", 7)
     mdp = grid.mdp(level)
     np.testing.assert_allclose(mdp.transition.sum(axis=-1), 1.0, atol=1e-6)
     best = tabular.optimal_values(mdp, 0.97, horizon)[:-1]
     np.testing.assert_allclose(grid.values(level, 0.97, horizon), best, rtol=1e-4, atol=1e-5)
     policy = jax.nn.softmax(jax.random.normal(jax.random.key(0), (len(best) + 1, 5)))
-    worth = tabular.policy_value(mdp, policy, 0.97, horizon)[:-1]
-    np.testing.assert_allclose(grid.values(level, 0.97, horizon, policy[:-1]), worth, rtol=1e-4, atol=1e-5)
+    table_values = tabular.policy_value(mdp, policy, 0.97, horizon)[:-1]
+    np.testing.assert_allclose(
+        grid.values(level, 0.97, horizon, policy[:-1]), table_values, rtol=1e-4, atol=1e-5
+    )
 
 
-def test_levels_are_drawn_within_their_family():
+def test_levels_are_drawn_from_their_family():
     family = grid.LEVELS["all"]
     levels = jax.jit(jax.vmap(lambda seed: grid.sample("all", seed)))(jnp.arange(500))
     walls, cells = np.asarray(levels.walls), np.asarray(levels.objects)
@@ -709,7 +709,7 @@ def test_levels_are_drawn_within_their_family():
         assert np.log(p).mean() == pytest.approx(np.log(low * high) / 2, abs=0.1)
 
 
-def test_the_levels_of_the_original_are_what_they_are():
+def test_the_levels_match_the_original():
     sizes = {"dense": (11, 4, 500), "sparse": (13, 2, 50), "long": (11, 4, 1000)}
     sizes |= {"longer": (9, 5, 2000), "long-dense": (11, 4, 2000)}
     for name, (side, count, steps) in sizes.items():
@@ -724,7 +724,7 @@ def test_the_levels_of_the_original_are_what_they_are():
     assert jax.jit(lambda: grid.limit(level="all", seed=3))() == grid.sample("all", 3).max_steps
 
 
-def test_a_grid_is_shown_as_asked():
+def test_a_grid_is_shown_as_requested():
     level = grid.sample("tiny", 3)
     num_states = 2 ** len(level.objects) * level.walls.size
     for observation in ("one_hot", "index", "planes"):
@@ -742,7 +742,7 @@ def test_a_grid_is_shown_as_asked():
     assert grid.env(level).step(jax.random.key(0), state, jnp.int32(4))[1].obs[-1] == pytest.approx(0.002)
 
 
-def test_what_was_collected_is_gone_and_comes_back_in_its_place():
+def test_collected_objects_disappear_and_respawn_in_place():
     level = grid.sample("sparse").replace(
         start=jnp.int32(0),
         objects=jnp.array([1, 14]),
@@ -751,11 +751,11 @@ def test_what_was_collected_is_gone_and_comes_back_in_its_place():
     )
     env = grid.env(level)
     state, _ = env.reset(jax.random.key(0))
-    told = []
+    observed = []
     for action in (3, 4, 4, 1, 0, 1):  # right, stay, stay, down, up, down
         state, timestep = env.step(jax.random.key(0), state, jnp.int32(action))
-        told.append((int(state.cell), float(timestep.reward), state.exists.tolist()))
-    assert told == [
+        observed.append((int(state.cell), float(timestep.reward), state.exists.tolist()))
+    assert observed == [
         (1, 1.0, [False, True]),
         (1, 0.0, [True, True]),
         (1, 1.0, [False, True]),
@@ -765,7 +765,7 @@ def test_what_was_collected_is_gone_and_comes_back_in_its_place():
     ]
 
 
-# --- PPO between the bounds -------------------------------------------------------------------
+# --- PPO and the bounds -----------------------------------------------------------------------
 
 
 def train_ppo(env, updates, gamma=GAMMA, seeds=2, **config):
@@ -801,19 +801,19 @@ def assert_bounded(returns, best):
 def test_ppo_solves_the_chain():
     env, mdp = make("world/chain"), chain.mdp()
     algo, states = train_ppo(env, 60)
-    worth = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(tables_of(algo, states, mdp))
+    values = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(tables_of(algo, states, mdp))
     best = float(optimal_return("world/chain", gamma=GAMMA))
-    assert (worth >= 0.9 * best).all() and (worth <= best * (1 + 1e-5)).all()
+    assert (values >= 0.9 * best).all() and (values <= best * (1 + 1e-5)).all()
     assert_bounded(played(algo, states, env), float(optimal_return("world/chain", gamma=1.0, horizon=100)))
 
 
-def test_ppo_walks_the_loop_unless_it_is_told_that_time_limits_are_ends():
+def test_ppo_walks_the_loop_unless_time_limits_terminate():
     env, mdp, horizon = make("world/loop"), loop.mdp(), loop.limit()
     algo, states = train_ppo(env, 60)
     policies = tables_of(algo, states, mdp)
-    worth = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(policies)
+    values = jax.vmap(lambda policy: tabular.policy_return(mdp, policy, GAMMA))(policies)
     best = float(optimal_return("world/loop", gamma=GAMMA))
-    assert (worth >= 0.9 * best).all() and (worth <= best * (1 + 1e-5)).all()
+    assert (values >= 0.9 * best).all() and (values <= best * (1 + 1e-5)).all()
     assert_bounded(played(algo, states, env), float(optimal_return("world/loop", gamma=1.0, horizon=horizon)))
 
     def step(key, state, action):
@@ -828,7 +828,7 @@ def test_ppo_walks_the_loop_unless_it_is_told_that_time_limits_are_ends():
     np.testing.assert_allclose(cut, best, rtol=1e-5)
 
 
-def test_ppo_with_a_memory_solves_the_t_maze():
+def test_ppo_with_memory_solves_the_t_maze():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 120, memory_size=16)
     returns = played(algo, states, env)
@@ -837,7 +837,7 @@ def test_ppo_with_a_memory_solves_the_t_maze():
     assert_bounded(returns, best)
 
 
-def test_ppo_without_a_memory_stays_below_the_bound_for_those_without():
+def test_ppo_without_memory_stays_below_the_memoryless_bound():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 40)
     best = float(optimal_return("world/t-maze", gamma=1.0, length=4, memory=False))
@@ -845,12 +845,12 @@ def test_ppo_without_a_memory_stays_below_the_bound_for_those_without():
 
 
 @pytest.mark.slow
-def test_ppo_with_a_memory_stays_below_the_optimum_of_the_tiger():
+def test_ppo_with_memory_stays_below_the_optimum_of_the_tiger():
     env = make("world/two-state", max_steps=20)
     algo, states = train_ppo(env, 300, memory_size=16, normalize_reward=True)
     returns = played(algo, states, env, num_episodes=4096)
     best = float(optimal_return("world/two-state", gamma=1.0, horizon=20))
-    assert (returns.mean(axis=1) > -20.0).all()  # no worse than to listen for ever
+    assert (returns.mean(axis=1) > -20.0).all()  # no worse than always listening
     assert_bounded(returns, best)
 
 
@@ -866,7 +866,7 @@ def test_ppo_stays_below_the_optimum(name, updates):
     assert (returns.mean(axis=1) > 0.6 * best).all()
 
 
-def test_a_table_of_your_own_is_a_world():
+def test_a_custom_table_is_an_environment():
     """Two states: the second ends the episode, and action 1 gets there with probability 1/2."""
     transition = jnp.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 1.0], [0.0, 1.0]]])
     mdp = Tabular(
@@ -880,7 +880,7 @@ def test_a_table_of_your_own_is_a_world():
 
     env = tabular.env(mdp)
     check_env(auto_reset(env))
-    # The table's rewards in a terminal state must not be paid.
+    # Rewards of the table in a terminal state must be ignored.
     returns = random_returns(env, 0.9, 20, num_episodes=5_000)
     expected = tabular.policy_return(mdp, tabular.uniform_policy(mdp), 0.9, 20)
     assert abs(returns.mean() - float(expected)) < 4 * returns.std() / np.sqrt(len(returns))

@@ -1,4 +1,4 @@
-"""What wrappers add, against plain Python and NumPy."""
+"""Wrappers against plain Python and NumPy."""
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ def recording(action_space):
 
 
 def showing(space, values):
-    """Shows `values` one after the other."""
+    """Observes `values` one after the other."""
     stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *values)
 
     def reset(key):
@@ -86,7 +86,7 @@ def play(env, key, actions):
     "limit, terminated, truncated",
     [
         (2, [0, 0, 0, 1], [0, 0, 1, 1]),
-        (3, [0, 0, 0, 1], [0, 0, 0, 0]),  # both at once: the end has no future
+        (3, [0, 0, 0, 1], [0, 0, 0, 0]),  # both at once: the episode is terminated
         (4, [0, 0, 0, 1], [0, 0, 0, 0]),
         (None, [0, 0, 0, 1], [0, 0, 0, 0]),
     ],
@@ -94,7 +94,7 @@ def play(env, key, actions):
 def test_time_limit_truncates_what_did_not_terminate(limit, terminated, truncated):
     env = time_limit(counting(3), limit)
     _, timestep = play(env, jax.random.key(0), [0] * 3)
-    # The raw environment is stepped on after its truncation, so it terminates in its third step.
+    # The raw environment is stepped after its truncation, so it terminates in its third step.
     truncated = np.array(truncated, bool) & ~np.array(terminated, bool)
     np.testing.assert_array_equal(timestep.terminated, np.array(terminated, bool))
     np.testing.assert_array_equal(timestep.truncated, truncated)

@@ -1,9 +1,9 @@
-"""The behaviour suite: small tasks that each ask for one ability, after bsuite 0.3.6.
+"""The behaviour suite: small tasks that each test one ability, after bsuite 0.3.6.
 
 Osband et al. 2020, "Behaviour Suite for Reinforcement Learning", https://openreview.net/forum?id=rygf-kSYwH.
-Every episode ends by termination, with nothing to come, as in the original: no task has a time limit.
-Observations lack the original's leading axis of length 1. `scoring` has its experiments and scores. The
-MNIST bandit is not here; gymnax has it.
+As in the original, every episode ends by termination: no task has a time limit. Observations lack the
+original's leading axis of length 1. `scoring` has the experiments and scores. The MNIST bandit is not
+included; gymnax has it.
 """
 
 from functools import partial
@@ -20,22 +20,22 @@ from jaxrl.envs.behaviour import (
     umbrella_chain,
 )
 from jaxrl.envs.behaviour.common import with_noise, with_scale
-from jaxrl.envs.entry import Entry, own
+from jaxrl.envs.entry import Entry, entry_for
 
-_own = partial(own, max_steps=None, checked="bsuite 0.3.6")
+_entry = partial(entry_for, max_steps=None, checked="bsuite 0.3.6")
 
 ENTRIES: dict[str, Entry] = {
-    "Catch-bsuite": _own(catch.make),
-    "DeepSea-bsuite": _own(deep_sea.make),
-    "DeepSea-bsuite/stochastic": _own(partial(deep_sea.make, deterministic=False)),
-    "MemoryChain-bsuite": _own(memory_chain.make),
-    "UmbrellaChain-bsuite": _own(umbrella_chain.make),
-    "DiscountingChain-bsuite": _own(discounting_chain.make),
-    "SimpleBandit-bsuite": _own(simple_bandit.make),
-    "MountainCar-bsuite": _own(mountain_car.make),
-    "CartPole-bsuite": _own(cartpole.make),
-    "CartPoleSwingup-bsuite": _own(cartpole_swingup.make),
+    "Catch-bsuite": _entry(catch.make),
+    "DeepSea-bsuite": _entry(deep_sea.make),
+    "DeepSea-bsuite/stochastic": _entry(partial(deep_sea.make, deterministic=False)),
+    "MemoryChain-bsuite": _entry(memory_chain.make),
+    "UmbrellaChain-bsuite": _entry(umbrella_chain.make),
+    "DiscountingChain-bsuite": _entry(discounting_chain.make),
+    "SimpleBandit-bsuite": _entry(simple_bandit.make),
+    "MountainCar-bsuite": _entry(mountain_car.make),
+    "CartPole-bsuite": _entry(cartpole.make),
+    "CartPoleSwingup-bsuite": _entry(cartpole_swingup.make),
 }
 for _name in ("Catch-bsuite", "SimpleBandit-bsuite", "MountainCar-bsuite", "CartPole-bsuite"):
-    ENTRIES[f"{_name}/noise"] = _own(with_noise(ENTRIES[_name].make))
-    ENTRIES[f"{_name}/scale"] = _own(with_scale(ENTRIES[_name].make))
+    ENTRIES[f"{_name}/noise"] = _entry(with_noise(ENTRIES[_name].make))
+    ENTRIES[f"{_name}/scale"] = _entry(with_scale(ENTRIES[_name].make))

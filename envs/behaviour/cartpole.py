@@ -1,9 +1,9 @@
 """Cart-pole of the behaviour suite: balance a pole on a cart for ten seconds.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
-bsuite/environments/cartpole.py. It is not Gymnasium's: three actions, steps of 0.01 s, sine and cosine of
-the angle and the time in the observation, and termination after `max_time`. The observation is `[6]`
-where the original has `[1, 6]`; the masses and the like, fixed there, are parameters here.
+bsuite/environments/cartpole.py. Differences from Gymnasium's: three actions, steps of 0.01 s, sine and cosine
+of the angle and the time in the observation, and termination after `max_time`. The observation is `[6]`
+where the original has `[1, 6]`; masses and other constants of the original are parameters here.
 """
 
 import math
@@ -23,7 +23,7 @@ _TURN = np.float32(2 * np.pi)
 
 @struct.dataclass
 class State:
-    """The cart's place (m) and speed, the pole's angle from upright (rad) and its speed, the steps taken."""
+    """Position [m] and velocity of the cart, angle from upright [rad] and its velocity, steps taken."""
 
     x: jax.Array
     x_dot: jax.Array
@@ -45,19 +45,19 @@ def make(
     length=0.5,
     force_mag=10.0,
 ) -> Env:
-    """Pays 1 in every step after which the pole is up and the cart near the middle; else the episode ends.
+    """Reward 1 while the pole is up and the cart is near the middle; otherwise the episode ends.
 
-    Shows `[x / x_threshold, x_dot / x_threshold, sin(theta), cos(theta), theta_dot, time / max_time]`.
-    Actions: left, none, right. Terminates where the reward is 0, and when the time has passed `max_time`;
-    as the time is seen, that is no truncation. The best return is 1001: the sum of a thousand times
-    0.01 is a little less than 10 in double precision, and the original counts on for one step.
+    Observes `[x / x_threshold, x_dot / x_threshold, sin(theta), cos(theta), theta_dot, time / max_time]`.
+    Actions: left, none, right. Terminates where the reward is 0, and when the time exceeds `max_time`,
+    which is no truncation because the time is observed. The best return is 1001: the sum of a thousand
+    times 0.01 is slightly below 10 in double precision, so the original takes one more step.
 
     Args:
       height_threshold: the pole is up while `cos(theta)` is above this.
-      x_threshold: the middle reaches so far, in m.
-      timescale, max_time: a step and an episode in s.
-      init_range: place, angle and speeds start uniformly within this of 0.
-      length: half of the pole's, in m.
+      x_threshold: the cart is near the middle within this distance, in m.
+      timescale, max_time: durations of a step and of an episode, in s.
+      init_range: initial position, angle and velocities are uniform within this distance of 0.
+      length: half the length of the pole, in m.
 
     Raises:
       ValueError: a length of time that is not positive or not known in Python.
@@ -84,7 +84,7 @@ def make(
 
 
 def advance(state: State, action, timescale, gravity, masscart, masspole, length, force_mag) -> State:
-    """One step of Euler's method: places move by the old speeds."""
+    """One step of Euler's method: positions change by the old velocities."""
     force = (action - 1) * force_mag
     cos, sin = jnp.cos(state.theta), jnp.sin(state.theta)
     total = masscart + masspole
@@ -103,13 +103,13 @@ def advance(state: State, action, timescale, gravity, masscart, masspole, length
 
 
 def start(key, init_range, theta: float = 0.0) -> State:
-    """Four uniform draws within `init_range` of 0; the angle within it of `theta`, wherever that is."""
+    """Four uniform draws within `init_range` of 0; the angle within `init_range` of `theta`."""
     draws = jax.random.uniform(key, (4,), minval=-1.0, maxval=1.0) * init_range
     return State(draws[0], draws[1], theta + draws[2], draws[3], jnp.zeros((), jnp.int32))
 
 
 def observe(state: State, x_threshold, timescale, max_time) -> list:
-    """The six numbers that both tasks show."""
+    """The six numbers that both tasks observe."""
     elapsed = (state.time * np.float32(timescale / max_time)).astype(jnp.float32)
     sin, cos = jnp.sin(state.theta), jnp.cos(state.theta)
     return [state.x / x_threshold, state.x_dot / x_threshold, sin, cos, state.theta_dot, elapsed]
@@ -123,7 +123,7 @@ def steps_until(timescale: float, max_time: float) -> int:
     """
     for name, value in dict(timescale=timescale, max_time=max_time).items():
         if isinstance(value, jax.core.Tracer):
-            raise ValueError(f"{name} decides how many steps an episode has and cannot be traced")
+            raise ValueError(f"{name} determines the number of steps of an episode and cannot be traced")
     require_positive(timescale=timescale, max_time=max_time)
     elapsed = np.cumsum(np.full(math.ceil(max_time / timescale) + 2, timescale))
     return int(np.argmax(elapsed > max_time)) + 1

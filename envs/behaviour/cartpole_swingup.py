@@ -1,8 +1,8 @@
-"""Cart-pole swing-up of the behaviour suite: the pole hangs, moving costs, and only upright pays.
+"""Cart-pole swing-up of the behaviour suite: the pole starts hanging; moving has a cost.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
 bsuite/experiments/cartpole_swingup/cartpole_swingup.py. The observation is `[8]` where the original has
-`[1, 8]`; the masses and the like, fixed there, are parameters here.
+`[1, 8]`; masses and other constants of the original are parameters here.
 """
 
 import jax.numpy as jnp
@@ -30,20 +30,20 @@ def make(
     length=0.5,
     force_mag=10.0,
 ) -> Env:
-    """Pays 1 in every step after which the pole is up and slow and the cart near the middle.
+    """Reward 1 in every step after which the pole is up and slow and the cart is near the middle.
 
-    Shows what `CartPole-bsuite` does and then two numbers that are 1 or -1: whether the cart is near the
-    middle, whether the pole is slow. Actions: left, none, right; all but none cost `move_cost`. Terminates
-    when the cart is further out than `x_threshold` and when the time has passed `max_time`; as the time
-    is seen, that is no truncation.
+    Observes the numbers of `CartPole-bsuite` and two that are 1 or -1: whether the cart is near the middle,
+    and whether the pole is slow. Actions: left, none, right; left and right cost `move_cost`. Terminates
+    when the cart is beyond `x_threshold` and when the time exceeds `max_time`, which is no truncation
+    because the time is observed.
 
     Args:
       height_threshold: the pole is up while `cos(theta)` is above this.
-      theta_dot_threshold: it is slow below this, in rad/s.
-      x_reward_threshold: the middle reaches so far, in m.
-      timescale, max_time: a step and an episode in s.
-      init_range: place, angle and speeds start uniformly within this of hanging still.
-      length: half of the pole's, in m.
+      theta_dot_threshold: the pole is slow below this, in rad/s.
+      x_reward_threshold: the cart is near the middle within this distance, in m.
+      timescale, max_time: durations of a step and of an episode, in s.
+      init_range: initial position, angle and velocities are uniform within this distance of hanging at rest.
+      length: half the length of the pole, in m.
 
     Raises:
       ValueError: a length of time that is not positive or not known in Python.

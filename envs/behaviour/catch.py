@@ -1,7 +1,7 @@
 """Catch: a paddle at the bottom of the board moves under a falling ball.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
-bsuite/environments/catch.py; nothing differs.
+bsuite/environments/catch.py, without differences.
 """
 
 import jax
@@ -18,7 +18,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Column of the ball, how many rows it fell, column of the paddle."""
+    """Column and row of the ball, column of the paddle."""
 
     ball_x: jax.Array
     ball_y: jax.Array
@@ -26,11 +26,11 @@ class State:
 
 
 def make(*, rows: int = 10, columns: int = 5) -> Env:
-    """Catches one ball, which starts in a random column of the top row.
+    """One ball to catch, which starts in a random column of the top row.
 
-    Shows the board `[rows, columns]`, 1 where the ball or the paddle is. Actions: left, stay, right. The
+    Observes the board `[rows, columns]`, 1 where the ball or the paddle is. Actions: left, stay, right. The
     episode terminates when the ball reaches the bottom row, after `rows - 1` steps: reward 1 if the
-    paddle is under it, else -1.
+    paddle is under it, otherwise -1.
 
     Raises:
       ValueError: `rows` below 2 or `columns` below 1.

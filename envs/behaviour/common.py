@@ -1,4 +1,4 @@
-"""What the tasks of the behaviour suite share: noisy and scaled rewards, what scores are made of, coins."""
+"""Common parts of the behaviour suite: noisy and scaled rewards, measures for scores, random bits."""
 
 import functools
 import inspect
@@ -22,7 +22,7 @@ class Measured:
 
 
 def reward_noise(env: Env, scale) -> Env:
-    """Adds a normal draw of standard deviation `scale` to every reward, the last one of an episode too."""
+    """Adds Gaussian noise of standard deviation `scale` to every reward, including the last of an episode."""
 
     def step(key, state, action):
         step_key, noise = draw_noise(key)
@@ -33,7 +33,7 @@ def reward_noise(env: Env, scale) -> Env:
 
 
 def draw_noise(key):
-    """The key that is left for the environment, and a standard normal draw."""
+    """The key for the environment, and a standard normal draw."""
     step_key, noise_key = jax.random.split(key)
     return step_key, jax.random.normal(noise_key)
 
@@ -49,12 +49,12 @@ def reward_scale(env: Env, scale) -> Env:
 
 
 def with_noise(make: Callable) -> Callable:
-    """`make` with one more parameter, `noise_scale`; by default 1, the middle one of the suite's sweep."""
+    """`make` with the additional parameter `noise_scale`; its default, 1, is central in the suite's sweep."""
     return _wrapped(make, reward_noise, "noise_scale", 1.0)
 
 
 def with_scale(make: Callable) -> Callable:
-    """`make` with one more parameter, `reward_scale`; by default 30, where 1 would change nothing."""
+    """`make` with the additional parameter `reward_scale`; its default is 30, because 1 has no effect."""
     return _wrapped(make, reward_scale, "reward_scale", 30.0)
 
 
@@ -72,11 +72,11 @@ def _wrapped(make, wrapper, name: str, default: float):
 
 
 def measured(env: Env, measure: Callable | None = None) -> Env:
-    """Puts into `info["measure"]` what the episode was worth so far in the eyes of `scoring.score`.
+    """Adds `info["measure"]`, the quantity that `scoring.score` evaluates, for the episode so far.
 
-    That is the sum of `measure(state, timestep)` over its steps, by default of the rewards. Wrapped
-    around the raw environment, so that noise and scale, put around this, do not count; where `done`, it
-    is that of the whole episode, as `auto_reset` leaves `info` alone.
+    It is the sum of `measure(state, timestep)` over the steps, by default of the rewards. Apply it directly
+    to the raw environment, so that noise and scale of the reward, applied afterwards, do not count. Where
+    `done`, it is that of the whole episode, because `auto_reset` does not change `info`.
     """
 
     def value(state, timestep):
@@ -98,7 +98,7 @@ def measured(env: Env, measure: Callable | None = None) -> Env:
 
 
 def coins(key, count: int):
-    """`count` fair coins, bool `[count]`; 32 of them cost one random number."""
+    """`count` fair coin flips, bool `[count]`; one random number yields 32 of them."""
     return bits_of(jax.random.bits(key, (-(-count // 32),), np.uint32), count)
 
 
@@ -109,12 +109,12 @@ def bits_of(words, count: int):
 
 
 def below(uniform, count: int):
-    """A uniform draw from [0, 1) as one of the whole numbers 0 .. count - 1, int32."""
+    """Maps a uniform number in [0, 1) to an integer from 0 to count - 1, int32."""
     return jnp.minimum(jnp.floor(uniform * count), count - 1).astype(jnp.int32)
 
 
 def require_positive(**values) -> None:
-    """Raises ValueError for a number that is not above 0; what is traced cannot be looked at."""
+    """Raises ValueError for a number that is not above 0; traced values are not checked."""
     for name, value in values.items():
         if not isinstance(value, jax.core.Tracer) and not value > 0:
             raise ValueError(f"{name} must be above 0, not {value!r}")

@@ -1,10 +1,10 @@
-"""Deep sea: a diver sinks row by row, and only a treasure that is far to the right is worth the way.
+"""Deep sea: a diver sinks row by row; going right costs, and the treasure is at the far right.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
 bsuite/environments/deep_sea.py; the chain is from Osband et al. 2019, https://arxiv.org/abs/1703.07608.
-The hidden meaning of the actions comes from the same generator as the original's, so that one
-`mapping_seed` is one task in both. gymnax's `sample_action_map`, a new meaning in every episode, is not
-here: nobody can learn it.
+The hidden meaning of the actions comes from the same generator as the original's, so that a
+`mapping_seed` is the same task in both. gymnax's `sample_action_map`, a new meaning in every episode, is not
+included, because it cannot be learned.
 """
 
 import jax
@@ -20,7 +20,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Where the diver is, and whether it left the only way to the treasure of its own will."""
+    """The position of the diver, and whether it deliberately left the only path to the treasure."""
 
     row: jax.Array
     column: jax.Array
@@ -37,16 +37,16 @@ def make(
 ) -> Env:
     """A board of `size` rows and columns; every step goes one row down and one column left or right.
 
-    Shows the diver's place one-hot `[size, size]`, all 0 at the end, when the bottom row is left: the
+    Observes the diver's position one-hot `[size, size]`, all 0 at the end, below the bottom row: the
     episode terminates after `size` steps. Going right costs `unscaled_move_cost / size`; going right in
-    the last column pays 1. So the best return is `1 - unscaled_move_cost`, and random play finds it once
+    the last column gives 1. So the best return is `1 - unscaled_move_cost`, and random play attains it once
     in 2^size episodes.
 
     Args:
       deterministic: if not, going right fails with probability `1 / size`, and the rewards in the two
         corners of the bottom row have standard normal noise.
-      randomize_actions: which action means right differs from cell to cell; if not, it is always 1.
-      mapping_seed: of those meanings.
+      randomize_actions: the action that means right differs from cell to cell; if not, it is always 1.
+      mapping_seed: seed of these meanings.
 
     Raises:
       ValueError: `size` below 1, or a switch or seed that is not known in Python.
@@ -64,7 +64,7 @@ def make(
     move_cost = unscaled_move_cost / size
 
     def show(state):
-        # After the bottom row there is no such cell, so the last observation is empty.
+        # Below the bottom row there is no cell, so the last observation is all 0.
         return (cells == state.row * size + state.column).astype(jnp.float32)
 
     def reset(key):
@@ -93,12 +93,12 @@ def make(
 
 
 def mapping(size: int, seed: int) -> np.ndarray:
-    """Which action goes right in each cell, int32 `[size, size]`."""
+    """The action that goes right in each cell, int32 `[size, size]`."""
     return np.random.RandomState(seed).binomial(1, 0.5, [size, size]).astype(np.int32)
 
 
 def draw(key):
     """A standard normal number, and a uniform one in [0, 1), from one call of the generator."""
-    lowest = np.nextafter(np.float32(-1), np.float32(0))  # where the first would be minus infinity
+    lowest = np.nextafter(np.float32(-1), np.float32(0))  # at -1 the normal number would be minus infinity
     noise, wind = jax.random.uniform(key, (2,), minval=lowest, maxval=1.0)
     return np.float32(np.sqrt(2)) * jax.lax.erf_inv(noise), (wind + 1.0) * 0.5

@@ -20,21 +20,21 @@ REWARD_TIMES = (1, 3, 10, 30, 100)
 
 @struct.dataclass
 class State:
-    """The chain chosen by the first action, -1 before it, and the steps taken."""
+    """The chain chosen by the first action (-1 before it), and the steps taken."""
 
     context: jax.Array
     time: jax.Array
 
 
 def make(*, mapping_seed=0) -> Env:
-    """One of five chains is chosen by the first action, and later actions do nothing.
+    """The first action chooses one of five chains; later actions have no effect.
 
-    Shows `[chain, time]`: the chain is -1 before the first action, the time goes from 0 to 1. Chain `i`
-    pays 1 once, after `REWARD_TIMES[i]` steps; chain `mapping_seed % 5` pays 1.1, so a discount near 1
-    is needed to tell it from the others. Terminates after 100 steps.
+    Observes `[chain, time]`: the chain is -1 before the first action, the time goes from 0 to 1. Chain `i`
+    gives 1 once, after `REWARD_TIMES[i]` steps; chain `mapping_seed % 5` gives 1.1, so a discount near 1
+    is needed to prefer it. Terminates after 100 steps.
 
     Args:
-      mapping_seed: which chain is the best; may be traced.
+      mapping_seed: determines the best chain; may be traced.
     """
     best = mapping_seed % len(REWARD_TIMES)
 

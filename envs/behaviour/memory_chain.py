@@ -1,9 +1,9 @@
-"""Memory chain: some bits are shown at the start, and one of them is asked for at the end.
+"""Memory chain: some bits are shown at the start, and one of them must be recalled at the end.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
-bsuite/environments/memory_chain.py. The original makes a step's observation before it counts the step: so
-the bits are shown twice, by reset and by the first step, and an episode has `memory_length + 1` steps. That
-is kept (gymnax has it too); the observation is `[2 + num_bits]` where the original has `[1, 2 + num_bits]`.
+bsuite/environments/memory_chain.py. The original observes before it counts the step: so the bits
+are shown twice, by reset and by the first step, and an episode has `memory_length + 1` steps. This is kept,
+as in gymnax; the observation is `[2 + num_bits]` where the original has `[1, 2 + num_bits]`.
 """
 
 import jax
@@ -20,7 +20,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """The bits `[num_bits]`, which of them will be asked for, and the steps taken."""
+    """The bits `[num_bits]`, the index of the one to recall, and the steps taken."""
 
     context: jax.Array
     query: jax.Array
@@ -28,11 +28,11 @@ class State:
 
 
 def make(*, memory_length: int = 5, num_bits: int = 1) -> Env:
-    """Remembers `num_bits` bits for about `memory_length` steps.
+    """`num_bits` bits must be remembered for about `memory_length` steps.
 
-    Shows `[time left, query, bits ...]`: time from 1 to 0; which bit is asked for, before the last action,
-    else 0; the bits as -1 or 1 in the first two observations, else 0. Actions 0 and 1 answer the bit; only
-    the last one counts, with reward 1 if right and -1 if wrong, and terminates the episode.
+    Observes `[time left, query, bits ...]`: time from 1 to 0; the index of the bit to recall before the last
+    action, otherwise 0; the bits as -1 or 1 in the first two observations, otherwise 0. Actions 0 and 1 are
+    the answer; only the last one counts, with reward 1 or -1, and terminates the episode.
 
     Raises:
       ValueError: `memory_length` or `num_bits` below 1.
@@ -41,7 +41,7 @@ def make(*, memory_length: int = 5, num_bits: int = 1) -> Env:
     require_count("num_bits", num_bits, 1)
 
     def show(state, shown):
-        """The observation of the time `shown`, one step behind the state's own."""
+        """The observation at time `shown`, one step behind the time of the state."""
         left = ((memory_length - shown) / memory_length).astype(jnp.float32)
         query = jnp.where(shown == memory_length - 1, state.query, 0).astype(jnp.float32)
         bits = jnp.where(shown == 0, jnp.where(state.context, 1.0, -1.0), 0.0)
@@ -65,7 +65,7 @@ def make(*, memory_length: int = 5, num_bits: int = 1) -> Env:
 
 
 def draw(key, num_bits: int):
-    """The bits and the index of the one that is asked for, from one call of the generator."""
+    """The bits and the index of the one to recall, from one call of the generator."""
     words = jax.random.bits(key, (1 + -(-num_bits // 32),), np.uint32)
     uniform = (words[0] >> 8).astype(jnp.float32) * np.float32(2**-24)
     return bits_of(words[1:], num_bits), below(uniform, num_bits)

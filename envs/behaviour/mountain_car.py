@@ -1,8 +1,8 @@
-"""Mountain car: a car too weak for the hill swings up to its top; the time is shown and ends the episode.
+"""Mountain car: a car too weak to climb a hill must gain momentum; the time limit is part of the task.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
-bsuite/environments/mountain_car.py. The original's `max_steps` is called `horizon` here, for it terminates
-the episode; the observation is `[3]` where the original has `[1, 3]`.
+bsuite/environments/mountain_car.py. Its `max_steps` is called `horizon` here, because it terminates the
+episode; the observation is `[3]` where the original has `[1, 3]`.
 """
 
 import jax
@@ -29,10 +29,10 @@ class State:
 
 
 def make(*, horizon: int = 1000, force=0.001, gravity=0.0025) -> Env:
-    """Drives up the hill; the reward is -1 in every step.
+    """Drive up the hill; the reward is -1 in every step.
 
-    Shows `[position, velocity, time / horizon]`. Actions: left, none, right. Terminates at the goal and
-    after `horizon` steps; as the time is seen, the latter is no truncation.
+    Observes `[position, velocity, time / horizon]`. Actions: left, none, right. Terminates at the goal and
+    after `horizon` steps, which is no truncation because the time is observed.
 
     Raises:
       ValueError: `horizon` below 1.

@@ -1,11 +1,11 @@
-"""The experiments of the behaviour suite, and what an agent's episodes in them are worth, from 0 to 1.
+"""The experiments of the behaviour suite, and the scores of agents in them, from 0 to 1.
 
     env = scoring.make("catch_noise/7")             # one setting of an experiment; train on EPISODES of it
-    ...                                             # note info["measure"] wherever an episode ends
+    ...                                             # record info["measure"] where an episode ends
     scoring.score("catch_noise", {"catch_noise/7": measures, ...})
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite): bsuite/sweep.py and the
-analysis.py of each experiment. Of its 23 experiments the three on MNIST are not here.
+analysis.py of each experiment. The three experiments on MNIST, of 23, are not included.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,14 +22,14 @@ from jaxrl.types import Env
 
 
 class Experiment(NamedTuple):
-    """A question that is asked of an agent, in several settings of one environment."""
+    """A test of one ability, in several settings of one environment."""
 
     env: str  # name in the registry
     settings: tuple[dict[str, Any], ...]
     episodes: int  # in each setting
-    tags: tuple[str, ...]  # what it is about; the first one is its type
+    tags: tuple[str, ...]  # tested abilities; the first one is its type
     score: Callable  # (runs) -> score
-    by: str | None = None  # parameter whose values are scored apart
+    by: str | None = None  # parameter whose values are scored separately
     measure: Callable | None = None  # (state, timestep) -> the step's part of the measure; None: the reward
 
 
@@ -41,7 +41,7 @@ class Setting(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What the original would have written down of one run, `[L]` each."""
+    """The log that the original would have written for one run, `[L]` each."""
 
     episode: np.ndarray  # counted from 1
     total: np.ndarray  # sum of the measures so far
@@ -51,7 +51,7 @@ class Log(NamedTuple):
 def make(bsuite_id: str) -> Env:
     """The environment of a setting such as "catch/0", which resets itself and records returns.
 
-    Wherever an episode ends, `info["measure"]` is what `score` wants of it.
+    Where an episode ends, `info["measure"]` is the input of `score` for that episode.
 
     Raises:
       ValueError: for an unknown setting.
@@ -72,13 +72,13 @@ def make(bsuite_id: str) -> Env:
 
 
 def score(experiment: str, measures: Mapping[str, Any], every_episode: bool = False) -> float:
-    """What an agent is worth in an experiment, from 0 (no better than random, or so) to 1.
+    """The score of an agent in an experiment, from 0 (about random play) to 1.
 
     Args:
       experiment: its name, such as "catch_noise".
       measures: `{bsuite_id: [E]}`, the measure of each episode in order; settings may be missing.
-      every_episode: the original looks at a run only after so many episodes as `is_logged` says, unless
-        it is told to log all of them; this is that switch. Deep sea's scores may depend on it.
+      every_episode: the original evaluates a run only after the numbers of episodes in `is_logged`, unless
+        it logs all of them, which this switches on. The scores of deep sea may depend on it.
 
     Raises:
       ValueError: for an unknown experiment, a setting of another one, or no data.
@@ -108,7 +108,7 @@ def by_tag(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def is_logged(episode):
-    """Whether the original looks at a run after so many episodes: 1, 1.2, 1.4, ... 9 times a power of ten."""
+    """Whether the original logs a run after this many episodes: 1, 1.2, 1.4, ... 9 times a power of ten."""
     episode = np.asarray(episode, np.int64)
     tenths = np.array([10, 12, 14, 17, 20, 25, 30, 40, 50, 60, 70, 80, 90])
     power = 10 ** np.floor(np.log10(np.maximum(episode, 1)) + 1e-9).astype(np.int64)
@@ -123,19 +123,19 @@ def _log(measures, every_episode: bool) -> Log:
 
 
 def _average(runs, episodes: int) -> float:
-    """The mean measure per episode, over the runs that have come as far as the furthest."""
+    """The mean measure per episode, over the longest runs."""
     count = min(max(run.episode[-1] for run in runs), episodes)
     totals = [run.total[run.episode == count] for run in runs]
     return np.concatenate(totals).mean() / count
 
 
 def _share_of_good(runs, episodes: int, good: float) -> float:
-    """How many of the runs had an episode better than `good`."""
+    """The share of the runs that had an episode better than `good`."""
     return np.mean([np.max(run.best[run.episode <= episodes]) > good for run in runs])
 
 
 def _regret(optimum: float, baseline: float):
-    """1 for no regret, 0 for as much as `baseline`: regret is what an episode lacks of `optimum`."""
+    """1 for no regret, 0 for a regret of `baseline`; regret is `optimum` minus the mean measure."""
 
     def score(runs, episodes):
         regret = optimum - _average(runs, episodes)
@@ -145,13 +145,13 @@ def _regret(optimum: float, baseline: float):
 
 
 def _half_solved(optimum: float, good: float):
-    """Half for the regret, and half for the share of runs that had one episode better than `good`."""
+    """The mean of the score of the regret and the share of runs with an episode better than `good`."""
     regret = _regret(optimum, optimum)
     return lambda runs, episodes: 0.5 * (regret(runs, episodes) + _share_of_good(runs, episodes, good))
 
 
 def _mean_less_deviation(score):
-    """The mean of two: the mean over groups, and that less their standard deviation."""
+    """The mean of two scores: the mean over groups, and this mean minus their standard deviation."""
 
     def scaled(groups, episodes):
         scores = [score(runs, episodes) for runs in groups.values()]
@@ -165,12 +165,12 @@ def _mean(score):
 
 
 def _share_solved(threshold: float):
-    """How many of the groups lack less than `threshold` of the optimum 1."""
+    """The share of the groups whose mean is less than `threshold` below the optimum 1."""
     return _mean(lambda runs, episodes: 1.0 - _average(runs, episodes) < threshold)
 
 
 def _beats_dithering(threshold: float, first: int = 1):
-    """How many sizes have a share of bad episodes below `threshold` sooner than random play would."""
+    """The share of the sizes whose rate of bad episodes falls below `threshold` sooner than random play."""
 
     def score(groups, episodes):
         solved = []
@@ -181,19 +181,19 @@ def _beats_dithering(threshold: float, first: int = 1):
             if seen.any():
                 solved.append((episode[seen & (bad < threshold)] < 2**size + 100).any())
         if not solved:
-            raise ValueError(f"no run has come as far as episode {first}")
+            raise ValueError(f"no run has reached episode {first}")
         return np.mean(solved)
 
     return score
 
 
 def _bad_episode(state, timestep):
-    """-1 for an episode of deep sea that left the way to the treasure, else 0."""
+    """-1 for an episode of deep sea that left the path to the treasure, otherwise 0."""
     return -(state.bad & timestep.terminated).astype(jnp.float32)
 
 
 def _last_reward(state, timestep):
-    """The umbrella's part of the return, without the noise."""
+    """The part of the return that depends on the umbrella, without the noise."""
     return jnp.where(timestep.terminated, timestep.reward, 0.0)
 
 

@@ -1,9 +1,9 @@
-"""Simple bandit: arms that always pay the same, in a hidden order.
+"""Simple bandit: arms with constant rewards, in a hidden order.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
-bsuite/environments/bandit.py. The order comes from the same generator as the original's, so that one
-`mapping_seed` is one task in both (gymnax draws a new order in every episode, which nobody can learn); the
-observation is `[1]` where the original has `[1, 1]`.
+bsuite/environments/bandit.py. The order comes from the same generator as the original's, so that a
+`mapping_seed` is the same task in both (gymnax draws a new order in every episode, which cannot be learned);
+the observation is `[1]` where the original has `[1, 1]`.
 """
 
 import jax.numpy as jnp
@@ -16,10 +16,10 @@ from jaxrl.types import Env
 
 
 def make(*, num_actions: int = 11, mapping_seed: int = 0) -> Env:
-    """One step: each arm pays one of `num_actions` equally spaced rewards from 0 to 1. Shows 1.
+    """One step: each arm gives one of `num_actions` equally spaced rewards from 0 to 1. Observes 1.
 
     Args:
-      mapping_seed: of the order of the arms.
+      mapping_seed: seed of the order of the arms.
 
     Raises:
       ValueError: fewer than 2 arms, or a seed that is not known in Python.
@@ -40,6 +40,6 @@ def make(*, num_actions: int = 11, mapping_seed: int = 0) -> Env:
 
 
 def arms(num_actions: int, seed: int) -> np.ndarray:
-    """What each arm pays, `[num_actions]`."""
+    """The reward of each arm, `[num_actions]`."""
     order = np.random.RandomState(seed).choice(range(num_actions), size=num_actions, replace=False)
     return np.linspace(0, 1, num_actions)[order]

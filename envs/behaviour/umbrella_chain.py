@@ -1,4 +1,4 @@
-"""Umbrella chain: only the first action matters, the reward for it comes last, and all between is noise.
+"""Umbrella chain: only the first action matters, its reward comes last, and the rewards between are noise.
 
 After bsuite 0.3.6 (Osband et al. 2020, https://github.com/google-deepmind/bsuite),
 bsuite/environments/umbrella_chain.py; the observation is `[3 + n_distractor]` where the original has
@@ -19,7 +19,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Whether it will rain, whether the umbrella is in hand, and the steps taken."""
+    """Whether it will rain, whether the agent has the umbrella, and the steps taken."""
 
     need: jax.Array
     has: jax.Array
@@ -27,12 +27,12 @@ class State:
 
 
 def make(*, chain_length: int = 10, n_distractor: int = 0) -> Env:
-    """Decides in the first of `chain_length` steps whether to take an umbrella along.
+    """The first of `chain_length` actions decides whether to take an umbrella.
 
-    Shows `[need, has, time left, distractors ...]`: 0 or 1 but for the time, from 1 to 0; distractors are
-    new coins in every observation. Action 1 in the first step takes the umbrella, 0 leaves it; later
-    actions do nothing. The last step terminates the episode and pays 1 if `has` is `need`, else -1;
-    every other step pays 1 or -1, a coin's choice.
+    Observes `[need, has, time left, distractors ...]`: 0 or 1, except the time, from 1 to 0; distractors are
+    new coin flips in every observation. Action 1 in the first step takes the umbrella, 0 leaves it; later
+    actions have no effect. The last step terminates the episode with reward 1 if `has` is `need`, otherwise
+    -1; every other step has reward 1 or -1 at random.
 
     Raises:
       ValueError: `chain_length` below 1 or `n_distractor` below 0.

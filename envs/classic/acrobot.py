@@ -2,8 +2,8 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/acrobot.py,
 after Sutton 1996, https://papers.nips.cc/paper/1995/hash/8f1d43620bc6bb580df6e80b0dc05c48-Abstract.html.
-Differences: numbers are float32, and angles are brought to [-pi, pi] in closed form: within rounding of
-the seam pi may stand where the original has -pi.
+Differences: numbers are float32, and angles are wrapped to [-pi, pi] in closed form; near the boundary, due
+to rounding, the result may be pi where the original has -pi.
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Angle of the first link from hanging down, of the second from the first [rad], and their speeds."""
+    """Angle of the first link from hanging down, of the second relative to the first [rad]; velocities."""
 
     joint_angle1: jax.Array
     joint_angle2: jax.Array
@@ -45,14 +45,14 @@ def make(
     book_or_nips: str = "book",
     available_torque=(-1.0, 0.0, 1.0),
 ) -> Env:
-    """Shows cosine and sine of both angles and both speeds; a step pays -1, and 0 where it terminates.
+    """Observes cosine and sine of both angles and both velocities; reward -1 per step, 0 on termination.
 
     Terminates when -cos(angle1) - cos(angle1 + angle2) > 1: with links of length 1, the tip is then
-    more than 1 above the joint. One fourth-order Runge-Kutta step, then speeds are clipped.
+    more than 1 above the joint. Integrated by one fourth-order Runge-Kutta step; velocities are then clipped.
 
     Args:
       dt, gravity: seconds per step, [m/s^2].
-      link_length_1, link_length_2: [m]; as in the original, nothing depends on the second.
+      link_length_1, link_length_2: [m]; as in the original, the second has no effect.
       link_mass_1, link_mass_2: [kg].
       link_com_pos_1, link_com_pos_2: from each link's joint to its centre of mass [m].
       link_moi: moment of inertia of either link [kg m^2].
@@ -63,7 +63,7 @@ def make(
       available_torque: the torque of each action [N m].
 
     Raises:
-      ValueError: for an unknown `book_or_nips`, or a number that must be positive and is not.
+      ValueError: for an unknown `book_or_nips`, or a number that should be positive and is not.
     """
     require_numbers(gravity=gravity, link_com_pos_1=link_com_pos_1, link_com_pos_2=link_com_pos_2)
     require_positive(dt=dt, link_length_1=link_length_1, link_length_2=link_length_2, link_moi=link_moi)
@@ -89,7 +89,7 @@ def make(
         d1, d2 = inertia1 + 2.0 * bend, inertia2 + bend
         phi2 = weight2 * (sin1 * cos2 + cos1 * sin2)
         phi1 = weight1 * sin1 + phi2 - cross * sin2 * v2 * (v2 + 2.0 * v1)
-        # Numerator and denominator times d1: one division less.
+        # Numerator and denominator are multiplied by d1, which saves a division.
         acc2 = (d1 * (torque - centrifugal * sin2 * v1**2 - phi2) + d2 * phi1) / (d1 * inertia2 - d2**2)
         return State(v1, v2, -(d2 * acc2 + phi1) / d1, acc2)
 
@@ -139,7 +139,7 @@ def _moved(state: State, time, slope: State) -> State:
 
 
 def _show(state: State) -> tuple[jax.Array, jax.Array]:
-    """The observation, and the tip's height above the joint in links."""
+    """The observation, and the height of the tip above the joint, in link lengths."""
     sin1, cos1 = sincos(state.joint_angle1)
     sin2, cos2 = sincos(state.joint_angle2)
     obs = row(cos1, sin1, cos2, sin2, state.velocity_1, state.velocity_2)

@@ -2,7 +2,7 @@
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/cartpole.py,
 after Barto, Sutton and Anderson 1983, https://ieeexplore.ieee.org/document/6313077.
-Differences: numbers are float32, and a step taken after the end pays like any other (there it pays 0).
+Differences: numbers are float32, and a step after termination is rewarded like any other (there with 0).
 """
 
 import math
@@ -20,7 +20,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Position [m] and angle from upright [rad], leaning right where positive, with their speeds."""
+    """Position [m], angle from upright [rad], positive to the right, and their velocities."""
 
     x: jax.Array
     x_dot: jax.Array
@@ -41,9 +41,9 @@ def make(
     kinematics_integrator: str = "euler",
     sutton_barto_reward=False,
 ) -> Env:
-    """Shows x, x_dot, theta, theta_dot; action 1 pushes right, 0 left; every step pays 1.
+    """Observes x, x_dot, theta, theta_dot; action 1 pushes right, 0 left; reward 1 in every step.
 
-    The observation space reaches twice as far as the thresholds, which is enough unless a pole is so
+    The bounds of the observation space are twice the thresholds, which is enough unless a pole is so
     short that it turns by more than a threshold in one step.
 
     Args:
@@ -52,8 +52,8 @@ def make(
       force_mag: of a push [N].
       tau: seconds per step.
       theta_threshold_radians, x_threshold: the episode terminates beyond them.
-      kinematics_integrator: "euler" moves with the old speeds, "semi-implicit" with the new ones.
-      sutton_barto_reward: pays 0 for a step and -1 for one that terminates.
+      kinematics_integrator: "euler" moves with the old velocities, "semi-implicit" with the new ones.
+      sutton_barto_reward: reward 0 for a step and -1 for one that terminates.
 
     Raises:
       ValueError: for an unknown integrator, or a length, time, mass or threshold that is not positive.

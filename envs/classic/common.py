@@ -1,4 +1,4 @@
-"""What classic control shares: fast trigonometry, rows of numbers, checks of parameters."""
+"""Common parts of classic control: fast trigonometry, stacking of numbers, checks of parameters."""
 
 import math
 
@@ -11,10 +11,10 @@ import numpy as np
 def sincos(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sine and cosine of angles [rad], to 1e-7 where |x| < 50,000; derivatives are exact.
 
-    On a CPU, XLA calls the C library once per number for `jnp.sin`; this is plain arithmetic, which it
-    vectorizes: three to ten times as fast. x is brought to within pi/4 of a multiple of pi/2, whose
-    product with pi/2 is taken off in three parts, the first two so short that they are exact (Cody and
-    Waite 1980); there polynomials are within 2e-9, fitted by reweighted least squares.
+    On a CPU, XLA calls the C library once per number for `jnp.sin`. This is plain arithmetic, which XLA
+    vectorizes: three to ten times as fast. x is reduced to [-pi/4, pi/4] by subtracting a multiple of pi/2
+    in three parts, of which the first two have so few digits that their products are exact (Cody and Waite
+    1980). There, polynomials fitted by reweighted least squares have an error below 2e-9.
     """
     quarter = jnp.round(x * np.float32(2 / np.pi))
     r = x - quarter * np.float32(1.5703125)
@@ -39,21 +39,21 @@ def _(primals, tangents):
 
 
 def wrap(x: jax.Array) -> jax.Array:
-    """The angle on [-pi, pi] that is as `x` [rad], without the original's loop.
+    """`x` [rad] wrapped to [-pi, pi], without the loop of the original.
 
-    Within rounding of the seam (2e-6 after a few turns) it may be pi where the original has -pi, which is
+    Within rounding of the boundary (2e-6 after a few turns) it may be pi where the original has -pi, which is
     the same angle.
     """
     turns = jnp.round(x * np.float32(0.5 / np.pi))
-    # 2 pi in two parts, the first so short that its product is exact.
+    # 2 pi in two parts, the first with so few digits that its product is exact.
     return x - turns * np.float32(6.28125) - turns * np.float32(1.9353071795864769e-3)
 
 
 def row(*values: jax.Array) -> jax.Array:
     """The numbers as an observation `[D]`, as `jnp.stack` gives it.
 
-    Chosen by index, for a choice is vectorized together with what made the numbers and a concatenation on a
-    CPU is not: Pendulum with its resets is three times as fast, Acrobot twice.
+    The numbers are selected by index: on a CPU, XLA fuses and vectorizes a selection with the computation of
+    the numbers, but not a concatenation. Pendulum with its resets is three times as fast, Acrobot twice.
     """
     index = jnp.arange(len(values))
     chosen = values[-1]
@@ -63,14 +63,14 @@ def row(*values: jax.Array) -> jax.Array:
 
 
 def vector(*values) -> np.ndarray | jax.Array:
-    """Bounds of a Box, float32; NumPy's unless one is traced."""
+    """Bounds of a Box, float32: a NumPy array unless one of them is traced."""
     if any(isinstance(value, jax.core.Tracer) for value in values):
         return jnp.stack([jnp.asarray(value, jnp.float32) for value in values])
     return np.asarray(values, np.float32)
 
 
 def require_numbers(**values) -> None:
-    """Raises ValueError for a parameter that is not one number; a traced one may have any value."""
+    """Raises ValueError for a parameter that is not one number; traced values are not checked."""
     for name, value in values.items():
         try:
             good = jnp.shape(value) == () and jnp.isdtype(
@@ -85,7 +85,7 @@ def require_numbers(**values) -> None:
 
 
 def require_positive(*, or_zero: bool = False, **values) -> None:
-    """Raises ValueError for a parameter that is no number above 0 (or, `or_zero`, 0)."""
+    """Raises ValueError for a parameter that is not a positive number (with `or_zero`, 0 is accepted)."""
     require_numbers(**values)
     for name, value in values.items():
         if isinstance(value, jax.core.Tracer) or value > 0 or (or_zero and value == 0):

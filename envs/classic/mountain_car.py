@@ -1,10 +1,10 @@
-"""MountainCar-v0: a car too weak for its hill must first swing back to get up.
+"""MountainCar-v0: a car too weak to climb a hill must first gain momentum on the opposite slope.
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/mountain_car.py,
 after Moore 1990, https://www.cl.cam.ac.uk/techreports/UCAM-CL-TR-209.pdf.
 Differences: numbers are float32.
 
-`State`, `draw`, `start` and `roll` serve MountainCarContinuous-v0 too.
+`State`, `draw`, `start` and `roll` are shared with MountainCarContinuous-v0.
 """
 
 import jax
@@ -19,7 +19,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Where the car is, to the right, and its velocity per step."""
+    """Position, increasing to the right, and velocity per step."""
 
     position: jax.Array
     velocity: jax.Array
@@ -35,16 +35,16 @@ def make(
     force=0.001,
     gravity=0.0025,
 ) -> Env:
-    """Shows position and velocity; actions 0, 1, 2 push left, not, right; every step pays -1.
+    """Observes position and velocity; actions 0, 1, 2: push left, none, right; reward -1 in every step.
 
     Terminates at `goal_position` or beyond it with at least `goal_velocity`. The left wall stops the car.
 
     Args:
       max_speed, goal_velocity: in units of position per step.
-      force, gravity: what a push and the steepest slope add to the velocity in one step.
+      force, gravity: change of the velocity in one step by a push and by the steepest slope.
 
     Raises:
-      ValueError: for a speed that is not positive, or a right end that is not right of the left end.
+      ValueError: for a speed that is not positive, or a `max_position` that is not above `min_position`.
     """
     require_numbers(goal_position=goal_position, goal_velocity=goal_velocity, force=force, gravity=gravity)
     space = observation_space(min_position, max_position, max_speed)
@@ -72,7 +72,7 @@ def start(draws: jax.Array) -> State:
 
 
 def roll(state: State, push, gravity, min_position, max_position, max_speed) -> State:
-    """One step in the valley `sin(3 position)`; a car that meets the left wall stands still."""
+    """One step in the valley `sin(3 position)`; the left wall stops the car."""
     _, cos = sincos(3.0 * state.position)
     velocity = jnp.clip(state.velocity + push - gravity * cos, -max_speed, max_speed)
     position = jnp.clip(state.position + velocity, min_position, max_position)
@@ -85,7 +85,7 @@ def show(state: State) -> jax.Array:
 
 
 def observation_space(min_position, max_position, max_speed) -> Box:
-    """Of both cars; raises ValueError where it would be empty."""
+    """The observation space of both cars; raises ValueError if it would be empty."""
     require_numbers(min_position=min_position, max_position=max_position)
     require_positive(max_speed=max_speed)
     ends = (min_position, max_position)

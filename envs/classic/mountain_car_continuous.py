@@ -1,8 +1,8 @@
-"""MountainCarContinuous-v0: the weak car on its hill, with a throttle that costs.
+"""MountainCarContinuous-v0: MountainCar-v0 with a continuous force, which has a cost.
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/continuous_mountain_car.py,
 after Moore 1990, https://www.cl.cam.ac.uk/techreports/UCAM-CL-TR-209.pdf.
-Differences: only rounding. Gradients flow through `step`.
+Differences: rounding only. Gradients flow through `step`.
 """
 
 import jax
@@ -27,14 +27,14 @@ def make(
     power=0.0015,
     gravity=0.0025,
 ) -> Env:
-    """Shows position and velocity; the action `[1]` pushes; pays 100 at the goal, and -0.1 action^2.
+    """Observes position and velocity; the action `[1]` is a force; reward 100 at the goal, -0.1 action^2.
 
     Terminates at `goal_position` or beyond it with at least `goal_velocity`. The action is clipped for the
-    push, but costs what it was before. The left wall stops the car.
+    force, but its cost is that of the unclipped action. The left wall stops the car.
 
     Args:
       max_speed, goal_velocity: in units of position per step.
-      power, gravity: what an action of 1 and the steepest slope add to the velocity in one step.
+      power, gravity: change of the velocity in one step by an action of 1 and by the steepest slope.
 
     Raises:
       ValueError: for a speed that is not positive, or an upper bound that is not above its lower bound.

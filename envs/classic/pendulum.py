@@ -1,8 +1,8 @@
 """Pendulum-v1: swing a pendulum up and hold it there, with a motor that is too weak to lift it.
 
 https://github.com/Farama-Foundation/Gymnasium/blob/v1.3.0/gymnasium/envs/classic_control/pendulum.py.
-Differences: numbers are float32. As there, `theta` counts whole turns; after ten thousand steps at full
-speed it is known to 1e-4 only. Gradients flow through `step`.
+Differences: numbers are float32. As in the original, `theta` is not wrapped; after ten thousand steps at
+full speed, it is accurate to 1e-4 only. Gradients flow through `step`.
 """
 
 import jax
@@ -18,7 +18,7 @@ from jaxrl.types import Env
 
 @struct.dataclass
 class State:
-    """Angle from upright, anticlockwise [rad], its speed, and the last torque, which only drawing needs."""
+    """Angle from upright, anticlockwise [rad], its velocity, and the last torque, used only for drawing."""
 
     theta: jax.Array
     theta_dot: jax.Array
@@ -26,9 +26,10 @@ class State:
 
 
 def make(*, max_speed=8.0, max_torque=2.0, dt=0.05, g=10.0, m=1.0, l=1.0) -> Env:
-    """Shows cos(theta), sin(theta) and theta_dot; the action `[1]` is a torque, clipped; never terminates.
+    """Observes cos(theta), sin(theta), theta_dot; the action `[1]` is a torque, clipped; never terminates.
 
-    Pays -(theta^2 + 0.1 theta_dot^2 + 0.001 torque^2), of the state that was left, theta within [-pi, pi].
+    The reward is -(theta^2 + 0.1 theta_dot^2 + 0.001 torque^2) of the state before the step, with theta
+    wrapped to [-pi, pi].
 
     Args:
       max_speed, max_torque: [rad/s], [N m].
@@ -36,7 +37,7 @@ def make(*, max_speed=8.0, max_torque=2.0, dt=0.05, g=10.0, m=1.0, l=1.0) -> Env
       g, m, l: gravity [m/s^2], mass [kg] and length [m] of the rod.
 
     Raises:
-      ValueError: for any but `g` that is not positive.
+      ValueError: for a parameter other than `g` that is not positive.
     """
     require_numbers(g=g)
     require_positive(max_speed=max_speed, max_torque=max_torque, dt=dt, m=m, l=l)

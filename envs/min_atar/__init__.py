@@ -6,17 +6,17 @@ the package MinAtar; "Breakout-MinAtar" and similar names are "-v1". Only Freewa
 
 from functools import partial
 
-from jaxrl.envs.entry import Entry, own
+from jaxrl.envs.entry import Entry, entry_for
 from jaxrl.envs.min_atar import asterix, breakout, freeway, seaquest, space_invaders
 
 _ORIGINAL = "MinAtar 1.0.15"
 
 
 def _entries(game: str, make) -> dict[str, Entry]:
-    minimal = own(make, None, _ORIGINAL)
+    minimal = entry_for(make, None, _ORIGINAL)
     return {
         f"MinAtar/{game}-v1": minimal,
-        f"MinAtar/{game}-v0": own(partial(make, minimal_actions=False), None, _ORIGINAL),
+        f"MinAtar/{game}-v0": entry_for(partial(make, minimal_actions=False), None, _ORIGINAL),
         f"{game}-MinAtar": minimal,
     }
 

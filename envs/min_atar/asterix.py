@@ -160,8 +160,8 @@ def advance(state: State, action, draws, *, actions: str, sticky_action_prob, ra
     # There is at most one object in the player's row.
     reward = (taken | taken_then) != 0
     # XLA on a CPU computes a reduction once, but repeats other operations wherever a reset may follow.
-    died = jnp.any(jnp.stack([touched, touched_then]) & ~gold != 0, axis=0)
-    return state, reward.astype(jnp.float32), died
+    hit = jnp.any(jnp.stack([touched, touched_then]) & ~gold != 0, axis=0)
+    return state, reward.astype(jnp.float32), hit
 
 
 def observe(state: State):

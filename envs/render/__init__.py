@@ -1,11 +1,11 @@
-"""Pictures of environment states, drawn without a display. `DRAWINGS` lists what can be drawn.
+"""Images of environment states, drawn without a display. `DRAWINGS` lists what can be drawn.
 
     state, timestep = env.reset(key)
     pixels = render.frame("CartPole-v1", state, timestep.obs)            # [H, W, 3] uint8
     render.write_gif("episode.gif", [render.caption(pixels, "step 0"), ...])
     html = render.page("brax/ant", states)                               # brax's own viewer
 
-Pictures are made on the host with NumPy and Pillow.
+Images are drawn on the host with NumPy and Pillow.
 """
 
 import re
@@ -82,25 +82,25 @@ DRAWINGS: dict[str, Callable] = {
 def frame(name: str, env_state: Any, obs: Any, params: dict[str, Any] | None = None) -> np.ndarray:
     """Draws one state of the environment `name` as `[H, W, 3]` uint8.
 
-    Names of one game are drawn alike: "MinAtar/Breakout-v0" as "Breakout-MinAtar", "gymnax/..." as what has
-    the plain name, "/noise" and the like as what they vary. navix and xminigrid draw their own boards.
+    Variants of an environment share a drawing: "MinAtar/Breakout-v0" and "Breakout-MinAtar", "gymnax/..." and
+    the plain name, "/noise" and the base task. Boards of navix and xminigrid are drawn by these packages.
 
-    An environment without a drawing of its own is shown by its observation if that is a picture:
+    An environment without a drawing is shown by its observation if that is an image:
     `[H, W]` or `[H, W, C]`, each channel a colour, as bright as its value between 0 and 1 (uint8: 0 and
     255); three channels of bytes, or of at least 48 x 48 pixels, are red, green and blue.
 
-    A state does not tell the parameters of its environment: poles, goals, maps and levels are drawn as they
-    are by default unless `params` tells them. States of `families.family` have them inside, those of
+    A state does not contain the parameters of its environment: poles, goals, maps and levels are drawn with
+    the defaults unless `params` has them. States of `families.family` contain them, those of
     `stochastic.non_stationary` do not.
 
     Args:
       env_state: one state, not a batch; wrapped states are unwrapped.
       obs: the observation that belongs to it.
-      params: those that the environment was made with, as far as they are not the defaults.
+      params: parameters of the environment that differ from the defaults.
 
     Raises:
-      ValueError: there is no drawing, and the observation is no picture; or the state is none of this
-        environment under these parameters, is not finite or a batch.
+      ValueError: there is no drawing, and the observation is not an image; or the state does not belong to
+        this environment with these parameters, is not finite, or is a batch.
     """
     params = dict(params or {})
     while hasattr(env_state, "inner"):
@@ -110,12 +110,14 @@ def frame(name: str, env_state: Any, obs: Any, params: dict[str, Any] | None = N
         try:
             return draw(env_state, obs, **params)
         except (AttributeError, TypeError, IndexError) as error:
-            raise ValueError(f"{name}: this is no state of it with its observation ({error})") from error
-    known = f"drawings exist for {', '.join(DRAWINGS)} and for observations that are pictures"
+            raise ValueError(
+                f"{name}: the state or observation does not belong to this environment ({error})"
+            ) from error
+    known = f"drawings exist for {', '.join(DRAWINGS)} and for observations that are images"
     return boards.picture(name, obs, f"{known} ([H, W] or [H, W, C])")
 
 
 def _plain(name: str) -> str:
-    """The name in `DRAWINGS` of an environment that has several."""
+    """The name in `DRAWINGS` of an environment with several names."""
     name = re.sub(r"^MinAtar/(\w+)-v[01]$", r"\1-MinAtar", name.removeprefix("gymnax/"))
     return re.sub(r"/(noise|scale|stochastic)$", "", name)

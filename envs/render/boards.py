@@ -1,4 +1,4 @@
-"""Boards of cells: the games of MinAtar, Pong, rooms, mazes, and observations that are pictures."""
+"""Boards of cells: the games of MinAtar, Pong, rooms, mazes, and observations that are images."""
 
 from collections.abc import Sequence
 
@@ -20,14 +20,14 @@ from jaxrl.envs.render.paper import (
 )
 
 CHANNELS = (SKY, ORANGE, GREEN, YELLOW, VERMILLION, PURPLE, BLUE, WHITE, GREY, (135, 90, 50))
-PHOTO = 48  # an observation of so many cells in three channels is a photograph, not a board
+PHOTO = 48  # an observation with three channels and at least this size is a photograph, not a board
 
 
 def cells(obs, colours: Sequence | None = None, ground=NIGHT):
-    """Colours the cells of `[H, W]` or `[H, W, C]`; where channels meet, the first one is on top.
+    """Colours the cells of `[H, W]` or `[H, W, C]`; where channels overlap, the first one is on top.
 
     Args:
-      colours: one per channel; without, those of `CHANNELS`, repeated darker where they run out.
+      colours: one per channel; by default those of `CHANNELS`, repeated in darker shades for more channels.
       ground: the colour of an empty cell, `[3]` or `[H, W, 3]`.
     """
     obs = np.asarray(obs)
@@ -46,7 +46,7 @@ def cells(obs, colours: Sequence | None = None, ground=NIGHT):
 
 
 def enlarge(pixels, longest=320, line=GRID):
-    """Every pixel a square, parted from its neighbours by a thin line if there is room for one."""
+    """Enlarges every pixel to a square, separated from its neighbours by a thin line if there is space."""
     size = min(64, max(1, longest // max(pixels.shape[:2])))
     picture = pixels.repeat(size, axis=0).repeat(size, axis=1)
     if size >= 12:
@@ -66,10 +66,7 @@ def disc(picture, row, column, num_rows, colour, radius=0.36):
 
 
 def channels(*colours):
-    """A game that is drawn from its observation `[H, W, C]`, with these colours.
-
-    Of stacked frames the last one is drawn.
-    """
+    """A drawing of the observation `[H, W, C]` with these colours; of stacked frames, the last."""
 
     def draw(state, obs, **_):
         obs = np.asarray(obs)
@@ -83,14 +80,14 @@ def channels(*colours):
 
 
 def photo(obs):
-    """`[H, W, 3]` as it is, in bytes or in numbers from 0 to 1."""
+    """`[H, W, 3]` unchanged, in bytes or in numbers from 0 to 1."""
     if obs.dtype != np.uint8:
         obs = np.rint(255 * np.clip(np.nan_to_num(obs.astype(np.float32)), 0, 1)).astype(np.uint8)
     return enlarge(obs)
 
 
 def picture(name, obs, why):
-    """An observation that is a picture; raises ValueError with the reason `why` for what is none."""
+    """An observation as an image; raises ValueError with the reason `why` if it is not one."""
     pixels = np.asarray(obs) if hasattr(obs, "shape") else np.empty(0)
     if pixels.ndim not in (2, 3) or not 1 < max(pixels.shape[:2]) <= 512 or 0 in pixels.shape:
         raise ValueError(f"{name} cannot be drawn: {why}")
@@ -99,7 +96,7 @@ def picture(name, obs, why):
 
 
 def catch(state, obs, **_):
-    """gymnax's state tells the paddle's row, which is the last one."""
+    """The ball and the paddle, which is in the last row."""
     ball_y, ball_x, paddle_x = integers(state.ball_y, state.ball_x, state.paddle_x)
     board = np.zeros(_board(obs))
     board[-1, paddle_x] = 1
@@ -107,7 +104,7 @@ def catch(state, obs, **_):
 
 
 def _board(obs) -> tuple[int, int]:
-    """Rows and columns, which the observation tells; flattened it does not."""
+    """Rows and columns of the observation, which must not be flattened."""
     if np.ndim(obs) != 2:
         raise ValueError(f"the observation must be the board [rows, columns], not {np.shape(obs)}")
     return np.shape(obs)
@@ -117,7 +114,7 @@ def deep_sea(state, obs, **_):
     """The diver, the treasure in the corner, and water that darkens with depth."""
     size, _ = _board(obs)
     row, column = integers(state.row, state.column)
-    row, column = min(row, size - 1), min(column, size - 1)  # the end is below the last row
+    row, column = min(row, size - 1), min(column, size - 1)  # the final state is below the last row
     treasure = np.zeros((size, size))
     treasure[-1, -1] = 1
     depth = np.linspace(0, 1, size)[:, None, None]
@@ -133,7 +130,7 @@ def four_rooms(state, obs, **_):
 
 
 def meta_maze(state, obs, *, maze_size=9, rf_size=3, **_):
-    """Pillars in every second row and column; places count from a border `rf_size // 2` wide."""
+    """Pillars in every second row and column; positions include a border of width `rf_size // 2`."""
     size, border = integers(maze_size, rf_size // 2)
     place = np.pad(np.arange(size), border, constant_values=-1)
     outside = place < 0
@@ -157,7 +154,7 @@ freeway = channels(YELLOW, VERMILLION, SKY, (66, 100, 170), (60, 84, 136), (62, 
 # submarine's bow and stern, its bullet, trail, enemy's bullet, fish, enemy submarine, oxygen,
 # divers on board, divers
 seaquest = channels(SKY, BLUE, YELLOW, GREY, VERMILLION, GREEN, PURPLE, WHITE, (247, 208, 120), ORANGE)
-# cannon, alien, aliens moving left, moving right, own bullet, enemy's bullet
+# cannon, alien, aliens moving left, moving right, player's bullet, enemy's bullet
 space_invaders = channels(SKY, GREEN, PURPLE, BLUE, YELLOW, VERMILLION)
-# paddles, ball, where the ball was
+# paddles, ball, previous position of the ball
 pong = channels(SKY, YELLOW, (104, 100, 52))

@@ -1,4 +1,4 @@
-"""Episodes of brax as a web page, with brax's own viewer; the page fetches that from the network."""
+"""Episodes of brax as a web page with the viewer of brax, which the page loads from the network."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ def page(name: str, states: list, params: dict[str, Any] | None = None) -> str:
 
     Args:
       states: the environment's states in order, wrapped or not.
-      params: what the environment was made with.
+      params: parameters of the environment.
 
     Raises:
-      ValueError: `name` is no environment of brax, or there are no states.
+      ValueError: `name` is not an environment of brax, or there are no states.
     """
     if not name.startswith(PREFIX):
-        raise ValueError(f"{name} is no environment of brax: only those are shown as a web page")
+        raise ValueError(f"{name} is not an environment of brax: only those can be shown as a web page")
     if not states:
         raise ValueError("an episode needs at least one state")
     from brax.io import html

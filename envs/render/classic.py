@@ -1,4 +1,4 @@
-"""Classic control, and the behaviour suite's and gymnax's bodies that move in a continuous world."""
+"""Drawings of classic control and of other tasks with continuous motion."""
 
 import math
 from itertools import pairwise
@@ -26,11 +26,11 @@ SHADE = (222, 226, 230)
 
 
 def cart_pole(limit=2.4, swings=False):
-    """`theta` is measured from upright and leans right where positive; `length` is half of the pole's.
+    """`theta` is the angle from upright, positive to the right; `length` is half the length of the pole.
 
     Args:
-      limit: how far the track reaches by default.
-      swings: whether the pole may hang, so that there must be room below the cart.
+      limit: default distance from the centre to the ends of the track.
+      swings: whether the pole may hang down, so that space below the cart is needed.
     """
 
     def draw(state, obs, *, length=0.5, x_threshold=limit, **_):
@@ -39,7 +39,7 @@ def cart_pole(limit=2.4, swings=False):
         axle_height = 125 if swings else 165
         scale = min(175 / edge, 0.5 * (axle_height - 15) / length, 73)
         paper = Paper(400, 250 if swings else 220, scale, origin=(200, axle_height))
-        unit = 73 / scale  # carts and lines are as thick in every world
+        unit = 73 / scale  # carts and lines have the same thickness at every scale
         paper.line([(-edge, 0), (edge, 0)], 0.035 * unit, LINE)
         for end in (-edge, edge):
             paper.line([(end, -0.09 * unit), (end, 0.09 * unit)], 0.035 * unit, LINE)
@@ -53,12 +53,12 @@ def cart_pole(limit=2.4, swings=False):
 
 
 def acrobot(state, obs, *, link_length_1=1.0, link_length_2=1.0, **_):
-    """Angles run anticlockwise from hanging down, the second one from the first link."""
+    """Angles are anticlockwise, the first from hanging down, the second from the first link."""
     angle1, angle2 = numbers(state.joint_angle1, state.joint_angle2)
     length1, length2 = numbers(link_length_1, link_length_2)
     paper = Paper(400, 300, scale=min(66, 132 / (length1 + length2)), origin=(200, 150))
     unit = 66 * 3 / paper.scale
-    paper.line([(-2.2 * unit, 1), (2.2 * unit, 1)], 0.03 * unit, LINE)  # to be passed by links of length 1
+    paper.line([(-2.2 * unit, 1), (2.2 * unit, 1)], 0.03 * unit, LINE)  # goal for links of length 1
     elbow = length1 * direction(angle1 - math.pi / 2)
     tip = elbow + length2 * direction(angle1 + angle2 - math.pi / 2)
     paper.line([(0, 0), elbow], 0.17 * unit, BLUE)
@@ -70,7 +70,7 @@ def acrobot(state, obs, *, link_length_1=1.0, link_length_2=1.0, **_):
 
 
 def pendulum(state, obs, *, l=1.0, max_torque=2.0, **_):
-    """`theta` runs anticlockwise from upright; the longer the arrow, the stronger the last torque."""
+    """`theta` is anticlockwise from upright; the length of the arrow shows the last torque."""
     theta, torque = numbers(state.theta, state.last_u)
     length, strongest = numbers(l, max_torque)
     paper = Paper(400, 300, scale=112, origin=(200, 150))
@@ -91,7 +91,7 @@ def pendulum(state, obs, *, l=1.0, max_torque=2.0, **_):
 
 
 def mountain_car(goal):
-    """A car in the valley `0.45 sin(3x) + 0.55`, and a flag at `goal` unless the parameters say where."""
+    """A car in the valley `0.45 sin(3x) + 0.55`, and a flag at `goal` unless the parameters set it."""
 
     def draw(state, obs, *, goal_position=goal, **_):
         x, flag_x = numbers(state.position, goal_position)
@@ -119,7 +119,7 @@ def mountain_car(goal):
 
 
 def point_robot(state, obs, *, circle_radius=1.0, goal_radius=0.2, **_):
-    """The point, the half circle on which goals lie, and the goal's surroundings that pay."""
+    """The point, the half circle on which goals lie, and the rewarded area around the goal."""
     radius, near = numbers(circle_radius, goal_radius)
     paper = Paper(400, 240, scale=135 / radius, origin=(200, 190))
     angles = np.linspace(0, np.pi, 100)
@@ -130,7 +130,7 @@ def point_robot(state, obs, *, circle_radius=1.0, goal_radius=0.2, **_):
 
 
 def deceptive_maze(state, obs, *, radius=0.15, **_):
-    """The walls, the goal as large as it is, and the point."""
+    """The walls, the goal with its radius, and the point."""
     from jaxrl.envs.misc.deceptive_maze import GOAL, LEVEL, UPRIGHT
 
     (radius,) = numbers(radius)
@@ -146,7 +146,7 @@ def deceptive_maze(state, obs, *, radius=0.15, **_):
 
 
 def reacher(state, obs, **_):
-    """Links of length 1, each at its angle anticlockwise from the right; the tip should be at the dot."""
+    """Links of length 1, each with its angle anticlockwise from the right; the dot is the target."""
     links = np.stack([direction(angle) for angle in np.asarray(state.angles).tolist()])
     joints = np.concatenate([np.zeros((1, 2)), np.cumsum(links, axis=0)])
     paper = Paper(320, 320, scale=145 / len(links), origin=(160, 160))
@@ -161,7 +161,7 @@ def reacher(state, obs, **_):
 
 
 def swimmer(state, obs, **_):
-    """The swimmer, the urchins it should not touch, and where it should go; what is far out is cut off."""
+    """The swimmer, the urchins to avoid, and the target; distant objects are outside the image."""
     paper = Paper(320, 320, scale=100, origin=(160, 160))
     paper.box((0, 0), (2.0, 2.0), SHADE)
     paper.circle(np.asarray(state.goal_xy), 0.09, YELLOW)

@@ -12,7 +12,7 @@ from jaxrl.envs.render.paper import INK, LINE, PAPER
 
 
 def caption(frame: np.ndarray, text: str) -> np.ndarray:
-    """`frame` `[H, W, 3]` with a strip under it that says `text` in letters small enough to fit."""
+    """`frame` `[H, W, 3]` with a strip under it that shows `text` in letters small enough to fit."""
     from PIL import Image, ImageDraw, ImageFont
 
     width = frame.shape[1]
@@ -37,11 +37,11 @@ def write_gif(
     max_frames: int = 500,
     max_bytes: int = 2_000_000,
 ) -> None:
-    """Writes `frames`, each `[H, W, 3]` uint8 and of one size, as a GIF that loops for ever.
+    """Writes `frames`, each `[H, W, 3]` uint8 and of one size, as a GIF that loops forever.
 
-    Frames are left out evenly (every 2nd, 3rd, ...) until there are at most `max_frames` of them,
-    `max_bytes` suffice and viewers can keep up; the others then stand longer, so that the
-    animation lasts `len(frames) / fps` seconds all the same. Of equal neighbours one is stored.
+    Only every 2nd, 3rd, ... frame is kept if there are more than `max_frames`, more than `max_bytes`, or too
+    many per second for viewers; the remaining ones are shown longer, so that the animation still lasts
+    `len(frames) / fps` seconds. Of identical consecutive frames one is stored.
 
     Raises:
       ValueError: there are no frames, they differ in size, or `fps` is not positive.
@@ -53,7 +53,7 @@ def write_gif(
         raise ValueError(f"fps must be positive, not {fps}")
     if len({frame.shape for frame in frames}) > 1:
         raise ValueError(f"frames differ in size: {sorted({frame.shape for frame in frames})}")
-    # Browsers show a frame that asks for less than 2/100 s for 10/100 s.
+    # Browsers show a frame with a duration below 2/100 s for 10/100 s.
     stride = max(1, -(-len(frames) // max_frames), math.ceil(fps / 50))
     data = _gif(frames, fps, stride)
     while len(data) > max_bytes and stride < len(frames):
@@ -68,7 +68,7 @@ def _gif(frames, fps, stride):
     """Every `stride`-th frame as the bytes of a GIF."""
     from PIL import Image
 
-    # A GIF counts time in 1/100 s: frames begin at the nearest tick, so errors do not add up.
+    # Durations in a GIF are multiples of 1/100 s: frames begin at the nearest tick, so errors do not add up.
     starts = [*range(0, len(frames), stride), len(frames)]
     ticks = np.rint(100 * np.array(starts) / fps).astype(int)
     durations = np.maximum(np.diff(ticks), 2) * 10
@@ -94,9 +94,9 @@ def _gif(frames, fps, stride):
 def _indexed(frames, num_kept=128, num_samples=24):
     """One palette `[K, 3]` for all frames, and each frame as indices `[H, W]` into it.
 
-    A palette for each frame would make colours flicker, and Pillow's `quantize(palette=...)` takes
-    close colours for each other. Here the `num_kept` colours that fill most are kept exactly, so
-    that plain surfaces stay plain, and the others, the shades of smoothed edges, share the rest.
+    With a palette per frame, colours would flicker, and Pillow's `quantize(palette=...)` confuses similar
+    colours. Here the `num_kept` most frequent colours are kept exactly, so that plain surfaces stay plain;
+    the other colours, the shades of smoothed edges, share the rest of the palette.
     """
     from PIL import Image
 
@@ -105,7 +105,7 @@ def _indexed(frames, num_kept=128, num_samples=24):
     for code in codes:
         table[code] = 1
     colours = np.flatnonzero(table)
-    if colours.size > 1 << 15:  # photographs: drop the bits that no palette could show
+    if colours.size > 1 << 15:  # photographs: drop bits that no palette could represent
         codes = [code & 0xF8F8F8 for code in codes]
         colours = np.unique(colours & 0xF8F8F8)
     samples = codes[:: -(-len(codes) // num_samples)]
@@ -117,7 +117,7 @@ def _indexed(frames, num_kept=128, num_samples=24):
         shades = Image.fromarray(_rgb(rest)[None]).quantize(256 - num_kept, Image.Quantize.MEDIANCUT)
         shades = np.array(shades.getpalette(), np.uint8).reshape(-1, 3)
         palette = np.concatenate([palette, shades])
-        # |c - p|^2 without |c|^2, which does not move the minimum.
+        # |c - p|^2 without |c|^2, which does not affect the minimum.
         shades = palette.astype(np.float32)
         distance = (shades**2).sum(-1) - 2 * _rgb(rest).astype(np.float32) @ shades.T
         table[rest] = distance.argmin(axis=1)

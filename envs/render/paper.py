@@ -1,4 +1,4 @@
-"""A sheet to draw on in the units of the world, and the colours of all pictures."""
+"""A canvas in world coordinates, and the colours of all images."""
 
 import math
 
@@ -17,7 +17,7 @@ SUPERSAMPLE = 3  # drawings are made this much larger and averaged, which smooth
 
 
 class Paper:
-    """A sheet drawn on in world coordinates, y upwards; `origin` is in pixels from the top left."""
+    """A canvas in world coordinates, y upwards; `origin` is in pixels from the top left."""
 
     def __init__(self, width, height, scale, origin):
         from PIL import Image, ImageDraw
@@ -27,7 +27,7 @@ class Paper:
         self.scale, self.origin = scale * SUPERSAMPLE, np.asarray(origin) * SUPERSAMPLE
 
     def points(self, xy):
-        """World coordinates `[..., 2]` in pixels of the enlarged sheet, as a list of tuples."""
+        """World coordinates `[..., 2]` in pixels of the enlarged canvas, as a list of tuples."""
         pixels = self.origin + np.asarray(xy, np.float64) * self.scale * (1, -1)
         return [tuple(point) for point in pixels.reshape(-1, 2)]
 
@@ -37,7 +37,7 @@ class Paper:
         self.draw.ellipse((x - r, y - r, x + r, y + r), fill=fill)
 
     def line(self, points, width, fill):
-        """A line of `width` world units through `points`, its ends and bends rounded."""
+        """A line of `width` world units through `points`, with rounded ends and corners."""
         pixels = max(1, round(width * self.scale))
         self.draw.line(self.points(points), fill=fill, width=pixels, joint="curve")
         for end in (points[0], points[-1]):
@@ -47,12 +47,12 @@ class Paper:
         self.draw.polygon(self.points(points), fill=fill)
 
     def box(self, centre, size, fill, angle=0.0):
-        """A rectangle of `size` about `centre`, turned anticlockwise."""
+        """A rectangle of `size` around `centre`, rotated anticlockwise by `angle`."""
         corners = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) / 2 * size
         self.polygon(np.asarray(centre) + corners @ rotation(angle).T, fill)
 
     def write(self, centre, text, height, fill=INK):
-        """`text` in letters of about `height` world units, about its middle."""
+        """`text` in letters of about `height` world units, centred at `centre`."""
         from PIL import ImageFont
 
         font = ImageFont.load_default(max(1, height * self.scale))
@@ -75,7 +75,7 @@ def numbers(*leaves):
     """The leaves of one state, or parameters, as finite floats."""
     found = [np.asarray(leaf, np.float64) for leaf in leaves]
     if any(number.size != 1 for number in found):
-        raise ValueError(f"one state can be drawn at a time, not a batch {found[0].shape}")
+        raise ValueError(f"only one state can be drawn at a time, not a batch {found[0].shape}")
     values = [number.item() for number in found]
     if not np.isfinite(values).all():
         raise ValueError(f"a state that is not finite cannot be drawn: {values}")

@@ -1,4 +1,4 @@
-"""Boards of other packages whose observations are codes, by the packages' own renderers."""
+"""Boards of other packages whose observations are codes, drawn by the renderers of these packages."""
 
 from functools import cache
 
@@ -8,7 +8,7 @@ from jaxrl.envs.render.boards import enlarge
 
 
 def navix(state, obs, **_):
-    """The whole board from above, whatever part of it is observed."""
+    """The whole board from above, whichever part of it is observed."""
     return enlarge(np.asarray(_navix_pixels()(state.state), np.uint8))
 
 
@@ -21,7 +21,7 @@ def _navix_pixels():
 
 
 def xminigrid(state, obs, *, view_size=7, **_):
-    """The whole board from above; what the agent sees is lighter."""
+    """The whole board from above; the observed part is lighter."""
     from xminigrid.rendering import rgb_render
 
     grid = np.asarray(state.state.grid)

@@ -1,4 +1,4 @@
-"""Toy text: lakes, a cliff, a taxi in its town, a card table."""
+"""Drawings of toy text: frozen lake, cliff walking, taxi, blackjack."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ PLACES = ((238, 190, 150), (168, 216, 198), (247, 240, 170), (158, 200, 226))  #
 
 
 def frozen_lake(name):
-    """The lake of this name, or that of the parameters; the walker is a disc, the goal yellow."""
+    """The map with this name, or that of the parameters; the agent is a disc, the goal is yellow."""
 
     def draw(state, obs, *, map_name=name, desc=None, **_):
         from jaxrl.envs.toy_text.frozen_lake import MAPS
@@ -96,10 +96,10 @@ def taxi(state, obs, **_):
 
 
 def blackjack(state, obs, **_):
-    """The dealer's cards, the second one face down, and what the player's hand is worth."""
+    """The dealer's cards, the second one face down, and the value of the player's hand."""
     total, ace, shown = integers(state.total, state.ace, state.shown)
     usable = bool(ace) and total <= 11
-    worth = total + 10 * usable
+    value = total + 10 * usable
     paper = Paper(320, 240, scale=40, origin=(0, 240))
     paper.box((4, 3), (8, 6), (0, 98, 78))
     paper.write((1.5, 4.4), "dealer", 0.45, WHITE)
@@ -109,8 +109,8 @@ def blackjack(state, obs, **_):
         paper.box((x, 4.4), (1.52, 2.12), fill)
     paper.write((4.0, 4.4), "A" if shown == 1 else str(shown), 1.0)
     paper.box((5.1, 1.6), (3.8, 2.2), INK)
-    paper.box((5.1, 1.6), (3.72, 2.12), VERMILLION if worth > 21 else PAPER)
-    paper.write((5.1, 1.75), str(worth), 1.0, GREEN if worth == 21 else INK)
-    told = "bust" if worth > 21 else "an ace counts 11" if usable else ""
-    paper.write((5.1, 0.9), told, 0.38)
+    paper.box((5.1, 1.6), (3.72, 2.12), VERMILLION if value > 21 else PAPER)
+    paper.write((5.1, 1.75), str(value), 1.0, GREEN if value == 21 else INK)
+    note = "bust" if value > 21 else "an ace counts 11" if usable else ""
+    paper.write((5.1, 0.9), note, 0.38)
     return paper.pixels()

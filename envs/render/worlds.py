@@ -1,4 +1,4 @@
-"""Worlds of a few states, and the behaviour suite's chains: strips, rings and small boards."""
+"""Drawings of tabular environments and of the chains of the behaviour suite: strips, rings, small boards."""
 
 import math
 
@@ -27,10 +27,10 @@ ROAD, FAINT, WATER = (222, 226, 230), (196, 186, 120), (166, 206, 230)
 
 
 def strip(parameter, number, first=FAINT, last=YELLOW, ground=ROAD):
-    """States in a row, of which the two at the ends pay, little and much.
+    """States in a row; the first has a small reward, the last a large one.
 
     Args:
-      parameter, number: what tells how many states there are, and their number by default.
+      parameter, number: the parameter with the number of states, and its default.
     """
 
     def draw(state, obs, **params):
@@ -44,7 +44,7 @@ def strip(parameter, number, first=FAINT, last=YELLOW, ground=ROAD):
 
 
 def loop(state, obs, *, length=6, **_):
-    """The hub at the top, the way round it clockwise; its last state, from which the loop pays, is yellow."""
+    """The hub at the top, the loop clockwise; its last state, which has the large reward, is yellow."""
     (length,) = integers(length)
     (index,) = _within("state", state.index, length)
     paper = Paper(260, 260, scale=100, origin=(130, 130))
@@ -60,7 +60,7 @@ def loop(state, obs, *, length=6, **_):
 
 
 def garnet(state, obs, *, num_states=32, **_):
-    """The states row by row: how they hang together has no place in the plane."""
+    """The states row by row; transitions are not drawn."""
     (size,) = integers(num_states)
     (index,) = _within("state", state.index, size)
     columns = math.ceil(math.sqrt(size))
@@ -73,7 +73,7 @@ def garnet(state, obs, *, num_states=32, **_):
 
 
 def grid(state, obs, *, level="small", seed=0, **_):
-    """Walls, objects (green where they pay, red where they cost) and oneself."""
+    """Walls, objects (green: positive reward, red: negative reward) and the agent."""
     import jax
 
     from jaxrl.envs.worlds.grid import sample
@@ -84,7 +84,7 @@ def grid(state, obs, *, level="small", seed=0, **_):
     ground = np.where(found.walls[..., None], GREY, NIGHT).astype(np.uint8)
     there = np.asarray(state.exists)
     if there.shape != found.objects.shape:
-        raise ValueError(f"level {level!r} has not {there.size} objects: pass the environment's parameters")
+        raise ValueError(f"level {level!r} does not have {there.size} objects: pass the parameters")
     for place, exists, reward in zip(found.objects, there, found.reward):
         if exists:
             ground[divmod(int(place), size)] = GREEN if reward > 0 else VERMILLION
@@ -104,7 +104,7 @@ def t_maze(state, obs, *, length=10, **_):
 
 
 def two_colours(state, obs, *, size=5, period=100_000, **_):
-    """The walker and the two objects, green the one that pays now and red the other one."""
+    """The agent and the two objects: green has the positive reward now, red the negative one."""
     size, time, period = integers(size, state.time, period)
     objects = [_within("object", place, size**2)[0] for place in np.ravel(np.asarray(state.objects))]
     (cell,) = _within("cell", state.cell, size**2)
@@ -117,8 +117,8 @@ def two_colours(state, obs, *, size=5, period=100_000, **_):
 
 
 def two_state(state, obs, **_):
-    """Two doors, the tiger behind one of them, and above a door what was heard from there."""
-    heard = np.ravel(np.asarray(obs))
+    """Two doors, the tiger behind one of them, and a mark above the door where it was heard."""
+    shown = np.ravel(np.asarray(obs))
     paper = Paper(320, 220, scale=80, origin=(160, 200))
     paper.line([(-1.9, 0), (1.9, 0)], 0.03, LINE)
     for side, x in enumerate((-0.9, 0.9)):
@@ -131,7 +131,7 @@ def two_state(state, obs, **_):
             paper.circle((x, 0.4), 0.24, ORANGE)
             for eye in (-0.09, 0.09):
                 paper.circle((x + eye, 0.44), 0.03, INK)
-        if heard.size == 2 and heard[side] > 0.5:
+        if shown.size == 2 and shown[side] > 0.5:
             for step in range(3):
                 paper.box((x + 0.15 * (step - 1), 1.9), (0.06, 0.3 if step == 1 else 0.16), PURPLE)
     return paper.pixels()
@@ -141,7 +141,7 @@ def two_state(state, obs, **_):
 
 
 def memory_chain(state, obs, *, memory_length=5, **_):
-    """A column for each step: the bits at the start (white is 1), which one is asked for in the last two."""
+    """A column per step: the bits in the first two (white is 1), the one to recall in the last two."""
     bits = np.ravel(np.asarray(state.context)).astype(int)
     (length, query) = integers(memory_length, state.query)
     (time,) = _within("time", state.time, length + 2)
@@ -153,7 +153,7 @@ def memory_chain(state, obs, *, memory_length=5, **_):
 
 
 def umbrella_chain(state, obs, *, chain_length=10, **_):
-    """The way, at whose end it rains (blue) or not (yellow); an umbrella in hand is above the walker."""
+    """The chain, with rain (blue) or sun (yellow) at its end; an umbrella is drawn above the agent."""
     need = state.need if hasattr(state, "need") else state.need_umbrella  # gymnax's names
     has = state.has if hasattr(state, "has") else state.has_umbrella
     (length, need, has) = integers(chain_length, need, has)
@@ -167,7 +167,7 @@ def umbrella_chain(state, obs, *, chain_length=10, **_):
 
 
 def discounting_chain(state, obs, **_):
-    """The five chains over 100 steps, their rewards as yellow dots; who has not chosen stands to the left."""
+    """The five chains over 100 steps, rewards as yellow dots; before the choice the agent is on the left."""
     (chain, time) = integers(state.context, state.time)
     paper = Paper(400, 180, scale=3.5, origin=(30, 20))
     for row, pays in enumerate((1, 3, 10, 30, 100)):
@@ -183,7 +183,9 @@ def _within(what, leaf, size):
     """The leaf as an integer below `size`, in a list."""
     (number,) = integers(leaf)
     if not 0 <= number < size:
-        raise ValueError(f"{what} {number} is none of 0 to {size - 1}: pass the environment's parameters")
+        raise ValueError(
+            f"{what} {number} is not between 0 and {size - 1}: pass the environment's parameters"
+        )
     return [number]
 
 

@@ -1,10 +1,10 @@
-"""Blackjack: ask for cards to come near 21 without passing it, against a dealer who stands on 17.
+"""Blackjack: draw cards to come close to 21 without exceeding it, against a dealer who stands on 17.
 
 After Gymnasium 1.3's Blackjack-v1; Sutton and Barto 2018, example 5.1.
 https://gymnasium.farama.org/environments/toy_text/blackjack/
-The deck is infinite. A hand is kept as its sum, whether it has an ace and whether it has two cards,
-which is all that the rules ask of it. A step draws 10 cards whatever is done: the player takes the
-first of them, or the dealer takes as many as needed, which are never more.
+The deck is infinite. A hand is stored as its sum, whether it has an ace and whether it has two cards, which
+is all that the rules need. Every step draws 10 cards: the player takes the first of them, or the dealer as
+many as needed, which are never more than 10.
 """
 
 import dataclasses
@@ -17,31 +17,31 @@ from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Discrete
 from jaxrl.types import Env
 
-# Two aces; four more, 6 in all; a six, and the 12 is hard; five aces. No hand under 17 takes more.
+# Worst case: two aces; four more, sum 6; a six, which makes a hard 12; five aces. No hand needs more.
 DEALER_CARDS = 10
 
 
 @struct.dataclass
 class State:
-    """The player's hand and the dealer's two cards, an ace as 1, pictures as 10."""
+    """The player's hand and the dealer's two cards; an ace is 1, face cards are 10."""
 
     total: jax.Array  # of the player's cards, aces as 1
     ace: jax.Array  # whether the player has any
-    untouched: jax.Array  # the player has two cards still
-    shown: jax.Array  # the dealer's card that is seen
+    untouched: jax.Array  # the player still has two cards
+    shown: jax.Array  # the dealer's visible card
     hidden: jax.Array  # and the other one
 
 
 def make(*, natural: bool = False, sab: bool = True) -> Env:
-    """Action 0 sticks and 1 takes a card; 1 for a win, 0 for a draw, -1 for a loss.
+    """Action 0 sticks, 1 takes a card; reward 1 for a win, 0 for a draw, -1 for a loss.
 
-    The observation is the player's sum (a usable ace as 11), the dealer's card that is shown, and
+    The observation is the player's sum (a usable ace as 11), the dealer's visible card, and
     whether the player has a usable ace.
 
     Args:
-      natural: an ace and a ten that win pay 1.5; only without `sab`.
-      sab: Sutton and Barto's rule, the default of the id: an ace and a ten win, unless the dealer has
-        them too. (The class behind the id has False.)
+      natural: winning with an ace and a ten has reward 1.5; only without `sab`.
+      sab: Sutton and Barto's rule, the default of "Blackjack-v1": an ace and a ten win, unless the dealer has
+        them too. (The default of Gymnasium's class is False.)
     """
     natural, sab = jnp.asarray(natural, bool), jnp.asarray(sab, bool)
 
@@ -86,16 +86,16 @@ def observe(state: State):
 
 
 def count(total, ace):
-    """The worth of a hand and whether one of its aces counts as 11 without passing 21."""
+    """The value of a hand and whether one of its aces is usable: counts as 11 without exceeding 21."""
     usable = ace & (total <= 11)
     return jnp.where(usable, total + 10, total), usable
 
 
 def dealer_plays(total, ace, cards):
-    """The dealer takes cards, in this order, while the hand is worth less than 17.
+    """The dealer takes cards, in this order, while the value of the hand is below 17.
 
     Returns:
-      What the hand is worth then.
+      The final value of the hand.
     """
     for card in cards:
         takes = count(total, ace)[0] < 17
@@ -104,7 +104,7 @@ def dealer_plays(total, ace, cards):
 
 
 def advance(state: State, action, cards, natural, sab):
-    """One step with the cards that come next.
+    """One step with the next cards.
 
     Returns:
       The new state, the reward and whether the game is over.
@@ -132,7 +132,7 @@ def advance(state: State, action, cards, natural, sab):
 
 
 def _cards(bits, number: int) -> list[jax.Array]:
-    """Up to four cards of one random uint32: its last digits in base 13, each as likely to one in 10^5."""
+    """Up to four cards of one random uint32: its last digits in base 13, uniform to one in 10^5."""
     cards = []
     for _ in range(number):
         cards.append(jnp.minimum((bits % 13).astype(jnp.int32) + 1, 10))

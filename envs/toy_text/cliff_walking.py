@@ -1,8 +1,8 @@
-"""Cliff walking: from one end of a cliff to the other, where a false step costs 100 and starts anew.
+"""Cliff walking: walk along a cliff to the goal; stepping off it costs 100 and leads back to the start.
 
-After Gymnasium 1.3's CliffWalking-v1, whose transition table this has, entry by entry; Sutton and
-Barto 2018, example 6.6. https://gymnasium.farama.org/environments/toy_text/cliff_walking/
-`info` is empty where the original tells the probability of what happened.
+The transition table is that of Gymnasium 1.3's CliffWalking-v1; Sutton and Barto 2018, example 6.6.
+https://gymnasium.farama.org/environments/toy_text/cliff_walking/
+`info` is empty; the original reports the probability of the transition.
 """
 
 import jax
@@ -20,16 +20,16 @@ _START = np.int32((ROWS - 1) * COLUMNS)
 
 @struct.dataclass
 class State:
-    """Where the walker is: row * 12 + column."""
+    """The position of the agent: row * 12 + column."""
 
     position: jax.Array
 
 
 def make(*, is_slippery: bool = False) -> Env:
-    """Actions are up, right, down, left; the observation is the position, row by row; -1 a step.
+    """Actions are up, right, down, left; the observation is the position, row by row; reward -1.
 
     Args:
-      is_slippery: a step goes where it should or to one of the two sides, each with probability 1/3.
+      is_slippery: a step goes in the chosen direction or to either side, each with probability 1/3.
     """
     slips = jnp.asarray(is_slippery, bool)
     never = not isinstance(is_slippery, jax.core.Tracer) and not is_slippery
@@ -47,12 +47,12 @@ def make(*, is_slippery: bool = False) -> Env:
 
 
 def draw(key) -> jax.Array:
-    """All that is random in a step: a number in [0, 1)."""
+    """The random number of a step, in [0, 1)."""
     return jax.random.uniform(key)
 
 
 def slip(u) -> jax.Array:
-    """Where the ground sends a step: -1, 0 or 1 quarter turns, each as likely."""
+    """The deviation of a step: -1, 0 or 1 quarter turns, equally likely."""
     return (u >= 1 / 3).astype(jnp.int32) + (u >= 2 / 3).astype(jnp.int32) - 1
 
 

@@ -1,9 +1,9 @@
-"""Frozen lake: cross the ice to the goal without falling into a hole, where the ice may be slippery.
+"""Frozen lake: cross ice, which may be slippery, to the goal without falling into a hole.
 
-After Gymnasium 1.3's FrozenLake-v1, whose transition table this has, entry by entry.
+The transition table is that of Gymnasium 1.3's FrozenLake-v1.
 https://gymnasium.farama.org/environments/toy_text/frozen_lake/
-There is no random map: pass one as `desc`. `info` is empty where the original tells the probability
-of what happened. The chance of a slip is a float32.
+Maps are not generated at random: pass one as `desc`. `info` is empty; the original reports the probability
+of the transition. The probability of slipping is a float32.
 """
 
 import math
@@ -31,13 +31,13 @@ MAPS = {
         "FFFHFFFG",
     ),
 }
-_FROZEN, _HOLE, _GOAL, _OVER = range(4)  # what a move leads to; nothing moves any more after an end
+_FROZEN, _HOLE, _GOAL, _OVER = range(4)  # outcome of a move; a finished episode stays where it is
 _DIRECTIONS = ((0, -1), (1, 0), (0, 1), (-1, 0))  # left, down, right, up
 
 
 @struct.dataclass
 class State:
-    """Where the walker is: row * columns + column."""
+    """The position of the agent: row * columns + column."""
 
     position: jax.Array
 
@@ -53,14 +53,14 @@ def make(
     """Actions are left, down, right, up; the observation is the position, row by row.
 
     Args:
-      map_name: "4x4" or "8x8", used where there is no `desc`.
+      map_name: "4x4" or "8x8", used without `desc`.
       desc: rows of S (start; of several, one is drawn), F (frozen), H (hole) and G (goal).
-      is_slippery: a step goes where it should with probability `success_rate`, else to one of the
-        two sides, each as likely.
+      is_slippery: a step goes in the chosen direction with probability `success_rate`, otherwise to one of
+        the two sides, equally likely.
       reward_schedule: for reaching a goal, a hole, and any other tile.
 
     Raises:
-      ValueError: for an unknown map, a map that is no map, or an impossible probability.
+      ValueError: for an unknown map, an invalid `desc`, or a probability outside [0, 1].
     """
     lake = _lake(map_name, desc)
     if not isinstance(success_rate, jax.core.Tracer) and not 0 <= success_rate <= 1:
@@ -89,17 +89,17 @@ def make(
 
 
 def limit(*, map_name: str = "4x4", desc: Sequence[str] | None = None, **params) -> int:
-    """The steps that Gymnasium allows: 200 on a lake of 8x8 and 100 on any other."""
+    """Gymnasium's time limit: 200 steps on an 8x8 map and 100 on any other."""
     return 200 if _lake(map_name, desc).shape == (8, 8) else 100
 
 
 def draw(key) -> jax.Array:
-    """All that is random in a step, and in a reset on a map with several starts: a number in [0, 1)."""
+    """The random number in [0, 1) of a step, or of a reset on a map with several starts."""
     return jax.random.uniform(key)
 
 
 def slip(u, straight) -> jax.Array:
-    """Where the ice sends a step: -1, 0 or 1 quarter turns, 0 with probability `straight`."""
+    """The deviation of a step: -1, 0 or 1 quarter turns, 0 with probability `straight`."""
     side = (1.0 - straight) / 2.0
     return (u >= side).astype(jnp.int32) + (u >= side + straight).astype(jnp.int32) - 1
 
@@ -108,7 +108,7 @@ def advance(table, rewards, state: State, action, turn):
     """One step in the direction of the action, turned by `turn` quarter turns.
 
     Args:
-      table: of `moves`.
+      table: from `moves`.
       rewards: for goal, hole and ice.
 
     Returns:
@@ -123,7 +123,7 @@ def advance(table, rewards, state: State, action, turn):
 
 
 def moves(lake: np.ndarray) -> np.ndarray:
-    """Of every position and direction, `[positions * 4]`: four times where it leads, plus what is there."""
+    """For every position and direction, `[positions * 4]`: four times the next position, plus the outcome."""
     rows, columns = lake.shape
     tiles = {"H": _HOLE, "G": _GOAL}
     table = np.zeros((rows, columns, 4), np.int32)

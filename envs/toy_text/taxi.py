@@ -1,9 +1,9 @@
-"""Taxi: fetch a passenger from one of four places and drop them off at another.
+"""Taxi: pick up a passenger at one of four places and drop them off at another.
 
-After Gymnasium 1.3's Taxi-v4 (Taxi-v3 with rain and fickle passengers mended), whose transition table
-this has, entry by entry; Dietterich 2000, https://arxiv.org/abs/cs/9905014.
+The transition table is that of Gymnasium 1.3's Taxi-v4 (Taxi-v3 with rain and fickle passengers corrected);
+Dietterich 2000, https://arxiv.org/abs/cs/9905014.
 https://gymnasium.farama.org/environments/toy_text/taxi/
-`info` has the action mask, but not the probability of what happened.
+`info` has the action mask, but not the probability of the transition.
 """
 
 import jax
@@ -24,7 +24,7 @@ STREETS = (
 )
 _SIZE, _IN_TAXI = 5, 4
 _PLACES = (0, 4, 20, 23)  # the cells R, G, Y, B
-# Bit `row * 5 + column`: whether the street goes on to the east of that cell.
+# Bit `row * 5 + column`: whether the street continues to the east of that cell.
 _EAST = sum(
     1 << (row * _SIZE + column)
     for row, street in enumerate(STREETS)
@@ -56,7 +56,7 @@ _MASKS = _masks()
 
 @struct.dataclass
 class State:
-    """The taxi's cell, where the passenger is (4: in the taxi) and wants to go, and who is fickle.
+    """The cell of the taxi, the passenger's place (4: in the taxi) and destination.
 
     `fickle`: the passenger will change the destination when the taxi first moves with them.
     """
@@ -75,25 +75,27 @@ def make(
     rainy_probability: float = 0.8,
     fickle_probability: float = 0.3,
 ) -> Env:
-    """Actions are south, north, east, west, pick up, drop off; -1 a step, 20 if delivered, -10 for an error.
+    """Actions are south, north, east, west, pick up, drop off.
+
+    Reward -1 per step, 20 for a delivery, -10 for an illegal pick-up or drop-off.
 
     The observation is `((row * 5 + column) * 5 + passenger) * 4 + destination`, the places R, G, Y, B
-    and 4 for "in the taxi". `info["action_mask"]` `[6]` tells which actions change anything; the others
-    are allowed all the same.
+    and 4 for "in the taxi". `info["action_mask"]` `[6]` marks the actions that change the state; the
+    others are accepted too.
 
     Args:
-      is_rainy: a move that is possible goes straight with probability `rainy_probability`, else to one
-        of the two sides, each as likely.
-      fickle_passenger: with probability `fickle_probability` the passenger wants to go elsewhere, as soon
-        as the taxi has moved with them for the first time.
+      is_rainy: a possible move goes straight with probability `rainy_probability`, otherwise to one of the
+        two sides, equally likely.
+      fickle_passenger: with probability `fickle_probability` the passenger changes the destination when the
+        taxi first moves with them.
 
     Raises:
-      ValueError: for an impossible probability.
+      ValueError: for a probability outside [0, 1].
     """
     for name, value in dict(rainy=rainy_probability, fickle=fickle_probability).items():
         if not isinstance(value, jax.core.Tracer) and not 0 <= value <= 1:
             raise ValueError(f"{name}_probability must be a probability, not {value!r}")
-    # What is known to be off costs no random numbers.
+    # Options that are known to be off use no random numbers.
     dry, steady = (not isinstance(x, jax.core.Tracer) and not x for x in (is_rainy, fickle_passenger))
     straight = jnp.where(jnp.asarray(is_rainy, bool), rainy_probability, 1.0)
     fickle = jnp.where(jnp.asarray(fickle_passenger, bool), fickle_probability, 0.0)
@@ -113,7 +115,7 @@ def make(
 
 
 def draw(key) -> jax.Array:
-    """All that is random in a step (slip, destination) or a reset (state, fickleness): `[2]` in [0, 1)."""
+    """The random numbers of a step (slip, destination) or a reset (state, fickleness): `[2]` in [0, 1)."""
     return jax.random.uniform(key, (2,))
 
 
@@ -123,7 +125,7 @@ def pick(u, n: int) -> jax.Array:
 
 
 def slip(u, straight) -> jax.Array:
-    """Where the rain sends a move: 0 straight with probability `straight`, 1 to its left, 2 to its right."""
+    """The deviation of a move: 0 straight, with probability `straight`, 1 to its left, 2 to its right."""
     side = (1.0 - straight) / 2.0
     return (u >= straight).astype(jnp.int32) + (u >= straight + side).astype(jnp.int32)
 
@@ -143,7 +145,7 @@ def begin(u, fickle) -> State:
 
 
 def observe(state: State) -> jax.Array:
-    """The four numbers as one."""
+    """The observation: the four numbers combined into one."""
     return ((state.row * _SIZE + state.column) * 5 + state.passenger) * 4 + state.destination
 
 
@@ -153,10 +155,10 @@ def mask(state: State) -> jax.Array:
 
 
 def advance(state: State, action, turn, elsewhere):
-    """One step; `turn` is of `slip`.
+    """One step; `turn` comes from `slip`.
 
     Args:
-      elsewhere: 0, 1 or 2, which of the other destinations a fickle passenger takes.
+      elsewhere: 0, 1 or 2, the index of the new destination of a fickle passenger among the other three.
 
     Returns:
       The new state, the reward and whether the passenger was delivered.
@@ -164,11 +166,11 @@ def advance(state: State, action, turn, elsewhere):
     row, column = state.row, state.column
     south, north, east, west = _open(row, column)
 
-    # A move is as wide as its own way is open: at a wall there is no slip either.
+    # A move that is blocked by a wall cannot slip either.
     blocked = jnp.where(
         action < 2, jnp.where(action == 0, ~south, ~north), jnp.where(action == 2, ~east, ~west)
     )
-    # Left of south, north, east, west are east, west, north, south; right is the opposite of left.
+    # To the left of south, north, east, west are east, west, north, south; right is the opposite of left.
     left = jnp.where(action < 2, action + 2, 3 - action)
     heading = jnp.where(turn == 0, action, jnp.where(turn == 1, left, left ^ 1))
     heading = jnp.where(blocked | (action > 3), -1, heading)

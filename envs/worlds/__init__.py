@@ -11,7 +11,7 @@ states or over the beliefs of a perfect memory; `tabular` simulates tables and s
 from collections.abc import Callable
 from typing import Any
 
-from jaxrl.envs.entry import own, require_known
+from jaxrl.envs.entry import entry_for, require_known
 from jaxrl.envs.worlds import (
     chain,
     garnet,
@@ -28,14 +28,14 @@ from jaxrl.names import lookup
 _EXACT = "solved exactly"
 
 ENTRIES = {
-    "world/chain": own(chain.make, 100, _EXACT),
-    "world/garnet": own(garnet.make, 100, _EXACT),
-    "world/grid": own(grid.make, 87, _EXACT, grid.limit),
-    "world/loop": own(loop.make, loop.limit(), _EXACT, loop.limit),
-    "world/river-swim": own(river_swim.make, 5000, _EXACT),
-    "world/t-maze": own(t_maze.make, t_maze.limit(), _EXACT, t_maze.limit),
-    "world/two-colours": own(two_colours.make, None, _EXACT),
-    "world/two-state": own(two_state.make, 100, _EXACT),
+    "world/chain": entry_for(chain.make, 100, _EXACT),
+    "world/garnet": entry_for(garnet.make, 100, _EXACT),
+    "world/grid": entry_for(grid.make, 87, _EXACT, grid.limit),
+    "world/loop": entry_for(loop.make, loop.limit(), _EXACT, loop.limit),
+    "world/river-swim": entry_for(river_swim.make, 5000, _EXACT),
+    "world/t-maze": entry_for(t_maze.make, t_maze.limit(), _EXACT, t_maze.limit),
+    "world/two-colours": entry_for(two_colours.make, None, _EXACT),
+    "world/two-state": entry_for(two_state.make, 100, _EXACT),
 }
 
 

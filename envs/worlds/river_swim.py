@@ -33,7 +33,7 @@ def mdp(
     require_count("num_states", num_states, 3)
     require_probability(up=up, down=down)
     if not isinstance(up + down, jax.core.Tracer) and up + down > 1:
-        raise ValueError(f"up = {up} and down = {down} must not be more than 1 together")
+        raise ValueError(f"up = {up} and down = {down} must not sum to more than 1")
     states = np.arange(num_states)
     eye = np.eye(num_states, dtype=np.float32)
     left, right = eye[np.maximum(states - 1, 0)], eye[np.minimum(states + 1, num_states - 1)]

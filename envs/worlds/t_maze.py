@@ -131,7 +131,7 @@ def optimal_return(
     if memory:
         return tabular.optimal_return(mdp(length, prize, miss, bump), gamma, horizon)
     if not isinstance(bump, jax.core.Tracer) and bump > 0.0:
-        raise ValueError(f"bump = {bump} pays: the optimum without memory is known for costs only")
+        raise ValueError(f"bump = {bump} is positive: the optimum without memory is known only for costs")
     gamma = jnp.asarray(gamma, jnp.float32)
     endless = gamma >= 1.0
     steps = jnp.inf if horizon is None else horizon
@@ -152,6 +152,6 @@ def limit(*, length: int = 10, **_) -> int:
 
 def _require_length(length) -> None:
     if not jnp.issubdtype(jnp.result_type(length), jnp.integer):
-        raise ValueError(f"length must be a whole number, not {length!r}: the junction would be passed")
+        raise ValueError(f"length must be a whole number, not {length!r}: the junction would be missed")
     if not isinstance(length, jax.core.Tracer) and length < 1:
-        raise ValueError(f"length must be at least 1, not {length!r}: the sign would stand at the junction")
+        raise ValueError(f"length must be at least 1, not {length!r}: the sign would be at the junction")

@@ -3,7 +3,7 @@
     mdp = chain.mdp()
     env = tabular.env(mdp)                                # a raw environment that simulates it
     best = tabular.optimal_return(mdp, gamma=0.95)        # the best return of any policy
-    mine = tabular.policy_value(mdp, policy, gamma=0.95)  # the value of every state under this policy
+    values = tabular.policy_value(mdp, policy, gamma=0.95)  # the value of every state under this policy
 
 Everything is traceable and may be vmapped over tables: one program solves thousands of processes.
 `gamma` may be traced; so may `horizon`, but only a Python number can be differentiated through. Axes:
@@ -221,7 +221,7 @@ def require_finite(gamma, horizon, terminal=()) -> None:
     """Raises ValueError if a return without a horizon would not be finite, if this is known in Python."""
     known = not isinstance(gamma, jax.core.Tracer) and not isinstance(terminal, jax.core.Tracer)
     if horizon is None and known and np.all(np.asarray(gamma) >= 1.0) and not np.any(terminal):
-        raise ValueError(f"gamma = {gamma} in an endless world: give a horizon, or a gamma below 1")
+        raise ValueError(f"gamma = {gamma} without an end of the episode: give a horizon, or a gamma below 1")
 
 
 def _sizes(mdp: Tabular) -> tuple[int, int]:

@@ -35,7 +35,7 @@ def resolve(name: str) -> str:
         )
     commit = git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if not commit:
-        raise ValueError(f"unknown commit {name!r}; `git log --oneline` shows what there is")
+        raise ValueError(f"unknown commit {name!r}; `git log --oneline` lists the commits")
     return commit
 
 

@@ -125,7 +125,7 @@ def check(suite: str, options: Any) -> list[str]:
         raise ValueError(f"learn_steps = {options.learn_steps} must not be negative; 0 leaves it out")
     for name in ("env", "agents", *(["num_envs"] if suite == "envs" else [])):
         if getattr(options, name, True) in ((), ""):
-            raise ValueError(f"--{name} names none: leave it out for the usual ones")
+            raise ValueError(f"--{name} has no value: leave it out for the defaults")
     if options.fail_below is not None and options.against is None:
         raise ValueError("--fail-below needs --against COMMIT: it compares ours with that commit")
     for name in options.contenders:
@@ -141,7 +141,7 @@ def make_folder(out: Path | None, suite: str) -> Path:
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
         out = Path("benchmarks") / f"{suite}-{now}"
     if (out / "result.json").exists():
-        raise ValueError(f"{out} holds results already: choose another --out")
+        raise ValueError(f"{out} already contains results: choose another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

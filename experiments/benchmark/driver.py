@@ -83,9 +83,9 @@ class Worker:
             if line is None:
                 raise Failed(self._last_words())
             with contextlib.suppress(ValueError):
-                told = json.loads(line)
-                if isinstance(told, dict):
-                    return told
+                answer = json.loads(line)
+                if isinstance(answer, dict):
+                    return answer
 
     def ask(self, line: str, limit: float) -> dict[str, Any]:
         with contextlib.suppress(OSError):  # if the worker has exited, `answer` reports why
@@ -101,8 +101,8 @@ class Worker:
         self._errors.seek(0)
         lines = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
         # JAX adds notes at the end of its tracebacks.
-        said = [line for line in lines if "Error" in line.split(":")[0]] or lines[-1:]
-        return said[-1][:200] if said else f"exit status {status}"
+        reasons = [line for line in lines if "Error" in line.split(":")[0]] or lines[-1:]
+        return reasons[-1][:200] if reasons else f"exit status {status}"
 
     def close(self) -> None:
         """Ends the process and all processes that it started."""

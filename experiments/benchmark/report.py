@@ -100,16 +100,16 @@ def _cells(row: Row, seconds: bool) -> list[str]:
     returns = spread(row.returns)
     return [
         row.name,
-        _said(row.value, number) if row.value else row.remark.partition(":")[0] or "-",
-        _said(row.ratio, "{:.2f}".format),
+        _with_range(row.value, number) if row.value else row.remark.partition(":")[0] or "-",
+        _with_range(row.ratio, "{:.2f}".format),
         number(cost.median) if cost else "-",
         "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
-        _said(returns, number) if len(row.returns) != 1 else number(row.returns[0]),
+        _with_range(returns, number) if len(row.returns) != 1 else number(row.returns[0]),
         "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
     ]
 
 
-def _said(found: Spread | None, text: Callable) -> str:
+def _with_range(found: Spread | None, text: Callable) -> str:
     return f"{text(found.median)} ({text(found.low)} to {text(found.high)})" if found else "-"
 
 
@@ -140,15 +140,15 @@ def remarks(found: list[Row]) -> list[str]:
 
 def stages(results: dict[str, dict[str, Outcome]]) -> list[str]:
     """The stages of a start in seconds, as medians; times reported by JAX are sums over threads."""
-    told = []
+    lines = []
     for case, outcomes in results.items():
         for name, outcome in outcomes.items():
             parts = [repeat["stages"] for repeat in outcome.repeats if repeat and repeat.get("stages")]
             if parts:
                 middle = {stage: statistics.median(p[stage] for p in parts) for stage in parts[0]}
-                said = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in middle.items())
-                told.append(f"{name}, {case}: {said}")
-    return told
+                stages_text = ", ".join(f"{stage} {seconds:.2f} s" for stage, seconds in middle.items())
+                lines.append(f"{name}, {case}: {stages_text}")
+    return lines
 
 
 def _by_case(found: list[Row]) -> dict[str, list[Row]]:
@@ -262,7 +262,7 @@ def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], setti
             "contenders": {
                 name: {
                     **dataclasses.asdict(outcome),
-                    "ready": {key: told for key, told in outcome.ready.items() if key != "source"},
+                    "ready": {key: value for key, value in outcome.ready.items() if key != "source"},
                     "values": values(outcome, seconds),
                     "times_as_fast_as_it": _plain(ratio[case, name]),
                 }

@@ -71,7 +71,7 @@ def status(results, fail_below: float | None, seconds: bool) -> int:
             if not fail_below or not row.name.startswith("ours@"):
                 continue
             if row.ratio is None or row.ratio.median < fail_below:
-                said = f"{row.ratio.median:.3f} times as fast" if row.ratio else "no round in common"
-                print(f"{case}: {said}, below {fail_below}", file=sys.stderr)
+                speed = f"{row.ratio.median:.3f} times as fast" if row.ratio else "no round in common"
+                print(f"{case}: {speed}, below {fail_below}", file=sys.stderr)
                 return 1
     return 0

@@ -56,23 +56,23 @@ def _record(outcomes: dict[str, Outcome], entrant: Entrant, limit: float) -> Non
         outcome.repeats.append(None)
         return
     try:
-        told = start(entrant, limit)
+        answer = start(entrant, limit)
     except Failed as failure:
         outcome.failed = str(failure)
         outcome.repeats.append(None)
         return
-    outcome.ready = {"versions": told.pop("versions", {}), "source": told.pop("source", None)}
-    outcome.repeats.append(told)
+    outcome.ready = {"versions": answer.pop("versions", {}), "source": answer.pop("source", None)}
+    outcome.repeats.append(answer)
 
 
 def start(entrant: Entrant, limit: float) -> dict[str, Any]:
     """The answer of a worker that prints a single line. Raises Failed."""
     worker = Worker(entrant._replace(settings={**entrant.settings, "started": time.time()}))
     try:
-        told = worker.answer(limit)
+        reply = worker.answer(limit)
     finally:
         worker.close()
-    source = Path(told.get("source") or "/").resolve()
+    source = Path(reply.get("source") or "/").resolve()
     if entrant.source and not source.is_relative_to(entrant.source.resolve()):
         raise Failed(f"measured {source} instead of {entrant.source}")
-    return told
+    return reply

@@ -28,7 +28,7 @@ def command(argv: list[str]) -> int:
         objectives: tuple[str, ...] = ()  # see `jaxrl list objectives`; default: all. PPO is always included
         algorithms: tuple[
             str, ...
-        ] = ()  # others than PPO: names, or files of yours; then no objectives but PPO
+        ] = ()  # to compare with PPO, by name or as files; then no objectives by default
         seeds: int = 8  # agents of each objective, with seeds that the tuning has not used
         steps: int = 0  # environment steps per agent; 0: the preset's
         trials: int = 16  # settings of PPO that are tried, its preset first; 1: the preset as it is
@@ -93,7 +93,7 @@ def _plan(chosen, words: list[str], typed: list[str]):
     from jaxrl.experiments.compare import folder, methods
 
     if not chosen.environments:
-        raise cli.UsageError("compare needs environments, as --environments CartPole-v1 Pendulum-v1")
+        raise cli.UsageError("compare needs environments, for example --environments CartPole-v1 Pendulum-v1")
     for name in chosen.environments:
         if chosen.environments.count(name) > 1:
             raise cli.UsageError(f"environment {name} is given twice")
@@ -112,10 +112,10 @@ def _plan(chosen, words: list[str], typed: list[str]):
     for name in algorithms:
         if algorithms.count(name) > 1 or name == BASELINE:
             raise cli.UsageError(
-                f"algorithm {sources.shown(name)} is given twice: {BASELINE} is always there"
+                f"algorithm {sources.shown(name)} is given twice: {BASELINE} is always included"
             )
     if len(names) + len(algorithms) < 2:
-        raise cli.UsageError(f"compare needs another objective than {BASELINE}: --objectives dpo spo")
+        raise cli.UsageError(f"compare needs an objective other than {BASELINE}: --objectives dpo spo")
     specs, rivals = [], []
     for environment in chosen.environments:
         own = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]

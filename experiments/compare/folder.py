@@ -162,8 +162,8 @@ def spec_of(folder: Path, program: methods.Program) -> runs.Spec:
         named = runs.is_file(kept.objective) or kept.objective == program.spec.objective
         if not named or kept.trials != program.spec.trials or kept.search != program.spec.search:
             raise ValueError(
-                f"{folder} was edited, or begun by a version of jaxrl that tries other settings: begin anew "
-                "with another --out"
+                f"{folder} was edited, or started by a version of jaxrl that tries other settings: start "
+                "again with another --out"
             )
         return kept
     return sweeps.with_chunk(sweeps.Group(program.spec, ())).spec
@@ -187,8 +187,8 @@ def write_results(path: Path) -> list[dict[str, Any]]:
         best = best_of(plan, path, spec)
         ran = {"environment": sources.shown(spec.environment), "steps": spec.steps, "first_seed": spec.seed}
         for program in reporting(plan, spec, best):
-            told = methods.outcomes(path / place(spec) / program.folder, program)
-            for one, what in zip(program.methods, told):
+            trials = methods.outcomes(path / place(spec) / program.folder, program)
+            for one, what in zip(program.methods, trials):
                 kept = {"per_seed": what["per_seed"], "died": what["died"]}
                 named = {"method": one.name, "objective": _file_name(one.objective)}
                 if one.algorithm != methods.BASELINE:

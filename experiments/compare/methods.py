@@ -75,7 +75,7 @@ def require_names(names: list[str]) -> None:
         runs.objective_given(name)
     files = [Path(name).name for name in names if runs.is_file(name)]
     if len(set(files)) < len(files):
-        raise ValueError(f"two of the files {', '.join(files)} have one name: call one of them otherwise")
+        raise ValueError(f"two of the files {', '.join(files)} have the same name: rename one of them")
 
 
 def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
@@ -227,8 +227,7 @@ def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
             named = {_name(flag): float(text) for flag, text in one["values"].items()}
             one |= {"objective": program.methods[0].objective, "values": named}
         return found
-    told = sweeps.outcome(path, program.spec)
-    pairs = zip(program.methods, told, strict=True)
+    pairs = zip(program.methods, sweeps.outcome(path, program.spec), strict=True)
     return [{"objective": one.objective, "values": one.values, **what} for one, what in pairs]
 
 

@@ -165,10 +165,10 @@ def _table(found: dict[str, dict[str, Any]]) -> str:
         rows.append(cells)
     widths = [max(map(len, column)) for column in zip(HEAD, *rows)]
 
-    def told(cells):
+    def row(cells):
         return "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
 
-    return "\n".join("  " + told(cells).rstrip() for cells in (HEAD, *rows))
+    return "\n".join("  " + row(cells).rstrip() for cells in (HEAD, *rows))
 
 
 def _settings(here: list[dict[str, Any]]) -> str:
@@ -205,13 +205,15 @@ def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
     count = len({one["method"] for one in records if "method" in one}) - 1
     seeds = min(len(one["per_seed"]) for one in records if "method" in one)
     least = min(1.0, count * 2.0 ** (1 - seeds))
-    few = f" With {seeds} seeds and {count} other method(s) none in one environment can be below {least:.2g}."
-    told = (
+    few = f" With {seeds} seeds and {count} other method(s), no p in a single "
+    few += f"environment can be below {least:.2g}."
+    note = (
         f"{chosen}. IQM: interquartile mean of the last return. beats PPO: probability that a run of the "
-        "method has a higher return than one of PPO so set. Intervals: bootstrap over seeds, within each "
-        "environment. p: Wilcoxon's signed ranks of pairs with one seed, by Holm for all methods."
+        "method has a higher return than a run of PPO with these settings. Intervals: bootstrap over seeds, "
+        "within each environment. p: Wilcoxon's signed-rank test on pairs with the same seed, with Holm's "
+        "correction over all methods."
     )
-    return textwrap.fill(told + (few if least > 0.05 else ""), width=110)
+    return textwrap.fill(note + (few if least > 0.05 else ""), width=110)
 
 
 def _number(value: float, digits: int = 4) -> str:

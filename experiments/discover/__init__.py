@@ -1,1 +1,1 @@
-"""Discovery: evolves a policy objective over whole trainings (`jaxrl discover`)."""
+"""Discovery: evolves a policy objective over whole training runs (`jaxrl discover`)."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxrl import files, hosts, objective_file, reporters, sources
 from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import evolve, judge, spec
+from jaxrl.experiments.discover import comparison, evolve, spec
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
 from jaxrl.train import use_cores
@@ -31,7 +31,7 @@ def options(preset_name: str) -> type:
 
     @dataclasses.dataclass
     class Discover:
-        """Evolves a policy objective over whole trainings, and compares it with tuned PPO."""
+        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
 
         preset: Literal[tuple(spec.PRESETS)] = preset_name  # environments and sizes
         objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
@@ -40,7 +40,7 @@ def options(preset_name: str) -> type:
         steps: int = usual.worlds[0].steps  # per agent; other than the default: no transfer comparison
         generations: int = usual.generations  # generations of the evolution
         population: int = usual.evolve.population  # candidates per generation, in antithetic pairs
-        tasks: int = usual.evolve.tasks  # trainings per candidate and environment
+        tasks: int = usual.evolve.tasks  # training runs per candidate and environment
         std: float = usual.evolve.std  # of the candidates around the mean
         learning_rate: float = usual.evolve.learning_rate  # of the mean, by Adam
         ranks: Literal["centred", "pairs"] = usual.evolve.ranks  # among all, or in pairs with separate tasks
@@ -113,12 +113,12 @@ def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
     """One line about the discovery that is about to start."""
     jax.eval_shape(programs.init, made.keys)
     numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
-    lives = made.evolve.population * made.evolve.tasks * len(made.worlds)
+    num_agents = made.evolve.population * made.evolve.tasks * len(made.worlds)
     steps = reporters.count(made.seeds * made.generations * programs.algo.steps_per_update)
     where = ", ".join(sources.shown(world.environment) for world in made.worlds)
     return (
         f"discovering {made.objective} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
-        f"{made.generations} generations of {lives} trainings, {steps} steps; into {path}"
+        f"{made.generations} generations of {num_agents} training runs, {steps} steps; into {path}"
     )
 
 
@@ -142,17 +142,17 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
         )
     cli.draw_curves(path)
     begun = time.perf_counter()
-    result = _judged(path, made, means, about)
-    print(judge.text(result))
+    result = _comparison(path, made, means, about)
+    print(comparison.text(result))
     print(f"{how}, compared in {time.perf_counter() - begun:.1f} s")
     print(f"jaxrl train ppo CartPole-v1 --objective {files[0]}")
 
 
-def _judged(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
+def _comparison(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
     """The comparison, read from its file if it exists."""
     file = path / "judged.json"
     if not file.exists():
-        result = about | judge.judge(made, means, made.held_out, made.transfers)
+        result = about | comparison.compare(made, means, made.held_out, made.transfers)
         files.replace(file, json.dumps(result, indent=1) + "\n")
     return json.loads(file.read_text())
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxrl import objective_file, objectives
 from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import judge, spec
+from jaxrl.experiments.discover import comparison, spec
 from jaxrl.experiments.discover.family import repeated
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
@@ -149,9 +149,9 @@ def command(argv: list[str]) -> int:
     fits = distil(objective, sizes)
     folder = chosen.out or chosen.file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    told = _scored(name, objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
-    print(f"{chosen.file} ({name}){told[0]}")
-    for size, fit, score in zip(["dpo", *(f"{size}-terms" for size in sizes)], fits, told[1:]):
+    scores = _scored(name, objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
+    print(f"{chosen.file} ({name}){scores[0]}")
+    for size, fit, score in zip(["dpo", *(f"{size}-terms" for size in sizes)], fits, scores[1:]):
         file = folder / f"{chosen.file.stem}-{size}.json"
         objective_file.save(
             file, fit.name, fit.params, {"distilled": chosen.file.name, "formula": fit.formula}
@@ -163,17 +163,17 @@ def command(argv: list[str]) -> int:
 def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> list[str]:
     """Texts with mean scores of the learned objective and of the formulas, and their differences."""
     family = spec.family(spec.TABULAR.worlds[0])
-    score = judge.scorer(family, count)
+    score = comparison.scorer(family, count)
     hps = repeated(family.hparams, 1)
 
     def scores_of(name, params):
         return score(objective_file.named(name).apply, repeated(params, 1), hps)[0]
 
     each = [scores_of(name, objective.params), *(scores_of(fit.name, fit.params) for fit in fits)]
-    mine, *theirs = judge.filled(*each)
+    mine, *theirs = comparison.filled(*each)
     texts = [f": mean score {mine.mean():.4f} in {count} held-out tasks"]
     for fit, its in zip(fits, theirs):
-        row = judge.row(fit.name, its, mine)
+        row = comparison.row(fit.name, its, mine)
         low, high = row["interval"]
         texts.append(f", scores {row['mean']:.4f}: {row['difference']:+.4f} ({low:+.4f} to {high:+.4f})")
     return texts

@@ -17,7 +17,7 @@ import optax
 from flax import struct
 
 from jaxrl.evolution import require, strong
-from jaxrl.experiments.discover.family import Family, everywhere, lives, repeated
+from jaxrl.experiments.discover.family import Family, everywhere, repeated, train_agents
 from jaxrl.fitness import centred_ranks
 from jaxrl.types import Init, Objective, PyTree, Update
 
@@ -86,16 +86,16 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
 
     def tell(state, population, tell_key, worth):
         fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # all families have equal weight
-        told, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimizes
-        return state.replace(es=strong(told), num_updates=state.num_updates + 1)
+        updated, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimizes
+        return state.replace(es=strong(updated), num_updates=state.num_updates + 1)
 
     def for_groups(keys, number):
         """`[S * G * T]`: keys for a family, one for each task of each group."""
         own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
         return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(own).reshape(-1)
 
-    life = np.arange(num_seeds * size * config.tasks)
-    who, number = life // config.tasks, life % config.tasks
+    index = np.arange(num_seeds * size * config.tasks)
+    who, number = index // config.tasks, index % config.tasks
     group = who // size * groups + who % size % groups  # the halves of a population are its pairs
     where = group * config.tasks + number
 
@@ -104,7 +104,7 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
         tasks = jax.vmap(family.draw)(for_groups(task_key, number))
         hps = repeated(family.hparams, num_seeds * size)
         keys = for_groups(run_key, number)
-        return lives(family, objective.apply, population, hps, tasks, keys, who, where)
+        return train_agents(family, objective.apply, population, hps, tasks, keys, who, where)
 
     def update(state, hp):
         del hp
@@ -133,12 +133,12 @@ def _metrics(families, worth):
     """Metrics `[S]` of scores `[S, M, F]`; candidates with a diverged agent are excluded and counted."""
     known = jnp.isfinite(worth).all(axis=-1)
     mean = jnp.where(known, worth.mean(axis=-1), jnp.nan)
-    told = {"fitness/mean": jnp.nanmean(mean, axis=1), "fitness/best": jnp.nanmax(mean, axis=1)}
-    told |= {"fitness/std": jnp.nanstd(mean, axis=1), "fitness/broken_sum": (~known).sum(axis=1) * 1.0}
+    metrics = {"fitness/mean": jnp.nanmean(mean, axis=1), "fitness/best": jnp.nanmax(mean, axis=1)}
+    metrics |= {"fitness/std": jnp.nanstd(mean, axis=1), "fitness/broken_sum": (~known).sum(axis=1) * 1.0}
     if len(families) > 1:
         each = jnp.nanmean(jnp.where(known[..., None], worth, jnp.nan), axis=1)
-        told |= {f"fitness/{family.name}": each[:, i] for i, family in enumerate(families)}
-    return told
+        metrics |= {f"fitness/{family.name}": each[:, i] for i, family in enumerate(families)}
+    return metrics
 
 
 def _open_es(start, config: Config):

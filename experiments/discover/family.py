@@ -1,4 +1,4 @@
-"""Families of training tasks, and the trainings that evaluate objectives on them."""
+"""Families of training tasks, and the training runs that evaluate objectives on them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -39,7 +39,9 @@ class Family(NamedTuple):
     steps: int
 
 
-def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where) -> jax.Array:
+def train_agents(
+    family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where
+) -> jax.Array:
     """Trains many agents, divided among the devices.
 
     Args:
@@ -53,14 +55,14 @@ def lives(family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, key
       Scores `[L]`, each on the device of its training: see `everywhere`.
     """
 
-    def life(who, where, params, hps, tasks, keys):
-        own, hp = jax.tree.map(lambda leaf: leaf[who], (params, hps))
+    def train_agent(who, where, params, hps, tasks, keys):
+        arguments, hp = jax.tree.map(lambda leaf: leaf[who], (params, hps))
         task, key = jax.tree.map(lambda leaf: leaf[where], (tasks, keys))
-        return family.score(apply, own, hp, task, key)
+        return family.score(apply, arguments, hp, task, key)
 
     # Indices, not copies: a thousand tasks for each of a hundred settings would take gigabytes.
     axes = (0, 0, None, None, None, None)
-    over = train.over_agents(life, axes, train.mesh(who.shape[0]))
+    over = train.over_agents(train_agent, axes, train.mesh(who.shape[0]))
     return over(who, where, params, hps, tasks, keys)
 
 
@@ -68,13 +70,13 @@ def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
     """Scores `[F, K, T]` of every setting on every task of each family.
 
     Args:
-      hps, tasks, keys: as in `lives`, one for each family.
+      hps, tasks, keys: as in `train_agents`, one for each family.
     """
     num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
-    life = jnp.arange(num_settings * num_tasks)
-    who, where = life // num_tasks, life % num_tasks
+    index = jnp.arange(num_settings * num_tasks)
+    who, where = index // num_tasks, index % num_tasks
     each = zip(families, hps, tasks, keys)
-    found = [lives(family, apply, params, *own, who, where) for family, *own in each]
+    found = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
     return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 

@@ -1,4 +1,4 @@
-"""Evolve the parameters of an objective: an evolution strategy over whole trainings, in one program.
+"""Evolve the parameters of an objective: an evolution strategy over whole training runs, in one program.
 
     python -m jaxrl.experiments.examples.evolve_objective [--generations 20] [--pairs 16]
 
@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxrl import envs, objectives, train
 from jaxrl.algos import ppo
 
-STD, RATE, UPDATES, SEEDS = 0.3, 0.1, 20, 4  # of the candidates; of the mean; length and number of trainings
+STD, RATE, UPDATES, SEEDS = 0.3, 0.1, 20, 4  # of the candidates; of the mean; length and number of runs
 
 
 def main(argv: list[str] | None = None) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""An algorithm of one's own: copy PPO, change it, train it, sweep it, compare it with PPO, use its policy.
+"""A custom algorithm: copy PPO, change it, train it, sweep it, compare it with PPO, use its policy.
 
     python -m jaxrl.experiments.examples.own_algorithm FOLDER [--steps 500000]
 
@@ -43,7 +43,7 @@ def train_and_kill(words: list, run: Path) -> None:
 
 
 def returns_in_gymnasium(run: Path, episodes: int) -> list[float]:
-    """Returns of the trained policy in Gymnasium's own CartPole, with NumPy alone."""
+    """Returns of the trained policy in Gymnasium's CartPole, with NumPy only."""
     policy, env = jaxrl.load(run), gymnasium.make("CartPole-v1")
     returns = [0.0] * episodes
     for episode in range(episodes):

@@ -1,4 +1,4 @@
-"""An environment of one's own: write it, check it, train in it with another parameter, look at an episode.
+"""A custom environment: write it, check it, train in it with another parameter, render an episode.
 
 python -m jaxrl.experiments.examples.own_environment FOLDER [--steps 50000] [--seeds 8]
 """
@@ -23,7 +23,7 @@ def command(*words) -> str:
 
 
 def check(file: Path) -> None:
-    """Plays in the environment of a file. Raises ValueError for what is unsound in it."""
+    """Plays in the environment of a file. Raises ValueError if it is invalid."""
     spec = importlib.util.spec_from_file_location("my_env", file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

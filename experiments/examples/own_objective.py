@@ -1,9 +1,9 @@
-"""An objective and a network of one's own, in a script: `jaxrl.fit` trains them like those that are built in.
+"""A custom objective and network in a script: `jaxrl.fit` trains them like the built-in ones.
 
     python -m jaxrl.experiments.examples.own_objective [--steps 100000] [--seeds 4] [--out FOLDER]
 
-The objective is a smooth version of PPO's clipping, with one number of its own; the network adds its input to
-its hidden layer.
+The objective is a smooth version of PPO's clipping, with one parameter; the network adds its input to its
+hidden layer.
 """
 
 import argparse

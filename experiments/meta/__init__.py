@@ -8,7 +8,7 @@ hp = rule.hparams(state.theta, None, algo.hparams)  # the learned hyperparameter
 """
 
 from jaxrl.experiments.meta.learner import Config, Hparams, TrainState, make
-from jaxrl.experiments.meta.outer import Outer, bootstrap, divergence, live, policy_loss, surrogate
+from jaxrl.experiments.meta.outer import Outer, bootstrap, divergence, policy_loss, surrogate, train_agent
 from jaxrl.experiments.meta.rules import Rule, by_name, entropy_net, hyperparameters, recent_reward
 
 __all__ = [
@@ -22,9 +22,9 @@ __all__ = [
     "divergence",
     "entropy_net",
     "hyperparameters",
-    "live",
     "make",
     "policy_loss",
     "recent_reward",
     "surrogate",
+    "train_agent",
 ]

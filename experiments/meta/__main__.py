@@ -31,7 +31,7 @@ def command(argv: list[str]) -> int:
     train.use_cores()
     enable_compile_cache()
     result = module.measure(chosen)
-    print(module.told(chosen, result))
+    print(module.table(chosen, result))
     if chosen.out:
         settings = {key: value for key, value in dataclasses.asdict(chosen).items() if key != "out"}
         facts = {"experiment": name, "settings": settings, **runs.provenance(), **result}

@@ -33,7 +33,7 @@ class Outer(NamedTuple):
     num_rollouts: int  # rollouts collected per evaluation
 
 
-def live(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
+def train_agent(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
     """`num_updates` updates under a rule, differentiable with respect to `theta`.
 
     The backward pass recomputes every update from the state before it, so memory holds the states and the
@@ -66,8 +66,11 @@ def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Arra
     `A` is a constant. `theta` affects the loss only through the parameters of the agent.
     """
     _, evaluate = _policy_of(algo)
-    said = evaluate(agent, batch)
-    return -(said.log_prob * jax.lax.stop_gradient(advantages)).mean() - ent_coef * said.entropy.mean()
+    evaluation = evaluate(agent, batch)
+    return (
+        -(evaluation.log_prob * jax.lax.stop_gradient(advantages)).mean()
+        - ent_coef * evaluation.entropy.mean()
+    )
 
 
 def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
@@ -84,7 +87,7 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
     _require_updates(unroll=unroll)
 
     def loss(theta, agent, hp, key):
-        agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
+        agent, metrics = train_agent(algo, rule, theta, agent, hp.agent, unroll)
         then, batch = collect(agent, key)
         advantages = advantages_of(algo, agent, then, batch, hp.gamma, hp.gae_lambda)
         return policy_loss(algo, agent, batch, advantages, hp.ent_coef), (then, metrics)
@@ -113,10 +116,10 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
         raise ValueError(f"bootstrap sums over actions: it needs a Discrete action space, not {action_space}")
 
     def loss(theta, agent, hp, key):
-        agent, metrics = live(algo, rule, theta, agent, hp.agent, unroll)
+        agent, metrics = train_agent(algo, rule, theta, agent, hp.agent, unroll)
         fixed, later = jax.lax.stop_gradient((theta, agent))
         if target > 1:
-            later, more = live(algo, rule, fixed, later, hp.agent, target - 1)
+            later, more = train_agent(algo, rule, fixed, later, hp.agent, target - 1)
             both = unroll + target - 1
             means = {name: (unroll * metrics[name] + (target - 1) * more[name]) / both for name in more}
             totals = {name: metrics[name] + more[name] for name in more if train.is_total(name)}

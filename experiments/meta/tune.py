@@ -58,7 +58,7 @@ def measure(options: Tune) -> dict[str, Any]:
     learn = train.over_agents(partial(train.run, learner, num_updates=options.updates), (0, None))
     states, metrics = jax.jit(learn)(keys, hp)
 
-    def judged(hp, key):
+    def returns_of(hp, key):
         state, metrics = train.run(algo, key, hp, options.lifetime)
         totals, counts = metrics["episode/return_sum"], metrics["episode/count"]
         last = -(-options.lifetime // 5)
@@ -68,7 +68,7 @@ def measure(options: Tune) -> dict[str, Any]:
 
     # Seeds that no meta-learner uses: far away in the same sequence.
     fresh = jax.vmap(jax.random.key)(1_000_000 + options.seed + jnp.arange(options.fresh))
-    judge = jax.jit(jax.vmap(judged, (None, 0)))
+    evaluate = jax.jit(jax.vmap(returns_of, (None, 0)))
 
     learned = jax.vmap(lambda theta: rule.hparams(theta, None, jax.tree.map(jnp.float32, start)))(
         states.theta
@@ -76,7 +76,7 @@ def measure(options: Tune) -> dict[str, Any]:
     values = {name: np.asarray(value) for name, value in meta.by_name(learned).items()}
     tried = [start, *(jax.tree.map(lambda x, i=i: x[i], learned) for i in range(options.seeds))]
     tried += [start.replace(learning_rate=rate) for rate in options.rates]
-    found = np.stack([np.asarray(judge(jax.tree.map(jnp.float32, hp), fresh), np.float64) for hp in tried])
+    found = np.stack([np.asarray(evaluate(jax.tree.map(jnp.float32, hp), fresh), np.float64) for hp in tried])
     # An agent that diverged counts as the worst of all.
     worst = found.min(axis=(0, 1), where=np.isfinite(found), initial=np.inf)
     means = np.where(np.isfinite(found), found, worst).mean(axis=1).tolist()
@@ -90,7 +90,7 @@ def measure(options: Tune) -> dict[str, Any]:
     }
 
 
-def told(options: Tune, result: dict[str, Any]) -> str:
+def table(options: Tune, result: dict[str, Any]) -> str:
     """The table of a result, as Markdown."""
     learned = np.array(result["learned"])
 

@@ -75,21 +75,21 @@ def learners(options: TwoColours) -> dict[str, Algorithm]:
     return {name: learner._replace(hparams=learner.hparams.replace(**hp)) for name, learner in made.items()}
 
 
-def lives(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None = None) -> np.ndarray:
+def reward_curves(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None = None) -> np.ndarray:
     """The mean reward per step in each part of each lifetime, `[S, PARTS]`."""
     per_part = steps // PARTS // algo.steps_per_update
     if per_part < 1:
         least = PARTS * algo.steps_per_update
         raise ValueError(f"steps = {steps} are too few: at least {least}, for a curve of {PARTS} points")
 
-    def live(key, hp):
+    def lifetime(key, hp):
         def part(state, _):
             state = jax.lax.fori_loop(0, per_part, lambda _, s: algo.update(s, hp)[0], state)
             return state, agent_of(state).stream.timestep.info["episode_return"].mean()
 
         return jax.lax.scan(part, algo.init(key, hp), length=PARTS)[1]
 
-    run = train.over_agents(live, (0, hp_axis), train.mesh(len(keys)))
+    run = train.over_agents(lifetime, (0, hp_axis), train.mesh(len(keys)))
     so_far = np.asarray(jax.jit(run)(keys, hp), np.float64)
     return np.diff(so_far, axis=1, prepend=0.0) / (per_part * algo.steps_per_update)
 
@@ -113,12 +113,12 @@ def measure(options: TwoColours) -> dict[str, Any]:
     if "fixed" in options.methods and len(coefs):
         hp = train.grid(algo.hparams, ent_coef=coefs)
         all_keys = jnp.tile(keys, len(options.fixed))
-        curves = lives(algo, all_keys, hp, options.steps, lambda state: state, 0)
+        curves = reward_curves(algo, all_keys, hp, options.steps, lambda state: state, 0)
         each = curves.reshape(len(options.fixed), options.seeds, PARTS)
         found = {f"fixed {coef:g}": own for coef, own in zip(options.fixed, each)}
     chosen = {name: made for name, made in learners(options).items() if name in options.methods}
     for name, learner in chosen.items():
-        found[name] = lives(learner, keys, learner.hparams, options.steps, only)
+        found[name] = reward_curves(learner, keys, learner.hparams, options.steps, only)
     return summary(found)
 
 
@@ -137,7 +137,7 @@ def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
     return {"best_possible": (most[1] - most[0]) / 1000, "methods": rows}
 
 
-def told(options: TwoColours, result: dict[str, Any]) -> str:
+def table(options: TwoColours, result: dict[str, Any]) -> str:
     """The table of a summary, as Markdown."""
     lines = [
         f"Mean reward per step ({result['best_possible']:.3f} is the optimum); 95 % bootstrap intervals "

@@ -78,7 +78,7 @@ class Pair(NamedTuple):
     least_p: float
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
         return self.p < ALPHA
 
 

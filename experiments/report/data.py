@@ -234,8 +234,8 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
     found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
     metric = METRICS.get(_metric(rows, search) or "")
     lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
-    told = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
-    points = [one for one in told if any(value is not None for value in one[1])]  # an episode has ended
+    known = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
+    points = [one for one in known if any(value is not None for value in one[1])]  # an episode has ended
     if not points:
         return found
     kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
@@ -325,7 +325,7 @@ def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
 
 def _wrong_numbers(one: dict[str, Any]) -> list[str]:
     """Names of the values of a trial's line that are not valid numbers."""
-    died, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
+    diverged_at, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
     steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
     shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(
         isinstance(part, list) and len(part) == len(steps) for part in (centre, *seeds)
@@ -333,7 +333,7 @@ def _wrong_numbers(one: dict[str, Any]) -> list[str]:
     right = {
         "per_seed": all(map(_returned, one["per_seed"])),
         "score": _returned(one.get("score")),
-        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in died.items()),
+        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in diverged_at.items()),
         "curve": shaped
         and all(isinstance(step, int) for step in steps)
         and all(_returned(x) for part in (centre, *seeds) for x in part),

@@ -29,11 +29,11 @@ class Line(NamedTuple):
 
 
 class Dot(NamedTuple):
-    """A trial in a figure: its values by axis, its score, its tooltip (`told`), and its class."""
+    """A trial in a figure: its values by axis, its score, its tooltip, and its class."""
 
     values: tuple[str, ...]
     score: float | None
-    told: str
+    tooltip: str
     style: str = ""  # "best"
 
 
@@ -119,20 +119,19 @@ def segment(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
     return f'<line class="{style}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
 
 
-def dot(x: float, y: float, style: str, told: str, radius: float = 3.5) -> str:
-    return (
-        f'<circle class="{style}" cx="{x:g}" cy="{y:g}" r="{radius:g}"><title>{escape(told)}</title></circle>'
-    )
+def dot(x: float, y: float, style: str, tooltip: str, radius: float = 3.5) -> str:
+    place = f'cx="{x:g}" cy="{y:g}" r="{radius:g}"'
+    return f'<circle class="{style}" {place}><title>{escape(tooltip)}</title></circle>'
 
 
-def cross(x: float, y: float, told: str) -> str:
+def cross(x: float, y: float, tooltip: str) -> str:
     strokes = f"M{x - 3:g} {y - 3:g}l6 6m0 -6l-6 6"
-    return f'<path class="dead" d="{strokes}"><title>{escape(told)}</title></path>'
+    return f'<path class="dead" d="{strokes}"><title>{escape(tooltip)}</title></path>'
 
 
-def polyline(points: list[tuple[float, float]], style: str, told: str = "") -> str:
+def polyline(points: list[tuple[float, float]], style: str, tooltip: str = "") -> str:
     joined = " ".join(f"{x:g},{y:g}" for x, y in points)
-    inside = f"<title>{escape(told)}</title>" if told else ""
+    inside = f"<title>{escape(tooltip)}</title>" if tooltip else ""
     return f'<polyline class="{style}" points="{joined}">{inside}</polyline>'
 
 
@@ -250,8 +249,8 @@ def course(
 def _trial(one: Dot, x: float, y: Scale) -> str:
     """A trial's dot, or a cross at the bottom if it has no score."""
     if one.score is None:
-        return cross(x, y.start - 5, one.told)
-    return dot(x, y(one.score), f"dot {one.style}".strip(), one.told, 4.5 if one.style else 3)
+        return cross(x, y.start - 5, one.tooltip)
+    return dot(x, y(one.score), f"dot {one.style}".strip(), one.tooltip, 4.5 if one.style else 3)
 
 
 def _aside(number_of_dot: int, spread: float) -> float:
@@ -343,7 +342,7 @@ def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
     for i in np.argsort(scores, kind="stable"):
         style = "lost" if dots[i].score is None else dots[i].style or f"q{shade[i]}"
         points = [(round(float(x), 1), own[i]) for x, own in zip(columns, heights)]
-        drawn.append((bool(dots[i].style), polyline(points, f"path {style}", dots[i].told)))
+        drawn.append((bool(dots[i].style), polyline(points, f"path {style}", dots[i].tooltip)))
     drawn.sort(key=lambda item: item[0])
     marks = []
     for x, ticks, name in zip(columns, parts, [*axes, label]):
@@ -369,7 +368,7 @@ def interval(
     if math.isfinite(estimate.low) and math.isfinite(estimate.high):
         left, right = (scale(min(max(end, low), high)) for end in (estimate.low, estimate.high))
         parts.append(segment(left, 9, right, 9, f"reach {style}"))
-    told = f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
+    tooltip = f"{number(estimate.value)} ({number(estimate.low)} to {number(estimate.high)})"
     if math.isfinite(estimate.value):
-        parts.append(dot(scale(min(max(estimate.value, low), high)), 9, f"dot {style}", told, 4))
-    return svg(width, height, parts, "cell", told)
+        parts.append(dot(scale(min(max(estimate.value, low), high)), 9, f"dot {style}", tooltip, 4))
+    return svg(width, height, parts, "cell", tooltip)

@@ -57,7 +57,7 @@ def ends(estimate: Estimate, digits: int = 4) -> str:
     return f"{number(estimate.low, digits)} to {number(estimate.high, digits)}" if estimate.known else "–"
 
 
-def told(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate) -> str:
     """`497 (95 % 481 to 500)`."""
     return number(estimate.value) + (f" (95 % {ends(estimate)})" if estimate.known else "")
 

@@ -53,7 +53,7 @@ def _heading(sources: list[Source]) -> str:
 
 def _methods(sources: list[Source]) -> Html:
     """Explanations of the statistics."""
-    told = {
+    notes = {
         "IQM": "the interquartile mean: the mean without the lowest and the highest quarter of the seeds "
         "(Agarwal et al. 2021).",
         "Intervals": f"percentile bootstrap, 95 %, {RESAMPLES:,} resamples of whole seeds, within each "
@@ -67,34 +67,34 @@ def _methods(sources: list[Source]) -> Html:
     }
     chosen = [source for source in sources if len(source.trials) > 1 and not is_populations(source)]
     if chosen:
-        told["Fresh seeds"] = (
+        notes["Fresh seeds"] = (
             "the score of the best of many trials is biased upwards, because it was also selected by "
             "chance. Only seeds that were not used for the selection give an unbiased estimate."
         )
     if any(map(is_populations, sources)):
-        told["Fresh episodes"] = (
+        notes["Fresh episodes"] = (
             "the return of the winner of a population is biased upwards, because it was also selected by "
             "chance, so it is evaluated again in episodes that were not used for the selection. Each "
             "population is a separate search with a separate seed; the intervals are over populations."
         )
     if any(source.about.get("search") in KINDS for source in sources):
-        told["Searches on the device"] = (
+        notes["Searches on the device"] = (
             "select by training returns, the mean of the episodes since the last decision. If the selected "
             "agents are then evaluated, their evaluation returns differ from these for that reason, too."
         )
     if not all(map(is_evolution, chosen)):
-        told["Share of variance"] = (
+        notes["Share of variance"] = (
             "the first-order Sobol index of an axis (functional ANOVA, Hutter et al. 2014): the variance "
             "between bins of trials along the axis, minus what is expected by chance, divided by the total "
             "variance. Its interval is a bootstrap over trials. It assumes that the axes were varied "
             "independently."
         )
     if len(sources) > 1:
-        told["P(first better)"] = (
+        notes["P(first better)"] = (
             "how often a seed of one method beats a seed of the other in the same environment, ties as half, "
             "averaged over environments (Mann and Whitney’s U; Agarwal et al. 2021)."
         )
-    items = [tag("p", tag("strong", f"{name}: "), what, style="note") for name, what in told.items()]
+    items = [tag("p", tag("strong", f"{name}: "), what, style="note") for name, what in notes.items()]
     return tag("section", tag("h2", "How the numbers are made"), *items)
 
 

@@ -16,7 +16,7 @@ from jaxrl.experiments.report import figures, markup, trials
 from jaxrl.experiments.report.compare import is_evolution, is_populations, plain, search_of, seeds_of
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, Line, number, value
-from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, told
+from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
 from jaxrl.experiments.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey
@@ -31,7 +31,7 @@ def headline(source: Source) -> str:
         again = source.confirms[0]
         what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in again["values"].items())
         return (
-            f"Mean after {search_of(source)}: {what} – IQM {told(trials.score(again))} over "
+            f"Mean after {search_of(source)}: {what} – IQM {with_interval(trials.score(again))} over "
             f"{several(len(seeds_of(again)), 'fresh seed')}."
         )
     return ""
@@ -43,15 +43,15 @@ def _of_winners(source: Source) -> str:
     chosen = across_tasks([scores]) if scores else None
     if not source.confirms:
         return (
-            f"{who}: IQM {told(chosen)} by the returns that selected them, which are biased upwards; "
-            "they were not evaluated again in fresh episodes."
+            f"{who}: IQM {with_interval(chosen)} by the returns that selected them, which are biased "
+            "upwards; they were not evaluated again in fresh episodes."
         )
     again = trials.score(source.confirms[0])
     episodes = source.confirms[0].get("episodes")
     where = f"in {several(episodes, 'fresh episode')}" if episodes else "in fresh episodes"
     where += " each" * (len(source.trials) > 1)
     before = f"by training returns of {number(chosen.value)}" if chosen else "without any return"
-    return f"{who}: IQM {told(again)} {where}; chosen {before}."
+    return f"{who}: IQM {with_interval(again)} {where}; chosen {before}."
 
 
 def findings(source: Source) -> list[str]:

@@ -32,7 +32,7 @@ from jaxrl.experiments.report.markup import (
     several,
     table,
     tag,
-    told,
+    with_interval,
 )
 from jaxrl.experiments.statistics import MIN_TRIALS, iqm
 
@@ -55,7 +55,7 @@ def decision(source: Source) -> str:
     if own := searches.headline(source):
         return own
     seeds = len(seeds_of(trial))
-    found = f"IQM {told(trials.score(trial))}"
+    found = f"IQM {with_interval(trials.score(trial))}"
     if len(source.trials) == 1 and not source.confirms:
         return f"{found} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
     what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in trial["values"].items())
@@ -136,8 +136,8 @@ def facts(source: Source) -> Html:
         ("commit", (about.get("git_commit") or "")[:12]),
         ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jaxrl", "jax") if name in versions)),
     ]
-    told = [tag("div", tag("dt", name), tag("dd", str(what))) for name, what in pairs if what]
-    return joined(tag("dl", *told), tag("pre", _command(about["command"])))
+    terms = [tag("div", tag("dt", name), tag("dd", str(what))) for name, what in pairs if what]
+    return joined(tag("dl", *terms), tag("pre", _command(about["command"])))
 
 
 def _command(words: list[str]) -> Html:
@@ -251,11 +251,11 @@ def trial_table(source: Source) -> Html:
     low, high = min(known), max(known)
     losses = [None] * len(source.confirms) + trials.behind(source)
     lengths = len({one["steps"] for one in source.trials}) > 1
-    judged = any(loss is not None for loss in losses)
+    has_losses = any(loss is not None for loss in losses)
     span = tag("div", tag("span", number(low)), tag("span", number(high)), style="range")
     turn = "generation" if is_evolution(source) else "batch" * (source.about.get("search") == "optuna")
     head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, *[turn] * bool(turn)]
-    head += ["behind the first"] * judged
+    head += ["behind the first"] * has_losses
     rows = []
     for one, score, loss in zip(found, scores, losses):
         fresh = "confirms" in one
@@ -265,7 +265,7 @@ def trial_table(source: Source) -> Html:
         settings += [f"{one['steps']:,}"] * lengths
         if turn:
             settings.append("–" if fresh else str(one[turn] + (turn == "generation")))
-        settings += [apart] * judged
+        settings += [apart] * has_losses
         rows.append([trials.name_of(one), number(score.value), ends(score), plotted, *settings])
     marked = range(len(source.confirms))
     first = FIRST_ROWS + len(source.confirms)
@@ -276,7 +276,7 @@ def trial_table(source: Source) -> Html:
     caption = (
         "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval"
         + "; “behind the first” compares seed by seed: if its interval contains 0, the difference is not "
-        "significant" * judged + "; trials that were trained for longer come first" * lengths + "."
+        "significant" * has_losses + "; trials that were trained for longer come first" * lengths + "."
     )
     return joined(shown, tag("p", caption, style="note"))
 

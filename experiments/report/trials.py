@@ -8,7 +8,7 @@ import numpy as np
 from jaxrl.experiments.report.compare import best_of, is_evolution, plain, seeds_of
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, as_numbers, value
-from jaxrl.experiments.report.markup import told
+from jaxrl.experiments.report.markup import with_interval
 from jaxrl.experiments.statistics import (
     Estimate,
     across_tasks,
@@ -148,7 +148,7 @@ def dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[D
     made = []
     for one in found + [best] * (number_of_best is None and "confirms" in best):
         settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
-        words = f"trial {name_of(one)}: {told(score(one))}; {settings}"
+        words = f"trial {name_of(one)}: {with_interval(score(one))}; {settings}"
         style = "best" if one is best or one.get("trial", math.nan) == number_of_best else ""
         values = tuple(str(one["values"].get(axis, "")) for axis in axes)
         made.append(Dot(values, one.get("score"), words, style))

@@ -9,7 +9,7 @@ from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import compare, figures, markup
 from jaxrl.experiments.report.compare import Entry, Pair
 from jaxrl.experiments.report.figures import number
-from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, told
+from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
 from jaxrl.experiments.report.sections import curve_line
 from jaxrl.experiments.statistics import across_tasks, performance_profile
 
@@ -47,14 +47,14 @@ def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
         where, what = places[0] + ", the only environment shared by all methods" * several_places, "IQM"
         iqm = compare.aggregates(found, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
     own = [pair for pair in pairs if first in (pair.first, pair.second)]
-    beaten = [_other(pair, first) for pair in own if pair.told_apart and pair.probability.value != 0.5]
+    beaten = [_other(pair, first) for pair in own if pair.significant and pair.probability.value != 0.5]
     alike = [_other(pair, first) for pair in own if _other(pair, first) not in beaten]
     verdict = [f"better than {listed(beaten)}"] if beaten else []
     verdict += [f"not significantly different from {listed(alike)} with these seeds"] if alike else []
     lost = sum(one.lost for one in found if one.method == first)
     if lost:
         verdict.append(f"{several(lost, 'agent')} diverged or without a return, counted as the worst")
-    return f"Best in {where}: {first} – {what} {told(iqm)}; {', '.join(verdict)}."
+    return f"Best in {where}: {first} – {what} {with_interval(iqm)}; {', '.join(verdict)}."
 
 
 def _without(found: list[Entry], scale) -> list[str]:
@@ -213,7 +213,7 @@ def _pairs(pairs: list[Pair], scale) -> Html:
     for pair in pairs:
         plotted = Html(figures.interval(pair.probability, 0.0, 1.0, mark=0.5))
         by = f"{number(pair.difference.value)} ({ends(pair.difference)})"
-        verdict = "significant" if pair.told_apart else "not significant"
+        verdict = "significant" if pair.significant else "not significant"
         many = f"{len(pair.environments)} × " if len(pair.environments) > 1 else ""
         seeds = f"{many}{pair.seeds}, {'paired' if pair.paired else 'not paired'}"
         methods = f"{pair.first} over {pair.second}"

@@ -70,7 +70,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         del key
         trial = jnp.arange(slots, dtype=jnp.int32)
         began = jnp.where(jnp.arange(trials) < slots, 0, -1).astype(jnp.int32)
-        own = Ladder(
+        current = Ladder(
             trial=trial,
             began=began,
             ended=jnp.full(trials, -1, jnp.int32),
@@ -78,34 +78,34 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
             per_seed=jnp.full((trials, seeds), jnp.nan),
             next=jnp.full((), slots, jnp.int32),
         )
-        return own, for_seeds(jnp.asarray(x)[trial], seeds)
+        return current, for_seeds(jnp.asarray(x)[trial], seeds)
 
-    def decide(key, own, x_now, score, alive, num_updates):
+    def decide(key, current, x_now, score, alive, num_updates):
         del key
-        trial = own.trial
-        age = num_updates - own.began[trial]
+        trial = current.trial
+        age = num_updates - current.began[trial]
         at = (age == ages[:, None]) & (trial >= 0)  # [R, K]
         here = at.any(axis=0)
         scattered = jnp.where(here, trial, trials)  # out of bounds: dropped
-        per_seed = own.per_seed.at[scattered].set(score, mode="drop")
+        per_seed = current.per_seed.at[scattered].set(score, mode="drop")
         mean = over_all(score, worst_of(per_seed))
-        rung_score = own.rung_score
+        rung_score = current.rung_score
         for i in range(num_rungs):
             rung_score = rung_score.at[i, jnp.where(at[i], trial, trials)].set(mean, mode="drop")
         goes_on = jnp.stack([promoted(rung_score[i], trial, eta) for i in range(num_rungs)])
         # A trial is stopped if at least half of its agents diverged, whatever the scores of the others are.
         goes_on = goes_on.at[-1].set(False) & (2 * alive.sum(axis=1) > alive.shape[1])
         stops = (at & ~goes_on).any(axis=0)
-        ended = own.ended.at[jnp.where(stops, trial, trials)].set(num_updates, mode="drop")
-        number = own.next + jnp.cumsum(stops) - 1
+        ended = current.ended.at[jnp.where(stops, trial, trials)].set(num_updates, mode="drop")
+        number = current.next + jnp.cumsum(stops) - 1
         starts = stops & (number < trials)
         trial = jnp.where(stops, jnp.where(starts, number, -1), trial).astype(jnp.int32)
-        began = own.began.at[jnp.where(starts, trial, trials)].set(num_updates, mode="drop")
-        upto = jnp.minimum(own.next + stops.sum(), trials).astype(jnp.int32)
-        own = Ladder(trial, began, ended, rung_score, per_seed, upto)
+        began = current.began.at[jnp.where(starts, trial, trials)].set(num_updates, mode="drop")
+        upto = jnp.minimum(current.next + stops.sum(), trials).astype(jnp.int32)
+        current = Ladder(trial, began, ended, rung_score, per_seed, upto)
         fresh = jnp.broadcast_to(starts[:, None], score.shape)
         x_new = jnp.where(fresh[..., None], for_seeds(jnp.asarray(x)[trial], score.shape[1]), x_now)
-        return Decision(own, x_new, fresh=fresh)
+        return Decision(current, x_new, fresh=fresh)
 
     return Strategy(
         slots=slots,
@@ -114,7 +114,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
         num_updates=int(ages[-1]) * -(-trials // slots),  # if no trial is stopped
         init=init,
         decide=decide,
-        finished=lambda own: (own.trial < 0).all(),
+        finished=lambda current: (current.trial < 0).all(),
     )
 
 
@@ -126,6 +126,6 @@ def promoted(rung_score, trial, eta: int):
     """
     known = ~jnp.isnan(rung_score)
     places = jnp.maximum(known.sum() // eta, 1)
-    own = rung_score[trial]
-    better = (known & (rung_score > own[:, None])).sum(axis=1)
-    return (better < places) & ~jnp.isnan(own)
+    current = rung_score[trial]
+    better = (known & (rung_score > current[:, None])).sum(axis=1)
+    return (better < places) & ~jnp.isnan(current)

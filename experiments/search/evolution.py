@@ -63,15 +63,15 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     def init(key, seeds):
         init_key, ask_key = jax.random.split(key)
         state, x = ask(ask_key, es.init(init_key, jnp.zeros(size), params))
-        own = Generations(
+        current = Generations(
             es=state,
             x=jnp.zeros((generations, slots, size)).at[0].set(x),
             score=jnp.zeros((generations, slots, seeds)),
             mean=centre,
         )
-        return strong(own), for_seeds(x, seeds)
+        return strong(current), for_seeds(x, seeds)
 
-    def decide(key, own, x_now, score, alive, num_updates):
+    def decide(key, current, x_now, score, alive, num_updates):
         del alive  # contained in the score
         tell_key, ask_key = jax.random.split(key)
         over = num_updates % agent_updates == 0  # otherwise only the score is reset
@@ -80,22 +80,22 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         if method == "cmaes":
             tell_key, lot_key = jax.random.split(tell_key)
             fitness = by_lot(lot_key, fitness)
-        z = (own.x[generation] - centre) / scale
-        state, _ = es.tell(tell_key, z, -fitness, own.es, params)  # evosax minimizes
-        told = centre + scale * state.mean
+        z = (current.x[generation] - centre) / scale
+        state, _ = es.tell(tell_key, z, -fitness, current.es, params)  # evosax minimizes
+        new_mean = centre + scale * state.mean
         state, x = ask(ask_key, state)
         seeds = score.shape[1]
         then = Generations(
             es=state,
-            x=own.x.at[generation + 1].set(x, mode="drop"),
-            score=own.score.at[generation].set(score),
-            mean=told,
+            x=current.x.at[generation + 1].set(x, mode="drop"),
+            score=current.score.at[generation].set(score),
+            mean=new_mean,
         )
-        own = jax.tree.map(lambda new, old: jnp.where(over, new, old), strong(then), own)
+        current = jax.tree.map(lambda new, old: jnp.where(over, new, old), strong(then), current)
         # The last generation is kept after its evaluation, because another one would not be trained.
         more = over & (generation + 1 < generations)
         x = jnp.where(more, for_seeds(x, seeds), x_now)
-        return Decision(own, x, fresh=jnp.broadcast_to(more, score.shape))
+        return Decision(current, x, fresh=jnp.broadcast_to(more, score.shape))
 
     updates = agent_updates * generations
     return Strategy(slots, every, agent_updates, updates, init, decide, renews=True)

@@ -58,14 +58,14 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
     def init(key, seeds):
         del key
         start = for_seeds(jnp.asarray(x), seeds)
-        own = Ancestry(
+        current = Ancestry(
             parent=jnp.zeros((decisions + 1, members, seeds), jnp.int32),
             x=jnp.zeros((decisions + 1, members, seeds, size)).at[0].set(start),
             score=jnp.zeros((decisions + 1, members, seeds)),
         )
-        return own, start
+        return current, start
 
-    def decide(key, own, x_now, score, alive, num_updates):
+    def decide(key, current, x_now, score, alive, num_updates):
         del alive  # contained in the score: a member that diverged ranks below all others
         source_key, explore_key = jax.random.split(key)
         generation = num_updates // every - 1
@@ -76,12 +76,12 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
         copied = source != jnp.arange(members)[:, None]
         parents = jnp.take_along_axis(x_now, source[..., None], axis=0)
         x_new = jnp.where(copied[..., None], explore(explore_key, parents, space.spread), x_now)
-        own = Ancestry(
-            parent=own.parent.at[generation].set(source),
-            x=own.x.at[generation + 1].set(x_new, mode="drop"),
-            score=own.score.at[generation].set(score),
+        current = Ancestry(
+            parent=current.parent.at[generation].set(source),
+            x=current.x.at[generation + 1].set(x_new, mode="drop"),
+            score=current.score.at[generation].set(score),
         )
-        return Decision(own, x_new, source=source)
+        return Decision(current, x_new, source=source)
 
     updates = every * (decisions + 1)
     return Strategy(members, every, updates, updates, init, decide)

@@ -37,11 +37,11 @@ def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
     return chosen, space
 
 
-def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, Any]:
+def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[str, Any]:
     """The results of a search.
 
     Args:
-      own: the final state of the strategy, on the host.
+      current: the final state of the strategy, on the host.
 
     Returns:
       `trials`: for each its number, values `{flag: text}`, scores by seed, updates of its agents, and data
@@ -49,7 +49,8 @@ def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, A
     """
     strategy, space = make(search, agent_updates)
     flags = [one["flag"] for one in search["axes"]]
-    found, recommended = {"asha": _asha, "pbt": _pbt}.get(search["kind"], _evolution)(search, strategy, own)
+    read_trials = {"asha": _asha, "pbt": _pbt}.get(search["kind"], _evolution)
+    found, recommended = read_trials(search, strategy, current)
 
     def read(x):
         return np.asarray(space.values(np.asarray(x, np.float32))).tolist()
@@ -65,54 +66,54 @@ def outcome(search: dict[str, Any], agent_updates: int, own: Any) -> dict[str, A
     return {"trials": found, "recommended": recommended}
 
 
-def _asha(search, strategy, own):
+def _asha(search, strategy, current):
     """One entry per trial; the best one follows from the scores."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
     found = []
     for trial, x in enumerate(search["x"]):
-        rung = int((~np.isnan(own.rung_score[:, trial])).sum())
+        rung = int((~np.isnan(current.rung_score[:, trial])).sum())
         updates = ages[rung - 1] if rung else 0
-        found.append({"x": x, "per_seed": own.per_seed[trial], "updates": updates, "rung": rung})
+        found.append({"x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung})
     return found, None
 
 
-def _pbt(search, strategy, own):
+def _pbt(search, strategy, current):
     """One entry per population: its best member, with its ancestors and their hyperparameters."""
     found = []
-    generations, _, seeds = own.parent.shape
+    generations, _, seeds = current.parent.shape
     for seed in range(seeds):
-        best = int(np.argmax(own.score[-1, :, seed]))
+        best = int(np.argmax(current.score[-1, :, seed]))
         line = [best]
         for generation in reversed(range(generations - 1)):
-            line.append(int(own.parent[generation, line[-1], seed]))
+            line.append(int(current.parent[generation, line[-1], seed]))
         line.reverse()
         found.append(
             {
-                "x": own.x[-1, best, seed],
+                "x": current.x[-1, best, seed],
                 "member": best,
-                "per_seed": own.score[-1, best, seed : seed + 1],
+                "per_seed": current.score[-1, best, seed : seed + 1],
                 "updates": strategy.agent_updates,
                 "ancestry": line,
-                "path": [own.x[generation, member, seed] for generation, member in enumerate(line)],
+                "path": [current.x[generation, member, seed] for generation, member in enumerate(line)],
             }
         )
     return found, None
 
 
-def _evolution(search, strategy, own):
+def _evolution(search, strategy, current):
     """One entry per candidate; the final mean is recommended."""
-    generations, slots, _ = own.score.shape
+    generations, slots, _ = current.score.shape
     found = [
         {
-            "x": own.x[generation, slot],
-            "per_seed": own.score[generation, slot],
+            "x": current.x[generation, slot],
+            "per_seed": current.score[generation, slot],
             "updates": strategy.agent_updates,
             "generation": generation,
         }
         for generation in range(generations)
         for slot in range(slots)
     ]
-    return found, own.mean
+    return found, current.mean
 
 
 def _finite(number: float) -> float | None:

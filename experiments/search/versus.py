@@ -23,7 +23,7 @@ from jaxrl.experiments import sweep
 from jaxrl.experiments.statistics import bootstrap_interval
 
 
-def judge(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def measure(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """The last training returns and new evaluation returns of a sweep with one program, `[K, S]`."""
     path = folder / "group-1"
     spec, fresh = sweep.fresh_returns(path)
@@ -45,7 +45,7 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
     means: tuple[list, list] = ([], [])
     for pair in pairs:
         for folder, own, mean in zip(pair, winners, means):
-            last, fresh = judge(folder)
+            last, fresh = measure(folder)
             own += fresh[last.argmax(axis=0), np.arange(fresh.shape[1])].tolist()
             mean.append(float(fresh.mean()))
     difference = np.subtract(*winners)

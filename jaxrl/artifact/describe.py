@@ -12,7 +12,7 @@ from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
 _UNKNOWN = (
-    "its network is not one that NetworkConfig describes (a torso of your own, say): act with `algo.act`"
+    "its network is not one that NetworkConfig describes (for example, a custom torso): act with `algo.act`"
 )
 
 
@@ -117,9 +117,7 @@ def _parts(space: Any, name: str) -> tuple[Any, tuple[Part, ...]]:
         if type(inner) in (tuple, list):
             return [visit(child, [*words, str(i)]) for i, child in enumerate(inner)]
         if not isinstance(inner, Discrete | MultiDiscrete | Box):
-            raise ValueError(
-                f"the policy cannot be exported: there is no form in a file for the space {inner!r}"
-            )
+            raise ValueError(f"the policy cannot be exported: the space {inner!r} cannot be stored in a file")
         parts.append(_part(inner, re.sub(r"\W", "_", "_".join(words))))
         return len(parts) - 1
 

@@ -223,18 +223,18 @@ def read(path: str | Path) -> Artifact:
             return _artifact(dict(held))
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file} cannot be read as a policy ({reason}): export it anew") from None
+        raise ValueError(f"{file} cannot be read as a policy ({reason}): export it again") from None
 
 
 def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
-    told = json.loads(str(arrays.pop("description")))
-    if told.pop("format") != _FORMAT:
+    data = json.loads(str(arrays.pop("description")))
+    if data.pop("format") != _FORMAT:
         raise ValueError("it was written by another version of jaxrl")
-    about, seeds, scores = told.pop("about"), arrays.pop("seeds"), arrays.pop("scores")
+    about, seeds, scores = data.pop("about"), arrays.pop("seeds"), arrays.pop("scores")
     for name in ("observation_parts", "action_parts"):
-        told[name] = tuple(Part(n, k, tuple(s), d, tuple(c), p) for n, k, s, d, c, p in told[name])
-    layers = [Layer(op, {}) for op in told.pop("layers")]
-    bounds: list[tuple[np.ndarray, ...]] = [()] * len(told["action_parts"])
+        data[name] = tuple(Part(n, k, tuple(s), d, tuple(c), p) for n, k, s, d, c, p in data[name])
+    layers = [Layer(op, {}) for op in data.pop("layers")]
+    bounds: list[tuple[np.ndarray, ...]] = [()] * len(data["action_parts"])
     for name, x in arrays.items():
         place, _, own = name.partition(".")
         if place.startswith("layer"):
@@ -242,14 +242,14 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
     for i in range(len(bounds)):
         if f"action{i}.low" in arrays:
             bounds[i] = (arrays[f"action{i}.low"], arrays[f"action{i}.high"])
-    recipe = Recipe(**told, layers=tuple(layers), bounds=tuple(bounds))
+    recipe = Recipe(**data, layers=tuple(layers), bounds=tuple(bounds))
     return Artifact(recipe, seeds, scores, about)
 
 
 def _nothing(path: Path) -> str:
     """Why there is no policy at a path, with the remedy."""
     if (path / "sweep.json").exists():
-        return f"{path} is a sweep: take one of its runs, {path / 'group-1'} say"
+        return f"{path} is a sweep: give one of its runs, for example {path / 'group-1'}"
     if (path / "run.json").exists():
         command = f"jaxrl export {files.quoted(path)}"
         return f"{path} has no {FILE} yet: `{command}` writes it from the run's last checkpoint"

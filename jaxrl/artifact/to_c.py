@@ -6,9 +6,9 @@
     float outputs[POLICY_NUM_OUTPUTS];
     policy_act(obs, action, outputs);
 
-A recurrent policy takes `float memory[POLICY_MEMORY_SIZE]` after the observation and updates it: zeros where
-an episode starts. A policy that was trained with masks takes `const uint8_t action_mask[POLICY_NUM_OUTPUTS]`
-next. Buffers are on the stack: two of the size of the largest layer.
+A recurrent policy takes `float memory[POLICY_MEMORY_SIZE]` after the observation and updates it: zeros at the
+start of an episode. A policy that was trained with masks also takes
+`const uint8_t action_mask[POLICY_NUM_OUTPUTS]`. The stack holds two buffers of the size of the largest layer.
 """
 
 import re

@@ -1,9 +1,9 @@
-"""How far our environments are from their originals: every differential test records what it compared.
+"""Differences between the ports and their originals: every differential test records its comparison.
 
     JAXRL_LEDGER=rows.jsonl pytest tests/originals tests/test_misc_worlds.py -m "slow or not slow"
     python tests/originals/ledger.py rows.jsonl        # the table of docs/environments.md
 
-tests/golden/originals.jsonl is what the last full run wrote.
+tests/golden/originals.jsonl was written by the last full run.
 """
 
 import json
@@ -22,7 +22,7 @@ def record(environment: str, original: str, transitions: int, largest: float, no
 
 
 def table(rows: list[dict]) -> str:
-    """Rows as a table in Markdown; of several for one environment and original the one that compared most."""
+    """Rows as a Markdown table; of equal environment and original, the one with most transitions."""
     most: dict[tuple, dict] = {}
     for row in rows:
         key = row["environment"], row["original"]

@@ -1,4 +1,4 @@
-"""How the states of Asterix and Seaquest are written into MinAtar's and read from it."""
+"""Conversion of the states of Asterix and Seaquest to and from MinAtar's."""
 
 import jax
 import jax.numpy as jnp
@@ -37,10 +37,10 @@ def _digits(number):
 def _write_asterix(minatar, state):
     for name in _ASTERIX_SAME:
         setattr(minatar, name, state[name])
-    things = zip(*[_digits(state[name]) for name in ("present", "columns", "right", "gold")])
+    objects = zip(*[_digits(state[name]) for name in ("present", "columns", "right", "gold")])
     minatar.entities = [
         [x, row, bool(right), bool(gold)] if present else None
-        for row, (present, x, right, gold) in enumerate(things, start=1)
+        for row, (present, x, right, gold) in enumerate(objects, start=1)
     ]
 
 
@@ -64,7 +64,7 @@ def _play_asterix(num_actions):
 
 def _vary_asterix(ramping):
     def vary(key, state):
-        """Any number of things anywhere, often in all rows but one; any speed, on the verge of the next."""
+        """Any number of objects anywhere, often in all rows but one; any speed, near the next change."""
         keys = jax.random.split(key, 12)
         whole = [
             jax.random.randint(k, (), low, high)
@@ -149,22 +149,22 @@ class _SeaquestRandom:
         return self.rows.pop(0)
 
 
-def _tell_which(minatar):
-    """Lets what stands in for the random numbers know whether an enemy or a diver is drawn."""
+def _patch_spawns(minatar):
+    """Informs the replacement of the random numbers whether an enemy or a diver is drawn."""
     for spawn, of in (("_spawn_enemy", "of_enemy"), ("_spawn_diver", "of_diver")):
         if spawn in vars(minatar):
             return
         original = getattr(minatar, spawn)
 
-        def told(original=original, of=of):
+        def wrapped(original=original, of=of):
             getattr(minatar.random, of)()
             original()
 
-        setattr(minatar, spawn, told)
+        setattr(minatar, spawn, wrapped)
 
 
 def _write_seaquest(minatar, state):
-    _tell_which(minatar)
+    _patch_spawns(minatar)
     for name in _SEAQUEST_SAME:
         setattr(minatar, name, state[name])
     minatar.sub_or = state["sub_right"]
@@ -176,7 +176,7 @@ def _write_seaquest(minatar, state):
     hostile = enumerate(state["enemy_bullets"].tolist(), start=1)
     minatar.e_bullets = [bullet for row, bits in hostile for bullet in _list_bullets(row, bits)]
 
-    # Within a row the first to move came first; across rows the order says nothing.
+    # Within a row the first to move was created first; the order across rows has no meaning.
     minatar.e_fish, minatar.e_subs = [], []
     words = (state["enemies"] | state["slow_enemies"].astype(np.int64) << 30).T.tolist()
     for row, word in enumerate(words, start=1):
@@ -196,7 +196,7 @@ def _write_seaquest(minatar, state):
         for which in ("older", "diver")
         if state[f"{which}_y"]
     ]
-    minatar.clock = state["clock"] % 11 + 1  # what it will be
+    minatar.clock = state["clock"] % 11 + 1  # its next value
 
 
 def _list_bullets(row, bits):
@@ -250,7 +250,7 @@ def _read_seaquest(minatar):
 
 
 def play_seaquest(key, state):
-    """Shoots along its row, fetches divers, comes up in need or, often, where that does no harm."""
+    """Shoots along its row, collects divers, surfaces if necessary or, often, where that is safe."""
     which_key, action_key = jax.random.split(key)
     mostly = jax.random.uniform(which_key)
     anything = jax.random.randint(action_key, (), 0, 6)
@@ -264,7 +264,7 @@ def play_seaquest(key, state):
 
 
 def _vary_seaquest(key, state):
-    """Water that filled while the player waited above it, at any difficulty; then it dives and shoots."""
+    """Water that filled up while the player was at the surface, at any difficulty; then it dives."""
     keys = jax.random.split(key, 16)
     surfaced = jax.random.randint(keys[0], (), 0, 20)
     surfaced = jnp.where(jax.random.bernoulli(keys[1], 0.5), 19, surfaced)

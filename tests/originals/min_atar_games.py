@@ -1,4 +1,4 @@
-"""How the states of Breakout, Freeway and Space Invaders are written into MinAtar's and read from it."""
+"""Conversion of the states of Breakout, Freeway and Space Invaders to and from MinAtar's."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from jaxrl.envs.min_atar import breakout, common, freeway, space_invaders
 
 
 class Game(NamedTuple):
-    """One game of ours and its translation; `minatar` below is the original's inner `Env`.
+    """A ported game and its conversion; `minatar` below is the inner `Env` of the original.
 
     The module has `draw(key)`, whose first element is the uniform number of the sticky action,
     `start(key) -> state`, `advance(state, action, draws, **options) -> (state, reward, terminated)`,
@@ -23,16 +23,16 @@ class Game(NamedTuple):
     module: Any
     actions: str  # the action set, in letters
     options: dict  # of `advance`
-    original: dict  # options of `minatar.Environment` that say the same
+    original: dict  # the corresponding options of `minatar.Environment`
     write: Callable  # (minatar, state): everything but last_action and terminal
     read: Callable  # (minatar) -> {field: value} of our state, but for last_action
-    random: Callable  # (draws) -> what stands in for `minatar.random`
-    policy: Callable  # (key, state) -> action: plays so that rare things happen
-    vary: Callable  # (key, state) -> state: another start, so that rare things happen
+    random: Callable  # (draws) -> replacement of `minatar.random`
+    policy: Callable  # (key, state) -> action: plays so that rare events occur
+    vary: Callable  # (key, state) -> state: another start, so that rare events occur
 
 
 class Nothing:
-    """A game that draws nothing: any call of it fails."""
+    """Random numbers of a game that draws none: any call fails."""
 
 
 # --- Breakout ------------------------------------------------------------------------------------
@@ -68,7 +68,7 @@ def _read_breakout(minatar):
 
 
 def _play_breakout(key, state):
-    """Mostly goes where the ball will be; random actions now and then."""
+    """Mostly moves to where the ball will be; random actions now and then."""
     luck_key, action_key = jax.random.split(key)
     towards = jnp.sign(state.ball_x + state.speed_x - state.paddle)
     follow = jnp.array([1, 0, 2])[towards + 1]

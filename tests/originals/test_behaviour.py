@@ -1,7 +1,7 @@
-"""The behaviour suite beside bsuite 0.3.6, state and draws injected.
+"""The behaviour suite against bsuite 0.3.6, with injected states and draws.
 
-`pip install --no-deps bsuite==0.3.6 dm_env immutabledict` is enough (with pandas there): of what else bsuite
-imports, nothing is used.
+`pip install --no-deps bsuite==0.3.6 dm_env immutabledict` is sufficient (with pandas installed): the other
+imports of bsuite are not used.
 """
 
 import importlib
@@ -55,7 +55,7 @@ def original():
     return lambda name: importlib.import_module(f"bsuite.{name}")
 
 
-# --- how the two are stepped ------------------------------------------------------------------
+# --- stepping both ----------------------------------------------------------------------------
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -132,7 +132,7 @@ def largest_difference(pairs, rtol=0.0):
 
 
 class Draws:
-    """Stands in for NumPy's generator and returns the numbers given to it."""
+    """Replaces NumPy's generator and returns given numbers."""
 
     def __init__(self):
         self.single, self.many = [], None
@@ -224,7 +224,7 @@ def test_deep_sea(original, transitions, deterministic, size, seed):
     assert worst < 1e-6 and over.any() and (reward > 0.9).any()
     if size == 8:
         name = "DeepSea-bsuite" if deterministic else "DeepSea-bsuite/stochastic"
-        record(name, VERSION, transitions, worst, "exact but for the rounding of rewards; draws injected")
+        record(name, VERSION, transitions, worst, "exact except for rounding of rewards; draws injected")
 
 
 @pytest.mark.filterwarnings("ignore:Environment is in debug mode")
@@ -265,7 +265,7 @@ def test_memory_chain(original, transitions, memory_length, num_bits):
     assert worst < 1e-6
     if memory_length == 5:
         record(
-            "MemoryChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+            "MemoryChain-bsuite", VERSION, transitions, worst, "exact except for rounding of the time left"
         )
 
 
@@ -318,7 +318,7 @@ def test_umbrella_chain(original, transitions, chain_length, n_distractor):
     assert worst < 1e-6
     if chain_length == 10:
         record(
-            "UmbrellaChain-bsuite", VERSION, transitions, worst, "exact but for the rounding of the time left"
+            "UmbrellaChain-bsuite", VERSION, transitions, worst, "exact except for rounding of the time left"
         )
 
 
@@ -352,7 +352,7 @@ def test_discounting_chain(original, transitions, seed):
             VERSION,
             transitions,
             worst,
-            "exact but for rounding to single precision",
+            "exact except for rounding to single precision",
         )
 
 
@@ -395,7 +395,7 @@ def test_mountain_car(original, transitions):
     pairs = [(then.obs, obs), (then.reward, reward), *zip(jax.tree.leaves(after), fields)]
     worst = largest_difference(pairs)
     assert worst < 1e-6
-    clear = np.abs(fields[0] - 0.5) > 1e-6  # at the goal's very edge rounding decides
+    clear = np.abs(fields[0] - 0.5) > 1e-6  # at the edge of the goal, rounding decides
     assert clear.mean() > 0.999 and (fields[0] == -1.2).mean() > 0.001 and 0.02 < over.mean() < 0.5
     np.testing.assert_array_equal(then.terminated[clear], over[clear])
     record("MountainCar-bsuite", VERSION, transitions, worst, "every field of state, obs, reward, end")
@@ -420,7 +420,7 @@ def test_cartpoles(original, transitions, name):
     elapsed = np.cumsum([0.0] + [0.01] * 1001)
 
     def scatter(rng, n):
-        near = rng.random(n) < 0.5  # else few poles would be up
+        near = rng.random(n) < 0.5  # otherwise few poles would be up
         theta = np.where(near, rng.normal(0, 0.4, n), rng.uniform(0, 2 * np.pi, n)) % (2 * np.pi)
         x = np.where(
             rng.random(n) < 0.2, rng.choice([-1, 1], n) * rng.uniform(2.9, 3.1, n), rng.uniform(-3, 3, n)
@@ -444,7 +444,7 @@ def test_cartpoles(original, transitions, name):
     pairs += [(after.time * 0.01, fields[4]), (then.obs[:, :6], obs[:, 0, :6])]
     worst = largest_difference(pairs, rtol=1.0)
     assert worst < 1e-5
-    # Where a threshold is met within rounding, either answer is right.
+    # Near a threshold, within rounding, both results are correct.
     height = 0.8 if name == "CartPole-bsuite" else 0.5
     clear = np.abs(np.cos(fields[2]) - height) > 1e-5
     for value, edges in ((np.abs(fields[0]), (1.0, 3.0)), (np.abs(fields[3]), (1.0,))):
@@ -458,7 +458,9 @@ def test_cartpoles(original, transitions, name):
     late = (after.time > 1000) & (np.abs(after.x) < 3) & (np.cos(after.theta) > 0.8)
     assert then.terminated[late].all() and late.any() and 0.01 < over.mean() < 0.6
     assert 0.02 < (reward > 0.5).mean() < 0.98
-    record(name, VERSION, transitions, worst, f"thresholds met within 1e-5 left out: {int((~clear).sum())}")
+    record(
+        name, VERSION, transitions, worst, f"{int((~clear).sum())} steps within 1e-5 of a threshold excluded"
+    )
 
 
 @pytest.mark.parametrize(
@@ -502,7 +504,7 @@ def test_noisy_and_scaled_rewards(original, transitions, base, kind):
     assert worst < 1e-6
     for ours, theirs in zip(jax.tree.leaves((after, then.obs)), jax.tree.leaves((bare_after, bare.obs))):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
-    note = "the wrapper; what is in it is compared above"
+    note = "only the wrapper; the environment is compared above"
     record(name, VERSION, transitions, worst, note)
 
 
@@ -521,7 +523,7 @@ def test_starts_that_count_are_uniform_as_the_originals():
     state, _ = fresh(memory_chain.make(num_bits=3))
     assert chi2(np.bincount(state.query, minlength=3)).pvalue > 1e-3
     assert chi2(np.bincount(state.context @ [1, 2, 4], minlength=8)).pvalue > 1e-3
-    state, _ = fresh(memory_chain.make(num_bits=40))  # what is asked for must not depend on the bits
+    state, _ = fresh(memory_chain.make(num_bits=40))  # the query must not depend on the bits
     together = np.concatenate([state.query[:, None], state.context], axis=1).astype(float)
     assert np.abs(np.corrcoef(together.T) - np.eye(41)).max() < 0.035
     state, timestep = fresh(umbrella_chain.make(n_distractor=40))
@@ -531,7 +533,7 @@ def test_starts_that_count_are_uniform_as_the_originals():
 
 
 @pytest.mark.parametrize("name", ["MountainCar-bsuite", *POLES])
-def test_starts_on_a_line_are_those_of_the_original(original, name):
+def test_starts_on_a_line_match_the_original(original, name):
     ks_2samp = pytest.importorskip("scipy.stats").ks_2samp
     path, cls = POLES[name][1:] if name in POLES else ("environments.mountain_car", "MountainCar")
     theirs = getattr(original(path), cls)(seed=0)
@@ -547,7 +549,7 @@ def test_starts_on_a_line_are_those_of_the_original(original, name):
         np.testing.assert_allclose(obs[:, i].max(), expected[:, i].max(), atol=2e-4)
 
 
-def test_first_observations_of_fixed_starts_are_those_of_the_original(original):
+def test_first_observations_of_fixed_starts_match_the_original(original):
     pairs = [
         (deep_sea.make(), original("environments.deep_sea").DeepSea(8)),
         (discounting_chain.make(), original("environments.discounting_chain").DiscountingChain(0)),
@@ -566,11 +568,11 @@ def test_the_draws_of_deep_sea_are_normal_and_uniform():
     assert abs(np.corrcoef(noise, wind)[0, 1]) < 0.03
 
 
-# --- ours alone -------------------------------------------------------------------------------
+# --- the port ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_every_task_keeps_the_laws(name):
+def test_every_task_passes_check_env(name):
     entry = ENTRIES[name]
     check_env(entry.make(**entry.params()), num_steps=120)
 
@@ -591,10 +593,10 @@ def test_impossible_parameters_are_refused(make, params, message):
         make(**params)
 
 
-def test_parameters_that_shape_the_program_cannot_be_traced():
+def test_static_parameters_cannot_be_traced():
     with pytest.raises(ValueError, match="size determines array shapes and cannot be traced"):
         jax.jit(lambda n: deep_sea.make(size=n).reset(jax.random.key(0)))(3)
-    with pytest.raises(ValueError, match="max_time decides how many steps"):
+    with pytest.raises(ValueError, match="max_time determines the number of steps"):
         jax.jit(lambda t: cartpole.make(max_time=t).reset(jax.random.key(0)))(3.0)
 
 

@@ -1,7 +1,7 @@
-"""Classic control beside Gymnasium's originals, every transition from a state of ours.
+"""Classic control against Gymnasium's originals, every transition from a state of the port.
 
-The originals count in float64 (MountainCarContinuous stores float32), we in float32: a field may differ by
-1e-5 of its scale, and `terminated` only where the original's value is within 1e-5 of its threshold.
+The originals compute in float64 (MountainCarContinuous stores float32), the port in float32: a field may
+differ by 1e-5 of its scale, and `terminated` only where the original's value is within 1e-5 of its threshold.
 """
 
 import math
@@ -31,8 +31,8 @@ TOLERANCE = 1e-5
 PI = math.pi
 
 
-class World:
-    """What a comparison needs to know of one environment."""
+class Case:
+    """The parameters of the comparison of one environment."""
 
     def __init__(self, module, low, high, scale, margin, inject=np.array, angles=(), trigonometric=False):
         self.module = module
@@ -45,20 +45,20 @@ class World:
 
 
 def car_margin(s, env):
-    """The nearer of two thresholds decides where the other is passed."""
+    """The distance to the nearer of two thresholds, if the other one is passed."""
     return min(abs(s[0] - env.goal_position), abs(s[1] - env.goal_velocity) if s[0] > 0.4 else 1.0)
 
 
-WORLDS = {
-    "CartPole-v1": World(
+CASES = {
+    "CartPole-v1": Case(
         cartpole,
         [-2.4, -3.0, -0.21, -3.5],
         [2.4, 3.0, 0.21, 3.5],
         [2.4, 3.0, 0.21, 3.5],
         lambda s, env: min(abs(abs(s[0]) - env.x_threshold), abs(abs(s[2]) - env.theta_threshold_radians)),
     ),
-    "MountainCar-v0": World(mountain_car, [-1.2, -0.07], [0.6, 0.07], [1.8, 0.07], car_margin),
-    "MountainCarContinuous-v0": World(
+    "MountainCar-v0": Case(mountain_car, [-1.2, -0.07], [0.6, 0.07], [1.8, 0.07], car_margin),
+    "MountainCarContinuous-v0": Case(
         mountain_car_continuous,
         [-1.2, -0.07],
         [0.6, 0.07],
@@ -66,7 +66,7 @@ WORLDS = {
         car_margin,
         inject=lambda s: np.array(s, np.float32),
     ),
-    "Acrobot-v1": World(
+    "Acrobot-v1": Case(
         acrobot,
         [-PI, -PI, -2 * PI, -4 * PI],  # faster ones below, in float64 too
         [PI, PI, 2 * PI, 4 * PI],
@@ -75,7 +75,7 @@ WORLDS = {
         angles=(0, 1),
         trigonometric=True,
     ),
-    "Pendulum-v1": World(
+    "Pendulum-v1": Case(
         pendulum, [-20.0, -8.0], [20.0, 8.0], [2 * PI, 8.0], lambda s, env: 1.0, trigonometric=True
     ),
 }
@@ -87,9 +87,9 @@ def vector(state):
     return jnp.stack([getattr(state, n) for n in names], axis=-1)
 
 
-def wide(world, key, like):
+def wide(case, key, like):
     """A state drawn from the whole range."""
-    values = jax.random.uniform(key, (len(world.low),), minval=world.low, maxval=world.high)
+    values = jax.random.uniform(key, (len(case.low),), minval=case.low, maxval=case.high)
     return like.replace(**dict(zip([n for n in like.__dataclass_fields__ if n != "last_u"], values)))
 
 
@@ -98,12 +98,12 @@ def play(name, env, num_lanes, num_steps):
 
     Actions of a Box reach beyond its bounds. A lane whose episode terminates starts again.
     """
-    world = WORLDS[name]
+    case = CASES[name]
 
     def fresh(key, anywhere):
         start_key, wide_key = jax.random.split(key)
         start, _ = env.reset(start_key)
-        return jax.tree.map(lambda a, b: jnp.where(anywhere, a, b), wide(world, wide_key, start), start)
+        return jax.tree.map(lambda a, b: jnp.where(anywhere, a, b), wide(case, wide_key, start), start)
 
     def lane(key, anywhere):
         def step(carry, key):
@@ -133,9 +133,9 @@ def compare(name, env, original, num_lanes, num_steps, before=lambda index: None
     """Steps the original from every state of `play` and asserts that nothing differs.
 
     Returns:
-      The transitions, the largest difference in scales, and how many ends were too near to tell.
+      The transitions, the largest difference in scales, and the number of ends too close to a threshold.
     """
-    world = WORLDS[name]
+    case = CASES[name]
     (states, actions, then, timestep), _ = played = play(name, env, num_lanes, num_steps)
     if callable(getattr(before, "prepare", None)):
         before.prepare(played[1])
@@ -145,26 +145,26 @@ def compare(name, env, original, num_lanes, num_steps, before=lambda index: None
     margin = np.zeros(len(then))
     for i, state in enumerate(states.astype(np.float64)):
         before(i)
-        original.state = world.inject(state)
+        original.state = case.inject(state)
         original.steps_beyond_terminated = None
         want_obs[i], want_reward[i], want_end[i], truncated, _ = original.step(actions[i])
         assert not truncated
         want_state[i] = original.state
-        margin[i] = world.margin(original.state, original)
+        margin[i] = case.margin(original.state, original)
 
     near = timestep.terminated != want_end
     assert (margin[near] < tolerance).all(), "an end that the original does not see"
     off = then - want_state
-    for field in world.angles:
+    for field in case.angles:
         assert np.abs(then[:, field]).max() < PI + 5e-6
         off[:, field] = (off[:, field] + PI) % (2 * PI) - PI
     observed = np.abs(timestep.obs - want_obs)
     rewards = np.abs(timestep.reward - want_reward)[~near] / max(1.0, np.abs(want_reward).max())
     # Sines and cosines have scale 1; the other entries of an observation are the state's last fields.
-    plain = len(world.scale) if not world.trigonometric else len(world.scale) // 2
+    plain = len(case.scale) if not case.trigonometric else len(case.scale) // 2
     obs_scale = np.ones(observed.shape[1])
-    obs_scale[-plain:] = world.scale[-plain:]
-    parts = (np.abs(off) / world.scale).max(), (observed / obs_scale).max(), rewards.max()
+    obs_scale[-plain:] = case.scale[-plain:]
+    parts = (np.abs(off) / case.scale).max(), (observed / obs_scale).max(), rewards.max()
     assert max(parts) < tolerance, dict(zip(("state", "obs", "reward"), parts))
     assert jax.vmap(lambda o: contains(env.observation_space, o))(jnp.asarray(timestep.obs)).all()
     return len(then), max(parts), int(near.sum()), int(want_end.sum())
@@ -223,9 +223,9 @@ def test_other_parameters_are_the_originals_too(name, params, attributes):
 
 def test_acrobot_at_full_speed_differs_by_rounding_alone(monkeypatch):
     """There one step turns a link by many radians, and float32's rounding grows a hundredfold."""
-    world, name = WORLDS["Acrobot-v1"], "Acrobot-v1"
-    monkeypatch.setattr(world, "low", -world.scale)
-    monkeypatch.setattr(world, "high", world.scale)
+    case, name = CASES["Acrobot-v1"], "Acrobot-v1"
+    monkeypatch.setattr(case, "low", -case.scale)
+    monkeypatch.setattr(case, "high", case.scale)
     compare(name, acrobot.make(), original_of(name), 20, 100, tolerance=2e-4)
     with jax.enable_x64(True):
         compare(name, acrobot.make(), original_of(name), 20, 100, tolerance=1e-6)
@@ -267,7 +267,7 @@ def test_resets_are_distributed_as_the_originals(name):
             assert abs(np.ptp(ours[:, column]) / np.ptp(theirs[:, column]) - 1) < 0.02
     varied = np.ptp(ours, axis=0) > 0
     together = [np.corrcoef(x[:, varied].T) for x in (ours, theirs)]
-    assert np.abs(together[0] - together[1]).max() < 0.15  # one draw for two fields would show here
+    assert np.abs(together[0] - together[1]).max() < 0.15  # would detect one draw for two fields
 
 
 def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
@@ -288,10 +288,10 @@ def test_gymnaxs_continuous_car_moves_on_at_the_left_wall_and_ours_does_not():
     assert moving.position == ours.position and moving.velocity < -0.04
 
 
-# --- what they share ------------------------------------------------------------------------------
+# --- common parts ---------------------------------------------------------------------------------
 
 
-def test_sines_and_cosines_are_those_of_numpy_and_never_above_one():
+def test_sines_and_cosines_match_numpy_and_never_exceed_one():
     near = np.linspace(-8.0, 8.0, 400_001)
     x = np.concatenate([near, 6000 * near, [0.0, -0.0, 1e-30]]).astype(np.float32)
     sin, cos = jax.jit(common.sincos)(x)
@@ -324,7 +324,7 @@ def test_angles_are_wrapped_as_by_the_originals_loop():
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_they_keep_the_laws(name):
+def test_environments_pass_check_env(name):
     entry = ENTRIES[name]
     check.check_env(entry.make())
     check.check_env(auto_reset(episode_stats(time_limit(entry.make(), 20))))
@@ -393,7 +393,7 @@ def test_parameters_have_gymnaxs_names_and_defaults(name):
         (pendulum.make, dict(m=0), "m must be above 0, not 0"),
     ],
 )
-def test_impossible_values_are_told(make, params, message):
+def test_impossible_values_are_rejected(make, params, message):
     with pytest.raises(ValueError, match=message):
         make(**params)
 
@@ -404,7 +404,7 @@ def test_impossible_values_are_told(make, params, message):
 def _returned(name, original, start, actions):
     """The original's last position or angle plus its return, in float64."""
     original.reset(seed=0)
-    original.state = WORLDS[name].inject(start)
+    original.state = CASES[name].inject(start)
     rewards = [float(original.step(np.array([a]))[1]) for a in actions]
     return original.state[0] + sum(rewards)
 

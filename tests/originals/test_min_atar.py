@@ -1,4 +1,4 @@
-"""The games of MinAtar beside the original: every transition from the same state with the same draws."""
+"""The games of MinAtar against the original: every transition from the same state with the same draws."""
 
 import operator
 from functools import partial
@@ -30,7 +30,7 @@ each_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: f"{game.name
 
 
 class Repeat:
-    """Stands in for the random numbers of `minatar.Environment`, which draws one for sticky actions."""
+    """Replaces the random numbers of `minatar.Environment`, which draws one for sticky actions."""
 
     def rand(self):
         return self.uniform
@@ -41,7 +41,7 @@ def fields(state) -> dict:
 
 
 def play(game, num_lanes, num_steps, key):
-    """Transitions `[B, ...]` of ours: before, action, draws, after, observation, reward, terminated."""
+    """Transitions `[B, ...]` of the port: before, action, draws, after, observation, reward, terminated."""
     module = game.module
     advance = partial(module.advance, actions=game.actions, sticky_action_prob=STICKY, **game.options)
 
@@ -75,13 +75,13 @@ def rows(tree):
 
 
 def as_ours(game, original) -> dict:
-    """The original's state in our fields."""
+    """The state of the original in the fields of the port."""
     last_action = game.actions.index(common.ALL_ACTIONS[original.last_action])
     return {**game.read(original.env), "last_action": last_action}
 
 
 def compare(game, num_lanes, num_steps, key):
-    """Steps the original from each of our states; the number of transitions and the largest difference."""
+    """Steps the original from each state of the port; returns their number and the largest difference."""
     before, action, draws, after, obs, reward, terminated = play(game, num_lanes, num_steps, key)
     original = minatar.Environment(game.name, sticky_action_prob=STICKY, **game.original)
     original.random = repeat = Repeat()
@@ -120,10 +120,10 @@ def test_transitions_are_the_originals(game, transitions):
 
 
 def follow_seaquest(num_lanes, num_steps, key):
-    """Steps the original beside ours from the start and only clears its `terminal` flag in between.
+    """Steps the original and the port from the start, and only clears the `terminal` flag in between.
 
-    State that its lists keep and our fields lack would show after some time. Half of the lanes may surface
-    again and again, so that the difficulty rises fast.
+    Information in the original's lists that the port lacks would cause differences after some time. Half of
+    the lanes may surface repeatedly, so that the difficulty rises fast.
 
     Returns:
       The largest difference.
@@ -170,7 +170,7 @@ def follow_seaquest(num_lanes, num_steps, key):
 def test_endless_seaquest_is_the_originals(transitions):
     num_steps = 2500
     largest = follow_seaquest(transitions // num_steps, num_steps, jax.random.key(4))
-    note = "one run after another, never injected"
+    note = "consecutive steps; the state is never injected"
     record("MinAtar/Seaquest", "MinAtar 1.0.15", transitions, largest, note)
 
 
@@ -208,7 +208,7 @@ def test_spaces_are_the_originals(game):
 
 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
-def test_laws_of_environments(name):
+def test_games_pass_check_env(name):
     check_env(ENTRIES[name].make())
 
 

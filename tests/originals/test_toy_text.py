@@ -1,6 +1,6 @@
-"""Toy text beside Gymnasium: whole tables, sampled transitions, whole games of cards, distributions.
+"""Toy text against Gymnasium: whole tables, sampled transitions, whole games of cards, distributions.
 
-The original's random numbers and cards are replaced by those that our keys gave.
+The random numbers and cards of the original are replaced by those of the port.
 """
 
 import functools
@@ -33,7 +33,7 @@ def every_uniform():
 
 
 class Prepared:
-    """In place of NumPy's generator: returns the numbers given to it, in this order."""
+    """Replaces NumPy's generator: returns given numbers, in this order."""
 
     def __init__(self, *numbers):
         self.numbers = list(numbers)
@@ -46,14 +46,14 @@ class Prepared:
 
 
 class Cards(Prepared):
-    """Returns cards; the other numbers that a reset draws matter for rendering only."""
+    """Returns cards; the other random numbers of a reset are only used for rendering."""
 
     def choice(self, options):
         return self.numbers.pop(0) if options is deck else options[0]
 
 
 def chi_square(counts, probabilities):
-    """The p-value of counts under probabilities; what is impossible must not have happened."""
+    """The p-value of counts under probabilities; impossible outcomes must not occur."""
     counts, probabilities = np.asarray(counts), np.asarray(probabilities)
     assert (counts[probabilities == 0] == 0).all()
     counts, probabilities = counts[probabilities > 0], probabilities[probabilities > 0]
@@ -61,7 +61,7 @@ def chi_square(counts, probabilities):
 
 
 def shares(slots, number):
-    """Which part of all random numbers leads to each of 0 .. number - 1."""
+    """The fraction of all random numbers that leads to each of 0 .. number - 1."""
     return np.bincount(np.asarray(slots), minlength=number) / len(slots)
 
 
@@ -88,7 +88,7 @@ TAXIS = {
 
 
 def assert_same_table(table, advance, probabilities, slots=(0, 1, 2)):
-    """The original's `P` beside ours; `advance(state, action, slot)` is vectorized."""
+    """The table `P` of the original against the port; `advance(state, action, slot)` is vectorized."""
     num_actions = len(table[0])
     size = len(table) * num_actions
     state, action = (x.ravel() for x in np.mgrid[: len(table), :num_actions].astype(np.int32))
@@ -105,7 +105,7 @@ def assert_same_table(table, advance, probabilities, slots=(0, 1, 2)):
         else:
             assert len(rows) == len(outcomes)
             for (probability, *outcome), slot, chance in zip(rows, outcomes, probabilities):
-                assert abs(probability - chance) <= 2**-23  # our random numbers are multiples of that
+                assert abs(probability - chance) <= 2**-23  # the random numbers are multiples of this
                 assert tuple(outcome) == slot
     return size
 
@@ -167,7 +167,7 @@ def test_table_of_taxi(rainy):
 
 
 def sampled(env, states, num_states, num_actions, draws, transitions):
-    """Steps from states drawn uniformly: state numbers, actions, draws, what came of it."""
+    """Steps from states drawn uniformly: state numbers, actions, draws, outcomes."""
 
     @jax.jit
     @jax.vmap
@@ -219,7 +219,7 @@ def test_transitions_of_taxi(name, transitions):
     number, action, u, new, then = sampled(env, states, 1000, 6, taxi.draw, transitions)
     fickle = can_be_fickle & (number >= 500)
     expected = []
-    # Float32 numbers, so that a choice among three rounds as ours does.
+    # Float32 numbers, so that a choice among three is rounded as in the port.
     rows = zip((number % 500).tolist(), action.tolist(), fickle.tolist(), u)
     for original.s, chosen, original.fickle_step, draws in rows:
         original.np_random = Prepared(*draws)
@@ -238,7 +238,7 @@ def test_transitions_of_taxi(name, transitions):
     record("Taxi-v4" + f" ({name})" * (name != "plain"), ORIGINAL, transitions, 0.0, "state injected")
 
 
-# --- resets and outcomes as often as they should be ----------------------------------------------
+# --- frequencies of resets and outcomes ----------------------------------------------------------
 
 
 def reset_states(env, number=60_000):
@@ -286,7 +286,7 @@ def test_resets_on_maps():
     ],
     ids=["frozen-lake", "frozen-lake-0.75", "cliff-walking", "taxi"],
 )
-def test_outcomes_are_as_likely_as_they_should_be(module, original, options, state, number, action):
+def test_outcomes_have_the_expected_probabilities(module, original, options, state, number, action):
     env, original = module.make(**options), original(**options)
     start = jax.tree.map(jnp.asarray, state(np.int32(number)))
     step = jax.jit(jax.vmap(lambda key: env.step(key, start, jnp.int32(action))[1].next_obs))
@@ -375,8 +375,8 @@ def test_the_dealer_never_needs_more_cards():
     @functools.cache
     def most(total, ace):
         """The most cards that a dealer with this hand can take, by the original's count of a hand."""
-        worth = total + 10 if ace and total + 10 <= 21 else total
-        if worth >= 17:
+        value = total + 10 if ace and total + 10 <= 21 else total
+        if value >= 17:
             return 0
         return 1 + max(most(total + card, ace or card == 1) for card in set(deck))
 
@@ -388,7 +388,7 @@ def test_the_dealer_never_needs_more_cards():
     assert blackjack.dealer_plays(jnp.int32(2), jnp.bool_(True), ones[:-1]) == 16
 
 
-def test_cards_are_drawn_alike_and_independently():
+def test_cards_are_independent_and_identically_distributed():
     keys = jax.random.split(jax.random.key(0), DRAWS)
     expected = np.bincount(deck, minlength=11) / 13
     for draw in (blackjack.draw, blackjack.deal):
@@ -403,9 +403,9 @@ def test_cards_are_drawn_alike_and_independently():
 def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
     @functools.cache
     def ends(total, ace):
-        worth = total + 10 if ace and total <= 11 else total
-        if worth >= 17:
-            return np.eye(6)[min(worth, 22) - 17]
+        value = total + 10 if ace and total <= 11 else total
+        if value >= 17:
+            return np.eye(6)[min(value, 22) - 17]
         return sum(ends(total + card, ace or card == 1) for card in deck) / 13
 
     start = blackjack.State(
@@ -423,18 +423,18 @@ def test_the_dealer_ends_as_often_with_each_sum_as_in_theory():
         assert all(n == 0 for n, p in zip(counts, expected) if p == 0)
 
 
-# --- the registry's view -------------------------------------------------------------------------
+# --- the registry --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ENTRIES)
-def test_the_laws_are_kept_and_the_limits_are_gymnasiums(name):
+def test_environments_pass_check_env_with_the_limits_of_gymnasium(name):
     entry = ENTRIES[name]
     check_env(entry.make())
     if not name.endswith("-misc") and name != "Taxi-v3":  # an old name, which now warns or is gone
         assert entry.max_steps == gymnasium.spec(name).max_episode_steps
 
 
-def test_the_defaults_are_those_of_the_ids():
+def test_defaults_match_the_ids():
     defaults = {
         "natural": ENTRIES["Blackjack-v1"].params()["natural"],
         "sab": ENTRIES["Blackjack-v1"].params()["sab"],
@@ -479,6 +479,6 @@ def test_options_may_be_traced():
         (taxi.make, {"fickle_probability": 2}, "fickle_probability must be a probability, not 2"),
     ],
 )
-def test_mistakes_are_told_in_one_sentence(make, arguments, message):
+def test_invalid_arguments_are_rejected(make, arguments, message):
     with pytest.raises(ValueError, match=message):
         make(**arguments)

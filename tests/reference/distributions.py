@@ -17,7 +17,7 @@ def categorical(logits, mask=None):
 
 
 def entropy(probabilities):
-    """- sum p log p, in which an impossible action has no part: `scipy.stats.entropy`."""
+    """- sum p log p, without impossible actions: `scipy.stats.entropy`."""
     return stats.entropy(probabilities, axis=-1)
 
 
@@ -40,7 +40,7 @@ def squashed_entropy(mean, std, low, high, points=200_001):
 
 
 def categorical_kl(p, q):
-    """sum p log(p / q) over the last axis, in which what p rules out has no part.
+    """sum p log(p / q) over the last axis, without outcomes of probability 0 under p.
 
     Kullback and Leibler 1951. https://doi.org/10.1214/aoms/1177729694
     """

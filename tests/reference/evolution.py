@@ -1,14 +1,14 @@
-"""What evolution selects by, one member at a time."""
+"""Selection criteria of evolution, one member at a time."""
 
 import numpy as np
 from scipy import stats
 
 
 def centred_ranks(fitness):
-    """Places in the order of fitness, as scipy has them, scaled to [-1/2, 1/2]; `nan` has the first.
+    """Ranks of the fitness, by scipy, scaled to [-1/2, 1/2]; `nan` is lowest.
 
-    The fitness shaping of Salimans et al. 2017 (https://arxiv.org/abs/1703.03864), in the scale of the
-    authors' code; equals share a place by `scipy.stats.rankdata`.
+    The fitness shaping of Salimans et al. 2017 (https://arxiv.org/abs/1703.03864), with the scale of the
+    authors' code; ties share a rank by `scipy.stats.rankdata`.
     """
     places = stats.rankdata(np.where(np.isnan(fitness), -np.inf, fitness), method="average")
     return (places - 1) / (len(fitness) - 1) - 0.5
@@ -19,16 +19,16 @@ def novelty(behaviours, archive, k):
 
     Lehman and Stanley 2011, equation 1. https://doi.org/10.1162/EVCO_a_00025
     """
-    found = []
+    result = []
     for i, one in enumerate(behaviours):
         others = [other for j, other in enumerate(behaviours) if j != i] + list(archive)
         distances = sorted(np.linalg.norm(np.float64(one) - np.float64(other)) for other in others)
-        found.append(np.mean(distances[:k]))
-    return np.array(found)
+        result.append(np.mean(distances[:k]))
+    return np.array(result)
 
 
 def selected(score, number):
-    """Whose score is among the `number` best, as the set of those who must be and those who may be chosen.
+    """The members with the `number` best scores: the sets of those that must and of those that may be chosen.
 
     Truncation selection, Such et al. 2017, algorithm 1. https://arxiv.org/abs/1712.06567
     """

@@ -21,7 +21,7 @@ def mlp(params, x):
 
 
 def gru(params, h, x):
-    """A gated recurrent unit whose reset gate works behind the candidate's weights.
+    """A gated recurrent unit whose reset gate is applied after the weights of the candidate.
 
     Cho et al. 2014, https://arxiv.org/abs/1406.1078, in the form of cuDNN and flax.
     """
@@ -51,7 +51,7 @@ def actor_critic(params, names, memory, x, first):
 
 
 def conv_valid(kernel, bias, image):
-    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, nothing around, stride 1.
+    """A convolution (without flipping) of `[H, W, C]` by `[k, k, C, F]`, no padding, stride 1.
 
     Goodfellow et al. 2016, equation 9.6, summed patch by patch. https://www.deeplearningbook.org
     """

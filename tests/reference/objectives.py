@@ -12,10 +12,10 @@ ADVANTAGES = (1.0, -1.0, 2.5, -2.5)
 
 
 def ppo_drift(ratio, advantage, clip_eps=0.2):
-    """What clipping takes away, as mirror learning writes it: relu((r - clip(r)) A).
+    """The drift of clipping, in the notation of mirror learning: relu((r - clip(r)) A).
 
     Kuba et al. 2022, where the surrogate min(r A, clip(r) A) of Schulman et al. 2017, equation 7,
-    is taken apart; the library has the latter form.
+    is decomposed; the library uses the latter form.
     """
     clipped = min(max(ratio, 1 - clip_eps), 1 + clip_eps)
     return max((ratio - clipped) * advantage, 0.0)
@@ -25,7 +25,7 @@ def spo_drift(ratio, advantage, clip_eps=0.2):
     """|A| (r - 1)^2 / (2 eps), from the objective of Xie et al. 2024. https://arxiv.org/abs/2401.16025
 
     By design the surrogate of a good action is greatest at r = 1 + eps, of a bad one at 1 - eps,
-    which `test_objectives` asks of the library without this formula.
+    which `test_objectives` checks for the library without this formula.
     """
     return abs(advantage) * (ratio - 1) ** 2 / (2 * clip_eps)
 
@@ -44,7 +44,7 @@ def dpo_drift(ratio, advantage, alpha=2.0, beta=0.6):
 
 
 def two_sided_drift(ratio, advantage, clip_eps_low=0.2, clip_eps_high=0.28):
-    """Clipping with sides of their own: "clip-higher" of Yu et al. 2025. https://arxiv.org/abs/2503.14476
+    """Clipping with separate bounds: "clip-higher" of Yu et al. 2025. https://arxiv.org/abs/2503.14476
 
     As a drift, after Kuba et al. 2022; the paper and the library have the minimum of two products.
     """
@@ -63,7 +63,7 @@ def dual_difference(ratio, advantage, clip_eps=0.2, dual_clip=3.0):
 
 
 def rollback_drift(ratio, advantage, clip_eps=0.2, slope=0.3):
-    """r A less min(r A, F(r) A), where F goes on from the edge of the clip with the slope of -alpha.
+    """r A less min(r A, F(r) A), where F continues from the edge of the clip with slope -alpha.
 
     Wang et al. 2019, "PPO with rollback", written as there: F(r) is -alpha r + (1 + alpha) times
     the edge beyond it, and r between the edges. https://arxiv.org/abs/1903.07940
@@ -101,8 +101,8 @@ def mdpo_drift(ratio, advantage, coef=1.0, anneal=1.0, updates=400, done=200):
     https://arxiv.org/abs/2005.09814), and the schedule of the authors' code, `mdpo_on/mdpo.py` of
     https://github.com/manantomar/Mirror-Descent-Policy-Optimization: the mean divergence over a
     `learning_rate` that starts at 1 and loses 1 / K in every update. KL(new || old) is the mean under the
-    old policy of r log r, to which 1 - r adds nothing. `coef` multiplies 1 / t_k, `anneal` is the share of
-    the step size that is lost.
+    old policy of r log r, to which 1 - r adds nothing. `coef` multiplies 1 / t_k, `anneal` is the fraction
+    by which the step size decreases.
     """
     step_size = 1.0
     for _ in range(done):
@@ -118,7 +118,7 @@ def p3o_difference(ratio, advantage, steepness=4.0):
     return ratio * advantage - 4 / steepness / (1 + np.exp(-steepness * (ratio - 1))) * advantage
 
 
-PROGRESS = 0.5  # where objectives are compared that change over training
+PROGRESS = 0.5  # the time at which objectives that change over training are compared
 DRIFTS = {
     "ppo": ppo_drift,
     "asymmetric_clip": two_sided_drift,

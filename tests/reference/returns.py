@@ -14,7 +14,7 @@ def steps_left(terminated, truncated, t: int) -> int:
 def td_error(reward, value, next_value, terminated, gamma, t: int) -> float:
     """r + gamma V(s') - V(s), where a terminated episode has no V(s').
 
-    Sutton and Barto 2018, equation 6.5, the value of a terminal state being 0; a truncated one has a future:
+    Sutton and Barto 2018, equation 6.5, the value of a terminal state is 0; that of a truncated one is not:
     Pardo et al. 2018. https://arxiv.org/abs/1712.00378
     """
     future = 0.0 if terminated[t] else gamma * next_value[t]
@@ -48,7 +48,7 @@ def n_step_return(reward, next_value, terminated, gamma, t: int, n: int) -> floa
 
 
 def lambda_returns(reward, next_value, terminated, truncated, gamma, gae_lambda):
-    """The mixture of n-step returns, whose longest one takes all the weight that is left.
+    """The mixture of n-step returns, the longest of which has all remaining weight.
 
     Sutton and Barto 2018, equation 12.3. http://incompleteideas.net/book
     """

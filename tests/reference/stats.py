@@ -1,4 +1,4 @@
-"""Statistics over all that was seen, kept in full, in float64."""
+"""Statistics over all samples, which are stored, in float64."""
 
 import numpy as np
 

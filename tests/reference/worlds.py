@@ -1,4 +1,4 @@
-"""Tiny vectorizable environments in which every observation tells its own story."""
+"""Small vectorizable environments whose observations identify the episode and the step."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,9 @@ from jaxrl.types import Env, TimeStep
 
 
 def diary() -> Env:
-    """Random episodes; the observation is `[code, t]`, the code is drawn anew in every reset.
+    """Random episodes; the observation is `[code, t]`, the code is drawn in every reset.
 
-    An episode lasts `2 + code % 4` steps and is terminated if its code is even, else truncated. The
+    An episode lasts `2 + code % 4` steps and is terminated if its code is even, otherwise truncated. The
     reward is `code + 10 t + action`, `t` before the step. Action 0 is always allowed, action 1 where
     `t` is even, action 2 where `code + t` is divisible by 3.
     """

@@ -83,8 +83,8 @@ def channel() -> Callable:
     os.dup2(2, 1)
     sys.stdout = sys.stderr
 
-    def answer(**told: Any) -> None:
-        out.write(json.dumps(told) + "\n")
+    def answer(**fields: Any) -> None:
+        out.write(json.dumps(fields) + "\n")
         out.flush()
 
     return answer

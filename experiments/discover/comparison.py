@@ -128,7 +128,9 @@ def filled(*tables: np.ndarray) -> list[np.ndarray]:
     return [np.where(np.isfinite(table), table, worst if np.isfinite(worst) else 0.0) for table in tables]
 
 
-def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print) -> dict:
+def compare(
+    spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print
+) -> dict:
     """Compares the objectives `[S, ...]` of a discovery with tuned PPO, in each environment.
 
     Args:
@@ -145,7 +147,7 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         for i in range(spec.seeds)
     }
     homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
-    judged, first = [], None
+    compared, first = [], None
     for label, world in {**homes, **transfers}.items():
         say(f"comparing: {label} ...")
         family = specs.family(world)
@@ -171,8 +173,8 @@ def judge(spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, spec
         if len(learned) > 1:
             mean, name = np.mean([best[name] for name in learned], axis=0), f"{spec.objective}, mean of"
             rows.insert(len(learned), row(f"{name} {len(learned)} seeds", mean, best["ppo"]))
-        judged.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
-    return {"count": count, "worlds": judged}
+        compared.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
+    return {"count": count, "worlds": compared}
 
 
 def summary(name: str, scores: np.ndarray) -> dict[str, Any]:
@@ -190,7 +192,7 @@ def row(name: str, scores: np.ndarray, others: np.ndarray) -> dict[str, Any]:
 
 
 def text(result: dict) -> str:
-    """The result of `judge` as tables."""
+    """The result of `compare` as tables."""
     lines = []
     for world in result["worlds"]:
         lines += [
