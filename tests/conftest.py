@@ -42,6 +42,13 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
 
 
+def without_devices():
+    """The environment of a process for which nothing chooses the number of devices."""
+    flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
+    others = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    return {**others, "XLA_FLAGS": " ".join(flags)}
+
+
 # Sizes with which a program compiles fast and executes every branch: Config, then Hparams.
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}

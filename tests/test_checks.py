@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import without_devices
 
 from jaxrl import checks, envs, objectives, train
 from jaxrl.algos import ALGORITHMS, ppo
@@ -302,8 +303,7 @@ print(*(str(one.message) for one in seen))
 
 
 def test_requesting_cores_too_late_is_reported():
-    names = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
-    env = {name: value for name, value in os.environ.items() if name not in names}
+    env = without_devices()
     command = [sys.executable, "-c", CORES]
     answer = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     expected = "no effect: JAX has started already" if (os.cpu_count() or 1) > 1 else ""

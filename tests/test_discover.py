@@ -1,7 +1,6 @@
 """Discovery: evolution improves objectives on tasks shared by pairs, and they are compared on others."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -13,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, run_command
+from conftest import curve, run_command, without_devices
 from flax import struct
 
 from jaxrl import objective_file, objectives
@@ -158,7 +157,7 @@ for lowered in (programs.algo.update.lower(state, ()), programs.evaluate.lower(s
     lines = lowered.compile().as_text().splitlines()
     print(sum(any(move in line for move in moves) for line in lines))
 """
-    env = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    env = without_devices() | {"JAX_NUM_CPU_DEVICES": "2"}
     output = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=200
     )

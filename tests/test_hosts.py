@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import socket
@@ -15,7 +14,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import curve
+from conftest import curve, without_devices
 from jax.sharding import PartitionSpec
 
 from jaxrl import checkpoint, envs, hosts, logger, loop, train
@@ -28,7 +27,6 @@ FLAGS += ["--config.num-minibatches", "2", "--config.hidden-sizes", "4", "--env.
 FLAGS += ["--eval-episodes", "0", "--save-every-seconds", "0"]
 INTERVALS = 30  # of 5 updates and a checkpoint each
 LENGTH = ["--intervals", str(INTERVALS), "--steps", str(INTERVALS * 5 * 16)]
-CHOICES = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +36,8 @@ def folder(tmp_path_factory):
 
 def environment(folder, devices=None):
     """The environment of a process: the shared compile cache, and this number of devices."""
-    inherited = {name: value for name, value in os.environ.items() if name not in CHOICES}
     chosen = {} if devices is None else {"JAX_NUM_CPU_DEVICES": str(devices)}
-    return {**inherited, **chosen, "JAX_PLATFORMS": "cpu", "JAXRL_CACHE": str(folder / "cache")}
+    return {**without_devices(), **chosen, "JAX_PLATFORMS": "cpu", "JAXRL_CACHE": str(folder / "cache")}
 
 
 def start(folder, *words, count=1, devices=None):

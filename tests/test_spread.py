@@ -8,22 +8,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import without_devices
 
 from jaxrl import train
 
 FLAG = "--xla_force_host_platform_device_count"
-CHOICES = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
 
 
 def run_script(script, *args, **environment):
     """The output of a new process, in an environment without a choice of devices."""
-    inherited = {k: v for k, v in os.environ.items() if k not in CHOICES}
     answer = subprocess.run(
         [sys.executable, "-c", script, *args],
         capture_output=True,
         text=True,
         timeout=120,
-        env={**inherited, "JAX_PLATFORMS": "cpu", **environment},
+        env={**without_devices(), "JAX_PLATFORMS": "cpu", **environment},
     )
     assert answer.returncode == 0, answer.stderr
     return answer.stdout.split()
@@ -106,7 +105,7 @@ print("done")
 
 
 def test_agents_on_many_devices_match_agents_alone(tmp_path):
-    answer = run_script(SPREAD, str(tmp_path), XLA_FLAGS=f"{FLAG}=8")
+    answer = run_script(SPREAD, str(tmp_path), JAX_NUM_CPU_DEVICES="8")
     assert answer[-1] == "done"
     assert answer[1] == answer[2]  # a restored population uses the compiled program
 
