@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import dataclasses
 import gc
+import importlib
 import io
 import itertools
 import logging
@@ -20,8 +21,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk", "new", "export")
+# Commands in modules of their own, whose `command(argv)` returns the status; the others are functions here.
+MODULES = {
+    "report": "report.command",
+    "benchmark": "benchmark.command",
+    "profile": "profile",
+    "compare": "compare.command",
+    "discover": "discover.command",
+    "distil": "discover.distil",
+    "drift": "drift_plots",
+    "talk": "cheap_talk",
+    "new": "new",
+    "export": "export",
+}
+COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", *MODULES)
 
 
 class UsageError(ValueError):
@@ -112,9 +125,10 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    functions += (compare, discover, distil, drift, talk, new, export)
-    command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
+    name = names.lookup("command", {command: command for command in COMMANDS}, argv[0])
+    if name in MODULES:
+        return importlib.import_module(f"jaxrl.experiments.{MODULES[name]}").command(argv[1:])
+    command = dict(zip(COMMANDS, (train, sweep, resume, evaluate, plot, render, list_)))[name]
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
 
@@ -823,12 +837,6 @@ def plot(argv: list[str]) -> int:
     return 0
 
 
-def report(argv: list[str]) -> int:
-    from jaxrl.experiments.report.command import command
-
-    return command(argv)
-
-
 def render(argv: list[str]) -> int:
     from jaxrl.experiments import reports
 
@@ -847,18 +855,6 @@ def render(argv: list[str]) -> int:
     return 0
 
 
-def discover(argv: list[str]) -> int:
-    from jaxrl.experiments.discover.command import command
-
-    return command(argv)
-
-
-def distil(argv: list[str]) -> int:
-    from jaxrl.experiments.discover.distil import command
-
-    return command(argv)
-
-
 def list_(argv: list[str]) -> int:
     from jaxrl.experiments import reports
 
@@ -872,48 +868,6 @@ def list_(argv: list[str]) -> int:
     chosen = parse(List, argv, "jaxrl list")
     print(reports.listed(chosen.what, chosen.word))
     return 0
-
-
-def benchmark(argv: list[str]) -> int:
-    from jaxrl.experiments.benchmark.command import command
-
-    return command(argv)
-
-
-def profile(argv: list[str]) -> int:
-    from jaxrl.experiments.profile import command
-
-    return command(argv)
-
-
-def compare(argv: list[str]) -> int:
-    from jaxrl.experiments.compare.command import command
-
-    return command(argv)
-
-
-def drift(argv: list[str]) -> int:
-    from jaxrl.experiments.drift_plots import command
-
-    return command(argv)
-
-
-def talk(argv: list[str]) -> int:
-    from jaxrl.experiments.cheap_talk import command
-
-    return command(argv)
-
-
-def export(argv: list[str]) -> int:
-    from jaxrl.experiments.export import command
-
-    return command(argv)
-
-
-def new(argv: list[str]) -> int:
-    from jaxrl.experiments.new import command
-
-    return command(argv)
 
 
 def _positional():
