@@ -156,6 +156,7 @@ USAGE = """\
 usage: jaxrl COMMAND ...
 
   train ALGO ENV      train agents, all seeds at once        jaxrl train ppo CartPole-v1 --seeds 8
+  train --from RUN    the same again, or from a TOML file    [--seeds 16] and other changes
   sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
   resume RUN          continue a run that was stopped        [--steps N], or beyond its end
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
@@ -177,16 +178,21 @@ ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py .
 `jaxrl help COMMAND` shows all options; `jaxrl train ALGO ENV --help` those of train, with the defaults."""
 
 
-def parse(options: type, args: list[str], prog: str) -> Any:
-    """Parses with tyro, whose boxed error messages are reduced to one sentence."""
+def parse(options: type, args: list[str], prog: str, default: Any = None) -> Any:
+    """Parses with tyro, whose boxed error messages are reduced to one sentence.
+
+    Args:
+      default: an instance of `options` with other default values.
+    """
     import tyro
 
     from jaxrl.experiments import words
 
     output, args = io.StringIO(), words.with_sizes(args, options)
+    defaults = {"default": default} if default else {}
     try:
         with contextlib.redirect_stderr(output):
-            return tyro.cli(options, args=args, prog=prog, registry=words.registry())
+            return tyro.cli(options, args=args, prog=prog, registry=words.registry(), **defaults)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -221,7 +227,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
     """All flags of a dataclass or of an instance of one, including those of its nested dataclasses."""
     found = []
     for field in dataclasses.fields(options):
-        name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)
+        name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
         found += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
     return found
 
@@ -243,16 +249,16 @@ def _with_full_flag(word: str, known: list[str]) -> str:
         return word
     for no in ("", "no-"):
         names = [*path, last.removeprefix(no)]
-        full = [name.split(".") for name in known if name.endswith(names[-1])]
-        full = [parts for parts in full if parts[-1] == names[-1] and _in_order(names, parts)]
+        full = [name.split(".") for name in known if is_short_for(".".join(names), name)]
         if len(full) == 1 and last.startswith(no):
             return f"--{'.'.join([*full[0][:-1], no + full[0][-1]])}{equals}{value}"
     return word
 
 
-def _in_order(some: list[str], all_of: list[str]) -> bool:
-    rest = iter(all_of)
-    return all(one in rest for one in some)
+def is_short_for(short: str, full: str) -> bool:
+    """Whether a dotted name can be shortened so: the same last part, and some of the others in order."""
+    parts, rest = short.split("."), iter(full.split("."))
+    return full.rpartition(".")[2] == parts[-1] and all(part in rest for part in parts)
 
 
 # --- train -------------------------------------------------------------------------------------
@@ -299,6 +305,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     class Train:
         """Trains `--seeds` agents in one program and saves the run in a folder."""
 
+        from_: _from() = None  # folder of a run, or TOML file, whose values are the defaults
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
@@ -331,19 +338,23 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     return Train
 
 
-def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, type, Any, dict[str, Any]]:
+def understand(
+    command: str, options_of, argv: list[str], given=None
+) -> tuple[str, str, type, Any, dict[str, Any]]:
     """Parses `jaxrl COMMAND ALGO ENV [OPTIONS]`.
 
     Args:
       options_of: `(algorithm, environment, objective, preset_of) -> dataclass`, like `train_options`.
+      given: the values of a file, which options on the command line replace.
 
     Returns:
       ALGO, ENV, the dataclass, an instance of it, and the parameters of the environment to set.
     """
     from jaxrl import sources
-    from jaxrl.experiments import user_files
+    from jaxrl.experiments import config_file, user_files
     from jaxrl.train import use_cores
 
+    given = given or config_file.Given()
     names = [a for a in argv[:2] if not a.startswith("-")]
     if len(names) < 2:
         if {"-h", "--help"} & set(argv):
@@ -356,18 +367,24 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     algorithm, environment = names
     use_cores(quiet=True)
     algorithm, environment = sources.named(algorithm), user_files.environment(environment)
-    depend_on = [_value_of(flag, argv, "") for flag in ("--objective", "--preset-of")]
-    options = options_of(algorithm, environment, *depend_on)
-    argv = with_full_flags(argv, options)
-    chosen = parse(options, argv[2:], f"jaxrl {command} {names[0]} {names[1]}")
+    options = options_of(algorithm, environment, *_dependent(argv, given))
+    argv, default = with_full_flags(argv, options), config_file.applied(given, options(), environment)
+    prog = f"jaxrl {command} {sources.shown(names[0])} {sources.shown(names[1])}"
+    chosen = parse(options, argv[2:], prog, default)
+    limited = "max_steps" in given.env(environment) or _value_of("--env.max-steps", argv, "")
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
         # A limit that is given is used even if it is the default, which depends on other parameters.
-        if getattr(chosen.env, field.name) != field.default
-        or (field.name == "max_steps" and _value_of("--env.max-steps", argv, ""))
+        if getattr(chosen.env, field.name) != field.default or (field.name == "max_steps" and limited)
     }
     return algorithm, environment, options, chosen, env
+
+
+def _dependent(argv: list[str], given) -> tuple[str, str]:
+    """The objective and `--preset-of` of a command, on which other options and defaults depend."""
+    objective = _value_of("--objective", argv, given.objective(argv[0]))
+    return objective, _value_of("--preset-of", argv, given.values.get("preset_of", ""))
 
 
 def train(argv: list[str]) -> int:
@@ -378,7 +395,7 @@ def train(argv: list[str]) -> int:
 
     def announcement(*own):
         text = usual.announcement(*own)  # first, so that no note is printed before an error
-        _say_presets(spec, chosen.preset_of)
+        _say_presets(spec, chosen)
         return text
 
     with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
@@ -388,23 +405,29 @@ def train(argv: list[str]) -> int:
         return carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
 
 
-def _say_presets(spec, preset_of: str) -> None:
+def _say_presets(spec, chosen) -> None:
     """Prints a note on standard error if there is no preset, or if parts of it are not used."""
     from jaxrl import hosts
     from jaxrl.experiments import presets
 
     names = spec.algorithm, spec.environment, spec.objective
-    note = presets.note(*names, preset_of, (spec.config, spec.hparams))
-    if note and hosts.leads():
+    note = presets.note(*names, chosen.preset_of, (spec.config, spec.hparams))
+    if note and not chosen.from_ and hosts.leads():
         print(f"jaxrl: note: {note}", file=sys.stderr)
 
 
 def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
     """The Spec of a command, its options as given, and those that do not affect what is computed."""
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import config_file, runs
 
-    algorithm, environment, options, chosen, env = understand(command, options_of, argv)
-    objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
+    given = config_file.read(_value_of("--from", argv, ""))
+    argv = config_file.with_names(argv, given)
+    algorithm, environment, options, chosen, env = understand(command, options_of, argv, given)
+    weights = given.weights(chosen.objective)
+    if weights is None:
+        objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
+    else:
+        objective, hparams = chosen.objective, chosen.hp.replace(objective=weights)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
@@ -454,12 +477,14 @@ def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_f
 
 def sweep(argv: list[str]) -> int:
     from jaxrl import hosts
-    from jaxrl.experiments import runs, search
+    from jaxrl.experiments import config_file, runs, search
     from jaxrl.experiments import sweep as sweeps
 
+    given = config_file.read(_value_of("--from", argv, ""))
+    argv = config_file.with_names(argv, given)
     if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
-        objective = _value_of("--objective", argv, "").partition(",")[0]
-        options = sweep_options(*argv[:2], objective, _value_of("--preset-of", argv, ""))
+        objective, preset_of = _dependent(argv, given)
+        options = sweep_options(*argv[:2], objective.partition(",")[0], preset_of)
         argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
@@ -493,7 +518,7 @@ def sweep(argv: list[str]) -> int:
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
-    _say_presets(spec, chosen.preset_of)
+    _say_presets(spec, chosen)
     if chosen.dry_run and hosts.several():
         raise UsageError("--dry-run is for one process: leave --coordinator out")
     if not chosen.chunk and not hosts.several():
@@ -874,6 +899,12 @@ def _positional():
     import tyro
 
     return tyro.conf.Positional
+
+
+def _from():
+    import tyro
+
+    return Annotated[Path | None, tyro.conf.arg(name="from")]
 
 
 def _hidden(kind: type):

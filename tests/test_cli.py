@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import errno
 import gc
 import io
@@ -12,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -641,6 +643,7 @@ def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
     info = json.loads((run / "run.json").read_text())
     assert info["extended"] == [{"from": 250, "to": 448}]
     assert (info["spec"]["steps"], info["spec"]["hparams"]["total_updates"]) == (448, 14.0)
+    assert tomllib.loads((run / "config.toml").read_text())["steps"] == 448
     assert [row["num_updates"] for row in logger.read_jsonl(run / "metrics.jsonl")] == [2, 4, 6, 8, 10, 14]
     assert checkpoint.latest(run / "checkpoints") == 14
     spec = runs.from_json(info["spec"])
@@ -696,6 +699,9 @@ def test_what_a_run_holds(trained):
     assert spec.config.network.hidden_sizes == (8,) and spec.hparams.objective == objectives.ppo().params
     assert spec.hparams.total_updates == 8.0  # what annealing went by
     assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
+    for place in (path, path / "config.toml"):
+        again = cli.meant("train", cli.train_options, ["--from", str(place)])[0]
+        assert dataclasses.replace(again, hparams=again.hparams.replace(total_updates=8.0)) == spec
 
     text = (path / "metrics.jsonl").read_text()
     rows = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]

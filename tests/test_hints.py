@@ -69,7 +69,7 @@ def known(algorithm):
         ("ppo", "--hp.target-kl", "belongs to ppo_kl: jaxrl train ppo_kl ENV --hp.kl-target"),
         ("ppo_kl", "--hp.target-kl", "Perhaps you meant --hp.kl-target."),
         ("trpo", "--target-kl", "Perhaps you meant --hp.max-kl."),
-        ("ppo", "--config", "Files are not read: every option has a flag of its own"),
+        ("ppo", "--config", "--from FILE reads a configuration in TOML"),
         ("ppo", "--env", "Algorithm and environment stand first"),
         ("ppo", "--config.num-env", "Perhaps you meant --config.num-envs."),
         ("ppo", "--qqqq", ""),

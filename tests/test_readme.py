@@ -75,7 +75,7 @@ def test_training_commands_parse(tmp_path, monkeypatch):
     for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
         assert cli.main(words.split()) == 0
     for line in lines:
-        found = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
+        found = re.search(r"jaxrl train ([^\s-]\S*) (\S+) ?([^#`]*)", line)
         if found and "COMMAND" not in line:
             algorithm, environment, flags = found.groups()
             flags = flags.removesuffix("--help")
