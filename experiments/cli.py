@@ -33,12 +33,22 @@ MODULES = {
     "talk": "cheap_talk",
     "new": "new",
     "export": "export",
+    "completion": "completion",
 }
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", *MODULES)
 
 
 class UsageError(ValueError):
     """Arguments that cannot be parsed."""
+
+
+DESCRIBE = "--describe-options"  # the only option of a command whose options are listed for completion
+
+
+class Described(UsageError):
+    """Raised by `parse` for `DESCRIBE`; `options` is the dataclass of the command."""
+
+    options: type
 
 
 def main(argv: list[str] | None = None, command=None) -> int:
@@ -173,6 +183,7 @@ usage: jaxrl COMMAND ...
   drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
   talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]
   new KIND FILE       a file to start from: algorithm, env or objective   [--from ALGO]
+  completion SHELL    a script that completes commands and names: bash, zsh or fish
 
 ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py ./my_env.py:walk
 `jaxrl help COMMAND` shows all options; `jaxrl train ALGO ENV --help` those of train, with the defaults."""
@@ -188,6 +199,10 @@ def parse(options: type, args: list[str], prog: str, default: Any = None) -> Any
 
     from jaxrl.experiments import words
 
+    if args == [DESCRIBE]:
+        described = Described(f"{DESCRIBE} is for completion")
+        described.options = options
+        raise described
     output, args = io.StringIO(), words.with_sizes(args, options)
     defaults = {"default": default} if default else {}
     try:
