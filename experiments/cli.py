@@ -284,7 +284,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     import tyro
 
     from jaxrl import envs, fields
-    from jaxrl.envs.entry import explanations
+    from jaxrl.envs import parameters
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs, user_files
     from jaxrl.experiments.presets import chosen_preset
@@ -300,9 +300,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
-    texts = explanations(entry.make)
-    texts["max_steps"] = "episodes are truncated after so many steps"
-    texts["resets"] = "where new episodes start, see docs/environments.md"
+    texts = parameters.texts(environment, entry.make)
     kinds = {name: (type(value), value) for name, value in entry.params().items()}
     if not entry.wrapped:  # otherwise the file has both built in
         if entry.max_steps is not None or "max_steps" not in kinds:

@@ -1,11 +1,14 @@
 """Names, flags and numbers as people know them from elsewhere: hints, and what is accepted."""
 
+import fnmatch
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrl import envs
+from jaxrl.envs import parameters
 from jaxrl.envs.entry import explanations
 from jaxrl.experiments import cli, hints, runs, words
 
@@ -151,3 +154,13 @@ def test_parameters_of_environments_are_explained(capsys):
     assert cli.main(["train", "ppo", "CartPole-v1", "--help"]) == 0
     said = capsys.readouterr().out
     assert "half of the pole [m]" in said and "episodes are truncated after so many steps" in said
+
+
+def test_every_parameter_is_explained():
+    """Those of brax and of the extras are not looked at, since importing them takes long."""
+    for name, entry in envs.REGISTRY.items():
+        if entry.origin == "jaxrl" or entry.origin.startswith("gymnax"):
+            missing = set(entry.params()) - set(parameters.texts(name, entry.make))
+            assert not missing, (name, missing)
+    for pattern, texts in parameters.TEXTS.items():
+        assert fnmatch.filter(envs.REGISTRY, pattern) and all(texts.values()), pattern
