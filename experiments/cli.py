@@ -33,6 +33,7 @@ MODULES = {
     "talk": "cheap_talk",
     "new": "new",
     "export": "export",
+    "watch": "watch",
     "completion": "completion",
 }
 COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", *MODULES)
@@ -169,6 +170,7 @@ usage: jaxrl COMMAND ...
   train --from RUN    the same again, or from a TOML file    [--seeds 16] and other changes
   sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
   resume RUN          continue a run that was stopped        [--steps N], or beyond its end
+  watch RUN           the progress of a run in another process   [--once]
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.csv]
