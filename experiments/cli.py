@@ -9,6 +9,7 @@ import atexit
 import contextlib
 import dataclasses
 import gc
+import importlib
 import io
 import itertools
 import logging
@@ -20,12 +21,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "report", "render", "list")
-COMMANDS += ("benchmark", "profile", "compare", "discover", "distil", "drift", "talk", "new", "export")
+# Commands in modules of their own, whose `command(argv)` returns the status; the others are functions here.
+MODULES = {
+    "report": "report.command",
+    "benchmark": "benchmark.command",
+    "profile": "profile",
+    "compare": "compare.command",
+    "discover": "discover.command",
+    "distil": "discover.distil",
+    "drift": "drift_plots",
+    "talk": "cheap_talk",
+    "new": "new",
+    "export": "export",
+    "watch": "watch",
+    "completion": "completion",
+}
+COMMANDS = ("train", "sweep", "resume", "evaluate", "plot", "render", "list", *MODULES)
 
 
 class UsageError(ValueError):
     """Arguments that cannot be parsed."""
+
+
+DESCRIBE = "--describe-options"  # the only option of a command whose options are listed for completion
+
+
+class Described(UsageError):
+    """Raised by `parse` for `DESCRIBE`; `options` is the dataclass of the command."""
+
+    options: type
 
 
 def main(argv: list[str] | None = None, command=None) -> int:
@@ -112,9 +136,10 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    functions = (train, sweep, resume, evaluate, plot, report, render, list_, benchmark, profile)
-    functions += (compare, discover, distil, drift, talk, new, export)
-    command = names.lookup("command", dict(zip(COMMANDS, functions)), argv[0])
+    name = names.lookup("command", {command: command for command in COMMANDS}, argv[0])
+    if name in MODULES:
+        return importlib.import_module(f"jaxrl.experiments.{MODULES[name]}").command(argv[1:])
+    command = dict(zip(COMMANDS, (train, sweep, resume, evaluate, plot, render, list_)))[name]
     with _processes(argv[1:]) if command in (train, sweep, resume) else contextlib.nullcontext():
         return command(argv[1:])
 
@@ -142,8 +167,10 @@ USAGE = """\
 usage: jaxrl COMMAND ...
 
   train ALGO ENV      train agents, all seeds at once        jaxrl train ppo CartPole-v1 --seeds 8
+  train --from RUN    the same again, or from a TOML file    [--seeds 16] and other changes
   sweep ALGO ENV      many trials in one program             jaxrl sweep ppo CartPole-v1 --hp.gamma 0.9,0.99
   resume RUN          continue a run that was stopped        [--steps N], or beyond its end
+  watch RUN           the progress of a run in another process   [--once]
   evaluate RUN        returns over fresh episodes            [--episodes N] [--json]
   plot RUN...         learning curves with intervals         [--out FILE.png]
   report PATH...      runs and sweeps as one page            [--out FILE.html] [--data FILE.csv]
@@ -158,21 +185,31 @@ usage: jaxrl COMMAND ...
   drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]
   talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]
   new KIND FILE       a file to start from: algorithm, env or objective   [--from ALGO]
+  completion SHELL    a script that completes commands and names: bash, zsh or fish
 
 ALGO, ENV and objectives may be Python files of yours: jaxrl train ./my_ppo.py ./my_env.py:walk
 `jaxrl help COMMAND` shows all options; `jaxrl train ALGO ENV --help` those of train, with the defaults."""
 
 
-def parse(options: type, args: list[str], prog: str) -> Any:
-    """Parses with tyro, whose boxed error messages are reduced to one sentence."""
+def parse(options: type, args: list[str], prog: str, default: Any = None) -> Any:
+    """Parses with tyro, whose boxed error messages are reduced to one sentence.
+
+    Args:
+      default: an instance of `options` with other default values.
+    """
     import tyro
 
     from jaxrl.experiments import words
 
+    if args == [DESCRIBE]:
+        described = Described(f"{DESCRIBE} is for completion")
+        described.options = options
+        raise described
     output, args = io.StringIO(), words.with_sizes(args, options)
+    defaults = {"default": default} if default else {}
     try:
         with contextlib.redirect_stderr(output):
-            return tyro.cli(options, args=args, prog=prog, registry=words.registry())
+            return tyro.cli(options, args=args, prog=prog, registry=words.registry(), **defaults)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -207,7 +244,7 @@ def flags(options: Any, prefix: str = "--") -> list[str]:
     """All flags of a dataclass or of an instance of one, including those of its nested dataclasses."""
     found = []
     for field in dataclasses.fields(options):
-        name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)
+        name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
         found += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
     return found
 
@@ -229,16 +266,16 @@ def _with_full_flag(word: str, known: list[str]) -> str:
         return word
     for no in ("", "no-"):
         names = [*path, last.removeprefix(no)]
-        full = [name.split(".") for name in known if name.endswith(names[-1])]
-        full = [parts for parts in full if parts[-1] == names[-1] and _in_order(names, parts)]
+        full = [name.split(".") for name in known if is_short_for(".".join(names), name)]
         if len(full) == 1 and last.startswith(no):
             return f"--{'.'.join([*full[0][:-1], no + full[0][-1]])}{equals}{value}"
     return word
 
 
-def _in_order(some: list[str], all_of: list[str]) -> bool:
-    rest = iter(all_of)
-    return all(one in rest for one in some)
+def is_short_for(short: str, full: str) -> bool:
+    """Whether a dotted name can be shortened so: the same last part, and some of the others in order."""
+    parts, rest = short.split("."), iter(full.split("."))
+    return full.rpartition(".")[2] == parts[-1] and all(part in rest for part in parts)
 
 
 # --- train -------------------------------------------------------------------------------------
@@ -249,7 +286,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     import tyro
 
     from jaxrl import envs, fields
-    from jaxrl.envs.entry import explanations
+    from jaxrl.envs import parameters
     from jaxrl.envs.wrappers import RESETS
     from jaxrl.experiments import runs, user_files
     from jaxrl.experiments.presets import chosen_preset
@@ -265,9 +302,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else _hidden(str)
-    texts = explanations(entry.make)
-    texts["max_steps"] = "episodes are truncated after so many steps"
-    texts["resets"] = "where new episodes start, see docs/environments.md"
+    texts = parameters.texts(environment, entry.make)
     kinds = {name: (type(value), value) for name, value in entry.params().items()}
     if not entry.wrapped:  # otherwise the file has both built in
         if entry.max_steps is not None or "max_steps" not in kinds:
@@ -285,6 +320,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     class Train:
         """Trains `--seeds` agents in one program and saves the run in a folder."""
 
+        from_: _from() = None  # folder of a run, or TOML file, whose values are the defaults
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
@@ -317,19 +353,23 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     return Train
 
 
-def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, type, Any, dict[str, Any]]:
+def understand(
+    command: str, options_of, argv: list[str], given=None
+) -> tuple[str, str, type, Any, dict[str, Any]]:
     """Parses `jaxrl COMMAND ALGO ENV [OPTIONS]`.
 
     Args:
       options_of: `(algorithm, environment, objective, preset_of) -> dataclass`, like `train_options`.
+      given: the values of a file, which options on the command line replace.
 
     Returns:
       ALGO, ENV, the dataclass, an instance of it, and the parameters of the environment to set.
     """
     from jaxrl import sources
-    from jaxrl.experiments import user_files
+    from jaxrl.experiments import config_file, user_files
     from jaxrl.train import use_cores
 
+    given = given or config_file.Given()
     names = [a for a in argv[:2] if not a.startswith("-")]
     if len(names) < 2:
         if {"-h", "--help"} & set(argv):
@@ -342,18 +382,24 @@ def understand(command: str, options_of, argv: list[str]) -> tuple[str, str, typ
     algorithm, environment = names
     use_cores(quiet=True)
     algorithm, environment = sources.named(algorithm), user_files.environment(environment)
-    depend_on = [_value_of(flag, argv, "") for flag in ("--objective", "--preset-of")]
-    options = options_of(algorithm, environment, *depend_on)
-    argv = with_full_flags(argv, options)
-    chosen = parse(options, argv[2:], f"jaxrl {command} {names[0]} {names[1]}")
+    options = options_of(algorithm, environment, *_dependent(argv, given))
+    argv, default = with_full_flags(argv, options), config_file.applied(given, options(), environment)
+    prog = f"jaxrl {command} {sources.shown(names[0])} {sources.shown(names[1])}"
+    chosen = parse(options, argv[2:], prog, default)
+    limited = "max_steps" in given.env(environment) or _value_of("--env.max-steps", argv, "")
     env = {
         field.name: getattr(chosen.env, field.name)
         for field in dataclasses.fields(chosen.env)
         # A limit that is given is used even if it is the default, which depends on other parameters.
-        if getattr(chosen.env, field.name) != field.default
-        or (field.name == "max_steps" and _value_of("--env.max-steps", argv, ""))
+        if getattr(chosen.env, field.name) != field.default or (field.name == "max_steps" and limited)
     }
     return algorithm, environment, options, chosen, env
+
+
+def _dependent(argv: list[str], given) -> tuple[str, str]:
+    """The objective and `--preset-of` of a command, on which other options and defaults depend."""
+    objective = _value_of("--objective", argv, given.objective(argv[0]))
+    return objective, _value_of("--preset-of", argv, given.values.get("preset_of", ""))
 
 
 def train(argv: list[str]) -> int:
@@ -364,7 +410,7 @@ def train(argv: list[str]) -> int:
 
     def announcement(*own):
         text = usual.announcement(*own)  # first, so that no note is printed before an error
-        _say_presets(spec, chosen.preset_of)
+        _say_presets(spec, chosen)
         return text
 
     with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
@@ -374,23 +420,29 @@ def train(argv: list[str]) -> int:
         return carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
 
 
-def _say_presets(spec, preset_of: str) -> None:
+def _say_presets(spec, chosen) -> None:
     """Prints a note on standard error if there is no preset, or if parts of it are not used."""
     from jaxrl import hosts
     from jaxrl.experiments import presets
 
     names = spec.algorithm, spec.environment, spec.objective
-    note = presets.note(*names, preset_of, (spec.config, spec.hparams))
-    if note and hosts.leads():
+    note = presets.note(*names, chosen.preset_of, (spec.config, spec.hparams))
+    if note and not chosen.from_ and hosts.leads():
         print(f"jaxrl: note: {note}", file=sys.stderr)
 
 
 def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
     """The Spec of a command, its options as given, and those that do not affect what is computed."""
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import config_file, runs
 
-    algorithm, environment, options, chosen, env = understand(command, options_of, argv)
-    objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
+    given = config_file.read(_value_of("--from", argv, ""))
+    argv = config_file.with_names(argv, given)
+    algorithm, environment, options, chosen, env = understand(command, options_of, argv, given)
+    weights = given.weights(chosen.objective)
+    if weights is None:
+        objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
+    else:
+        objective, hparams = chosen.objective, chosen.hp.replace(objective=weights)
     spec = runs.Spec(
         algorithm=algorithm,
         environment=environment,
@@ -440,12 +492,14 @@ def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_f
 
 def sweep(argv: list[str]) -> int:
     from jaxrl import hosts
-    from jaxrl.experiments import runs, search
+    from jaxrl.experiments import config_file, runs, search
     from jaxrl.experiments import sweep as sweeps
 
+    given = config_file.read(_value_of("--from", argv, ""))
+    argv = config_file.with_names(argv, given)
     if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
-        objective = _value_of("--objective", argv, "").partition(",")[0]
-        options = sweep_options(*argv[:2], objective, _value_of("--preset-of", argv, ""))
+        objective, preset_of = _dependent(argv, given)
+        options = sweep_options(*argv[:2], objective.partition(",")[0], preset_of)
         argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
@@ -479,7 +533,7 @@ def sweep(argv: list[str]) -> int:
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
-    _say_presets(spec, chosen.preset_of)
+    _say_presets(spec, chosen)
     if chosen.dry_run and hosts.several():
         raise UsageError("--dry-run is for one process: leave --coordinator out")
     if not chosen.chunk and not hosts.several():
@@ -823,12 +877,6 @@ def plot(argv: list[str]) -> int:
     return 0
 
 
-def report(argv: list[str]) -> int:
-    from jaxrl.experiments.report.command import command
-
-    return command(argv)
-
-
 def render(argv: list[str]) -> int:
     from jaxrl.experiments import reports
 
@@ -847,18 +895,6 @@ def render(argv: list[str]) -> int:
     return 0
 
 
-def discover(argv: list[str]) -> int:
-    from jaxrl.experiments.discover.command import command
-
-    return command(argv)
-
-
-def distil(argv: list[str]) -> int:
-    from jaxrl.experiments.discover.distil import command
-
-    return command(argv)
-
-
 def list_(argv: list[str]) -> int:
     from jaxrl.experiments import reports
 
@@ -874,52 +910,16 @@ def list_(argv: list[str]) -> int:
     return 0
 
 
-def benchmark(argv: list[str]) -> int:
-    from jaxrl.experiments.benchmark.command import command
-
-    return command(argv)
-
-
-def profile(argv: list[str]) -> int:
-    from jaxrl.experiments.profile import command
-
-    return command(argv)
-
-
-def compare(argv: list[str]) -> int:
-    from jaxrl.experiments.compare.command import command
-
-    return command(argv)
-
-
-def drift(argv: list[str]) -> int:
-    from jaxrl.experiments.drift_plots import command
-
-    return command(argv)
-
-
-def talk(argv: list[str]) -> int:
-    from jaxrl.experiments.cheap_talk import command
-
-    return command(argv)
-
-
-def export(argv: list[str]) -> int:
-    from jaxrl.experiments.export import command
-
-    return command(argv)
-
-
-def new(argv: list[str]) -> int:
-    from jaxrl.experiments.new import command
-
-    return command(argv)
-
-
 def _positional():
     import tyro
 
     return tyro.conf.Positional
+
+
+def _from():
+    import tyro
+
+    return Annotated[Path | None, tyro.conf.arg(name="from")]
 
 
 def _hidden(kind: type):

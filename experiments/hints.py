@@ -41,12 +41,12 @@ FLAGS = {
     "config.clip-value": "clip-vloss",
 }
 _CONFIGURED = (
-    "every option has a flag of its own, as --config.num-envs 8 or --hp.gamma 0.99; run.json in the folder "
-    "of a run holds all of them"
+    "--from FILE reads a configuration in TOML, such as config.toml in the folder of a run; every option is "
+    "also a flag, as --config.num-envs 8 or --hp.gamma 0.99."
 )
 TEXTS = {
     "target-kl": "A target for the divergence belongs to ppo_kl: jaxrl train ppo_kl ENV --hp.kl-target 0.01.",
-    **dict.fromkeys(("config", "config-file", "cfg", "yaml", "hydra"), f"Files are not read: {_CONFIGURED}."),
+    **dict.fromkeys(("config", "config-file", "cfg", "yaml", "toml", "hydra"), _CONFIGURED),
     **dict.fromkeys(
         ("device", "cuda", "gpu", "cpu"),
         "JAX chooses the device; JAX_PLATFORMS=cpu in the environment forces one.",

@@ -183,10 +183,10 @@ def from_json(data: dict[str, Any]) -> Spec:
     try:
         module = algorithm(data["algorithm"])
         user_files.environment(data["environment"])
-        config = fields.configured(module.Config(), _named(data["config"]))
+        config = fields.configured(module.Config(), dotted(data["config"]))
         hparams = dict(data["hparams"])
         if data["objective"]:
-            hparams["objective"] = _objective_of(data["objective"], hparams["objective"])
+            hparams["objective"] = objective_from_json(data["objective"], hparams["objective"])
         parts = {"config": config, "hparams": module.Hparams(**hparams)}
         spec = Spec(**{**data, **parts, "trials": tuple(data.get("trials", ()))})
     except (TypeError, KeyError, AttributeError) as error:
@@ -198,12 +198,12 @@ def from_json(data: dict[str, Any]) -> Spec:
     return spec
 
 
-def _named(config: dict[str, Any]) -> dict[str, Any]:
-    """The values of a Config in JSON by dotted names; runs of older versions have no nested values."""
+def dotted(config: dict[str, Any]) -> dict[str, Any]:
+    """The values of nested dicts by dotted names, lists as tuples; older runs have no nested values."""
     named = {}
     for name, value in config.items():
         if isinstance(value, dict):
-            named |= {f"{name}.{inner}": x for inner, x in _named(value).items()}
+            named |= {f"{name}.{inner}": x for inner, x in dotted(value).items()}
         else:
             named[name] = tuple(value) if isinstance(value, list) else value
     return named
@@ -213,11 +213,11 @@ def require_types(*parts: Any, where: Any = "the run.json") -> None:
     """Raises ValueError if a field of a dataclass from JSON does not have its annotated type."""
     for part in parts:
         for name, kind in typing.get_type_hints(type(part)).items():
-            if not _fits(getattr(part, name), kind):
-                raise ValueError(f"{name} = {getattr(part, name)!r} in {where} must be {_said(kind)}")
+            if not fits(getattr(part, name), kind):
+                raise ValueError(f"{name} = {getattr(part, name)!r} in {where} must be {kind_name(kind)}")
 
 
-def _objective_of(name: str, data: dict[str, Any]) -> Any:
+def objective_from_json(name: str, data: dict[str, Any]) -> Any:
     """The parameters of an objective from JSON; weights can have any size, and are checked as in a file."""
     if name in objectives.LEARNED:
         return objective_file.from_json(name, data)
@@ -225,7 +225,7 @@ def _objective_of(name: str, data: dict[str, Any]) -> Any:
     if not is_mixture(name):
         return _restored(params, data)
     pairs = zip(name.split("+"), data["parts"], strict=True)
-    parts = tuple(_objective_of(part, own) for part, own in pairs)
+    parts = tuple(objective_from_json(part, own) for part, own in pairs)
     return type(params)(weights=_restored(params.weights, data["weights"]), parts=parts)
 
 
@@ -255,15 +255,15 @@ def _reason(error: Exception) -> str:
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value from JSON has a field's annotated type."""
+def fits(value: Any, kind: Any) -> bool:
+    """Whether a value from a file has a field's annotated type."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
         return value in arguments
     if origin is types.UnionType:
-        return any(_fits(value, one) for one in arguments)
+        return any(fits(value, one) for one in arguments)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(item, arguments[0]) for item in value)
+        return isinstance(value, tuple) and all(fits(item, arguments[0]) for item in value)
     if kind is float:
         return type(value) in (int, float)
     if kind is jax.Array:
@@ -271,7 +271,8 @@ def _fits(value: Any, kind: Any) -> bool:
     return kind is Any or type(value) is (origin or kind)
 
 
-def _said(kind: Any) -> str:
+def kind_name(kind: Any) -> str:
+    """A field's annotated type as text."""
     if typing.get_origin(kind) is Literal:
         return f"one of {', '.join(typing.get_args(kind))}"
     return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
@@ -319,6 +320,8 @@ def with_objective(text: str, hparams: Any) -> tuple[str, Any]:
 
 def typed_params(text: str) -> Any:
     """The parameters of an objective that a command line can contain: `with_objective` restores weights."""
+    if any(name in objectives.LEARNED for name in text.split("+")):
+        return objectives.Nothing()  # with weights from a run, or to be refused by `with_objective`
     params = objective_given(text)[1].params
     return params if is_typed(params) else objectives.Nothing()
 
@@ -541,12 +544,17 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     """Creates the folder of a new run with its `run.json`; `options` do not affect what is computed.
 
     Raises:
-      ValueError: the folder already contains a run, or cannot be written.
+      ValueError: the folder already contains a run or a configuration, or cannot be written.
     """
+    from jaxrl.experiments import config_file
+
+    if (path / config_file.NAME).exists():
+        raise ValueError(f"{path / config_file.NAME} exists and would be replaced: choose another --out")
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
     with folders.new(path, "run.json"):
         info |= {"sources": kept} if (kept := sources.keep(path, info["spec"])) else {}
         files.create(path / "run.json", _info_text(info))
+        config_file.write(path, spec, kept)
 
 
 def require_seen(path: Path) -> None:
@@ -593,7 +601,7 @@ def read_info(path: Path) -> dict[str, Any]:
         info["options"] = {**OPTIONS, **info["options"]}
         kinds = [(info["spec"], dict), (info["sessions"], list), (info.get("sources", {}), dict)]
         kinds += [(info["options"][name], type(value)) for name, value in OPTIONS.items()]
-        if not all(_fits(value, kind) for value, kind in kinds):
+        if not all(fits(value, kind) for value, kind in kinds):
             raise TypeError("a value is of the wrong type")
         sources.remember(path, info.get("sources", {}))
     except (FileNotFoundError, NotADirectoryError):

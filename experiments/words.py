@@ -63,7 +63,7 @@ def _tuples(options: Any, prefix: str = "--") -> list[str]:
     """The flags of a dataclass, or of an instance of one, that take several integers."""
     found = []
     for field in dataclasses.fields(options):
-        name, default = prefix + field.name.replace("_", "-"), getattr(options, field.name, None)
+        name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
         if dataclasses.is_dataclass(default):
             found += _tuples(default, f"{name}.")
         elif isinstance(default, tuple) and all(isinstance(one, int) for one in default):

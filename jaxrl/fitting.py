@@ -119,7 +119,7 @@ def fit(
 
 def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bool):
     """The last position, all rows, and whether the run is complete."""
-    reporter = _reporter(programs, progress)
+    reporter = _reporter(programs, progress, reporters.SAVES if path else "Ctrl-C stops after this update")
     sinks = []
     try:
         at, rows = None, []
@@ -152,13 +152,13 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
             sink.close()
 
 
-def _reporter(programs: Programs, progress: bool) -> reporters.Reporter:
+def _reporter(programs: Programs, progress: bool, interrupt: str) -> reporters.Reporter:
     if not progress:
         return reporters.Reporter(*[lambda *_: None] * 4)
     algo, agents = programs.algo, programs.reported
     title = f"{agents} agent{'s' * (agents > 1)}"
     sizes = (programs.num_updates, algo.steps_per_update, agents)
-    return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
+    return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps, interrupt=interrupt)
 
 
 # --- the folder of a run -------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from jaxrl.statistics import iqm
 
 # The metrics of a row that are shown, with their labels; a line has the first two.
 RETURNS = {"return": "episode/return", "evaluation": "evaluation/return", "episode length": "episode/length"}
+
+# What Ctrl-C does while a run trains that is saved (see `loop.interruptible`).
+SAVES = "Ctrl-C saves and stops; a second Ctrl-C stops at once"
 
 
 class Reporter(NamedTuple):
@@ -102,8 +105,10 @@ def panel(
     console: Any = None,
     shown: dict[str, str] = RETURNS,
     warmup_steps: int = 0,
+    interrupt: str = SAVES,
 ) -> Reporter:
-    """A live panel: progress, speed, time left, returns over seeds, losses."""
+    """A live panel: progress, speed, time left, returns over seeds, losses; `interrupt` is its last line."""
+    import rich
     from rich.columns import Columns
     from rich.console import Group
     from rich.live import Live
@@ -112,9 +117,16 @@ def panel(
     from rich.table import Table
     from rich.text import Text
 
+    console = console or rich.get_console()
     now: dict[str, Any] = {"status": "", "row": {}, "progress": None, "since": time.perf_counter()}
+    last: list[tuple[int, int]] = []  # width and height of the panel on the terminal
 
     def draw():
+        if last and console.size.width < last[0][0]:
+            _erase_wrapped(console, *last[0])
+        return _Measured(made(), last)
+
+    def made():
         waited = f"  {time.perf_counter() - now['since']:.1f} s" if now["status"].endswith("...") else ""
         parts: list[Any] = [Text(now["status"] + waited, style="yellow")]
         if now["progress"] is not None:
@@ -135,6 +147,8 @@ def panel(
             parts += [bar, Columns([Text(fact) for fact in facts], padding=(0, 3))]
         if now["row"]:
             parts.append(_table(now["row"], shown))
+        if now["progress"] is not None and interrupt:
+            parts.append(Text(interrupt, style="dim"))
         over = f"IQM (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
         return Panel(Group(*parts), title=title, title_align="left", subtitle=over, subtitle_align="left")
 
@@ -148,6 +162,36 @@ def panel(
         now["progress"] = (done, elapsed, before)
 
     return Reporter(status, progress, lambda row: now.update(row=row), live.stop)
+
+
+class _Measured(NamedTuple):
+    """A panel that records its width and height whenever it is drawn."""
+
+    panel: Any
+    last: list[tuple[int, int]]
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.segment import Segment
+
+        lines = console.render_lines(self.panel, options, pad=False)
+        self.last[:] = [(options.max_width, min(len(lines), console.size.height))]
+        for line in lines:
+            yield from line
+            yield Segment.line()
+
+
+def _erase_wrapped(console: Any, width: int, height: int) -> None:
+    """Erases the lines by which a panel became higher in a terminal that became narrower.
+
+    Terminals wrap lines that are longer than their new width. The panel erases as many lines as it drew
+    before it is drawn again, so that its upper part would remain.
+    """
+    from rich.control import Control
+    from rich.segment import ControlType
+
+    wrapped = height * -(-width // console.size.width)
+    erase = [(ControlType.ERASE_IN_LINE, 2), (ControlType.CURSOR_UP, 1)]
+    console.control(Control(*erase * (min(wrapped, console.size.height) - height)))
 
 
 def _table(row, shown):
@@ -176,13 +220,16 @@ def choose(
     seeds: int,
     shown: dict[str, str] = RETURNS,
     warmup_steps: int = 0,
+    interrupt: str = SAVES,
 ) -> Reporter:
     """The panel on a terminal, lines elsewhere.
 
     Args:
       warmup_steps: environment steps before the first update, counted among all steps.
+      interrupt: what Ctrl-C does, for the panel.
     """
     if sys.stdout.isatty():
-        return panel(title, num_updates, steps_per_update, seeds, shown=shown, warmup_steps=warmup_steps)
+        sizes = (num_updates, steps_per_update, seeds)
+        return panel(title, *sizes, shown=shown, warmup_steps=warmup_steps, interrupt=interrupt)
     write = partial(print, flush=True)
     return lines(num_updates, steps_per_update, seeds, write, shown)

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import errno
 import gc
 import io
@@ -12,6 +13,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+import tomllib
 from functools import partial
 from pathlib import Path
 
@@ -641,6 +644,7 @@ def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
     info = json.loads((run / "run.json").read_text())
     assert info["extended"] == [{"from": 250, "to": 448}]
     assert (info["spec"]["steps"], info["spec"]["hparams"]["total_updates"]) == (448, 14.0)
+    assert tomllib.loads((run / "config.toml").read_text())["steps"] == 448
     assert [row["num_updates"] for row in logger.read_jsonl(run / "metrics.jsonl")] == [2, 4, 6, 8, 10, 14]
     assert checkpoint.latest(run / "checkpoints") == 14
     spec = runs.from_json(info["spec"])
@@ -696,6 +700,9 @@ def test_what_a_run_holds(trained):
     assert spec.config.network.hidden_sizes == (8,) and spec.hparams.objective == objectives.ppo().params
     assert spec.hparams.total_updates == 8.0  # what annealing went by
     assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
+    for place in (path, path / "config.toml"):
+        again = cli.meant("train", cli.train_options, ["--from", str(place)])[0]
+        assert dataclasses.replace(again, hparams=again.hparams.replace(total_updates=8.0)) == spec
 
     text = (path / "metrics.jsonl").read_text()
     rows = [json.loads(line, parse_constant=refuse) for line in text.splitlines()]
@@ -869,6 +876,50 @@ def test_the_panel(width):
         "value/explained_variance 0.0456",
     ):
         assert fact in text, text
+
+
+def on_screen(text, narrowed):
+    """The rows that a terminal shows: at the bell it becomes `narrowed` columns wide and wraps its lines."""
+    rows, at = [""], 0
+    for code in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|[^\x1b]", text):
+        if code == "\a":
+            assert at == len(rows) - 1
+            rows = [row[i : i + narrowed] for row in rows for i in range(0, max(len(row), 1), narrowed)]
+            at = len(rows) - 1
+        elif code == "\n":
+            at += 1
+            rows += [""] * (at == len(rows))
+        elif code == "\x1b[1A":
+            at -= 1
+            assert at >= 0
+        elif code == "\x1b[2K":
+            rows[at] = ""
+        elif len(code) == 1 and code != "\r":
+            rows[at] += code
+    return rows
+
+
+def test_the_panel_is_drawn_anew_in_a_terminal_that_became_narrower():
+    """What the terminal wrapped is erased, and no line above the panel."""
+    file = io.StringIO()
+    console = Console(width=100, height=40, force_terminal=True, file=file)
+    console.print("the line above")
+    panel = reporters.panel("ppo CartPole-v1", 1000, 512, 4, console)
+    panel.progress(430, 12.0, 100)
+    panel.row(ROW)
+    while "╰" not in file.getvalue():  # drawn by a thread, 8 times a second
+        time.sleep(0.01)
+    console.size = (60, 40)
+    file.write("\a")
+    panel.close()
+    rows = on_screen(file.getvalue(), 60)
+    assert rows[0] == "the line above"
+    assert sum("ppo CartPole-v1" in row for row in rows) == sum(row.startswith("╰") for row in rows) == 1
+
+
+def test_the_panel_says_what_an_interrupt_does():
+    assert "Ctrl-C saves and stops; a second Ctrl-C stops at once" in shown(80)
+    assert "Ctrl-C" not in shown(80, row=None)  # nothing is trained yet
 
 
 def test_the_panel_of_one_agent_and_before_the_first_row():

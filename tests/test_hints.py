@@ -1,11 +1,14 @@
 """Names, flags and numbers that are common in other programs: hints, and accepted forms."""
 
+import fnmatch
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxrl import envs
+from jaxrl.envs import parameters
 from jaxrl.envs.entry import explanations
 from jaxrl.experiments import cli, hints, runs, words
 
@@ -69,7 +72,7 @@ def known(algorithm):
         ("ppo", "--hp.target-kl", "belongs to ppo_kl: jaxrl train ppo_kl ENV --hp.kl-target"),
         ("ppo_kl", "--hp.target-kl", "Perhaps you meant --hp.kl-target."),
         ("trpo", "--target-kl", "Perhaps you meant --hp.max-kl."),
-        ("ppo", "--config", "Files are not read: every option has a flag of its own"),
+        ("ppo", "--config", "--from FILE reads a configuration in TOML"),
         ("ppo", "--env", "Algorithm and environment stand first"),
         ("ppo", "--config.num-env", "Perhaps you meant --config.num-envs."),
         ("ppo", "--qqqq", ""),
@@ -151,3 +154,13 @@ def test_parameters_of_environments_are_explained(capsys):
     assert cli.main(["train", "ppo", "CartPole-v1", "--help"]) == 0
     output = capsys.readouterr().out
     assert "half of the pole [m]" in output and "episodes are truncated after so many steps" in output
+
+
+def test_every_parameter_is_explained():
+    """Those of brax and of the extras are not looked at, since importing them takes long."""
+    for name, entry in envs.REGISTRY.items():
+        if entry.origin == "jaxrl" or entry.origin.startswith("gymnax"):
+            missing = set(entry.params()) - set(parameters.texts(name, entry.make))
+            assert not missing, (name, missing)
+    for pattern, texts in parameters.TEXTS.items():
+        assert fnmatch.filter(envs.REGISTRY, pattern) and all(texts.values()), pattern

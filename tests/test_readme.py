@@ -75,7 +75,7 @@ def test_training_commands_parse(tmp_path, monkeypatch):
     for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
         assert cli.main(words.split()) == 0
     for line in lines:
-        result = re.search(r"jaxrl train (\S+) (\S+) ?([^#`]*)", line)
+        result = re.search(r"jaxrl train ([^\s-]\S*) (\S+) ?([^#`]*)", line)
         if result and "COMMAND" not in line:
             algorithm, environment, flags = result.groups()
             flags = flags.removesuffix("--help")

@@ -117,6 +117,12 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
     assert status == 0 and evaluated.startswith("my_ppo on my_env:make after 2 updates")
     warning = f"jaxrl: warning: {tmp_path / 'my_loss.py'} has changed since: {moved}/source/my_loss.py"
     assert errors.startswith(warning) and errors.count("\n") == 1
+    for place in (moved, moved / "config.toml"):  # to train again, from the copies
+        forget()
+        again = cli.meant("train", cli.train_options, ["--from", str(place)])[0]
+        length = again.hparams.replace(total_updates=spec.hparams.total_updates)
+        again = dataclasses.replace(again, hparams=length).to_json()
+        assert json.loads(json.dumps(again)) == info["spec"]
     forget()
     assert "complete already" in command("resume", moved)[1]
     status, said, _ = command("render", moved)

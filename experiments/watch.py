@@ -1,0 +1,154 @@
+"""`jaxrl watch RUN`: the progress of a run that another process trains, from the rows in its folder."""
+
+import dataclasses
+import json
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from jaxrl import logger, reporters, sources
+from jaxrl.experiments import cli, runs, search
+
+SECONDS = 1.0  # between two looks at the folder
+INTERRUPT = "Ctrl-C ends watching; the run continues"
+
+
+class About(NamedTuple):
+    """What does not change while a run is trained."""
+
+    title: str
+    agents: int
+    num_updates: int  # of the complete run; of a search at most
+    is_search: bool = False  # it may be complete earlier
+    is_train: bool = False  # a run of `jaxrl train` or a part of a sweep
+
+
+def command(argv: list[str]) -> int:
+    """Shows the progress of a run until it is complete. Returns the exit status."""
+
+    @dataclasses.dataclass
+    class Watch:
+        """Shows the progress of a run that another process trains, until it is complete."""
+
+        run: Annotated[Path, cli._positional()]  # folder of the run
+        once: bool = False  # print the current state and exit
+
+    chosen = cli.parse(Watch, argv, "jaxrl watch")
+    path, about = chosen.run, describe(chosen.run)
+    if chosen.once:
+        print(state(path, about))
+        return 0
+    try:
+        follow(path, about)
+    except KeyboardInterrupt:
+        return 0
+    print(runs.closing(path, "complete") if about.is_train else "complete")
+    return 0
+
+
+def describe(path: Path) -> About:
+    """The facts about a run of `jaxrl train`, of `jaxrl discover`, or of `jaxrl.fit`.
+
+    Raises:
+      ValueError: the folder holds none, or its record cannot be read.
+    """
+    if not (path / "fit.json").is_file():
+        spec = runs.read_info(path)["spec"]
+    try:
+        if (path / "fit.json").is_file():
+            about = json.loads((path / "fit.json").read_text())
+            run = about["run"]
+            updates = run["hparams"].get("total_updates") or -(-run["steps"] // run["steps_per_update"])
+            return About(about["algorithm"], run["seeds"], int(updates))
+        if "worlds" in spec:
+            return About(f"discover {spec['objective']}", spec["seeds"], spec["generations"])
+        trials, searched = spec.get("trials", ()), spec.get("search")
+        agents = spec["seeds"] * (searched["slots"] if searched else max(1, len(trials)))
+        updates = int(spec["hparams"]["total_updates"])
+        updates = search.make(searched, updates)[0].num_updates if searched else updates
+        title = sources.shown(f"{spec['algorithm']} {spec['environment']}")
+        return About(title, agents, updates, is_search=bool(searched), is_train=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"the record of the run in {path} cannot be read: {error!r}") from None
+
+
+def state(path: Path, about: About) -> str:
+    """The last row of a run as text, and how old it is."""
+    rows, lines = _rows(path), [f"{about.title}, {about.agents} agent{'s' * (about.agents > 1)}"]
+    if not rows:
+        return "\n".join([*lines, "no row of metrics yet"])
+    _show(_reporter(about, rows, lines.append), rows[-1], about)
+    elapsed = reporters.duration(rows[-1].get("elapsed_seconds") or 0.0)
+    age = time.time() - (path / "metrics.jsonl").stat().st_mtime
+    is_new = f"the last row is {reporters.duration(max(age, 0.0))} old"
+    return "\n".join(
+        [*lines, f"{elapsed} elapsed; {'complete' if _is_complete(path, about, rows) else is_new}"]
+    )
+
+
+def follow(path: Path, about: About, live: bool | None = None) -> None:
+    """Shows the rows of a run as they are written, until it is complete.
+
+    Args:
+      live: in a panel; None: on a terminal.
+    """
+    live = sys.stdout.isatty() if live is None else live
+    write = None if live else partial(print, flush=True)
+    reporter, shown, known = None, 0, None
+    try:
+        while True:
+            file = path / "metrics.jsonl"
+            now = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else ()
+            if now != known:
+                rows = _rows(path)
+                if reporter is None:
+                    if rows:
+                        reporter = _reporter(about, rows, write)
+                    else:
+                        print("waiting for the first row of metrics ...", flush=True)
+                for row in rows:
+                    if row["num_updates"] > shown:
+                        _show(reporter, row, about)
+                if _is_complete(path, about, rows):
+                    return
+                if live and reporter:
+                    reporter.status("waiting for the next row ...")
+                # Lower than before if a killed run was resumed, which writes its last rows again.
+                shown, known = rows[-1]["num_updates"] if rows else 0, now
+            time.sleep(SECONDS)
+    finally:
+        if reporter:
+            reporter.close()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return logger.read_jsonl(path / "metrics.jsonl")
+
+
+def _show(reporter: Any, row: dict[str, Any], about: About) -> None:
+    """Shows a row; the time is that of training alone, as in the process that trains."""
+    elapsed, speed = row.get("elapsed_seconds") or 0.0, row.get("steps_per_second")
+    if speed:
+        elapsed = row.get("timesteps", 0) * about.agents / speed
+    reporter.progress(row["num_updates"], elapsed, 0)
+    reporter.row(row)
+
+
+def _reporter(about: About, rows: list[dict[str, Any]], write: Any) -> reporters.Reporter:
+    """A panel, or lines for the function `write`. The steps of an update follow from the rows."""
+    first = rows[-2] if len(rows) > 1 else {"num_updates": 0, "timesteps": 0}
+    steps, updates = (rows[-1].get(name, 0) - first.get(name, 0) for name in ("timesteps", "num_updates"))
+    each = round(steps / max(updates, 1))
+    if write:
+        return reporters.lines(about.num_updates, each, about.agents, write)
+    before = rows[-1].get("timesteps", 0) - each * rows[-1]["num_updates"]
+    sizes = (about.num_updates, each, about.agents)
+    return reporters.panel(about.title, *sizes, warmup_steps=before, interrupt=INTERRUPT)
+
+
+def _is_complete(path: Path, about: About, rows: list[dict[str, Any]]) -> bool:
+    if about.is_search and (path / "search.json").exists():
+        return True
+    return bool(rows) and rows[-1]["num_updates"] >= about.num_updates

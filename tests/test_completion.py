@@ -1,0 +1,68 @@
+"""The scripts that complete commands, names and options in shells."""
+
+import shutil
+import subprocess
+
+import pytest
+
+from jaxrl.experiments import cli, completion
+
+
+@pytest.fixture(scope="module")
+def known():
+    return completion.tables()
+
+
+# What the line editor of zsh provides: registering a function, and adding the words with the prefix.
+BEFORE = {"zsh": "compdef() { }; _files() { }; compadd() { shift; print -l -- ${(M)@:#$PREFIX*} }; "}
+
+
+def completed(folder, shell, known, line):
+    """What a shell completes at the end of a line."""
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    file = folder / f"jaxrl.{shell}"
+    file.write_text(completion.script(shell, known))
+    *before, last = line.split(" ")
+    if shell == "fish":
+        command = f"complete -C {line!r}"
+    elif shell == "bash":
+        command = f"COMP_WORDS=({line}); COMP_CWORD={len(before)}; _jaxrl; "
+        command += "printf '%s\\n' \"${COMPREPLY[@]}\""
+    else:
+        command = f"words=({line}); CURRENT={len(before) + 1}; PREFIX={last}; _jaxrl"
+    command = f"{BEFORE.get(shell, '')}source {file}; {command}"
+    answer = subprocess.run([shell, "-c", command], capture_output=True, text=True, cwd=folder, timeout=60)
+    assert answer.returncode == 0 and not answer.stderr, answer.stderr
+    return answer.stdout.split()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_commands_names_and_options_are_completed(tmp_path, known, shell):
+    for line, words in (
+        ("jaxrl tr", ["train"]),
+        ("jaxrl train p", ["ppo", "ppo_kl"]),
+        ("jaxrl train ppo CartPole-v", ["CartPole-v1"]),
+        ("jaxrl train ppo CartPole-v1 --see", ["--seed", "--seeds"]),
+        ("jaxrl train ppo CartPole-v1 --hp.gam", ["--hp.gamma"]),
+        ("jaxrl train ppo CartPole-v1 --env.len", ["--env.length"]),
+        ("jaxrl train trpo CartPole-v1 --hp.max-k", ["--hp.max-kl"]),
+        ("jaxrl train ppo CartPole-v1 --hp.max-k", []),
+        ("jaxrl train ppo CartPole-v1 --objective dp", ["dpo"]),
+        ("jaxrl sweep ppo CartPole-v1 --search as", ["asha"]),
+        ("jaxrl list al", ["algos", "all"]),
+        ("jaxrl new alg", ["algorithm"]),
+        ("jaxrl export run --format st", ["stablehlo"]),
+        ("jaxrl evaluate --epi", ["--episodes"]),
+        ("jaxrl help comp", ["compare", "completion"]),
+    ):
+        assert sorted(completed(tmp_path, shell, known, line)) == words, line
+
+
+def test_every_command_is_completed(known, command):
+    assert set(known.options) == set(cli.COMMANDS) and set(cli.COMMANDS) < set(known.commands)
+    for flags in ("--steps", "--from", "--no-compile-cache", "--out"):
+        assert flags in known.options["train"]
+    assert "--hp.objective.alpha" in known.algorithms["ppo"] and "--objective" not in known.algorithms["es"]
+    status, _, errors = command("completion", "tcsh")
+    assert status == 2 and "bash" in errors and errors.count("\n") == 1

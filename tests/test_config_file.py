@@ -1,0 +1,171 @@
+"""Configurations as TOML: what a run writes, and what `--from` reads."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from jaxrl import objective_file, objectives
+from jaxrl.experiments import cli, runs
+
+SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
+
+
+def spec_of(*argv, command="train"):
+    options = cli.train_options if command == "train" else cli.sweep_options
+    return cli.meant(command, options, [str(word) for word in argv])[0]
+
+
+def run_of(path, *argv):
+    """The folder of a run before its first update, and its Spec."""
+    spec = spec_of(*argv)
+    runs.create_folder(path, spec, runs.OPTIONS, ["jaxrl", "train", *argv])
+    return path, spec
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Trains from a file with this text, which must be refused in one line with all of `words`."""
+
+    def call(text, *words, argv=()):
+        file = tmp_path / "my.toml"
+        file.write_text(text)
+        status, _, errors = command("train", *argv, "--from", file, "--out", tmp_path / "run")
+        assert status == 2 and not (tmp_path / "run").exists()
+        assert errors.startswith("jaxrl: error: ") and errors.count("\n") == 1 and str(tmp_path) in errors
+        for word in words:
+            assert word in errors, errors
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["ppo", "CartPole-v1", *SMALL, "--seeds", "3", "--seed", "7", "--hp.gamma", "0.123456789012345678"],
+        [
+            "ppo",
+            "CartPole-v1",
+            *SMALL,
+            "--env.length",
+            "0.7",
+            "--env.max-steps",
+            "500",
+            "--env.resets",
+            "fresh",
+        ],
+        ["ppo", "CliffWalking-v1", "--env.max-steps", "None", "--objective", "mdpo"],
+        ["ppo", "CartPole-v1", "--objective", "dpo+spo", "--intervals", "3", "--chunk", "2"],
+        ["es", "CartPole-v1", "--config.method", "snes"],
+        ["trpo", "Pendulum-v1", "--no-squash", "--eval-episodes", "0", "--shard", "envs"],
+    ],
+    ids=lambda argv: " ".join(argv[:2]),
+)
+def test_a_run_and_its_file_give_the_same_spec(tmp_path, argv):
+    path, spec = run_of(tmp_path / "run", *argv)
+    for place in (path, path / "config.toml"):
+        assert spec_of("--from", place).to_json() == spec.to_json()
+
+
+def test_the_file_is_complete(tmp_path):
+    path, spec = run_of(tmp_path / "run", "ppo", "CartPole-v1", *SMALL, "--env.length", "0.7")
+    values = tomllib.loads((path / "config.toml").read_text())
+    assert (values["algorithm"], values["environment"], values["objective"]) == ("ppo", "CartPole-v1", "ppo")
+    assert (values["steps"], values["seeds"], values["config"]["network"]["hidden_sizes"]) == (64, 1, [8, 4])
+    assert values["hp"]["objective"] == {"clip_eps": spec.hparams.objective.clip_eps}
+    assert values["env"]["length"] == 0.7 and values["env"]["gravity"] == 9.8
+    assert set(values["config"]) == set(vars(spec.config))
+    assert set(values["hp"]) == set(vars(spec.hparams)) - {"total_updates"}
+
+
+def test_an_objective_with_weights_is_in_the_file(tmp_path):
+    weights = objectives.symbolic().params
+    objective_file.save(tmp_path / "objective.json", "symbolic", weights)
+    argv = ["ppo", "CartPole-v1", *SMALL, "--objective", tmp_path / "objective.json"]
+    path, spec = run_of(tmp_path / "run", *map(str, argv))
+    (tmp_path / "objective.json").unlink()
+    for place in (path, path / "config.toml"):
+        again = spec_of("--from", place)
+        assert again.to_json() == spec.to_json() and again.objective == "symbolic"
+    assert spec_of("--from", path, "--objective", "dpo").hparams.objective == objectives.dpo().params
+
+
+def test_what_is_typed_replaces_what_is_in_the_file(tmp_path):
+    argv = ["ppo", "CartPole-v1", *SMALL, "--hp.objective.clip-eps", "0.3", "--env.length", "0.7"]
+    path, spec = run_of(tmp_path / "run", *argv)
+    again = spec_of("--from", path, "--seeds", "5", "--learning-rate", "0.5", "--env.length", "0.5")
+    assert (again.seeds, again.steps, again.hparams.learning_rate) == (5, 64, 0.5)
+    assert again.env == {} and again.config == spec.config and again.hparams.objective.clip_eps == 0.3
+    # Parameters of an environment or an objective are not those of another.
+    other = spec_of("ppo", "Acrobot-v1", "--from", path / "config.toml", "--objective", "dpo")
+    assert (other.environment, other.env, other.config) == ("Acrobot-v1", {}, spec.config)
+    assert other.hparams.objective == objectives.dpo().params
+    swept = spec_of("--from", path, "--trials", "3", command="sweep")
+    assert swept.to_json() == spec.to_json()
+
+
+def test_a_short_file_takes_the_rest_from_the_preset(tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text("steps = 1e3\nlearning_rate = 1\n[hp]\ngamma = 0.5\n[config]\nhidden_sizes = [4]\n")
+    spec, usual = spec_of("ppo", "CartPole-v1", "--from", file), spec_of("ppo", "CartPole-v1")
+    assert (spec.steps, spec.hparams.learning_rate, spec.hparams.gamma) == (1000, 1.0, 0.5)
+    assert isinstance(spec.hparams.learning_rate, float) and spec.config.network.hidden_sizes == (4,)
+    assert (
+        spec.config.num_envs == usual.config.num_envs and spec.hparams.gae_lambda == usual.hparams.gae_lambda
+    )
+    file.write_text('preset_of = "ppo:CartPole-v1"\nalgorithm = "ppo"\n')
+    assert spec_of("ppo", "Taxi-v3", "--from", file).hparams.gamma == usual.hparams.gamma
+
+
+def test_the_example_of_the_page_on_running(tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "running.md").read_text()
+    (tmp_path / "my.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
+    spec = spec_of("--from", tmp_path / "my.toml")
+    assert (spec.steps, spec.seeds, spec.env) == (1_000_000, 8, {"length": 0.7})
+    assert spec.config.network.hidden_sizes == (64, 64) and spec.hparams.objective.clip_eps == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("step = 3", ["unknown option 'step'", "steps"]),
+        ("[hp]\nlr = 1e-3", ["unknown option 'hp.lr'", "Perhaps you meant hp.learning_rate"]),
+        ("[config]\nnum_env = 3", ["unknown option 'config.num_env'", "config.num_envs"]),
+        ("[env]\nlenght = 1.0", ["unknown option 'env.lenght'", "env.length"]),
+        ("[hp.objective]\nalpha = 1.0", ["unknown option 'hp.objective.alpha'"]),
+        ("[optimizer]\nmomentum = 1.0", ["unknown option 'optimizer.momentum'"]),
+        ("steps = 1.5", ["steps = 1.5 must be int"]),
+        ("[config]\nnum_envs = true", ["config.num_envs = True must be int"]),
+        ('[hp]\ngamma = "high"', ["hp.gamma = 'high' must be float"]),
+        ("[config.network]\nhidden_sizes = 64", ["config.network.hidden_sizes = 64 must be"]),
+        ('shard = "rows"', ["shard = 'rows' must be one of agents, envs"]),
+        ('out = "runs/x"', ["out belongs on the command line, as --out"]),
+        ("algorithm = 3", ["algorithm = 3 must be a name"]),
+        ("hp = 3", ["hp must be a table"]),
+        ("steps = ", ["not a readable TOML file"]),
+        ('objective = "./none.py"', ["none.py: no such file"]),
+    ],
+)
+def test_files_with_mistakes(refused, text, words):
+    refused(text, *words, argv=["ppo", "CartPole-v1"])
+
+
+def test_places_without_a_configuration(command, tmp_path):
+    for place, words in (
+        (tmp_path / "none", "there is no such file"),
+        (tmp_path, "it has no run.json"),
+    ):
+        status, _, errors = command("train", "--from", place, "--out", tmp_path / "out")
+        assert status == 2 and words in errors and errors.count("\n") == 1
+    (tmp_path / "half.toml").write_text('environment = "CartPole-v1"')
+    status, _, errors = command("train", "--from", tmp_path / "half.toml")
+    assert status == 2 and "needs an algorithm and an environment" in errors
+
+
+def test_a_run_replaces_no_configuration(command, tmp_path):
+    path = tmp_path / "out"
+    path.mkdir()
+    (path / "config.toml").write_text('algorithm = "ppo"\nenvironment = "CartPole-v1"\n')
+    status, _, errors = command("train", "--from", path / "config.toml", "--out", path, "--steps", "64")
+    assert status == 2 and "config.toml exists and would be replaced: choose another --out" in errors
+    assert [file.name for file in path.iterdir()] == ["config.toml"]

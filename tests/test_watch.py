@@ -1,0 +1,109 @@
+"""Watching a run that another process trains."""
+
+import dataclasses
+import json
+
+import pytest
+
+from jaxrl.experiments import cli, runs, watch
+
+
+@pytest.fixture
+def run(tmp_path):
+    """The folder of a run of 2 agents and 8 updates, and a function that writes its next row."""
+    argv = ["ppo", "CartPole-v1", "--seeds", "2", "--config.num-envs", "4", "--config.num-steps", "8"]
+    spec, _, options = cli.meant("train", cli.train_options, [*argv, "--steps", "256"])
+    spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=8.0))
+    path = tmp_path / "run"
+    runs.create_folder(path, spec, options, ["jaxrl", "train", *argv])
+    written = []
+
+    def write():
+        written.append(2 * len(written) + 2)
+        done = written[-1]
+        row = {"num_updates": done, "timesteps": 32 * done, "elapsed_seconds": done / 2}
+        row |= {"steps_per_second": 640.0} if done > 2 else {}  # of both agents, for 0.1 s an update
+        with (path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(row | {"evaluation/return": [10.0 * done, 20.0 * done]}) + "\n")
+
+    return path, write
+
+
+def test_the_state_is_shown_once(command, run):
+    path, write = run
+    status, said, _ = command("watch", path, "--once")
+    assert (status, said) == (0, "ppo CartPole-v1, 2 agents\nno row of metrics yet\n")
+    write()
+    write()
+    status, said, _ = command("watch", path, "--once")
+    _, row, age = said.splitlines()
+    assert row == " 50%  steps 128  return –  evaluation IQM 60 (40 … 80)  640 steps/s"
+    assert age == "0:02 elapsed; the last row is 0:00 old"
+    write()
+    write()
+    assert command("watch", path, "--once")[1].endswith("0:04 elapsed; complete\n")
+
+
+def test_rows_are_shown_as_they_are_written_until_the_run_is_complete(command, run, monkeypatch):
+    path, write = run
+    monkeypatch.setattr(watch.time, "sleep", lambda _: write())
+    status, said, _ = command("watch", path)
+    first, *rows, returns, commands = said.splitlines()
+    assert status == 0 and first == "waiting for the first row of metrics ..."
+    assert [row.split()[0] for row in rows] == ["25%", "50%", "75%", "100%"]
+    assert returns == "complete: return IQM 120 (95 % interval 80 to 160)" and f"evaluate {path}" in commands
+    assert command("watch", path)[1].splitlines()[:-2] == rows  # of a finished run
+
+
+def test_an_interrupt_ends_watching(command, run, monkeypatch):
+    path, write = run
+    write()
+
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch.time, "sleep", interrupt)
+    status, said, errors = command("watch", path)
+    assert (status, errors) == (0, "") and said.count("\n") == 1
+
+
+def test_a_panel_on_a_terminal(run, monkeypatch):
+    path, write = run
+    calls = []
+    recorders = [lambda *its, name=name: calls.append((name, *its)) for name in ("status", "progress", "row")]
+    panel = watch.reporters.Reporter(*recorders, close=lambda: None)
+    monkeypatch.setattr(watch.reporters, "panel", lambda *its, **more: calls.append((its, more)) or panel)
+    monkeypatch.setattr(watch.time, "sleep", lambda _: write())
+    watch.follow(path, watch.describe(path), live=True)
+    sizes, more = calls[0]
+    assert sizes == ("ppo CartPole-v1", 8, 32, 2) and more["warmup_steps"] == 0
+    assert "Ctrl-C" in more["interrupt"]
+    shown = [its for name, *its in calls[1:] if name == "progress"]
+    assert shown == [[2, 1.0, 0], [4, 0.4, 0], [6, 0.6, 0], [8, 0.8, 0]]
+    assert [its for name, *its in calls[1:] if name == "status"] == [["waiting for the next row ..."]] * 3
+
+
+def test_folders_that_cannot_be_watched(command, run, tmp_path):
+    path, _ = run
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "fit.json").write_text("{}")
+    info = json.loads((path / "run.json").read_text())
+    del info["spec"]["hparams"]["total_updates"]
+    (path / "run.json").write_text(json.dumps(info))
+    for folder, words in (
+        (tmp_path, "is no run: it has no run.json"),
+        (tmp_path / "none", "is no run: it has no run.json"),
+        (tmp_path / "fit", "cannot be read: KeyError('run')"),
+        (path, "cannot be read: KeyError('total_updates')"),
+    ):
+        status, _, errors = command("watch", folder)
+        assert status == 2 and words in errors and errors.count("\n") == 1
+
+
+def test_a_run_by_fit_can_be_watched(command, tmp_path):
+    about = {"algorithm": "mine", "run": {"seeds": 3, "steps": 100, "steps_per_update": 32, "hparams": {}}}
+    (tmp_path / "fit.json").write_text(json.dumps(about))
+    assert watch.describe(tmp_path) == watch.About("mine", 3, 4)
+    (tmp_path / "metrics.jsonl").write_text('{"num_updates": 4, "timesteps": 128}\n')
+    status, said, _ = command("watch", tmp_path)
+    assert status == 0 and said.endswith("complete\n") and said.startswith("100%  steps 128")
