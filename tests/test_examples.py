@@ -13,6 +13,7 @@ from jaxrl.experiments.examples import (
     meta_gradient,
     own_algorithm,
     own_environment,
+    own_network,
     own_objective,
 )
 
@@ -48,6 +49,19 @@ def test_an_objective_and_a_network_of_ones_own(tmp_path):
     assert [row["timesteps"] for row in fitted.rows] == [row["timesteps"] for row in records.rows(fitted.out)]
     again = own_objective.main(words)  # nothing is left to train
     np.testing.assert_array_equal(again.state.num_updates, fitted.state.num_updates)
+
+
+def test_a_network_of_ones_own(tmp_path, capsys):
+    """From the command line; the torso is that of the file, and its policy stays in JAX."""
+    assert len(own_network.main([str(tmp_path), "--steps", "512", "--seeds", "1"])) == 1
+    printed = capsys.readouterr().out
+    assert "has no policy.npz" in printed and "a network of your own acts in JAX only" in printed
+    assert "torso or Residual(" in (tmp_path / "run" / "source" / "my_ppo.py").read_text()
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_learns(tmp_path):
+    assert np.mean(own_network.main([str(tmp_path)])) > 400
 
 
 @pytest.mark.slow
