@@ -1,15 +1,14 @@
 """Vectorized environments, rollouts, and minibatches of them."""
 
 from functools import partial
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec
 
-from jaxrl.cpu import hoist, threefry
+from jaxrl.cpu import hoist
 from jaxrl.cpu.shuffle import permutations
 from jaxrl.types import Decide, Env, Explore, Metrics, PyTree, Stream, Transition
-
-threefry.install()
 
 
 def vectorize(env: Env, num_envs: int) -> Env:
@@ -30,7 +29,7 @@ def vectorize(env: Env, num_envs: int) -> Env:
 
 
 def interact(
-    env: Env, policy: Explore, stream: Stream, keys: tuple[jax.Array | None, jax.Array]
+    env: Env, policy: Explore, stream: Stream, keys: tuple[Any, jax.Array]
 ) -> tuple[Stream, Transition]:
     """One step of a policy in vectorized environments, which every loop that plays a policy repeats.
 
