@@ -18,15 +18,15 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import policies, stats
+from jaxrl import policies
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
+from jaxrl.on_policy import algorithm, collect_batch
 from jaxrl.optimizers import clipped_adam, linear_decay
-from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
-from jaxrl.returns import explained_variance, gae, standardize
-from jaxrl.rollout import episode_metrics, rollout, vectorize
+from jaxrl.policies import NetworkConfig, take, unroll
+from jaxrl.returns import standardize
+from jaxrl.rollout import vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Stream
-from jaxrl.widths import narrowed
 
 
 @explains_unknown
@@ -113,38 +113,20 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
     def update(state, hp):
         key, rollout_key = jax.random.split(state.key)
-        act = explore(policy, state.params, state.obs_stats)
-        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
-        reward = stats.scale_reward(state.reward_stats, steps.reward)
-        ended = steps.terminated, steps.truncated
-        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
+        discounts = hp.gamma, hp.gae_lambda
+        after, batch, played = collect_batch(policy, envs, state, rollout_key, config.num_steps, *discounts)
         grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
         grads, metrics = grad(state.params, hp, take(policy, state.obs_stats, batch))
         metrics["grad/norm"] = optax.tree.norm(grads)
         step = jax.named_scope("optimizer")(optimizer(hp, state.num_updates).update)
         updates, opt_state = step(grads, state.opt_state, state.params)
-        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         params = optax.apply_updates(state.params, updates)
-        metrics |= episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics |= played
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
-        return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
+        state = TrainState(key, params, opt_state, **after, num_updates=state.num_updates + 1)
+        return state, metrics
 
-    return narrowed(
-        Algorithm(
-            init,
-            update,
-            act=policies.act(policy, config.greedy),
-            hparams=Hparams(),
-            steps_per_update=config.num_envs * config.num_steps,
-            warmup_steps=policies.warmup_steps(*sizes, *normalize),
-            collect=policies.collect(envs, policy, config.num_steps),
-            evaluate_actions=policies.evaluate_actions(policy),
-        )
-    )
+    return algorithm(init, update, Hparams(), policy, envs, *sizes, *normalize, config.greedy)
 
 
 if __name__ == "__main__":

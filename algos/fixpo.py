@@ -21,15 +21,15 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import policies, stats
+from jaxrl import policies
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
+from jaxrl.on_policy import algorithm, collect_batch
 from jaxrl.optimizers import clipped_adam, linear_decay
-from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
-from jaxrl.returns import explained_variance, gae, standardize
-from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
+from jaxrl.policies import NetworkConfig, divergence, take, unroll
+from jaxrl.returns import standardize
+from jaxrl.rollout import minibatches, vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, PyTree, Stream
-from jaxrl.widths import narrowed
 
 
 @explains_unknown
@@ -159,14 +159,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim, kl_optim = optimizer(hp, state.num_updates), optax.adam(hp.kl_coef_lr)
-        act = explore(policy, state.params, state.obs_stats)
-        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
-        reward = stats.scale_reward(state.reward_stats, steps.reward)
-        ended = steps.terminated, steps.truncated
-        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
+        discounts = hp.gamma, hp.gae_lambda
+        after, batch, played = collect_batch(policy, envs, state, rollout_key, config.num_steps, *discounts)
 
         def sgd_step(carry, chosen):
             params, opt_state, kl_coef, kl_opt_state = carry
@@ -193,29 +187,16 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         inside = worst <= hp.max_kl
         params = jax.tree.map(partial(through, inside), fixed, params, state.params)
         opt_state = jax.tree.map(lambda new, old: jnp.where(inside, new, old), opt_state, state.opt_state)
-        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         fields = {"params": params, "opt_state": opt_state, "kl_coef": kl_coef, "kl_opt_state": kl_opt_state}
-        fields |= {"key": key, "stream": stream, **seen, "num_updates": state.num_updates + 1}
-        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        fields |= {"key": key, **after, "num_updates": state.num_updates + 1}
+        metrics = jax.tree.map(jnp.mean, metrics) | played
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         metrics |= {"policy/kl": jnp.where(inside, kl, 0.0), "policy/kl_max": jnp.where(inside, worst, 0.0)}
         metrics |= {"fixup/count": count.astype(jnp.float32), "fallback/count": 1.0 - inside}
         metrics["policy/kl_coef"] = kl_coef
         return TrainState(**fields), metrics
 
-    return narrowed(
-        Algorithm(
-            init,
-            update,
-            act=policies.act(policy, config.greedy),
-            hparams=Hparams(),
-            steps_per_update=config.num_envs * config.num_steps,
-            warmup_steps=policies.warmup_steps(*sizes, *normalize),
-            collect=policies.collect(envs, policy, config.num_steps),
-            evaluate_actions=policies.evaluate_actions(policy),
-        )
-    )
+    return algorithm(init, update, Hparams(), policy, envs, *sizes, *normalize, config.greedy)
 
 
 def through(inside: jax.Array, fixed: PyTree, learned: PyTree, before: PyTree) -> PyTree:

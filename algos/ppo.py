@@ -22,13 +22,13 @@ from jaxrl import objectives, policies, stats
 from jaxrl.checks import require_objective
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.metrics import ratio_metrics
+from jaxrl.on_policy import algorithm
 from jaxrl.optimizers import clipped_adam, linear_decay, progress
 from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Objective, Stream
-from jaxrl.widths import narrowed
 
 
 @explains_unknown
@@ -164,18 +164,8 @@ def make(
         seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics
 
-    return narrowed(
-        Algorithm(
-            init,
-            update,
-            act=policies.act(policy, config.greedy),
-            hparams=Hparams(objective=objective.params),
-            steps_per_update=config.num_envs * config.num_steps,
-            warmup_steps=policies.warmup_steps(*sizes, *normalize),
-            collect=policies.collect(envs, policy, config.num_steps),
-            evaluate_actions=policies.evaluate_actions(policy),
-        )
-    )
+    hparams = Hparams(objective=objective.params)
+    return algorithm(init, update, hparams, policy, envs, *sizes, *normalize, config.greedy)
 
 
 if __name__ == "__main__":

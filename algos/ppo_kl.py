@@ -18,15 +18,15 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import policies, stats
+from jaxrl import policies
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
+from jaxrl.on_policy import algorithm, collect_batch
 from jaxrl.optimizers import clipped_adam, linear_decay
-from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
-from jaxrl.returns import explained_variance, gae, standardize
-from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
+from jaxrl.policies import NetworkConfig, divergence, take, unroll
+from jaxrl.returns import standardize
+from jaxrl.rollout import minibatches, vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Number, Stream
-from jaxrl.widths import narrowed
 
 
 @explains_unknown
@@ -122,14 +122,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim = optimizer(hp, state.num_updates)
-        act = explore(policy, state.params, state.obs_stats)
-        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
-        reward = stats.scale_reward(state.reward_stats, steps.reward)
-        ended = steps.terminated, steps.truncated
-        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
+        discounts = hp.gamma, hp.gae_lambda
+        after, batch, played = collect_batch(policy, envs, state, rollout_key, config.num_steps, *discounts)
 
         def sgd_step(carry, chosen):
             params, opt_state = carry
@@ -145,27 +139,14 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         (params, opt_state), metrics = jax.lax.scan(sgd_step, start, order)
         whole = take(policy, state.obs_stats, batch)
         kl = divergence(policy, whole, unroll(policy, params, whole)[0]).mean()
-        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         kl_coef = adapted(state.kl_coef, kl, hp.kl_target)
-        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics = jax.tree.map(jnp.mean, metrics) | played
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         metrics |= {"policy/kl": kl, "policy/kl_coef": kl_coef}
-        state = TrainState(key, params, opt_state, kl_coef, stream, **seen, num_updates=state.num_updates + 1)
+        state = TrainState(key, params, opt_state, kl_coef, **after, num_updates=state.num_updates + 1)
         return state, metrics
 
-    return narrowed(
-        Algorithm(
-            init,
-            update,
-            act=policies.act(policy, config.greedy),
-            hparams=Hparams(),
-            steps_per_update=config.num_envs * config.num_steps,
-            warmup_steps=policies.warmup_steps(*sizes, *normalize),
-            collect=policies.collect(envs, policy, config.num_steps),
-            evaluate_actions=policies.evaluate_actions(policy),
-        )
-    )
+    return algorithm(init, update, Hparams(), policy, envs, *sizes, *normalize, config.greedy)
 
 
 def adapted(kl_coef: Number, kl: jax.Array, kl_target: Number) -> jax.Array:

@@ -19,15 +19,15 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, policies, stats
+from jaxrl import distributions, policies
 from jaxrl.fields import explains_unknown, not_negative, positive, share
+from jaxrl.on_policy import algorithm, collect_batch
 from jaxrl.optimizers import clipped_adam, linear_decay
-from jaxrl.policies import NetworkConfig, divergence, explore, samples, take, unroll, values
-from jaxrl.returns import explained_variance, gae, standardize
-from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
+from jaxrl.policies import NetworkConfig, divergence, take, unroll
+from jaxrl.returns import standardize
+from jaxrl.rollout import minibatches, vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Number, Stream
-from jaxrl.widths import narrowed
 
 
 @explains_unknown
@@ -144,14 +144,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)
         optim, multiplier_optim = optimizer(hp, state.num_updates), optax.adam(hp.multiplier_lr)
-        act = explore(policy, state.params, state.obs_stats)
-        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        value, next_value = values(policy, state.params, state.obs_stats, steps, stream.memory)
-        reward = stats.scale_reward(state.reward_stats, steps.reward)
-        ended = steps.terminated, steps.truncated
-        advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        batch = samples(policy, steps, state.stream.memory, advantages=advantages, targets=targets)
+        discounts = hp.gamma, hp.gae_lambda
+        after, batch, played = collect_batch(policy, envs, state, rollout_key, config.num_steps, *discounts)
 
         def sgd_step(carry, chosen):
             params, opt_state, multipliers, multiplier_opt_state = carry
@@ -174,27 +168,14 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         start = tuple(getattr(state, name) for name in names)
         carry, metrics = jax.lax.scan(sgd_step, start, order)
-        seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
-        fields = {"key": key, **dict(zip(names, carry)), "stream": stream, **seen}
-        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        fields = {"key": key, **dict(zip(names, carry)), **after}
+        metrics = jax.tree.map(jnp.mean, metrics) | played
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         state = state.replace(**fields, num_updates=state.num_updates + 1)
         metrics |= {f"policy/{name}": value for name, value in state.multipliers.items()}
         return state, metrics
 
-    return narrowed(
-        Algorithm(
-            init,
-            update,
-            act=policies.act(policy, config.greedy),
-            hparams=Hparams(),
-            steps_per_update=config.num_envs * config.num_steps,
-            warmup_steps=policies.warmup_steps(*sizes, *normalize),
-            collect=policies.collect(envs, policy, config.num_steps),
-            evaluate_actions=policies.evaluate_actions(policy),
-        )
-    )
+    return algorithm(init, update, Hparams(), policy, envs, *sizes, *normalize, config.greedy)
 
 
 def weigh(advantages: jax.Array, eta: Number) -> tuple[jax.Array, jax.Array]:

@@ -1,16 +1,23 @@
 """The policies of a run as the file `policy.npz` in its folder, for `jaxrl.load` and `jaxrl export`."""
 
 import contextlib
+import dataclasses
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, hosts, records
+from jaxrl import envs, hosts, records, sources, spaces
 from jaxrl.artifact import policy
-from jaxrl.artifact.describe import bounds, describe
+from jaxrl.artifact.describe import UNKNOWN, bounds, describe
+from jaxrl.experiments import runs
 from jaxrl.spaces import Box
+
+TRIED = 64  # observations on which the description of a file's policy is compared with its `act`
 
 
 def keep(
@@ -69,7 +76,45 @@ def _artifact(spec, env, held, masked, num_updates, row) -> policy.Artifact:
         for x in arrays.values():
             scores[~np.isfinite(x).reshape(spec.agents, -1).all(axis=1)] = np.nan
     about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
-    return policy.Artifact(recipe, seeds, scores, about)
+    artifact = policy.Artifact(recipe, seeds, scores, about)
+    if sources.is_name(spec.algorithm):
+        _require_that_it_acts_so(spec, env, held, artifact)
+    return artifact
+
+
+def _require_that_it_acts_so(spec, env, held, artifact) -> None:
+    """Compares the description of a policy with `act` of the algorithm's file, which may have any network.
+
+    Its parameters can have the names and shapes of an MLP: those of a network with a skip connection have.
+
+    Raises:
+      ValueError: they choose different actions.
+    """
+    finite = [lane for lane in range(spec.agents) if _is_finite(held["params"], lane)]
+    if not finite:
+        return
+    config = spec.config
+    if hasattr(config, "greedy"):
+        config = dataclasses.replace(config, greedy=True)
+    algo = runs.make(dataclasses.replace(spec, config=config), env)
+    agent = SimpleNamespace(**jax.tree.map(lambda x: x[finite[0]], held))
+    described = policy.Policy(artifact.of(int(artifact.seeds[finite[0]])), 0, artifact)
+    sample_key, act_key = jax.random.split(jax.random.key(0))
+    obs = jax.vmap(partial(spaces.sample, env.observation_space))(jax.random.split(sample_key, TRIED))
+    size = described.recipe.memory_size
+    memory = jnp.zeros((TRIED, size)) if size else ()
+    try:
+        action = algo.act(agent, memory, act_key, obs, jnp.ones(TRIED, bool))[1]
+        both = zip(jax.tree.leaves(action), jax.tree.leaves(described(obs)), strict=True)
+        agree = [np.isclose(a, b, rtol=1e-3, atol=1e-3).mean() for a, b in both]
+    except (AttributeError, TypeError, ValueError):  # it acts by more than its parameters
+        agree = [0.0]
+    if min(agree) < 0.97:  # two actions may be equally likely
+        raise ValueError(f"the policy cannot be exported: {UNKNOWN}")
+
+
+def _is_finite(params, lane: int) -> bool:
+    return all(np.isfinite(x[lane]).all() for x in jax.tree.leaves(params))
 
 
 def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:

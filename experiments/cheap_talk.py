@@ -34,7 +34,7 @@ from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.reporters import spread
-from jaxrl.rollout import rollout, vectorize
+from jaxrl.rollout import rollout, vectorize, without_extras
 from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")
@@ -202,13 +202,8 @@ def distances(env: Env, act, memory, key, distance):
     env = vectorize(env, 1)
     reset_key, play_key = jax.random.split(key)
     memory = jax.tree.map(lambda m: jnp.zeros((1, *m.shape[1:]), m.dtype), memory)
-
-    def policy(memory, key, obs, first, mask):
-        memory, action = act(memory, key, obs, first, mask)
-        return memory, action, {}
-
     stream = Stream(*env.reset(reset_key), memory)
-    _, played = rollout(env, policy, play_key, stream, STEERED_STEPS)
+    _, played = rollout(env, without_extras(act), play_key, stream, STEERED_STEPS)
     return jax.vmap(distance)(played.next_obs[STEERED_STEPS // 2 :, 0])
 
 

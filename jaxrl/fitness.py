@@ -20,7 +20,7 @@ from flax import struct
 from jaxrl import distributions, networks, policies, stats
 from jaxrl.cpu import hoist
 from jaxrl.policies import NetworkConfig
-from jaxrl.rollout import vectorize
+from jaxrl.rollout import interact, vectorize, without_extras
 from jaxrl.types import Env, Metrics, Number, PyTree, Stream
 
 Behaviour = Callable[[PyTree], jax.Array]  # (obs) -> `[D]`, or of a population `[P, N, ...]` -> `[P, D]`
@@ -104,11 +104,13 @@ def player(
         num_envs = stream.timestep.reward.shape[0]
         envs = vectorize(env, num_envs)
 
+        @without_extras
+        def most_likely(memory, _, obs, first, action_mask):
+            return act(params, obs_stats, memory, obs, first, action_mask)
+
         def step(carry, key):
-            env_state, now, memory, was = carry
-            mask = now.info.get("action_mask")
-            memory, action = act(params, obs_stats, memory, now.obs, now.first, mask)
-            env_state, then = envs.step(key, env_state, action)
+            stream, was = carry
+            stream, now = interact(envs, most_likely, stream, (None, key))
             counts = ~was.finished
             seen = was.seen
             if normalize_obs:
@@ -116,15 +118,15 @@ def player(
                 x = jnp.where(_like(counts, x), x, seen.mean)  # not the steps after the end
                 seen = jax.vmap(stats.merge)(seen, x, jnp.zeros_like(x), counts.astype(jnp.float32))
             now_played = Episodes(
-                returns=was.returns + jnp.where(counts, then.reward, 0.0),
+                returns=was.returns + jnp.where(counts, now.reward, 0.0),
                 lengths=was.lengths + counts,
-                finished=was.finished | then.done,
+                finished=was.finished | now.done,
                 last_obs=jax.tree.map(
-                    lambda new, old: jnp.where(_like(counts, new), new, old), then.next_obs, was.last_obs
+                    lambda new, old: jnp.where(_like(counts, new), new, old), now.next_obs, was.last_obs
                 ),
                 seen=seen,
             )
-            return (env_state, then, memory, now_played), ()
+            return (stream, now_played), ()
 
         nothing = jax.tree.map(
             lambda x: jnp.broadcast_to(x, (num_envs, *x.shape)), stats.init(policy.obs_shape)
@@ -136,8 +138,7 @@ def player(
             last_obs=stream.timestep.next_obs,
             seen=nothing if normalize_obs else (),
         )
-        carry = (stream.env_state, stream.timestep, stream.memory, none)
-        return hoist.scan(step, carry, jax.random.split(key, num_steps))[0][-1]
+        return hoist.scan(step, (stream, none), jax.random.split(key, num_steps))[0][-1]
 
     start = stats.init(policy.obs_shape) if normalize_obs else ()
     return Player(policy.init, reset, act, play, start)

@@ -1,13 +1,14 @@
 """Vectorized environments, rollouts, and minibatches of them."""
 
+from functools import partial
+from typing import Any
+
 import jax
 from jax.sharding import PartitionSpec
 
-from jaxrl.cpu import hoist, threefry
+from jaxrl.cpu import hoist
 from jaxrl.cpu.shuffle import permutations
-from jaxrl.types import Env, Explore, Metrics, PyTree, Stream, Transition
-
-threefry.install()
+from jaxrl.types import Decide, Env, Explore, Metrics, PyTree, Stream, Transition
 
 
 def vectorize(env: Env, num_envs: int) -> Env:
@@ -27,6 +28,50 @@ def vectorize(env: Env, num_envs: int) -> Env:
     return env._replace(reset=reset, step=step)
 
 
+def interact(
+    env: Env, policy: Explore, stream: Stream, keys: tuple[Any, jax.Array]
+) -> tuple[Stream, Transition]:
+    """One step of a policy in vectorized environments, which every loop that plays a policy repeats.
+
+    Args:
+      keys: for the policy (None if it draws nothing) and for the environments.
+
+    Returns:
+      The next stream, and the Transition, leaves `[N, ...]`.
+    """
+    action_key, env_key = keys
+    now = stream.timestep
+    mask = now.info.get("action_mask")
+    with jax.named_scope("policy"):
+        memory, action, extras = policy(stream.memory, action_key, now.obs, now.first, mask)
+    with jax.named_scope("environment"):
+        env_state, then = env.step(env_key, stream.env_state, action)
+    transition = Transition(
+        obs=now.obs,
+        first=now.first,
+        memory=stream.memory,
+        action=action,
+        extras=extras,
+        next_obs=then.next_obs,
+        reward=then.reward,
+        terminated=then.terminated,
+        truncated=then.truncated,
+        # The mask belongs to the observation that the policy acted on; the rest of `info` to the step.
+        info=then.info if mask is None else {**then.info, "action_mask": mask},
+    )
+    return Stream(env_state, then, memory), transition
+
+
+def without_extras(act: Decide) -> Explore:
+    """A policy for `interact` and `rollout` that returns nothing besides the memory and the action."""
+
+    def policy(memory, key, obs, first, action_mask):
+        memory, action = act(memory, key, obs, first, action_mask)
+        return memory, action, ()
+
+    return policy
+
+
 @jax.named_scope("rollout")
 def rollout(
     env: Env, policy: Explore, key: jax.Array, stream: Stream, num_steps: int
@@ -41,30 +86,7 @@ def rollout(
       The stream for the next rollout, and Transitions `[T, N, ...]`.
     """
 
-    def step(stream, keys):
-        action_key, env_key = keys
-        now = stream.timestep
-        mask = now.info.get("action_mask")
-        with jax.named_scope("policy"):
-            memory, action, extras = policy(stream.memory, action_key, now.obs, now.first, mask)
-        with jax.named_scope("environment"):
-            env_state, then = env.step(env_key, stream.env_state, action)
-        transition = Transition(
-            obs=now.obs,
-            first=now.first,
-            memory=stream.memory,
-            action=action,
-            extras=extras,
-            next_obs=then.next_obs,
-            reward=then.reward,
-            terminated=then.terminated,
-            truncated=then.truncated,
-            # The mask belongs to the observation that the policy acted on; the rest of `info` to the step.
-            info=then.info if mask is None else {**then.info, "action_mask": mask},
-        )
-        return Stream(env_state, then, memory), transition
-
-    return hoist.scan(step, stream, tuple(jax.random.split(key, (2, num_steps))))
+    return hoist.scan(partial(interact, env, policy), stream, tuple(jax.random.split(key, (2, num_steps))))
 
 
 @jax.named_scope("shuffle")

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrl import fields
 from jaxrl.checks import require_run
+from jaxrl.cpu import threefry
 from jaxrl.cpu.agents import per_agent
 from jaxrl.types import Algorithm, Metrics, PyTree, Update
 
@@ -36,9 +37,11 @@ def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[
     require_run(algo, key, hp, num_updates)
     hp = with_horizon(hp, num_updates)
 
+    update = threefry.unrolled(algo.update)
+
     def one(key, hp):
         state = algo.init(key, hp)
-        return jax.lax.scan(lambda state, _: algo.update(state, hp), state, length=num_updates)
+        return jax.lax.scan(lambda state, _: update(state, hp), state, length=num_updates)
 
     if jax.default_backend() != "cpu":
         return one(key, hp)
@@ -199,7 +202,8 @@ def population(
     def act(state, memory, key, obs, first, action_mask=None):
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
-    init, update = (over_agents(function, axes, mesh, chunk) for function in (algo.init, algo.update))
+    functions = algo.init, threefry.unrolled(algo.update)
+    init, update = (over_agents(function, axes, mesh, chunk) for function in functions)
     collect = algo.collect and jax.vmap(algo.collect)
     evaluate = algo.evaluate_actions and jax.vmap(algo.evaluate_actions)
     return algo._replace(init=init, update=update, act=act, collect=collect, evaluate_actions=evaluate)

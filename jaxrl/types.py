@@ -111,6 +111,13 @@ class Explore(Protocol):
         """
 
 
+class Decide(Protocol):
+    def __call__(
+        self, memory: PyTree, key: Any, obs: PyTree, first: jax.Array, action_mask: jax.Array | None, /
+    ) -> tuple[PyTree, PyTree]:
+        """`(memory, action)`, leaves `[N, ...]`: `Algorithm.act` with the state bound."""
+
+
 class ActionEvaluation(NamedTuple):
     """The policy and the value function, evaluated at Transitions, `[T, N]` each."""
 

@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxrl import records
+from jaxrl import envs, records
+from jaxrl.experiments import user_files
 from jaxrl.experiments.examples import (
     evolve_objective,
     meta_gradient,
     own_algorithm,
     own_environment,
+    own_network,
     own_objective,
 )
+from jaxrl.policies import NetworkConfig
 
 EXAMPLES = Path(own_algorithm.__file__).parent
 
@@ -48,6 +52,27 @@ def test_an_objective_and_a_network_of_ones_own(tmp_path):
     assert [row["timesteps"] for row in fitted.rows] == [row["timesteps"] for row in records.rows(fitted.out)]
     again = own_objective.main(words)  # nothing is left to train
     np.testing.assert_array_equal(again.state.num_updates, fitted.state.num_updates)
+
+
+def test_the_file_of_a_network_of_ones_own(tmp_path):
+    """It is a copy of PPO whose options decide the sizes of another torso."""
+    own_network.write_algorithm(tmp_path / "my_ppo.py")
+    module = user_files.algorithm(str(tmp_path / "my_ppo.py"))
+    config = module.Config(network=NetworkConfig(hidden_sizes=(16,)))
+    algo = module.make(envs.make("CartPole-v1"), config)
+    params = jax.eval_shape(algo.init, jax.random.key(0), algo.hparams).params["params"]
+    layers = {name: layer["kernel"].shape for name, layer in params["actor_torso"].items() if "Dense" in name}
+    assert layers == {"Dense_0": (4, 64), "Dense_1": (64, 16), "Dense_2": (16, 64)}
+    assert "LayerNorm_1" in params["actor_torso"]
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_learns(tmp_path, capsys):
+    """From the command line; its policy stays in JAX."""
+    returns = own_network.main([str(tmp_path)])
+    assert len(returns) == 8 and np.mean(returns) > 400
+    printed = capsys.readouterr().out
+    assert "has no policy.npz" in printed and "a network of your own acts in JAX only" in printed
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 from reference.worlds import diary
 from scipy import stats
 
-from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
+from jaxrl.rollout import episode_metrics, interact, minibatches, rollout, vectorize, without_extras
 from jaxrl.types import Stream
 
 NUM_ENVS, NUM_STEPS = 4, 24
@@ -119,6 +119,26 @@ def test_every_step_has_a_key_of_its_own():
     assert len(set(drew)) == 2 * NUM_STEPS
     codes = joined().obs[..., 0][joined().first]
     assert len(set(codes)) > 0.9 * len(codes)
+
+
+def test_a_rollout_is_one_interaction_after_another():
+    env, (stream, _) = vectorize(diary(), NUM_ENVS), played()[0]
+    _, key, _ = jax.random.split(jax.random.key(0), 3)
+    keys = jax.random.split(key, (2, NUM_STEPS))
+    step = jax.jit(lambda stream, keys: interact(env, policy, stream, keys))
+    for t in range(3):
+        stream, transition = step(stream, (keys[0, t], keys[1, t]))
+        expected = jax.tree.map(lambda x, t=t: x[t], played()[1][1])
+        jax.tree.map(np.testing.assert_array_equal, transition, expected)
+
+
+def test_a_policy_without_extras_may_draw_nothing():
+    env = vectorize(diary(), NUM_ENVS)
+    first = without_extras(lambda memory, key, obs, first, mask: (memory, jnp.argmax(mask, axis=-1)))
+    stream = Stream(*env.reset(jax.random.key(1)), ())
+    stream, transition = interact(env, first, stream, (None, jax.random.key(2)))
+    assert transition.extras == () and transition.action.tolist() == [0] * NUM_ENVS
+    np.testing.assert_array_equal(stream.timestep.obs[:, 1], 1)
 
 
 def test_the_second_rollout_continues_the_first():

@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +16,9 @@ from jaxrl import envs, sources
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
-from jaxrl.experiments import cli, presets, runs, sweep, user_files
+from jaxrl.experiments import artifacts, cli, presets, runs, sweep, user_files
 from jaxrl.experiments.discover import spec as discovery
+from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
@@ -103,6 +105,7 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
         "my_loss.py",
         "my_ppo.py",
     ]
+    assert (run / "policy.npz").exists()
     copy = info["sources"][spec.algorithm]
     assert copy["file"] == "my_ppo.py" and len(copy["sha256"]) == 64
     assert (run / "source" / "my_ppo.py").read_text() == Path("my_ppo.py").read_text()
@@ -142,6 +145,42 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
         forget()
         status, _, errors = command("evaluate", moved)
         assert status == 2 and f"{copy} {words}: put the file back whose SHA-256 is" in errors
+
+
+SKIPS = """
+
+class Skips(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(2):
+            x = x + nn.tanh(nn.Dense(4)(x))
+        return x
+
+
+def make("""
+
+
+def test_a_network_of_ones_own_is_not_taken_for_an_mlp(command, tmp_path):
+    """Its parameters have the same names and shapes as those of an MLP, but it acts differently."""
+    env = envs.make("CartPole-v1")
+    assert command("new", "algorithm", tmp_path / "plain.py")[0] == 0
+    text = (tmp_path / "plain.py").read_text()
+    text = text.replace("config.network, torso)", "config.network, torso or Skips())")
+    (tmp_path / "skips.py").write_text(text.replace("\n\ndef make(", SKIPS))
+
+    def exported(name):
+        file = str(tmp_path / name)
+        config = user_files.algorithm(file).Config(network=NetworkConfig(hidden_sizes=(4, 4)))
+        spec = runs.Spec(sources.named(file), "CartPole-v1", {}, "ppo", config, None, 8, 0, 1, 1, 0)
+        algo = runs.make(spec, env)
+        params = jax.jit(lambda key: algo.init(key, algo.hparams).params)(jax.random.key(0))
+        agents = SimpleNamespace(params=jax.tree.map(lambda x: x[None], params), obs_stats=())
+        return artifacts.of_agents(spec, SimpleNamespace(env=env, agents=lambda x: x), agents, 0, None)
+
+    shapes = [[x.shape for _, x in layer.arrays.items()] for layer in exported("plain.py").recipe.layers]
+    assert shapes == [[(1, 4, 4), (1, 4)], [], [(1, 4, 4), (1, 4)], [], [(1, 4, 2), (1, 2)]]
+    with pytest.raises(ValueError, match="its network is not one that NetworkConfig describes"):
+        exported("skips.py")
 
 
 def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):

@@ -11,7 +11,7 @@ from jaxrl.artifact.recipe import Layer, Part, Recipe
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
-_UNKNOWN = (
+UNKNOWN = (
     "its network is not one that NetworkConfig describes (for example, a custom torso): act with `algo.act`"
 )
 
@@ -41,7 +41,7 @@ def describe(
         weights = jax.tree.map(np.asarray, params["params"])
         layers = [*_normalize(obs_stats), *_network(weights, network, flat)]
     except (KeyError, TypeError, AttributeError):
-        raise ValueError(f"the policy cannot be exported: {_UNKNOWN}") from None
+        raise ValueError(f"the policy cannot be exported: {UNKNOWN}") from None
     return Recipe(
         observation,
         observation_parts,

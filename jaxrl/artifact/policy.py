@@ -252,7 +252,8 @@ def _nothing(path: Path) -> str:
         return f"{path} is a sweep: give one of its runs, for example {path / 'group-1'}"
     if (path / "run.json").exists():
         command = f"jaxrl export {files.quoted(path)}"
-        return f"{path} has no {FILE} yet: `{command}` writes it from the run's last checkpoint"
+        alone = "a network of your own acts in JAX only, as in `jaxrl evaluate`"
+        return f"{path} has no {FILE}: `{command}` writes it from the run's last checkpoint ({alone})"
     if path.exists():
         return f"{path} is no run: it has no run.json"
     return f"{path}: there is no such run"

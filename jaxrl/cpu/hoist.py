@@ -12,8 +12,9 @@ import math
 from collections.abc import Callable
 
 import jax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, Var, jaxpr_as_fun
 
+from jaxrl.cpu.inline import inline
 from jaxrl.types import PyTree
 
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
@@ -56,7 +57,7 @@ def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
     given, returned = jax.eval_shape(lambda: carry), shapes[0]
     if _kinds(given) != _kinds(returned):
         raise TypeError(f"a step must return a carry like the one it is given: {given}, not {returned}")
-    jaxpr = _inline(closed.jaxpr)
+    jaxpr = inline(closed.jaxpr)
     jaxpr = jaxpr.replace(debug_info=jaxpr.debug_info.with_unknown_names())  # its arguments will change
     length, num_carry = key_leaves[0].shape[0], len(carry_leaves)
     early, late, block = _plan(jaxpr, num_carry, length)
@@ -163,35 +164,6 @@ def _bodies(eqn) -> list[Jaxpr]:
     """The jaxprs of a loop, a branch or a call."""
     inner = (getattr(leaf, "jaxpr", leaf) for leaf in jax.tree.leaves(list(eqn.params.values())))
     return [leaf for leaf in inner if isinstance(leaf, Jaxpr)]
-
-
-def _inline(jaxpr):
-    """The same jaxpr with inner `jit`s replaced by their bodies."""
-    eqns = []
-
-    def copy(inner, inputs, stack):
-        known = dict(zip(inner.invars, inputs))
-
-        def read(v):
-            return v if isinstance(v, Literal) else known[v]
-
-        for eqn in inner.eqns:
-            invars = [read(v) for v in eqn.invars]
-            source = eqn.source_info
-            if stack is not None:
-                source = source.replace(name_stack=stack + source.name_stack)
-            if eqn.primitive.name in ("jit", "pjit") and not eqn.params["jaxpr"].consts:
-                outs = copy(eqn.params["jaxpr"].jaxpr, invars, source.name_stack)
-                known.update(zip(eqn.outvars, outs))
-                continue
-            outvars = [Var(v.aval) for v in eqn.outvars]
-            known.update(zip(eqn.outvars, outvars))
-            eqns.append(eqn.replace(invars=invars, outvars=outvars, source_info=source))
-        return [read(v) for v in inner.outvars]
-
-    inputs = [*jaxpr.constvars, *jaxpr.invars]
-    outvars = copy(jaxpr.replace(constvars=[], invars=inputs), inputs, None)
-    return jaxpr.replace(eqns=eqns, outvars=outvars)
 
 
 def _bytes(variables) -> int:
