@@ -1,14 +1,18 @@
 """Every core of `CORES`, and one with an `unroll` of its own, against stepping by hand."""
 
+import dataclasses
+import json
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_loop import SPEC
 
 from jaxrl import cores, envs, networks, policies
 from jaxrl.artifact.describe import describe
+from jaxrl.experiments import runs
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete
 
@@ -100,6 +104,17 @@ def test_what_a_core_cannot_do_is_one_line():
         describe(*spaces, network, {"params": weights})
     with pytest.raises(ValueError, match="unknown core 'gur'"):
         cores.make("gur", 2)
+
+
+def test_runs_name_a_core_only_if_it_is_not_that_of_earlier_versions():
+    def spec(name):
+        network = dataclasses.replace(SPEC.config.network, memory_size=4, core=name)
+        return dataclasses.replace(SPEC, config=dataclasses.replace(SPEC.config, network=network))
+
+    assert "core" not in spec("gru").to_json()["config"]["network"]
+    assert spec("lstm").to_json()["config"]["network"]["core"] == "lstm"
+    for name in ("gru", "lstm"):
+        assert runs.from_json(json.loads(json.dumps(spec(name).to_json()))).config.network.core == name
 
 
 def test_the_default_core_keeps_the_names_of_its_parameters():
