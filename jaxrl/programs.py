@@ -140,14 +140,16 @@ def fingerprint(algo: Algorithm) -> dict[str, str]:
     """The shape and a hash of every array of an algorithm's data, by name."""
 
     def described(leaf):
-        shape = f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        return f"{shape} {hashlib.sha256(np.ascontiguousarray(leaf)).hexdigest()[:16]}"
+        whole = np.asarray(leaf)
+        whole = whole.astype(jax.dtypes.canonicalize_dtype(whole.dtype), copy=False)  # as programs take it
+        content = hashlib.sha256(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
+        return f"{whole.dtype}[{','.join(map(str, whole.shape))}] {content.hexdigest()[:16]}"
 
     leaves = jax.tree_util.tree_leaves_with_path(algo.data)
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-    return {name or "array": described(jax.numpy.asarray(leaf)) for name, leaf in named.items()}
+    return {name or "array": described(leaf) for name, leaf in named.items()}
 
 
 def compile_programs(programs: Programs) -> Compiled:

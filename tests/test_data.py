@@ -18,10 +18,10 @@ from test_contract import bits
 
 import jaxrl
 from jaxrl import checkpoint, envs, train
-from jaxrl.experiments import search
+from jaxrl.experiments import meta, search
 from jaxrl.experiments.sweep import Axis
 from jaxrl.fit_programs import make_programs
-from jaxrl.programs import compile_programs
+from jaxrl.programs import compile_programs, fingerprint
 
 ROWS = 4099  # a number that no other array in a program has
 ENV = envs.make("probe/action-from-obs")
@@ -112,6 +112,28 @@ def test_without_data_nothing_is_learned_in_no_steps():
         jaxrl.fit(ALGO._replace(data=()), steps=8, progress=False)
 
 
+def test_a_fingerprint_is_that_of_the_numbers_that_programs_take():
+    def found(data):
+        return fingerprint(ALGO._replace(data=data))
+
+    x = np.arange(6.0).reshape(2, 3)
+    (one,) = found(x).values()
+    assert one.startswith("float32[2,3] ") and found(x) == found(jnp.asarray(x)) == found(x.T.copy().T)
+    assert found(x) != found(x + 1.0) and found(()) == {}
+    data = {
+        "key": jax.random.key(0),
+        "flag": np.array(True),
+        "none": np.zeros((0, 2)),
+        "half": jnp.bfloat16(1),
+    }
+    assert {name: text.split()[0] for name, text in found(data).items()} == {
+        "key": "uint32[2]",
+        "flag": "bool[]",
+        "none": "float32[0,2]",
+        "half": "bfloat16[]",
+    }
+
+
 def test_a_search_passes_them_on():
     """Also to the agents that it initializes again."""
 
@@ -127,6 +149,11 @@ def test_a_search_passes_them_on():
     state = jax.eval_shape(over.init, keys, ALGO.hparams, ALGO.data)
     after, _ = jax.eval_shape(over.update, state, ALGO.hparams, ALGO.data)
     assert jax.tree.structure(after) == jax.tree.structure(state)
+
+
+def test_a_meta_learner_refuses_them():
+    with pytest.raises(ValueError, match=r"Algorithm\.data is not supported"):
+        meta.make(ALGO, None, None)
 
 
 SPREAD = f"""
