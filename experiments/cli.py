@@ -744,6 +744,8 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
     if at and loop.is_complete(programs, at):
         kind.finish(path, spec, programs, at.state, "complete already")
         return 0
+    if at:
+        loop.warn_of_refill(programs)
     reporter = kind.reporter(spec, programs)
     sinks = []
     try:

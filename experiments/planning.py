@@ -32,7 +32,7 @@ class Plan(NamedTuple):
 
     Attributes:
       state: of all agents, during the whole run.
-      working: needed by the compiled update in addition.
+      working: needed by the compiled update in addition; data of the algorithm is a part of it.
       peak: of the whole process, or of the device if it has its own memory.
       training, evaluating: of the whole run; for a search, an upper bound.
       around: for the start, with programs that are already compiled, and for saving and drawing.
@@ -115,7 +115,7 @@ def probe(programs: Programs, compiled: Compiled, at: loop.Position):
     length, spent = 1, 0.0
     while True:
         begun = time.perf_counter()
-        state, totals = compiled.advance(at.state, at.totals, programs.hp, np.int32(length))
+        state, totals = compiled.advance(at.state, at.totals, programs.hp, np.int32(length), *programs.data)
         jax.block_until_ready(totals)
         spent = time.perf_counter() - begun
         at = loop.Position(state, totals, at.num_updates + length)

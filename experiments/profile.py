@@ -349,14 +349,15 @@ def prepare(spec: runs.Spec) -> Subject:
     """Compiles the program that `jaxrl train` runs."""
     programs = runs.build(spec)
     state, totals = shapes(programs)
-    lowered = train.program(programs.algo.update).lower(state, totals, programs.hp, np.int32(1))
+    advance_by = train.program(programs.algo.update)
+    lowered = advance_by.lower(state, totals, programs.hp, np.int32(1), *programs.data)
     with names_in_cache():
         compiled = lowered.compile()
     zeros = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), totals)
-    held = [programs.init(spec.keys)]
+    held = [programs.init(spec.keys, *programs.data)]
 
     def advance(length):
-        held[0], _ = compiled(held[0], zeros, programs.hp, np.int32(length))
+        held[0], _ = compiled(held[0], zeros, programs.hp, np.int32(length), *programs.data)
         jax.block_until_ready(held[0])
 
     return Subject(compiled, advance, programs.algo.steps_per_update * spec.seeds)

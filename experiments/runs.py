@@ -26,6 +26,7 @@ from jaxrl import (
     envs,
     fields,
     files,
+    keeping,
     logger,
     objective_file,
     objectives,
@@ -40,7 +41,7 @@ from jaxrl.evaluate import evaluate
 from jaxrl.experiments import diverged, folders, search, tracking, user_files
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup
-from jaxrl.programs import Programs, agent_keys, boundaries
+from jaxrl.programs import Programs, agent_keys, boundaries, fingerprint, share
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
 from jaxrl.reporters import count, size, spread
 from jaxrl.types import Algorithm, Env, Objective
@@ -146,6 +147,9 @@ class Spec:
         for name, value in was.items():  # left out, as in older versions, whose checkpoints remain valid
             if getattr(self, name) == value:
                 del data[name]
+        network = data["config"].get("network")
+        if isinstance(network, dict) and network.get("core") == "gru":
+            del network["core"]
         if self.objective:
             objective = data["hparams"]["objective"]
             data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)
@@ -437,7 +441,9 @@ def build(spec: Spec) -> Programs:
         reported=spec.agents,
         eval_episodes=spec.eval_episodes,
         identity=spec.to_json(),
-        init=jax.jit(lambda keys: algo.init(keys, hp), out_shardings=None if split else state_sharding),
+        init=jax.jit(
+            lambda keys, *data: algo.init(keys, hp, *data), out_shardings=None if split else state_sharding
+        ),
         evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
         hp_sharding=by_agent if spec.trials else everywhere,
@@ -446,6 +452,9 @@ def build(spec: Spec) -> Programs:
         finished=finished,
         split=partial(train.split_environments, mesh) if split else None,
         env=env,
+        data=share(algo, everywhere),
+        fingerprint=fingerprint(algo),
+        keep=algo.keep,
     )
 
 
@@ -499,8 +508,8 @@ def in_own_env(spec: Spec, algo: Algorithm) -> Algorithm:
         return make(spec, envs.make(spec.environment, **{**spec.env, **hp.env}))
 
     return algo._replace(
-        init=lambda key, hp: made(hp).init(key, hp.agent),
-        update=lambda state, hp: made(hp).update(state, hp.agent),
+        init=lambda key, hp, *data: made(hp).init(key, hp.agent, *data),
+        update=lambda state, hp, *data: made(hp).update(state, hp.agent, *data),
     )
 
 
@@ -512,7 +521,7 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
 
         def two_updates(key, value):
             hp = InEnv(spec.hparams, {name: value})
-            return algo.update(algo.init(key, hp), hp)
+            return algo.update(algo.init(key, hp, *algo.data_args), hp, *algo.data_args)
 
         jax.eval_shape(two_updates, jax.random.key(0), np.float32(value))
     except (jax.errors.JAXTypeError, TypeError, ValueError):
@@ -523,7 +532,8 @@ def can_trace(spec: Spec, name: str, value: float) -> bool:
 def _evaluate(spec, env, act, num_episodes, state, key, params):
     if params:  # traced, for this lane
         env = envs.make(spec.environment, **{**spec.env, **params})
-    return evaluate(env, partial(act, state), state.stream.memory, key, num_episodes)
+    memory = getattr(getattr(state, "stream", None), "memory", ())
+    return evaluate(env, partial(act, state), memory, key, num_episodes)
 
 
 def evaluation_keys(spec: Spec, num_updates: int, domain: int = 0) -> jax.Array:
@@ -671,18 +681,20 @@ def require_extras(options: dict[str, Any]) -> None:
 def announcement(spec: Spec, programs: Programs, path: Path) -> str:
     """The text before training: device, agents, steps, memory, folder."""
     device = jax.devices()[0]
-    state = jax.eval_shape(programs.init, spec.keys)
+    state = jax.eval_shape(programs.init, spec.keys, *programs.data)
+    keeping.require_part(programs.keep, state)
     held = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state) if x.dtype.itemsize)
     seeds = f"seeds {spec.seed} to {spec.seed + spec.seeds - 1}" if spec.seeds > 1 else f"seed {spec.seed}"
     trials = f"{spec.slots} trials, " if spec.trials else f"{spec.slots} at a time, " if spec.search else ""
     agents = f"{spec.agents} agent{'s' * (spec.agents > 1)} ({trials}{seeds})"
     if spec.lanes > spec.agents:
         agents += f" in {spec.lanes} lanes"
-    steps = train.steps_after(programs.algo, programs.agent_updates)
+    length = f"{programs.agent_updates} updates"
+    if programs.algo.steps_per_update:
+        length = f"{count(train.steps_after(programs.algo, programs.agent_updates))} steps each in {length}"
     return (
-        f"{sources.shown(f'{spec.algorithm} on {spec.environment}')}: {agents}, {count(steps)} steps each in "
-        f"{programs.agent_updates} updates, on {device.device_kind} ({device.platform}), "
-        f"{size(held)} of state; into {path}"
+        f"{sources.shown(f'{spec.algorithm} on {spec.environment}')}: {agents}, {length}, "
+        f"on {device.device_kind} ({device.platform}), {size(held)} of state; into {path}"
     )
 
 

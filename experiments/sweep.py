@@ -435,8 +435,8 @@ def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
         updates = one.pop("updates")
         one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: no rung was reached
     begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
-    updated = int(state.num_updates) * algo.steps_per_update * spec.agents
-    found["steps"] = updated + begun * algo.warmup_steps
+    updated = int(state.num_updates) * (algo.steps_per_update or 1) * spec.agents
+    found["steps"] = updated + begun * train.steps_after(algo, 0)
     hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
 
 

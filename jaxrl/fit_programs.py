@@ -9,7 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import checks, train
 from jaxrl.evaluate import evaluate
-from jaxrl.programs import Programs, boundaries, shapes
+from jaxrl.programs import Programs, boundaries, fingerprint, shapes, share
 from jaxrl.types import Algorithm, Env, PyTree
 
 
@@ -34,7 +34,9 @@ def make_programs(
     steps, seeds = _whole("steps", steps, 1), _whole("seeds", seeds, 1)
     intervals, seed = _whole("intervals", intervals, 1), _whole("seed", seed, 0)
     eval_episodes = _whole("eval_episodes", eval_episodes, 0)
-    _whole("steps_per_update of the algorithm", algo.steps_per_update, 1)
+    _whole("steps_per_update of the algorithm", algo.steps_per_update, 0)
+    if not algo.steps_per_update and not algo.data_args:
+        raise ValueError("an algorithm with steps_per_update = 0 learns from data: give it as Algorithm.data")
     if seed + seeds > 2**31:
         raise ValueError(f"seed = {seed} is too large: seeds end at 2147483647")
     if env is None:
@@ -61,11 +63,14 @@ def make_programs(
         reported=seeds,
         eval_episodes=eval_episodes,
         identity={},
-        init=jax.jit(lambda keys: many.init(keys, hp), out_shardings=by_agent),
+        init=jax.jit(lambda keys, *data: many.init(keys, hp, *data), out_shardings=by_agent),
         evaluate=jax.jit(evaluate_agents),
         sharding=by_agent,
         hp_sharding=everywhere,
         state_sharding=by_agent,
+        data=share(algo, everywhere),
+        fingerprint=fingerprint(algo),
+        keep=algo.keep,
     )
     numbers = {"steps": steps, "seeds": seeds, "seed": seed, "intervals": intervals}
     numbers |= {"eval_episodes": eval_episodes, "steps_per_update": algo.steps_per_update}
@@ -144,8 +149,8 @@ def _checked(algo: Algorithm) -> Algorithm:
       ValueError: `update` changes the shapes of the state, or its metrics are not scalars.
     """
 
-    def update(state, hp):
-        answer = algo.update(state, hp)
+    def update(state, hp, *data):
+        answer = algo.update(state, hp, *data)
         if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], dict):
             raise ValueError("update must return (state, metrics), where metrics is a dict of scalars")
         before, after = map(_shapes, (state, answer[0]))

@@ -73,8 +73,8 @@ def fit(
 
     With `out`, the run is saved there, and calling `fit` again with the same arguments continues it from the
     last checkpoint, or returns it if it is complete: the result of a run that was stopped or killed is
-    bitwise the same. Shapes and numbers are compared with those of the folder; the code of the algorithm and
-    of `env` is not.
+    bitwise the same, if the algorithm keeps its whole state (`Algorithm.keep`). Shapes, numbers and data are
+    compared with those of the folder; the code of the algorithm and of `env` is not.
 
     Ctrl-C (or SIGTERM) ends the run after the update in progress: its state at that time is saved and
     returned. A second one raises KeyboardInterrupt immediately.
@@ -83,7 +83,8 @@ def fit(
       algo: of one agent, as returned by `ppo.make(env)`, or your own. Its metrics are scalars; `loss/...`
         and `grad/...` that are not finite, or such leaves in `state.params`, mark an agent as diverged.
         Returns are computed from `episode/return_sum` and `episode/count`.
-      steps: environment steps of each agent, including those of `init`; rounded up to whole updates. Sets
+      steps: environment steps of each agent, including those of `init`; rounded up to whole updates. For an
+        algorithm that learns from data alone (`steps_per_update` 0), the number of updates. Sets
         `hparams.total_updates`, the length of schedules, if the algorithm has it.
       seeds: number of agents, with the seeds `seed .. seed + seeds - 1`.
       hparams: of all agents; `algo.hparams` if None.
@@ -106,7 +107,7 @@ def fit(
     if not save_every_seconds >= 0:
         raise ValueError(f"save_every_seconds = {save_every_seconds} must be 0 or more")
     path = None if out is None else Path(out)
-    hosts.require_same("the run", [str(path), programs.identity])
+    hosts.require_same("the run", [str(path), programs.identity, programs.fingerprint])
     with contextlib.ExitStack() as held:
         if path:
             hosts.by_leader(lambda: _enter(path, programs.identity, _name_of(algo), held))
@@ -125,6 +126,7 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
         at, rows = None, []
         if path and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
             at = loop.restore(programs, path)
+            loop.warn_of_refill(programs)
             rows = [logger.plain(row) for row in records.rows(path) if row["num_updates"] <= at.num_updates]
             if loop.is_complete(programs, at):
                 reporter.status(f"{path} is complete: nothing is left to train")

@@ -1,6 +1,7 @@
 """The host loop of a run: dispatch, report, evaluate, save, stop. Side effects of training are here."""
 
 import contextlib
+import logging
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +11,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, hosts, logger, records
+from jaxrl import checkpoint, hosts, keeping, logger, records
 from jaxrl.programs import Compiled, Programs, evaluation_keys, hparams, placement, shapes, zeros
-from jaxrl.reporters import Reporter, rate
+from jaxrl.reporters import Reporter, rate, size
 
 SECONDS_PER_DISPATCH = 0.25  # maximum delay of Ctrl-C and of the progress bar
 
@@ -38,14 +39,14 @@ class Interval(NamedTuple):
 
 def start(programs: Programs, compiled: Compiled) -> Position:
     """The initial position of a run."""
-    state = compiled.init(hosts.place(programs.keys, programs.sharding))
+    state = compiled.init(hosts.place(programs.keys, programs.sharding), *programs.data)
     return Position(state, zeros(programs, shapes(programs)[1]), 0)
 
 
 def restore(
     programs: Programs, path: Path, step: int | None = None, identity: dict[str, Any] | None = None
 ) -> Position:
-    """The position in a checkpoint of a run.
+    """The position in a checkpoint of a run. What the checkpoint does not hold is as after `init`.
 
     Args:
       step: of the checkpoint; None: the latest.
@@ -55,15 +56,39 @@ def restore(
       ValueError: there is no checkpoint, it is damaged, or it belongs to another config.
     """
     state, totals = shapes(programs)
-    target = {"state": state, "totals": totals}
-    expected = {"spec": programs.identity if identity is None else identity}
-    where = dict(zip(target, placement(programs, state, totals)))
+    part = jax.eval_shape(programs.keep, state)
+    target = {"state": part, "totals": totals}
+    expected = {"spec": programs.identity if identity is None else identity} | _data_of(programs)
+    of_state, of_totals = placement(programs, state, totals)
+    where = {"state": keeping.select(of_state, part), "totals": of_totals}
     held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
     done, elapsed = metadata["num_updates"], metadata.get("elapsed_seconds")
     if elapsed is None:  # saved by an earlier version
         times = (row.get("elapsed_seconds") for row in records.rows(path) if row["num_updates"] <= done)
         elapsed = max((seconds for seconds in times if seconds is not None), default=0.0)
-    return Position(held["state"], held["totals"], done, elapsed)
+    state = held["state"]
+    if refilled(programs):
+        fresh = programs.init(hosts.place(programs.keys, programs.sharding), *programs.data)
+        state = keeping.complete(state, fresh)
+    return Position(state, held["totals"], done, elapsed)
+
+
+def refilled(programs: Programs) -> str:
+    """What checkpoints of a run do not hold, as text: `replay (1.5 MB)`; "" if they hold the whole state."""
+    state = jax.eval_shape(programs.init, programs.keys, *programs.data)
+    missing = keeping.left_out(state, jax.eval_shape(programs.keep, state))
+    return ", ".join(f"{name} ({size(num_bytes)})" for name, num_bytes in missing.items())
+
+
+def warn_of_refill(programs: Programs) -> None:
+    """Logs a warning about a resumed run if its checkpoint does not hold the whole state."""
+    if missing := refilled(programs):
+        text = f"not in the checkpoint, and therefore filled as at the start of a run: {missing}"
+        logging.getLogger("jaxrl").warning(text)
+
+
+def _data_of(programs: Programs) -> dict[str, Any]:
+    return {"data": programs.fingerprint} if programs.fingerprint else {}
 
 
 def save(
@@ -76,7 +101,8 @@ def save(
     """Writes a position as a checkpoint of the run, with the part of the last row that `records` keeps."""
     metadata = {"spec": programs.identity, "num_updates": at.num_updates}
     metadata |= {"elapsed_seconds": round(at.elapsed, 3)} | ({"last": last} if last else {})
-    held = {"state": at.state, "totals": at.totals}
+    metadata |= _data_of(programs)
+    held = {"state": programs.keep(at.state), "totals": at.totals}
     with interruptible() as interrupted:  # a signal must not interrupt the write
         checkpoint.save(path / "checkpoints", at.num_updates, held, metadata, score=score)
     for number in interrupted():
@@ -159,7 +185,7 @@ def run(
             while at.num_updates < end and not stop():
                 length = min(length, end - at.num_updates)
                 dispatched = time.perf_counter()
-                state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length))
+                state, totals = compiled.advance(at.state, at.totals, hp, np.int32(length), *programs.data)
                 at = at._replace(state=state, totals=totals, num_updates=at.num_updates + length)
                 if waiting:  # write the previous interval while the device computes this one
                     write(waiting)

@@ -5,7 +5,6 @@ A policy network is `(memory, x, first) -> (memory, outputs)` for one step of an
 processed.
 """
 
-import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -13,7 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from jaxrl.cores import NONE, Core
 from jaxrl.cpu import matrix
+from jaxrl.initializers import orthogonal
 from jaxrl.names import lookup
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, flat_size
 from jaxrl.types import PyTree
@@ -27,40 +28,9 @@ ACTIVATIONS = {
 }
 
 
-def orthogonal(scale: float = 2.0**0.5) -> nn.initializers.Initializer:
-    """A flax initializer: a random matrix with orthonormal rows or columns, times `scale`.
-
-    Uniform over such matrices (Haar). Saxe et al. 2014, https://arxiv.org/abs/1312.6120. Computed by
-    Gram-Schmidt instead of LAPACK's QR, which flax uses: batched over a population, QR waits on a
-    thread of JAX's CPU pool for other threads of the same pool, and can therefore deadlock
-    (docs/thread_pool.md).
-
-    Returns:
-      `(key, shape, dtype) -> [..., out]`; a kernel of more than two axes counts as `[prod(...), out]`.
-    """
-
-    def init(key, shape, dtype=jnp.float32):
-        rows, columns = math.prod(shape[:-1]), shape[-1]
-        long, short = max(rows, columns), min(rows, columns)
-        gaussian = jax.random.normal(key, (short, long))
-
-        def orthonormalize(i, basis):
-            # Vectors from i on are still zero. Projecting twice removes the rounding error of the first.
-            vector = gaussian[i]
-            for _ in range(2):
-                vector = vector - (basis @ vector) @ basis
-            return basis.at[i].set(vector / jnp.linalg.norm(vector))
-
-        basis = jax.lax.fori_loop(0, short, orthonormalize, jnp.zeros_like(gaussian))
-        matrix = basis if rows == short else basis.T
-        return (scale * matrix).reshape(shape).astype(dtype)
-
-    return init
-
-
-def dense(features: int, scale: float = 2.0**0.5) -> nn.Dense:
+def dense(features: int, scale: float = 2.0**0.5, name: str | None = None) -> nn.Dense:
     """A layer with orthogonal weights and zero biases."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot)
+    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot, name=name)
 
 
 class MLP(nn.Module):
@@ -159,7 +129,7 @@ class ActorCritic(nn.Module):
       torso: a module `[..., *obs] -> [..., F]`; it is cloned for actor and critic.
       num_outputs, num_log_stds: sizes of the parameters of the action distribution (`jaxrl.distributions`).
       shared: one torso for both.
-      memory_size: units of a GRU after each torso; 0 for a feed-forward network.
+      core: what is remembered, after each torso (`jaxrl.cores`).
       init_log_std: initial value of the state-independent log standard deviations.
     """
 
@@ -167,18 +137,14 @@ class ActorCritic(nn.Module):
     num_outputs: int
     num_log_stds: int = 0
     shared: bool = False
-    memory_size: int = 0
+    core: Core = NONE
     init_log_std: float = 0.0
 
     def setup(self) -> None:
         names = ("shared_torso",) if self.shared else ("actor_torso", "critic_torso")
         # A shallow clone of a torso with submodules would share their weights.
         self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
-        if self.memory_size:
-            init = orthogonal(1.0)
-            self.cells = [
-                nn.GRUCell(self.memory_size, recurrent_kernel_init=init, name=f"{name}_gru") for name in names
-            ]
+        self.cells = [self.core.cell(name=f"{name}_{self.core.name}") for name in names]
         self.actor_head = dense(self.num_outputs, 0.01)
         self.critic_head = dense(1, 1.0)
         if self.num_log_stds:
@@ -193,23 +159,31 @@ class ActorCritic(nn.Module):
         Returns:
           memory, (outputs `[..., num_outputs + num_log_stds]`, value `[...]`)
         """
-        features = [torso(x) for torso in self.torsos]
-        if self.memory_size:
-            kept = [jnp.where(first[..., None], 0.0, m) for m in memory]
-            stepped = [cell(m, f) for cell, m, f in zip(self.cells, kept, features)]
-            memory, features = tuple(m for m, _ in stepped), [f for _, f in stepped]
-        outputs = self.actor_head(features[0])
-        value = self.critic_head(features[-1])[..., 0]
-        if self.num_log_stds:
-            log_std = jnp.broadcast_to(self.log_std, (*outputs.shape[:-1], self.num_log_stds))
-            outputs = jnp.concatenate([outputs, log_std], axis=-1)
-        return memory, (outputs, value)
+        return _outputs_and_value(self, self.core.step, memory, x, first)
 
-    def initial_memory(self, num_envs: int) -> tuple[jax.Array, ...]:
-        """The memory at the start of an episode: `()`, or one array `[N, memory_size]` per torso."""
-        if not self.memory_size:
-            return ()
-        return (jnp.zeros((num_envs, self.memory_size), jnp.float32),) * (1 if self.shared else 2)
+    def unroll(
+        self, memory: PyTree, x: jax.Array, first: jax.Array
+    ) -> tuple[PyTree, tuple[jax.Array, jax.Array]]:
+        """`T` steps of `[T, N, *obs]` and `first` `[T, N]`, by `core.unroll`."""
+        return _outputs_and_value(self, self.core.unroll, memory, x, first)
+
+    def initial_memory(self, num_envs: int) -> tuple[PyTree, ...]:
+        """The memory at the start of an episode: `()`, or a memory of the core, `[N, ...]`, per torso."""
+        memory = (self.core.initial(num_envs),) * (1 if self.shared else 2)
+        return memory if jax.tree.leaves(memory) else ()
+
+
+def _outputs_and_value(net, advance, memory, x, first):
+    features = [torso(x) for torso in net.torsos]
+    if memory:
+        stepped = [advance(cell, m, f, first) for cell, m, f in zip(net.cells, memory, features)]
+        memory, features = tuple(m for m, _ in stepped), [f for _, f in stepped]
+    outputs = net.actor_head(features[0])
+    value = net.critic_head(features[-1])[..., 0]
+    if net.num_log_stds:
+        log_std = jnp.broadcast_to(net.log_std, (*outputs.shape[:-1], net.num_log_stds))
+        outputs = jnp.concatenate([outputs, log_std], axis=-1)
+    return memory, (outputs, value)
 
 
 class Actor(nn.Module):
@@ -218,25 +192,33 @@ class Actor(nn.Module):
     Attributes:
       torso: a module `[..., *obs] -> [..., F]`.
       num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
-      memory_size: units of a GRU after the torso; 0 for a feed-forward network.
+      core: what is remembered, after the torso (`jaxrl.cores`).
     """
 
     torso: nn.Module
     num_outputs: int
-    memory_size: int = 0
+    core: Core = NONE
 
-    @nn.compact
+    def setup(self) -> None:
+        self.cell = self.core.cell(name=self.core.name)
+        self.head = dense(self.num_outputs, 1.0, name="Dense_0")
+
     def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
-        features = self.torso(x)
-        if self.memory_size:
-            cell = nn.GRUCell(self.memory_size, recurrent_kernel_init=orthogonal(1.0), name="gru")
-            memory, features = cell(jnp.where(first[..., None], 0.0, memory), features)
-        return memory, dense(self.num_outputs, 1.0)(features)
+        return _outputs(self, self.core.step, memory, x, first)
+
+    def unroll(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
+        """`T` steps of `[T, N, *obs]` and `first` `[T, N]`, by `core.unroll`."""
+        return _outputs(self, self.core.unroll, memory, x, first)
 
     def initial_memory(self, num_envs: int) -> PyTree:
-        """The memory at the start of an episode: `()`, or `[N, memory_size]`."""
-        return jnp.zeros((num_envs, self.memory_size), jnp.float32) if self.memory_size else ()
+        """The memory at the start of an episode: `()`, or leaves `[N, ...]`."""
+        return self.core.initial(num_envs)
+
+
+def _outputs(net, advance, memory, x, first):
+    memory, features = advance(net.cell, memory, net.torso(x), first)
+    return memory, net.head(features)
 
 
 def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:

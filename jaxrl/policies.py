@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl import distributions, networks, stats
+from jaxrl import cores, distributions, networks, stats
 from jaxrl.checks import hint_at_scale, require_env, require_network
 from jaxrl.distributions import Distribution
 from jaxrl.rollout import rollout
@@ -40,9 +40,10 @@ class NetworkConfig:
     hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
     activation: Literal["tanh", "relu", "silu", "gelu", "elu"] = "tanh"  # between the layers
     shared_torso: bool = False  # one network for policy and value, up to the heads
-    memory_size: int = 0  # units of a GRU after the torso (minibatches are then environments); 0: none
+    memory_size: int = 0  # units of the core after the torso (minibatches are then environments); 0: none
     init_log_std: float = 0.0  # initial log standard deviation of continuous actions
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
+    core: Literal["gru", "lstm"] = "gru"  # what remembers, if memory_size is not 0
 
 
 class Distributed(Protocol):
@@ -103,7 +104,7 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
         num_outputs=distributions.num_outputs(env.action_space),
         num_log_stds=distributions.num_log_stds(env.action_space),
         shared=config.shared_torso,
-        memory_size=config.memory_size,
+        core=cores.make(config.core, config.memory_size),
         init_log_std=config.init_log_std,
     )
     return _policy(env, config, net, flat)
@@ -124,7 +125,8 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
             raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
     body, flat = _body(env, config, torso)
     num_outputs = distributions.num_outputs(env.action_space)
-    return _policy(env, config, networks.Actor(body, num_outputs, config.memory_size), flat)
+    core = cores.make(config.core, config.memory_size)
+    return _policy(env, config, networks.Actor(body, num_outputs, core), flat)
 
 
 def _body(env, config, torso):
@@ -156,6 +158,8 @@ def _policy(env, config, net, flat) -> Policy:
         return networks.initialize(net, key, net.initial_memory(1), x, first)
 
     def unroll(params, memory, x, first):
+        if net.core.unroll:
+            return net.apply(params, memory, x, first, method="unroll")[1]
         return networks.unroll(partial(net.apply, params), memory, x, first)
 
     def distribution(outputs, action_mask=None):

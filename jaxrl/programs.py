@@ -1,5 +1,6 @@
 """The programs of a run: its functions, their arguments and shardings, and their compilation."""
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -8,8 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxrl import hosts, train
-from jaxrl.types import Algorithm, Env, PyTree
+from jaxrl import hosts, keeping, train
+from jaxrl.types import Algorithm, Env, Keep, PyTree, whole
 
 
 class Programs(NamedTuple):
@@ -26,7 +27,7 @@ class Programs(NamedTuple):
       eval_episodes: episodes per agent in each evaluation; 0: no evaluation.
       identity: plain JSON that determines what the run computes. It is stored in checkpoints, which are
         restored only into a run with the same identity.
-      init: `(keys) -> state`.
+      init: `(keys, *data) -> state`.
       evaluate: `(state, keys) -> Evaluation [P, E]`.
       sharding: of every array with an axis of agents.
       hp_sharding: of the hyperparameters, a prefix of their tree.
@@ -35,6 +36,9 @@ class Programs(NamedTuple):
       finished: `(state) -> bool`: a search has finished; None: the run ends after `num_updates`.
       split: of one agent along its environments: `(state) -> shardings`, replaces `state_sharding`.
       env: the environment of the first agent, whose spaces describe its policy; None: there is no policy.
+      data: `()`, or the data of an algorithm with data, as returned by `share`.
+      fingerprint: of the data. It is stored in checkpoints, which are restored only with the same data.
+      keep: the part of the state that checkpoints hold.
     """
 
     algo: Algorithm
@@ -55,6 +59,9 @@ class Programs(NamedTuple):
     finished: Any = None
     split: Any = None
     env: Env | None = None
+    data: tuple[PyTree, ...] = ()
+    fingerprint: dict[str, str] | None = None
+    keep: Keep = whole
 
     @property
     def keys(self) -> jax.Array:
@@ -100,9 +107,15 @@ def boundaries(num_updates: int, intervals: int) -> list[int]:
 
 
 def shapes(programs: Programs) -> tuple[PyTree, PyTree]:
-    """The state and the totals of a run as shapes with shardings: the target of a restore."""
-    state = jax.eval_shape(programs.init, programs.keys)
-    totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, programs.hp), state)
+    """The state and the totals of a run as shapes with shardings.
+
+    Raises:
+      ValueError: `keep` does not return part of the state.
+    """
+    state = jax.eval_shape(programs.init, programs.keys, *programs.data)
+    keeping.require_part(programs.keep, state)
+    args = programs.hp, *programs.data
+    totals = jax.eval_shape(lambda s: train.no_totals(programs.algo.update, s, *args), state)
     where = placement(programs, state, totals)
     return jax.tree.map(lambda x, sharding: x.update(sharding=sharding), (state, totals), where)
 
@@ -118,6 +131,27 @@ def hparams(programs: Programs) -> PyTree:
     return hosts.place(programs.hp, programs.hp_sharding)
 
 
+def share(algo: Algorithm, sharding: NamedSharding) -> tuple[PyTree, ...]:
+    """The data of an algorithm as its programs take it: one copy on each device of a replicated sharding."""
+    return (hosts.place if hosts.several() else jax.device_put)(algo.data_args, sharding)
+
+
+def fingerprint(algo: Algorithm) -> dict[str, str]:
+    """The shape and a hash of every array of an algorithm's data, by name."""
+
+    def described(leaf):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        whole = np.asarray(leaf)
+        whole = whole.astype(jax.dtypes.canonicalize_dtype(whole.dtype), copy=False)  # as programs take it
+        content = hashlib.sha256(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
+        return f"{whole.dtype}[{','.join(map(str, whole.shape))}] {content.hexdigest()[:16]}"
+
+    leaves = jax.tree_util.tree_leaves_with_path(algo.data)
+    named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+    return {name or "array": described(leaf) for name, leaf in named.items()}
+
+
 def compile_programs(programs: Programs) -> Compiled:
     """Compiles `init` and `update` of a run in parallel, because the compiler does not use all cores.
 
@@ -126,11 +160,11 @@ def compile_programs(programs: Programs) -> Compiled:
     state, totals = shapes(programs)
     pool = ThreadPoolExecutor(1)
     keys, hp = hosts.place(programs.keys, programs.sharding), hparams(programs)
-    init = pool.submit(lambda: programs.init.lower(keys).compile())
+    init = pool.submit(lambda: programs.init.lower(keys, *programs.data).compile())
     places = None if programs.split else (programs.state_sharding, programs.sharding)
     update: Any = programs.algo.update
     advance = train.program(update, out_shardings=places)
-    advance = advance.lower(state, totals, hp, np.int32(1)).compile()
+    advance = advance.lower(state, totals, hp, np.int32(1), *programs.data).compile()
     evaluate = None
     if programs.eval_episodes:  # last, because training needs only the other two
         evaluate = pool.submit(lambda: programs.evaluate.lower(state, keys).compile())

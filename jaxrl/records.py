@@ -4,7 +4,8 @@ A row has the metrics of the algorithm with a value for every agent: means over 
 totals if the name ends in `/count`. In addition it has
 
     num_updates               updates done when the row was made
-    timesteps                 environment steps of each agent until then, including those of `init`
+    timesteps                 environment steps of each agent until then, including those of `init`;
+                              updates, if the algorithm learns from data alone (`steps_per_update` 0)
     episode/return, /length   means over the episodes that ended in the interval; None if none did
     episode/count             number of these episodes
     evaluation/return, /length   means over the episodes of the evaluation after the interval

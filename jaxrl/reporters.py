@@ -66,8 +66,13 @@ def diverged_lanes(row: dict[str, Any]) -> list[int]:
 
 
 def rate(done: int, before: int, elapsed: float, steps_per_update: int, seeds: int) -> float:
-    """Environment steps per second of all seeds together, in this session."""
-    return (done - before) * steps_per_update * seeds / max(elapsed, 1e-9)
+    """Environment steps per second of all seeds together, in this session; updates, if they take no steps."""
+    return (done - before) * (steps_per_update or 1) * seeds / max(elapsed, 1e-9)
+
+
+def _unit(steps_per_update: int) -> str:
+    """What is counted: an algorithm that learns from data alone takes no steps."""
+    return "steps" if steps_per_update else "updates"
 
 
 def lines(
@@ -78,7 +83,7 @@ def lines(
     shown: dict[str, str] = RETURNS,
 ) -> Reporter:
     """A line per interval, for a log file."""
-    at = {"now": (0, 0.0, 0)}
+    at, unit = {"now": (0, 0.0, 0)}, _unit(steps_per_update)
 
     def progress(done, elapsed, before):
         at["now"] = (done, elapsed, before)
@@ -86,11 +91,11 @@ def lines(
     def row(row):
         done, elapsed, before = at["now"]
         speed = rate(done, before, elapsed, steps_per_update, seeds)
-        parts = [f"{100 * row['num_updates'] / num_updates:3.0f}%", f"steps {count(row['timesteps'])}"]
+        parts = [f"{100 * row['num_updates'] / num_updates:3.0f}%", f"{unit} {count(row['timesteps'])}"]
         first, second = list(shown.items())[:2]
         labelled = [first] + [second] * (second[1] in row)
         parts += [f"{label} {spread(row.get(name))}" for label, name in labelled]
-        parts.append(f"{count(speed)} steps/s")
+        parts.append(f"{count(speed)} {unit}/s")
         parts += [f"{len(lost)} diverged"] if (lost := diverged_lanes(row)) else []
         write("  ".join(parts))
 
@@ -118,6 +123,7 @@ def panel(
     from rich.text import Text
 
     console = console or rich.get_console()
+    unit = _unit(steps_per_update)
     now: dict[str, Any] = {"status": "", "row": {}, "progress": None, "since": time.perf_counter()}
     last: list[tuple[int, int]] = []  # width and height of the panel on the terminal
 
@@ -134,13 +140,14 @@ def panel(
             left = elapsed / max(done - before, 1) * (num_updates - done)
             speed = rate(done, before, elapsed, steps_per_update, seeds)
             steps, all_steps = (
-                count(warmup_steps + updates * steps_per_update) for updates in (done, num_updates)
+                count((warmup_steps + updates * steps_per_update) if steps_per_update else updates)
+                for updates in (done, num_updates)
             )
             bar = Table.grid(padding=(0, 2), expand=True)  # a bar has no line break at its end
             bar.add_row(ProgressBar(total=num_updates, completed=done), f"{100 * done / num_updates:.0f}%")
             facts = (
-                f"{steps} of {all_steps} steps" + (" per seed" if seeds > 1 else ""),
-                f"{count(speed)} steps/s" + (" in all" if seeds > 1 else ""),
+                f"{steps} of {all_steps} {unit}" + (" per seed" if seeds > 1 else ""),
+                f"{count(speed)} {unit}/s" + (" in all" if seeds > 1 else ""),
                 f"{duration(elapsed)} elapsed",
                 f"{duration(left)} left",
             )

@@ -19,13 +19,17 @@ from jaxrl.types import Algorithm, Metrics, PyTree, Update
 GROUP = 8  # agents that a CPU vectorizes over: the fastest of 1, 2, 8 and all, measured with 64 agents
 
 
-def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[PyTree, Metrics]:
+def run(
+    algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int, data: PyTree = None
+) -> tuple[PyTree, Metrics]:
     """A whole run as one traceable function: jit it, vmap it over `key` and `hp`, differentiate it.
 
     On a CPU its `vmap` processes agents in groups, and uses all devices that `use_cores` created.
 
     Args:
       hp: as `algo.hparams`; schedules end with the run, unless `total_updates` is set.
+      data: as `algo.data`, which is used if it is None, as a constant of the program: give large data as an
+        argument of the jitted function.
 
     Returns:
       The final TrainState, and the metrics of every update `[num_updates]`.
@@ -37,15 +41,17 @@ def run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -> tuple[
     require_run(algo, key, hp, num_updates)
     hp = with_horizon(hp, num_updates)
 
+    if data is not None:
+        algo = algo._replace(data=data)
     update = threefry.unrolled(algo.update)
 
-    def one(key, hp):
-        state = algo.init(key, hp)
-        return jax.lax.scan(lambda state, _: update(state, hp), state, length=num_updates)
+    def one(key, hp, *data):
+        state = algo.init(key, hp, *data)
+        return jax.lax.scan(lambda state, _: update(state, hp, *data), state, length=num_updates)
 
     if jax.default_backend() != "cpu":
-        return one(key, hp)
-    return per_agent(one, _on_all_devices)(key, hp)
+        return one(key, hp, *algo.data_args)
+    return per_agent(one, _on_all_devices)(key, hp, *algo.data_args)
 
 
 def with_horizon(hp: PyTree, num_updates: int) -> PyTree:
@@ -65,12 +71,17 @@ def _on_all_devices(function, in_axes, size):
 
 
 def steps_after(algo: Algorithm, num_updates: int) -> int:
-    """Environment steps that an agent has taken after this many updates, including those of its `init`."""
-    return algo.warmup_steps + num_updates * algo.steps_per_update
+    """Environment steps that an agent has taken after this many updates, including those of its `init`.
+
+    For an algorithm that learns from data alone (`steps_per_update` 0), the updates.
+    """
+    return algo.warmup_steps + num_updates * algo.steps_per_update if algo.steps_per_update else num_updates
 
 
 def updates_for(algo: Algorithm, steps: int) -> int:
-    """The fewest updates, at least one, after which an agent has taken `steps` environment steps."""
+    """The fewest updates, at least one, after which `steps_after` is `steps` or more."""
+    if not algo.steps_per_update:
+        return max(1, steps)
     return max(1, -(-(steps - algo.warmup_steps) // algo.steps_per_update))
 
 
@@ -192,12 +203,14 @@ def population(
 ) -> Algorithm:
     """The same algorithm for `P` agents at once: keys, states and metrics get a leading axis `[P]`.
 
+    All agents of a device read the same copy of `algo.data`.
+
     Args:
       vary_hparams: hyperparameters have that axis too (see `grid`); otherwise all agents share them.
       mesh: the devices to distribute the agents over, `mesh(P)` for as many as possible; None for one.
       chunk: agents that a device updates at a time, see `over_agents`.
     """
-    axes = (0, 0 if vary_hparams else None)
+    axes = (0, 0 if vary_hparams else None, *[None] * len(algo.data_args))
 
     def act(state, memory, key, obs, first, action_mask=None):
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
@@ -217,8 +230,8 @@ def watched(algo: Algorithm) -> Algorithm:
     interval's end.
     """
 
-    def update(state, hp):
-        state, metrics = algo.update(state, hp)
+    def update(state, hp, *data):
+        state, metrics = algo.update(state, hp, *data)
         broken = jax.vmap(diverged)(getattr(state, "params", ()), metrics)
         return state, metrics | {"agent/dead/count": broken.astype(jnp.float32)}
 
@@ -283,38 +296,38 @@ def over_environments(algo: Algorithm, mesh: Mesh) -> Algorithm:
     def divided(state):
         return jax.lax.with_sharding_constraint(state, split_environments(mesh, state))
 
-    def init(key, hp):
+    def init(key, hp, *data):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            return divided(algo.init(key, hp))
+            return divided(algo.init(key, hp, *data))
 
-    def update(state, hp):
+    def update(state, hp, *data):
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            state, metrics = algo.update(state, hp)
+            state, metrics = algo.update(state, hp, *data)
         return divided(state), metrics
 
     return algo._replace(init=init, update=update)
 
 
 def advance(
-    update: Update, state: PyTree, totals: Metrics, hp: PyTree, length: int | jax.Array
+    update: Update, state: PyTree, totals: Metrics, hp: PyTree, length: int | jax.Array, *data: PyTree
 ) -> tuple[PyTree, Metrics]:
     """Performs `length` updates and adds their metrics to `totals`.
 
     `length` is traced: runs of any length, uninterrupted, in chunks or resumed, execute the same program, so
-    that their results are bitwise equal.
+    that their results are bitwise equal. `data` is that of an algorithm with data, see `Algorithm.data_args`.
     """
 
     def body(_, carry):
         state, totals = carry
-        state, metrics = update(state, hp)
+        state, metrics = update(state, hp, *data)
         return state, jax.tree.map(jnp.add, totals, metrics)
 
     return jax.lax.fori_loop(0, length, body, (state, totals))
 
 
-def no_totals(update: Update, state: PyTree, hp: PyTree) -> Metrics:
+def no_totals(update: Update, state: PyTree, hp: PyTree, *data: PyTree) -> Metrics:
     """Totals before the first update: zero for each metric; `state` may come from `jax.eval_shape`."""
-    metrics = jax.eval_shape(update, state, hp)[1]
+    metrics = jax.eval_shape(update, state, hp, *data)[1]
     return jax.tree.map(lambda m: jnp.zeros(m.shape, m.dtype), metrics)
 
 
@@ -363,9 +376,9 @@ def chunks(
     Yields:
       `(state, metrics)`, both still being computed; metrics as returned by `summarize`.
     """
-    zeros = no_totals(algo.update, state, hp)
+    zeros = no_totals(algo.update, state, hp, *algo.data_args)
     state = jax.tree.map(jnp.copy, state)  # leaves of an `init` outside `jit` may share a buffer
     for _ in range(num_chunks):
         compiled = program(algo.update)  # type: ignore[arg-type]  # functions are hashable
-        state, totals = compiled(state, zeros, hp, length)
+        state, totals = compiled(state, zeros, hp, length, *algo.data_args)
         yield state, summarize(totals, length)

@@ -126,14 +126,36 @@ class ActionEvaluation(NamedTuple):
     value: jax.Array  # of the observations
 
 
+# `*data: Any, **_: Any` together mean any further arguments to a type checker: functions of an algorithm
+# without data do not take it.
 class Init(Protocol):
-    def __call__(self, key: jax.Array, hp: PyTree, /) -> PyTree:
-        """The first TrainState of an agent, after `warmup_steps` environment steps."""
+    def __call__(self, key: jax.Array, hp: PyTree, /, *data: Any, **_: Any) -> PyTree:
+        """The first TrainState of an agent, after `warmup_steps` environment steps.
+
+        `(key, hp)`, or `(key, hp, data)` for an algorithm with data.
+        """
 
 
 class Update(Protocol):
-    def __call__(self, state: PyTree, hp: PyTree, /) -> tuple[PyTree, Metrics]:
-        """One iteration of collecting and learning; returns `(state, metrics)`, the metrics scalars."""
+    def __call__(self, state: PyTree, hp: PyTree, /, *data: Any, **_: Any) -> tuple[PyTree, Metrics]:
+        """One iteration of collecting and learning; returns `(state, metrics)`, the metrics scalars.
+
+        `(state, hp)`, or `(state, hp, data)` for an algorithm with data.
+        """
+
+
+class Keep(Protocol):
+    def __call__(self, state: PyTree, /) -> PyTree:
+        """The part of a TrainState that a checkpoint holds: the same, with `()` for what is left out.
+
+        For example `state.replace(replay=())`. It only selects: leaves are unchanged, and may have further
+        leading axes. When a run is resumed, what was left out is as after `init`.
+        """
+
+
+def whole(state: PyTree) -> PyTree:
+    """`Keep` that leaves nothing out."""
+    return state
 
 
 class Act(Protocol):
@@ -178,10 +200,21 @@ class Algorithm(NamedTuple):
     update: Update
     act: Act
     hparams: PyTree  # a full set of defaults, to `.replace`
-    steps_per_update: int  # environment steps taken by one `update`, per agent
+    # Environment steps taken by one `update`, per agent; 0: it learns from `data` alone, and its updates are
+    # counted wherever the steps of other algorithms are.
+    steps_per_update: int
     warmup_steps: int = 0  # environment steps taken by `init`, per agent; included wherever steps are counted
+    # Arrays that are read and never changed, such as a data set: the argument after `hp` of `init` and
+    # `update`, which do not take it if there are none. Agents share them; checkpoints do not hold them.
+    data: PyTree = ()
+    keep: Keep = whole
     collect: Collect | None = None
     evaluate_actions: EvaluateActions | None = None
+
+    @property
+    def data_args(self) -> tuple[PyTree, ...]:
+        """`(data,)`, or `()` without data: `init(key, hp, *data_args)`, `update(state, hp, *data_args)`."""
+        return (self.data,) if jax.tree.leaves(self.data) else ()
 
 
 class Surrogate(Protocol):

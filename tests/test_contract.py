@@ -30,14 +30,14 @@ def bits(tree):
 
 
 def begin(algo, seed=0, hp=None):
-    return jitted(algo.init)(jax.random.key(seed), algo.hparams if hp is None else hp)
+    return jitted(algo.init)(jax.random.key(seed), algo.hparams if hp is None else hp, *algo.data_args)
 
 
 def after(algo, num_updates, seed=0, hp=None):
     """The state after so many updates, by the program that every run uses."""
     state, hp = begin(algo, seed, hp), algo.hparams if hp is None else hp
-    zeros = train.no_totals(algo.update, state, hp)
-    return train.program(algo.update)(state, zeros, hp, num_updates)[0]
+    zeros = train.no_totals(algo.update, state, hp, *algo.data_args)
+    return train.program(algo.update)(state, zeros, hp, num_updates, *algo.data_args)[0]
 
 
 @functools.cache
@@ -53,7 +53,7 @@ def avals(tree):
 def test_state_is_a_fixed_point_of_update(algo_name):
     algo = small(algo_name)
     state = begin(algo)
-    new, _ = jax.eval_shape(algo.update, state, algo.hparams)
+    new, _ = jax.eval_shape(algo.update, state, algo.hparams, *algo.data_args)
     assert jax.tree.structure(state) == jax.tree.structure(new)
     assert avals(state) == avals(new)
     assert not any(weak for _, _, weak in avals(state))
@@ -101,11 +101,11 @@ def test_seeds_differ_in_start_and_exploration(algo_name):
 def test_pieces_are_the_whole(algo_name):
     algo = small(algo_name)
     hp, state = algo.hparams, begin(algo)
-    totals = train.no_totals(algo.update, state, hp)
+    totals = train.no_totals(algo.update, state, hp, *algo.data_args)
     advance = train.program(algo.update)
-    whole = advance(begin(algo), totals, hp, 7)
+    whole = advance(begin(algo), totals, hp, 7, *algo.data_args)
     for length in (2, 1, 4):
-        state, totals = advance(state, totals, hp, length)
+        state, totals = advance(state, totals, hp, length, *algo.data_args)
     assert bits(whole) == bits((state, totals))
 
 

@@ -218,7 +218,7 @@ def other(update):
     "algo, message",
     [
         (a2c, r"fit trains an Algorithm, as ppo.make\(env\) returns it, not the module jaxrl.algos.a2c"),
-        (descent(steps_per_update=0), "steps_per_update of the algorithm = 0 must"),
+        (descent(steps_per_update=-1), "steps_per_update of the algorithm = -1 must"),
         (other(lambda state, hp: state), r"update must return \(state, metrics\)"),
         (
             other(lambda state, hp: (state, {"loss/x": state.params["w"]})),

@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 from reference import networks as slow
 
-from jaxrl import networks, policies
+from jaxrl import cores, networks, policies
 from jaxrl.cpu import matrix
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
@@ -30,7 +30,7 @@ def random_params(module, *inputs):
 @cache
 def actor_critic(shared=False, memory_size=0):
     """A compiled `(memory, x, first) -> (memory, (outputs, value))`, its memory and parameters."""
-    net = networks.ActorCritic(networks.MLP((8, 6)), 3, 0, shared, memory_size)
+    net = networks.ActorCritic(networks.MLP((8, 6)), 3, 0, shared, cores.make("gru", memory_size))
     inputs = (net.initial_memory(1), np.zeros((1, 4)), np.zeros(1, bool))
     params = random_params(net, *inputs)
     return partial(jax.jit(net.apply), params), net.initial_memory, params["params"]

@@ -55,6 +55,10 @@ def test_examples_of_the_page_on_meta_learning_run():
     assert scope_of("meta.md")["learned"].learning_rate > 0.0
 
 
+def test_examples_of_the_page_on_algorithms_run():
+    assert abs(scope_of("algorithms.md")["fitted"].state.params["slope"] - 2.0).max() < 0.01
+
+
 def test_the_docs_on_environments_list_what_was_compared():
     root = Path(__file__).parent.parent
     rows = [json.loads(line) for line in (root / "tests" / "golden" / "originals.jsonl").open()]

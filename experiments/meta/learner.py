@@ -60,8 +60,11 @@ def make(algo: Algorithm, rule: Rule, outer: Outer, config: Config = Config()) -
     Agents whose meta-gradient is not finite are ignored in that step; `meta/dead/count` is their number.
 
     Raises:
-      ValueError: fewer than 1 agent, or a lifetime that is not a multiple of the updates per meta-update.
+      ValueError: fewer than 1 agent, a lifetime that is not a multiple of the updates per meta-update, or an
+        algorithm with data.
     """
+    if algo.data_args:
+        raise ValueError("agents of a meta-learner collect their data: Algorithm.data is not supported")
     require_counts(config, "num_agents")
     if config.lifetime < 0 or config.lifetime % outer.num_updates:
         raise ValueError(

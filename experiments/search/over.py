@@ -125,7 +125,7 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
 
     Returns:
       An Algorithm: `init(keys [P], hp)`, `update(state, hp)`, where `hp`, the values that are not searched,
-      has no axis.
+      has no axis. If `algo` has data, both take it, too.
     """
 
     def hparams(hp, x):
@@ -139,19 +139,19 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
         rest = jnp.broadcast_to(x[-1:], (lanes - x.shape[0], *x.shape[1:]))
         return jnp.concatenate([x, rest])
 
-    def init(keys, hp):
+    def init(keys, hp, *data):
         lanes = keys.shape[0]
         key, strategy_key = jax.random.split(jax.random.fold_in(keys[0], SEARCH))
         own, x = strategy.init(strategy_key, seeds)
         x = to_lanes(x, lanes)
         nothing = jnp.zeros(lanes)
         score = jnp.full(lanes, -jnp.inf)
-        agents = algo.init(keys, hparams(hp, x))
+        agents = algo.init(keys, hparams(hp, x), *data)
         start = jnp.zeros((), jnp.int32)
         return SearchState(key, keys, agents, x, nothing, nothing, score, own, start)
 
-    def update(state, hp):
-        agents, metrics = algo.update(state.agents, hparams(hp, state.x))
+    def update(state, hp, *data):
+        agents, metrics = algo.update(state.agents, hparams(hp, state.x), *data)
         state = state.replace(
             agents=agents,
             return_sum=state.return_sum + metrics["episode/return_sum"],
@@ -160,10 +160,10 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
         )
         due = state.num_updates % strategy.every == 0
         alive = ~jax.vmap(diverged)(getattr(agents, "params", ()), metrics)
-        state = jax.lax.cond(due, lambda s: decide(s, hp, alive), lambda s: s, state)
+        state = jax.lax.cond(due, lambda s: decide(s, hp, alive, *data), lambda s: s, state)
         return state, metrics
 
-    def decide(state, hp, alive):
+    def decide(state, hp, alive, *data):
         lanes = state.keys.shape[0]
         mean = state.return_sum / jnp.maximum(state.episodes, 1.0)
         score = jnp.where(state.episodes > 0, mean, state.score)
@@ -191,7 +191,7 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
                 keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.num_updates)
             agents = jax.lax.cond(
                 fresh.any(),
-                lambda: _choose(fresh, algo.init(keys, hparams(hp, x)), agents),
+                lambda: _choose(fresh, algo.init(keys, hparams(hp, x), *data), agents),
                 lambda: agents,
             )
             score = jnp.where(fresh, -jnp.inf, score)
@@ -209,7 +209,10 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
     def act(state, memory, key, obs, first, action_mask=None):
         return algo.act(state.agents, memory, key, obs, first, action_mask)
 
-    return algo._replace(init=init, update=update, act=act)
+    def keep(state):
+        return state.replace(agents=algo.keep(state.agents))
+
+    return algo._replace(init=init, update=update, act=act, keep=keep)
 
 
 def for_seeds(x, seeds: int) -> jax.Array:

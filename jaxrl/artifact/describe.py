@@ -71,6 +71,8 @@ def _network(weights, network, flat) -> list[Layer]:
         torso, cell, head = weights.get("torso", {}), "gru", weights["Dense_0"]
     layers = _torso(torso, network, flat)
     if network.memory_size:
+        if network.core != "gru":
+            raise ValueError(f"a policy with the core {network.core!r} cannot be exported: take core 'gru'")
         layers.append(_gru(weights[cell]))
     return [*layers, _affine("dense", head)]
 
