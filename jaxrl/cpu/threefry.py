@@ -48,7 +48,7 @@ def _split(key, shape):
     return jax.random.wrap_key_data(words, impl="threefry2x32")
 
 
-DRAWS = {"random_bits": _bits, "random_split": _split}
+DRAWS: dict[str, Callable] = {"random_bits": _bits, "random_split": _split}
 _hash = jax.jit(threefry2x32)  # JAX keeps its trace
 
 
