@@ -153,8 +153,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             return count + 1, params, opt_state, divergences(params)
 
         start = (jnp.zeros((), jnp.int32), params, optim.init(params), divergences(params))
-        count, params, _, (told, _) = jax.lax.while_loop(outside, back, start)
-        return params, count, *told
+        count, params, _, (divergence_now, _) = jax.lax.while_loop(outside, back, start)
+        return params, count, *divergence_now
 
     def update(state, hp):
         key, rollout_key, shuffle_key = jax.random.split(state.key, 3)

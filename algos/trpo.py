@@ -178,7 +178,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         discounts = hp.gamma, hp.gae_lambda
         after, batch, played = collect_batch(policy, envs, state, rollout_key, config.num_steps, *discounts)
         whole = take(policy, state.obs_stats, batch)
-        params, told = policy_step(state.params, hp, whole)
+        params, step_metrics = policy_step(state.params, hp, whole)
         actor, critic = split(params)
 
         def value_step(carry, chosen):
@@ -192,8 +192,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         (critic, opt_state), metrics = jax.lax.scan(value_step, (critic, state.opt_state), order)
         old = policy.distribution(whole["outputs"], whole.get("action_mask"))
-        told["policy/entropy"] = old.entropy().mean()
-        metrics = jax.tree.map(jnp.mean, metrics) | told | played
+        step_metrics["policy/entropy"] = old.entropy().mean()
+        metrics = jax.tree.map(jnp.mean, metrics) | step_metrics | played
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         params = joined(actor, critic)
         state = TrainState(key, params, opt_state, **after, num_updates=state.num_updates + 1)

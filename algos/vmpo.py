@@ -154,12 +154,12 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
                 minibatch["advantages"] = standardize(minibatch["advantages"])
             grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
             grads, metrics = grad(params, multipliers, hp, minibatch)
-            told = minibatch["advantages"], metrics["policy/kl"], metrics["policy/kl_std"]
-            own = jax.grad(dual)(multipliers, hp, *told)
+            inputs = minibatch["advantages"], metrics["policy/kl"], metrics["policy/kl_std"]
+            dual_grads = jax.grad(dual)(multipliers, hp, *inputs)
             metrics["grad/norm"] = optax.tree.norm(grads)
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             params = optax.apply_updates(params, updates)
-            updates, multiplier_opt_state = multiplier_optim.update(own, multiplier_opt_state)
+            updates, multiplier_opt_state = multiplier_optim.update(dual_grads, multiplier_opt_state)
             multipliers = optax.apply_updates(multipliers, updates)
             multipliers = jax.tree.map(lambda x: jnp.maximum(x, 1e-8), multipliers)
             return (params, opt_state, multipliers, multiplier_opt_state), metrics

@@ -251,18 +251,18 @@ def evolution(game: Game, setting: Setting):
 
     def step(state):
         key, ask_key, victim_key, tell_key = jax.random.split(state.key, 4)
-        x, told = es.ask(ask_key, state.es, es.default_params)
+        x, asked = es.ask(ask_key, state.es, es.default_params)
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
         found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
         fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
-        told, _ = es.tell(tell_key, x, -fitness, told, es.default_params)  # evosax minimises
-        return Evolution(strong(told), key, state.generation + 1), found
+        updated, _ = es.tell(tell_key, x, -fitness, asked, es.default_params)  # evosax minimises
+        return Evolution(strong(updated), key, state.generation + 1), found
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 
 
-def judged(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, list[float]]:
+def evaluated(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str, list[float]]:
     """Scores `[V]` of new victims, whose keys no generation has used: with the evolved adversary, with random
     ones, a different one for each victim, and without messages."""
     root = jax.random.fold_in(jax.random.key(setting.seed), 0x7A1C)
@@ -289,12 +289,12 @@ def carry_on(path: Path) -> int:
     runs.require_types(setting, where=path / "talk.json")
     game = make(setting)
     init, step = evolution(game, setting)
-    told = {"setting": dataclasses.asdict(setting)}
+    metadata = {"setting": dataclasses.asdict(setting)}
     with folders.claim(path), loop.interruptible() as interrupted:  # before any file is changed
         if checkpoint.latest(path / "checkpoints") is None:
             state = init()
         else:
-            state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=told)
+            state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=metadata)
         done = int(state.generation)
         sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
         try:
@@ -306,13 +306,13 @@ def carry_on(path: Path) -> int:
                 broken = int((~np.isfinite(found)).sum())
                 lost = f"; {broken} candidates with diverged victims" * (broken > 0)
                 print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
-                checkpoint.save(path / "checkpoints", done, state, told)
+                checkpoint.save(path / "checkpoints", done, state, metadata)
         finally:
             sink.close()
     if done < setting.generations:
         print(f"stopped after {done} generations; continue with: jaxrl resume {files.quoted(path)}")
         return 130
-    scores = judged(game, setting, state.es.mean)
+    scores = evaluated(game, setting, state.es.mean)
     plain = {name: logger.finite(values) for name, values in scores.items()}
     result = {"setting": dataclasses.asdict(setting), "scores": plain, **runs.provenance()}
     files.replace(path / "result.json", json.dumps(result, indent=1) + "\n")

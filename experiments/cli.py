@@ -405,7 +405,7 @@ def _dependent(argv: list[str], given) -> tuple[str, str]:
 def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
 
-    spec, chosen, extra = meant("train", train_options, argv)
+    spec, chosen, extra = parse_spec("train", train_options, argv)
     usual = training()
 
     def announcement(*own):
@@ -431,7 +431,7 @@ def _say_presets(spec, chosen) -> None:
         print(f"jaxrl: note: {note}", file=sys.stderr)
 
 
-def meant(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
+def parse_spec(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
     """The Spec of a command, its options as given, and those that do not affect what is computed."""
     from jaxrl.experiments import config_file, runs
 
@@ -503,7 +503,7 @@ def sweep(argv: list[str]) -> int:
         argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
     firsts = [one.at(0.0) for one in axes]
-    spec, chosen, extra = meant("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
+    spec, chosen, extra = parse_spec("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
     axes = sweeps.in_lanes(axes, spec)
     if not axes:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
@@ -516,7 +516,7 @@ def sweep(argv: list[str]) -> int:
     trials = sweeps.values_at(axes, shares)
 
     def spec_of(words):
-        return meant("sweep", sweep_options, [*rest, *words])[0]
+        return parse_spec("sweep", sweep_options, [*rest, *words])[0]
 
     if kind == "optuna":
         search.require()
@@ -723,7 +723,7 @@ def carry_on(
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)
     except KeyboardInterrupt as interrupt:  # before there is anything to save, or the second one
-        hosts.tell(interrupt)
+        hosts.report_failure(interrupt)
         print(
             f"jaxrl: interrupted; continue with: jaxrl resume {files.quoted(whole or path)}", file=sys.stderr
         )

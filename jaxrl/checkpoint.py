@@ -360,7 +360,7 @@ def _other(folder: Path) -> str:
         other = folders[step]
         if other != folder and _damage(other) is None and _claimed_step(other) == step:
             return f"delete that folder, or restore step {step}, which is whole"
-    return "no other checkpoint beside it is whole, so start the run anew in another directory"
+    return "no other checkpoint beside it is whole, so start the run again in another directory"
 
 
 def _claimed_step(folder: Path) -> int | None:

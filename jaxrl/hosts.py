@@ -64,7 +64,7 @@ def together(function: Callable[[], Any]) -> list[Any]:
     try:
         mine = function()
     except Exception as error:
-        tell(error)
+        report_failure(error)
         raise
     return _exchange(mine)
 
@@ -90,7 +90,7 @@ def require_same(what: str, value: Any) -> None:
             )
 
 
-def tell(error: BaseException) -> None:
+def report_failure(error: BaseException) -> None:
     """Reports an error of this process to the others, which fail when they next wait for a message."""
     if several():
         text = " ".join(str(error).split()) or "interrupted"
@@ -210,7 +210,7 @@ def joined(
                 stack.enter_context(contextlib.redirect_stdout(nowhere))
             yield
     except BaseException as error:
-        tell(error)
+        report_failure(error)
         raise
 
 

@@ -251,8 +251,8 @@ def diverged(params: PyTree, metrics: Metrics) -> jax.Array:
       metrics: of one update, or of several consecutive ones, `[U]`.
     """
     undone = jnp.asarray(metrics.get("fallback/count", 0.0)) > 0
-    told = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
-    whole = [(jnp.isfinite(value) | undone).all() for value in told]
+    checked = [value for name, value in metrics.items() if name.startswith(("loss/", "grad/"))]
+    whole = [(jnp.isfinite(value) | undone).all() for value in checked]
     numbers = [leaf for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     whole += [jnp.isfinite(leaf).all() for leaf in numbers]
     return ~jnp.all(jnp.array(whole, bool))

@@ -28,9 +28,9 @@ from jaxrl.experiments import cli
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The ordinary suite compiles much and computes little: without LLVM's optimizations it takes two thirds of the
-# time. The slow tests, which compute much, run what users run. (Without XLA's fusion emitters compiling would
-# take a fifth of the time, but then programs that should agree to the bit do not.)
+# The ordinary suite compiles much and computes little: without LLVM's optimizations it takes two thirds of
+# the time. The slow tests, which compute much, run what users run. (Without XLA's fusion emitters compiling
+# would take a fifth of the time, but then programs that should agree to the bit do not.)
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 

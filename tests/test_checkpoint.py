@@ -365,7 +365,7 @@ def test_errors_name_the_file_and_training_can_continue(tmp_path):
     text = (folder / "metadata.json").read_text()
     (folder / "metadata.json").write_text(text.replace('"step": 0', '"step": 1'))
     message = error_of(restore, tmp_path, small(0))
-    assert "(metadata.json was changed)" in message and "start the run anew" in message
+    assert "(metadata.json was changed)" in message and "start the run again" in message
     (folder / "metadata.json").unlink()
     assert "(metadata.json is missing)" in error_of(restore, tmp_path, small(0))
     (folder / "metadata.json").mkdir()
@@ -441,7 +441,7 @@ def test_checkpoints_of_an_earlier_version_in_a_folder_with_special_characters(t
     for name in ("a [b]", "plain"):
         message = error_of(restore, tmp_path / name, small(0))
         assert "saved incompletely" in message and "orbax" not in message
-        assert "start the run anew" in message
+        assert "start the run again" in message
         if name == "a [b]":
             (tmp_path / name).rename(tmp_path / "plain")
 
@@ -458,7 +458,7 @@ def test_orbax_errors_and_future_formats_are_reported_in_one_sentence(tmp_path):
     (folder / "arrays" / "state" / "manifest.ocdbt").write_bytes(b"newer format")
     (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
     message = error_of(restore, tmp_path, small(0))
-    assert "cannot be read" in message and "start the run anew" in message
+    assert "cannot be read" in message and "start the run again" in message
     record = json.loads((folder / "metadata.json").read_text())
     for written, remedy in (("0.0.1", "use orbax 0.0.1, which wrote it"), (None, "use the version of orbax")):
         kept = record | {"orbax": written} if written else {k: v for k, v in record.items() if k != "orbax"}

@@ -40,12 +40,12 @@ FLAGS = [*SMALL, "--steps", "250", "--seeds", "2", "--seed", "3", "--intervals",
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of two agents: 8 updates in 4 intervals. Its folder, and the lines that it said."""
+    """A run of two agents: 8 updates in 4 intervals. Its folder, and the lines that it output."""
     path = tmp_path_factory.mktemp("cli") / "run"
     argv = [*CARTPOLE, *FLAGS, "--save-every-seconds", "0", "--tensorboard", "--out", str(path)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
         assert cli.main(argv) == 0
-    return path, said.getvalue().splitlines()
+    return path, output.getvalue().splitlines()
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def spoil(run, **changes):
         ("help trian", ["unknown command 'trian'", "nearest: train"]),
     ],
 )
-def test_commands_that_cannot_be_understood(refused, argv, words):
+def test_invalid_commands_are_rejected(refused, argv, words):
     refused(argv.split(), *words)
 
 
@@ -209,7 +209,7 @@ def test_flags_may_be_shortened_to_a_unique_end(short, full):
         ("--config.torso cnn", ["torso 'cnn'", "take torso 'mlp'"]),
     ],
 )  # fmt: skip
-def test_training_that_cannot_be(refused, tmp_path, flags, words):
+def test_invalid_options_of_train_are_rejected(refused, tmp_path, flags, words):
     refused([*CARTPOLE, "--out", tmp_path / "run", *flags.split()], *words)
 
 
@@ -220,7 +220,7 @@ def test_parameters_of_environments(refused, tmp_path):
     refused([*PENDULUM, *out, "--env.max-sped", "1"], "Perhaps you meant --env.max-speed")
 
 
-def test_who_has_no_objective_takes_none(refused, command, tmp_path):
+def test_algorithms_without_an_objective_reject_one(refused, command, tmp_path):
     out = ["--out", tmp_path / "run"]
     tiny = ["--config.num-members", "6", "--config.num-steps", "5", "--config.hidden-sizes", "4"]
     pendulum = ["train", "es", "Pendulum-v1", *out, *tiny]
@@ -231,8 +231,8 @@ def test_who_has_no_objective_takes_none(refused, command, tmp_path):
     assert not (tmp_path / "run").exists()
     assert command(*pendulum, "--steps", "90", "--eval-episodes", "2")[0] == 0
     assert len(logger.read_jsonl(tmp_path / "run" / "metrics.jsonl")) == 3
-    status, said, _ = command("evaluate", tmp_path / "run", "--episodes", "2", "--json")
-    assert status == 0 and json.loads(said)["num_updates"] == 3
+    status, output, _ = command("evaluate", tmp_path / "run", "--episodes", "2", "--json")
+    assert status == 0 and json.loads(output)["num_updates"] == 3
 
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
@@ -302,7 +302,7 @@ def contents(folder):
     return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_out_that_holds_a_run(refused, run):
+def test_a_folder_that_contains_a_run_is_rejected(refused, run):
     before = contents(run)
     refused([*CARTPOLE, "--out", run], "holds a run", f"jaxrl resume {run}", "--out")
     assert contents(run) == before
@@ -313,7 +313,7 @@ def test_out_that_holds_a_run(refused, run):
 
 
 @pytest.mark.parametrize("name", ["resume", "evaluate", "plot", "render"])
-def test_folders_that_are_no_runs(refused, tmp_path, name):
+def test_folders_without_a_run_are_rejected(refused, tmp_path, name):
     refused([name, tmp_path / "none"], "none is no run", "run.json")
     (tmp_path / "empty").mkdir()
     refused([name, tmp_path / "empty"], "empty is no run", "run.json")
@@ -340,7 +340,7 @@ def test_folders_that_are_no_runs(refused, tmp_path, name):
         pytest.param(None, id="a folder"),
     ],
 )
-def test_a_run_json_that_is_garbage(refused, tmp_path, text):
+def test_a_corrupt_run_json_is_rejected(refused, tmp_path, text):
     if text is None:
         (tmp_path / "run.json").mkdir()
     else:
@@ -378,7 +378,7 @@ def test_a_run_json_that_is_garbage(refused, tmp_path, text):
         ({"bogus": 1}, ["bogus"]),
     ],
 )
-def test_a_spec_that_was_edited_badly(refused, run, changes, words):
+def test_a_spec_with_invalid_edits_is_rejected(refused, run, changes, words):
     info = spoil(run)
     spoil(run, spec={**info["spec"], **changes})
     for name in ("resume", "evaluate"):
@@ -435,7 +435,7 @@ def clean(row):
     return {name: value for name, value in row.items() if not name.endswith(("_seconds", "_per_second"))}
 
 
-def test_plots_that_cannot_be(refused, command, run, tmp_path):
+def test_impossible_plots_are_rejected(refused, command, run, tmp_path):
     (tmp_path / "file").write_text("")
     refused(["plot", run, "--out", tmp_path / "file" / "a.png"], "file")
     refused(["plot", run, "--out", "/proc/a.png"], "a.png")
@@ -452,7 +452,7 @@ def test_plots_that_cannot_be(refused, command, run, tmp_path):
     refused(["plot", run], "has no rows of metrics yet")
 
 
-def test_pictures_that_cannot_be(refused, run, tmp_path, monkeypatch):
+def test_impossible_pictures_are_rejected(refused, run, tmp_path, monkeypatch):
     refused(["render", run, "--seed", "5"], "no seed 5", "3 to 4")
     (tmp_path / "file").write_text("")
     flags = ["--seed", "3", "--max-steps", "2"]
@@ -567,9 +567,9 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
             default = changed.get(name.rpartition(".")[2], value)
             if isinstance(default, tuple):
                 default = " ".join(map(str, default))
-            told = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
-            assert told and told[0].endswith(f"(default: {default})"), flag
-            assert len(told[0]) > len(f"{flag} {{}} (default: {default})") + 6, told  # and a comment
+            line = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
+            assert line and line[0].endswith(f"(default: {default})"), flag
+            assert len(line[0]) > len(f"{flag} {{}} (default: {default})") + 6, line  # and a comment
     assert "environments side by side" in text
     assert "--env.max-steps INT episodes are truncated after so many steps (default: 500)" in text
 
@@ -617,15 +617,17 @@ def test_export_writes_the_policy_that_training_wrote(trained, command, tmp_path
     assert policy(np.zeros((5, 4))).shape == (5,)
 
 
-def test_what_training_says(trained):
-    path, said = trained
-    assert said[0].startswith("ppo on CartPole-v1: 2 agents (seeds 3 to 4), 256 steps each in 8 updates, on ")
-    assert "B of state" in said[0] and said[0].endswith(f"into {path}")
-    assert said[1] == "compiling ..." and "while training" in said[2]
-    rows = [line for line in said if re.match(r" *\d+%", line)]
+def test_the_output_of_training(trained):
+    path, output = trained
+    assert output[0].startswith(
+        "ppo on CartPole-v1: 2 agents (seeds 3 to 4), 256 steps each in 8 updates, on "
+    )
+    assert "B of state" in output[0] and output[0].endswith(f"into {path}")
+    assert output[1] == "compiling ..." and "while training" in output[2]
+    rows = [line for line in output if re.match(r" *\d+%", line)]
     assert len(rows) == 4 and rows[-1].startswith("100%")
     assert all("steps/s" in line and "return" in line and "evaluation" in line for line in rows)
-    assert f"jaxrl evaluate {path}" in said[-1]
+    assert f"jaxrl evaluate {path}" in output[-1]
 
 
 def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
@@ -638,8 +640,8 @@ def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
 
     monkeypatch.setattr(records, "make_row", recorded)
     refused(["resume", run, "--steps", "250"], "--steps 250 does not extend", "which has 250")
-    status, said, _ = command("resume", run, "--steps", "4.48e2")
-    assert status == 0 and "extended from 250 to 448 steps per seed" in said
+    status, output, _ = command("resume", run, "--steps", "4.48e2")
+    assert status == 0 and "extended from 250 to 448 steps per seed" in output
     assert intervals == [(8, 10), (10, 14)]
     info = json.loads((run / "run.json").read_text())
     assert info["extended"] == [{"from": 250, "to": 448}]
@@ -658,7 +660,7 @@ def test_a_finished_run_can_be_extended(command, refused, run, monkeypatch):
         loop.restore(programs, run, 8, extend.as_saved(programs.identity, run, 8))
 
 
-def test_only_runs_of_their_own_are_extended(refused, run, tmp_path):
+def test_only_runs_of_train_are_extended(refused, run, tmp_path):
     (tmp_path / "sweep.json").write_text("{}")
     refused(["resume", run, "--steps", "448"], "--steps extends a run of `jaxrl train`", "is part of")
     refused(["resume", tmp_path, "--steps", "448"], "is a sweep")
@@ -666,8 +668,8 @@ def test_only_runs_of_their_own_are_extended(refused, run, tmp_path):
 
 def test_episodes_that_did_not_end_are_counted(command, run, monkeypatch):
     monkeypatch.setattr(runs, "evaluate", partial(runs.evaluate, max_steps=5))
-    _, said, _ = command("evaluate", run, "--episodes", "2")
-    assert "4 of 4 episodes had not ended after 5 steps" in said and "--env.max-steps" in said
+    _, output, _ = command("evaluate", run, "--episodes", "2")
+    assert "4 of 4 episodes had not ended after 5 steps" in output and "--env.max-steps" in output
 
 
 def test_a_report_writes_csv(command, run, tmp_path):
@@ -683,7 +685,7 @@ def test_a_report_writes_csv(command, run, tmp_path):
     assert {one["environment"] for one in lines} == {"CartPole-v1"}
 
 
-def test_what_a_run_holds(trained):
+def test_the_files_of_a_run(trained):
     path, _ = trained
 
     def refuse(name):
@@ -701,7 +703,7 @@ def test_what_a_run_holds(trained):
     assert spec.hparams.total_updates == 8.0  # what annealing went by
     assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
     for place in (path, path / "config.toml"):
-        again = cli.meant("train", cli.train_options, ["--from", str(place)])[0]
+        again = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
         assert dataclasses.replace(again, hparams=again.hparams.replace(total_updates=8.0)) == spec
 
     text = (path / "metrics.jsonl").read_text()
@@ -899,7 +901,7 @@ def on_screen(text, narrowed):
     return rows
 
 
-def test_the_panel_is_drawn_anew_in_a_terminal_that_became_narrower():
+def test_the_panel_is_redrawn_in_a_terminal_that_became_narrower():
     """What the terminal wrapped is erased, and no line above the panel."""
     file = io.StringIO()
     console = Console(width=100, height=40, force_terminal=True, file=file)
@@ -942,13 +944,13 @@ def test_a_terminal_gets_the_panel_and_a_file_gets_lines(monkeypatch):
 
 
 def test_a_line_per_interval():
-    said = []
-    reporter = reporters.lines(1000, 512, 4, said.append)
+    output = []
+    reporter = reporters.lines(1000, 512, 4, output.append)
     reporter.status("compiling ...")
     reporter.progress(430, 12.0, 100)
     reporter.row(ROW)
     reporter.row({"num_updates": 1000, "timesteps": 512_000})
-    assert said == [
+    assert output == [
         "compiling ...",
         " 43%  steps 220k  return IQM 54.37 (12.25 … 81.5)  evaluation IQM 356 (286.8 … 500)  56.3k steps/s",
         "100%  steps 512k  return –  56.3k steps/s",
@@ -975,7 +977,7 @@ def test_the_last_objective_that_is_named_counts(tmp_path):
     assert options().hp.objective.alpha == 2.0
 
 
-def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
+def test_an_algorithm_with_its_own_objective(command, refused, tmp_path):
     """It trains, resumes, is evaluated and rendered from its folder, and offers no objective."""
     path = tmp_path / "run"
     sizes = ["--steps", 64, "--intervals", 2, "--eval-episodes", 1]
@@ -992,7 +994,7 @@ def test_an_algorithm_with_an_objective_of_its_own(command, refused, tmp_path):
         refused(["train", "trpo", "CartPole-v1", f"--hp.{flag}", value], flag.replace("-", "_"), value)
 
 
-def test_an_objective_has_a_preset_of_its_own_or_that_of_the_algorithm():
+def test_an_objective_has_its_own_preset_or_that_of_the_algorithm():
     usual = presets.preset("ppo", "CartPole-v1")
     assert presets.preset("ppo", "CartPole-v1", "spo") is usual
     assert presets.preset("ppo", "CartPole-v1", "mdpo") is not usual

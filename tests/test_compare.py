@@ -38,7 +38,7 @@ def compare(*words, trials=3):
 
 
 def preset(environment="CartPole-v1", *words):
-    return cli.meant("compare", cli.train_options, ["ppo", environment, *words])[0]
+    return cli.parse_spec("compare", cli.train_options, ["ppo", environment, *words])[0]
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", 
 
 def spec_of(*argv, command="train"):
     options = cli.train_options if command == "train" else cli.sweep_options
-    return cli.meant(command, options, [str(word) for word in argv])[0]
+    return cli.parse_spec(command, options, [str(word) for word in argv])[0]
 
 
 def run_of(path, *argv):

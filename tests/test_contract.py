@@ -98,7 +98,7 @@ def test_seeds_differ_in_start_and_exploration(algo_name):
         assert any(len({lane.tobytes() for lane in np.asarray(x)}) == 3 for x in lanes)
 
 
-def test_pieces_are_the_whole(algo_name):
+def test_updates_in_pieces_equal_updates_at_once(algo_name):
     algo = small(algo_name)
     hp, state = algo.hparams, begin(algo)
     totals = train.no_totals(algo.update, state, hp, *algo.data_args)
@@ -142,7 +142,7 @@ def learner(name):
 
 
 @pytest.mark.timeout(900)
-def test_save_restore_in_a_new_process_go_on_is_invisible(tmp_path):
+def test_resuming_in_a_new_process_changes_no_bit(tmp_path):
     """One process for all: to start it takes longer than what it does."""
     wholes = {}
     for name in (*ALGORITHMS, GRID):
@@ -180,17 +180,17 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
         np.testing.assert_allclose(a, b, atol=1e-4 if algo_name == "trpo" else 1e-5)
 
 
-def test_a_population_collects_and_judges_as_its_agents_do(algo_name):
+def test_a_population_collects_and_evaluates_as_its_agents_do(algo_name):
     single = small(algo_name)
     if single.collect is None:
         pytest.skip("nobody looks at its policy from outside")
     many, keys = train.population(single), jax.vmap(jax.random.key)(jnp.arange(3))
     states = jax.jit(many.init)(keys, many.hparams)
     _, batch = jitted(many.collect)(states, keys)
-    said = jitted(many.evaluate_actions)(states, batch)
+    output = jitted(many.evaluate_actions)(states, batch)
     lane = jax.tree.map(lambda leaf: leaf[1], states)
     _, own = jitted(single.collect)(lane, keys[1])
-    for a, b in zip(jax.tree.leaves(said), jax.tree.leaves(jitted(single.evaluate_actions)(lane, own))):
+    for a, b in zip(jax.tree.leaves(output), jax.tree.leaves(jitted(single.evaluate_actions)(lane, own))):
         np.testing.assert_allclose(a[1], b, atol=1e-5)
 
 
@@ -199,7 +199,7 @@ BY_HAND = [pytest.param(name, marks=[pytest.mark.slow] * (name != "ppo")) for na
 
 
 @pytest.mark.parametrize("algo_name", BY_HAND)
-def test_jitted_is_not_jitted(algo_name):
+def test_jitted_equals_not_jitted(algo_name):
     algo = small(algo_name, num_steps=2, **({} if algo_name in GRADIENT_FREE else {"num_epochs": 1}))
     state = begin(algo)
     compiled, _ = jitted(algo.update)(state, algo.hparams)

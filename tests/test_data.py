@@ -46,7 +46,7 @@ def test_it_learns_from_data_alone_and_counts_updates(whole):
 def test_it_keeps_the_contract(monkeypatch):
     monkeypatch.setattr(contract, "small", lambda name: ALGO)
     contract.test_state_is_a_fixed_point_of_update("cloning")
-    contract.test_pieces_are_the_whole("cloning")
+    contract.test_updates_in_pieces_equal_updates_at_once("cloning")
     contract.test_same_key_same_bits_other_key_other_bits("cloning")
     contract.test_every_parameter_learns("cloning")
 

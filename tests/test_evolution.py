@@ -173,8 +173,8 @@ def test_four_million_parameters_are_rebuilt_bitwise():
         step = genome.mutate if i == 6 else mutate
         chain, vector = step(chain, vector, jax.random.key(i), 0.1 / (i + 1))
     assert vector.size > 4_000_000
-    anew = express(chain)
-    assert bits(anew) == bits(vector)
+    again = express(chain)
+    assert bits(again) == bits(vector)
     other = genome.mutate(chain, vector, jax.random.key(9), 0.1)[0]
     batch = jax.jit(jax.vmap(partial(genome.express, net)))(
         jax.tree.map(lambda *x: jnp.stack(x), chain, other)
@@ -345,10 +345,10 @@ def test_ties_in_selection_are_broken_at_random():
 
 def test_the_state_holds_the_policies_of_its_genomes():
     """The elite, and with `keep_parents` the parents; otherwise the states are the same."""
-    kept, anew = small("ga", keep_parents=True), small("ga")
-    net = genome.network(jax.eval_shape(lambda: anew.init(KEY, anew.hparams).params))
+    kept, built = small("ga", keep_parents=True), small("ga")
+    net = genome.network(jax.eval_shape(lambda: built.init(KEY, built.hparams).params))
     states = []
-    for algo in (kept, anew):
+    for algo in (kept, built):
         state = after(algo, 3)
         elite = jax.jit(partial(genome.express, net))(jax.tree.map(lambda x: x[0], state.parents))
         assert bits(net.params(elite)) == bits(state.params)

@@ -29,7 +29,7 @@ def test_examples_are_short():
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_an_algorithm_of_ones_own_from_copy_to_policy(tmp_path):
+def test_a_custom_algorithm_from_copy_to_policy(tmp_path):
     """Killed and resumed, it plays CartPole as well as PPO: 500, and 475 is what counts as solved."""
     returns = own_algorithm.main([str(tmp_path)])
     assert len(returns) == 10 and min(returns) >= 475
@@ -39,13 +39,13 @@ def test_an_algorithm_of_ones_own_from_copy_to_policy(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_environment_of_ones_own(tmp_path):
+def test_a_custom_environment(tmp_path):
     assert own_environment.main([str(tmp_path)]) > 0.95
     with Image.open(tmp_path / "episode.gif") as picture:
         assert picture.n_frames > 2 and picture.size[0] > picture.size[1]
 
 
-def test_an_objective_and_a_network_of_ones_own(tmp_path):
+def test_a_custom_objective_and_network(tmp_path):
     words = ["--steps", "2048", "--seeds", "2", "--out", str(tmp_path / "run")]
     fitted = own_objective.main(words)
     assert fitted.complete and "Residual" not in str(fitted.hparams)
@@ -54,7 +54,7 @@ def test_an_objective_and_a_network_of_ones_own(tmp_path):
     np.testing.assert_array_equal(again.state.num_updates, fitted.state.num_updates)
 
 
-def test_the_file_of_a_network_of_ones_own(tmp_path):
+def test_the_file_of_a_custom_network(tmp_path):
     """It is a copy of PPO whose options decide the sizes of another torso."""
     own_network.write_algorithm(tmp_path / "my_ppo.py")
     module = user_files.algorithm(str(tmp_path / "my_ppo.py"))
@@ -67,7 +67,7 @@ def test_the_file_of_a_network_of_ones_own(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_network_of_ones_own_learns(tmp_path, capsys):
+def test_a_custom_network_learns(tmp_path, capsys):
     """From the command line; its policy stays in JAX."""
     returns = own_network.main([str(tmp_path)])
     assert len(returns) == 8 and np.mean(returns) > 400
@@ -76,11 +76,11 @@ def test_a_network_of_ones_own_learns(tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_an_objective_of_ones_own_learns():
+def test_a_custom_objective_learns():
     assert np.mean(own_objective.main([]).rows[-1]["evaluation/return"]) > 400
 
 
-def test_the_surrogate_of_ones_own_has_the_slope_of_the_advantage():
+def test_the_custom_surrogate_has_the_slope_of_the_advantage():
     objective = own_objective.smooth(0.3)
     near = [objective.apply(objective.params, jnp.log(r), 2.0, 0.0) for r in (0.999, 1.001)]
     assert (near[1] - near[0]) / 0.002 == pytest.approx(2.0, rel=1e-2)

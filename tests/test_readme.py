@@ -95,7 +95,7 @@ def test_sweeping_commands_parse():
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
-        _, chosen, _ = cli.meant("sweep", cli.sweep_options, options)
+        _, chosen, _ = cli.parse_spec("sweep", cli.sweep_options, options)
         kind = sweep.resolved(axes, chosen.search, chosen.trials)
         assert len(sweep.draw(axes, kind, chosen.trials, chosen.seed)) >= 8
 

@@ -89,7 +89,7 @@ def test_one_program_for_all_that_is_traced():
     assert rest == SMALL[:4]
 
     def spec_of(words):
-        return cli.meant("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
+        return cli.parse_spec("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
 
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
@@ -251,7 +251,7 @@ def test_parameters_of_the_environment_are_lanes(tmp_path):
 def test_a_parameter_that_shapes_the_program_is_a_group(tmp_path):
     axes = [sweep.axis("--env.max-steps", "20,30"), sweep.axis("--env.gravity", "9:10")]
     words = ["ppo", "CartPole-v1", *SMALL, "--env.gravity", "9"]
-    spec = cli.meant("sweep", cli.sweep_options, words)[0]
+    spec = cli.parse_spec("sweep", cli.sweep_options, words)[0]
     assert [one.traced for one in sweep.in_lanes(axes, spec)] == [False, True]
 
 
@@ -284,7 +284,7 @@ def test_a_dry_run_reports_memory_and_time(tmp_path):
 
 def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "32", "--steps", "200000"]
-    spec = cli.meant("train", cli.train_options, words)[0]
+    spec = cli.parse_spec("train", cli.train_options, words)[0]
     assert spec.lanes * spec.steps > planning.LONG * planning.SLOW
     timings = {0: 1.0, 4: 0.9, 16: 0.5}
     monkeypatch.setattr(planning, "_seconds", lambda spec, chunk: timings.get(chunk))
@@ -300,7 +300,7 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
 
 
 def test_a_run_that_does_not_fit_in_memory_is_refused():
-    spec = cli.meant("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
+    spec = cli.parse_spec("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
     planning.require_room(spec, 1)
     with pytest.raises(ValueError, match="take fewer seeds"):
         planning.require_room(spec, 2**60)
@@ -362,7 +362,7 @@ def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
 def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     """Mean and interquartile mean over seeds disagree on which of two trials that is."""
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "8"]
-    spec = cli.meant("sweep", cli.sweep_options, words)[0]
+    spec = cli.parse_spec("sweep", cli.sweep_options, words)[0]
     axes = [sweep.axis("--hp.learning-rate", "1e-3,1e-2")]
     shares = sweep.draw(axes, "grid", 0, 0)
     group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(

@@ -73,7 +73,7 @@ def written(command, folder):
 # --- a whole day with files of one's own --------------------------------------------------------------
 
 
-def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
+def test_a_run_works_after_its_files_are_gone(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(command, tmp_path)
     argv = ["train", "./my_ppo.py", "./my_env.py:make", "--objective", "./my_loss.py", *SMALL]
@@ -87,12 +87,12 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
         "--hp.objective.slope",
         "0.3",
     ]
-    status, said, errors = command(*argv)
+    status, output, errors = command(*argv)
     assert status == 0
     assert "there is no preset for my_ppo on my_env:make: the defaults are used; --preset-of" in errors
     (run,) = Path("runs").iterdir()
     assert re.fullmatch(r"my_ppo-my_env-make-\d+-\d+", run.name)
-    assert said.startswith("my_ppo on my_env:make: 1 agent")
+    assert output.startswith("my_ppo on my_env:make: 1 agent")
 
     # Its folder has what it needs.
     info = runs.read_info(run)
@@ -122,13 +122,13 @@ def test_a_run_of_three_files_outlives_them(command, tmp_path, monkeypatch):
     assert errors.startswith(warning) and errors.count("\n") == 1
     for place in (moved, moved / "config.toml"):  # to train again, from the copies
         forget()
-        again = cli.meant("train", cli.train_options, ["--from", str(place)])[0]
+        again = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
         length = again.hparams.replace(total_updates=spec.hparams.total_updates)
         again = dataclasses.replace(again, hparams=length).to_json()
         assert json.loads(json.dumps(again)) == info["spec"]
     forget()
     assert "complete already" in command("resume", moved)[1]
-    status, said, _ = command("render", moved)
+    status, output, _ = command("render", moved)
     assert status == 0 and (moved / "episode.gif").stat().st_size > 500
     assert command("report", moved)[0] == command("plot", moved)[0] == 0
     page = (moved / "report.html").read_text()
@@ -160,7 +160,7 @@ class Skips(nn.Module):
 def make("""
 
 
-def test_a_network_of_ones_own_is_not_taken_for_an_mlp(command, tmp_path):
+def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
     """Its parameters have the same names and shapes as those of an MLP, but it acts differently."""
     env = envs.make("CartPole-v1")
     assert command("new", "algorithm", tmp_path / "plain.py")[0] == 0
@@ -192,14 +192,14 @@ def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):
         assert sources.keep(tmp_path / folder, name)[name]["original"] == str(file)
 
 
-def test_a_sweep_of_a_new_hyperparameter_goes_on_without_the_file(command, tmp_path, monkeypatch):
+def test_a_sweep_of_a_new_hyperparameter_resumes_without_the_file(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(command, tmp_path)
     argv = ["sweep", "./my_ppo.py", "CartPole-v1", "--hp.shrink", "0.1,0.9", "--seeds", "1", *SMALL]
     argv += ["--confirm-seeds", "0", "--preset-of", "ppo", "--out", "s"]
-    status, said, errors = command(*argv)
+    status, output, errors = command(*argv)
     assert (status, errors) == (0, "")
-    assert "2 trials" in said and "my_ppo on CartPole-v1" in said
+    assert "2 trials" in output and "my_ppo on CartPole-v1" in output
     spec = runs.from_json(runs.read_info(Path("s/group-1"))["spec"])
     assert spec.hparams.gamma == presets.preset("ppo", "CartPole-v1").hparams["gamma"]
     Path("my_ppo.py").unlink()
@@ -216,9 +216,9 @@ def test_a_file_is_compared_with_ppo(command, tmp_path, monkeypatch):
     argv = ["compare", "--environments", "CartPole-v1", "--algorithms", "./my_ppo.py", "--objectives"]
     argv += ["./my_loss.py", "--trials", "1", "--seeds", "2", "--steps", "320", "--intervals", "1"]
     argv += ["--eval-episodes", "2", "--no-estimate", *SMALL[:10]]
-    status, said, _ = command(*argv, "--out", "c")
+    status, output, _ = command(*argv, "--out", "c")
     assert status == 0
-    assert all(f"\n  {name} " in said for name in ("ppo", "my_loss", "my_ppo.py")), said
+    assert all(f"\n  {name} " in output for name in ("ppo", "my_loss", "my_ppo.py")), output
     lines = [json.loads(line) for line in Path("c/results.jsonl").read_text().splitlines()]
     (mine,) = [line for line in lines if line.get("algorithm") == "my_ppo"]
     assert mine["values"]["learning_rate"] == pytest.approx(1e-3) and len(mine["per_seed"]) == 2
@@ -230,7 +230,7 @@ def test_a_file_is_compared_with_ppo(command, tmp_path, monkeypatch):
     assert command("resume", "c")[0] == 0
 
 
-def test_a_colon_in_an_objective_is_no_range():
+def test_a_colon_in_an_objective_is_not_a_range():
     (one,), rest = sweep.axes_of(["--objective", "ppo,./my_loss.py:make"])
     assert (one.values, rest) == (("ppo", "./my_loss.py:make"), [])
     assert sweep.axes_of(["--objective", "./my_loss.py:make"]) == ([], ["--objective", "./my_loss.py:make"])
@@ -282,7 +282,7 @@ OBJECTIVE = "from jaxrl.types import Objective\n"
         ),
     ],
 )
-def test_files_that_are_no_algorithm(refused, text, words):
+def test_invalid_algorithm_files_are_rejected(refused, text, words):
     Path("neighbour.py").write_text("x = 1\n")
     if text is not None:
         Path("mine.py").write_text(text)
@@ -314,7 +314,7 @@ MADE = ENV + "def walk():\n    env = chain()\n    return "
         ),
     ],
 )
-def test_files_that_are_no_environment(refused, name, text, words):
+def test_invalid_environment_files_are_rejected(refused, name, text, words):
     Path("mine.py").write_text(text)
     refused(["train", "ppo", name, "--steps", "64"], *words)
 
@@ -334,7 +334,7 @@ def test_files_that_are_no_environment(refused, name, text, words):
         ),
     ],
 )
-def test_files_that_are_no_objective(refused, text, words):
+def test_invalid_objective_files_are_rejected(refused, text, words):
     Path("mine.py").write_text(text)
     refused(["train", "ppo", "CartPole-v1", "--objective", "./mine.py:f"], *words)
 
@@ -350,7 +350,7 @@ def wrapped(max_steps: int = 7):
 """
 
 
-def test_an_environment_with_wrappers_of_its_own_gets_no_others(tmp_path):
+def test_an_environment_with_auto_reset_gets_no_other_wrappers(tmp_path):
     (tmp_path / "mine.py").write_text(WRAPPED)
     name = user_files.environment(str(tmp_path / "mine.py"))
     assert sources.shown(name) == "mine"
@@ -365,7 +365,7 @@ def test_an_environment_with_wrappers_of_its_own_gets_no_others(tmp_path):
     assert timestep.truncated
 
 
-def test_the_environment_to_start_from_is_sound(command, tmp_path):
+def test_the_environment_template_passes_check_env(command, tmp_path):
     assert command("new", "env", tmp_path / "mine.py")[0] == 0
     name = user_files.environment(str(tmp_path / "mine.py"))
     check_env(envs.REGISTRY[name].make(length=2))
@@ -379,7 +379,7 @@ def test_the_environment_to_start_from_is_sound(command, tmp_path):
     assert options.env.max_steps == 50
 
 
-def test_a_picture_that_is_none_is_refused(tmp_path):
+def test_an_invalid_picture_is_rejected(tmp_path):
     (tmp_path / "mine.py").write_text(
         "from jaxrl.envs.worlds.chain import make\ndef walk(): return make()\n"
         "def render(state): return [[0.5]]\ndef broken(state): return 1 / 0\n"
@@ -405,7 +405,7 @@ def test_a_discovery_keeps_the_environment(command, tmp_path):
 # --- presets and new files -----------------------------------------------------------------------------
 
 
-def test_the_preset_of_another_algorithm_as_far_as_it_fits(command, tmp_path):
+def test_a_preset_of_another_algorithm_is_applied_to_common_fields(command, tmp_path):
     command("new", "algorithm", tmp_path / "mine.py", "--from", "a2c")
     name = sources.named(str(tmp_path / "mine.py"))
     module = runs.algorithm(name)

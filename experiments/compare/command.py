@@ -124,11 +124,13 @@ def _plan(chosen, words: list[str], typed: list[str]):
         own += ["--steps", chosen.steps] if chosen.steps else []
         own += [] if chosen.compile_cache else ["--no-compile-cache"]
         own = [*map(str, own), *words]
-        spec, _, extra = cli.meant("compare", cli.train_options, [BASELINE, environment, *own])
+        spec, _, extra = cli.parse_spec("compare", cli.train_options, [BASELINE, environment, *own])
         specs.append(spec)
         for name, typed_name in zip(algorithms, chosen.algorithms):
             same = ["--steps", str(spec.steps), *_preset_of(name, spec.environment)]
-            rivals.append(cli.meant("compare", cli.train_options, [typed_name, environment, *own, *same])[0])
+            rivals.append(
+                cli.parse_spec("compare", cli.train_options, [typed_name, environment, *own, *same])[0]
+            )
     places = [folder.place(spec) for spec in specs]
     if len(set(places)) < len(places):
         raise cli.UsageError(
