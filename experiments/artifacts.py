@@ -31,11 +31,11 @@ def keep(
     if programs.env is None:  # a discovery, whose agents are objectives
         return
     agents = programs.agents(state)
-    held, masked = hosts.fetch(_learned(agents)), _is_masked(agents)
+    held, stream = hosts.fetch(_learned(agents)), _shapes_of_stream(agents)
 
     def write():
         with contextlib.suppress(ValueError):
-            made = _artifact(spec, programs.env, held, masked, num_updates, row)
+            made = _artifact(spec, programs.env, held, stream, num_updates, row)
             policy.write(path / policy.FILE, made)
 
     hosts.by_leader(write)
@@ -46,7 +46,7 @@ def of_agents(
 ) -> policy.Artifact:
     """The policies in the state of a run. Raises ValueError if they cannot be described."""
     agents = programs.agents(state)
-    return _artifact(spec, programs.env, _learned(agents), _is_masked(agents), num_updates, row)
+    return _artifact(spec, programs.env, _learned(agents), _shapes_of_stream(agents), num_updates, row)
 
 
 def _learned(agents) -> dict[str, Any]:
@@ -54,17 +54,18 @@ def _learned(agents) -> dict[str, Any]:
     return {"params": getattr(agents, "params", {}), "obs_stats": getattr(agents, "obs_stats", ())}
 
 
-def _is_masked(agents) -> bool:
-    stream = getattr(agents, "stream", None)
-    return stream is not None and "action_mask" in stream.timestep.info
+def _shapes_of_stream(agents) -> Any:
+    """The shapes of the Stream of agents, leaves `[P, N, ...]`; None if their state has none."""
+    return jax.eval_shape(lambda stream: stream, getattr(agents, "stream", None))
 
 
-def _artifact(spec, env, held, masked, num_updates, row) -> policy.Artifact:
+def _artifact(spec, env, held, stream, num_updates, row) -> policy.Artifact:
     held = jax.tree.map(lambda x: np.asarray(x)[: spec.agents], held)
     network = getattr(spec.config, "network", None)
     if network is None:
         raise ValueError(f"the policy of {spec.algorithm} cannot be exported: its Config has no `network`")
     spaces = env.observation_space, env.action_space
+    masked = stream is not None and "action_mask" in stream.timestep.info
     recipe = describe(*spaces, network, **held, masked=masked)
     recipe = recipe._replace(bounds=_bounds(spec, recipe.bounds))
     seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
@@ -78,11 +79,11 @@ def _artifact(spec, env, held, masked, num_updates, row) -> policy.Artifact:
     about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
     artifact = policy.Artifact(recipe, seeds, scores, about)
     if sources.is_name(spec.algorithm):
-        _require_that_it_acts_so(spec, env, held, artifact)
+        _require_that_it_acts_so(spec, env, held, getattr(stream, "memory", ()), artifact)
     return artifact
 
 
-def _require_that_it_acts_so(spec, env, held, artifact) -> None:
+def _require_that_it_acts_so(spec, env, held, memory, artifact) -> None:
     """Compares the description of a policy with `act` of the algorithm's file, which may have any network.
 
     Its parameters can have the names and shapes of an MLP: those of a network with a skip connection have.
@@ -101,13 +102,12 @@ def _require_that_it_acts_so(spec, env, held, artifact) -> None:
     described = policy.Policy(artifact.of(int(artifact.seeds[finite[0]])), 0, artifact)
     sample_key, act_key = jax.random.split(jax.random.key(0))
     obs = jax.vmap(partial(spaces.sample, env.observation_space))(jax.random.split(sample_key, TRIED))
-    size = described.recipe.memory_size
-    memory = jnp.zeros((TRIED, size)) if size else ()
+    memory = jax.tree.map(lambda leaf: jnp.zeros((TRIED, *leaf.shape[2:]), leaf.dtype), memory)
     try:
         action = algo.act(agent, memory, act_key, obs, jnp.ones(TRIED, bool))[1]
         both = zip(jax.tree.leaves(action), jax.tree.leaves(described(obs)), strict=True)
         agree = [np.isclose(a, b, rtol=1e-3, atol=1e-3).mean() for a, b in both]
-    except (AttributeError, TypeError, ValueError):  # it acts by more than its parameters
+    except Exception:  # of the file's code: it acts by more than its parameters
         agree = [0.0]
     if min(agree) < 0.97:  # two actions may be equally likely
         raise ValueError(f"the policy cannot be exported: {UNKNOWN}")

@@ -398,7 +398,9 @@ def understand(
 
 def _dependent(argv: list[str], given) -> tuple[str, str]:
     """The objective and `--preset-of` of a command, on which other options and defaults depend."""
-    objective = _value_of("--objective", argv, given.objective(argv[0]))
+    from jaxrl import sources
+
+    objective = _value_of("--objective", argv, given.objective(sources.named(argv[0])))
     return objective, _value_of("--preset-of", argv, given.values.get("preset_of", ""))
 
 
@@ -712,6 +714,7 @@ def carry_on(
     runs.require_extras(options)
     kind = kind or training()
     spec, programs = kind.build(spec)
+    hosts.require_same("the data of the algorithm", programs.fingerprint)
     announcement = kind.announcement(spec, programs, path)  # traces: mismatches are reported here
     if command:
         hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))

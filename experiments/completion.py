@@ -185,6 +185,7 @@ _jaxrl_words() {{
     else
         case "$command $before" in
 {values}
+            *" -"*) ;;  # the value of an option
             *) case "$command $position" in
 {places}
             esac ;;
@@ -236,6 +237,7 @@ function __jaxrl_words
     else
         switch "$before[2] $before[-1]"
 {values}
+            case '* -*'  # the value of an option
             case '*'
                 switch "$before[2] $position"
 {places}

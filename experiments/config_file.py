@@ -94,7 +94,7 @@ def read(place: str) -> Given:
             raise ValueError(f"{path} {text} with the values of one")
         return Given(place, values_of(spec))
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"--from {path}: there is no such file, and no folder of a run") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
@@ -208,6 +208,13 @@ def write(path: Path, spec: Any, copies: dict[str, dict[str, str]]) -> None:
         files.replace(path / NAME, _text(spec, copies))
 
 
+def update(path: Path, before: Any, spec: Any, copies: dict[str, dict[str, str]]) -> None:
+    """Writes `config.toml` again for a Spec that has changed, unless somebody has edited the file."""
+    file = path / NAME
+    if file.exists() and file.read_text(encoding="utf-8") == _text(before, copies):
+        write(path, spec, copies)
+
+
 def _text(spec: runs.Spec, copies: dict[str, dict[str, str]]) -> str:
     import tomli_w
 
@@ -225,4 +232,6 @@ def _text(spec: runs.Spec, copies: dict[str, dict[str, str]]) -> str:
 def _without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _without_none(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_none(one) for one in value]
     return "None" if value is None else value

@@ -37,7 +37,7 @@ def extend(path: Path, steps: int) -> None:
         with folders.claim(path):
             earlier = [*info.get("extended", []), {"from": spec.steps, "to": steps}]
             runs.write_info(path, info | {"spec": longer.to_json(), "extended": earlier})
-            config_file.write(path, longer, info.get("sources", {}))
+            config_file.update(path, spec, longer, info.get("sources", {}))
 
     hosts.by_leader(write)
     print(f"extended from {spec.steps} to {steps} steps per seed; what is annealed ends there", flush=True)

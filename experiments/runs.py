@@ -147,8 +147,8 @@ class Spec:
         for name, value in was.items():  # left out, as in older versions, whose checkpoints remain valid
             if getattr(self, name) == value:
                 del data[name]
-        network = data["config"].get("network")
-        if isinstance(network, dict) and network.get("core") == "gru":
+        network, usual = data["config"].get("network"), getattr(type(self.config)(), "network", None)
+        if isinstance(network, dict) and network.get("core") == getattr(usual, "core", None) == "gru":
             del network["core"]
         if self.objective:
             objective = data["hparams"]["objective"]

@@ -21,6 +21,7 @@ class About(NamedTuple):
     title: str
     agents: int
     num_updates: int  # of the complete run; of a search at most
+    steps_per_update: int | None = None  # None: as the rows show
     is_search: bool = False  # it may be complete earlier
     is_train: bool = False  # a run of `jaxrl train` or a part of a sweep
 
@@ -60,8 +61,8 @@ def describe(path: Path) -> About:
         if (path / "fit.json").is_file():
             about = json.loads((path / "fit.json").read_text())
             run = about["run"]
-            updates = run["hparams"].get("total_updates") or -(-run["steps"] // run["steps_per_update"])
-            return About(about["algorithm"], run["seeds"], int(updates))
+            updates = about.get("num_updates") or run["hparams"]["total_updates"]
+            return About(about["algorithm"], run["seeds"], int(updates), run["steps_per_update"])
         if "worlds" in spec:
             return About(f"discover {spec['objective']}", spec["seeds"], spec["generations"])
         trials, searched = spec.get("trials", ()), spec.get("search")
@@ -140,7 +141,8 @@ def _reporter(about: About, rows: list[dict[str, Any]], write: Any) -> reporters
     """A panel, or lines for the function `write`. The steps of an update follow from the rows."""
     first = rows[-2] if len(rows) > 1 else {"num_updates": 0, "timesteps": 0}
     steps, updates = (rows[-1].get(name, 0) - first.get(name, 0) for name in ("timesteps", "num_updates"))
-    each = round(steps / max(updates, 1))
+    each = about.steps_per_update
+    each = round(steps / max(updates, 1)) if each is None else each
     if write:
         return reporters.lines(about.num_updates, each, about.agents, write)
     before = rows[-1].get("timesteps", 0) - each * rows[-1]["num_updates"]

@@ -110,6 +110,8 @@ def require_network(network: Any, activations: Iterable[str]) -> None:
         raise ValueError(
             f"unknown activation {network.activation!r}: take one of {', '.join(sorted(activations))}"
         )
+    if network.core != type(network)().core and not network.memory_size:
+        raise ValueError(f"core = {network.core!r} has no effect without memory: give memory_size = 64, say")
 
 
 def hint_at_scale(space: PyTree) -> None:

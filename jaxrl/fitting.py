@@ -110,7 +110,7 @@ def fit(
     hosts.require_same("the run", [str(path), programs.identity, programs.fingerprint])
     with contextlib.ExitStack() as held:
         if path:
-            hosts.by_leader(lambda: _enter(path, programs.identity, _name_of(algo), held))
+            hosts.by_leader(lambda: _enter(path, programs, held))
         at, rows, complete = _train(programs, path, callbacks, save_every_seconds, progress)
     state = at.state
     if len(programs.seeds) > programs.reported:
@@ -126,11 +126,11 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
         at, rows = None, []
         if path and hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
             at = loop.restore(programs, path)
-            loop.warn_of_refill(programs)
             rows = [logger.plain(row) for row in records.rows(path) if row["num_updates"] <= at.num_updates]
             if loop.is_complete(programs, at):
                 reporter.status(f"{path} is complete: nothing is left to train")
                 return at, rows, True
+            loop.warn_of_refill(programs)
             reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
         reporter.status("compiling ...")
         begun = time.perf_counter()
@@ -172,7 +172,7 @@ def _name_of(algo: Algorithm) -> str:
     return "unnamed algorithm" if name in ("__main__", "builtins") else name
 
 
-def _enter(path: Path, identity: dict[str, Any], algorithm: str, held: contextlib.ExitStack) -> None:
+def _enter(path: Path, programs: Programs, held: contextlib.ExitStack) -> None:
     """Creates the folder of a run, or checks that it belongs to the run, and locks it.
 
     Raises:
@@ -184,15 +184,16 @@ def _enter(path: Path, identity: dict[str, Any], algorithm: str, held: contextli
         held.enter_context(files.lock(path, f"another process trains in {path}: wait for it, or {REMEDY}"))
         known = (path / MARK).exists()
         if known and (checkpoint.latest(path / "checkpoints") is not None or records.rows(path)):
-            _require_same(path, identity)
+            _require_same(path, programs.identity)
             return
         for name in OTHERS:
             if not known and (path / name).exists():
                 raise ValueError(f"{path} holds {name} of a run that is not by jaxrl.fit: {REMEDY}")
         device = jax.devices()[0]
         about = {
-            "run": identity,
-            "algorithm": algorithm,
+            "run": programs.identity,
+            "algorithm": _name_of(programs.algo),
+            "num_updates": programs.num_updates,
             "versions": {"jaxrl": jaxrl.__version__, "jax": jax.__version__},
             "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

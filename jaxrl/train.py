@@ -376,9 +376,10 @@ def chunks(
     Yields:
       `(state, metrics)`, both still being computed; metrics as returned by `summarize`.
     """
-    zeros = no_totals(algo.update, state, hp, *algo.data_args)
+    data = jax.device_put(algo.data_args)  # once, not for every chunk
+    zeros = no_totals(algo.update, state, hp, *data)
     state = jax.tree.map(jnp.copy, state)  # leaves of an `init` outside `jit` may share a buffer
     for _ in range(num_chunks):
         compiled = program(algo.update)  # type: ignore[arg-type]  # functions are hashable
-        state, totals = compiled(state, zeros, hp, length, *algo.data_args)
+        state, totals = compiled(state, zeros, hp, length, *data)
         yield state, summarize(totals, length)

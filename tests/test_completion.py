@@ -55,6 +55,7 @@ def test_commands_names_and_options_are_completed(tmp_path, known, shell):
         ("jaxrl export run --format st", ["stablehlo"]),
         ("jaxrl evaluate --epi", ["--episodes"]),
         ("jaxrl help comp", ["compare", "completion"]),
+        ("jaxrl train --from p", []),  # the value of an option
     ):
         assert sorted(completed(tmp_path, shell, known, line)) == words, line
 

@@ -1,12 +1,13 @@
 """Configurations as TOML: what a run writes, and what `--from` reads."""
 
+import dataclasses
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments import cli, runs
+from jaxrl.experiments import cli, config_file, runs
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
 
@@ -102,6 +103,30 @@ def test_what_is_typed_replaces_what_is_in_the_file(tmp_path):
     assert other.hparams.objective == objectives.dpo().params
     swept = spec_of("--from", path, "--trials", "3", command="sweep")
     assert swept.to_json() == spec.to_json()
+
+
+def test_an_algorithm_that_is_typed_and_in_the_file_keeps_the_objective(command, tmp_path):
+    file = tmp_path / "mine.py"
+    assert command("new", "algorithm", file)[0] == 0
+    (tmp_path / "my.toml").write_text(
+        'algorithm = "./mine.py"\nobjective = "spo"\nenvironment = "CartPole-v1"'
+    )
+    for typed in ([], [file, "CartPole-v1"]):
+        assert spec_of(*typed, "--from", tmp_path / "my.toml").objective == "spo"
+
+
+def test_an_edited_file_is_not_replaced(tmp_path):
+    path, spec = run_of(tmp_path / "run", "ppo", "CartPole-v1", *SMALL)
+    longer = dataclasses.replace(spec, steps=128)
+    config_file.update(path, spec, longer, {})
+    assert "steps = 128" in (path / "config.toml").read_text()
+    (path / "config.toml").write_text("steps = 3\n")
+    config_file.update(path, longer, spec, {})
+    assert (path / "config.toml").read_text() == "steps = 3\n"
+
+
+def test_none_in_a_list_is_written():
+    assert config_file._without_none({"a": (1, None)}) == {"a": [1, "None"]}
 
 
 def test_a_short_file_takes_the_rest_from_the_preset(tmp_path):

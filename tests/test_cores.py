@@ -122,3 +122,8 @@ def test_the_default_core_keeps_the_names_of_its_parameters():
     net = networks.Actor(networks.MLP((2,)), 3, cores.make("gru", 2))
     shapes = jax.eval_shape(net.init, jax.random.key(0), net.initial_memory(1), np.zeros((1, 4)), np.ones(1))
     assert set(shapes["params"]) == {"torso", "gru", "Dense_0"}
+
+
+def test_a_core_without_memory_is_refused():
+    with pytest.raises(ValueError, match="core = 'lstm' has no effect without memory"):
+        policies.actor_critic(envs.make("CartPole-v1"), NetworkConfig(core="lstm"))

@@ -149,6 +149,9 @@ def test_a_search_passes_them_on():
     state = jax.eval_shape(over.init, keys, ALGO.hparams, ALGO.data)
     after, _ = jax.eval_shape(over.update, state, ALGO.hparams, ALGO.data)
     assert jax.tree.structure(after) == jax.tree.structure(state)
+    without_returns = search.over(train.population(ALGO, vary_hparams=True), asha, space, seeds=1)
+    with pytest.raises(ValueError, match="update must return episode/return_sum"):
+        jax.eval_shape(without_returns.update, state, ALGO.hparams, ALGO.data)
 
 
 def test_a_meta_learner_refuses_them():

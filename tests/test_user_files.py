@@ -168,19 +168,32 @@ def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
     text = text.replace("config.network, torso)", "config.network, torso or Skips())")
     (tmp_path / "skips.py").write_text(text.replace("\n\ndef make(", SKIPS))
 
-    def exported(name):
+    def exported(name, **memory):
         file = str(tmp_path / name)
-        config = user_files.algorithm(file).Config(network=NetworkConfig(hidden_sizes=(4, 4)))
+        config = user_files.algorithm(file).Config(network=NetworkConfig(hidden_sizes=(4, 4), **memory))
         spec = runs.Spec(sources.named(file), "CartPole-v1", {}, "ppo", config, None, 8, 0, 1, 1, 0)
         algo = runs.make(spec, env)
-        params = jax.jit(lambda key: algo.init(key, algo.hparams).params)(jax.random.key(0))
-        agents = SimpleNamespace(params=jax.tree.map(lambda x: x[None], params), obs_stats=())
+        state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
+        agents = state(jax.random.key(0))
         return artifacts.of_agents(spec, SimpleNamespace(env=env, agents=lambda x: x), agents, 0, None)
 
     shapes = [[x.shape for _, x in layer.arrays.items()] for layer in exported("plain.py").recipe.layers]
     assert shapes == [[(1, 4, 4), (1, 4)], [], [(1, 4, 4), (1, 4)], [], [(1, 4, 2), (1, 2)]]
     with pytest.raises(ValueError, match="its network is not one that NetworkConfig describes"):
         exported("skips.py")
+    assert exported("plain.py", memory_size=3).recipe.memory_size == 3
+
+
+def test_a_core_that_is_not_the_default_of_its_file_is_recorded(command, tmp_path):
+    file = tmp_path / "remembers.py"
+    assert command("new", "algorithm", file)[0] == 0
+    default = 'network: NetworkConfig = NetworkConfig(core="lstm", memory_size=8)'
+    file.write_text(file.read_text().replace("network: NetworkConfig = NetworkConfig()", default))
+    for core in ("gru", "lstm"):
+        words = [str(file), "CartPole-v1", "--config.network.core", core]
+        spec = cli.parse_spec("train", cli.train_options, words)[0]
+        assert spec.config.network.core == core
+        assert runs.from_json(spec.to_json()) == spec
 
 
 def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):

@@ -101,9 +101,9 @@ def test_folders_that_cannot_be_watched(command, run, tmp_path):
 
 
 def test_a_run_by_fit_can_be_watched(command, tmp_path):
-    about = {"algorithm": "mine", "run": {"seeds": 3, "steps": 100, "steps_per_update": 32, "hparams": {}}}
-    (tmp_path / "fit.json").write_text(json.dumps(about))
-    assert watch.describe(tmp_path) == watch.About("mine", 3, 4)
+    run = {"seeds": 3, "steps": 100, "steps_per_update": 32, "hparams": {}}
+    (tmp_path / "fit.json").write_text(json.dumps({"algorithm": "mine", "run": run, "num_updates": 4}))
+    assert watch.describe(tmp_path) == watch.About("mine", 3, 4, 32)
     (tmp_path / "metrics.jsonl").write_text('{"num_updates": 4, "timesteps": 128}\n')
     status, said, _ = command("watch", tmp_path)
     assert status == 0 and said.endswith("complete\n") and said.startswith("100%  steps 128")

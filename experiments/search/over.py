@@ -152,6 +152,9 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
 
     def update(state, hp, *data):
         agents, metrics = algo.update(state.agents, hparams(hp, state.x), *data)
+        for name in ("episode/return_sum", "episode/count"):
+            if name not in metrics:
+                raise ValueError(f"a search compares agents by their returns, so update must return {name}")
         state = state.replace(
             agents=agents,
             return_sum=state.return_sum + metrics["episode/return_sum"],
