@@ -69,7 +69,9 @@ def main(argv: list[str] | None = None, command=None) -> int:
             stream.reconfigure(errors="replace")
     try:
         with _warnings_shown():
-            return (command or dispatch)(argv)
+            status = (command or dispatch)(argv)
+            sys.stdout.flush()  # here, where a closed output is handled
+            return status
     except SystemExit as stop:  # raised by tyro after printing help
         return stop.code or 0
     except BrokenPipeError:  # the output was closed, as in `jaxrl list | head`
@@ -725,6 +727,8 @@ def carry_on(
             hosts.together(lambda: runs.require_seen(path))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)
+    except BrokenPipeError:  # the output was closed
+        raise
     except KeyboardInterrupt as interrupt:  # before there is anything to save, or the second one
         hosts.report_failure(interrupt)
         print(
@@ -734,6 +738,10 @@ def carry_on(
     except OSError as error:
         remedy = f"correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
         raise ValueError(f"{_error_text(error)}: {remedy}") from error
+    except Exception:  # often in a file of the user, who will correct it and give the same command again
+        if command and hosts.leads():
+            folders.discard(path)
+        raise
 
 
 def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:

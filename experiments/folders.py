@@ -2,10 +2,11 @@
 
 import contextlib
 import datetime
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxrl import checkpoint, files
+from jaxrl import checkpoint, files, sources
 
 # Files that identify the folder of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
 MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
@@ -49,6 +50,21 @@ def release(path: Path) -> None:
     with contextlib.suppress(OSError):
         path.rmdir()
         path.parent.rmdir()
+
+
+def discard(path: Path) -> None:
+    """Removes what was written into the folder of a new run, unless something is already saved."""
+    rows = path / "metrics.jsonl"
+    if (rows.exists() and rows.stat().st_size) or checkpoint.latest(path / "checkpoints") is not None:
+        return
+    with contextlib.suppress(OSError):
+        copies = json.loads((path / "run.json").read_text()).get("sources", {}).values()
+        copies = [Path(sources.FOLDER) / about["file"] for about in copies]
+        for name in (*copies, "config.toml", "metrics.jsonl", "run.json"):
+            (path / name).unlink(missing_ok=True)
+        for name in (sources.FOLDER, "checkpoints", ""):  # if they are empty
+            if (path / name).is_dir():
+                (path / name).rmdir()
 
 
 @contextlib.contextmanager

@@ -181,7 +181,8 @@ def list_envs() -> str:
     width = max(map(len, envs.REGISTRY))
 
     def line(name, entry):
-        verified = f"verified against {entry.checked}" if entry.checked else ""
+        how = "" if entry.checked == "solved exactly" else "verified against "
+        verified = f"{how}{entry.checked}" if entry.checked else ""
         return f"{name:{width}s}  {entry.origin:10s}  {verified}".rstrip()
 
     return "\n".join(line(*item) for item in sorted(envs.REGISTRY.items()))

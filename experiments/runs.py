@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import difflib
 import importlib.util
 import json
 import math
@@ -558,7 +559,7 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     """
     from jaxrl.experiments import config_file
 
-    if (path / config_file.NAME).exists():
+    if (path / config_file.NAME).exists() and not (path / "run.json").exists():
         raise ValueError(f"{path / config_file.NAME} exists and would be replaced: choose another --out")
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
     with folders.new(path, "run.json"):
@@ -616,12 +617,20 @@ def read_info(path: Path) -> dict[str, Any]:
         sources.remember(path, info.get("sources", {}))
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
-            raise ValueError(f"{path} is a sweep: take one of its runs, {path / 'group-1'} say") from None
+            part = "confirm" if (path / "confirm" / "run.json").exists() else "group-1"
+            raise ValueError(f"{path} is a sweep: take one of its runs, {path / part} say") from None
         if (path / "fit.json").exists():
             raise ValueError(
                 f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
             ) from None
-        raise ValueError(f"{path} is no run: it has no run.json") from None
+        if not path.exists():
+            others = sorted(one.parent.name for one in path.parent.glob("*/run.json"))
+            close = difflib.get_close_matches(path.name, others, n=1)
+            hint = f"; perhaps you meant {path.parent / close[0]}" if close else ""
+            raise ValueError(f"{path}: there is no such folder{hint}") from None
+        inside = [str(one.parent) for one in sorted(path.glob("*/run.json"))]
+        hint = f"; it contains runs, {inside[0]} for example" if inside else ""
+        raise ValueError(f"{path} is no run: it has no run.json{hint}") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path / 'run.json'} cannot be read ({_reason(error)}): is {path} a run?") from None
     return info

@@ -246,7 +246,7 @@ def test_errors_from_a_shell(tmp_path):
     for argv, word in (
         ("train ppo CartPole", "CartPole-v1"),
         ("train ppo CartPole-v1 --config.num-minibatches 7", "num_minibatches = 7"),
-        ("resume nothing", "nothing is no run"),
+        ("resume nothing", "nothing: there is no such folder"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "jaxrl.experiments", *argv.split()],
@@ -314,11 +314,21 @@ def test_a_folder_that_contains_a_run_is_rejected(refused, run):
 
 @pytest.mark.parametrize("name", ["resume", "evaluate", "plot", "render"])
 def test_folders_without_a_run_are_rejected(refused, tmp_path, name):
-    refused([name, tmp_path / "none"], "none is no run", "run.json")
+    refused([name, tmp_path / "none"], "none: there is no such folder")
     (tmp_path / "empty").mkdir()
     refused([name, tmp_path / "empty"], "empty is no run", "run.json")
     (tmp_path / "file").write_text("{}")
     refused([name, tmp_path / "file"], "file is no run")
+
+
+def test_a_mistyped_folder_is_explained(refused, tmp_path):
+    for name in ("cartpole", "pendulum"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "run.json").write_text("{}")
+    typed, found = tmp_path / "runs" / "cartpol", tmp_path / "runs" / "cartpole"
+    refused(["evaluate", typed], f"{typed}: there is no such folder; perhaps you meant {found}")
+    refused(["evaluate", tmp_path / "runs"], f"is no run: it has no run.json; it contains runs, {found} for")
+    refused(["evaluate", tmp_path / "nothing"], "there is no such folder")
 
 
 @pytest.mark.parametrize(
@@ -440,7 +450,7 @@ def test_impossible_plots_are_rejected(refused, command, run, tmp_path):
     refused(["plot", run, "--out", tmp_path / "file" / "a.png"], "file")
     refused(["plot", run, "--out", "/proc/a.png"], "a.png")
     refused(["plot", run, "--out", tmp_path / "a.xyz"], "xyz")
-    refused(["plot", run, tmp_path / "none"], "none is no run")
+    refused(["plot", run, tmp_path / "none"], "none: there is no such folder")
     (run / "metrics.jsonl").write_text("")
     refused(["plot", run], "has no rows of metrics yet")
     (run / "metrics.jsonl").write_text('5\n"row"\n')
@@ -966,7 +976,7 @@ def test_a_terminal_that_cannot_show_everything(trained):
         text=True,
         timeout=120,
     )
-    assert done.returncode == 2 and "none? is no run" in done.stderr
+    assert done.returncode == 2 and "none?: there is no such folder" in done.stderr
 
 
 def test_the_last_objective_that_is_named_counts(tmp_path):

@@ -196,6 +196,21 @@ def test_a_core_that_is_not_the_default_of_its_file_is_recorded(command, tmp_pat
         assert runs.from_json(spec.to_json()) == spec
 
 
+def test_a_file_can_be_corrected_and_trained_into_the_same_folder(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("new", "algorithm", "mine.py")[0] == 0
+    text = Path("mine.py").read_text()
+    # Outside of `init`, so that the mistake is found while the update is compiled.
+    Path("mine.py").write_text(text.replace("advantages = gae(", "advantages = gai("))
+    argv = ["train", "./mine.py", "CartPole-v1", *SMALL, "--out", "runs/mine"]
+    status, _, errors = command(*argv)
+    assert status == 2 and "name 'gai' is not defined" in errors and not Path("runs/mine").exists()
+    Path("runs/mine/source").mkdir(parents=True)
+    Path("runs/mine/source/notes.py").write_text("# not of jaxrl")
+    assert command(*argv)[0] == 2
+    assert [path.name for path in Path("runs/mine").rglob("*")] == ["source", "notes.py"]
+
+
 def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):
     for folder in ("first", "second"):
         (tmp_path / folder).mkdir()

@@ -92,7 +92,7 @@ def test_folders_that_cannot_be_watched(command, run, tmp_path):
     (path / "run.json").write_text(json.dumps(info))
     for folder, words in (
         (tmp_path, "is no run: it has no run.json"),
-        (tmp_path / "none", "is no run: it has no run.json"),
+        (tmp_path / "none", "there is no such folder"),
         (tmp_path / "fit", "cannot be read: KeyError('run')"),
         (path, "cannot be read: KeyError('total_updates')"),
     ):
