@@ -559,10 +559,10 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     """
     from jaxrl.experiments import config_file
 
-    if (path / config_file.NAME).exists() and not (path / "run.json").exists():
-        raise ValueError(f"{path / config_file.NAME} exists and would be replaced: choose another --out")
     info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
     with folders.new(path, "run.json"):
+        if (path / config_file.NAME).exists():
+            raise ValueError(f"{path / config_file.NAME} exists and would be replaced: choose another --out")
         info |= {"sources": kept} if (kept := sources.keep(path, info["spec"])) else {}
         files.create(path / "run.json", _info_text(info))
         config_file.write(path, spec, kept)

@@ -32,6 +32,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 # the time. The slow tests, which compute much, run what users run. (Without XLA's fusion emitters compiling
 # would take a fifth of the time, but then programs that should agree to the bit do not.)
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# For what depends on the optimizations themselves: memory, and sums and products in one instruction.
+OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 
 
 def pytest_configure(config):

@@ -181,7 +181,7 @@ def test_flags_may_be_shortened_to_a_unique_end(short, full):
         ("--env.max-steps -3", ["max_steps", "not -3"]),
         ("--config.hidden-sizes 0", ["hidden_sizes = (0,)", "at least 1"]),
         ("--config.hidden-sizes 64 -5", ["hidden_sizes = (64, -5)", "at least 1"]),
-        ("--config.num-minibatches 3", ["num_minibatches = 3", "take 2"]),
+        ("--config.num-minibatches 3", ["num_minibatches = 3", "give 2"]),
         ("--config.memory-size 8 --config.num-minibatches 3", ["num_envs = 8", "num_minibatches = 3"]),
         # Numbers without sense.
         *(
