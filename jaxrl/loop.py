@@ -66,8 +66,8 @@ def restore(
     if elapsed is None:  # saved by an earlier version
         times = (row.get("elapsed_seconds") for row in records.rows(path) if row["num_updates"] <= done)
         elapsed = max((seconds for seconds in times if seconds is not None), default=0.0)
-    state = held["state"]
-    if refilled(programs):
+    missing, state = keeping.left_out(state, part), held["state"]
+    if missing:
         fresh = programs.init(hosts.place(programs.keys, programs.sharding), *programs.data)
         state = keeping.complete(state, fresh)
     return Position(state, held["totals"], done, elapsed)
