@@ -4,6 +4,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrl.gpu import settings
 from jaxrl.types import Number
 
 
@@ -36,14 +37,7 @@ def gae(
     delta = reward + gamma * jnp.where(terminated, 0.0, next_value) - value
     decay = gamma * gae_lambda * (1.0 - (terminated | truncated))
 
-    def backward(advantage, step):
-        delta_t, decay_t = step
-        advantage = delta_t + decay_t * advantage
-        return advantage, advantage
-
-    start = jnp.zeros_like(delta[0])
-    _, advantages = jax.lax.scan(backward, start, (delta, decay), reverse=True, unroll=4)
-    return advantages
+    return _backward(delta, decay, jnp.zeros_like(delta[0]))
 
 
 @jax.named_scope("advantage")
@@ -77,15 +71,28 @@ def lambda_returns(
     discount = gamma * (1.0 - terminated)
     # The part that is known at this step; the return of the next step is added with `discount * weight`.
     known = reward + jnp.where(terminated, 0.0, discount * (1.0 - weight) * next_value)
+    end = jnp.where(terminated[-1], 0.0, next_value[-1]).astype(known.dtype)
+    return _backward(known, discount * weight, end)
 
-    def backward(later, step):
-        known_t, decay_t = step
+
+def _backward(known, decay, end):
+    """x_t = known_t + decay_t * x_{t+1} for all t of `[T, ...]`, with x_T = end."""
+    if settings.associative():
+        later_decay, later = jax.lax.associative_scan(_combined, (decay, known), reverse=True)
+        return later + later_decay * end
+
+    def step(later, now):
+        known_t, decay_t = now
         later = known_t + decay_t * later
         return later, later
 
-    start = jnp.where(terminated[-1], 0.0, next_value[-1]).astype(known.dtype)
-    _, returns = jax.lax.scan(backward, start, (known, discount * weight), reverse=True, unroll=4)
-    return returns
+    return jax.lax.scan(step, end, (known, decay), reverse=True, unroll=4)[1]
+
+
+def _combined(later, now):
+    """Two consecutive steps x -> known + decay * x as one."""
+    (later_decay, later_known), (decay, known) = later, now
+    return decay * later_decay, known + decay * later_known
 
 
 def standardize(advantages: jax.Array) -> jax.Array:
