@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-# What `pip install jax[cuda]` and the usual packages around it bring.
+# What `pip install jax[cuda13]` and the usual packages around it bring.
 PRESENT = {
     *("jax", "jaxlib", "numpy", "scipy", "flax", "optax", "chex", "orbax-checkpoint", "matplotlib", "pillow"),
-    *("rich", "absl-py", "typing-extensions", "cloudpickle", "toolz", "wrapt", "attrs", "six", "decorator"),
+    *("rich", "absl-py", "typing-extensions", "cloudpickle", "toolz", "wrapt", "attrs", "six"),
     *("seaborn", "pandas"),
 }
 # Imported only when used, by environments that are not measured.

@@ -97,8 +97,8 @@ def ladder() -> dict[str, dict[str, str]]:
     return {
         "command buffers with while": {"XLA_FLAGS": WHILE},
         "highest precision": {"JAX_DEFAULT_MATMUL_PRECISION": "highest"},
-        "unroll 8": {"JAXRL_GPU_UNROLL": "8"},
-        "unroll 1": {"JAXRL_GPU_UNROLL": "1"},
+        "unroll 16": {"JAXRL_GPU_UNROLL": "16"},
+        "unroll 2": {"JAXRL_GPU_UNROLL": "2"},
         "loop for advantages": {"JAXRL_GPU_ASSOCIATIVE": "0"},
         "4 MB of early values": {"JAXRL_GPU_EARLY_BYTES": str(2**22)},
         "bfloat16": {"JAX_DEFAULT_MATMUL_PRECISION": "bfloat16"},

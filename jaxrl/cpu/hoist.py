@@ -23,8 +23,10 @@ RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "rando
 FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
 # Memory for values computed in advance: not more than the scan returns anyway, so that it is bounded in
 # populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never more than
-# `settings.most_bytes()`.
+# `MOST_BYTES`: 64 games of MinAtar need 3.5 MB for 128 steps, and if more is needed, the arrays of random
+# numbers are so large that computing them in a loop adds little time. Accelerators have another limit.
 FEW_BYTES = 2**16
+MOST_BYTES = 2**22
 # With fewer steps per block, a nested loop does not pay off.
 LEAST_STEPS = 8
 
@@ -33,7 +35,7 @@ def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
     """`jax.lax.scan(step, carry, keys)` in which everything that depends only on the keys is computed first.
 
     This is done for all steps at once. If the results or an intermediate value would take too much memory
-    (see `settings.most_bytes`), only random bits are computed first, and if that is too much as well, in
+    (see `MOST_BYTES`), only random bits are computed first, and if that is too much as well, in
     blocks of equally many steps. If not even a block of `LEAST_STEPS` fits, as with levels that are generated
     in every step, this is `jax.lax.scan` itself.
 
@@ -86,7 +88,7 @@ def _plan(jaxpr, num_carry, length):
     divided = [_divide(jaxpr, num_carry, only_random) for only_random in (False, True)]
     sizes = [_size(early) for early, _ in divided]
     returned = _bytes(jaxpr.outvars[num_carry:])
-    most = min(settings.most_bytes(), max(FEW_BYTES, returned * length))
+    most = min(settings.early_bytes(MOST_BYTES), max(FEW_BYTES, returned * length))
     for (early, late), size in zip(divided, sizes):
         if size * length <= most:
             return early, late, length

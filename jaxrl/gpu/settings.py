@@ -18,18 +18,18 @@ def _chosen(name: str, default: int, cpu: int) -> int:
 def unroll() -> int:
     """Steps of a rollout per iteration of its loop (`JAXRL_GPU_UNROLL`).
 
-    On a CPU two make PPO's update 2 % faster than one.
+    On an H200, 8 instead of 2 make PPO 3 to 4 % faster; on a CPU, 2 instead of 1 make it 2 % faster.
     """
-    return _chosen("UNROLL", 2, 2)
+    return _chosen("UNROLL", 8, 2)
 
 
-def most_bytes() -> int:
+def early_bytes(cpu: int) -> int:
     """Memory for values of a rollout that are computed before its loop (`JAXRL_GPU_EARLY_BYTES`).
 
-    On a CPU 64 games of MinAtar need 3.5 MB for 128 steps, and if more is needed, the arrays of random
-    numbers are so large that computing them in the loop adds little time. On a GPU it adds kernels.
+    Args:
+      cpu: the limit on a CPU.
     """
-    return _chosen("EARLY_BYTES", 2**30, 2**22)
+    return _chosen("EARLY_BYTES", 2**30, cpu)
 
 
 def associative() -> bool:
