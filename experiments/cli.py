@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 MODULES = {
     "report": "report.command",
     "benchmark": "benchmark.command",
-    "profile": "profile",
+    "profile": "profile.command",
     "compare": "compare.command",
     "discover": "discover.command",
     "distil": "discover.distil",

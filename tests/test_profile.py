@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.experiments import cli, hlo, profile
+from jaxrl.experiments import cli
+from jaxrl.experiments.profile import command, hlo, measure, parts, trace
 
 # Two nested loops around a product, one whose length depends on data, and a copy without a name.
 TEXT = """\
@@ -78,7 +79,7 @@ def test_text_that_is_not_a_program_is_rejected():
 
 def test_products_count_as_often_as_their_loops_run():
     program = hlo.parse(TEXT)
-    assert profile.flops(program, profile.attribute(program)) == {"loss: forward": 15 * 2 * 4 * 8 * 8}
+    assert parts.flops(program, parts.attribute(program)) == {"loss: forward": 15 * 2 * 4 * 8 * 8}
 
 
 def test_products_of_a_real_program_match_the_compiler():
@@ -90,9 +91,9 @@ def test_products_of_a_real_program_match_the_compiler():
 
     x, w = jnp.ones((32, 64)), jnp.ones((64, 64))
     program = hlo.parse(jax.jit(loops).lower(x, w).compile().as_text())
-    assert profile.flops(program, {}).total() == 3 * 5 * 2 * 32 * 64 * 64
+    assert parts.flops(program, {}).total() == 3 * 5 * 2 * 32 * 64 * 64
     once = jax.jit(lambda x, w: x @ w).lower(x, w).compile()
-    counted = profile.flops(hlo.parse(once.as_text()), {}).total()
+    counted = parts.flops(hlo.parse(once.as_text()), {}).total()
     assert counted == pytest.approx(once.cost_analysis()["flops"], rel=0.01)
 
 
@@ -101,7 +102,7 @@ def test_convolutions_and_calls_of_a_library_count():
     axes = ("NHWC", "HWIO", "NHWC")
     convolve = partial(jax.lax.conv_general_dilated, dimension_numbers=axes)
     text = jax.jit(convolve, static_argnums=(2, 3)).lower(image, kernel, (1, 1), "VALID").compile().as_text()
-    assert profile.flops(hlo.parse(text), {}).total() == 2 * (8 * 8 * 8 * 16) * (3 * 3 * 4)
+    assert parts.flops(hlo.parse(text), {}).total() == 2 * (8 * 8 * 8 * 16) * (3 * 3 * 4)
     (call,) = hlo.parse(
         "HloModule m\n\nENTRY %e (a: f32[4,8]) -> f32[4,16] {\n"
         '  ROOT %gemm = (f32[4,16]{1,0}, s8[64]{0}) custom-call(%a, %b), custom_call_target="__cublas$gemm", '
@@ -143,14 +144,14 @@ STEP = UPDATE + "vmap(rollout)/while/body/closed_call/"
     ],
 )
 def test_scopes_name_the_part(op_name, place):
-    assert profile.classify(op_name) == place
+    assert parts.classify(op_name) == place
 
 
 def test_operations_without_a_name_belong_to_their_neighbours_or_loop():
-    places = profile.attribute(hlo.parse(TEXT))
+    places = parts.attribute(hlo.parse(TEXT))
     assert places["product"] == places["dot.1"] == ("loss: forward", False)  # its result goes there
     assert places["copy.1"] == ("optimizer", False)  # comes from the loop that it is in
-    assert places["copy.2"] == profile.OTHER
+    assert places["copy.2"] == parts.OTHER
 
 
 def program_of(*bodies: str) -> hlo.Program:
@@ -169,21 +170,21 @@ def program_of(*bodies: str) -> hlo.Program:
 
 def test_a_loop_that_is_one_operation_is_not_divided():
     one = program_of(*["add jit(f)/rollout/policy/add"] * 5, "add jit(f)/rollout/dynamics/add")
-    assert profile.attribute(one)["call"] == ("rollout: policy", False)
+    assert parts.attribute(one)["call"] == ("rollout: policy", False)
     mixed = program_of("add jit(f)/rollout/policy/add", "sin jit(f)/rollout/dynamics/sin")
-    assert profile.attribute(mixed)["call"] == ("rollout: one kernel", False)
+    assert parts.attribute(mixed)["call"] == ("rollout: one kernel", False)
     far = program_of("add jit(f)/rollout/policy/add", "sin jit(f)/advantage/sin")
-    assert profile.attribute(far)["call"] == ("several parts: one kernel", False)
+    assert parts.attribute(far)["call"] == ("several parts: one kernel", False)
 
 
 def test_the_generator_is_recognised_by_its_operations():
     rounds = ["xor jit(f)/reset/xor", "shift-left jit(f)/reset/shift_left"] * 4
-    assert set(profile.attribute(program_of(*rounds)).values()) == {("rollout: reset", True)}
-    assert set(profile.attribute(program_of(*rounds[:6])).values()) == {("rollout: reset", False)}
+    assert set(parts.attribute(program_of(*rounds)).values()) == {("rollout: reset", True)}
+    assert set(parts.attribute(program_of(*rounds[:6])).values()) == {("rollout: reset", False)}
 
 
 def event(name, start, end, done=None):
-    return profile.Event(float(start), float(end), float(end if done is None else done), name)
+    return trace.Event(float(start), float(end), float(end if done is None else done), name)
 
 
 def test_only_the_innermost_events_count():
@@ -195,32 +196,32 @@ def test_only_the_innermost_events_count():
         event("sin", 40, 90),
         event("cos", 100, 110),
     ]
-    kept = profile.innermost(nested[::-1])
+    kept = trace.innermost(nested[::-1])
     assert [e.name for e in kept] == ["add", "mul", "sin", "cos"]
-    assert profile.shared_times(kept) == [10, 15, 50, 10]
+    assert trace.shared_times(kept) == [10, 15, 50, 10]
 
 
 def test_concurrent_operations_share_their_time():
     alone, other = event("a", 0, 10), event("b", 6, 10)
-    assert profile.shared_times([alone, other]) == [8, 2]
+    assert trace.shared_times([alone, other]) == [8, 2]
     # An operation that waits for its thread pool gets the time in which nothing else runs.
-    assert profile.shared_times([event("a", 0, 10, done=50), event("b", 20, 30)]) == [40, 10]
+    assert trace.shared_times([event("a", 0, 10, done=50), event("b", 20, 30)]) == [40, 10]
     rng = np.random.default_rng(0)
     starts = rng.integers(0, 1000, 50)
     events = [event(str(s), s, s + d, s + d + d % 3) for s, d in zip(starts, rng.integers(1, 60, 50))]
     covered = np.zeros(1100, bool)
     for e in events:
         covered[int(e.start) : int(e.done)] = True
-    assert sum(profile.shared_times(events)) == pytest.approx(covered.sum())
+    assert sum(trace.shared_times(events)) == pytest.approx(covered.sum())
 
 
 def test_recording_and_stragglers_are_not_the_operations_fault():
     events = [event("nothing", 1000 * at, 1000 * at + 100) for at in range(8)]
     events += [event("work", 1000 * at + 200, 1000 * at + (900 if at == 3 else 500)) for at in range(8)]
-    result, recording = profile.costs(events, updates=2, on_device=False)
+    result, recording = trace.costs(events, updates=2, on_device=False)
     assert recording == 100
     assert result == {"nothing": (0, 4), "work": (4 * 200, 4)}
-    result, recording = profile.costs(events, updates=2, on_device=True)
+    result, recording = trace.costs(events, updates=2, on_device=True)
     assert recording == 0 and result["nothing"] == (4 * 100, 4)
 
 
@@ -257,17 +258,17 @@ def numbers(profiled):
 
 
 def test_the_parts_of_an_update_add_up(numbers):
-    parts = {part["part"]: part for part in numbers["parts"]}
+    rows = {part["part"]: part for part in numbers["parts"]}
     expected = {"rollout: policy", "rollout: dynamics", "rollout: reset", "values", "advantage", "shuffle"}
-    expected |= {"loss: forward", "loss: backward", "optimizer", "metrics", "other", profile.IDLE}
-    assert expected <= set(parts)
-    assert sum(part["microseconds"] for part in parts.values()) == pytest.approx(numbers["microseconds"])
-    assert sum(part["share"] for part in parts.values()) == pytest.approx(1.0)
-    assert sum(part["flop"] for part in parts.values()) == numbers["flop"]
-    busy = sum(o["microseconds"] for o in numbers["operations"]) + parts[profile.IDLE]["microseconds"]
+    expected |= {"loss: forward", "loss: backward", "optimizer", "metrics", "other", parts.IDLE}
+    assert expected <= set(rows)
+    assert sum(part["microseconds"] for part in rows.values()) == pytest.approx(numbers["microseconds"])
+    assert sum(part["share"] for part in rows.values()) == pytest.approx(1.0)
+    assert sum(part["flop"] for part in rows.values()) == numbers["flop"]
+    busy = sum(o["microseconds"] for o in numbers["operations"]) + rows[parts.IDLE]["microseconds"]
     assert busy == pytest.approx(numbers["microseconds"])
-    assert all(0 <= part["random_microseconds"] <= part["microseconds"] for part in parts.values())
-    assert parts["loss: backward"]["calls"] >= 6  # gradient steps
+    assert all(0 <= part["random_microseconds"] <= part["microseconds"] for part in rows.values())
+    assert rows["loss: backward"]["calls"] >= 6  # gradient steps
 
 
 def test_the_operations_of_an_update_match_its_layers(numbers):
@@ -307,7 +308,7 @@ def test_a_profile_is_kept_and_shown(profiled, numbers):
 
 
 def test_json_is_one_object(tmp_path, monkeypatch, capsys, numbers):
-    monkeypatch.setattr(profile, "profile", lambda *_: numbers)
+    monkeypatch.setattr(command, "profile", lambda *_: numbers)
     assert cli.main(["profile", "ppo", "CartPole-v1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == numbers
 
@@ -336,7 +337,7 @@ def test_bad_input_is_reported_in_one_line(argv, words, capsys):
 
 
 def test_an_update_too_long_to_trace_is_refused(monkeypatch):
-    monkeypatch.setattr(profile, "TOO_MANY_EVENTS", 50)
+    monkeypatch.setattr(measure, "TOO_MANY_EVENTS", 50)
     program = hlo.parse(TEXT)
     with pytest.raises(ValueError, match="fewer steps"):
-        profile.measure(None, program, 1, None)
+        measure.measure(None, program, 1, None)
