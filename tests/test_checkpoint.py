@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -26,8 +27,9 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrl import checkpoint
-from jaxrl.checkpoint import CheckpointError, best, latest, read_metadata, restore, save, steps
+from jaxrl import checkpoint, hosts
+from jaxrl.checkpoint import CheckpointError, arrays, best, latest, read_metadata, restore, save, steps
+from jaxrl.checkpoint.checksums import all_checksums
 
 
 @flax.struct.dataclass
@@ -417,10 +419,10 @@ def test_folders_with_special_characters(tmp_path, name):
 
 def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
     (tmp_path / "[t]").mkdir()
-    monkeypatch.setattr(checkpoint.tempfile, "gettempdir", lambda: str(tmp_path / "[t]"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "[t]"))
     save(tmp_path / "a [b]", 1, small(1))
     assert_same(small(1), restore(tmp_path / "a [b]", small(0))[0])
-    monkeypatch.setattr(checkpoint.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     assert "cannot be saved in" in error_of(save, tmp_path / "a [b]", 2, small(2))
     assert "choose a folder with a plain name" in error_of(checkpoint.require_path, tmp_path / "a [b]")
     checkpoint.require_path(tmp_path / "plain")
@@ -428,7 +430,7 @@ def test_a_special_path_in_a_special_temporary_folder(tmp_path, monkeypatch):
 
 def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
     """Orbax needs the same path in all of them, and links in temporary folders exist on one machine only."""
-    monkeypatch.setattr(checkpoint.hosts, "several", lambda: True)
+    monkeypatch.setattr(hosts, "several", lambda: True)
     assert "several processes cannot save" in error_of(checkpoint.require_path, tmp_path / "a [b]")
     checkpoint.require_path(tmp_path / "plain")
 
@@ -436,7 +438,7 @@ def test_several_processes_refuse_a_special_path(tmp_path, monkeypatch):
 def test_checkpoints_of_an_earlier_version_in_a_folder_with_special_characters(tmp_path, monkeypatch):
     """Its arrays cannot be read; the message does not blame the version of a library."""
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_plain_path", contextlib.nullcontext)
+        patch.setattr(arrays, "_plain_path", contextlib.nullcontext)
         save(tmp_path / "a [b]", 1, small(1))
     for name in ("a [b]", "plain"):
         message = error_of(restore, tmp_path / name, small(0))
@@ -456,17 +458,17 @@ def test_checksums_match_coreutils(tmp_path):
 def test_orbax_errors_and_future_formats_are_reported_in_one_sentence(tmp_path):
     folder = save(tmp_path, 0, small(0))
     (folder / "arrays" / "state" / "manifest.ocdbt").write_bytes(b"newer format")
-    (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
+    (folder / "checksums.txt").write_bytes(all_checksums(folder))
     message = error_of(restore, tmp_path, small(0))
     assert "cannot be read" in message and "start the run again" in message
     record = json.loads((folder / "metadata.json").read_text())
     for written, remedy in (("0.0.1", "use orbax 0.0.1, which wrote it"), (None, "use the version of orbax")):
         kept = record | {"orbax": written} if written else {k: v for k, v in record.items() if k != "orbax"}
         (folder / "metadata.json").write_text(json.dumps(kept))
-        (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
+        (folder / "checksums.txt").write_bytes(all_checksums(folder))
         assert remedy in error_of(restore, tmp_path, small(0))
     (folder / "metadata.json").write_text(json.dumps(record | {"format": 99}))
-    (folder / "checksums.txt").write_bytes(checkpoint._checksums(folder))
+    (folder / "checksums.txt").write_bytes(all_checksums(folder))
     assert "has format 99, not 1" in error_of(restore, tmp_path, small(0))
 
 
@@ -580,7 +582,7 @@ def test_a_full_disk_keeps_the_earlier_checkpoints(tiny_disk, capfd, monkeypatch
     free = shutil.disk_usage(tiny_disk).free
     if not known:  # as with a quota: only a write reveals that there is no space
         usage = shutil.disk_usage(tiny_disk)._replace(free=2**40)
-        monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: usage)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     for room in (0, 4, 16, 32, 48, 64, 80, 120, 200):  # KiB; the disk fills up at another file
         (tiny_disk / "fill").write_bytes(bytes(free - room * 1024))
         message = error_of(save, directory, 1, {str(i): x for i, x in enumerate(noise)})
@@ -604,7 +606,7 @@ def test_a_disk_failure_at_any_flush_keeps_the_earlier_checkpoints(tmp_path, mon
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         fsync(descriptor)
 
-    monkeypatch.setattr(checkpoint.os, "fsync", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     try:
         save(tmp_path, 1, small(1))
         assert steps(tmp_path) == [0, 1]

@@ -532,7 +532,7 @@ def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what)
 
     with monkeypatch.context() as patch:
         if what == "checkpoint":
-            patch.setattr(checkpoint, "_require_room", full)
+            patch.setattr(checkpoint.saving, "_require_room", full)
         elif what == "metrics.jsonl":
             patch.setattr(files.os, "fsync", full)
         else:

@@ -1,0 +1,86 @@
+"""The `metadata.json` of a checkpoint, verified, and the remedy if it cannot be used."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from jaxrl.checkpoint.checksums import CHECKSUMS, checksum, damage_of
+from jaxrl.checkpoint.errors import CheckpointError, reason_of
+from jaxrl.checkpoint.folders import by_step, find, step_of
+
+FORMAT = 1
+METADATA = "metadata.json"
+
+
+def read_metadata(directory: str | os.PathLike, step: int | None = None) -> dict:
+    """The metadata of a checkpoint (the latest if `step` is `None`), for which no target is needed.
+
+    A configuration in it determines the algorithm, and with it the target for `restore`.
+
+    Raises:
+      CheckpointError: there is no such checkpoint, or its metadata was changed.
+    """
+    return read_record(find(directory, step))["metadata"]
+
+
+def best(directory: str | os.PathLike) -> int | None:
+    """The step with the largest score among the existing ones, or `None` if none has a score.
+
+    Raises:
+      CheckpointError: a score cannot be read.
+    """
+    return best_of({step: read_record(path)["score"] for step, path in by_step(directory).items()})
+
+
+def best_of(scores: dict[int, float | None]) -> int | None:
+    """The step with the largest score, or None; of equal scores the later step."""
+    ranked = [(s, step) for step, s in scores.items() if s is not None and not np.isnan(s)]
+    return max(ranked)[1] if ranked else None
+
+
+def remedy_for(folder: Path) -> str:
+    """The remedy for a damaged checkpoint: another one."""
+    folders = by_step(folder.parent)
+    for step in sorted(folders, reverse=True):
+        other = folders[step]
+        if other != folder and damage_of(other) is None and _claimed_step(other) == step:
+            return f"delete that folder, or restore step {step}, which is whole"
+    return "no other checkpoint beside it is whole, so start the run again in another directory"
+
+
+def _claimed_step(folder: Path) -> int | None:
+    """The step in the metadata of a checkpoint whose checksums are correct."""
+    try:
+        return json.loads((folder / METADATA).read_bytes())["step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_record(folder: Path) -> dict:
+    """The contents of `metadata.json`, verified."""
+    try:
+        line = f"{checksum(folder / METADATA)}  {METADATA}".encode()
+        whole = line in (folder / CHECKSUMS).read_bytes().splitlines()
+        record = json.loads((folder / METADATA).read_bytes()) if whole else None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged ({reason_of(error)}): {remedy_for(folder)}"
+        ) from error
+    if record is None:
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged ({METADATA} was changed): {remedy_for(folder)}"
+        )
+    if record["format"] != FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {folder} has format {record['format']}, not {FORMAT}: use the "
+            f"version of jaxrl that wrote it"
+        )
+    found, step = record.get("step"), step_of(folder)
+    if found != step:
+        raise CheckpointError(
+            f"{folder} was renamed: it is the checkpoint of step {found}, not of step {step}: "
+            f"{remedy_for(folder)}"
+        )
+    return record
