@@ -20,6 +20,7 @@ from jax.sharding import PartitionSpec
 from jaxrl import checkpoint, envs, hosts, logger, loop, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, runs, sweep
+from jaxrl.hosts import meeting
 from jaxrl.policies import NetworkConfig
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]
@@ -391,17 +392,17 @@ def free_port():
 )
 def test_missing_processes_are_named(number, message):
     with pytest.raises(ValueError, match=message):
-        hosts.meet(f"127.0.0.1:{free_port()}", 3, number, 0.3)
+        meeting.meet(f"127.0.0.1:{free_port()}", 3, number, 0.3)
 
 
 def test_an_unknown_address_is_reported():
     with pytest.raises(ValueError, match="give an address of process 0"):
-        hosts.meet("no.such.host.invalid:1234", 2, 1, 5)
+        meeting.meet("no.such.host.invalid:1234", 2, 1, 5)
 
 
 def test_a_port_in_use_is_reported():
     with socket.create_server(("", 0)) as server, pytest.raises(ValueError, match="choose another port"):
-        hosts.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 0, 5)
+        meeting.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 0, 5)
 
 
 @pytest.mark.parametrize(
@@ -416,14 +417,14 @@ def test_inconsistent_processes_are_reported(callers, message):
 
     def call(number, count):
         with pytest.raises(ValueError) as caught:
-            hosts.meet(f"127.0.0.1:{port}", count, number, 5)
+            meeting.meet(f"127.0.0.1:{port}", count, number, 5)
         errors.append(str(caught.value))
 
     threads = [threading.Thread(target=call, args=caller) for caller in callers]
     for thread in threads:
         thread.start()
     with pytest.raises(ValueError, match=message):
-        hosts.meet(f"127.0.0.1:{port}", 3, 0, 5)
+        meeting.meet(f"127.0.0.1:{port}", 3, 0, 5)
     for thread in threads:
         thread.join()
     assert any(message in text for text in errors)
