@@ -11,7 +11,7 @@ import pytest
 from conftest import run_command
 
 from jaxrl.experiments import reference, runs, statistics, sweep
-from jaxrl.experiments.report import compare, data, figures, page, sections, trials
+from jaxrl.experiments.report import compare, data, figures, page, scales, sections, trials
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
@@ -279,7 +279,7 @@ def test_a_run_is_its_iqm_over_seeds():
     values = [1.0, 5.0, 6.0, 7.0, 100.0]
     low, high = bootstrap_interval(values, iqm)
     assert sentence_of(source([record(values)])) == (
-        f"IQM 6 (95 % {figures.number(low)} to {figures.number(high)}) over 5 seeds after 1,000 steps."
+        f"IQM 6 (95 % {scales.number(low)} to {scales.number(high)}) over 5 seeds after 1,000 steps."
     )
     assert "It is not finished: 500 of 1,000 steps." in text_of(html_of(source([record(values, steps=500)])))
     assert "not finished" not in text_of(html_of(source([record(values)])))
@@ -378,8 +378,8 @@ def points(html, name, style):
 def test_populations_are_reported_by_their_winners():
     low, high = bootstrap_interval([497.0, 496.0, 495.0], iqm)
     assert sentence_of(pbt()) == (
-        f"The winners of 3 populations of 12 members: IQM 496 (95 % {figures.number(low)} to "
-        f"{figures.number(high)}) in 128 fresh episodes each; chosen by training returns of 499."
+        f"The winners of 3 populations of 12 members: IQM 496 (95 % {scales.number(low)} to "
+        f"{scales.number(high)}) in 128 fresh episodes each; chosen by training returns of 499."
     )
     assert sentence_of(pbt(1)) == (
         "The winner of 1 population of 12 members: IQM 497 in 128 fresh episodes; "
@@ -634,19 +634,19 @@ def test_incomparable_runs_are_reported():
     ],
 )
 def test_ticks_are_round_and_few(low, high, log, ticks):
-    scale = figures.Scale(low, high, 0, 100, log)
+    scale = scales.Scale(low, high, 0, 100, log)
     np.testing.assert_allclose(scale.ticks(), ticks, rtol=1e-9)
     assert scale(low) == 0 and scale(high) == 100
 
 
 def test_values_over_decades_lie_on_a_logarithmic_axis():
     values = [repr(float(10.0**power)) for power in np.linspace(-4, -1, 10)]
-    places, ticks = figures.positions(values, 0, 100)
+    places, ticks = scales.positions(values, 0, 100)
     np.testing.assert_allclose(np.diff(places), np.diff(places)[0], atol=0.11)
     assert [words for _, words in ticks] == ["1e−4", "0.001", "0.01", "0.1"]
-    places, ticks = figures.positions(["0.99", "0.9", "0.95", "0.9"], 0, 90)  # few values: equal steps
+    places, ticks = scales.positions(["0.99", "0.9", "0.95", "0.9"], 0, 90)  # few values: equal steps
     assert places == [75, 15, 45, 15] and ticks == [(15, "0.9"), (45, "0.95"), (75, "0.99")]
-    places, ticks = figures.positions(["b", "a"], 0, 100)
+    places, ticks = scales.positions(["b", "a"], 0, 100)
     assert places == [75, 25] and ticks == [(25, "a"), (75, "b")]
 
 
@@ -688,7 +688,7 @@ def test_the_curve_is_the_iqm_and_its_band():
      (1e30, "1e30"), (float("nan"), "–"), (None, "–"), (0.002263053, "0.002263")],
 )  # fmt: skip
 def test_numbers_are_formatted(value, text):
-    assert figures.number(value) == text
+    assert scales.number(value) == text
 
 
 # --- folders --------------------------------------------------------------------------------------

@@ -1,18 +1,15 @@
-"""Figures of a report as inline SVG with text, coloured by the page's style sheet.
-
-Elements have classes and no colours, so that the style sheet can define light, dark and print colours.
-"""
+"""Figures of a report: curves, the course of a search, slices, parallel coordinates, intervals."""
 
 import math
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxrl.experiments.report.scales import MOST_STEPS, Scale, number, padded, positions
+from jaxrl.experiments.report.svg import clipped, cross, dot, frame, polyline, segment, svg, text
 from jaxrl.experiments.statistics import Estimate
 
-NUM_COLOURS = 6  # classes c0 to c5
 NUM_SHADES = 8  # classes q0 (worst) to q7 (best)
 
 
@@ -37,148 +34,6 @@ class Dot(NamedTuple):
     style: str = ""  # "best"
 
 
-class Scale(NamedTuple):
-    """Maps values to positions on the page: `low` to `start`, `high` to `end`."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high, value = (math.log(x) if self.log else x for x in (self.low, self.high, value))
-        share = (value - low) / (high - low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    def ticks(self, most: int = 5) -> list[float]:
-        """About `most` round values within the scale, or fewer."""
-        if self.log and self.high / self.low >= 10:
-            return self._powers(most)
-        step = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
-        step *= next((m for m in (1, 2, 2.5, 5, 10) if (self.high - self.low) / (step * m) <= most), 10)
-        first = math.ceil(self.low / step - 1e-9)
-        last = math.floor(self.high / step + 1e-9)
-        return [float(f"{step * index:.12g}") for index in range(first, last + 1)]
-
-    def _powers(self, most: int) -> list[float]:
-        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
-        if last - first < 2:
-            fine = [m * 10.0**power for power in range(first - 1, last + 1) for m in (1, 2, 5)]
-            return [x for x in fine if self.low <= x * (1 + 1e-9) and x <= self.high * (1 + 1e-9)]
-        stride = -(-(last - first + 1) // most)
-        return [10.0**power for power in range(first, last + 1, stride)]
-
-
-def padded(values: Sequence[float], start: float, end: float, log: bool = False, pad: float = 0.04) -> Scale:
-    """A scale that contains all values, with some padding."""
-    known = [x for x in values if x is not None and math.isfinite(x)]
-    low, high = min(known, default=0.0), max(known, default=1.0)
-    if log:
-        grow = (high / low) ** pad if high > low else 2.0
-        return Scale(low / grow, high * grow, start, end, True)
-    grow = pad * (high - low) if high > low else max(0.5, abs(high) / 20)
-    return Scale(low - grow, high + grow, start, end)
-
-
-def spans_decades(values: Sequence[float]) -> bool:
-    """Whether values are better shown on a logarithmic axis."""
-    return min(values) > 0 and max(values) / min(values) >= 20
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A number for display: four digits, a typographic minus, a dash for None."""
-    if value is None or not math.isfinite(value):
-        return "–"
-    if 10**digits <= abs(value) < 1e7:
-        return f"{value:,.0f}".replace("-", "−")
-    text = f"{value:.{digits}g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.{digits - 1}e}"
-    if "e" in text:
-        front, power = text.split("e")
-        front = front.rstrip("0").rstrip(".") if "." in front else front
-        text = f"{front}e{int(power)}"
-    return text.replace("-", "−")
-
-
-# --- elements -------------------------------------------------------------------------------------
-
-
-def svg(width: float, height: float, parts: list[str], style: str, described: str) -> str:
-    return (
-        f'<svg class="{style}" viewBox="0 0 {width:g} {height:g}" role="img" '
-        f'aria-label="{escape(described)}">{"".join(parts)}</svg>'
-    )
-
-
-def text(x: float, y: float, words: str, anchor: str = "middle", style: str = "") -> str:
-    named = f' class="{style}"' if style else ""
-    return f'<text{named} x="{x:g}" y="{y:g}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def segment(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line class="{style}" x1="{x1:g}" y1="{y1:g}" x2="{x2:g}" y2="{y2:g}"/>'
-
-
-def dot(x: float, y: float, style: str, tooltip: str, radius: float = 3.5) -> str:
-    place = f'cx="{x:g}" cy="{y:g}" r="{radius:g}"'
-    return f'<circle class="{style}" {place}><title>{escape(tooltip)}</title></circle>'
-
-
-def cross(x: float, y: float, tooltip: str) -> str:
-    strokes = f"M{x - 3:g} {y - 3:g}l6 6m0 -6l-6 6"
-    return f'<path class="dead" d="{strokes}"><title>{escape(tooltip)}</title></path>'
-
-
-def polyline(points: list[tuple[float, float]], style: str, tooltip: str = "") -> str:
-    joined = " ".join(f"{x:g},{y:g}" for x, y in points)
-    inside = f"<title>{escape(tooltip)}</title>" if tooltip else ""
-    return f'<polyline class="{style}" points="{joined}">{inside}</polyline>'
-
-
-def legend(entries: list[tuple[str, str]]) -> str:
-    """Samples of lines with their labels: `(label, class)`."""
-    items = "".join(
-        f'<li><svg class="sample" viewBox="0 0 28 10" aria-hidden="true">'
-        f'<line class="line {style}" x1="1" y1="5" x2="27" y2="5"/></svg>{escape(label)}</li>'
-        for label, style in entries
-    )
-    return f'<ul class="legend">{items}</ul>'
-
-
-def style_of(index: int) -> str:
-    """The classes of the line with this number: a colour, and a dash pattern when all colours are used."""
-    return f"c{index % NUM_COLOURS}" + (f" d{index // NUM_COLOURS % 4}" if index >= NUM_COLOURS else "")
-
-
-def _frame(
-    left: float,
-    right: float,
-    y: Scale,
-    x_ticks: list[tuple[float, str]],
-    labels: tuple[str, str],
-    y_text: Callable = number,
-) -> list[str]:
-    """Grid lines, tick labels and axis labels; `y` increases upwards."""
-    parts = []
-    for tick in y.ticks():
-        parts.append(segment(left, y(tick), right, y(tick), "grid"))
-        parts.append(text(left - 7, y(tick) + 4, y_text(tick), "end"))
-    for place, words in x_ticks:
-        parts.append(segment(place, y.start, place, y.start + 4, "axis"))
-        parts.append(text(place, y.start + 18, clipped(words)))
-    parts.append(segment(left, y.start, right, y.start, "axis"))
-    parts.append(text(right, y.start + 35, labels[0], "end", "label"))
-    parts.append(text(2, 12, labels[1], "start", "label"))
-    return parts
-
-
-def clipped(words: str) -> str:
-    return words if len(words) < 12 else words[:11] + "…"
-
-
-# --- figures --------------------------------------------------------------------------------------
-
-
 def lines(
     drawn: list[Line],
     x_label: str,
@@ -199,7 +54,7 @@ def lines(
     x = padded([value for line in every for value in line.x], 56, width - 16, pad=0.0)
     y = padded(reach, height - 44, 26, log)
     ticks = [(x(tick), x_text(tick)) for tick in x.ticks(6)]
-    parts = _frame(56, width - 16, y, ticks, (x_label, y_label))
+    parts = frame(56, width - 16, y, ticks, (x_label, y_label))
     parts += [polyline(_points(line.x, line.y, x, y), f"thin {line.style}", line.label) for line in behind]
     for line in drawn:
         parts += [polyline(_points(line.x, thin, x, y), f"thin {line.style}") for thin in line.thin]
@@ -237,7 +92,7 @@ def course(
     x = padded([*places, *(place for place, _ in x_ticks)], 56, width - 16)
     y = padded([*(one.score for one in dots), *(line.y if line else ())], height - 44, 26, log)
     parts = [segment(x(place), y.start, x(place), y.end, "grid") for place in rules]
-    parts += _frame(56, width - 16, y, [(x(place), words) for place, words in x_ticks], labels)
+    parts += frame(56, width - 16, y, [(x(place), words) for place, words in x_ticks], labels)
     spread = 5.0 if len(set(places)) < len(places) else 0.0
     if line:
         parts.append(polyline(_points(line.x, line.y, x, y), f"line {line.style}", line.label))
@@ -261,37 +116,6 @@ def _points(xs, ys, x: Scale, y: Scale) -> list[tuple[float, float]]:
     return [(x(a), y(b)) for a, b in zip(xs, ys) if b is not None and math.isfinite(b)]
 
 
-def as_numbers(values: Sequence[str]) -> list[float] | None:
-    """An axis's values as numbers, or None if one of them is not a number."""
-    try:
-        numbers = [float(value) for value in values]
-    except ValueError:
-        return None
-    return numbers if all(map(math.isfinite, numbers)) else None
-
-
-def value(text: str) -> str:
-    """A value of an axis for display: numbers are shortened, words unchanged."""
-    numbers = as_numbers([text])
-    return number(numbers[0]) if numbers else text
-
-
-MOST_STEPS = 8  # an axis with at most this many values is drawn in equal steps
-
-
-def positions(values: Sequence[str], start: float, end: float) -> tuple[list[float], list[tuple[float, str]]]:
-    """Positions of the values of an axis, and ticks: few values or words in equal steps, others to scale."""
-    numbers = as_numbers(values)
-    if numbers and len(set(numbers)) > MOST_STEPS:
-        scale = padded(numbers, start, end, spans_decades(numbers))
-        return [scale(value) for value in numbers], [(scale(t), number(t)) for t in scale.ticks(4)]
-    order = sorted(set(values), key=float) if numbers else sorted(set(values))
-    step = (end - start) / len(order)
-    places = {value: round(start + step * (index + 0.5), 1) for index, value in enumerate(order)}
-    named = [(place, number(float(value)) if numbers else value) for value, place in places.items()]
-    return [places[value] for value in values], named
-
-
 def slice_plot(
     axis: str,
     dots: list[Dot],
@@ -309,7 +133,7 @@ def slice_plot(
     places, ticks = positions([one.values[index] for one in dots], 52, width - 14)
     scores = [one.score for one in dots if one.score is not None]
     y = padded(scores, height - 44, 26, pad=0.06)
-    parts = _frame(52, width - 14, y, ticks, (axis, label), y_text)
+    parts = frame(52, width - 14, y, ticks, (axis, label), y_text)
     spread = 5.0 if len(set(places)) <= MOST_STEPS and len(dots) > len(set(places)) else 0.0
     for members, mean in means:
         left, right = min(places[i] for i in members), max(places[i] for i in members)
@@ -350,9 +174,7 @@ def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
         marks.append(text(x, 20, name, "middle", "label"))
         for place, words in ticks:
             marks.append(segment(x - 4, place, x, place, "axis"))
-            marks.append(
-                text(x - 7, place + 4, words if len(words) < 12 else words[:11] + "…", "end", "halo")
-            )
+            marks.append(text(x - 7, place + 4, clipped(words), "end", "halo"))
     return svg(width, height, [path for _, path in drawn] + marks, "wide", f"trials by {', '.join(axes)}")
 
 

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from jaxrl.experiments.plot import format_steps
-from jaxrl.experiments.report import figures, markup, trials
+from jaxrl.experiments.report import figures, markup, scales, svg, trials
 from jaxrl.experiments.report.compare import is_evolution, is_populations, plain, search_of, seeds_of
 from jaxrl.experiments.report.data import Source
-from jaxrl.experiments.report.figures import Dot, Line, number, value
+from jaxrl.experiments.report.figures import Dot, Line
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
+from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey
@@ -130,7 +131,7 @@ def _schedules(source: Source) -> Html:
             described = f"schedules of the {plain(axis)}"
             drawn.append(figures.lines(shown, *labels, format_steps, described, rest, log))
     labels = [
-        (f"population {one['first_seed']}", figures.style_of(index))
+        (f"population {one['first_seed']}", svg.style_of(index))
         for index, one in enumerate(source.trials[:MOST_LINES])
     ]
     others = len(source.trials) > MOST_LINES
@@ -140,7 +141,7 @@ def _schedules(source: Source) -> Html:
         + " The best populations have colours, the others are grey."
         * others
     )
-    legend = figures.legend(labels + [("other populations", "trials")] * others)
+    legend = svg.legend(labels + [("other populations", "trials")] * others)
     return markup.figure("".join(drawn), caption, legend)
 
 
@@ -148,14 +149,14 @@ def _schedule(one: dict[str, Any], axis: str, index: int) -> Line:
     """The values along the ancestry of a winner; decisions are equally spaced."""
     values = one["path"][axis]
     edges = np.linspace(0, one["steps"], len(values) + 1)
-    style = figures.style_of(index) if index < MOST_LINES else "trials"
+    style = svg.style_of(index) if index < MOST_LINES else "trials"
     x, y = np.repeat(edges, 2)[1:-1].tolist(), np.repeat(values, 2).tolist()
     return Line(f"population {one['first_seed']}", style, x, y)
 
 
 def _logarithmic(source: Source, axis: str, levels: list[float]) -> bool:
     searched_so = axis in (source.about.get("log_axes") or ())
-    return min(levels) > 0 and (searched_so or figures.spans_decades(levels))
+    return min(levels) > 0 and (searched_so or scales.spans_decades(levels))
 
 
 # --- the others -------------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ def _generations(source: Source) -> Html:
     for index, name in enumerate(["IQM", *map(plain, axes)]):
         here, log = dots, False
         if index:
-            levels = figures.as_numbers([one.values[index - 1] for one in dots])
+            levels = scales.as_numbers([one.values[index - 1] for one in dots])
             if not levels:
                 continue
             here = [one._replace(score=level) for one, level in zip(dots, levels)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrl.experiments import diverged
 from jaxrl.experiments.plot import format_steps, summary
-from jaxrl.experiments.report import figures, markup, searches, trials
+from jaxrl.experiments.report import figures, markup, searches, svg, trials
 from jaxrl.experiments.report.compare import (
     best_of,
     environment,
@@ -21,7 +21,6 @@ from jaxrl.experiments.report.compare import (
     seeds_of,
 )
 from jaxrl.experiments.report.data import Source
-from jaxrl.experiments.report.figures import number, value
 from jaxrl.experiments.report.markup import (
     Html,
     ends,
@@ -34,6 +33,7 @@ from jaxrl.experiments.report.markup import (
     tag,
     with_interval,
 )
+from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.statistics import MIN_TRIALS, iqm
 
 FIRST_ROWS = 10  # of a table of trials; the others can be expanded
@@ -233,7 +233,7 @@ def _curve_figure(shown, caption: str, label: str, named: bool = True, behind=()
     if not shown:
         return Html("")
     drawn = figures.lines(shown, "environment steps", label, format_steps, "learning curves", behind)
-    legend = figures.legend([(line.label, line.style) for line in shown]) if named else ""
+    legend = svg.legend([(line.label, line.style) for line in shown]) if named else ""
     return markup.figure(drawn, caption, legend)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from jaxrl.experiments.diverged import unknown
 from jaxrl.experiments.plot import format_steps
-from jaxrl.experiments.report import compare, figures, markup
+from jaxrl.experiments.report import compare, figures, markup, svg
 from jaxrl.experiments.report.compare import Entry, Pair
-from jaxrl.experiments.report.figures import number
 from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
+from jaxrl.experiments.report.scales import number
 from jaxrl.experiments.report.sections import curve_line
 from jaxrl.experiments.statistics import across_tasks, performance_profile
 
@@ -73,7 +73,7 @@ def _other(pair: Pair, name: str) -> str:
 def section(found: list[Entry], scale, pairs: list[Pair]) -> Html:
     """Returns by method and environment, curves, profiles, and pairs of methods."""
     methods = list(compare.aggregates(found, scale)) or list(dict.fromkeys(one.method for one in found))
-    styles = {name: figures.style_of(index) for index, name in enumerate(methods)}
+    styles = {name: svg.style_of(index) for index, name in enumerate(methods)}
     parts = [tag("h2", "Side by side"), _returns(found, styles), _notes(found, scale)]
     if len(methods) > 1:
         parts += [_aggregates(found, scale, styles), _pairs(pairs, scale)]
@@ -146,7 +146,7 @@ def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
     if not drawn:
         return Html("")
     caption = "IQM over seeds; the bands are pointwise 95 % bootstrap intervals."
-    legend = figures.legend([(line.label, line.style) for line in drawn]) if len(styles) > 1 else ""
+    legend = svg.legend([(line.label, line.style) for line in drawn]) if len(styles) > 1 else ""
     label = f"{here[0].metric or 'final'} return"
     shown = figures.lines(drawn, "environment steps", label, format_steps, f"learning curves in {place}")
     return joined(tag("h3", f"Learning curves: {place}"), markup.figure(shown, caption, legend))
@@ -201,7 +201,7 @@ def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
         "The share of seeds that end above each return: a method whose line is higher everywhere is better "
         "everywhere; where lines cross, neither is. Bands are pointwise 95 % intervals."
     )
-    legend = figures.legend([(line.label, line.style) for line in drawn])
+    legend = svg.legend([(line.label, line.style) for line in drawn])
     return joined(tag("h3", "Performance profiles"), markup.figure(shown, caption, legend))
 
 
