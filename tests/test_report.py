@@ -12,7 +12,7 @@ from conftest import run_command
 
 from jaxrl.experiments import reference, runs, statistics, sweep
 from jaxrl.experiments.report import compare, data, figures, page, scales, sections, trials
-from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl.experiments import diverged, reference
-from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import several
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.search import KINDS, METHODS
 from jaxrl.experiments.statistics import (
     Estimate,

@@ -8,7 +8,7 @@ import csv
 import io
 from typing import Any
 
-from jaxrl.experiments.report.data import Source
+from jaxrl.experiments.report.schema import Source
 
 COLUMNS = ("name", "kind", "algorithm", "environment", "objective", "trial", "confirms", "seed", "timesteps")
 COLUMNS += ("return", "diverged_at")

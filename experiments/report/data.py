@@ -1,60 +1,11 @@
-"""The data of a report: runs, sweeps and data files, all converted to the same records.
-
-A source is a header and a record for each trial, best first; a run is a source of one trial. As JSON lines
-(`write`, read again by `read`) a source is its header's line and then one line per trial:
-
-    {"report": 1, "kind": "sweep", "name": "lr", "command": [...], "algorithm": "ppo", "environment":
-     "CartPole-v1", "env": {...}, "objective": "ppo", "metric": "evaluation", "steps": 50000, "seed": 0,
-     "seeds": 8, "axes": ["--hp.learning-rate"], "search": "sobol", "versions": {...}, "device": {...},
-     "git_commit": "...", "started": "...", "wall_seconds": 12.3, "log_axes": ["--hp.learning-rate"],
-     "slots": 12, "spent": 1474560}   of searches inside the program: trials at a time, total environment
-       steps
-    {"trial": 3, "values": {"--hp.learning-rate": "0.003"}, "first_seed": 0, "per_seed": [...],
-     "score": 497.0, "interval": [481.0, 500.0], "died": {"2": 4096}, "steps": 50176,
-     "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
-    {"confirms": 3, ...}                 the same for the best trial, trained again with fresh seeds
-
-A search adds the fields in SEARCHED to its trials. `confirms` is None for the mean of an evolution strategy,
-and "members" for the winners of populations, which are evaluated again in `episodes` episodes. A population
-is a trial with a single seed.
-"""
+"""The data of a report: reads folders and data files, and writes data files."""
 
 import json
-import math
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from jaxrl import files, sources
 from jaxrl.experiments import folders
-from jaxrl.experiments.statistics import iqm
-
-FORMAT = 1
-CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them
-METRICS = {"evaluation": "evaluation/return", "training": "episode/return"}
-
-# Types of the values of a line; values that can be None can also be missing.
-NOTHING = type(None)
-HEADER = {"report": int, "name": str, "command": list, "algorithm": str, "environment": str, "axes": list}
-HEADER |= {"steps": int, "seed": int, "seeds": int, "wall_seconds": (int, float, NOTHING)}
-HEADER |= dict.fromkeys(("env", "versions", "device"), (dict, NOTHING))
-HEADER |= dict.fromkeys(("objective", "metric", "search", "git_commit", "started"), (str, NOTHING))
-TRIAL = {"values": dict, "per_seed": list, "died": dict, "steps": int, "first_seed": int}
-TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING), "confirms": (int, str, NOTHING)}
-TRIAL |= {"episodes": (int, NOTHING)}
-HEADER |= {"log_axes": (list, NOTHING), "slots": (int, NOTHING), "spent": (int, NOTHING)}
-SEARCHED = {"pbt": {"ancestry": list, "path": dict}, "optuna": {"batch": int}}
-SEARCHED |= {kind: {"generation": int} for kind in ("cmaes", "openes")}
-
-
-class Source(NamedTuple):
-    """A run or a sweep: its header, its trials best first, and trials repeated with fresh seeds."""
-
-    about: dict[str, Any]
-    trials: list[dict[str, Any]]
-    confirms: list[dict[str, Any]]
+from jaxrl.experiments.report.run_folders import read_fit, read_run, read_sweep
+from jaxrl.experiments.report.schema import FORMAT, HEADER, Source, check, parse_line, trial_kinds
 
 
 def read(paths: list[Path]) -> list[Source]:
@@ -70,11 +21,11 @@ def read(paths: list[Path]) -> list[Source]:
         if path.is_file():
             sources += _read_file(path)
         elif (path / "sweep.json").is_file():
-            sources.append(_read_sweep(path))
+            sources.append(read_sweep(path))
         elif (path / "run.json").is_file():
-            sources.append(_read_run(path))
+            sources.append(read_run(path))
         elif (path / "fit.json").is_file():
-            sources.append(_read_fit(path))
+            sources.append(read_fit(path))
         else:
             raise ValueError(f"{path} is neither a run nor a sweep: it has no run.json and no sweep.json")
     return sources
@@ -86,198 +37,14 @@ def write(path: Path, sources: list[Source]) -> None:
     folders.write_output(path, "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines))
 
 
-# --- folders --------------------------------------------------------------------------------------
-
-
-def _read_run(path: Path) -> Source:
-    from jaxrl import records
-    from jaxrl.experiments import runs
-
-    info = runs.read_info(path)
-    spec = runs.from_json(info["spec"])
-    if spec.search:
-        raise ValueError(
-            f"{path} is part of a search: report the whole search, `jaxrl report {files.quoted(path.parent)}`"
-        )
-    if not (rows := records.rows(path)):
-        raise ValueError(
-            f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
-        )
-    return _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
-
-
-def _read_fit(path: Path) -> Source:
-    """The records of a run by `jaxrl.fit`, to which its environment is a value without a name."""
-    from jaxrl import records
-
-    try:
-        info = json.loads((path / "fit.json").read_text())
-        run = {"env": {}, "objective": "", "environment": "unnamed environment"} | info["run"]
-        run["algorithm"], info["command"] = info["algorithm"], []
-        spec = SimpleNamespace(trials=(), **{name: int(run[name]) for name in ("seed", "seeds", "steps")})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / 'fit.json'} cannot be read: {error}") from None
-    rows = records.rows(path)
-    if not rows or _metric(rows, None) is None:
-        raise ValueError(f"{path} has no returns yet: let it train for an interval in which an episode ends")
-    return _source_of(path, rows, info, run, spec, rows[-1].get("elapsed_seconds"))
-
-
-def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
-    """The records of a run with these rows; `written` is the spec as its folder has it."""
-    from jaxrl.experiments import diverged, sweep
-
-    tried = spec.trials or ({},)
-    axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
-    outcomes = diverged.with_scores(sweep.outcome(path, spec))
-    trials = [
-        {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
-        | _lanes(rows, spec, number)
-        for number, (values, outcome) in enumerate(zip(tried, outcomes))
-    ]
-    trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
-    about = {"kind": "run", **_about(path, info, written, rows), "axes": axes}
-    return _plain(Source(about | {"wall_seconds": wall_seconds}, trials, []))
-
-
-def _read_sweep(path: Path) -> Source:
-    from jaxrl import records
-    from jaxrl.experiments import runs, sweep
-
-    info, groups = sweep.read(path)
-    if not (path / "results.jsonl").exists():
-        raise ValueError(
-            f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
-        )
-    kind, found = info["search"], _searched(path, info["axes"], groups[0].spec)
-    trials, confirms, rows = [], [], {}
-    for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
-        one = _object(path / "results.jsonl", number, line)
-        if "confirms" in one:
-            # Winners that were only evaluated again, in fresh episodes, have no separate run.
-            trained = one["confirms"] != "members"
-            folder = path / ("confirm" if trained else "group-1")
-            spec = runs.from_json(runs.read_info(folder)["spec"]) if trained else groups[0].spec
-            lane = 0 if trained else None
-            same = (trial["values"] for trial in trials if trial.get("trial") == one["confirms"])
-            one["values"] = found["recommended"] if one["confirms"] is None else next(same, {})
-            one |= {} if trained else {"steps": max(trial["steps"] for trial in trials)}
-        else:
-            group = one.pop("group", 0)
-            folder = path / f"group-{group}"
-            # Only if all trials train in parallel does each have fixed lanes.
-            spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
-            known = not spec.search and one.get("trial") in groups[group - 1].trials
-            lane = groups[group - 1].trials.index(one["trial"]) if known else None
-            one |= {"batch": group} if kind == "optuna" else {}
-            one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
-        if folder not in rows:
-            rows[folder] = records.rows(folder)
-        one = {**_lanes(rows[folder], spec, lane, groups[0].spec.search), **one}
-        _check(path / "results.jsonl", number, one, _trial_kinds(one, kind))
-        (confirms if "confirms" in one else trials).append(one)
-    if not trials:
-        raise ValueError(
-            f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {files.quoted(path)}`"
-        )
-    first = next((found for found in rows.values() if found), [])
-    about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
-    about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
-    about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | found["about"]
-    about["wall_seconds"] = sum(map(_wall_seconds, rows))
-    return _plain(Source(about, trials, confirms))
-
-
-def _searched(path: Path, axes, spec) -> dict[str, Any]:
-    """The results that a search inside the program recorded: fields of the header, and recommended values."""
-    if not spec.search:
-        return {"about": {}, "recommended": {}}
-    file = path / "group-1" / "search.json"
-    try:
-        found = json.loads(file.read_text())
-        values = found["recommended"] or {}
-        recommended = {one.flag: repr(values[one.name]) for one in axes if one.name in values}
-        return {"about": {"slots": spec.slots, "spent": found["steps"]}, "recommended": recommended}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
-
-
-def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, Any]:
-    """The fields of the header that runs and sweeps share."""
-    kept = ("algorithm", "environment", "env", "objective", "steps", "seed", "seeds")
-    return {
-        "report": FORMAT,
-        "name": path.resolve().name,
-        "command": [_without_folders(word) for word in info["command"]],
-        **{name: sources.shown(x) if isinstance(x := spec[name], str) else x for name in kept},
-        "metric": _metric(rows, spec.get("search")),
-        "search": None,
-        **{name: info.get(name) for name in ("versions", "device", "git_commit", "started")},
-    }
-
-
-def _metric(rows: list[dict], search: dict | None) -> str | None:
-    """The kind of the returns; a search inside the program selects by those of training."""
-    names = ["training"] if search else METRICS
-    return next((name for name in names if rows and rows[-1].get(METRICS[name])), None)
-
-
-def _without_folders(word: str) -> str:
-    """A word of a command; an absolute path is replaced by its name."""
-    option, equals, value = word.rpartition("=")
-    return f"{option}{equals}{Path(value).name}" if value.startswith(("/", "~")) else word
-
-
-def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None) -> dict[str, Any]:
-    """First seed, steps and curve of a trial of a run; its seeds are adjacent in the rows."""
-    rows = rows if trial is not None else []
-    found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
-    metric = METRICS.get(_metric(rows, search) or "")
-    lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
-    known = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
-    points = [one for one in known if any(value is not None for value in one[1])]  # an episode has ended
-    if not points:
-        return found
-    kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
-    points = [points[index] for index in kept]
-    living = [[value for value in values if value is not None] for _, values in points]
-    curve = {
-        "timesteps": [steps for steps, _ in points],
-        "iqm": [_short(iqm(values)) if values else None for values in living],
-        "per_seed": [list(map(_short, seed)) for seed in zip(*(values for _, values in points))],
-    }
-    return {**found, "curve": curve}
-
-
-def _short(value) -> float | None:
-    """Rounds to five digits, more than a figure can show."""
-    return None if value is None else float(f"{value:.5g}")
-
-
-def _wall_seconds(path: Path) -> float:
-    """The training time of a run, summed over its sessions; 0 if it is not recorded."""
-    try:
-        return sum(one["wall_seconds"] for one in json.loads((path / "run.json").read_text())["sessions"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
-
-
-def _plain(source: Source) -> Source:
-    """The source as it would be read back from a file, so that both give the same page."""
-    return Source(*json.loads(json.dumps(source, allow_nan=False)))
-
-
-# --- data files -----------------------------------------------------------------------------------
-
-
 def _read_file(path: Path) -> list[Source]:
     if path.suffix != ".jsonl":
         raise ValueError(f"{path} is not a .jsonl data file, nor a folder of a run or a sweep")
     sources: list[Source] = []
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
-        one = _object(path, number, line)
+        one = parse_line(path, number, line)
         if "report" in one:
-            _check(path, number, one, HEADER)
+            check(path, number, one, HEADER)
             if one["report"] != FORMAT:
                 raise ValueError(f"{path} was written by another version of jaxrl: recreate it with --data")
             sources.append(Source(one, [], []))
@@ -286,64 +53,8 @@ def _read_file(path: Path) -> list[Source]:
                 f"{path} is not a report data file: write one with `jaxrl report RUN --data FILE`"
             )
         else:
-            _check(path, number, one, _trial_kinds(one, sources[-1].about.get("search")))
+            check(path, number, one, trial_kinds(one, sources[-1].about.get("search")))
             (sources[-1].confirms if "confirms" in one else sources[-1].trials).append(one)
     if not sources or not all(source.trials for source in sources):
         raise ValueError(f"{path} has nothing finished: a header without trials")
     return sources
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        one = json.loads(line)
-    except ValueError:
-        one = None
-    if not isinstance(one, dict):
-        raise ValueError(f"{path}, line {number}, is broken: it is not a JSON object")
-    return one
-
-
-def _trial_kinds(one: dict[str, Any], search: str | None) -> dict[str, Any]:
-    """The expected types of the values of a trial's line."""
-    return TRIAL if "confirms" in one else TRIAL | SEARCHED.get(search, {})
-
-
-def _check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
-    """Raises ValueError if a value that the page needs is missing or of the wrong type."""
-    wrong = [name for name, kind in kinds.items() if not isinstance(one.get(name), kind)]
-    if not wrong and kinds is HEADER and not all(isinstance(axis, str) for axis in one["axes"]):
-        wrong = ["axes"]
-    if not wrong and kinds is not HEADER:
-        wrong = _wrong_numbers(one)
-    if not wrong and "path" in kinds:
-        line, values = one["ancestry"], one["path"].values()
-        whole = all(isinstance(x, list) and len(x) == len(line) and all(map(_number, x)) for x in values)
-        wrong = [] if line and whole else ["path"]
-    if wrong:
-        raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong type")
-
-
-def _wrong_numbers(one: dict[str, Any]) -> list[str]:
-    """Names of the values of a trial's line that are not valid numbers."""
-    diverged_at, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
-    steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
-    shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(
-        isinstance(part, list) and len(part) == len(steps) for part in (centre, *seeds)
-    )
-    right = {
-        "per_seed": all(map(_returned, one["per_seed"])),
-        "score": _returned(one.get("score")),
-        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in diverged_at.items()),
-        "curve": shaped
-        and all(isinstance(step, int) for step in steps)
-        and all(_returned(x) for part in (centre, *seeds) for x in part),
-    }
-    return [name for name, well in right.items() if not well]
-
-
-def _returned(value: Any) -> bool:
-    return value is None or _number(value)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)

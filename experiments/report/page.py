@@ -4,8 +4,8 @@ from html import escape
 
 from jaxrl.experiments.report import compare, sections, versus
 from jaxrl.experiments.report.compare import environment, is_evolution, is_populations, is_sweep, method
-from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import Html, several, tag
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.report.style import STYLE
 from jaxrl.experiments.search import KINDS
 from jaxrl.experiments.statistics import RESAMPLES

@@ -14,10 +14,10 @@ import numpy as np
 from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import figures, markup, scales, svg, trials
 from jaxrl.experiments.report.compare import is_evolution, is_populations, plain, search_of, seeds_of
-from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, Line
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number, value
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey

@@ -20,7 +20,6 @@ from jaxrl.experiments.report.compare import (
     search_of,
     seeds_of,
 )
-from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import (
     Html,
     ends,
@@ -34,6 +33,7 @@ from jaxrl.experiments.report.markup import (
     with_interval,
 )
 from jaxrl.experiments.report.scales import number, value
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.statistics import MIN_TRIALS, iqm
 
 FIRST_ROWS = 10  # of a table of trials; the others can be expanded

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl.experiments.report.compare import best_of, is_evolution, plain, seeds_of
-from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot
 from jaxrl.experiments.report.markup import with_interval
 from jaxrl.experiments.report.scales import as_numbers, value
+from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.statistics import (
     Estimate,
     across_tasks,
