@@ -11,7 +11,7 @@ import pytest
 from conftest import run_command
 
 from jaxrl.experiments import reference, runs, statistics, sweep
-from jaxrl.experiments.report import compare, data, figures, page, scales, sections, trials
+from jaxrl.experiments.report import compare, curves, data, figures, page, scales, trials
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 
@@ -676,7 +676,7 @@ def test_the_curve_is_the_iqm_and_its_band():
     returns = np.random.default_rng(0).normal(size=(8, 2))
     one = record(returns[:, 1])
     one["curve"]["per_seed"] = returns.tolist()
-    line = sections.curve_line(one, "a", "c0", thin=True)
+    line = curves.curve_line(one, "a", "c0", thin=True)
     np.testing.assert_allclose(line.y, iqm(returns))
     np.testing.assert_allclose([line.low, line.high], bootstrap_interval(returns, iqm))
     assert len(line.thin) == 8

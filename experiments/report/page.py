@@ -2,7 +2,7 @@
 
 from html import escape
 
-from jaxrl.experiments.report import compare, sections, versus
+from jaxrl.experiments.report import compare, headline, sections, versus
 from jaxrl.experiments.report.compare import environment, is_evolution, is_populations, is_sweep, method
 from jaxrl.experiments.report.markup import Html, several, tag
 from jaxrl.experiments.report.schema import Source
@@ -27,7 +27,7 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
     alone = len(sources) == 1
     if alone:
         (source,) = sources
-        heading, sentence, also = sections.title(source), sections.decision(source), sections.findings(source)
+        heading, sentence, also = headline.title(source), headline.decision(source), headline.findings(source)
         parts = []
     else:
         pairs = compare.pairs(found, scale)
@@ -38,7 +38,7 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
         top.append(tag("ul", *(tag("li", one) for one in also), style="findings"))
     for source in sources:
         if alone or is_sweep(source):
-            name = "What was run" if alone else f"{source.about['name']}: {sections.title(source)}"
+            name = "What was run" if alone else f"{source.about['name']}: {headline.title(source)}"
             parts.append(sections.section(source, name, alone))
     body = tag("main", tag("header", *top), *parts, _methods(sources))
     return _document(heading, body), sentence

@@ -8,9 +8,9 @@ from jaxrl.experiments.diverged import unknown
 from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import compare, figures, markup, svg
 from jaxrl.experiments.report.compare import Entry, Pair
+from jaxrl.experiments.report.curves import curve_line
 from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number
-from jaxrl.experiments.report.sections import curve_line
 from jaxrl.experiments.statistics import across_tasks, performance_profile
 
 NUM_THRESHOLDS = 101
