@@ -145,11 +145,12 @@ def test_one_exchange_between_devices_in_a_generation():
     code = """
 import jax
 from jaxrl.experiments.discover import spec
+from jaxrl.experiments.discover.programs import build
 world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
 other = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "hidden_sizes": [4]}
 worlds = (world, spec.World("probe/action", 16, other))
 made = spec.Spec("lpo", 3, worlds, spec.evolve.Config(4, 2), 2, 0, 3, 1, 4, 4)
-programs = spec.build(made)
+programs = build(made)
 state = programs.init(made.keys)
 assert jax.device_count() == 2
 moves = ("all-gather(", "all-reduce(", "all-to-all(", "collective-permute(", "reduce-scatter(", "-start(")

@@ -17,7 +17,9 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import artifacts, cli, presets, runs, sweep, user_files
+from jaxrl.experiments.discover import presets as discovery_presets
 from jaxrl.experiments.discover import spec as discovery
+from jaxrl.experiments.discover import worlds
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
@@ -419,15 +421,15 @@ def test_an_invalid_picture_is_rejected(tmp_path):
 
 def test_a_discovery_keeps_the_environment(command, tmp_path):
     command("new", "env", tmp_path / "mine.py")
-    world = discovery.default_world(str(tmp_path / "mine.py"), 64)
-    made = dataclasses.replace(discovery.PRESETS["tabular"], worlds=(world,), transfers={})
+    world = discovery_presets.default_world(str(tmp_path / "mine.py"), 64)
+    made = dataclasses.replace(discovery_presets.PRESETS["tabular"], worlds=(world,), transfers={})
     (tmp_path / "kept").mkdir()
     kept = sources.keep(tmp_path / "kept", made.to_json())
     (tmp_path / "mine.py").unlink()
     forget()
     sources.remember(tmp_path / "kept", kept)
     again = discovery.from_json(json.loads(json.dumps(made.to_json())))
-    assert discovery.family(again.worlds[0]).name == world.environment
+    assert worlds.family(again.worlds[0]).name == world.environment
 
 
 # --- presets and new files -----------------------------------------------------------------------------

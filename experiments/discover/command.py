@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxrl import files, hosts, objective_file, reporters, sources
 from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import comparison, evolve, spec
+from jaxrl.experiments.discover import comparison, evolve, presets, spec
+from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.discover.worlds import with_scale
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
 from jaxrl.train import use_cores
@@ -26,14 +28,14 @@ SHOWN = {
 
 def options(preset_name: str) -> type:
     """The options of `jaxrl discover --preset PRESET`, with its defaults."""
-    usual = lookup("preset", spec.PRESETS, preset_name)
+    usual = lookup("preset", presets.PRESETS, preset_name)
     names = tuple(world.environment for world in usual.worlds)
 
     @dataclasses.dataclass
     class Discover:
         """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
 
-        preset: Literal[tuple(spec.PRESETS)] = preset_name  # environments and sizes
+        preset: Literal[tuple(presets.PRESETS)] = preset_name  # environments and sizes
         objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
         width: int = usual.width  # units of a learned drift
         environments: tuple[str, ...] = names  # where agents are trained: names, or tabular
@@ -70,11 +72,11 @@ def command(argv: list[str]) -> int:
     chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
     if not chosen.save_every_seconds >= 0:
         raise ValueError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
-    usual = spec.PRESETS[chosen.preset]
+    usual = presets.PRESETS[chosen.preset]
     names = tuple(world.environment for world in usual.worlds)
     worlds, transfers = usual.worlds, usual.transfers
     if chosen.environments != names:
-        worlds = tuple(spec.default_world(name, chosen.steps) for name in chosen.environments)
+        worlds = tuple(presets.default_world(name, chosen.steps) for name in chosen.environments)
         transfers = {}
     elif chosen.steps != worlds[0].steps:
         worlds = tuple(dataclasses.replace(world, steps=chosen.steps) for world in worlds)
@@ -95,8 +97,8 @@ def command(argv: list[str]) -> int:
     extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if extra["compile_cache"]:
         runs.enable_compile_cache()
-    spec.build(made)  # reports errors before anything is measured
-    made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
+    build(made)  # reports errors before anything is measured
+    made = dataclasses.replace(made, worlds=tuple(map(with_scale, made.worlds)))
     where = "-".join(sources.shown(world.environment).replace(":", "-") for world in made.worlds)
     with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{where}") as path:
         return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
@@ -157,4 +159,4 @@ def _comparison(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> di
     return json.loads(file.read_text())
 
 
-KIND = cli.Kind(lambda made: (made, spec.build(made)), announcement, reporter, finish)
+KIND = cli.Kind(lambda made: (made, build(made)), announcement, reporter, finish)

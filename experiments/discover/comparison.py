@@ -17,6 +17,7 @@ from flax import struct
 
 from jaxrl import objectives, sources
 from jaxrl.experiments.discover import spec as specs
+from jaxrl.experiments.discover import worlds
 from jaxrl.experiments.discover.family import Family, tables
 from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
@@ -110,7 +111,7 @@ def scorer(family: Family, count: int):
 
     The score of an agent that diverged, or that finished no episode, is not finite: see `filled`.
     """
-    tasks, keys = jax.jit(lambda: specs.held_out(family, count))()
+    tasks, keys = jax.jit(lambda: worlds.held_out(family, count))()
 
     @partial(jax.jit, static_argnums=0)
     def run(apply, *inputs):  # arguments, because with tasks as constants compiling takes minutes
@@ -150,7 +151,7 @@ def compare(
     compared, first = [], None
     for label, world in {**homes, **transfers}.items():
         say(f"comparing: {label} ...")
-        family = specs.family(world)
+        family = worlds.family(world)
         rate = float(family.hparams.learning_rate)
         if label in homes:
             entropies = (0.0, 0.01, 0.03) if world.environment == "tabular" else (0.0, 0.01)

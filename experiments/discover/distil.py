@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxrl import objective_file, objectives
 from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import comparison, spec
+from jaxrl.experiments.discover import comparison, presets, worlds
 from jaxrl.experiments.discover.family import repeated
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
@@ -162,7 +162,7 @@ def command(argv: list[str]) -> int:
 
 def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> list[str]:
     """Texts with mean scores of the learned objective and of the formulas, and their differences."""
-    family = spec.family(spec.TABULAR.worlds[0])
+    family = worlds.family(presets.TABULAR.worlds[0])
     score = comparison.scorer(family, count)
     hps = repeated(family.hparams, 1)
 

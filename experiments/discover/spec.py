@@ -1,24 +1,15 @@
-"""The specification of a discovery, the presets, and the programs that execute it."""
+"""The specification of a discovery: its settings as JSON, their checks, and the initial objective."""
 
 import dataclasses
 import math
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import envs, fields, objective_file, objectives, train
-from jaxrl.algos import ppo
-from jaxrl.evaluate import Evaluation
-from jaxrl.experiments import presets, runs, user_files
-from jaxrl.experiments.discover import evolve, tabular, training
-from jaxrl.experiments.discover.family import Family, filled, repeated, tables
-from jaxrl.names import lookup
-from jaxrl.programs import Programs, boundaries
-from jaxrl.spaces import require_counts
+from jaxrl import objective_file, objectives
+from jaxrl.experiments import runs, user_files
+from jaxrl.experiments.discover import evolve
 from jaxrl.types import Objective
 
 HELD_OUT = 0x4E1D  # seed of the held-out tasks; no meta-seed may be equal to it
@@ -119,30 +110,6 @@ def start(spec: Spec) -> Objective:
     return objective_file.named(spec.objective)
 
 
-def family(world: World) -> Family:
-    """Makes the family of a World.
-
-    Raises:
-      ValueError: an unknown environment, setting or hyperparameter, sizes that do not fit.
-    """
-    if world.steps < 1:
-        raise ValueError(f"steps = {world.steps} must be at least 1")
-    config, hp = (tabular.Config, tabular.Hparams) if world.environment == "tabular" else (None, None)
-    if config is None:
-        config, hp = ppo.Config, ppo.Hparams
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
-    try:
-        config, hp = fields.configured(config(), values), hp(**world.hparams)
-    except TypeError as error:
-        raise ValueError(f"agents in {world.environment}: {error}") from None
-    runs.require_types(config, hp, where=f"the agents of {world.environment}")
-    require_counts(config, "num_envs", "num_steps", "num_epochs")
-    if world.environment != "tabular":
-        return training.family(world.environment, world.steps, config, hp, world.low, world.high)
-    updates = -(-world.steps // (config.num_envs * config.num_steps))
-    return tabular.family(dataclasses.replace(config, num_updates=updates), hp)
-
-
 def check(spec: Spec) -> None:
     """Raises ValueError for an invalid number, with the remedy."""
     for name in ("generations", "seeds", "intervals", "width"):
@@ -165,139 +132,3 @@ def check(spec: Spec) -> None:
     names = [world.environment for world in spec.worlds]
     if len(set(names)) < len(names):
         raise ValueError(f"environments {', '.join(names)}: give each only once")
-
-
-def build(spec: Spec) -> Programs:
-    """Makes families and programs of a Spec; compiles nothing yet.
-
-    Raises:
-      ValueError: invalid settings, in one sentence.
-    """
-    check(spec)
-    families = tuple(family(world) for world in spec.worlds)
-    objective = start(spec)
-    if not jax.tree.leaves(objective.params):
-        raise ValueError(f"{spec.objective} has no parameters to evolve: use lpo, ta_lpo or dpo")
-    discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
-    where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
-
-    def evaluate(state, keys):
-        del keys  # the same tasks in every evaluation, so that the curve shows progress
-        hps = [repeated(one.hparams, spec.seeds) for one in families]
-        tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
-        found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
-        scores = filled(found).mean(axis=0)
-        steps = sum(one.steps for one in families)
-        return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
-
-    return Programs(
-        algo=discovery._replace(update=jax.jit(discovery.update)),
-        hp=(),
-        seeds=spec.lane_seeds,
-        num_updates=spec.generations,
-        agent_updates=spec.generations,
-        ends=boundaries(spec.generations, spec.intervals),
-        reported=spec.seeds,
-        eval_episodes=spec.eval_episodes,
-        identity=spec.to_json(),
-        init=jax.jit(lambda keys: discovery.init(keys, ()), out_shardings=where),
-        evaluate=jax.jit(evaluate, out_shardings=where),
-        sharding=where,
-        hp_sharding=where,
-        state_sharding=where,
-        agents=discovery.means,
-    )
-
-
-def held_out(family: Family, count: int):
-    """The first `count` tasks on which no candidate is trained, and keys for the agents."""
-    task_key, run_key = jax.random.split(jax.random.key(HELD_OUT))
-    tasks = jax.vmap(lambda i: family.draw(jax.random.fold_in(task_key, i)))(jnp.arange(count))
-    keys = jax.vmap(partial(jax.random.fold_in, run_key))(jnp.arange(count))
-    return tasks, keys
-
-
-def default_world(environment: str, steps: int) -> World:
-    """An environment with the agents of `jaxrl train ppo ENV`."""
-    if environment == "tabular":
-        return World(environment, steps)
-    environment = user_files.environment(environment)
-    lookup("environment", envs.REGISTRY, environment)
-    chosen = presets.preset("ppo", environment)
-    return World(environment, steps, chosen.config, chosen.hparams)
-
-
-def with_scale(world: World, num_agents: int = 16) -> World:
-    """A World in which 0 is the mean score of agents that do not learn, and 1 that of PPO's clipping.
-
-    Raises:
-      ValueError: PPO learns nothing in it, so objectives cannot be compared.
-    """
-    if world.environment == "tabular" or (world.low, world.high) != (0.0, 1.0):
-        return world
-    one, objective = family(world), objectives.ppo()
-    hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
-    params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
-    found = jax.jit(lambda *own: filled(tables([one], objective.apply, *own)))(params, [hps], [tasks], [keys])
-    low, high = np.asarray(found[0], np.float64).mean(axis=1)
-    if not high > low:
-        raise ValueError(
-            f"in {world.steps} steps of {world.environment} PPO learns nothing: it scores {high:.4g}, agents "
-            f"that do not learn {low:.4g}; give more --steps"
-        )
-    return dataclasses.replace(world, low=float(low), high=float(high))
-
-
-SMALL = {"num_envs": 8, "num_steps": 32, "num_epochs": 8, "hidden_sizes": (32, 32)}
-# The learning rate is PPO's best one there: with another one, a drift would learn to compensate for it.
-CARTPOLE = World("CartPole-v1", 10_240, SMALL, {"learning_rate": 7.5e-3})
-TABULAR = Spec(
-    objective="ta_lpo",
-    width=32,
-    worlds=(World("tabular", 1536),),
-    evolve=evolve.Config(),
-    generations=200,
-    seed=0,
-    seeds=3,
-    intervals=20,
-    eval_episodes=256,
-    held_out=1024,
-    transfers={
-        "twice the horizon": World("tabular", 3072),
-        "denser rewards (15 %)": World("tabular", 1536, {"density": 0.15}),
-        "half the epochs": World("tabular", 1536, {"num_epochs": 4}),
-    },
-)
-PRESETS = {
-    "tabular": TABULAR,
-    "tabular-small": dataclasses.replace(
-        TABULAR, generations=50, seeds=1, intervals=5, eval_episodes=64, held_out=256, transfers={}
-    ),
-    "cartpole": dataclasses.replace(
-        TABULAR,
-        worlds=(CARTPOLE,),
-        evolve=evolve.Config(population=32, tasks=4),
-        generations=100,
-        seeds=1,
-        eval_episodes=16,
-        held_out=64,
-        transfers={
-            "Acrobot": World("Acrobot-v1", 40_960, SMALL, {"learning_rate": 7.5e-3}),
-            "Catch": World("Catch-bsuite", 10_240, SMALL, {"learning_rate": 7.5e-3}),
-        },
-    ),
-    "minatar": dataclasses.replace(
-        TABULAR,
-        width=128,
-        worlds=(default_world("SpaceInvaders-MinAtar", 1_000_000),),
-        evolve=evolve.Config(tasks=1, std=0.05),
-        generations=500,
-        seeds=1,
-        intervals=50,
-        eval_episodes=8,
-        held_out=64,
-        transfers={
-            name: default_world(f"{name}-MinAtar", 1_000_000) for name in ("Breakout", "Asterix", "Freeway")
-        },
-    ),
-}

@@ -21,8 +21,8 @@ def family(
     the best return. It is NaN if no episode ends, or if the agent diverged.
 
     Args:
-      low, high: areas that are normalized to 0 and to 1 (see `spec.with_scale`), so that environments can be
-        averaged.
+      low, high: areas that are normalized to 0 and to 1 (see `worlds.with_scale`), so that environments can
+        be averaged.
 
     Raises:
       ValueError: an unknown environment, or a config that does not fit it.
