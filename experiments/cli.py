@@ -30,7 +30,7 @@ MODULES = {
     "discover": "discover.command",
     "distil": "discover.distil",
     "drift": "drift_plots",
-    "talk": "cheap_talk",
+    "talk": "cheap_talk.command",
     "new": "new",
     "export": "export",
     "watch": "watch",
@@ -845,9 +845,9 @@ def resume(argv: list[str]) -> int:
 
         return carry_on_comparison(path)
     if (path / "talk.json").is_file():
-        from jaxrl.experiments import cheap_talk
+        from jaxrl.experiments.cheap_talk import command
 
-        return cheap_talk.carry_on(path)
+        return command.carry_on(path)
     info = runs.read_info(path)
     if "worlds" in info["spec"]:
         from jaxrl.experiments.discover import command

@@ -11,8 +11,9 @@ from conftest import run_command
 
 from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
-from jaxrl.experiments import cheap_talk as talk
 from jaxrl.experiments import folders
+from jaxrl.experiments.cheap_talk import game as talk
+from jaxrl.experiments.cheap_talk.evolution import evolution
 from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
 
@@ -125,7 +126,7 @@ def test_evolution_maximizes_or_minimizes_as_the_sign_asks(sign):
         return -jnp.square(x - 1.0).sum() + 0.01 * jax.random.normal(key)
 
     game = talk.Game(lambda key: jnp.zeros(3), jnp.zeros(3), score, sign)
-    init, step = talk.evolution(game, setting(candidates=16, victims=2))
+    init, step = evolution(game, setting(candidates=16, victims=2))
     state = init()
     for _ in range(25):
         state, result = step(state)
@@ -141,7 +142,7 @@ def test_an_adversary_that_causes_nan_gets_the_worst_score():
         return jnp.where(x[0] < 0.0, jnp.nan, -x[0])
 
     game = talk.Game(lambda key: jnp.full(1, 2.0), jnp.zeros(1), score, 1.0)
-    init, step = talk.evolution(game, setting(candidates=16, victims=1))
+    init, step = evolution(game, setting(candidates=16, victims=1))
     state = init()
     for _ in range(80):
         state, _ = step(state)
@@ -150,7 +151,7 @@ def test_an_adversary_that_causes_nan_gets_the_worst_score():
 
 def test_keys_are_shared_by_candidates_and_new_in_every_generation():
     game = talk.Game(lambda key: jnp.zeros(1), jnp.zeros(1), lambda x, key: jax.random.uniform(key), 1.0)
-    init, step = talk.evolution(game, setting(candidates=4, victims=2))
+    init, step = evolution(game, setting(candidates=4, victims=2))
     state = init()
     state, first = step(state)
     _, second = step(state)

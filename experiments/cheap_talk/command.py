@@ -1,0 +1,116 @@
+"""`jaxrl talk ENV`: the folder of an evolution, its resumption, and its summary."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import jax
+import numpy as np
+
+from jaxrl import checkpoint, files, hosts, logger, loop, train
+from jaxrl.experiments import cli, folders, runs
+from jaxrl.experiments.cheap_talk.evolution import evaluated, evolution
+from jaxrl.experiments.cheap_talk.game import MODES, Setting, make
+from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
+from jaxrl.reporters import spread
+
+
+def carry_on(path: Path) -> int:
+    """Continues an evolution from the state of its folder, and prints the result. Returns the exit status."""
+    if hosts.several():
+        raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
+    try:
+        setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
+    runs.require_types(setting, where=path / "talk.json")
+    game = make(setting)
+    init, step = evolution(game, setting)
+    metadata = {"setting": dataclasses.asdict(setting)}
+    with folders.claim(path), loop.interruptible() as interrupted:  # before any file is changed
+        if checkpoint.latest(path / "checkpoints") is None:
+            state = init()
+        else:
+            state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=metadata)
+        done = int(state.generation)
+        sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
+        try:
+            while done < setting.generations and not interrupted():
+                state, found = step(state)
+                done += 1
+                found = np.asarray(found, np.float64)
+                sink.write({"num_updates": done, "score": found.tolist()})
+                broken = int((~np.isfinite(found)).sum())
+                lost = f"; {broken} candidates with diverged victims" * (broken > 0)
+                print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
+                checkpoint.save(path / "checkpoints", done, state, metadata)
+        finally:
+            sink.close()
+    if done < setting.generations:
+        print(f"stopped after {done} generations; continue with: jaxrl resume {files.quoted(path)}")
+        return 130
+    scores = evaluated(game, setting, state.es.mean)
+    plain = {name: logger.finite(values) for name, values in scores.items()}
+    result = {"setting": dataclasses.asdict(setting), "scores": plain, **runs.provenance()}
+    files.replace(path / "result.json", json.dumps(result, indent=1) + "\n")
+    print(summary(setting, scores))
+    return 0
+
+
+def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
+    """The scores with intervals over victims, and how often that of the evolved adversary is higher.
+
+    A victim that diverged counts as the worst result for its adversary: in mode harm, as the highest return.
+    """
+    sign = -1.0 if setting.mode == "harm" else 1.0
+    known = [sign * x for values in scores.values() for x in values if np.isfinite(x)]
+    worst = sign * min(known, default=np.nan)
+    scores = {name: [x if np.isfinite(x) else worst for x in values] for name, values in scores.items()}
+    what = "minus the distance to goals" if setting.mode == "control" else "return while training"
+    count = len(scores["evolved"])
+    lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
+    for name, values in scores.items():
+        one = across_tasks([values])
+        lines.append(f"  {name:8s} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})")
+    for other in ("random", "silent"):
+        more = probability_of_improvement([scores["evolved"]], [scores[other]])
+        lines.append(
+            f"  evolved above {other}: probability {more.value:.2f} ({more.low:.2f} to {more.high:.2f})"
+        )
+    return "\n".join(lines)
+
+
+def command(argv: list[str]) -> int:
+    """`jaxrl talk ENV`: evolves an adversary that only sends messages."""
+    import tyro
+
+    @dataclasses.dataclass
+    class Talk:
+        """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
+
+        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
+        mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
+        steps: int = 20_000  # environment steps of each victim's training
+        generations: int = 60  # generations of adversaries
+        candidates: int = 16  # adversaries per generation, in antithetic pairs
+        victims: int = 4  # agents trained with each adversary
+        messages: int = 4  # size of a message, whose numbers are in [-1, 1]
+        hidden: int = 16  # hidden units of the adversary
+        std: float = 0.3  # standard deviation of the candidates around their mean
+        goals: int = 8  # control: number of goals for each victim
+        seed: int = 0  # of the evolution
+        compile_cache: bool = True  # cache compiled programs for later starts
+        out: Path | None = None  # folder; otherwise one in runs/
+
+    chosen = cli.parse(Talk, argv, "jaxrl talk")
+    train.use_cores(quiet=True)
+    if chosen.compile_cache:
+        runs.enable_compile_cache()
+    setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
+    evolution(make(setting), setting)
+    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
+    about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
+    with folders.new(path, "talk.json"):
+        files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
+    return carry_on(path)
