@@ -10,13 +10,7 @@ Importing this module imports no other environment library: that happens when an
 """
 
 import sys
-from collections.abc import Callable
 from functools import partial
-from numbers import Integral
-from types import EllipsisType
-from typing import Any
-
-import jax
 
 from jaxrl.envs import (
     behaviour,
@@ -36,97 +30,15 @@ from jaxrl.envs import (
     toy_text,
     worlds,
 )
-from jaxrl.envs.entry import Entry, require_known
+from jaxrl.envs.entry import Entry
 from jaxrl.envs.families import family as family
+from jaxrl.envs.registry import REGISTRY as REGISTRY
+from jaxrl.envs.registry import make as make
+from jaxrl.envs.registry import names as names
+from jaxrl.envs.registry import register as register
 from jaxrl.envs.to_gymnasium import to_gymnasium as to_gymnasium
-from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
-from jaxrl.names import lookup
-from jaxrl.types import Env
-from jaxrl.widths import narrow
 
-REGISTRY: dict[str, Entry] = {}
 _limit: int | None
-
-
-def make(
-    name: str, /, *, max_steps: int | EllipsisType | None = ..., resets: str | None = None, **params: Any
-) -> Env:
-    """An environment that resets itself, ends its episodes and records their returns.
-
-    It can be called under a transformation with traced parameters; pole lengths, for example, can be vmapped.
-
-    Args:
-      max_steps: episodes are truncated after this number of steps; None for no limit. By default the limit of
-        the environment.
-      resets: "fresh", "pool" or "optimistic", see `wrappers.auto_reset`; None is the environment's default:
-        "optimistic" if a reset generates a level, otherwise "fresh", unless another one was measured to be
-        more than a tenth faster (docs/environments.md).
-      params: parameters of the environment; `REGISTRY[name].params()` returns the scalar ones with defaults.
-
-    Raises:
-      ValueError: for an unknown name or parameter, or a time limit that is not a positive integer.
-    """
-    entry = lookup("environment", REGISTRY, name)
-    if max_steps is not ...:
-        _checked(max_steps)
-    if entry.wrapped:  # its time limit and resets are its own, and may be parameters
-        params |= {"max_steps": max_steps} if max_steps is not ... else {}
-        params |= {"resets": resets} if resets else {}
-    require_known(name, entry.make, params)
-    with jax.enable_x64(False):  # other libraries use JAX's default dtype, which must match their state
-        raw = entry.make(**narrow(params))  # before the limit, to report an invalid parameter first
-    if entry.wrapped:
-        return raw
-    if max_steps is ...:
-        max_steps = _default_limit(name, entry, params)
-    return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
-
-
-def names() -> list[str]:
-    """All registered names, sorted."""
-    return sorted(REGISTRY)
-
-
-def register(
-    name: str,
-    make: Callable[..., Env],
-    max_steps: int | None = None,
-    params: Callable[[], dict[str, Any]] = dict,
-    origin: str = "yours",
-    limit: Callable[..., int | None] | None = None,
-) -> None:
-    """Registers an environment under a name; `jaxrl.envs.check.check_env` checks it.
-
-    Args:
-      make: `(**params) -> Env`, raw: without resets in `step` and without a time limit.
-      max_steps: the default time limit, None for endless episodes.
-      params: `() -> {name: default}`, the scalar parameters of `make`.
-      limit: `(**params) -> max_steps`, if the time limit depends on the parameters.
-
-    Raises:
-      ValueError: the name is already registered.
-    """
-    if name in REGISTRY:
-        raise ValueError(f"an environment {name!r} is already registered; choose another name")
-    REGISTRY[name] = Entry(make, _checked(max_steps), params, origin, limit)
-    if ids := sys.modules.get("jaxrl.envs.gymnasium_ids"):
-        ids.announce(name)
-
-
-def _default_limit(name: str, entry: Entry, params: dict[str, Any]) -> int | None:
-    """The default time limit of an environment with these parameters."""
-    limit = entry.limit(**params) if entry.limit else entry.max_steps
-    if isinstance(limit, jax.core.Tracer):
-        raise ValueError(f"the time limit of {name} depends on traced parameters: give max_steps")
-    return _checked(int(limit) if isinstance(limit, jax.Array) else limit)
-
-
-def _checked(max_steps: Any) -> int | None:
-    positive = isinstance(max_steps, Integral) and not isinstance(max_steps, bool) and int(max_steps) > 0
-    if max_steps is not None and not positive:
-        raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
-    return max_steps
-
 
 for _package in (classic, min_atar, toy_text, behaviour, misc, worlds):
     REGISTRY.update(_package.ENTRIES)

@@ -24,6 +24,7 @@ from jax.extend.core import Literal
 from jax.scipy.special import ndtr, ndtri
 
 from jaxrl.envs.entry import Entry, require_known
+from jaxrl.envs.registry import REGISTRY, checked_limit
 from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, time_limit
 from jaxrl.names import lookup
 from jaxrl.spaces import Box
@@ -257,15 +258,13 @@ def _range(dtype):
 
 def _maker(name, max_steps, distributions, fixed):
     """The function that makes the raw environment, its time limit, and its kind of resets."""
-    from jaxrl import envs  # inside, because it imports this module
-
     if callable(name):
-        return name, envs._checked(None if max_steps is ... else max_steps), "fresh"
-    entry = lookup("environment", envs.REGISTRY, name)
+        return name, checked_limit(None if max_steps is ... else max_steps), "fresh"
+    entry = lookup("environment", REGISTRY, name)
     require_known(name, entry.make, distributions | fixed)
     if max_steps is ...:
         max_steps = _limit(name, entry, distributions, fixed)
-    return entry.make, envs._checked(max_steps), entry.resets
+    return entry.make, checked_limit(max_steps), entry.resets
 
 
 def _limit(name: str, entry: Entry, distributions: dict[str, Callable], fixed: dict[str, Any]) -> int | None:

@@ -13,7 +13,7 @@ imported before. `gymnasium.make("jaxrl.envs.gymnasium_ids:jaxrl/CartPole-v1")` 
 
 from gymnasium.envs.registration import register, registry
 
-from jaxrl import envs
+from jaxrl.envs.registry import REGISTRY
 
 
 def announce(name: str) -> None:
@@ -24,5 +24,5 @@ def announce(name: str) -> None:
         register(known, entry_point=make, vector_entry_point=make, kwargs={"env": name})
 
 
-for _name in envs.REGISTRY:
+for _name in REGISTRY:
     announce(_name)

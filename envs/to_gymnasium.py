@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrl.envs import registry
 from jaxrl.names import lookup
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
@@ -74,14 +75,12 @@ def to_gymnasium(
         drawn = {param: value for param, value in params.items() if param not in ("max_steps", "resets")}
         draw = functools.partial(render.frame, name, params=drawn)
     if isinstance(env, str):
-        from jaxrl import envs  # here, because it may import this module
-
-        own = inspect.signature(lookup("environment", envs.REGISTRY, env).make).parameters
+        own = inspect.signature(lookup("environment", registry.REGISTRY, env).make).parameters
         if seed is not None and "seed" in own:
             raise ValueError(
                 f"{env} has a parameter seed too: to set it, pass envs.make({env!r}, seed={seed!r}) instead"
             )
-        env = envs.make(env, **params)
+        env = registry.make(env, **params)
     elif params:
         raise ValueError(f"parameters require a name, not an environment: {sorted(params)}")
     positive = isinstance(num_envs, Integral) and not isinstance(num_envs, bool) and num_envs > 0

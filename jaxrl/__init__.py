@@ -16,12 +16,12 @@ folders beside this one; the README shows more.
 from typing import TYPE_CHECKING
 
 from jaxrl.artifact import load
+from jaxrl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from jaxrl.fitting import fit
 
 __all__ = ["fit", "load"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str):

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-import jaxrl
 from jaxrl import checkpoint, files, hosts, logger, loop, records, reporters, train
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.fit_programs import make_programs
 from jaxrl.programs import Programs, compile_programs
 from jaxrl.types import Algorithm, Env, PyTree
+from jaxrl.version import __version__
 
 MARK = "fit.json"  # the file that identifies the folder of a run by `fit`
 # Files that identify folders of runs by other functions.
@@ -194,7 +194,7 @@ def _enter(path: Path, programs: Programs, held: contextlib.ExitStack) -> None:
             "run": programs.identity,
             "algorithm": _name_of(programs.algo),
             "num_updates": programs.num_updates,
-            "versions": {"jaxrl": jaxrl.__version__, "jax": jax.__version__},
+            "versions": {"jaxrl": __version__, "jax": jax.__version__},
             "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }

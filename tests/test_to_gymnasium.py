@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrl import envs
-from jaxrl.envs import families, render
+from jaxrl.envs import families, registry, render
 from jaxrl.envs.stochastic import drift, non_stationary
 from jaxrl.envs.to_gymnasium import to_gymnasium
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
@@ -468,7 +468,7 @@ def test_every_environment_has_an_id(monkeypatch):
     names = [name for name, entry in envs.REGISTRY.items() if entry.origin != "yours"]  # of all tests
     ids = {f"jaxrl/{name.replace('/', '-')}" for name in names}
     assert len(ids) == len(names) > 200 and ids <= set(gymnasium.registry)
-    monkeypatch.setattr(envs, "REGISTRY", dict(envs.REGISTRY))
+    monkeypatch.setattr(registry, "REGISTRY", dict(envs.REGISTRY))
     envs.register("mine/first-v3", lambda: counter(), 5)
     assert gymnasium.spec("jaxrl/mine-first-v3").entry_point == "jaxrl.envs.to_gymnasium:to_gymnasium"
     del gymnasium.registry["jaxrl/mine-first-v3"]
