@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from jaxrl.envs.families import spaces_for_all
+from jaxrl.envs.family_spaces import spaces_for_all
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
 from jaxrl.types import Env, Number, PyTree
 
