@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl.envs.behaviour import ENTRIES, common, scoring
+from jaxrl.envs.behaviour import ENTRIES, common, experiments, scoring
 
-EXPERIMENTS = sorted(scoring.EXPERIMENTS)
+EXPERIMENTS = sorted(experiments.EXPERIMENTS)
 LOGGED = scoring.is_logged(np.arange(1, 10_001))
 
 # bsuite's analysis draws with plotnine and reads with a pandas of before 2.0; neither is needed for scores.
@@ -61,8 +61,8 @@ print(json.dumps({i: [dict(sweep.SETTINGS[i]), sweep.EPISODES[i],
         name = bsuite_id.split("/")[0]
         params.pop("seed", None)
         assert scoring.SWEEP[bsuite_id].params == {**params, **constant.get(name, {})}
-        assert scoring.EXPERIMENTS[name].episodes == episodes
-        assert list(scoring.EXPERIMENTS[name].tags) == tags
+        assert experiments.EXPERIMENTS[name].episodes == episodes
+        assert list(experiments.EXPERIMENTS[name].tags) == tags
 
 
 def test_logged_episodes_match_the_original():
@@ -72,7 +72,7 @@ def test_logged_episodes_match_the_original():
 
 def synthetic(name, rng):
     """Measures of an agent that improves at a random rate, `{bsuite_id: [E]}`."""
-    what = scoring.EXPERIMENTS[name]
+    what = experiments.EXPERIMENTS[name]
     length = what.episodes if rng.random() < 0.5 else int(rng.integers(150, what.episodes))
     kept = [i for i in range(len(what.settings)) if rng.random() < 0.9] or [0]
     measures = {}
@@ -156,7 +156,7 @@ WORST |= {"catch": -0.6, "catch_noise": -0.6, "catch_scale": -0.6}
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_the_best_agent_scores_1_and_a_poor_one_0(name):
-    what = scoring.EXPERIMENTS[name]
+    what = experiments.EXPERIMENTS[name]
     for value, expected in ((BEST.get(name, 1.0), 1.0), (WORST.get(name, -1.0), 0.0)):
         measures = {f"{name}/{i}": np.full(1000, value) for i in range(len(what.settings))}
         np.testing.assert_allclose(scoring.score(name, measures), expected, atol=1e-6)

@@ -2,8 +2,8 @@
 
 Osband et al. 2020, "Behaviour Suite for Reinforcement Learning", https://openreview.net/forum?id=rygf-kSYwH.
 As in the original, every episode ends by termination: no task has a time limit. Observations lack the
-original's leading axis of length 1. `scoring` has the experiments and scores. The MNIST bandit is not
-included; gymnax has it.
+original's leading axis of length 1. `experiments` has the experiments, `scoring` the scores. The MNIST bandit
+is not included; gymnax has it.
 """
 
 from functools import partial
