@@ -17,6 +17,7 @@ from jaxrl.envs.worlds import (
     chain,
     garnet,
     grid,
+    grid_values,
     loop,
     optimal_return,
     river_swim,
@@ -550,7 +551,7 @@ def test_random_play_attains_the_value_of_the_table(name, params, gamma, transit
     if name == "world/grid":
         level = grid.sample(**params)
         policy = jnp.full((2 ** len(level.objects) * level.walls.size, 5), 0.2)
-        expected = grid.policy_return(level, policy, gamma, horizon)
+        expected = grid_values.policy_return(level, policy, gamma, horizon)
     else:
         table = {
             "world/chain": chain,
@@ -667,21 +668,21 @@ def test_the_optimum_of_a_grid_matches_its_definition(name, seed):
     level = grid.sample(name, seed)
     horizon = min(int(level.max_steps), 12)
     expected = grid_by_definition(level, 0.99, horizon)
-    result = grid.optimal_return(level, 0.99, horizon)
+    result = grid_values.optimal_return(level, 0.99, horizon)
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("horizon", [None, 9])
 def test_a_grid_has_the_value_of_its_table(horizon):
     level = grid.sample("tiny", 7)
-    mdp = grid.mdp(level)
+    mdp = grid_values.mdp(level)
     np.testing.assert_allclose(mdp.transition.sum(axis=-1), 1.0, atol=1e-6)
     best = tabular.optimal_values(mdp, 0.97, horizon)[:-1]
-    np.testing.assert_allclose(grid.values(level, 0.97, horizon), best, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(grid_values.values(level, 0.97, horizon), best, rtol=1e-4, atol=1e-5)
     policy = jax.nn.softmax(jax.random.normal(jax.random.key(0), (len(best) + 1, 5)))
     table_values = tabular.policy_value(mdp, policy, 0.97, horizon)[:-1]
     np.testing.assert_allclose(
-        grid.values(level, 0.97, horizon, policy[:-1]), table_values, rtol=1e-4, atol=1e-5
+        grid_values.values(level, 0.97, horizon, policy[:-1]), table_values, rtol=1e-4, atol=1e-5
     )
 
 
@@ -731,7 +732,7 @@ def test_a_grid_is_shown_as_requested():
         check_env(time_limit(grid.env(level, observation), 5))
     hot = grid.env(level, "one_hot").reset(jax.random.key(0))[1].obs
     number = grid.env(level, "index").reset(jax.random.key(0))[1].obs
-    assert hot.shape == (num_states + 1,) and hot.argmax() == number == grid.first_state(level)
+    assert hot.shape == (num_states + 1,) and hot.argmax() == number == grid_values.first_state(level)
     env = grid.env(level, "planes")
     state, timestep = env.reset(jax.random.key(0))
     image = np.asarray(timestep.obs).reshape(-1, 2 + len(level.objects))

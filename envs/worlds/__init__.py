@@ -16,6 +16,7 @@ from jaxrl.envs.worlds import (
     chain,
     garnet,
     grid,
+    grid_values,
     loop,
     river_swim,
     t_maze,
@@ -63,7 +64,7 @@ def optimal_return(name: str, /, *, gamma, horizon=None, **params):
 
 
 def _solve_grid(*, gamma, horizon=None, level="small", seed=0):
-    return grid.optimal_return(grid.sample(level, seed), gamma, horizon)
+    return grid_values.optimal_return(grid.sample(level, seed), gamma, horizon)
 
 
 _TABLES: dict[str, Callable[..., Any]] = {
