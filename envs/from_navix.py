@@ -64,7 +64,7 @@ def make(navix_id: str, /, observation: str = "symbolic") -> Env:
     seen = jax.eval_shape(env.reset, jax.random.key(0)).observation
     # With signed object ids, a wall is -1.
     low = 0 if jnp.issubdtype(seen.dtype, jnp.unsignedinteger) else -1
-    high = 255 if observation.startswith("rgb") else 254  # `networks.encode` would scale bytes up to 255
+    high = 255 if observation.startswith("rgb") else 254  # `encoding.encode` would scale bytes up to 255
     space = Box(low, high, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(len(env.action_set))))
 

@@ -52,7 +52,7 @@ def make(xminigrid_id: str, /, **params: Any) -> Env:
         return state, transition(state.observation, state.reward, state.discount == 0)
 
     seen = jax.eval_shape(lambda key: env.reset(settings, key), jax.random.key(0)).observation
-    # Ids up to 14; not bytes from 0 to 255, which `networks.encode` would treat as an image.
+    # Ids up to 14; not bytes from 0 to 255, which `encoding.encode` would treat as an image.
     space = Box(0, 254, seen.shape, np.dtype(seen.dtype))
     return fix_dtypes(Env(reset, step, space, Discrete(env.num_actions(settings))))
 

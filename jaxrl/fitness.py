@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import distributions, networks, policies, stats
+from jaxrl import distributions, encoding, policies, stats
 from jaxrl.cpu import hoist
 from jaxrl.policies import NetworkConfig
 from jaxrl.rollout import interact, vectorize, without_extras
@@ -221,7 +221,7 @@ def behaviour(env: Env, function: Behaviour | None = None) -> Behaviour:
     Args:
       function: `(obs) -> [D]` of the last observation of an episode; by default that observation, flattened.
     """
-    function = function or partial(networks.encode, env.observation_space)
+    function = function or partial(encoding.encode, env.observation_space)
 
     def of_members(last_obs):
         each = jax.vmap(jax.vmap(function))(last_obs)

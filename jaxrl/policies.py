@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl import cores, distributions, networks, stats
+from jaxrl import cores, distributions, encoding, networks, stats
 from jaxrl.checks import hint_at_scale, require_env, require_network
 from jaxrl.distributions import Distribution
 from jaxrl.rollout import rollout
@@ -140,15 +140,15 @@ def _body(env, config, torso):
     hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
-        return (networks.Split(torso, networks.splitter(space)) if joined else torso), joined
-    if not networks.use_cnn(space, config.torso):
+        return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined
+    if not encoding.use_cnn(space, config.torso):
         return networks.MLP(**hidden), True
-    return (networks.Joined(networks.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
+    return (networks.Joined(encoding.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
 
 
 def _policy(env, config, net, flat) -> Policy:
     def encode(obs_stats, obs):
-        return stats.normalize(obs_stats, networks.encode(env.observation_space, obs, flat))
+        return stats.normalize(obs_stats, encoding.encode(env.observation_space, obs, flat))
 
     example = jax.eval_shape(env.reset, jax.random.key(0))[1].obs
     obs_shape = jax.eval_shape(partial(encode, ()), jax.tree.map(_batch_of_one, example)).shape[1:]

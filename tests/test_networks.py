@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 from reference import networks as slow
 
-from jaxrl import cores, networks, policies
+from jaxrl import cores, encoding, networks, policies
 from jaxrl.cpu import matrix
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
@@ -253,20 +253,20 @@ def test_values_match_step_by_step_evaluation(shared, memory_size):
 def test_every_space_is_encoded_under_leading_axes():
     eye = np.eye
     obs = np.array([[0, 2, 1], [2, 2, 0]])
-    np.testing.assert_array_equal(networks.encode(Discrete(3), jnp.asarray(obs)), eye(3)[obs])
+    np.testing.assert_array_equal(encoding.encode(Discrete(3), jnp.asarray(obs)), eye(3)[obs])
     pairs = np.array([[[0, 2], [1, 0]]])
-    ours = networks.encode(MultiDiscrete((2, 3)), jnp.asarray(pairs))
+    ours = encoding.encode(MultiDiscrete((2, 3)), jnp.asarray(pairs))
     np.testing.assert_array_equal(ours, np.concatenate([eye(2)[pairs[..., 0]], eye(3)[pairs[..., 1]]], -1))
     for shape in [(), (4,), (2, 3), (2, 2, 2)]:
         box = np.random.default_rng(0).normal(size=(5, 2, *shape)).astype(np.float32)
-        ours = networks.encode(Box(-1.0, 1.0, shape), jnp.asarray(box))
+        ours = encoding.encode(Box(-1.0, 1.0, shape), jnp.asarray(box))
         np.testing.assert_array_equal(ours, box.reshape(5, 2, -1))
     image = np.random.default_rng(0).integers(0, 256, (5, 2, 3, 3, 1), np.uint8)
     space = Box(0, 255, (3, 3, 1), np.dtype(np.uint8))
-    kept = networks.encode(space, jnp.asarray(image), flat=False)
+    kept = encoding.encode(space, jnp.asarray(image), flat=False)
     assert kept.dtype == jnp.float32
     np.testing.assert_allclose(kept, image / 255, rtol=1e-6)
-    ours = networks.encode(space, jnp.asarray(image))
+    ours = encoding.encode(space, jnp.asarray(image))
     np.testing.assert_allclose(ours, image.reshape(5, 2, 9) / 255, rtol=1e-6)
 
 
@@ -290,11 +290,11 @@ def test_bytes_are_scaled_and_nothing_else_is(space, scale):
     high = int(np.max(space.high))
     obs = np.random.default_rng(0).integers(0, high + 1, (4, *space.shape)).astype(space.dtype)
     expected = obs.astype(np.float64) / scale
-    ours = networks.encode(space, jnp.asarray(obs), flat=False)
+    ours = encoding.encode(space, jnp.asarray(obs), flat=False)
     np.testing.assert_allclose(ours, expected, rtol=1e-6)
-    np.testing.assert_allclose(networks.encode(space, jnp.asarray(obs)), expected.reshape(4, -1), rtol=1e-6)
+    np.testing.assert_allclose(encoding.encode(space, jnp.asarray(obs)), expected.reshape(4, -1), rtol=1e-6)
     both = {"picture": space, "vector": Box(-9.0, 9.0, (2,))}
-    joined = networks.encode(both, {"picture": jnp.asarray(obs), "vector": jnp.full((4, 2), 7.0)})
+    joined = encoding.encode(both, {"picture": jnp.asarray(obs), "vector": jnp.full((4, 2), 7.0)})
     np.testing.assert_allclose(joined[:, :9], expected.reshape(4, -1), rtol=1e-6)
     np.testing.assert_array_equal(joined[:, 9:], 7.0)
 
@@ -312,7 +312,7 @@ def test_a_pytree_is_encoded_end_to_end(leading):
         "b": (rng.integers(0, 3, leading), rng.integers(0, 10, (*leading, 2, 2))),
         "c": rng.random((*leading, 2)) < 0.5,
     }
-    ours = networks.encode(space, jax.tree.map(jnp.asarray, obs))
+    ours = encoding.encode(space, jax.tree.map(jnp.asarray, obs))
     assert ours.dtype == jnp.float32
     theirs = [
         np.eye(2)[obs["a"][..., 0]],
@@ -355,8 +355,8 @@ def parts_of(*leading):
 
 def test_a_joined_observation_is_split_into_its_parts_again():
     obs = parts_of(6, 2)
-    x = networks.encode(PARTS, jax.tree.map(jnp.asarray, obs))
-    ours = networks.splitter(PARTS)(x)
+    x = encoding.encode(PARTS, jax.tree.map(jnp.asarray, obs))
+    ours = encoding.splitter(PARTS)(x)
     np.testing.assert_allclose(ours["image"], obs["image"] / 255, rtol=1e-6)
     np.testing.assert_array_equal(ours["goal"], np.eye(3)[obs["goal"]])
     np.testing.assert_array_equal(ours["speed"], obs["speed"])
@@ -439,21 +439,21 @@ def test_a_convolution_and_its_gradient_match_flax(backend, monkeypatch):
 def test_when_a_convolution_is_chosen():
     image, thin = Box(0.0, 1.0, (10, 10, 4)), Box(0.0, 1.0, (2, 10, 4))
     others = [Box(0.0, 1.0, (4,)), Box(0.0, 1.0, (5, 5)), Discrete(3), {"image": thin}]
-    assert networks.use_cnn(image, "auto")
-    assert networks.use_cnn(image, "cnn")
-    assert not networks.use_cnn(image, "mlp")
-    assert not networks.use_cnn(thin, "auto")  # a 3x3 kernel has nothing to slide over
-    assert networks.use_cnn(thin, "cnn")
+    assert encoding.use_cnn(image, "auto")
+    assert encoding.use_cnn(image, "cnn")
+    assert not encoding.use_cnn(image, "mlp")
+    assert not encoding.use_cnn(thin, "auto")  # a 3x3 kernel has nothing to slide over
+    assert encoding.use_cnn(thin, "cnn")
     parts = {"image": image, "goal": Discrete(3)}
-    assert networks.use_cnn(parts, "auto") and networks.use_cnn(parts, "cnn")
-    assert not networks.use_cnn(parts, "mlp")
+    assert encoding.use_cnn(parts, "auto") and encoding.use_cnn(parts, "cnn")
+    assert not encoding.use_cnn(parts, "mlp")
     for space in others:
-        assert not networks.use_cnn(space, "auto")
-        assert not networks.use_cnn(space, "mlp")
+        assert not encoding.use_cnn(space, "auto")
+        assert not encoding.use_cnn(space, "mlp")
         with pytest.raises(ValueError, match="torso 'cnn' needs images"):
-            networks.use_cnn(space, "cnn")
+            encoding.use_cnn(space, "cnn")
     with pytest.raises(ValueError, match=r"'resnet'.*'auto', 'mlp' or 'cnn'"):
-        networks.use_cnn(image, "resnet")
+        encoding.use_cnn(image, "resnet")
 
 
 @pytest.mark.parametrize("name", sorted(networks.ACTIVATIONS))

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl import networks
+from jaxrl import encoding
 from jaxrl.artifact.recipe import Layer, Part, Recipe
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
@@ -34,7 +34,7 @@ def describe(
     Raises:
       ValueError: the parameters are not those of such a network, or a space cannot be stored in a file.
     """
-    flat = not networks.use_cnn(observation_space, network.torso)
+    flat = not encoding.use_cnn(observation_space, network.torso)
     observation, observation_parts = _parts(observation_space, "obs")
     action, action_parts = _parts(action_space, "action")
     try:
@@ -135,7 +135,7 @@ def _part(space, name: str) -> Part:
     if isinstance(space, MultiDiscrete):
         return Part(name, "multi_discrete", space.shape, "int32", tuple(int(n) for n in space.nvec))
     shape = tuple(int(n) for n in space.shape)
-    return Part(name, "box", shape, np.dtype(space.dtype).name, (), networks.holds_bytes(space))
+    return Part(name, "box", shape, np.dtype(space.dtype).name, (), encoding.holds_bytes(space))
 
 
 def bounds(action_space: Any) -> tuple[tuple[np.ndarray, ...], ...]:
