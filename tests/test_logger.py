@@ -145,7 +145,7 @@ def test_much_damage_is_summed_up(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES[0] + 20 * b"?\n" + LINES[1])
     assert logger.read_jsonl(path) == ROWS[:2]
-    assert len(caplog.records) == logger.MOST_WARNINGS + 1
+    assert len(caplog.records) == logger.rows.MOST_WARNINGS + 1
     assert "15 more damaged lines" in caplog.records[-1].getMessage()
 
 

@@ -73,7 +73,7 @@ def test_without_ended_episodes_there_is_no_return():
     with np.errstate(all="raise"):
         row = records.make_row(ALGO, 1, 0, totals, None, 2)
     assert math.isnan(row["episode/return"][0]) and row["episode/return"][1] == 7.0
-    assert json.loads(logger._line(row))["episode/return"] == [None, 7.0]
+    assert json.loads(logger.sinks._line(row))["episode/return"] == [None, 7.0]
     assert "evaluation/return" not in row
 
 

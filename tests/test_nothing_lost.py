@@ -133,7 +133,7 @@ def test_a_damaged_sweep_is_resumed_and_reported(swept, tmp_path, capsys):
     path = Path(shutil.copytree(swept, tmp_path / "sweep"))
     damage(path / "group-1", "a bad byte in the last row")
     for command in ("resume", "report"):
-        logger._warn.cache_clear()
+        logger.rows._warn.cache_clear()
         status = cli.main([command, str(path)])
         assert status == 0
         warning = f"jaxrl: warning: {path / 'group-1' / 'metrics.jsonl'}, line 4 is damaged and skipped: "
