@@ -1,0 +1,44 @@
+"""Policies: a network for the spaces of an environment, and how algorithms act and learn with it.
+
+Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `K` outputs of the network.
+"""
+
+from jaxrl.policies.acting import act, bounded, collect, explore
+from jaxrl.policies.building import (
+    Distributed,
+    Divergence,
+    NetworkConfig,
+    Policy,
+    PolicyStep,
+    PolicyUnroll,
+    actor,
+    actor_critic,
+    num_columns,
+)
+from jaxrl.policies.learning import divergence, evaluate_actions, samples, take, unroll, values
+from jaxrl.policies.starting import observe, start, warmup_steps
+
+__all__ = [
+    "Distributed",
+    "Divergence",
+    "NetworkConfig",
+    "Policy",
+    "PolicyStep",
+    "PolicyUnroll",
+    "act",
+    "actor",
+    "actor_critic",
+    "bounded",
+    "collect",
+    "divergence",
+    "evaluate_actions",
+    "explore",
+    "num_columns",
+    "observe",
+    "samples",
+    "start",
+    "take",
+    "unroll",
+    "values",
+    "warmup_steps",
+]

@@ -1,0 +1,46 @@
+"""How a policy acts: in rollouts, in evaluations, and in the environment of its actions."""
+
+import jax
+
+from jaxrl.policies.building import Policy
+from jaxrl.rollout import rollout
+from jaxrl.types import Act, Collect, Env, Explore, PyTree
+
+
+def bounded(env: Env, policy: Policy) -> Env:
+    """The environment, taking raw actions of a policy."""
+    return env._replace(step=lambda key, state, action: env.step(key, state, policy.bound(action)))
+
+
+def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Explore:
+    """How a policy acts in `rollout`: by sampling. No meta-gradient passes through the sampled actions."""
+
+    def act(memory, key, obs, first, action_mask):
+        memory, (outputs, _) = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+        action = policy.distribution(outputs, action_mask).sample(key)
+        return memory, jax.lax.stop_gradient(action), {"outputs": outputs}
+
+    return act
+
+
+def act(policy: Policy, greedy: bool) -> Act:
+    """`Algorithm.act` for a state with `params` and `obs_stats`: the most likely action, or a sample."""
+
+    def decide(state, memory, key, obs, first, action_mask=None):
+        x = policy.encode(state.obs_stats, obs)
+        memory, (outputs, _) = policy.step(state.params, memory, x, first)
+        pi = policy.distribution(outputs, action_mask)
+        return memory, policy.bound(pi.mode() if greedy else pi.sample(key))
+
+    return decide
+
+
+def collect(envs: Env, policy: Policy, num_steps: int) -> Collect:
+    """`Algorithm.collect` for a state with `params`, `obs_stats` and `stream`."""
+
+    def play(state, key):
+        acting = explore(policy, state.params, state.obs_stats)
+        stream, steps = rollout(envs, acting, key, state.stream, num_steps)
+        return state.replace(stream=stream), steps
+
+    return play
