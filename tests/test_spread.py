@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import without_devices
 
-from jaxrl import train
+from jaxrl import devices, train
 
 FLAG = "--xla_force_host_platform_device_count"
 
@@ -164,7 +164,7 @@ def test_a_mesh_of_one_device_changes_nothing():
 def test_a_cpu_takes_a_group_at_a_time():
     function = train.over_agents(agent, (0, 0))
     text = jax.jit(function).lower(*inputs(11, (0, 0))).as_text()
-    assert f"tensor<{train.GROUP}x3xf32>" in text
+    assert f"tensor<{devices.GROUP}x3xf32>" in text
     assert "tensor<3x3xf32>" in text  # the remainder
     tanhs = [line for line in text.splitlines() if "tanh" in line]
     assert tanhs
