@@ -16,13 +16,12 @@ from operator import itemgetter
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrl.envs import registry
+from jaxrl.envs.gymnasium_session import Session
+from jaxrl.envs.gymnasium_spaces import gymnasium_space
 from jaxrl.names import lookup
-from jaxrl.rollout import vectorize
-from jaxrl.spaces import Box, Discrete, MultiDiscrete
 from jaxrl.types import Env
 
 
@@ -114,9 +113,9 @@ def _classes():
 
         def __init__(self, env: Env, seed: int, render_mode: str | None, draw: Callable):
             self.render_mode, self._draw = render_mode, draw
-            self.observation_space = _space(env.observation_space)
-            self.action_space = _space(env.action_space)
-            self._session = _Session(env, seed)
+            self.observation_space = gymnasium_space(env.observation_space)
+            self.action_space = gymnasium_space(env.action_space)
+            self._session = Session(env, seed)
 
         def reset(self, *, seed: int | None = None, options: dict | None = None):
             super().reset(seed=seed)
@@ -152,11 +151,11 @@ def _classes():
 
         def __init__(self, env: Env, num_envs: int, seed: int, render_mode: str | None, draw: Callable):
             self.num_envs, self.render_mode, self._draw = num_envs, render_mode, draw
-            self.single_observation_space = _space(env.observation_space)
-            self.single_action_space = _space(env.action_space)
+            self.single_observation_space = gymnasium_space(env.observation_space)
+            self.single_action_space = gymnasium_space(env.action_space)
             self.observation_space = batch_space(self.single_observation_space, num_envs)
             self.action_space = batch_space(self.single_action_space, num_envs)
-            self._session = _Session(env, seed, num_envs)
+            self._session = Session(env, seed, num_envs)
 
         def reset(self, *, seed: int | None = None, options: dict | None = None):
             if options and "reset_mask" in options:
@@ -209,163 +208,6 @@ def _classes():
             return tuple(self._draw(*one) for one in lanes)
 
     return JaxrlEnv, JaxrlVectorEnv
-
-
-class _Session:
-    """The key, the state and the compiled programs of one environment or of several."""
-
-    def __init__(self, env: Env, seed: int, num_envs: int | None = None):
-        self._spaces = env.observation_space, env.action_space
-        programs = _programs(env.reset, env.step, num_envs)  # type: ignore[arg-type]  # functions are hashable
-        self._reset, self._step = programs
-        self._batch = () if num_envs is None else (num_envs,)
-        self._key = jax.random.key(seed)
-        self._last_state = getattr(env.step, "last_state", None)
-        self._state = self._info = self._started = None
-        self._shown: Callable[[], tuple[Any, Any]] | None = None
-
-    def reset(self, seed: int | None):
-        timestep, self._started = self._started, None
-        if seed is not None or timestep is None:
-            if seed is not None:
-                self._key = jax.random.key(seed)
-            self._key, self._state, timestep = self._reset(self._key)
-            timestep = self._fetch(timestep)
-        self._shown = lambda: (self._state, timestep.obs)
-        return timestep
-
-    def step(self, action):
-        if self._state is None:
-            raise ValueError("call reset before the first step")
-        action = _action(self._spaces[1], action, self._batch)
-        before = self._key, self._state, action
-        self._key, self._state, timestep = self._step(*before)
-        timestep = self._fetch(timestep)
-        over = not self._batch and timestep.first & (timestep.terminated | timestep.truncated)
-        self._started = _start(timestep) if over else None
-        if over and self._last_state:  # the current state is already that of the new episode
-            self._shown = lambda: (_last_state(self._last_state)(*before), timestep.next_obs)
-        else:
-            self._shown = lambda: (self._state, timestep.obs)
-        return timestep
-
-    def shown(self):
-        """The state and the observation to be rendered."""
-        if self._shown is None:
-            raise ValueError("call reset before the first render")
-        return jax.device_get(self._shown())
-
-    def obs(self, obs):
-        return _numpy(self._spaces[0], obs)
-
-    def action_masks(self):
-        if self._info is None or "action_mask" not in self._info:
-            raise ValueError("every action is legal here: there is no action mask")
-        return self._info["action_mask"].copy()
-
-    def _fetch(self, timestep):
-        # Copied, because the buffers of the device are read-only.
-        timestep = jax.tree.map(lambda x: np.array(x), jax.device_get(timestep))
-        self._info = timestep.info
-        return timestep
-
-
-def _start(timestep):
-    """The info of a reset, for the episode that began in the step which ended the previous one.
-
-    The other entries of the info are those of the old episode; their values for the new one are unknown.
-    """
-    info = {name: x.copy() for name, x in timestep.info.items() if name == "action_mask"}
-    for name in {"episode_return", "episode_length"} & timestep.info.keys():
-        info[name] = np.zeros_like(timestep.info[name])
-    return timestep.replace(info=info)
-
-
-@functools.lru_cache(maxsize=64)
-def _programs(reset, step, num_envs: int | None):
-    """Compiled `(key) -> (key, state, timestep)` and `(key, state, action) -> ...`, once per environment."""
-    env = Env(reset, step, None, None)
-    if num_envs is not None:
-        env = vectorize(env, num_envs)
-
-    def first(key):
-        key, reset_key = jax.random.split(key)
-        return key, *env.reset(reset_key)
-
-    def then(key, state, action):
-        key, step_key = jax.random.split(key)
-        return key, *env.step(step_key, state, action)
-
-    return jax.jit(first), jax.jit(then)
-
-
-@functools.lru_cache(maxsize=64)
-def _last_state(function):
-    """Compiled `(key, state, action) -> state`: the state after a step of `_programs`, before the reset."""
-    return jax.jit(lambda key, state, action: function(jax.random.split(key)[1], state, action))
-
-
-def _space(space):
-    """One of our spaces as Gymnasium's."""
-    from gymnasium import spaces
-
-    if isinstance(space, Discrete):
-        return spaces.Discrete(space.n)
-    if isinstance(space, MultiDiscrete):
-        return spaces.MultiDiscrete(np.asarray(space.nvec))
-    if isinstance(space, Box):
-        dtype = np.dtype(np.uint8) if np.dtype(space.dtype) == bool else np.dtype(space.dtype)
-        low, high = (
-            _within(np.broadcast_to(np.asarray(b), space.shape), dtype) for b in (space.low, space.high)
-        )
-        return spaces.Box(low, high, tuple(space.shape), dtype)  # type: ignore[arg-type]  # takes dtypes too
-    if isinstance(space, dict) and all(isinstance(name, str) for name in space):
-        return spaces.Dict({name: _space(child) for name, child in space.items()})
-    if isinstance(space, tuple | list):
-        return spaces.Tuple([_space(child) for child in space])
-    raise ValueError(f"Gymnasium has no space like {space!r}: apply jaxrl.envs.wrappers.flatten_obs")
-
-
-def _within(bound: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """A bound as `dtype`; for integers, infinity becomes their minimum or maximum."""
-    if not np.issubdtype(dtype, np.integer):
-        return bound.astype(dtype)
-    # Not with np.clip: 2**31 - 1 is not a float32, and the nearest float32 does not fit into an int32.
-    least, greatest = (dtype.type(end) for end in (np.iinfo(dtype).min, np.iinfo(dtype).max))
-    below, above = bound <= least, bound >= greatest
-    return np.select([below, above], [least, greatest], np.where(below | above, 0, bound).astype(dtype))
-
-
-def _numpy(space, value):
-    """A value in the form of Gymnasium's space, single or batched."""
-    if isinstance(space, dict):
-        return {name: _numpy(child, value[name]) for name, child in space.items()}
-    if isinstance(space, tuple | list):
-        return tuple(_numpy(child, x) for child, x in zip(space, value))
-    if isinstance(space, Box):
-        return value.astype(np.uint8) if np.dtype(space.dtype) == bool else value
-    value = value.astype(np.int64)
-    return value[()] if value.ndim == 0 else value
-
-
-def _action(space, action, batch: tuple[int, ...]):
-    """An action of Gymnasium's space in our form; `batch` is its leading shape."""
-    if isinstance(space, dict):
-        return {name: _action(child, action[name], batch) for name, child in space.items()}
-    if isinstance(space, tuple | list):
-        return type(space)(_action(child, x, batch) for child, x in zip(space, action))
-    given = np.asarray(action)
-    wanted = (*batch, *space.shape)
-    if given.shape != wanted:
-        raise ValueError(f"an action must have the shape {wanted}, not {given.shape}")
-    if isinstance(space, Box):
-        if given.dtype.kind not in "biuf" or not np.isfinite(given).all():
-            raise ValueError(f"an action must consist of finite numbers, not {action!r}")
-    else:
-        sizes = space.n if isinstance(space, Discrete) else space.nvec
-        if given.dtype.kind not in "iu" or not ((given >= 0) & (given < np.asarray(sizes))).all():
-            raise ValueError(f"an action must consist of integers from 0 to below {sizes}, not {action!r}")
-    return jnp.asarray(given.astype(space.dtype))
 
 
 def _put(target: dict, entries: dict, where: np.ndarray) -> None:

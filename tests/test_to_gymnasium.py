@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrl import envs
-from jaxrl.envs import families, registry, render
+from jaxrl.envs import families, gymnasium_session, registry, render
 from jaxrl.envs.stochastic import drift, non_stationary
 from jaxrl.envs.to_gymnasium import to_gymnasium
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit, transition
@@ -193,7 +193,7 @@ def test_a_member_of_a_family_stays():
 
 
 def test_copies_share_their_program():
-    one, other = (module._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
+    one, other = (gymnasium_session._programs(*envs.make("CartPole-v1")[:2], None) for _ in range(2))
     assert one is not other
     env = envs.make("CartPole-v1")
     assert to_gymnasium(env)._session._step is to_gymnasium(env, seed=1)._session._step
