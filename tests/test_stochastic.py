@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from jaxrl import envs
-from jaxrl.envs import stochastic
 from jaxrl.envs.check import check_env
 from jaxrl.envs.stochastic import (
     corrupted_action,
@@ -22,6 +21,7 @@ from jaxrl.envs.stochastic import (
     sudden,
     unpredictable_dynamics,
 )
+from jaxrl.envs.stochastic.action_masks import sample_allowed
 from jaxrl.envs.wrappers import auto_reset, episode_stats, flatten_obs, restart, time_limit, transition
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, sample
 from jaxrl.types import Env
@@ -85,7 +85,7 @@ def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY):
 
         def step(carry, keys):
             state, mask = carry
-            act = stochastic._sample_allowed(env.action_space, keys[0], mask) if action is None else action
+            act = sample_allowed(env.action_space, keys[0], mask) if action is None else action
             state, then = env.step(keys[1], state, act)
             return (state, then.info.get("action_mask")), (state, then)
 
@@ -434,7 +434,7 @@ def _timesteps(env):
         def step(carry, key):
             state, mask = carry
             action_key, key = jax.random.split(key)
-            action = stochastic._sample_allowed(env.action_space, action_key, mask)
+            action = sample_allowed(env.action_space, action_key, mask)
             state, then = env.step(key, state, action)
             return (state, then.info.get("action_mask")), then
 
