@@ -19,7 +19,7 @@ def latest(directory: str | os.PathLike) -> int | None:
     return max(by_step(directory), default=None)
 
 
-def by_step(directory) -> dict[int, Path]:
+def by_step(directory: str | os.PathLike) -> dict[int, Path]:
     """Folders by step. A renamed one (`.old`) counts until the folder that replaces it has its final name."""
     found = {}
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -30,7 +30,7 @@ def by_step(directory) -> dict[int, Path]:
     return found
 
 
-def find(directory, step: int | None) -> Path:
+def find(directory: str | os.PathLike, step: int | None) -> Path:
     """The folder of a step, of the latest one if it is None; raises CheckpointError if there is none."""
     directory, folders = Path(directory).absolute(), by_step(directory)
     if not folders:

@@ -12,7 +12,7 @@ from jaxrl.checkpoint.errors import CheckpointError
 from jaxrl.types import PyTree
 
 
-def is_key(leaf) -> bool:
+def is_key(leaf: Any) -> bool:
     """Whether a leaf consists of typed keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
@@ -51,7 +51,7 @@ def to_arrays(state: PyTree) -> tuple[list[list], dict[str, Any]]:
     return _describe(state), arrays
 
 
-def like(struct, array: jax.Array) -> jax.Array:
+def like(struct: Any, array: jax.Array) -> jax.Array:
     """The restored leaf: key data is converted back to keys."""
     if not is_key(struct):
         return array
