@@ -32,9 +32,9 @@ from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
 from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
-from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.reporters import spread
 from jaxrl.rollout import rollout, vectorize, without_extras
+from jaxrl.statistics import across_tasks, probability_of_improvement
 from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")

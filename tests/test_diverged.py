@@ -19,7 +19,7 @@ from jaxrl.experiments.compare import table
 from jaxrl.experiments.discover import comparison, training
 from jaxrl.experiments.discover.family import filled
 from jaxrl.experiments.report import compare
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective
 
 RESULTS = reference.FILE.parent

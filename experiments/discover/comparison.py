@@ -18,7 +18,7 @@ from flax import struct
 from jaxrl import objectives, sources
 from jaxrl.experiments.discover import spec as specs
 from jaxrl.experiments.discover.family import Family, tables
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 
 
