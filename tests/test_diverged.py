@@ -19,6 +19,7 @@ from jaxrl.experiments.compare import table
 from jaxrl.experiments.discover import comparison, training
 from jaxrl.experiments.discover.family import filled
 from jaxrl.experiments.report import compare
+from jaxrl.search import asha
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective
 
@@ -109,7 +110,7 @@ SCORE = jnp.array([[10.0, 20.0], [-jnp.inf, 30.0], [4.0, 4.0], [-jnp.inf, -jnp.i
 
 
 def test_searches_on_the_device_count_divergence_the_same_way():
-    from jaxrl.experiments.search.over import over_all
+    from jaxrl.search.over import over_all
 
     result = over_all(SCORE, jnp.float32(4.0))
     np.testing.assert_array_equal(result, [15.0, 17.0, 4.0, 4.0])
@@ -118,7 +119,7 @@ def test_searches_on_the_device_count_divergence_the_same_way():
 
 
 def test_a_rung_counts_diverged_agents_as_the_worst():
-    strategy = search.asha(np.linspace(0, 1, 4)[:, None], slots=4, agent_updates=4, eta=2, num_rungs=2)
+    strategy = asha(np.linspace(0, 1, 4)[:, None], slots=4, agent_updates=4, eta=2, num_rungs=2)
     search_state, x = strategy.init(None, 2)
     score, alive = SCORE, jnp.isfinite(SCORE)
     alive = alive.at[1].set(True)  # of the second trial an agent has ended no episode yet
@@ -129,7 +130,7 @@ def test_a_rung_counts_diverged_agents_as_the_worst():
 
 def test_evolution_counts_diverged_agents_as_the_worst():
     pytest.importorskip("evosax")
-    from jaxrl.experiments.search.over import fitness_of
+    from jaxrl.search.over import fitness_of
 
     np.testing.assert_array_equal(fitness_of(SCORE), [15.0, 17.0, 4.0, 4.0])
     np.testing.assert_array_equal(fitness_of(jnp.full((3, 2), -jnp.inf)), [0.0] * 3)

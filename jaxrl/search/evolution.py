@@ -6,7 +6,8 @@ import optax
 from flax import struct
 
 from jaxrl.evolution import by_lot, require, strong
-from jaxrl.experiments.search.over import Decision, Strategy, fitness_of, for_seeds
+from jaxrl.search.over import Decision, Strategy, fitness_of, for_seeds
+from jaxrl.search.space import Space
 
 METHODS = ("cmaes", "openes")
 PARTS = 10  # parts of an agent's training; the last one gives its score
@@ -29,7 +30,7 @@ class Generations:
     mean: jax.Array
 
 
-def evolution(method: str, space, slots: int, agent_updates: int, generations: int) -> Strategy:
+def evolution(method: str, space: Space, slots: int, agent_updates: int, generations: int) -> Strategy:
     """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
     https://arxiv.org/abs/1703.03864), as implemented in evosax.
 
@@ -45,7 +46,7 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     Raises:
       ValueError: evosax is not installed, or a number is invalid.
     """
-    require(f"--search {method}")
+    require(method)
     if slots < 4 or slots % 2:
         raise ValueError(f"an evolution strategy needs an even number of candidates, at least 4, not {slots}")
     if generations < 1:
