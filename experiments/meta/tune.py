@@ -9,9 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, train
+from jaxrl import envs, meta, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import meta
 from jaxrl.names import lookup
 from jaxrl.objectives import OBJECTIVES
 from jaxrl.policies import NetworkConfig

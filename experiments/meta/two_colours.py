@@ -15,10 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, objectives, train
+from jaxrl import envs, meta, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
-from jaxrl.experiments import meta
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
 from jaxrl.statistics import bootstrap_interval
