@@ -13,11 +13,11 @@ from conftest import config_of, run_command
 from test_report import html_of, record, sentence_of, source, text_of
 
 from jaxrl import envs, loop, objectives, records, train
-from jaxrl.algos import ALGORITHMS, fixpo, ppo
+from jaxrl.algos import ALGORITHMS, fixpo
+from jaxrl.discovery.family import filled
 from jaxrl.experiments import cheap_talk, reference, runs, search
 from jaxrl.experiments.compare import table
-from jaxrl.experiments.discover import comparison, training
-from jaxrl.experiments.discover.family import filled
+from jaxrl.experiments.discover import comparison, spec
 from jaxrl.experiments.report import compare
 from jaxrl.search import asha
 from jaxrl.statistics import bootstrap_interval, iqm
@@ -151,7 +151,7 @@ SMALL = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "
 
 def test_an_objective_of_nan_is_noticed_with_discrete_actions():
     """The argmax of NaN is a valid action, so CartPole has a return, which must not be the score."""
-    family = training.family("CartPole-v1", 128, config_of(ppo, **SMALL), ppo.Hparams(), 0.0, 1.0)
+    family = spec.family(spec.World("CartPole-v1", 128, SMALL))
     key = jax.random.key(0)
     objective = nan_objective()
     score = jax.jit(lambda params: family.score(objective.apply, params, family.hparams, (), key))

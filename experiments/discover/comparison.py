@@ -16,8 +16,8 @@ import numpy as np
 from flax import struct
 
 from jaxrl import objectives, sources
+from jaxrl.discovery.family import Family, tables
 from jaxrl.experiments.discover import spec as specs
-from jaxrl.experiments.discover.family import Family, tables
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 

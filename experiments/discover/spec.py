@@ -12,10 +12,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import envs, fields, objective_file, objectives, train
 from jaxrl.algos import ppo
+from jaxrl.discovery import evolve, training
+from jaxrl.discovery.family import Family, filled, repeated, tables
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import presets, runs, user_files
-from jaxrl.experiments.discover import evolve, tabular, training
-from jaxrl.experiments.discover.family import Family, filled, repeated, tables
+from jaxrl.experiments.discover import tabular
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, boundaries
 from jaxrl.spaces import require_counts
@@ -138,7 +139,8 @@ def family(world: World) -> Family:
     runs.require_types(config, hp, where=f"the agents of {world.environment}")
     require_counts(config, "num_envs", "num_steps", "num_epochs")
     if world.environment != "tabular":
-        return training.family(world.environment, world.steps, config, hp, world.low, world.high)
+        make = partial(ppo.make, envs.make(world.environment), config)
+        return training.family(world.environment, make, hp, world.steps, world.low, world.high)
     updates = -(-world.steps // (config.num_envs * config.num_steps))
     return tabular.family(dataclasses.replace(config, num_updates=updates), hp)
 

@@ -1,11 +1,12 @@
 """Families of training tasks, and the training runs that evaluate objectives on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
+from jax.typing import ArrayLike
 
 from jaxrl import train
 from jaxrl.types import PyTree, Surrogate
@@ -40,7 +41,14 @@ class Family(NamedTuple):
 
 
 def train_agents(
-    family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where
+    family: Family,
+    apply: Surrogate,
+    params: PyTree,
+    hps: PyTree,
+    tasks: PyTree,
+    keys: jax.Array,
+    who: ArrayLike,
+    where: ArrayLike,
 ) -> jax.Array:
     """Trains many agents, divided among the devices.
 
@@ -66,7 +74,14 @@ def train_agents(
     return over(who, where, params, hps, tasks, keys)
 
 
-def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
+def tables(
+    families: Sequence[Family],
+    apply: Surrogate,
+    params: PyTree,
+    hps: Sequence[PyTree],
+    tasks: Sequence[PyTree],
+    keys: Sequence[jax.Array],
+) -> jax.Array:
     """Scores `[F, K, T]` of every setting on every task of each family.
 
     Args:

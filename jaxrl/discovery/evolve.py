@@ -16,8 +16,8 @@ import numpy as np
 import optax
 from flax import struct
 
+from jaxrl.discovery.family import Family, everywhere, repeated, train_agents
 from jaxrl.evolution import require, strong
-from jaxrl.experiments.discover.family import Family, everywhere, repeated, train_agents
 from jaxrl.fitness import centred_ranks
 from jaxrl.types import Init, Objective, PyTree, Update
 
@@ -122,7 +122,7 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
     return Discovery(init, update, means, steps)
 
 
-def pair_ranks(scores) -> jax.Array:
+def pair_ranks(scores: jax.Array) -> jax.Array:
     """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if equal."""
     known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
     other = jnp.roll(known, known.shape[0] // 2)
