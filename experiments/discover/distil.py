@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxrl import objective_file, objectives
+from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.discovery.distil import Fit, distil
 from jaxrl.discovery.family import repeated
-from jaxrl.experiments import cli, runs
+from jaxrl.experiments import cli
 from jaxrl.experiments.discover import comparison, spec
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
@@ -33,7 +34,7 @@ def command(argv: list[str]) -> int:
     if chosen.held_out < 0 or chosen.held_out == 1:
         raise ValueError(f"held_out = {chosen.held_out} must be at least 2, or 0")
     use_cores(quiet=True)
-    runs.enable_compile_cache()
+    enable_compile_cache()
     name, objective = objective_file.load(chosen.file)
     fits = distil(objective, sizes)
     folder = chosen.out or chosen.file.parent

@@ -128,12 +128,10 @@ def family(world: World) -> Family:
     """
     if world.steps < 1:
         raise ValueError(f"steps = {world.steps} must be at least 1")
-    config, hp = (tabular.Config, tabular.Hparams) if world.environment == "tabular" else (None, None)
-    if config is None:
-        config, hp = ppo.Config, ppo.Hparams
+    agents: Any = tabular if world.environment == "tabular" else ppo
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
     try:
-        config, hp = fields.configured(config(), values), hp(**world.hparams)
+        config, hp = fields.configured(agents.Config(), values), agents.Hparams(**world.hparams)
     except TypeError as error:
         raise ValueError(f"agents in {world.environment}: {error}") from None
     runs.require_types(config, hp, where=f"the agents of {world.environment}")
@@ -193,7 +191,8 @@ def build(spec: Spec) -> Programs:
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
     return Programs(
-        algo=discovery._replace(update=jax.jit(discovery.update)),
+        # It has what programs need of an Algorithm.
+        algo=discovery._replace(update=jax.jit(discovery.update)),  # type: ignore[arg-type]  # see above
         hp=(),
         seeds=spec.lane_seeds,
         num_updates=spec.generations,

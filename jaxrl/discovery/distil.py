@@ -46,7 +46,7 @@ def points(num_points: int = 4096, seed: int = 0) -> At:
     generator = np.random.default_rng(seed)
     log_ratio = SPREAD * generator.standard_normal(num_points)
     advantages, progress = generator.standard_normal(num_points), generator.uniform(size=num_points)
-    return np.float32(log_ratio), np.float32(advantages), np.float32(progress)
+    return log_ratio.astype(np.float32), advantages.astype(np.float32), progress.astype(np.float32)
 
 
 def slopes(
@@ -99,7 +99,7 @@ def fit_terms(target: np.ndarray, at: At, sizes: Sequence[int]) -> list[Fit]:
             for k in range(len(names))
             if k not in chosen
         }
-        chosen.append(min(left, key=left.get))
+        chosen.append(min(left, key=left.__getitem__))
         if size not in sizes:
             continue
         weights, error = _fit(values[:, chosen], columns[:, chosen], target)
@@ -107,7 +107,7 @@ def fit_terms(target: np.ndarray, at: At, sizes: Sequence[int]) -> list[Fit]:
         coefs[chosen] = weights
         formula = " ".join(f"{weight:+.3g} {names[k]}" for k, weight in zip(chosen, weights))
         explained = 1.0 - error / float(np.mean(np.square(target)))
-        fits.append(Fit("symbolic", objectives.Terms(coefs), explained, f"relu({formula})"))
+        fits.append(Fit("symbolic", objectives.Terms(jnp.asarray(coefs)), explained, f"relu({formula})"))
     return fits
 
 

@@ -5,11 +5,13 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
-from jax.typing import ArrayLike
 
 from jaxrl import train
 from jaxrl.types import PyTree, Surrogate
+
+Array = jax.Array | np.ndarray
 
 
 class Score(Protocol):
@@ -47,8 +49,8 @@ def train_agents(
     hps: PyTree,
     tasks: PyTree,
     keys: jax.Array,
-    who: ArrayLike,
-    where: ArrayLike,
+    who: Array,
+    where: Array,
 ) -> jax.Array:
     """Trains many agents, divided among the devices.
 
@@ -90,8 +92,10 @@ def tables(
     num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
     index = jnp.arange(num_settings * num_tasks)
     who, where = index // num_tasks, index % num_tasks
-    each = zip(families, hps, tasks, keys)
-    found = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
+    found = [
+        train_agents(family, apply, params, hp, its_tasks, its_keys, who, where)
+        for family, hp, its_tasks, its_keys in zip(families, hps, tasks, keys)
+    ]
     return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
