@@ -22,19 +22,18 @@ from typing import Annotated, Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
-from jaxrl.evolution import require, strong
+from jaxrl.evolution import evolution_strategy
 from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.presets import preset
-from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.reporters import spread
 from jaxrl.rollout import rollout, vectorize, without_extras
+from jaxrl.statistics import across_tasks, probability_of_improvement
 from jaxrl.types import Env, Stream
 
 MODES = ("harm", "help", "control")
@@ -232,32 +231,23 @@ def evolution(game: Game, setting: Setting):
     Raises:
       ValueError: evosax is not installed.
     """
-    require("cheap talk")
-    from evosax.algorithms import Open_ES
-
-    es = Open_ES(
-        population_size=setting.candidates,
-        solution=game.silent,
-        optimizer=optax.adam(RATE),
-        std_schedule=optax.constant_schedule(setting.std),
-    )
+    es = evolution_strategy("openes", setting.candidates, game.silent, RATE, setting.std)
     lanes = setting.candidates * setting.victims
     scores = train.over_agents(game.score, (0, 0), train.mesh(lanes))
 
     def init():
         key, start_key, es_key = jax.random.split(jax.random.key(setting.seed), 3)
-        state = es.init(es_key, game.draw(start_key), es.default_params)
-        return Evolution(strong(state), key, jnp.zeros((), jnp.int32))
+        return Evolution(es.init(es_key, game.draw(start_key)), key, jnp.zeros((), jnp.int32))
 
     def step(state):
         key, ask_key, victim_key, tell_key = jax.random.split(state.key, 4)
-        x, asked = es.ask(ask_key, state.es, es.default_params)
+        asked, x = es.ask(ask_key, state.es)
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
         found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
         fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
-        updated, _ = es.tell(tell_key, x, -fitness, asked, es.default_params)  # evosax minimises
-        return Evolution(strong(updated), key, state.generation + 1), found
+        updated = es.tell(tell_key, asked, x, fitness)
+        return Evolution(updated, key, state.generation + 1), found
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 

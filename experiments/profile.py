@@ -30,9 +30,9 @@ import numpy as np
 from jaxrl import files, sources, train
 from jaxrl.experiments import cli, hlo, runs
 from jaxrl.experiments.presets import chosen_preset
-from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import memory_of, shapes
 from jaxrl.reporters import count, size
+from jaxrl.statistics import iqm
 
 MAX_BLOCKS = 10  # blocks of updates that are timed together; the median is the time of an update
 MAX_SECONDS = 20.0  # of timing; tracing has half of it

@@ -13,9 +13,9 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
 from jaxrl.experiments import diverged, extend, folders, runs
 from jaxrl.experiments.presets import PRESETS
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup, nearest
 from jaxrl.programs import Programs
+from jaxrl.statistics import bootstrap_interval, iqm
 
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:

@@ -40,11 +40,11 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.compile_cache import cache_folder, enable_compile_cache  # noqa: F401 (for the commands)
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import diverged, folders, search, tracking, user_files
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, agent_keys, boundaries, fingerprint, share
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
 from jaxrl.reporters import count, size, spread
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Algorithm, Env, Objective
 
 # Options that do not affect what a run computes, with their defaults.

@@ -24,8 +24,8 @@ import numpy as np
 
 from jaxrl import files, hosts, loop, records, sources, train
 from jaxrl.experiments import diverged, folders, runs, search
-from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import Programs
+from jaxrl.statistics import iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."

@@ -1,6 +1,7 @@
 """The architecture: imports run one way, algorithm files are short, imports are cheap."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -13,12 +14,14 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("brax", "mujoco", "tensorflow_probability", "distrax", "matplotlib", "gymnax", "orbax", "wandb")
 MAY_IMPORT = {"jaxrl": (), "envs": ("envs",), "algos": ("algos",)}
 SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
+LIBRARY = [path for path in SOURCES if path.is_relative_to(ROOT / "jaxrl")]
 
 
 def imported(path):
-    """Every module that a file imports, except in its `__main__` part."""
+    """Every module that a file imports, also in functions; of an algorithm, not in its `__main__` part."""
     tree = ast.parse(path.read_text())
-    tree.body = [node for node in tree.body if not is_script(node)]
+    if path.parent.name == "algos":
+        tree.body = [node for node in tree.body if not is_script(node)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -26,6 +29,8 @@ def imported(path):
             assert node.level == 0, f"{path.name}: relative imports hide the layer"
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            yield from (word.value for word in node.args if isinstance(word, ast.Constant))
 
 
 def is_script(node):
@@ -43,9 +48,43 @@ def test_imports_run_one_way(path):
     assert not above & set(layers), f"{folder} must not import from {above & set(layers)}"
 
 
-def test_only_distributions_imports_distrax():
-    users = [path.name for path in SOURCES if any(m.split(".")[0] == "distrax" for m in imported(path))]
-    assert users == ["distributions.py"]
+def test_the_library_is_all_of_its_folders():
+    """Whatever moves to the library is checked there: imports, circles and types."""
+    folders = {path.relative_to(ROOT / "jaxrl").parts[0] for path in LIBRARY if path.name == "__init__.py"}
+    moved = {"artifact", "cpu", "discovery", "meta", "search", "statistics"}
+    assert moved <= folders and not folders & {"envs", "algos", "experiments"}
+
+
+def module(path):
+    """The name of a file of the library as a module."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_the_library_has_no_import_circle():
+    """The package itself is left out: it only exports `fit` and `load`, and every module imports it."""
+    files = {module(path): path for path in LIBRARY if path != ROOT / "jaxrl" / "__init__.py"}
+
+    def needed(path):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                yield from (name if name in files else node.module for name in names)
+
+    graph = {name: files.keys() & set(needed(path)) for name, path in files.items()}
+    assert graph["jaxrl.search.evolution"] >= {"jaxrl.evolution", "jaxrl.search.over"}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+@pytest.mark.parametrize(
+    ("package", "file"), [("distrax", "distributions.py"), ("evosax", "evolution.py")], ids=str
+)
+def test_only_one_file_imports(package, file):
+    mention = [path for path in SOURCES if package in path.read_text()]
+    users = [path for path in mention if any(name.split(".")[0] == package for name in imported(path))]
+    assert users == [ROOT / "jaxrl" / file]
 
 
 def test_links_make_one_package_of_the_folders():
@@ -114,8 +153,8 @@ def unannotated(path):
 
 
 def test_public_functions_have_types():
-    files = [path for folder in MAY_IMPORT for path in sorted((ROOT / folder).glob("*.py"))]
-    assert not [function for path in files for function in unannotated(path)]
+    files = [path for folder in ("envs", "algos") for path in sorted((ROOT / folder).glob("*.py"))]
+    assert not [function for path in LIBRARY + files for function in unannotated(path)]
 
 
 def test_type_ignores_have_a_reason():

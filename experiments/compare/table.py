@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxrl import logger
 from jaxrl.experiments import diverged, reference
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     difference,

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 
 from jaxrl import files, hosts, objective_file, reporters, sources
+from jaxrl.discovery import evolve
 from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import comparison, evolve, spec
+from jaxrl.experiments.discover import comparison, spec
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
 from jaxrl.train import use_cores

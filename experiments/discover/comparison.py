@@ -16,9 +16,9 @@ import numpy as np
 from flax import struct
 
 from jaxrl import objectives, sources
+from jaxrl.discovery.family import Family, tables
 from jaxrl.experiments.discover import spec as specs
-from jaxrl.experiments.discover.family import Family, tables
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 
 
@@ -147,7 +147,8 @@ def compare(
         for i in range(spec.seeds)
     }
     homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
-    compared, first = [], None
+    compared: list[dict[str, Any]] = []
+    first: dict[str, Contender] = {}
     for label, world in {**homes, **transfers}.items():
         say(f"comparing: {label} ...")
         family = specs.family(world)
@@ -161,7 +162,7 @@ def compare(
         found = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
         found = dict(zip(found, filled(*found.values())))
         chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in found.items()}
-        if first is None:
+        if not first:
             first = {
                 name: one._replace(settings=(one.settings[chosen[name]],)) for name, one in field.items()
             }

@@ -12,10 +12,11 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import envs, fields, objective_file, objectives, train
 from jaxrl.algos import ppo
+from jaxrl.discovery import evolve, training
+from jaxrl.discovery.family import Family, filled, repeated, tables
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import presets, runs, user_files
-from jaxrl.experiments.discover import evolve, tabular, training
-from jaxrl.experiments.discover.family import Family, filled, repeated, tables
+from jaxrl.experiments.discover import tabular
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, boundaries
 from jaxrl.spaces import require_counts
@@ -127,18 +128,17 @@ def family(world: World) -> Family:
     """
     if world.steps < 1:
         raise ValueError(f"steps = {world.steps} must be at least 1")
-    config, hp = (tabular.Config, tabular.Hparams) if world.environment == "tabular" else (None, None)
-    if config is None:
-        config, hp = ppo.Config, ppo.Hparams
+    agents: Any = tabular if world.environment == "tabular" else ppo
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
     try:
-        config, hp = fields.configured(config(), values), hp(**world.hparams)
+        config, hp = fields.configured(agents.Config(), values), agents.Hparams(**world.hparams)
     except TypeError as error:
         raise ValueError(f"agents in {world.environment}: {error}") from None
     runs.require_types(config, hp, where=f"the agents of {world.environment}")
     require_counts(config, "num_envs", "num_steps", "num_epochs")
     if world.environment != "tabular":
-        return training.family(world.environment, world.steps, config, hp, world.low, world.high)
+        make = partial(ppo.make, envs.make(world.environment), config)
+        return training.family(world.environment, make, hp, world.steps, world.low, world.high)
     updates = -(-world.steps // (config.num_envs * config.num_steps))
     return tabular.family(dataclasses.replace(config, num_updates=updates), hp)
 
@@ -191,7 +191,8 @@ def build(spec: Spec) -> Programs:
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
     return Programs(
-        algo=discovery._replace(update=jax.jit(discovery.update)),
+        # It has what programs need of an Algorithm.
+        algo=discovery._replace(update=jax.jit(discovery.update)),  # type: ignore[arg-type]  # see above
         hp=(),
         seeds=spec.lane_seeds,
         num_updates=spec.generations,

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from jaxrl.discovery.family import Family
 from jaxrl.envs.worlds import garnet, tabular
-from jaxrl.experiments.discover.family import Family
 from jaxrl.fields import log_scale, not_negative, share
 from jaxrl.returns import gae
 

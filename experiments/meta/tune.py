@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, train
+from jaxrl import envs, meta, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import meta
-from jaxrl.experiments.statistics import bootstrap_interval
 from jaxrl.names import lookup
 from jaxrl.objectives import OBJECTIVES
 from jaxrl.policies import NetworkConfig
+from jaxrl.statistics import bootstrap_interval
 
 
 @dataclasses.dataclass

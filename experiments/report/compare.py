@@ -14,7 +14,7 @@ from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import several
 from jaxrl.experiments.search import KINDS, METHODS
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     difference,

@@ -29,7 +29,7 @@ import numpy as np
 
 from jaxrl import files, sources
 from jaxrl.experiments import folders
-from jaxrl.experiments.statistics import iqm
+from jaxrl.statistics import iqm
 
 FORMAT = 1
 CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrl.experiments.statistics import Estimate
+from jaxrl.statistics import Estimate
 
 NUM_COLOURS = 6  # classes c0 to c5
 NUM_SHADES = 8  # classes q0 (worst) to q7 (best)

@@ -8,7 +8,7 @@ from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.markup import Html, several, tag
 from jaxrl.experiments.report.style import STYLE
 from jaxrl.experiments.search import KINDS
-from jaxrl.experiments.statistics import RESAMPLES
+from jaxrl.statistics import RESAMPLES
 
 
 def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tuple[str, str]:

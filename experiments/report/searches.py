@@ -17,7 +17,7 @@ from jaxrl.experiments.report.compare import is_evolution, is_populations, plain
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, Line, number, value
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
-from jaxrl.experiments.statistics import across_tasks
+from jaxrl.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey
 MOST_TICKS = 12

@@ -34,7 +34,7 @@ from jaxrl.experiments.report.markup import (
     tag,
     with_interval,
 )
-from jaxrl.experiments.statistics import MIN_TRIALS, iqm
+from jaxrl.statistics import MIN_TRIALS, iqm
 
 FIRST_ROWS = 10  # of a table of trials; the others can be expanded
 MOST_FADED = 300  # lines of other trials in a figure of curves

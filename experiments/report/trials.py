@@ -9,7 +9,7 @@ from jaxrl.experiments.report.compare import best_of, is_evolution, plain, seeds
 from jaxrl.experiments.report.data import Source
 from jaxrl.experiments.report.figures import Dot, as_numbers, value
 from jaxrl.experiments.report.markup import with_interval
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     bins_of,

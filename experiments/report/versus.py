@@ -11,7 +11,7 @@ from jaxrl.experiments.report.compare import Entry, Pair
 from jaxrl.experiments.report.figures import number
 from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
 from jaxrl.experiments.report.sections import curve_line
-from jaxrl.experiments.statistics import across_tasks, performance_profile
+from jaxrl.statistics import across_tasks, performance_profile
 
 NUM_THRESHOLDS = 101
 

@@ -135,7 +135,7 @@ class Policy:
         else:
             self._memory = np.where(np.asarray(where, bool)[:, None], np.float32(0.0), self._memory)
 
-    def step(self, memory: Any, obs: Any, action_mask: Any = None):
+    def step(self, memory: Any, obs: Any, action_mask: Any = None) -> tuple[Any, Any, np.ndarray]:
         """The policy as a pure function of a batch.
 
         Args:
