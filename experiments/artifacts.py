@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, hosts, records, sources, spaces
-from jaxrl.artifact import policy
-from jaxrl.artifact.describe import UNKNOWN, bounds, describe
+from jaxrl import envs, hosts, sources, spaces
+from jaxrl.artifact import from_state, policy
+from jaxrl.artifact.describe import UNKNOWN, bounds
 from jaxrl.experiments import runs
 from jaxrl.spaces import Box
 
@@ -31,7 +31,7 @@ def keep(
     if programs.env is None:  # a discovery, whose agents are objectives
         return
     agents = programs.agents(state)
-    held, stream = hosts.fetch(_learned(agents)), _shapes_of_stream(agents)
+    held, stream = hosts.fetch(from_state.learned(agents)), from_state.shapes_of_stream(agents)
 
     def write():
         with contextlib.suppress(ValueError):
@@ -46,38 +46,20 @@ def of_agents(
 ) -> policy.Artifact:
     """The policies in the state of a run. Raises ValueError if they cannot be described."""
     agents = programs.agents(state)
-    return _artifact(spec, programs.env, _learned(agents), _shapes_of_stream(agents), num_updates, row)
-
-
-def _learned(agents) -> dict[str, Any]:
-    """The learned parts of the policies of agents `[P]`."""
-    return {"params": getattr(agents, "params", {}), "obs_stats": getattr(agents, "obs_stats", ())}
-
-
-def _shapes_of_stream(agents) -> Any:
-    """The shapes of the Stream of agents, leaves `[P, N, ...]`; None if their state has none."""
-    return jax.eval_shape(lambda stream: stream, getattr(agents, "stream", None))
+    held, stream = from_state.learned(agents), from_state.shapes_of_stream(agents)
+    return _artifact(spec, programs.env, held, stream, num_updates, row)
 
 
 def _artifact(spec, env, held, stream, num_updates, row) -> policy.Artifact:
-    held = jax.tree.map(lambda x: np.asarray(x)[: spec.agents], held)
+    held = jax.tree.map(np.asarray, held)
     network = getattr(spec.config, "network", None)
     if network is None:
         raise ValueError(f"the policy of {spec.algorithm} cannot be exported: its Config has no `network`")
-    spaces = env.observation_space, env.action_space
-    masked = stream is not None and "action_mask" in stream.timestep.info
-    recipe = describe(*spaces, network, **held, masked=masked)
-    recipe = recipe._replace(bounds=_bounds(spec, recipe.bounds))
     seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
-    scores = np.full(spec.agents, np.nan)
-    found = next((row[name] for name in records.RETURNS if row and row.get(name)), ())
-    if len(found) == spec.agents:
-        scores = np.array([np.nan if x is None else x for x in found], np.float64)
-    for _, arrays in recipe.layers:
-        for x in arrays.values():
-            scores[~np.isfinite(x).reshape(spec.agents, -1).all(axis=1)] = np.nan
     about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
-    artifact = policy.Artifact(recipe, seeds, scores, about)
+    artifact = from_state.make(env, network, held, stream, seeds, row, about)
+    each = _bounds(spec, bounds(env.action_space))
+    artifact = artifact._replace(recipe=artifact.recipe._replace(bounds=each))
     if sources.is_name(spec.algorithm):
         _require_that_it_acts_so(spec, env, held, getattr(stream, "memory", ()), artifact)
     return artifact

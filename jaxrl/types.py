@@ -210,6 +210,9 @@ class Algorithm(NamedTuple):
     keep: Keep = whole
     collect: Collect | None = None
     evaluate_actions: EvaluateActions | None = None
+    # The `policies.Description` of the policy by which `act` acts, with `params` and `obs_stats` of the state;
+    # exports need it. None: the policy cannot be exported, for example a custom network.
+    description: Any = None
 
     @property
     def data_args(self) -> tuple[PyTree, ...]:

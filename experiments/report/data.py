@@ -107,12 +107,13 @@ def _read_run(path: Path) -> Source:
 
 
 def _read_fit(path: Path) -> Source:
-    """The records of a run by `jaxrl.fit`, to which its environment is a value without a name."""
+    """The records of a run by `jaxrl.fit`, whose environment has a name if `envs.make` has returned it."""
     from jaxrl import records
 
     try:
         info = json.loads((path / "fit.json").read_text())
         run = {"env": {}, "objective": "", "environment": "unnamed environment"} | info["run"]
+        run |= {name: info[name] for name in ("environment", "env") if name in info}
         run["algorithm"], info["command"] = info["algorithm"], []
         spec = SimpleNamespace(trials=(), **{name: int(run[name]) for name in ("seed", "seeds", "steps")})
     except (OSError, ValueError, KeyError, TypeError) as error:
