@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl import files, hosts, loop, records, sources, train
-from jaxrl.experiments import diverged, folders, runs, search
+from jaxrl.experiments import diverged, folders, one_trial, runs, search
 from jaxrl.experiments.statistics import iqm
 from jaxrl.programs import Programs
 
@@ -466,12 +466,8 @@ def confirmation(path: Path) -> runs.Spec | None:
     kind = (spec.search or {}).get("kind")
     if kind == "pbt":
         return None
-    values = {one.name: float(best["values"][one.flag]) for one in info["axes"] if one.traced}
-    if kind in search.METHODS:
-        values = json.loads((path / f"group-{best['group']}" / "search.json").read_text())["recommended"]
-    hparams, env = runs.parts(values)
-    hparams = runs.with_values(spec.hparams, hparams)
-    return dataclasses.replace(confirming(spec, seeds), hparams=hparams, env=spec.env | env)
+    values = one_trial.values_of(path / f"group-{best['group']}", spec, best)
+    return confirming(one_trial.alone(spec, values), seeds)
 
 
 def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
@@ -495,7 +491,12 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     if kind == "pbt":
         found.append({"confirms": "members", **evaluated_again(path / "group-1", found)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
-    hosts.by_leader(lambda: files.replace(path / "results.jsonl", text))
+
+    def write():
+        files.replace(path / "results.jsonl", text)
+        one_trial.record_best(path, len(groups))
+
+    hosts.by_leader(write)
     return found
 
 

@@ -210,8 +210,8 @@ class Algorithm(NamedTuple):
     keep: Keep = whole
     collect: Collect | None = None
     evaluate_actions: EvaluateActions | None = None
-    # The `policies.Description` of the policy by which `act` acts, with `params` and `obs_stats` of the state;
-    # exports need it. None: the policy cannot be exported, for example a custom network.
+    # The `policies.Description` of the policy by which `act` acts, given `params` and `obs_stats` of the
+    # state, for exports. None: it cannot be exported, for example because its network is a custom one.
     description: Any = None
 
     @property
