@@ -26,11 +26,11 @@ import optax
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, train
+from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, sources, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import require, strong
-from jaxrl.experiments import cli, folders, runs
+from jaxrl.experiments import cli, folders, runs, user_files
 from jaxrl.experiments.presets import preset
 from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.reporters import spread
@@ -129,8 +129,10 @@ def make(setting: Setting) -> Game:
     """The game of a setting. Raises ValueError for an invalid setting."""
     from jaxrl.names import lookup
 
-    lookup("environment", envs.REGISTRY, setting.environment)
+    lookup("environment", envs.REGISTRY, user_files.environment(setting.environment))
     if setting.mode == "control":
+        if sources.is_name(setting.environment):
+            raise ValueError(f"mode control needs an environment with goals, {', '.join(GOALS)}, not a file")
         goal = lookup("environment with goals", GOALS, setting.environment)
     for name in ("steps", "generations", "victims", "messages", "hidden", "goals"):
         if getattr(setting, name) < 1:
@@ -283,8 +285,10 @@ def carry_on(path: Path) -> int:
     if hosts.several():
         raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
-        setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        info = json.loads((path / "talk.json").read_text())
+        setting = Setting(**info["setting"])
+        sources.remember(path, info.get("sources", {}))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
     runs.require_types(setting, where=path / "talk.json")
     game = make(setting)
@@ -331,7 +335,8 @@ def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
     scores = {name: [x if np.isfinite(x) else worst for x in values] for name, values in scores.items()}
     what = "minus the distance to goals" if setting.mode == "control" else "return while training"
     count = len(scores["evolved"])
-    lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
+    place = sources.shown(setting.environment)
+    lines = [f"{setting.mode} on {place}: {what}, IQM over {count} fresh victims"]
     for name, values in scores.items():
         one = across_tasks([values])
         lines.append(f"  {name:8s} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})")
@@ -351,7 +356,7 @@ def command(argv: list[str]) -> int:
     class Talk:
         """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
 
-        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
+        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`, or a file
         mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
         steps: int = 20_000  # environment steps of each victim's training
         generations: int = 60  # generations of adversaries
@@ -369,10 +374,13 @@ def command(argv: list[str]) -> int:
     train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()
+    chosen.environment = sources.named(chosen.environment)
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
     evolution(make(setting), setting)
-    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
+    place = sources.shown(setting.environment).replace(":", "-")
+    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{place}-{setting.seed}"
     about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
     with folders.new(path, "talk.json"):
+        about |= {"sources": kept} if (kept := sources.keep(path, about["setting"])) else {}
         files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
     return carry_on(path)

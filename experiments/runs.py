@@ -300,7 +300,7 @@ def objective(name: str):
     if user_files.is_source(name):
         return user_files.objective(name)[1]
     if is_file(name):
-        return objective_file.load(Path(name))[1]
+        return user_files.load_objective(Path(name))[1]
     return objective_file.named(name)
 
 
@@ -360,7 +360,7 @@ def _one_given(text: str) -> tuple[str, Objective]:
     if user_files.is_source(text):
         return user_files.objective(text)
     if is_file(text):
-        return objective_file.load(Path(text))
+        return user_files.load_objective(Path(text))
     if text in objectives.LEARNED:
         raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
     return text, objective(text)

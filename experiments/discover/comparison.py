@@ -141,9 +141,9 @@ def compare(
     Returns:
       Data for `text`: for each environment the objectives with scores and paired differences to PPO.
     """
-    apply = specs.start(spec).apply
+    apply, title = specs.start(spec).apply, sources.shown(spec.objective)
     learned = {
-        f"{spec.objective}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
+        f"{title}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
         for i in range(spec.seeds)
     }
     homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
@@ -171,7 +171,7 @@ def compare(
             how = {"setting": field[name].settings[chosen[name]], "of": len(field[name].settings)}
             rows.append((row(name, its, best["ppo"]) if name != "ppo" else summary(name, its)) | how)
         if len(learned) > 1:
-            mean, name = np.mean([best[name] for name in learned], axis=0), f"{spec.objective}, mean of"
+            mean, name = np.mean([best[name] for name in learned], axis=0), f"{title}, mean of"
             rows.insert(len(learned), row(f"{name} {len(learned)} seeds", mean, best["ppo"]))
         compared.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
     return {"count": count, "worlds": compared}

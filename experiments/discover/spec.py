@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import envs, fields, objective_file, objectives, train
+from jaxrl import envs, fields, objective_file, objectives, sources, train
 from jaxrl.algos import ppo
 from jaxrl.evaluate import Evaluation
 from jaxrl.experiments import presets, runs, user_files
@@ -48,14 +48,15 @@ class Spec:
     """Everything that determines the result of a discovery; stored as JSON.
 
     Attributes:
-      objective: what is evolved, by its name in `jaxrl.objectives`.
-      width: units of a learned drift.
+      objective: what is evolved, by its name in `jaxrl.objectives`, or that of a Python file.
+      width: units of a learned drift, if it is a new one.
       worlds: where every candidate trains agents.
       generations: updates of the evolution.
       seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved in parallel.
       intervals: rows of metrics, and evaluations of the current objectives on `eval_episodes` held-out tasks.
       held_out: tasks of the final comparison.
       transfers: other environments for the final comparison, by label.
+      start: the parameters from which the evolution starts; None: those of the objective by default.
     """
 
     objective: str
@@ -69,6 +70,7 @@ class Spec:
     eval_episodes: int
     held_out: int
     transfers: dict[str, World] = dataclasses.field(default_factory=dict)
+    start: dict[str, Any] | None = None
 
     @property
     def agents(self) -> int:
@@ -86,7 +88,10 @@ class Spec:
         return jax.vmap(jax.random.key)(self.lane_seeds)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if self.start is None:  # left out, as in older versions, whose checkpoints remain valid
+            del data["start"]
+        return data
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -113,10 +118,16 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def start(spec: Spec) -> Objective:
-    """The initial objective of the evolution: for a network, all weights are 0, which is PPO's clipping."""
-    if spec.objective in ("lpo", "ta_lpo"):
-        return objectives.LEARNED[spec.objective](width=spec.width)
-    return objective_file.named(spec.objective)
+    """The initial objective: a new network has weights of 0, which is PPO's clipping."""
+    if user_files.is_source(spec.objective):
+        objective = user_files.objective(spec.objective)[1]
+    elif spec.objective in ("lpo", "ta_lpo"):
+        objective = objectives.LEARNED[spec.objective](width=spec.width)
+    else:
+        objective = objective_file.named(spec.objective)
+    if spec.start is None:
+        return objective
+    return objective._replace(params=runs.objective_from_json(spec.objective, spec.start))
 
 
 def family(world: World) -> Family:
@@ -177,7 +188,8 @@ def build(spec: Spec) -> Programs:
     families = tuple(family(world) for world in spec.worlds)
     objective = start(spec)
     if not jax.tree.leaves(objective.params):
-        raise ValueError(f"{spec.objective} has no parameters to evolve: use lpo, ta_lpo or dpo")
+        name = sources.shown(spec.objective)
+        raise ValueError(f"{name} has no parameters to evolve: use lpo, ta_lpo or dpo")
     discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
     where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
 
