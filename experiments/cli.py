@@ -771,6 +771,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         if hosts.leads():
             sinks = runs.open_sinks(path, spec, at.num_updates, options)
         seconds = options["save_every_seconds"]
+        write_policy = artifacts.writer(path, spec, programs)
         at, complete = loop.run(
             programs,
             path,
@@ -779,7 +780,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
             reporter,
             sinks,
             seconds,
-            saved=lambda at, row: artifacts.keep(path, spec, programs, at.state, at.num_updates, row),
+            saved=lambda at, row: write_policy(at.state, at.num_updates, row),
         )
     finally:
         reporter.close()

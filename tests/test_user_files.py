@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxrl
 from jaxrl import envs, objective_file, objectives, sources
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
@@ -183,6 +184,22 @@ def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
     with pytest.raises(ValueError, match="its network is not one that NetworkConfig describes"):
         exported("skips.py")
     assert exported("plain.py", memory_size=3).recipe.memory_size == 3
+
+
+def test_a_run_compares_its_policy_with_one_algorithm_at_all_checkpoints(command, tmp_path, monkeypatch):
+    file = str(tmp_path / "mine.py")
+    assert command("new", "algorithm", file)[0] == 0
+    words = [file, "CartPole-v1", *SMALL, "--save-every-seconds", "0"]
+    spec, env, made = cli.parse_spec("train", cli.train_options, words)[0], envs.make("CartPole-v1"), []
+    algo = runs.make(spec, env)
+    state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
+    make = runs.make
+    monkeypatch.setattr(runs, "make", lambda *args: made.append(args) or make(*args))
+    write = artifacts.writer(tmp_path, spec, SimpleNamespace(env=env, agents=lambda x: x))
+    for num_updates in (1, 2):
+        write(state(jax.random.key(num_updates)), num_updates, None)
+        assert jaxrl.load(tmp_path).about["num_updates"] == num_updates
+    assert len(made) == 1
 
 
 def test_a_core_that_is_not_the_default_of_its_file_is_recorded(command, tmp_path):
