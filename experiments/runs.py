@@ -617,8 +617,8 @@ def read_info(path: Path) -> dict[str, Any]:
         sources.remember(path, info.get("sources", {}))
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
-            part = "confirm" if (path / "confirm" / "run.json").exists() else "group-1"
-            raise ValueError(f"{path} is a sweep: take one of its runs, {path / part} say") from None
+            part = files.run_of_sweep(path)
+            raise ValueError(f"{path} is a sweep: give one of its runs, for example {part}") from None
         if (path / "fit.json").exists():
             raise ValueError(
                 f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"

@@ -249,7 +249,7 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
 def _nothing(path: Path) -> str:
     """Why there is no policy at a path, with the remedy."""
     if (path / "sweep.json").exists():
-        return f"{path} is a sweep: give one of its runs, for example {path / 'group-1'}"
+        return f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}"
     if (path / "fit.json").exists():
         return (
             f"{path} has no {FILE}: jaxrl.fit writes it with a checkpoint, if the algorithm has a "
