@@ -875,19 +875,20 @@ def evaluate(argv: list[str]) -> int:
 
 
 def plot(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import folders, runs
 
     @dataclasses.dataclass
     class Plot:
         """Learning curves of one or more runs."""
 
         runs: Annotated[tuple[Path, ...], _positional()]  # folders of runs
-        out: Path | None = None  # PNG file; otherwise curves.png in the first run
+        out: Path | None = None  # PNG file; otherwise curves.png in the run; of several, here
 
     chosen = parse(Plot, argv, "jaxrl plot")
     if not chosen.runs:
         raise UsageError("plot needs a run: jaxrl plot RUN")
-    print(runs.plot_curves(list(chosen.runs), chosen.out or chosen.runs[0] / "curves.png"))
+    out = chosen.out or folders.default_output(chosen.runs, "curves.png")
+    print(runs.plot_curves(list(chosen.runs), out))
     return 0
 
 

@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxrl import checkpoint, files, sources
@@ -166,6 +166,19 @@ def require_output(path: Path, *sources: Path) -> None:
     for source in sources:
         if _same(path, source):
             raise ValueError(f"{path} is read and cannot be written at the same time: write to another file")
+
+
+def default_output(inputs: Sequence[Path], name: str) -> Path:
+    """The output file of a command about runs: in the folder of the run, or for several in the current one.
+
+    Raises:
+      ValueError: the current folder is that of a run, whose file of this name is about this run alone.
+    """
+    if len(inputs) == 1:
+        return inputs[0] / name
+    if _is_run(Path.cwd()):
+        raise ValueError(f"{name} in the current folder belongs to the run in it: give another file as --out")
+    return Path(name)
 
 
 def _is_run(folder: Path) -> bool:

@@ -22,7 +22,7 @@ def quoted(path: str | os.PathLike) -> str:
 
 
 def run_of_sweep(path: Path) -> Path:
-    """The run that messages suggest for a sweep: that of the best trial with new seeds, or the first group."""
+    """The run that messages suggest for a sweep: that of its best trial, or the first group."""
     confirmed = path / "confirm"
     return confirmed if (confirmed / "run.json").exists() else path / "group-1"
 
