@@ -290,7 +290,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     from jaxrl import envs, fields
     from jaxrl.envs import parameters
     from jaxrl.envs.wrappers import RESETS
-    from jaxrl.experiments import runs, user_files
+    from jaxrl.experiments import runs, tracking, user_files
     from jaxrl.experiments.presets import chosen_preset
     from jaxrl.names import lookup
 
@@ -319,9 +319,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     env_default = env_options()
 
     @dataclasses.dataclass
-    class Train:
-        """Trains `--seeds` agents in one program and saves the run in a folder."""
-
+    class Specific:
         from_: _from() = None  # folder of a run, or TOML file, whose values are the defaults
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
@@ -330,27 +328,21 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
-        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
         shard: Literal["agents", "envs"] = "agents"  # distribute agents over devices, or environments of one
         coordinator: str = ""  # several processes: ADDRESS:PORT of process 0, or auto
         num_processes: int | None = None  # several processes: how many
         process_id: int | None = None  # several processes: which one this is, from 0
         join_seconds: int = 60  # several processes: how long to wait for the others to connect
         out: Path | None = None  # folder of the run; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files: a run per agent
-        wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # project in Weights & Biases
-        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
-        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # tags of the runs
-        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
-        compile_cache: bool = True  # cache compiled programs for later starts
         chunk: int = 0  # agents that a device updates at a time; 0: automatic
         dry_run: bool = False  # check and compile everything, print memory and time, write nothing
         config: module.Config = config_default  # static settings
         hp: module.Hparams = hp_default  # traced hyperparameters
         env: env_options = env_default  # parameters of the environment
+
+    @dataclasses.dataclass
+    class Train(tracking.Options, Specific):  # in this order, the options of tracking are listed last
+        """Trains `--seeds` agents in one program and saves the run in a folder."""
 
     return Train
 
@@ -437,7 +429,7 @@ def _say_presets(spec, chosen) -> None:
 
 def parse_spec(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
     """The Spec of a command, its options as given, and those that do not affect what is computed."""
-    from jaxrl.experiments import config_file, runs
+    from jaxrl.experiments import config_file, runs, tracking
 
     given = config_file.read(_value_of("--from", argv, ""))
     argv = config_file.with_names(argv, given)
@@ -462,9 +454,7 @@ def parse_spec(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dic
         chunk=chosen.chunk,
         shard=chosen.shard,
     )
-    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
-    if not chosen.save_every_seconds >= 0:
-        raise UsageError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    extra = tracking.chosen(chosen)
     if chosen.hp.total_updates != options.hp.total_updates:
         raise UsageError("--hp.total-updates follows from --steps: leave it out")
     return spec, chosen, extra

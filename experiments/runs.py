@@ -47,10 +47,11 @@ from jaxrl.programs import evaluation_keys as keys_for_evaluation
 from jaxrl.reporters import count, size, spread
 from jaxrl.types import Algorithm, Env, Objective
 
-# Options that do not affect what a run computes, with their defaults.
-OPTIONS = {"csv": False, "tensorboard": False, "tracked_runs": 64}
-OPTIONS |= {"wandb": False, "wandb_project": "jaxrl", "wandb_entity": "", "wandb_group": "", "wandb_tags": []}
-OPTIONS |= {"compile_cache": True, "save_every_seconds": 10.0}
+# Options that do not affect what a run computes, with their defaults; lists as in JSON.
+OPTIONS = {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in vars(tracking.Options()).items()
+}
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
 

@@ -1,5 +1,6 @@
 """Runs in TensorBoard, Weights & Biases and the CSV file: agents, settings, and statistics over seeds."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -7,6 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import fields, logger
+
+
+@dataclasses.dataclass
+class Options:
+    """The options of a command that trains which do not affect what is computed."""
+
+    save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
+    csv: bool = False  # also write metrics.csv: a line per interval and agent
+    tensorboard: bool = False  # also write TensorBoard files: a run per agent
+    wandb: bool = False  # also log to Weights & Biases: a run per agent
+    wandb_project: str = "jaxrl"  # project in Weights & Biases
+    wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
+    wandb_group: str = ""  # group of the runs; otherwise the name of the folder
+    wandb_tags: tuple[str, ...] = ()  # tags of the runs
+    tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
+    compile_cache: bool = True  # cache compiled programs for later starts
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The values of `Options` among all options of a command. Raises ValueError for an invalid one."""
+    if not options.save_every_seconds >= 0:
+        raise ValueError(f"save_every_seconds = {options.save_every_seconds} must be 0 or more")
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
 
 
 def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Series]:

@@ -580,7 +580,11 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
             line = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
             assert line and line[0].endswith(f"(default: {default})"), flag
             assert len(line[0]) > len(f"{flag} {{}} (default: {default})") + 6, line  # and a comment
-    assert "environments side by side" in text
+    for comment in (
+        *("environments side by side", "environment steps per seed", "also write metrics.csv"),
+        "minimum time between checkpoints; 0: one per interval (default: 10.0)",
+    ):
+        assert comment in text
     assert "--env.max-steps INT episodes are truncated after so many steps (default: 500)" in text
 
 

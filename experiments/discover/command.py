@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxrl import files, hosts, reporters, sources
-from jaxrl.experiments import cli, runs, user_files
+from jaxrl.experiments import cli, runs, tracking, user_files
 from jaxrl.experiments.discover import comparison, evolve, spec
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
@@ -30,9 +30,7 @@ def options(preset_name: str) -> type:
     names = tuple(world.environment for world in usual.worlds)
 
     @dataclasses.dataclass
-    class Discover:
-        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
-
+    class Specific:
         preset: Literal[tuple(spec.PRESETS)] = preset_name  # environments and sizes
         objective: str = usual.objective  # what is evolved: a name, or a file to start from
         width: int = usual.width  # units of a learned drift
@@ -49,17 +47,11 @@ def options(preset_name: str) -> type:
         intervals: int = usual.intervals  # rows of metrics, and evaluations on held-out tasks
         eval_tasks: int = usual.eval_episodes  # held-out tasks per evaluation
         held_out: int = usual.held_out  # held-out tasks of the final comparison
-        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
         out: Path | None = None  # folder of the discovery; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files: a run per agent
-        wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # project in Weights & Biases
-        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
-        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # tags of the runs
-        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
-        compile_cache: bool = True  # cache compiled programs for later starts
+
+    @dataclasses.dataclass
+    class Discover(tracking.Options, Specific):  # in this order, the options of tracking are listed last
+        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
 
     return Discover
 
@@ -68,8 +60,7 @@ def command(argv: list[str]) -> int:
     """Runs the command. Raises ValueError for invalid options."""
     use_cores()
     chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
-    if not chosen.save_every_seconds >= 0:
-        raise ValueError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    extra = tracking.chosen(chosen)
     usual = spec.PRESETS[chosen.preset]
     names = tuple(world.environment for world in usual.worlds)
     worlds, transfers = usual.worlds, usual.transfers
@@ -94,7 +85,6 @@ def command(argv: list[str]) -> int:
         transfers=transfers,
         start=start,
     )
-    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if extra["compile_cache"]:
         runs.enable_compile_cache()
     spec.build(made)  # reports errors before anything is measured
