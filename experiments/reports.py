@@ -19,7 +19,7 @@ from jaxrl.programs import Programs
 
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
-    """A run's last or best checkpoint. Raises ValueError for a folder without a run or a checkpoint."""
+    """A run's last or best checkpoint, to act by. Raises ValueError if there is no run or no checkpoint."""
     train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
@@ -28,7 +28,8 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: continue with `jaxrl resume {files.quoted(path)}`")
     step = checkpoint.best(path / "checkpoints") if best else None
-    return here, programs, loop.restore(programs, path, step, extend.as_saved(programs.identity, path, step))
+    saved = extend.as_saved(programs.identity, path, step)
+    return here, programs, loop.restore(programs, path, step, saved, to_train=False)
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:

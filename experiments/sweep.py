@@ -508,7 +508,7 @@ def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
     kept = runs.from_json(runs.read_info(path)["spec"])
     spec = dataclasses.replace(kept, eval_episodes=EPISODES)
     programs = runs.build(spec)._replace(identity=kept.to_json())
-    at = loop.restore(programs, path)
+    at = loop.restore(programs, path, to_train=False)
     keys = hosts.place(runs.evaluation_keys(spec, at.num_updates, domain=4), programs.sharding)
     returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
     return kept, np.asarray(returns, np.float64).mean(axis=1)
