@@ -131,15 +131,15 @@ def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def _bounds_vary(spec) -> bool:
-    found = []
+    is_traced = []
 
     def look(varied):
         space = envs.make(spec.environment, **{**spec.env, **varied}).action_space
         boxes = [leaf for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
-        found.extend(isinstance(x, jax.core.Tracer) for box in boxes for x in (box.low, box.high))
+        is_traced.extend(isinstance(x, jax.core.Tracer) for box in boxes for x in (box.low, box.high))
         return 0
 
     varied = {name: values[0] for name, values in spec.lane_env().items()}
     if varied:
         jax.eval_shape(look, varied)
-    return any(found)
+    return any(is_traced)

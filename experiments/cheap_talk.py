@@ -256,10 +256,13 @@ def evolution(game: Game, setting: Setting):
         x, asked = es.ask(ask_key, state.es, es.default_params)
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
-        found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
-        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
+        candidate_scores = (
+            scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
+        )
+        # Victims that diverged are not a success.
+        fitness = jnp.nan_to_num(game.sign * candidate_scores, nan=-jnp.inf)
         updated, _ = es.tell(tell_key, x, -fitness, asked, es.default_params)  # evosax minimises
-        return Evolution(strong(updated), key, state.generation + 1), found
+        return Evolution(strong(updated), key, state.generation + 1), candidate_scores
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 
@@ -273,8 +276,8 @@ def evaluated(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str,
     random = jax.vmap(game.draw)(jax.random.split(talk_key, victims))
     who = {"evolved": jnp.tile(mean, (victims, 1)), "random": random, "silent": jnp.zeros_like(random)}
     score = jax.jit(train.over_agents(game.score, (0, 0), train.mesh(3 * victims)))
-    found = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
-    return dict(zip(who, found.reshape(3, victims).tolist()))
+    victim_scores = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
+    return dict(zip(who, victim_scores.reshape(3, victims).tolist()))
 
 
 # --- the folder and the command -------------------------------------------------------------------
@@ -303,13 +306,13 @@ def carry_on(path: Path) -> int:
         sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
         try:
             while done < setting.generations and not interrupted():
-                state, found = step(state)
+                state, candidate_scores = step(state)
                 done += 1
-                found = np.asarray(found, np.float64)
-                sink.write({"num_updates": done, "score": found.tolist()})
-                broken = int((~np.isfinite(found)).sum())
+                candidate_scores = np.asarray(candidate_scores, np.float64)
+                sink.write({"num_updates": done, "score": candidate_scores.tolist()})
+                broken = int((~np.isfinite(candidate_scores)).sum())
                 lost = f"; {broken} candidates with diverged victims" * (broken > 0)
-                print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
+                print(f"generation {done}: {spread(candidate_scores.tolist())}{lost}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, metadata)
         finally:
             sink.close()

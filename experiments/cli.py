@@ -244,11 +244,11 @@ PLAINLY = {
 
 def flags(options: Any, prefix: str = "--") -> list[str]:
     """All flags of a dataclass or of an instance of one, including those of its nested dataclasses."""
-    found = []
+    names = []
     for field in dataclasses.fields(options):
         name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
-        found += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
-    return found
+        names += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
+    return names
 
 
 def with_full_flags(argv: list[str], options: Any) -> list[str]:
@@ -298,8 +298,8 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     objective_name = runs.objective_name(module, objective_name)
     environment = user_files.environment(environment)
     entry = lookup("environment", envs.REGISTRY, environment)
-    own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
-    parts = module.Config(), module.Hparams(**own)
+    with_objective = {"objective": runs.typed_params(objective_name)} if objective_name else {}
+    parts = module.Config(), module.Hparams(**with_objective)
     chosen, _ = chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
@@ -404,8 +404,8 @@ def train(argv: list[str]) -> int:
     spec, chosen, extra = parse_spec("train", train_options, argv)
     usual = training()
 
-    def announcement(*own):
-        text = usual.announcement(*own)  # first, so that no note is printed before an error
+    def announcement(*arguments):
+        text = usual.announcement(*arguments)  # first, so that no note is printed before an error
         _say_presets(spec, chosen)
         return text
 
@@ -505,7 +505,7 @@ def sweep(argv: list[str]) -> int:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     kind = sweeps.resolved(axes, chosen.search, chosen.trials)
     names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
-    own = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
+    search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
@@ -516,11 +516,11 @@ def sweep(argv: list[str]) -> int:
         search.require()
         if static := [one.flag for one in axes if not one.traced]:
             raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
-        if own["generations"] < 1:
-            raise UsageError(f"generations = {own['generations']} must be at least 1")
+        if search_options["generations"] < 1:
+            raise UsageError(f"generations = {search_options['generations']} must be at least 1")
         sweeps.require_sense(axes, spec)
     if kind in search.KINDS:
-        groups = [sweeps.searched(kind, axes, shares, spec, own)]
+        groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:  # errors are reported now, not after hours of training
@@ -535,7 +535,7 @@ def sweep(argv: list[str]) -> int:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["confirm_seeds"] = chosen.confirm_seeds
-    extra["batches"] = own["generations"] if kind == "optuna" else 1
+    extra["batches"] = search_options["generations"] if kind == "optuna" else 1
     with new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
         print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
         if not chosen.dry_run:

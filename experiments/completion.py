@@ -119,8 +119,8 @@ def _dataclass(command: str, *algorithm: str) -> Any:
     names = [*algorithm, "CartPole-v1"] if algorithm else []
     try:
         cli.dispatch([command, *names, cli.DESCRIBE])
-    except cli.Described as found:
-        return found.options
+    except cli.Described as described:
+        return described.options
     raise AssertionError(f"{command} does not use cli.parse")
 
 
@@ -131,7 +131,7 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
     kinds = typing.get_type_hints(
         options if isinstance(options, type) else type(options), include_extras=True
     )
-    found = {}
+    listed = {}
     for field in dataclasses.fields(options):
         kind, default = kinds[field.name], getattr(options, field.name, None)
         marks = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
@@ -139,12 +139,12 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
         name = field.name.strip("_").replace("_", "-")
         choices = list(typing.get_args(kind)) if typing.get_origin(kind) is Literal else []
         if dataclasses.is_dataclass(default):
-            found |= _listed(default, f"{prefix}{name}.")
+            listed |= _listed(default, f"{prefix}{name}.")
         elif tyro.conf.Positional in marks:
-            found[name] = choices
+            listed[name] = choices
         elif tyro.conf.Suppress not in marks:
-            found[f"{prefix}{'no-' if default is True else ''}{name}"] = choices
-    return found
+            listed[f"{prefix}{'no-' if default is True else ''}{name}"] = choices
+    return listed
 
 
 def _of_algorithm(name: str) -> list[str]:

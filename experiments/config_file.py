@@ -110,11 +110,11 @@ def read(place: str) -> Given:
 
 def _from_folder(words: str, folder: Path) -> str:
     """A name, or several joined by +, in which files are relative to a folder; Python files are read."""
-    found = []
+    names = []
     for word in words.split("+"):
         is_file = sources.is_file(word) or word.endswith(".json")
-        found.append(sources.named(str(folder / word)) if is_file else word)
-    return "+".join(found)
+        names.append(sources.named(str(folder / word)) if is_file else word)
+    return "+".join(names)
 
 
 def with_names(argv: list[str], given: Given) -> list[str]:

@@ -102,10 +102,10 @@ def require_new(path: Path, mark: str) -> None:
             raise ValueError(f"{path} holds {name} of a run without {mark}: choose another --out")
 
 
-def _taken(path: Path, mark: str, found: str) -> ValueError:
-    if found == "fit.json":
+def _taken(path: Path, mark: str, existing: str) -> ValueError:
+    if existing == "fit.json":
         return ValueError(f"{path} holds a run by jaxrl.fit: choose another --out")
-    if mark == found == "run.json":
+    if mark == existing == "run.json":
         return ValueError(
             f"{path} holds a run: continue it, `jaxrl resume {files.quoted(path)}`, or choose another --out"
         )
@@ -156,8 +156,8 @@ def require_output(path: Path, *sources: Path) -> None:
     """
     path = Path(path)
     folder = path.resolve().parent
-    own = [folder / name for name in (*MARKS, *RECORDS)] if _is_run(folder) else []
-    if any(_same(path, other) for other in own) or _is_objective(path, folder):
+    protected = [folder / name for name in (*MARKS, *RECORDS)] if _is_run(folder) else []
+    if any(_same(path, other) for other in protected) or _is_objective(path, folder):
         raise ValueError(f"{path} belongs to the run in {folder}: write to another file")
     for parent in folder.parents:
         inside = folder.relative_to(parent).parts[0]

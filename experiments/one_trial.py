@@ -57,15 +57,15 @@ def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
     file = path.parent / "results.jsonl"
     if not (path.parent / "sweep.json").exists() or not file.exists():
         return None
-    found = [json.loads(line) for line in file.read_text().splitlines()]  # best first
-    mine = [one for one in found if path.name == f"group-{one.get('group')}" and one["score"] is not None]
+    ranked = [json.loads(line) for line in file.read_text().splitlines()]  # best first
+    mine = [one for one in ranked if path.name == f"group-{one.get('group')}" and one["score"] is not None]
     return alone(spec, values_of(path, spec, mine[0])) if mine else None
 
 
 def require_best(path: Path, spec: runs.Spec) -> runs.Spec:
     """The run of the best trial of a run. Raises ValueError if it is not known."""
-    if found := best(path, spec):
-        return found
+    if chosen := best(path, spec):
+        return chosen
     in_sweep = (path.parent / "sweep.json").exists()
     finish = f"finish the sweep, `jaxrl resume {files.quoted(path.parent)}`, or " if in_sweep else ""
     raise ValueError(

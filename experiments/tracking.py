@@ -41,12 +41,12 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
       agents: see `agents_of`.
       most: maximum number, all statistics first; a warning reports how many agents are left out.
     """
-    found = []
+    shown = []
     for start in range(0, len(agents), spec.seeds) if spec.seeds > 1 else ():
         trial = {what: number for what, number in agents[start].items() if what != "seed"}
-        found.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
-    found += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
-    left_out = sum(kind == "agent" for _, kind, _, _ in found[most:])
+        shown.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
+    shown += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
+    left_out = sum(kind == "agent" for _, kind, _, _ in shown[most:])
     if left_out:
         logging.getLogger("jaxrl").warning(
             "TensorBoard and Weights & Biases show %d runs; %d of %d agents have none: see --tracked-runs",
@@ -54,7 +54,7 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
         )
     return [
         logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]))
-        for name, kind, lanes, identity in found[:most]
+        for name, kind, lanes, identity in shown[:most]
     ]
 
 
@@ -111,8 +111,8 @@ def settings(spec: Any, lane: int) -> dict[str, int | float | str | bool]:
         "env.": spec.env_of(lane),
     }
     named = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
-    found = _plain(named, ("hp.total_updates", *searched))  # total_updates follows from steps
-    return found | {f"hp.{name}": value for name, value in varied.items()}
+    values = _plain(named, ("hp.total_updates", *searched))  # total_updates follows from steps
+    return values | {f"hp.{name}": value for name, value in varied.items()}
 
 
 def _axes(spec: Any) -> list[dict[str, Any]]:
@@ -121,14 +121,14 @@ def _axes(spec: Any) -> list[dict[str, Any]]:
 
 def _plain(values: dict[str, Any], without: tuple[str, ...]) -> dict[str, int | float | str | bool]:
     """Only numbers and words, sizes as `64x64`; arrays, such as weights, are left out."""
-    found = {}
+    plain = {}
     for name, value in values.items():
         if isinstance(value, tuple) and all(isinstance(x, int | float | str) for x in value):
             value = "x".join(map(str, value))
         in_array = name.rpartition(".")[2].isdigit()
         if isinstance(value, int | float | str) and value != "" and name not in without and not in_array:
-            found[name] = value
-    return found
+            plain[name] = value
+    return plain
 
 
 def label(path: Path) -> str:

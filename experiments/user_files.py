@@ -127,16 +127,16 @@ def objective(word: str) -> tuple[str, Objective]:
     """
     source = _source(word)
     make = sources.function(source)
-    found = _called(make, source, Objective)
+    made = _called(make, source, Objective)
     where = f"the objective {make.__name__} in {source.path}"
-    params = objectives.Nothing() if found.params in ((), None) else found.params
+    params = objectives.Nothing() if made.params in ((), None) else made.params
     if not dataclasses.is_dataclass(params) or not hasattr(params, "replace"):
         raise ValueError(f"{where} must have a flax.struct.dataclass of numbers as params, not {params!r}")
     one = jax.ShapeDtypeStruct((3,), np.float32)
-    answer = jax.eval_shape(found.apply, params, one, one, 0.0)
+    answer = jax.eval_shape(made.apply, params, one, one, 0.0)
     if getattr(answer, "shape", None) != one.shape:
         raise ValueError(f"{where} must give a number per sample, as log_ratio [B] has, not {answer}")
-    return source.name, found._replace(params=jax.tree.map(_plain, params))
+    return source.name, made._replace(params=jax.tree.map(_plain, params))
 
 
 def save_objective(
@@ -175,9 +175,9 @@ def load_objective(path: Path) -> tuple[str, Objective]:
         sources.remember(path.parent, kept)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return objective_file.load(path)  # without a Python file, or with the reason why it is none
-    name, found = objective(name)
+    name, made = objective(name)
     try:
-        return name, found._replace(params=runs.objective_from_json(name, values))
+        return name, made._replace(params=runs.objective_from_json(name, values))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} does not hold parameters of {sources.shown(name)}: {error}") from None
 
@@ -194,11 +194,11 @@ def _called(make: Callable, source: sources.Source, kind: type) -> Any:
     where = f"{make.__name__} in {source.path}"
     if required := _without_default(make):
         raise ValueError(f"{where}: give the parameter {required[0]} a default value")
-    found = make()
-    if not isinstance(found, kind):
-        what = "nothing" if found is None else f"a {type(found).__name__}"
+    result = make()
+    if not isinstance(result, kind):
+        what = "nothing" if result is None else f"a {type(result).__name__}"
         raise ValueError(f"{where} must return a jaxrl.types.{kind.__name__}, not {what}")
-    return found
+    return result
 
 
 def _without_default(function: Callable) -> list[str]:

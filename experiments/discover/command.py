@@ -142,9 +142,9 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
     info = runs.read_info(path)
     about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
     for i, file in enumerate(files):
-        own = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
+        params = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
         facts = about | {"seed": made.seed + i, "spec": made.to_json()}
-        user_files.save_objective(file, made.objective, own, facts, info.get("sources", {}))
+        user_files.save_objective(file, made.objective, params, facts, info.get("sources", {}))
     cli.draw_curves(path)
     begun = time.perf_counter()
     result = _comparison(path, made, means, about)

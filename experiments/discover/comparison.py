@@ -158,14 +158,14 @@ def compare(
         else:
             field = {name: transferred(contender, rate) for name, contender in first.items()}
         scores = scorer(family, count)
-        found = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
-        found = dict(zip(found, filled(*found.values())))
-        chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in found.items()}
+        all_scores = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
+        all_scores = dict(zip(all_scores, filled(*all_scores.values())))
+        chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in all_scores.items()}
         if first is None:
             first = {
                 name: one._replace(settings=(one.settings[chosen[name]],)) for name, one in field.items()
             }
-        best = {name: its[chosen[name]] for name, its in found.items()}
+        best = {name: its[chosen[name]] for name, its in all_scores.items()}
         rows = []
         for name, its in best.items():
             how = {"setting": field[name].settings[chosen[name]], "of": len(field[name].settings)}

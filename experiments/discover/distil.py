@@ -63,9 +63,9 @@ def fit_dpo(target, at) -> Fit:
         lambda x: jnp.square(slopes(objective.apply, objectives.Drift(*jnp.exp(x)), *at) - target).mean()
     )
     starts = [np.log([alpha, beta]) for alpha in (0.3, 2.0) for beta in (0.1, 0.6)]
-    found = min((minimize(error, start, method="Nelder-Mead") for start in starts), key=lambda one: one.fun)
-    alpha, beta = map(float, np.exp(found.x))
-    explained = 1.0 - float(found.fun) / float(np.mean(np.square(target)))
+    best = min((minimize(error, start, method="Nelder-Mead") for start in starts), key=lambda one: one.fun)
+    alpha, beta = map(float, np.exp(best.x))
+    explained = 1.0 - float(best.fun) / float(np.mean(np.square(target)))
     return Fit(
         "dpo", objectives.Drift(alpha, beta), explained, f"dpo with alpha {alpha:.3g}, beta {beta:.3g}"
     )

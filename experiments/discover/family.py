@@ -76,8 +76,8 @@ def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
     index = jnp.arange(num_settings * num_tasks)
     who, where = index // num_tasks, index % num_tasks
     each = zip(families, hps, tasks, keys)
-    found = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
-    return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
+    per_family = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
+    return everywhere(jnp.stack(per_family, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
 def filled(scores: jax.Array) -> jax.Array:

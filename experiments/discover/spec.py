@@ -197,8 +197,8 @@ def build(spec: Spec) -> Programs:
         del keys  # the same tasks in every evaluation, so that the curve shows progress
         hps = [repeated(one.hparams, spec.seeds) for one in families]
         tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
-        found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
-        scores = filled(found).mean(axis=0)
+        on_tasks = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
+        scores = filled(on_tasks).mean(axis=0)
         steps = sum(one.steps for one in families)
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
@@ -250,8 +250,10 @@ def with_scale(world: World, num_agents: int = 16) -> World:
     one, objective = family(world), objectives.ppo()
     hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
     params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
-    found = jax.jit(lambda *own: filled(tables([one], objective.apply, *own)))(params, [hps], [tasks], [keys])
-    low, high = np.asarray(found[0], np.float64).mean(axis=1)
+    areas = jax.jit(lambda *agents: filled(tables([one], objective.apply, *agents)))(
+        params, [hps], [tasks], [keys]
+    )
+    low, high = np.asarray(areas[0], np.float64).mean(axis=1)
     if not high > low:
         raise ValueError(
             f"in {world.steps} steps of {world.environment} PPO learns nothing: it scores {high:.4g}, agents "
