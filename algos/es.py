@@ -164,7 +164,7 @@ def make(
         return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
 
     steps = config.num_members * config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, act, Hparams(), steps_per_update=steps))
+    return narrowed(Algorithm(init, update, act, Hparams(), steps, description=player.description))
 
 
 def require_search(config: Config) -> None:

@@ -25,11 +25,11 @@ import numpy as np
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, train
+from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, sources, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import evolution_strategy
-from jaxrl.experiments import cli, folders, runs
+from jaxrl.experiments import cli, folders, runs, user_files
 from jaxrl.experiments.presets import preset
 from jaxrl.reporters import spread
 from jaxrl.rollout import rollout, vectorize, without_extras
@@ -128,8 +128,10 @@ def make(setting: Setting) -> Game:
     """The game of a setting. Raises ValueError for an invalid setting."""
     from jaxrl.names import lookup
 
-    lookup("environment", envs.REGISTRY, setting.environment)
+    lookup("environment", envs.REGISTRY, user_files.environment(setting.environment))
     if setting.mode == "control":
+        if sources.is_name(setting.environment):
+            raise ValueError(f"mode control needs an environment with goals, {', '.join(GOALS)}, not a file")
         goal = lookup("environment with goals", GOALS, setting.environment)
     for name in ("steps", "generations", "victims", "messages", "hidden", "goals"):
         if getattr(setting, name) < 1:
@@ -244,10 +246,13 @@ def evolution(game: Game, setting: Setting):
         asked, x = es.ask(ask_key, state.es)
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
-        found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
-        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
+        candidate_scores = (
+            scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
+        )
+        # Victims that diverged are not a success.
+        fitness = jnp.nan_to_num(game.sign * candidate_scores, nan=-jnp.inf)
         updated = es.tell(tell_key, asked, x, fitness)
-        return Evolution(updated, key, state.generation + 1), found
+        return Evolution(updated, key, state.generation + 1), candidate_scores
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 
@@ -261,8 +266,8 @@ def evaluated(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str,
     random = jax.vmap(game.draw)(jax.random.split(talk_key, victims))
     who = {"evolved": jnp.tile(mean, (victims, 1)), "random": random, "silent": jnp.zeros_like(random)}
     score = jax.jit(train.over_agents(game.score, (0, 0), train.mesh(3 * victims)))
-    found = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
-    return dict(zip(who, found.reshape(3, victims).tolist()))
+    victim_scores = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
+    return dict(zip(who, victim_scores.reshape(3, victims).tolist()))
 
 
 # --- the folder and the command -------------------------------------------------------------------
@@ -273,8 +278,10 @@ def carry_on(path: Path) -> int:
     if hosts.several():
         raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
-        setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        info = json.loads((path / "talk.json").read_text())
+        setting = Setting(**info["setting"])
+        sources.remember(path, info.get("sources", {}))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
     runs.require_types(setting, where=path / "talk.json")
     game = make(setting)
@@ -289,13 +296,13 @@ def carry_on(path: Path) -> int:
         sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
         try:
             while done < setting.generations and not interrupted():
-                state, found = step(state)
+                state, candidate_scores = step(state)
                 done += 1
-                found = np.asarray(found, np.float64)
-                sink.write({"num_updates": done, "score": found.tolist()})
-                broken = int((~np.isfinite(found)).sum())
+                candidate_scores = np.asarray(candidate_scores, np.float64)
+                sink.write({"num_updates": done, "score": candidate_scores.tolist()})
+                broken = int((~np.isfinite(candidate_scores)).sum())
                 lost = f"; {broken} candidates with diverged victims" * (broken > 0)
-                print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
+                print(f"generation {done}: {spread(candidate_scores.tolist())}{lost}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, metadata)
         finally:
             sink.close()
@@ -321,7 +328,8 @@ def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
     scores = {name: [x if np.isfinite(x) else worst for x in values] for name, values in scores.items()}
     what = "minus the distance to goals" if setting.mode == "control" else "return while training"
     count = len(scores["evolved"])
-    lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
+    place = sources.shown(setting.environment)
+    lines = [f"{setting.mode} on {place}: {what}, IQM over {count} fresh victims"]
     for name, values in scores.items():
         one = across_tasks([values])
         lines.append(f"  {name:8s} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})")
@@ -341,7 +349,7 @@ def command(argv: list[str]) -> int:
     class Talk:
         """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
 
-        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
+        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`, or a file
         mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
         steps: int = 20_000  # environment steps of each victim's training
         generations: int = 60  # generations of adversaries
@@ -359,10 +367,13 @@ def command(argv: list[str]) -> int:
     train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()
+    chosen.environment = sources.named(chosen.environment)
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
     evolution(make(setting), setting)
-    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
+    place = sources.shown(setting.environment).replace(":", "-")
+    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{place}-{setting.seed}"
     about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
     with folders.new(path, "talk.json"):
+        about |= {"sources": kept} if (kept := sources.keep(path, about["setting"])) else {}
         files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
     return carry_on(path)

@@ -114,16 +114,16 @@ def attribute(program: hlo.Program) -> dict[str, tuple[str, bool]]:
 def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) -> dict[str, tuple[str, bool]]:
     """Parts of the instructions of a computation, if they or their neighbours have names."""
     rank = {part: at for at, part in enumerate(ORDER)}
-    own = {i.name: _place(program, i) for i in instructions}
+    named = {i.name: _place(program, i) for i in instructions}
     # The results of a loop, and the inputs of the computation, do not determine the part of their users.
     closed = {i.name for i in instructions if i.opcode in ("parameter", "get-tuple-element", *hlo.LOOPS)}
     for i in instructions:
         if i.opcode in ("bitcast", "copy", "tuple", "constant") and closed.issuperset(i.operands):
             closed.add(i.name)
-    found = {name: place for name, place in own.items() if place}
+    places = {name: place for name, place in named.items() if place}
 
     def nearest(names, choose):
-        known = [found[name] for name in names if name in found and name not in closed]
+        known = [places[name] for name in names if name in places and name not in closed]
         known = [place for place in known if place[0] in rank]
         return choose(known, key=lambda place: rank[place[0]]) if known else None
 
@@ -131,12 +131,12 @@ def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) ->
     for i in instructions:
         for operand in i.operands:
             users[operand].append(i.name)
-        if i.name not in found and i.name not in closed and (place := nearest(i.operands, max)):
-            found[i.name] = place
+        if i.name not in places and i.name not in closed and (place := nearest(i.operands, max)):
+            places[i.name] = place
     for i in reversed(instructions):
-        if i.name not in found and i.name not in closed and (place := nearest(users[i.name], min)):
-            found[i.name] = place
-    return found
+        if i.name not in places and i.name not in closed and (place := nearest(users[i.name], min)):
+            places[i.name] = place
+    return places
 
 
 def _place(program: hlo.Program, i: hlo.Instruction) -> tuple[str, bool] | None:
@@ -180,13 +180,13 @@ def _is_threefry(program: hlo.Program, i: hlo.Instruction) -> bool:
 
 def flops(program: hlo.Program, places: dict[str, tuple[str, bool]]) -> Counter:
     """Floating-point operations of one run in matrix products and convolutions, by part, on all devices."""
-    found = Counter()
+    counts = Counter()
     for name, instructions in program.computations.items():
         shapes = {i.name: i.shape for i in instructions}
         for i in instructions:
             if number := hlo.flops(i, shapes):
-                found[places.get(i.name, OTHER)[0]] += program.times[name] * number * program.partitions
-    return found
+                counts[places.get(i.name, OTHER)[0]] += program.times[name] * number * program.partitions
+    return counts
 
 
 # --- the trace -----------------------------------------------------------------------------------
@@ -237,10 +237,10 @@ def read_events(path: Path, program: hlo.Program) -> tuple[list[Event], bool]:
     for chosen, on_device in ((devices, True), (planes, False)):
         lines = [list(line.events) for plane in chosen for line in _operation_lines(plane)]
         marks = {mark: event.end_ns for events in lines for event in events if (mark := _mark(event))}
-        found = [e for events in lines for e in innermost(_operations(events, marks, program.name))]
-        found = [e for e in found if e.name not in loops]  # also loops whose body ran on another thread
-        if found:
-            return found, on_device
+        kept = [e for events in lines for e in innermost(_operations(events, marks, program.name))]
+        kept = [e for e in kept if e.name not in loops]  # also loops whose body ran on another thread
+        if kept:
+            return kept, on_device
     raise ValueError(f"the profiler recorded no operation: the backend {jax.default_backend()} reports none")
 
 
@@ -256,13 +256,13 @@ def _mark(event):
 
 
 def _operations(events, marks: dict, module: str) -> list[Event]:
-    found = []
+    operations = []
     for event in events:
         stats = {} if event.name.startswith("end: ") else dict(event.stats)
         if "hlo_op" in stats and stats.get("hlo_module", module) == module:
             done = max(event.end_ns, marks.get(stats.get("_p"), 0.0))
-            found.append(Event(event.start_ns, event.end_ns, done, stats["hlo_op"]))
-    return found
+            operations.append(Event(event.start_ns, event.end_ns, done, stats["hlo_op"]))
+    return operations
 
 
 def innermost(events: list[Event]) -> list[Event]:
@@ -316,11 +316,11 @@ def costs(events: list[Event], updates: int, on_device: bool) -> tuple[dict[str,
         times[event.name].append(shared)
     # A device measures its kernels itself. On a host, the shortest of many events is almost only recording.
     recording = 0.0 if on_device else min(event.end - event.start for event in events)
-    found = {}
+    by_name = {}
     for name, values in times.items():
         calls = len(values) / updates
-        found[name] = Cost(calls * max(0.0, float(iqm(values)) - recording), calls)
-    return found, recording
+        by_name[name] = Cost(calls * max(0.0, float(iqm(values)) - recording), calls)
+    return by_name, recording
 
 
 # --- measuring -----------------------------------------------------------------------------------
@@ -433,10 +433,10 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
     subject = prepare(spec)
     program = hlo.parse(subject.compiled.as_text())
     measured = measure(subject, program, updates, folder)
-    found, recording = costs(measured.events, measured.num_traced, measured.on_device)
+    operation_costs, recording = costs(measured.events, measured.num_traced, measured.on_device)
     places = attribute(program)
     flop, second = flops(program, places), float(np.median(measured.blocks))
-    scale = min(1.0, second * 1e9 / max(1e-9, sum(cost.nanoseconds for cost in found.values())))
+    scale = min(1.0, second * 1e9 / max(1e-9, sum(cost.nanoseconds for cost in operation_costs.values())))
     peak, side = measure_peak(side)
     # The loop in the entry computation is that of the updates, whose body must count once.
     updating = {i.name for i in program.computations[program.entry]}
@@ -460,15 +460,17 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
             "recording_nanoseconds": recording,
             "scale": scale,
         },
-        "parts": parts(found, places, flop, scale, second * 1e6),
-        "operations": operations_of(program, found, places, scale),
+        "parts": parts(operation_costs, places, flop, scale, second * 1e6),
+        "operations": operations_of(program, operation_costs, places, scale),
     }
 
 
-def parts(found: dict[str, Cost], places, flop: Counter, scale: float, total: float) -> list[dict[str, Any]]:
+def parts(
+    operation_costs: dict[str, Cost], places, flop: Counter, scale: float, total: float
+) -> list[dict[str, Any]]:
     """A row for each part of an update, in order; the sum of their microseconds is `total`."""
     rows = {part: [0.0, 0.0, 0.0] for part in flop if flop[part]}
-    for name, cost in found.items():
+    for name, cost in operation_costs.items():
         part, random = places.get(name, OTHER)
         row, microseconds = rows.setdefault(part, [0.0, 0.0, 0.0]), cost.nanoseconds * scale / 1e3
         row[0] += microseconds
@@ -490,18 +492,20 @@ def parts(found: dict[str, Cost], places, flop: Counter, scale: float, total: fl
     ]
 
 
-def operations_of(program: hlo.Program, found: dict[str, Cost], places, scale: float) -> list[dict[str, Any]]:
+def operations_of(
+    program: hlo.Program, operation_costs: dict[str, Cost], places, scale: float
+) -> list[dict[str, Any]]:
     """The single operations, the most expensive first."""
     op_names = {i.name: i.op_name for instructions in program.computations.values() for i in instructions}
     return [
         {
             "operation": name,
             "part": places.get(name, OTHER)[0],
-            "microseconds": found[name].nanoseconds * scale / 1e3,
-            "calls": found[name].calls,
+            "microseconds": operation_costs[name].nanoseconds * scale / 1e3,
+            "calls": operation_costs[name].calls,
             "op_name": op_names.get(name, ""),
         }
-        for name in sorted(found, key=lambda name: -found[name].nanoseconds)
+        for name in sorted(operation_costs, key=lambda name: -operation_costs[name].nanoseconds)
     ]
 
 
@@ -674,12 +678,12 @@ def command(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if chosen.out:
             chosen.out.mkdir(parents=True, exist_ok=True)
-        found = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
+        result = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
     if chosen.out:
-        files.replace(chosen.out / "profile.json", json.dumps(found, indent=2) + "\n")
-        files.replace(chosen.out / "profile.md", markdown(found, chosen.operations or 10))
+        files.replace(chosen.out / "profile.json", json.dumps(result, indent=2) + "\n")
+        files.replace(chosen.out / "profile.md", markdown(result, chosen.operations or 10))
     if chosen.json:
-        print(json.dumps(found))
+        print(json.dumps(result))
     else:
-        show(found, chosen.operations)
+        show(result, chosen.operations)
     return 0

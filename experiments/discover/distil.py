@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from jaxrl import objective_file, objectives
+from jaxrl import objective_file, objectives, sources
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.discovery.distil import Fit, distil
 from jaxrl.discovery.family import repeated
-from jaxrl.experiments import cli
+from jaxrl.experiments import cli, user_files
 from jaxrl.experiments.discover import comparison, spec
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
@@ -22,7 +22,7 @@ def command(argv: list[str]) -> int:
     class Distil:
         """Fits formulas to a learned objective, and compares the scores of training with each of them."""
 
-        file: Annotated[Path, tyro.conf.Positional]  # file written by `jaxrl discover`
+        file: Annotated[Path, tyro.conf.Positional]  # file written by `jaxrl discover`, or a Python file
         terms: tuple[int, ...] = (1, 2, 4, 8, 16)  # numbers of terms, one formula for each
         held_out: int = 1024  # random tables on which to compare scores; 0: no comparison
         out: Path | None = None  # folder for the objectives of the formulas; by default that of the file
@@ -35,12 +35,16 @@ def command(argv: list[str]) -> int:
         raise ValueError(f"held_out = {chosen.held_out} must be at least 2, or 0")
     use_cores(quiet=True)
     enable_compile_cache()
-    name, objective = objective_file.load(chosen.file)
+    given = str(chosen.file)
+    if user_files.is_source(given):
+        name, objective = user_files.objective(given)
+    else:
+        name, objective = user_files.load_objective(chosen.file)
     fits = distil(objective, sizes)
     folder = chosen.out or chosen.file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    scores = _scored(name, objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
-    print(f"{chosen.file} ({name}){scores[0]}")
+    scores = _scored(objective, fits, chosen.held_out) if chosen.held_out else [""] * (len(fits) + 1)
+    print(f"{chosen.file} ({sources.shown(name)}){scores[0]}")
     for size, fit, score in zip(["dpo", *(f"{size}-terms" for size in sizes)], fits, scores[1:]):
         file = folder / f"{chosen.file.stem}-{size}.json"
         objective_file.save(
@@ -50,16 +54,17 @@ def command(argv: list[str]) -> int:
     return 0
 
 
-def _scored(name: str, objective: Objective, fits: list[Fit], count: int) -> list[str]:
+def _scored(objective: Objective, fits: list[Fit], count: int) -> list[str]:
     """Texts with mean scores of the learned objective and of the formulas, and their differences."""
     family = spec.family(spec.TABULAR.worlds[0])
     score = comparison.scorer(family, count)
     hps = repeated(family.hparams, 1)
 
-    def scores_of(name, params):
-        return score(objective_file.named(name).apply, repeated(params, 1), hps)[0]
+    def scores_of(apply, params):
+        return score(apply, repeated(params, 1), hps)[0]
 
-    each = [scores_of(name, objective.params), *(scores_of(fit.name, fit.params) for fit in fits)]
+    each = [scores_of(objective.apply, objective.params)]
+    each += [scores_of(objective_file.named(fit.name).apply, fit.params) for fit in fits]
     mine, *theirs = comparison.filled(*each)
     texts = [f": mean score {mine.mean():.4f} in {count} held-out tasks"]
     for fit, its in zip(fits, theirs):

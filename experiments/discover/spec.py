@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import envs, fields, objective_file, objectives, train
+from jaxrl import envs, fields, objective_file, objectives, sources, train
 from jaxrl.algos import ppo
 from jaxrl.discovery import evolve, training
 from jaxrl.discovery.family import Family, filled, repeated, tables
@@ -49,14 +49,15 @@ class Spec:
     """Everything that determines the result of a discovery; stored as JSON.
 
     Attributes:
-      objective: what is evolved, by its name in `jaxrl.objectives`.
-      width: units of a learned drift.
+      objective: what is evolved, by its name in `jaxrl.objectives`, or that of a Python file.
+      width: units of a learned drift, if it is a new one.
       worlds: where every candidate trains agents.
       generations: updates of the evolution.
       seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved in parallel.
       intervals: rows of metrics, and evaluations of the current objectives on `eval_episodes` held-out tasks.
       held_out: tasks of the final comparison.
       transfers: other environments for the final comparison, by label.
+      start: the parameters from which the evolution starts; None: those of the objective by default.
     """
 
     objective: str
@@ -70,6 +71,7 @@ class Spec:
     eval_episodes: int
     held_out: int
     transfers: dict[str, World] = dataclasses.field(default_factory=dict)
+    start: dict[str, Any] | None = None
 
     @property
     def agents(self) -> int:
@@ -87,7 +89,10 @@ class Spec:
         return jax.vmap(jax.random.key)(self.lane_seeds)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if self.start is None:  # left out, as in older versions, whose checkpoints remain valid
+            del data["start"]
+        return data
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -114,10 +119,16 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def start(spec: Spec) -> Objective:
-    """The initial objective of the evolution: for a network, all weights are 0, which is PPO's clipping."""
-    if spec.objective in ("lpo", "ta_lpo"):
-        return objectives.LEARNED[spec.objective](width=spec.width)
-    return objective_file.named(spec.objective)
+    """The initial objective: a new network has weights of 0, which is PPO's clipping."""
+    if user_files.is_source(spec.objective):
+        objective = user_files.objective(spec.objective)[1]
+    elif spec.objective in ("lpo", "ta_lpo"):
+        objective = objectives.LEARNED[spec.objective](width=spec.width)
+    else:
+        objective = objective_file.named(spec.objective)
+    if spec.start is None:
+        return objective
+    return objective._replace(params=runs.objective_from_json(spec.objective, spec.start))
 
 
 def family(world: World) -> Family:
@@ -177,7 +188,8 @@ def build(spec: Spec) -> Programs:
     families = tuple(family(world) for world in spec.worlds)
     objective = start(spec)
     if not jax.tree.leaves(objective.params):
-        raise ValueError(f"{spec.objective} has no parameters to evolve: use lpo, ta_lpo or dpo")
+        name = sources.shown(spec.objective)
+        raise ValueError(f"{name} has no parameters to evolve: use lpo, ta_lpo or dpo")
     discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
     where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
 
@@ -185,8 +197,8 @@ def build(spec: Spec) -> Programs:
         del keys  # the same tasks in every evaluation, so that the curve shows progress
         hps = [repeated(one.hparams, spec.seeds) for one in families]
         tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
-        found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
-        scores = filled(found).mean(axis=0)
+        on_tasks = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
+        scores = filled(on_tasks).mean(axis=0)
         steps = sum(one.steps for one in families)
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
@@ -239,8 +251,10 @@ def with_scale(world: World, num_agents: int = 16) -> World:
     one, objective = family(world), objectives.ppo()
     hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
     params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
-    found = jax.jit(lambda *own: filled(tables([one], objective.apply, *own)))(params, [hps], [tasks], [keys])
-    low, high = np.asarray(found[0], np.float64).mean(axis=1)
+    areas = jax.jit(lambda *agents: filled(tables([one], objective.apply, *agents)))(
+        params, [hps], [tasks], [keys]
+    )
+    low, high = np.asarray(areas[0], np.float64).mean(axis=1)
     if not high > low:
         raise ValueError(
             f"in {world.steps} steps of {world.environment} PPO learns nothing: it scores {high:.4g}, agents "

@@ -341,7 +341,7 @@ def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
     drawn = []
     for i in np.argsort(scores, kind="stable"):
         style = "lost" if dots[i].score is None else dots[i].style or f"q{shade[i]}"
-        points = [(round(float(x), 1), own[i]) for x, own in zip(columns, heights)]
+        points = [(round(float(x), 1), heights_at[i]) for x, heights_at in zip(columns, heights)]
         drawn.append((bool(dots[i].style), polyline(points, f"path {style}", dots[i].tooltip)))
     drawn.sort(key=lambda item: item[0])
     marks = []

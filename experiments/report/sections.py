@@ -52,22 +52,22 @@ def decision(source: Source) -> str:
     trial, chosen = best_of(source)
     if trial.get("score") is None:
         return "No score: no episode ended, or at least half of the agents of every trial diverged."
-    if own := searches.headline(source):
-        return own
+    if headline := searches.headline(source):
+        return headline
     seeds = len(seeds_of(trial))
-    found = f"IQM {with_interval(trials.score(trial))}"
+    score = f"IQM {with_interval(trials.score(trial))}"
     if len(source.trials) == 1 and not source.confirms:
-        return f"{found} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
+        return f"{score} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
     what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in trial["values"].items())
     if chosen:
         return (
-            f"Best of {len(source.trials)}: {what} – {found} over the {several(seeds, 'seed')} that selected "
+            f"Best of {len(source.trials)}: {what} – {score} over the {several(seeds, 'seed')} that selected "
             "it. It was not trained again with fresh seeds, so this score is biased upwards."
         )
     curse = trials.winners_curse(source)
     first = next((one for one in source.trials if one.get("trial") == trial["confirms"]), source.trials[0])
     return (
-        f"Best: {what} – {found} over {several(seeds, 'fresh seed')}; "
+        f"Best: {what} – {score} over {several(seeds, 'fresh seed')}; "
         f"selected with a score of {number(first['score'])}, "
         f"so {less(curse.value) if curse else 'nothing to compare it with'}."
     )
@@ -75,45 +75,45 @@ def decision(source: Source) -> str:
 
 def findings(source: Source) -> list[str]:
     """Further facts that matter when using the result."""
-    found = []
+    sentences = []
     if len(source.trials) > 1 and not is_populations(source):
-        found += _about_the_sweep(source)
-    found += searches.findings(source)
+        sentences += _about_the_sweep(source)
+    sentences += searches.findings(source)
     asked = source.about["steps"]
     if short(source):
-        found.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
+        sentences.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
     lost = sum(len(one["died"]) for one in [*source.trials, *source.confirms])
     if lost:
         counts = "count as the worst agent shown"
-        found.append(f"{several(lost, 'agent')} diverged (listed below): in the scores they {counts}.")
-    return found
+        sentences.append(f"{several(lost, 'agent')} diverged (listed below): in the scores they {counts}.")
+    return sentences
 
 
 def _about_the_sweep(source: Source) -> list[str]:
-    found = []
+    sentences = []
     alike = sum(one is not None and one.low <= 0 for one in trials.behind(source))
     if alike:
         seeds, others = source.about["seeds"], len(trials.comparable(source)) - 1
         early = others < len(source.trials) - 1
-        found.append(
+        sentences.append(
             f"{alike} of the other {others} trials{' trained to the end' * early} did not differ "
             f"significantly from the first with their {several(seeds, 'seed')}"
             + (", which are few." if seeds < 6 else ".")
         )
     if curse := trials.winners_curse(source):
         reach = f" (95 % {ends(curse)})" if curse.known else ""
-        found.append(
+        sentences.append(
             f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(curse.value)}"
             f"{reach} more than with fresh seeds."
         )
     matters = trials.importance(source)
     if matters:
         first = matters[0]
-        found.append(
+        sentences.append(
             f"{plain(first.axis).capitalize()} explains {percent(first.share.value)} of the variance of the "
             f"score on its own (95 % {percent(first.share.low)} to {percent(first.share.high)})."
         )
-    return found
+    return sentences
 
 
 def facts(source: Source) -> Html:
@@ -243,8 +243,8 @@ def _curve_figure(shown, caption: str, label: str, named: bool = True, behind=()
 def trial_table(source: Source) -> Html:
     """All trials, best first, and the confirmation of the best one with fresh seeds."""
     axes = source.about["axes"]
-    found = [*source.confirms, *source.trials]
-    scores = [trials.score(one) for one in found]
+    listed = [*source.confirms, *source.trials]
+    scores = [trials.score(one) for one in listed]
     known = [end for one in scores for end in one if math.isfinite(end)]
     if not known:
         return tag("p", "No trial has a score.", style="note")
@@ -257,7 +257,7 @@ def trial_table(source: Source) -> Html:
     head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, *[turn] * bool(turn)]
     head += ["behind the first"] * has_losses
     rows = []
-    for one, score, loss in zip(found, scores, losses):
+    for one, score, loss in zip(listed, scores, losses):
         fresh = "confirms" in one
         plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
         apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
@@ -282,16 +282,16 @@ def trial_table(source: Source) -> Html:
 
 
 def importance_table(source: Source) -> Html:
-    found = trials.importance(source)
+    importances = trials.importance(source)
     count = len(trials.comparable(source))
     if is_evolution(source):
         why = "an evolution strategy draws its candidates around its mean, along all axes together"
         return tag("p", f"The importance of axes is unknown: {why}.", style="note")
-    if not found:
+    if not importances:
         why = f"it takes at least {MIN_TRIALS} trials of one length with different scores; there are {count}"
         return tag("p", f"The importance of axes is unknown: {why}.", style="note")
     rows = []
-    for one in found:
+    for one in importances:
         share = Html(figures.interval(one.share, 0.0, 1.0))
         trend = Html(figures.interval(one.correlation, -1.0, 1.0, "c2", mark=0.0))
         spread = f"{percent(one.share.low)} to {percent(one.share.high)}"
@@ -301,7 +301,7 @@ def importance_table(source: Source) -> Html:
         tag("div", tag("span", a), tag("span", b), style="range") for a, b in (("0", "100 %"), ("−1", "1"))
     ]
     head = ["axis", "share of variance", "95 %", spans[0], "rank correlation", spans[1]]
-    rest = max(0.0, 1 - sum(one.share.value for one in found))
+    rest = max(0.0, 1 - sum(one.share.value for one in importances))
     chance = trials.noise_share(source)
     seeds = "" if math.isnan(chance) else f" (differences between seeds: about {percent(chance)})"
     caption = (
@@ -322,27 +322,27 @@ def _best_name(source: Source) -> str:
 
 def slices(source: Source) -> Html:
     """Plots of the score against each axis that varies."""
-    found = trials.comparable(source)
-    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = trials.dots(source, axes, found)
+    comparable = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(comparable, axis))) > 1]
+    dots = trials.dots(source, axes, comparable)
     if not axes or all(one.score is None for one in dots):
         return Html("")
-    drawn, told_what_matters = [], bool(trials.importance(source))
+    drawn, effects_known = [], bool(trials.importance(source))
     for index, axis in enumerate(axes):
-        means = trials.bin_means(trials.axis_values(found, axis), found) if told_what_matters else []
+        means = trials.bin_means(trials.axis_values(comparable, axis), comparable) if effects_known else []
         drawn.append(figures.slice_plot(plain(axis), dots, index, means, "IQM"))
     caption = (
         f"Each dot is a trial, {_best_name(source)} in orange; crosses are trials without a score."
         + " A bar is the mean of neighbouring trials; the shares of variance measure how the bars differ."
-        * told_what_matters
+        * effects_known
     )
     return markup.figure(tag("div", Html("".join(drawn)), style="slices"), caption)
 
 
 def parallel(source: Source) -> Html:
-    found = trials.comparable(source)
-    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = trials.dots(source, axes, found)
+    comparable = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(comparable, axis))) > 1]
+    dots = trials.dots(source, axes, comparable)
     if len(axes) < 2 or all(one.score is None for one in dots):
         return Html("")
     drawn = figures.parallel([plain(axis) for axis in axes], dots, "IQM")

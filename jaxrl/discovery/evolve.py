@@ -91,8 +91,8 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
 
     def for_groups(keys, number):
         """`[S * G * T]`: keys for a family, one for each task of each group."""
-        own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-        return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(own).reshape(-1)
+        now = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(now).reshape(-1)
 
     index = np.arange(num_seeds * size * config.tasks)
     who, number = index // config.tasks, index % config.tasks
@@ -111,8 +111,8 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
         state, population, tell_key, task_key, run_key = jax.vmap(ask)(state)
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), population)
         each = [worth_of(family, i, flat, task_key, run_key) for i, family in enumerate(families)]
-        found = everywhere(jnp.stack(each, axis=-1))
-        worth = found.reshape(num_seeds, size, config.tasks, len(families)).mean(axis=2)
+        scores = everywhere(jnp.stack(each, axis=-1))
+        worth = scores.reshape(num_seeds, size, config.tasks, len(families)).mean(axis=2)
         return jax.vmap(tell)(state, population, tell_key, worth), _metrics(families, worth)
 
     def means(state):

@@ -92,11 +92,9 @@ def tables(
     num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
     index = jnp.arange(num_settings * num_tasks)
     who, where = index // num_tasks, index % num_tasks
-    found = [
-        train_agents(family, apply, params, hp, its_tasks, its_keys, who, where)
-        for family, hp, its_tasks, its_keys in zip(families, hps, tasks, keys)
-    ]
-    return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
+    each = zip(families, hps, tasks, keys)
+    per_family = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
+    return everywhere(jnp.stack(per_family, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
 def filled(scores: jax.Array) -> jax.Array:
