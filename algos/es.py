@@ -25,16 +25,14 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
 from jaxrl import fitness as fit
 from jaxrl import novelty as nov
-from jaxrl.evolution import by_lot, require, strong
+from jaxrl.evolution import evolution_strategy, require
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.names import lookup
 from jaxrl.optimizers import progress
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import require_counts
@@ -166,7 +164,7 @@ def make(
         return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
 
     steps = config.num_members * config.num_envs * config.num_steps
-    return narrowed(Algorithm(init, update, act, Hparams(), steps_per_update=steps))
+    return narrowed(Algorithm(init, update, act, Hparams(), steps, description=player.description))
 
 
 def require_search(config: Config) -> None:
@@ -209,36 +207,24 @@ def strategy(method: str, num_members: int, size: int) -> Strategy:
     Raises:
       ValueError: an unknown method, or more parameters than CMA-ES can handle.
     """
-    from evosax.algorithms import CMA_ES, SNES, Open_ES
-
-    kind = lookup("method", {"openes": Open_ES, "cmaes": CMA_ES, "snes": SNES}, method)
     if method == "cmaes" and size > MOST_OF_CMA:
         raise ValueError(
             f"cmaes decomposes a matrix of {size} x {size} in every generation: use smaller hidden_sizes "
             f"(at most {MOST_OF_CMA} parameters), or method snes or openes"
         )
-    ascent = optax.chain(optax.scale_by_adam(), optax.scale(-1.0))
-    options = {"optimizer": ascent} if method == "openes" else {}
-    es = kind(num_members, jnp.zeros(size), **options)
+    es = evolution_strategy(method, num_members, jnp.zeros(size))
 
     def init():
-        return strong(es.init(jax.random.key(0), jnp.zeros(size), es.default_params))
+        return es.init(jax.random.key(0), jnp.zeros(size))
 
     def ask(key, state):
-        z, state = es.ask(key, state, es.default_params)
-        return narrow((strong(state), z))
+        return narrow(es.ask(key, state))
 
     def tell(key, state, z, score):
-        if method == "cmaes":
-            key, lot_key = jax.random.split(key)
-            score = by_lot(lot_key, score)
-        state, _ = es.tell(key, z, -score, state, es.default_params)
+        state = es.tell(key, state, z, score)
         # The mean of each generation is 0 for evosax, so that sigma and the learning rate can be traced.
-        return strong(state.replace(mean=jnp.zeros(size))), state.mean
+        return state.replace(mean=jnp.zeros(size)), es.mean(state)
 
-    if method == "cmaes" and jax.default_backend() == "cpu":
-        # A batched eigendecomposition can deadlock (docs/thread_pool.md): one after another.
-        ask = jax.custom_batching.sequential_vmap(ask)
     return Strategy(init, ask, tell)
 
 

@@ -189,7 +189,8 @@ def make(
         return player.act(state.params, state.obs_stats, memory, obs, first, action_mask)
 
     episodes = config.num_members * config.num_envs + config.num_candidates * config.elite_episodes
-    return narrowed(Algorithm(init, update, act, Hparams(), steps_per_update=episodes * config.num_steps))
+    steps = episodes * config.num_steps
+    return narrowed(Algorithm(init, update, act, Hparams(), steps, description=player.description))
 
 
 def require_selection(config: Config) -> None:

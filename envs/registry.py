@@ -1,5 +1,6 @@
 """The registry of environments: environments by name, with their parameters and time limits."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from numbers import Integral
@@ -44,11 +45,24 @@ def make(
     require_known(name, entry.make, params)
     with jax.enable_x64(False):  # other libraries use JAX's default dtype, which must match their state
         raw = entry.make(**narrow(params))  # before the limit, to report an invalid parameter first
+    given = (
+        params
+        | ({} if max_steps is ... else {"max_steps": max_steps})
+        | ({"resets": resets} if resets else {})
+    )
     if entry.wrapped:
-        return raw
+        return _recorded(raw, name, given)
     if max_steps is ...:
         max_steps = _default_limit(name, entry, params)
-    return auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
+    env = auto_reset(episode_stats(time_limit(raw, max_steps)), resets or entry.resets)
+    return _recorded(env, name, given)
+
+
+def _recorded(env: Env, name: str, params: dict[str, Any]) -> Env:
+    """Adds its name and the given parameters to an environment, for the records of `jaxrl.fit`."""
+    with contextlib.suppress(AttributeError):  # not every callable takes attributes
+        env.step.made_as = name, params  # type: ignore[attr-defined]  # functions take any attribute
+    return env
 
 
 def names() -> list[str]:

@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import functools
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,34 +13,35 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, hosts, records, sources, spaces
-from jaxrl.artifact import policy
-from jaxrl.artifact.describe import UNKNOWN, bounds, describe
+from jaxrl import envs, hosts, sources, spaces
+from jaxrl.artifact import from_state, policy
+from jaxrl.artifact.describe import UNKNOWN, bounds
 from jaxrl.experiments import runs
 from jaxrl.spaces import Box
 
 TRIED = 64  # observations on which the description of a file's policy is compared with its `act`
 
 
-def keep(
-    path: Path, spec: Any, programs: Any, state: Any, num_updates: int, row: dict[str, Any] | None
-) -> None:
-    """Writes the policies of a run, unless their network cannot be described; all processes must call it.
+def writer(path: Path, spec: Any, programs: Any) -> Callable:
+    """`(state, num_updates, row)`: writes the policies of a run, unless their network cannot be described.
 
-    Args:
-      row: the last row of metrics, whose returns are the scores.
+    `row` is the last row of metrics, whose returns are the scores. All processes must call it.
     """
     if programs.env is None:  # a discovery, whose agents are objectives
-        return
-    agents = programs.agents(state)
-    held, stream = hosts.fetch(_learned(agents)), _shapes_of_stream(agents)
+        return lambda state, num_updates, row: None
+    artifact = _maker(spec, programs.env)
 
-    def write():
-        with contextlib.suppress(ValueError):
-            made = _artifact(spec, programs.env, held, stream, num_updates, row)
-            policy.write(path / policy.FILE, made)
+    def write(state, num_updates, row):
+        agents = programs.agents(state)
+        held, stream = hosts.fetch(from_state.learned(agents)), from_state.shapes_of_stream(agents)
 
-    hosts.by_leader(write)
+        def write_file():
+            with contextlib.suppress(ValueError):
+                policy.write(path / policy.FILE, artifact(held, stream, num_updates, row))
+
+        hosts.by_leader(write_file)
+
+    return write
 
 
 def of_agents(
@@ -46,65 +49,62 @@ def of_agents(
 ) -> policy.Artifact:
     """The policies in the state of a run. Raises ValueError if they cannot be described."""
     agents = programs.agents(state)
-    return _artifact(spec, programs.env, _learned(agents), _shapes_of_stream(agents), num_updates, row)
+    held, stream = from_state.learned(agents), from_state.shapes_of_stream(agents)
+    return _maker(spec, programs.env)(held, stream, num_updates, row)
 
 
-def _learned(agents) -> dict[str, Any]:
-    """The learned parts of the policies of agents `[P]`."""
-    return {"params": getattr(agents, "params", {}), "obs_stats": getattr(agents, "obs_stats", ())}
-
-
-def _shapes_of_stream(agents) -> Any:
-    """The shapes of the Stream of agents, leaves `[P, N, ...]`; None if their state has none."""
-    return jax.eval_shape(lambda stream: stream, getattr(agents, "stream", None))
-
-
-def _artifact(spec, env, held, stream, num_updates, row) -> policy.Artifact:
-    held = jax.tree.map(lambda x: np.asarray(x)[: spec.agents], held)
+def _maker(spec, env) -> Callable[..., policy.Artifact]:
+    """`(held, stream, num_updates, row) -> Artifact`; what does not depend on them is made only once."""
     network = getattr(spec.config, "network", None)
-    if network is None:
-        raise ValueError(f"the policy of {spec.algorithm} cannot be exported: its Config has no `network`")
-    spaces = env.observation_space, env.action_space
-    masked = stream is not None and "action_mask" in stream.timestep.info
-    recipe = describe(*spaces, network, **held, masked=masked)
-    recipe = recipe._replace(bounds=_bounds(spec, recipe.bounds))
     seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
-    scores = np.full(spec.agents, np.nan)
-    found = next((row[name] for name in records.RETURNS if row and row.get(name)), ())
-    if len(found) == spec.agents:
-        scores = np.array([np.nan if x is None else x for x in found], np.float64)
-    for _, arrays in recipe.layers:
-        for x in arrays.values():
-            scores[~np.isfinite(x).reshape(spec.agents, -1).all(axis=1)] = np.nan
-    about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
-    artifact = policy.Artifact(recipe, seeds, scores, about)
-    if sources.is_name(spec.algorithm):
-        _require_that_it_acts_so(spec, env, held, getattr(stream, "memory", ()), artifact)
+    action_bounds = functools.cache(lambda: _bounds(spec, bounds(env.action_space)))
+    act = functools.cache(lambda: _greedy(spec, env))
+
+    def artifact(held, stream, num_updates, row):
+        if network is None:
+            text = "cannot be exported: its Config has no `network`"
+            raise ValueError(f"the policy of {spec.algorithm} {text}")
+        held = jax.tree.map(np.asarray, held)
+        about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
+        made = from_state.make(env, network, held, stream, seeds, row, about)
+        made = made._replace(recipe=made.recipe._replace(bounds=action_bounds()))
+        if sources.is_name(spec.algorithm):
+            _require_that_it_acts_so(act(), env, held, getattr(stream, "memory", ()), made)
+        return made
+
     return artifact
 
 
-def _require_that_it_acts_so(spec, env, held, memory, artifact) -> None:
-    """Compares the description of a policy with `act` of the algorithm's file, which may have any network.
-
-    Its parameters can have the names and shapes of an MLP: those of a network with a skip connection have.
-
-    Raises:
-      ValueError: they choose different actions.
-    """
-    finite = [lane for lane in range(spec.agents) if _is_finite(held["params"], lane)]
-    if not finite:
-        return
+def _greedy(spec, env) -> Callable:
+    """`(learned, memory, key, obs, first) -> action`: the most likely action of an agent of the run."""
     config = spec.config
     if hasattr(config, "greedy"):
         config = dataclasses.replace(config, greedy=True)
     algo = runs.make(dataclasses.replace(spec, config=config), env)
-    agent = SimpleNamespace(**jax.tree.map(lambda x: x[finite[0]], held))
+    return jax.jit(lambda learned, *inputs: algo.act(SimpleNamespace(**learned), *inputs)[1])
+
+
+def _require_that_it_acts_so(act, env, held, memory, artifact) -> None:
+    """Compares the description of a policy with `act` of the algorithm's file, which may have any network.
+
+    Its parameters can have the names and shapes of an MLP: those of a network with a skip connection have.
+
+    Args:
+      act: as returned by `_greedy`.
+
+    Raises:
+      ValueError: they choose different actions.
+    """
+    finite = [lane for lane in range(len(artifact.seeds)) if _is_finite(held["params"], lane)]
+    if not finite:
+        return
+    agent = jax.tree.map(lambda x: x[finite[0]], held)
     described = policy.Policy(artifact.of(int(artifact.seeds[finite[0]])), 0, artifact)
     sample_key, act_key = jax.random.split(jax.random.key(0))
     obs = jax.vmap(partial(spaces.sample, env.observation_space))(jax.random.split(sample_key, TRIED))
     memory = jax.tree.map(lambda leaf: jnp.zeros((TRIED, *leaf.shape[2:]), leaf.dtype), memory)
     try:
-        action = algo.act(agent, memory, act_key, obs, jnp.ones(TRIED, bool))[1]
+        action = act(agent, memory, act_key, obs, jnp.ones(TRIED, bool))
         both = zip(jax.tree.leaves(action), jax.tree.leaves(described(obs)), strict=True)
         agree = [np.isclose(a, b, rtol=1e-3, atol=1e-3).mean() for a, b in both]
     except Exception:  # of the file's code: it acts by more than its parameters
@@ -131,15 +131,15 @@ def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def _bounds_vary(spec) -> bool:
-    found = []
+    is_traced = []
 
     def look(varied):
         space = envs.make(spec.environment, **{**spec.env, **varied}).action_space
         boxes = [leaf for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
-        found.extend(isinstance(x, jax.core.Tracer) for box in boxes for x in (box.low, box.high))
+        is_traced.extend(isinstance(x, jax.core.Tracer) for box in boxes for x in (box.low, box.high))
         return 0
 
     varied = {name: values[0] for name, values in spec.lane_env().items()}
     if varied:
         jax.eval_shape(look, varied)
-    return any(found)
+    return any(is_traced)

@@ -244,11 +244,11 @@ PLAINLY = {
 
 def flags(options: Any, prefix: str = "--") -> list[str]:
     """All flags of a dataclass or of an instance of one, including those of its nested dataclasses."""
-    found = []
+    names = []
     for field in dataclasses.fields(options):
         name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
-        found += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
-    return found
+        names += flags(default, f"{name}.") if dataclasses.is_dataclass(default) else [name]
+    return names
 
 
 def with_full_flags(argv: list[str], options: Any) -> list[str]:
@@ -290,7 +290,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     from jaxrl import envs, fields
     from jaxrl.envs import parameters
     from jaxrl.envs.wrappers import RESETS
-    from jaxrl.experiments import runs, user_files
+    from jaxrl.experiments import runs, tracking, user_files
     from jaxrl.experiments.presets import chosen_preset
     from jaxrl.names import lookup
 
@@ -298,8 +298,8 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     objective_name = runs.objective_name(module, objective_name)
     environment = user_files.environment(environment)
     entry = lookup("environment", envs.REGISTRY, environment)
-    own = {"objective": runs.typed_params(objective_name)} if objective_name else {}
-    parts = module.Config(), module.Hparams(**own)
+    with_objective = {"objective": runs.typed_params(objective_name)} if objective_name else {}
+    parts = module.Config(), module.Hparams(**with_objective)
     chosen, _ = chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
@@ -319,9 +319,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     env_default = env_options()
 
     @dataclasses.dataclass
-    class Train:
-        """Trains `--seeds` agents in one program and saves the run in a folder."""
-
+    class Specific:
         from_: _from() = None  # folder of a run, or TOML file, whose values are the defaults
         steps: int = chosen.steps  # environment steps per seed
         seeds: int = 1  # agents trained at once
@@ -330,27 +328,21 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
-        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
         shard: Literal["agents", "envs"] = "agents"  # distribute agents over devices, or environments of one
         coordinator: str = ""  # several processes: ADDRESS:PORT of process 0, or auto
         num_processes: int | None = None  # several processes: how many
         process_id: int | None = None  # several processes: which one this is, from 0
         join_seconds: int = 60  # several processes: how long to wait for the others to connect
         out: Path | None = None  # folder of the run; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files: a run per agent
-        wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # project in Weights & Biases
-        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
-        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # tags of the runs
-        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
-        compile_cache: bool = True  # cache compiled programs for later starts
         chunk: int = 0  # agents that a device updates at a time; 0: automatic
         dry_run: bool = False  # check and compile everything, print memory and time, write nothing
         config: module.Config = config_default  # static settings
         hp: module.Hparams = hp_default  # traced hyperparameters
         env: env_options = env_default  # parameters of the environment
+
+    @dataclasses.dataclass
+    class Train(tracking.Options, Specific):  # in this order, the options of tracking are listed last
+        """Trains `--seeds` agents in one program and saves the run in a folder."""
 
     return Train
 
@@ -412,8 +404,8 @@ def train(argv: list[str]) -> int:
     spec, chosen, extra = parse_spec("train", train_options, argv)
     usual = training()
 
-    def announcement(*own):
-        text = usual.announcement(*own)  # first, so that no note is printed before an error
+    def announcement(*arguments):
+        text = usual.announcement(*arguments)  # first, so that no note is printed before an error
         _say_presets(spec, chosen)
         return text
 
@@ -437,7 +429,7 @@ def _say_presets(spec, chosen) -> None:
 
 def parse_spec(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dict[str, Any]]:
     """The Spec of a command, its options as given, and those that do not affect what is computed."""
-    from jaxrl.experiments import config_file, runs
+    from jaxrl.experiments import config_file, runs, tracking
 
     given = config_file.read(_value_of("--from", argv, ""))
     argv = config_file.with_names(argv, given)
@@ -462,9 +454,7 @@ def parse_spec(command: str, options_of, argv: list[str]) -> tuple[Any, Any, dic
         chunk=chosen.chunk,
         shard=chosen.shard,
     )
-    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
-    if not chosen.save_every_seconds >= 0:
-        raise UsageError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    extra = tracking.chosen(chosen)
     if chosen.hp.total_updates != options.hp.total_updates:
         raise UsageError("--hp.total-updates follows from --steps: leave it out")
     return spec, chosen, extra
@@ -515,7 +505,7 @@ def sweep(argv: list[str]) -> int:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     kind = sweeps.resolved(axes, chosen.search, chosen.trials)
     names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
-    own = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
+    search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
@@ -526,11 +516,11 @@ def sweep(argv: list[str]) -> int:
         search.require()
         if static := [one.flag for one in axes if not one.traced]:
             raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
-        if own["generations"] < 1:
-            raise UsageError(f"generations = {own['generations']} must be at least 1")
+        if search_options["generations"] < 1:
+            raise UsageError(f"generations = {search_options['generations']} must be at least 1")
         sweeps.require_sense(axes, spec)
     if kind in search.KINDS:
-        groups = [sweeps.searched(kind, axes, shares, spec, own)]
+        groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of)
     for group in groups:  # errors are reported now, not after hours of training
@@ -545,7 +535,7 @@ def sweep(argv: list[str]) -> int:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["confirm_seeds"] = chosen.confirm_seeds
-    extra["batches"] = own["generations"] if kind == "optuna" else 1
+    extra["batches"] = search_options["generations"] if kind == "optuna" else 1
     with new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
         print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
         if not chosen.dry_run:
@@ -771,6 +761,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         if hosts.leads():
             sinks = runs.open_sinks(path, spec, at.num_updates, options)
         seconds = options["save_every_seconds"]
+        write_policy = artifacts.writer(path, spec, programs)
         at, complete = loop.run(
             programs,
             path,
@@ -779,7 +770,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
             reporter,
             sinks,
             seconds,
-            saved=lambda at, row: artifacts.keep(path, spec, programs, at.state, at.num_updates, row),
+            saved=lambda at, row: write_policy(at.state, at.num_updates, row),
         )
     finally:
         reporter.close()
@@ -874,19 +865,20 @@ def evaluate(argv: list[str]) -> int:
 
 
 def plot(argv: list[str]) -> int:
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import folders, runs
 
     @dataclasses.dataclass
     class Plot:
         """Learning curves of one or more runs."""
 
         runs: Annotated[tuple[Path, ...], _positional()]  # folders of runs
-        out: Path | None = None  # PNG file; otherwise curves.png in the first run
+        out: Path | None = None  # PNG file; otherwise curves.png in the run; of several, here
 
     chosen = parse(Plot, argv, "jaxrl plot")
     if not chosen.runs:
         raise UsageError("plot needs a run: jaxrl plot RUN")
-    print(runs.plot_curves(list(chosen.runs), chosen.out or chosen.runs[0] / "curves.png"))
+    out = chosen.out or folders.default_output(chosen.runs, "curves.png")
+    print(runs.plot_curves(list(chosen.runs), out))
     return 0
 
 

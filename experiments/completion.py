@@ -41,7 +41,7 @@ class Tables(NamedTuple):
 
     Attributes:
       options: of each command; those of an algorithm or an environment are in the next two.
-      algorithms, environments: the options that they add to the commands in `TRAINING`.
+      algorithms, environments: the options that they add to the commands in `TRAINING`, long and short.
       places: by `COMMAND NUMBER`, the words at a position after the command.
       values: by `COMMAND OPTION`, the values of an option.
     """
@@ -96,11 +96,15 @@ def tables() -> Tables:
         fixed = [listed[one] for one in listed if not one.startswith("--")]
         places |= _numbered(name, [lists[one] for one in POSITIONS.get(name, ())] or fixed)
     places |= _numbered("help", [lists["commands"]])
+    algorithms = {name: _of_algorithm(name) for name in ALGORITHMS}
+    environments = {name: _of_environment(envs.REGISTRY[name]) for name in names}
+    general = {flag for name in TRAINING for flag in options[name]}
+    taken = [general | _shortened(table) for table in (environments, algorithms)]
     return Tables(
         commands=["help", *cli.COMMANDS],
         options=options,
-        algorithms={name: _of_algorithm(name) for name in ALGORITHMS},
-        environments={name: _of_environment(envs.REGISTRY[name]) for name in names},
+        algorithms={name: _with_short(flags, taken[0]) for name, flags in algorithms.items()},
+        environments={name: _with_short(flags, taken[1]) for name, flags in environments.items()},
         places=places,
         values=values,
     )
@@ -115,8 +119,8 @@ def _dataclass(command: str, *algorithm: str) -> Any:
     names = [*algorithm, "CartPole-v1"] if algorithm else []
     try:
         cli.dispatch([command, *names, cli.DESCRIBE])
-    except cli.Described as found:
-        return found.options
+    except cli.Described as described:
+        return described.options
     raise AssertionError(f"{command} does not use cli.parse")
 
 
@@ -127,7 +131,7 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
     kinds = typing.get_type_hints(
         options if isinstance(options, type) else type(options), include_extras=True
     )
-    found = {}
+    listed = {}
     for field in dataclasses.fields(options):
         kind, default = kinds[field.name], getattr(options, field.name, None)
         marks = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
@@ -135,12 +139,12 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
         name = field.name.strip("_").replace("_", "-")
         choices = list(typing.get_args(kind)) if typing.get_origin(kind) is Literal else []
         if dataclasses.is_dataclass(default):
-            found |= _listed(default, f"{prefix}{name}.")
+            listed |= _listed(default, f"{prefix}{name}.")
         elif tyro.conf.Positional in marks:
-            found[name] = choices
+            listed[name] = choices
         elif tyro.conf.Suppress not in marks:
-            found[f"{prefix}{'no-' if default is True else ''}{name}"] = choices
-    return found
+            listed[f"{prefix}{'no-' if default is True else ''}{name}"] = choices
+    return listed
 
 
 def _of_algorithm(name: str) -> list[str]:
@@ -159,6 +163,21 @@ def _of_environment(entry: Any) -> list[str]:
     params = dict(entry.params()) if entry.origin.startswith(CHEAP) else {}
     names = sorted(params | ({} if entry.wrapped else {"max_steps": None, "resets": None}))
     return [f"--env.{name.replace('_', '-')}" for name in names]
+
+
+def _short(flag: str) -> str:
+    """`--gamma` for `--hp.gamma`."""
+    return f"--{flag.removeprefix('--').rpartition('.')[2]}"
+
+
+def _shortened(table: dict[str, list[str]]) -> set[str]:
+    return {_short(flag) for flags in table.values() for flag in flags}
+
+
+def _with_short(flags: list[str], taken: set[str]) -> list[str]:
+    """Options, and their short forms where these are unique; `taken` are those that are not."""
+    short = list(map(_short, flags))
+    return [*flags, *(one for one in short if short.count(one) == 1 and one not in taken)]
 
 
 # --- the scripts ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import envs, fields, files, objectives, sources
-from jaxrl.experiments import cli, hints, runs
+from jaxrl.experiments import cli, hints, one_trial, runs
 from jaxrl.names import nearest
 
 NAME = "config.toml"
@@ -81,7 +81,7 @@ def read(place: str) -> Given:
     """The values in a TOML file, or of the run in a folder; nothing for "".
 
     Raises:
-      ValueError: there is neither, it cannot be read, or the run has several trials.
+      ValueError: there is neither, it cannot be read, or the best of the run's trials is not known yet.
     """
     if not place:
         return Given()
@@ -89,10 +89,8 @@ def read(place: str) -> Given:
     if path.is_dir():
         info = runs.read_info(path)
         spec = runs.from_json(info["spec"])
-        if spec.search or spec.trials:
-            text = "has several trials: take the run `confirm` of a sweep, or a file"
-            raise ValueError(f"{path} {text} with the values of one")
-        return Given(place, values_of(spec))
+        several = spec.search or spec.trials
+        return Given(place, values_of(one_trial.require_best(path, spec) if several else spec))
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -112,11 +110,11 @@ def read(place: str) -> Given:
 
 def _from_folder(words: str, folder: Path) -> str:
     """A name, or several joined by +, in which files are relative to a folder; Python files are read."""
-    found = []
+    names = []
     for word in words.split("+"):
         is_file = sources.is_file(word) or word.endswith(".json")
-        found.append(sources.named(str(folder / word)) if is_file else word)
-    return "+".join(found)
+        names.append(sources.named(str(folder / word)) if is_file else word)
+    return "+".join(names)
 
 
 def with_names(argv: list[str], given: Given) -> list[str]:
@@ -199,24 +197,37 @@ def values_of(spec: runs.Spec) -> dict[str, Any]:
 
 
 def write(path: Path, spec: Any, copies: dict[str, dict[str, str]]) -> None:
-    """Writes `config.toml` into the folder of a run, unless it has several trials or is a discovery.
+    """Writes `config.toml` into the folder of a run, unless it is a discovery.
 
     Args:
+      spec: if it has several trials, the file gets the values of the first one, and says so.
       copies: of the files in the names of the Spec, as `sources.keep` returns them.
     """
-    if isinstance(spec, runs.Spec) and not (spec.trials or spec.search):
-        files.replace(path / NAME, _text(spec, copies))
+    if isinstance(spec, runs.Spec):
+        which = one_trial.FIRST if spec.trials or spec.search else ""
+        files.replace(path / NAME, _text(one_trial.first(spec), copies, which))
 
 
 def update(path: Path, before: Any, spec: Any, copies: dict[str, dict[str, str]]) -> None:
     """Writes `config.toml` again for a Spec that has changed, unless somebody has edited the file."""
+    replace(path, (before, ""), (spec, ""), copies)
+
+
+def replace(path: Path, before: tuple, after: tuple, copies: dict[str, dict[str, str]]) -> None:
+    """Writes `config.toml` again, unless somebody has edited the file.
+
+    Args:
+      before, after: the Spec of one trial, and of which trial of the run it is; "" for a run without trials.
+    """
     file = path / NAME
-    if file.exists() and file.read_text(encoding="utf-8") == _text(before, copies):
-        write(path, spec, copies)
+    if file.exists() and file.read_text(encoding="utf-8") == _text(before[0], copies, before[1]):
+        files.replace(file, _text(after[0], copies, after[1]))
 
 
-def _text(spec: runs.Spec, copies: dict[str, dict[str, str]]) -> str:
+def _text(spec: runs.Spec, copies: dict[str, dict[str, str]], which: str = "") -> str:
     import tomli_w
+
+    header = f"{HEADER}\n# The run has several trials: these are the values {which}.\n" if which else HEADER
 
     values, entry = values_of(spec), envs.REGISTRY[spec.environment]
     # The time limit may depend on other parameters, so that it is not written unless it was given.
@@ -226,7 +237,7 @@ def _text(spec: runs.Spec, copies: dict[str, dict[str, str]]) -> str:
         function = sources.shown(name).partition(":")[2]
         file = f"{sources.FOLDER}/{about['file']}" + f":{function}" * bool(function)
         values |= {key: values[key].replace(name, file) for key in NAMES if key in values}
-    return f"{HEADER}\n{tomli_w.dumps(_without_none(values))}"
+    return f"{header}\n{tomli_w.dumps(_without_none(values))}"
 
 
 def _without_none(value: Any) -> Any:

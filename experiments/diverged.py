@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxrl.diverged import Trial, counted, curve, known, lost, unknown, worst
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 
 __all__ = ["Trial", "counted", "curve", "known", "lost", "unknown", "with_scores", "worst"]
 

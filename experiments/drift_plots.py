@@ -65,10 +65,10 @@ def _slope_and_value(apply):
 
 def over_training(objective: Objective, log_ratio, advantages) -> dict[float, Map]:
     """Maps at the start, in the middle and at the end; a single one if they are all equal."""
-    found = {progress: measure(objective, log_ratio, advantages, progress) for progress in PROGRESS}
-    first = found[PROGRESS[0]]
-    same = all(np.allclose(x, y, atol=1e-6) for one in found.values() for x, y in zip(one, first))
-    return {PROGRESS[0]: first} if same else found
+    maps = {progress: measure(objective, log_ratio, advantages, progress) for progress in PROGRESS}
+    first = maps[PROGRESS[0]]
+    same = all(np.allclose(x, y, atol=1e-6) for one in maps.values() for x, y in zip(one, first))
+    return {PROGRESS[0]: first} if same else maps
 
 
 def named(name: str, seed: int = 0) -> tuple[str, Objective]:

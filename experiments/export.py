@@ -79,6 +79,10 @@ def _read(run: Path, best: bool) -> policy.Artifact:
         return policy.read(run)
     if not run.exists():
         raise ValueError(f"{run}: there is no such run")
+    if (run / "fit.json").exists():
+        if best:
+            raise ValueError(f"--best needs a run of `jaxrl train`: {run} holds one by jaxrl.fit")
+        return policy.read(run)
     from jaxrl import records
     from jaxrl.experiments import artifacts, reports
 

@@ -220,7 +220,7 @@ def of_seeds(each: list[Recipe], scores: Any = None, first_seed: int = 0) -> pol
     """An artifact of several policies with the same network."""
     arrays = [[layer.arrays for layer in one.layers] for one in each]
     arrays, bounds = jax.tree.map(lambda *x: np.stack(x), *zip(arrays, (one.bounds for one in each)))
-    layers = tuple(recipes.Layer(layer.op, own) for layer, own in zip(each[0].layers, arrays))
+    layers = tuple(recipes.Layer(layer.op, weights) for layer, weights in zip(each[0].layers, arrays))
     scores = np.full(len(each), np.nan) if scores is None else np.asarray(scores, np.float64)
     seeds = np.arange(first_seed, first_seed + len(each))
     return policy.Artifact(each[0]._replace(layers=layers, bounds=bounds), seeds, scores, {})
@@ -256,6 +256,6 @@ def _of_action(part: Part, logits, ours, theirs) -> float:
     lanes, worst = np.arange(len(ours)), 0.0
     ours, theirs = ours.reshape(len(ours), -1), theirs.reshape(len(theirs), -1)
     for i, (start, end) in enumerate(pairwise(np.cumsum([0, *part.sizes]))):
-        own = logits[:, start:end]
-        worst = max(worst, np.abs(own[lanes, theirs[:, i]] - own[lanes, ours[:, i]]).max())
+        block = logits[:, start:end]
+        worst = max(worst, np.abs(block[lanes, theirs[:, i]] - block[lanes, ours[:, i]]).max())
     return worst

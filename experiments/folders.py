@@ -3,7 +3,7 @@
 import contextlib
 import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxrl import checkpoint, files, sources
@@ -102,10 +102,10 @@ def require_new(path: Path, mark: str) -> None:
             raise ValueError(f"{path} holds {name} of a run without {mark}: choose another --out")
 
 
-def _taken(path: Path, mark: str, found: str) -> ValueError:
-    if found == "fit.json":
+def _taken(path: Path, mark: str, existing: str) -> ValueError:
+    if existing == "fit.json":
         return ValueError(f"{path} holds a run by jaxrl.fit: choose another --out")
-    if mark == found == "run.json":
+    if mark == existing == "run.json":
         return ValueError(
             f"{path} holds a run: continue it, `jaxrl resume {files.quoted(path)}`, or choose another --out"
         )
@@ -156,8 +156,8 @@ def require_output(path: Path, *sources: Path) -> None:
     """
     path = Path(path)
     folder = path.resolve().parent
-    own = [folder / name for name in (*MARKS, *RECORDS)] if _is_run(folder) else []
-    if any(_same(path, other) for other in own) or _is_objective(path, folder):
+    protected = [folder / name for name in (*MARKS, *RECORDS)] if _is_run(folder) else []
+    if any(_same(path, other) for other in protected) or _is_objective(path, folder):
         raise ValueError(f"{path} belongs to the run in {folder}: write to another file")
     for parent in folder.parents:
         inside = folder.relative_to(parent).parts[0]
@@ -166,6 +166,19 @@ def require_output(path: Path, *sources: Path) -> None:
     for source in sources:
         if _same(path, source):
             raise ValueError(f"{path} is read and cannot be written at the same time: write to another file")
+
+
+def default_output(inputs: Sequence[Path], name: str) -> Path:
+    """The output file of a command about runs: in the folder of the run, or for several in the current one.
+
+    Raises:
+      ValueError: the current folder is that of a run, whose file of this name is about this run alone.
+    """
+    if len(inputs) == 1:
+        return inputs[0] / name
+    if _is_run(Path.cwd()):
+        raise ValueError(f"{name} in the current folder belongs to the run in it: give another file as --out")
+    return Path(name)
 
 
 def _is_run(folder: Path) -> bool:

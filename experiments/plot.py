@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl import files
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 
 # Okabe and Ito's palette, distinguishable with every kind of colour vision.
 # https://jfly.uni-koeln.de/color/

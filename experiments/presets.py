@@ -167,8 +167,8 @@ ANY = Preset({}, {}, 1_000_000)
 
 def preset(algorithm: str, environment: str, objective: str = "") -> Preset:
     """The preset of an environment, that for the objective if there is one, or the algorithm's defaults."""
-    own = PRESETS.get((f"{algorithm} --objective {objective}", environment))
-    return own or PRESETS.get((algorithm, environment), ANY)
+    with_objective = PRESETS.get((f"{algorithm} --objective {objective}", environment))
+    return with_objective or PRESETS.get((algorithm, environment), ANY)
 
 
 def chosen_preset(
@@ -190,25 +190,25 @@ def chosen_preset(
         return preset(algorithm, environment, objective), []
     other, _, place = preset_of.partition(":")
     place = place or environment
-    found = preset(other, place, objective)
-    if found is ANY:
+    given = preset(other, place, objective)
+    if given is ANY:
         where = sources.shown(place)
         raise ValueError(f"there is no preset of {other} for {where}; `jaxrl list presets` shows all of them")
     known = [
         {name: value for name, value in its.items() if fields.matching(fields.flatten(part), name)}
-        for part, its in zip(parts, found[:2])
+        for part, its in zip(parts, given[:2])
     ]
-    missing = [name for part, its in zip(known, found[:2]) for name in its if name not in part]
-    return Preset(*known, found.steps), missing
+    missing = [name for part, its in zip(known, given[:2]) for name in its if name not in part]
+    return Preset(*known, given.steps), missing
 
 
 def note(algorithm: str, environment: str, objective: str, preset_of: str, parts: tuple[Any, Any]) -> str:
     """A note that a pair has no preset, or that parts of it are not used; otherwise ""."""
-    found, missing = chosen_preset(algorithm, environment, objective, preset_of, parts)
+    chosen, missing = chosen_preset(algorithm, environment, objective, preset_of, parts)
     name, place = sources.shown(algorithm), sources.shown(environment)
     if missing:
         return f"{name} has no {', '.join(missing)}: these values of the preset of {preset_of} are not used"
-    if found is not ANY:
+    if chosen is not ANY:
         return ""
     if sources.is_name(algorithm):
         here = ("ppo", environment) in PRESETS

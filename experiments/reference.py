@@ -30,8 +30,8 @@ def ranges() -> dict[str, tuple[float, float]]:
 
     They are valid only for the environment's default parameters.
     """
-    found = json.loads(FILE.read_text())["environments"]
-    return {name: (one["random"]["mean"], one["tuned_ppo"]["iqm"]) for name, one in found.items()}
+    known = json.loads(FILE.read_text())["environments"]
+    return {name: (one["random"]["mean"], one["tuned_ppo"]["iqm"]) for name, one in known.items()}
 
 
 def random_return(environment: str, episodes: int = EPISODES, seed: int = 0) -> dict[str, float | int]:
@@ -47,15 +47,15 @@ def random_return(environment: str, episodes: int = EPISODES, seed: int = 0) -> 
         if action_mask is not None:
             logits = jnp.where(action_mask, 0.0, -jnp.inf)
             return memory, jax.vmap(jax.random.categorical)(keys, logits)
-        return memory, jax.vmap(lambda own: spaces.sample(env.action_space, own))(keys)
+        return memory, jax.vmap(lambda one_key: spaces.sample(env.action_space, one_key))(keys)
 
     most = MAX_STEPS.get(environment, 100_000)
     play = jax.jit(lambda key: evaluate(env, act, (), key, episodes, most))
-    found = play(jax.random.key(seed))
-    returns = np.asarray(found.returns, np.float64)
+    played = play(jax.random.key(seed))
+    returns = np.asarray(played.returns, np.float64)
     error = float(returns.std(ddof=1) / len(returns) ** 0.5)
     summary = {"mean": float(returns.mean()), "standard_error": error, "episodes": episodes, "seed": seed}
-    return summary | {"max_steps": most, "unfinished": int((~np.asarray(found.finished)).sum())}
+    return summary | {"max_steps": most, "unfinished": int((~np.asarray(played.finished)).sum())}
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
 from jaxrl.experiments import diverged, extend, folders, runs
 from jaxrl.experiments.presets import PRESETS
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup, nearest
 from jaxrl.programs import Programs
+from jaxrl.statistics import bootstrap_interval, iqm
 
 
 def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
-    """A run's last or best checkpoint. Raises ValueError for a folder without a run or a checkpoint."""
+    """A run's last or best checkpoint, to act by. Raises ValueError if there is no run or no checkpoint."""
     train.use_cores()
     runs.enable_compile_cache()
     spec = runs.from_json(runs.read_info(path)["spec"])
@@ -28,7 +28,8 @@ def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
     if checkpoint.latest(path / "checkpoints") is None:
         raise ValueError(f"{path} has no checkpoint yet: continue with `jaxrl resume {files.quoted(path)}`")
     step = checkpoint.best(path / "checkpoints") if best else None
-    return here, programs, loop.restore(programs, path, step, extend.as_saved(programs.identity, path, step))
+    saved = extend.as_saved(programs.identity, path, step)
+    return here, programs, loop.restore(programs, path, step, saved, to_train=False)
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
@@ -88,12 +89,12 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
 def _diverged(path: Path, spec: runs.Spec, programs: Programs, at: loop.Position) -> list[int]:
     """The lanes of agents that had diverged at a position, by their parameters and by the rows until then."""
     rows = [row for row in records.rows(path) if row["num_updates"] <= at.num_updates]
-    found = set(records.first_diverged(rows))
+    lanes = set(records.first_diverged(rows))
     params = getattr(programs.agents(at.state), "params", ())
     if jax.tree.leaves(params):
-        broken = jax.jit(jax.vmap(lambda own: train.diverged(own, {})))(params)
-        found |= set(np.flatnonzero(np.asarray(broken)[: spec.agents]).tolist())
-    return sorted(found)
+        broken = jax.jit(jax.vmap(lambda params_of_agent: train.diverged(params_of_agent, {})))(params)
+        lanes |= set(np.flatnonzero(np.asarray(broken)[: spec.agents]).tolist())
+    return sorted(lanes)
 
 
 def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best: bool) -> str:
@@ -209,11 +210,11 @@ def list_all() -> str:
 def listed(what: str, word: str = "") -> str:
     """One of `LISTS`, or only its lines that contain a word, ignoring case."""
     text = lookup("list", LISTS, what)()
-    found = [line for line in text.splitlines() if word.lower() in line.lower()]
-    if word and not found:
+    lines = [line for line in text.splitlines() if word.lower() in line.lower()]
+    if word and not lines:
         known = [line.split()[0] for line in text.splitlines() if line]
         raise ValueError(f"no line of `jaxrl list {what}` contains {word!r}; {nearest(word, known)}")
-    return "\n".join(found) if word else text
+    return "\n".join(lines) if word else text
 
 
 def _first_line(thing) -> str:

@@ -40,17 +40,18 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.compile_cache import cache_folder, enable_compile_cache  # noqa: F401 (for the commands)
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import diverged, folders, search, tracking, user_files
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
 from jaxrl.names import lookup
 from jaxrl.programs import Programs, agent_keys, boundaries, fingerprint, share
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
 from jaxrl.reporters import count, size, spread
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Algorithm, Env, Objective
 
-# Options that do not affect what a run computes, with their defaults.
-OPTIONS = {"csv": False, "tensorboard": False, "tracked_runs": 64}
-OPTIONS |= {"wandb": False, "wandb_project": "jaxrl", "wandb_entity": "", "wandb_group": "", "wandb_tags": []}
-OPTIONS |= {"compile_cache": True, "save_every_seconds": 10.0}
+# Options that do not affect what a run computes, with their defaults; lists as in JSON.
+OPTIONS = {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in vars(tracking.Options()).items()
+}
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
 
@@ -113,8 +114,8 @@ class Spec:
     def lane_seeds(self) -> np.ndarray:
         """The seed of every lane `[P]`."""
         lane = np.arange(self.lanes)
-        own = lane % self.seeds if self.trials or self.search else lane
-        return ((self.seed + own) % 2**31).astype(np.int32)
+        offset = lane % self.seeds if self.trials or self.search else lane
+        return ((self.seed + offset) % 2**31).astype(np.int32)
 
     def lane_hparams(self) -> Any:
         """The hyperparameters, float32; with trials, those of each lane `[P]`."""
@@ -230,7 +231,7 @@ def objective_from_json(name: str, data: dict[str, Any]) -> Any:
     if not is_mixture(name):
         return _restored(params, data)
     pairs = zip(name.split("+"), data["parts"], strict=True)
-    parts = tuple(objective_from_json(part, own) for part, own in pairs)
+    parts = tuple(objective_from_json(part, values) for part, values in pairs)
     return type(params)(weights=_restored(params.weights, data["weights"]), parts=parts)
 
 
@@ -252,8 +253,8 @@ def _parts_of(params: Any) -> list[Any]:
     """The parameters of an objective; for a mixture also those of its parts."""
     inner = vars(params).values() if dataclasses.is_dataclass(params) else params
     deeper = [x for x in inner if isinstance(x, tuple) or dataclasses.is_dataclass(x)]
-    found = [part for x in deeper for part in _parts_of(x)]
-    return [params, *found] if dataclasses.is_dataclass(params) else found
+    below = [part for x in deeper for part in _parts_of(x)]
+    return [params, *below] if dataclasses.is_dataclass(params) else below
 
 
 def _reason(error: Exception) -> str:
@@ -300,7 +301,7 @@ def objective(name: str):
     if user_files.is_source(name):
         return user_files.objective(name)[1]
     if is_file(name):
-        return objective_file.load(Path(name))[1]
+        return user_files.load_objective(Path(name))[1]
     return objective_file.named(name)
 
 
@@ -350,17 +351,17 @@ def together(names: list[str]) -> tuple[str, Objective]:
 
     A run stores the name and the parameters and then needs no file, so its folder can be moved.
     """
-    found = [_one_given(name) for name in names]
-    if len(found) == 1:
-        return found[0]
-    return "+".join(name for name, _ in found), objectives.mixture(*(one for _, one in found))
+    given = [_one_given(name) for name in names]
+    if len(given) == 1:
+        return given[0]
+    return "+".join(name for name, _ in given), objectives.mixture(*(one for _, one in given))
 
 
 def _one_given(text: str) -> tuple[str, Objective]:
     if user_files.is_source(text):
         return user_files.objective(text)
     if is_file(text):
-        return objective_file.load(Path(text))
+        return user_files.load_objective(Path(text))
     if text in objectives.LEARNED:
         raise ValueError(f"{text} is nothing without its weights: give the file that holds them")
     return text, objective(text)
@@ -403,8 +404,8 @@ def build(spec: Spec) -> Programs:
     lane_env = spec.lane_env()
     env = envs.make(spec.environment, **spec.env_of(0))
     single = make(spec, env)
-    own = in_own_env(spec, single) if lane_env else single
-    algo = train.population(own, bool(spec.trials or spec.search), of_agents, spec.chunk)
+    traced = in_own_env(spec, single) if lane_env else single
+    algo = train.population(traced, bool(spec.trials or spec.search), of_agents, spec.chunk)
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
     everywhere = NamedSharding(mesh, PartitionSpec())
     by_agent = everywhere if split else NamedSharding(mesh, PartitionSpec("agents"))
@@ -617,8 +618,8 @@ def read_info(path: Path) -> dict[str, Any]:
         sources.remember(path, info.get("sources", {}))
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
-            part = "confirm" if (path / "confirm" / "run.json").exists() else "group-1"
-            raise ValueError(f"{path} is a sweep: take one of its runs, {path / part} say") from None
+            part = files.run_of_sweep(path)
+            raise ValueError(f"{path} is a sweep: give one of its runs, for example {part}") from None
         if (path / "fit.json").exists():
             raise ValueError(
                 f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
@@ -731,12 +732,12 @@ def plot_curves(paths: list[Path], out: Path) -> str:
     from jaxrl.experiments import plot
 
     folders.require_output(out)
-    found = []
+    curves = []
     for path in paths:
         if not (path / "fit.json").exists():
             read_info(path)
         if not logger.read_jsonl(path / "metrics.jsonl"):
             raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
-        found.append((path.name, records.rows(path)))
-    plot.curves(found, out)
+        curves.append((path.name, records.rows(path)))
+    plot.curves(curves, out)
     return str(out)

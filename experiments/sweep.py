@@ -23,9 +23,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl import files, hosts, loop, records, sources, train
-from jaxrl.experiments import diverged, folders, runs, search
-from jaxrl.experiments.statistics import iqm
+from jaxrl.experiments import diverged, folders, one_trial, runs, search
 from jaxrl.programs import Programs
+from jaxrl.statistics import iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 TRACED = "--hp."
@@ -107,24 +107,24 @@ def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
     Raises:
       ValueError: a range for an option that takes only values, or an option that is given twice.
     """
-    found, rest = [], []
+    axes, rest = [], []
     words = [part for word in argv for part in (word.split("=", 1) if _option(word) else [word])]
     position = 0
     while position < len(words):
         word = words[position]
         value = words[position + 1] if position + 1 < len(words) else ""
         if _option(word) and re.search("," if word == "--objective" else "[,:]", value):
-            found.append(axis(word.replace("_", "-"), value))
+            axes.append(axis(word.replace("_", "-"), value))
             position += 2
             continue
         rest.append(word)
         position += 1
-    for one in found:
+    for one in axes:
         if not one.values and not one.flag.startswith((TRACED, "--env.")):
             raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
-        if sum(other.flag == one.flag for other in found) > 1 or one.flag in rest:
+        if sum(other.flag == one.flag for other in axes) > 1 or one.flag in rest:
             raise ValueError(f"{one.flag} is given twice")
-    return found, rest
+    return axes, rest
 
 
 def _option(word: str) -> bool:
@@ -137,7 +137,7 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
     Raises:
       ValueError: a range for an option that takes only values, or a range with an invalid end.
     """
-    found = []
+    marked = []
     for one in axes:
         if one.flag.startswith("--env."):
             name = one.name.removeprefix("env.")
@@ -148,8 +148,8 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
                     runs.envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
         if not one.traced and not one.values:
             raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
-        found.append(one)
-    return found
+        marked.append(one)
+    return marked
 
 
 def resolved(axes: list[Axis], kind: str, trials: int) -> str:
@@ -395,60 +395,60 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
     """
     last, lost = records.outcome(path)
     returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
-    found = []
+    outcomes = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
         diverged_at = {lane - lanes[0] + spec.seed: lost[lane] for lane in lanes if lane in lost}
         per_seed = [returns[lane] for lane in lanes]
-        found.append({"first_seed": spec.seed, "per_seed": per_seed, "died": diverged_at})
-    return found
+        outcomes.append({"first_seed": spec.seed, "per_seed": per_seed, "died": diverged_at})
+    return outcomes
 
 
 def results(path: Path) -> list[dict[str, Any]]:
     """All trials with their values and outcomes, best first; those without a score last."""
     info, groups = read(path)
-    found = []
+    trials = []
     for number, group in enumerate(groups, 1):
         folder = path / f"group-{number}"
         if group.spec.search:
-            found += [{"group": number, **one} for one in searched_outcome(folder)]
+            trials += [{"group": number, **one} for one in searched_outcome(folder)]
             continue
         for trial, what in zip(group.trials, outcome(folder, group.spec), strict=True):
             values = dict(zip((one.flag for one in info["axes"]), info["trials"][trial]))
-            found.append({"trial": trial, "group": number, "values": values, **what})
+            trials.append({"trial": trial, "group": number, "values": values, **what})
 
     def rank(one):  # trials that were trained for longer are above others
         known = one["score"] is not None
         return not known, -one.get("steps", 0), -(one["score"] or 0.0), one["trial"]
 
-    return sorted(diverged.with_scores(found), key=rank)
+    return sorted(diverged.with_scores(trials), key=rank)
 
 
 def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
     """Writes the results of a search on the device into the folder of its run; nothing for other runs."""
     if not spec.search:
         return
-    own = search.on_host(state.strategy)
+    strategy = search.on_host(state.strategy)
     algo = programs.algo
-    found = search.outcome(spec.search, train.updates_for(algo, spec.steps), own)
-    for one in found["trials"]:
+    record = search.outcome(spec.search, train.updates_for(algo, spec.steps), strategy)
+    for one in record["trials"]:
         updates = one.pop("updates")
         one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: no rung was reached
-    begun = len(found["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
+    begun = len(record["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
     updated = int(state.num_updates) * (algo.steps_per_update or 1) * spec.agents
-    found["steps"] = updated + begun * train.steps_after(algo, 0)
-    hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(found, allow_nan=False) + "\n"))
+    record["steps"] = updated + begun * train.steps_after(algo, 0)
+    hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(record, allow_nan=False) + "\n"))
 
 
 def searched_outcome(path: Path) -> list[dict[str, Any]]:
     """The trials of a search on the device, in the form of `results`. ValueError if it is not complete."""
     try:
-        found = json.loads((path / "search.json").read_text())["trials"]
+        trials = json.loads((path / "search.json").read_text())["trials"]
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
-    for one in found:
+    for one in trials:
         one["died"] = {}
-    return found
+    return trials
 
 
 def confirmation(path: Path) -> runs.Spec | None:
@@ -466,12 +466,8 @@ def confirmation(path: Path) -> runs.Spec | None:
     kind = (spec.search or {}).get("kind")
     if kind == "pbt":
         return None
-    values = {one.name: float(best["values"][one.flag]) for one in info["axes"] if one.traced}
-    if kind in search.METHODS:
-        values = json.loads((path / f"group-{best['group']}" / "search.json").read_text())["recommended"]
-    hparams, env = runs.parts(values)
-    hparams = runs.with_values(spec.hparams, hparams)
-    return dataclasses.replace(confirming(spec, seeds), hparams=hparams, env=spec.env | env)
+    values = one_trial.values_of(path / f"group-{best['group']}", spec, best)
+    return confirming(one_trial.alone(spec, values), seeds)
 
 
 def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
@@ -483,20 +479,25 @@ def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
 
 def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl`; returns its lines. All processes must call it."""
-    found = results(path)
+    lines = results(path)
     again = confirmation(path)
     groups = read(path)[1]
     kind = (groups[0].spec.search or {}).get("kind")
     if again:
         what = outcome(path / "confirm", again, training=kind in search.KINDS)
-        (what,) = diverged.with_scores(what, among=found)
+        (what,) = diverged.with_scores(what, among=lines)
         # For an evolution strategy, the mean was trained again, not one of its candidates.
-        found.append({"confirms": None if kind in search.METHODS else found[0]["trial"], **what})
+        lines.append({"confirms": None if kind in search.METHODS else lines[0]["trial"], **what})
     if kind == "pbt":
-        found.append({"confirms": "members", **evaluated_again(path / "group-1", found)})
-    text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in found)
-    hosts.by_leader(lambda: files.replace(path / "results.jsonl", text))
-    return found
+        lines.append({"confirms": "members", **evaluated_again(path / "group-1", lines)})
+    text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in lines)
+
+    def write():
+        files.replace(path / "results.jsonl", text)
+        one_trial.record_best(path, len(groups))
+
+    hosts.by_leader(write)
+    return lines
 
 
 EPISODES = 128  # for the evaluation of the selected members of population based training
@@ -507,7 +508,7 @@ def fresh_returns(path: Path) -> tuple[runs.Spec, np.ndarray]:
     kept = runs.from_json(runs.read_info(path)["spec"])
     spec = dataclasses.replace(kept, eval_episodes=EPISODES)
     programs = runs.build(spec)._replace(identity=kept.to_json())
-    at = loop.restore(programs, path)
+    at = loop.restore(programs, path, to_train=False)
     keys = hosts.place(runs.evaluation_keys(spec, at.num_updates, domain=4), programs.sharding)
     returns = hosts.fetch(programs.evaluate(at.state, keys)).returns
     return kept, np.asarray(returns, np.float64).mean(axis=1)
@@ -530,29 +531,29 @@ def evaluated_again(path: Path, chosen: list[dict[str, Any]]) -> dict[str, Any]:
 def table(path: Path, most: int = 10) -> str:
     """The best trials, the diverged agents and the result of the confirmation, as text."""
     info, groups = read(path)
-    found = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
-    again = found.pop() if "confirms" in found[-1] else None
+    ranked = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    again = ranked.pop() if "confirms" in ranked[-1] else None
     spec = groups[0].spec
     names = [one.flag.removeprefix("--") for one in info["axes"]]
     head = ["trial", *names, "score", "95 % interval"]
-    searched = "steps" in found[0]
+    searched = "steps" in ranked[0]
     rows = [
         [str(one["trial"]), *map(_short, one["values"].values()), _number(one["score"]), _ends(one)]
         + ([f"{one['steps']:,}"] if searched else [])
-        for one in found[:most]
+        for one in ranked[:most]
     ]
     head += ["steps"] if searched else []
     widths = [max(map(len, column)) for column in zip(head, *rows)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in (head, *rows)]
-    if len(found) > most:
-        lines.append(f"... and {len(found) - most} more in {path / 'results.jsonl'}")
-    lines.append(_meaning(path, spec, len(found)))
-    for one in found:
+    if len(ranked) > most:
+        lines.append(f"... and {len(ranked) - most} more in {path / 'results.jsonl'}")
+    lines.append(_meaning(path, spec, len(ranked)))
+    for one in ranked:
         for agent, step in one["died"].items():
             who = f"trial {one['trial']}, seed {agent}"
             lines.append(f"{who}: diverged at step {step:,} and counts as the worst agent of all trials")
     if again:
-        lines.append(_confirmation_text(found, again))
+        lines.append(_confirmation_text(ranked, again))
     return "\n".join(lines)
 
 
@@ -573,21 +574,21 @@ def _meaning(path: Path, spec: runs.Spec, trials: int) -> str:
     )
 
 
-def _confirmation_text(found, again) -> str:
+def _confirmation_text(ranked, again) -> str:
     """The result of the winner with new seeds or episodes."""
     value, ends = _number(again["score"]), _ends(again)
     count = len(again["per_seed"])
     if again["confirms"] is None:
         return f"the mean of the last generation, trained with {count} new seeds: {value} ({ends})"
     if again["confirms"] == "members":
-        known = [one["score"] for one in found if one["score"] is not None]
+        known = [one["score"] for one in ranked if one["score"] is not None]
         chosen = _number(float(iqm(known)) if known else None)
         # No difference is shown: members are selected by their returns with exploration.
         winners = f"the winners in {EPISODES} fresh episodes each: {value} ({ends})"
         return f"{winners}; chosen by training returns of {chosen}"
-    lost = found[0]["score"] - again["score"] if again["score"] is not None else None
+    lost = ranked[0]["score"] - again["score"] if again["score"] is not None else None
     line = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
-    return f"{line}, {_number(lost)} less than as best of {len(found)}"
+    return f"{line}, {_number(lost)} less than as best of {len(ranked)}"
 
 
 def _short(text: str) -> str:

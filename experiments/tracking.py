@@ -1,5 +1,6 @@
 """Runs in TensorBoard, Weights & Biases and the CSV file: agents, settings, and statistics over seeds."""
 
+import dataclasses
 import json
 import logging
 import re
@@ -7,6 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import fields, logger
+
+
+@dataclasses.dataclass
+class Options:
+    """The options of a command that trains which do not affect what is computed."""
+
+    save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
+    csv: bool = False  # also write metrics.csv: a line per interval and agent
+    tensorboard: bool = False  # also write TensorBoard files: a run per agent
+    wandb: bool = False  # also log to Weights & Biases: a run per agent
+    wandb_project: str = "jaxrl"  # project in Weights & Biases
+    wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
+    wandb_group: str = ""  # group of the runs; otherwise the name of the folder
+    wandb_tags: tuple[str, ...] = ()  # tags of the runs
+    tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
+    compile_cache: bool = True  # cache compiled programs for later starts
+
+
+def chosen(options: Any) -> dict[str, Any]:
+    """The values of `Options` among all options of a command. Raises ValueError for an invalid one."""
+    if not options.save_every_seconds >= 0:
+        raise ValueError(f"save_every_seconds = {options.save_every_seconds} must be 0 or more")
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(Options)}
 
 
 def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Series]:
@@ -17,12 +41,12 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
       agents: see `agents_of`.
       most: maximum number, all statistics first; a warning reports how many agents are left out.
     """
-    found = []
+    shown = []
     for start in range(0, len(agents), spec.seeds) if spec.seeds > 1 else ():
         trial = {what: number for what, number in agents[start].items() if what != "seed"}
-        found.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
-    found += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
-    left_out = sum(kind == "agent" for _, kind, _, _ in found[most:])
+        shown.append((_name(trial, "iqm"), "iqm", tuple(range(start, start + spec.seeds)), trial))
+    shown += [(_name(agent), "agent", (lane,), agent) for lane, agent in enumerate(agents)]
+    left_out = sum(kind == "agent" for _, kind, _, _ in shown[most:])
     if left_out:
         logging.getLogger("jaxrl").warning(
             "TensorBoard and Weights & Biases show %d runs; %d of %d agents have none: see --tracked-runs",
@@ -30,7 +54,7 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
         )
     return [
         logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]))
-        for name, kind, lanes, identity in found[:most]
+        for name, kind, lanes, identity in shown[:most]
     ]
 
 
@@ -87,8 +111,8 @@ def settings(spec: Any, lane: int) -> dict[str, int | float | str | bool]:
         "env.": spec.env_of(lane),
     }
     named = {prefix + name: value for prefix, part in parts.items() for name, value in part.items()}
-    found = _plain(named, ("hp.total_updates", *searched))  # total_updates follows from steps
-    return found | {f"hp.{name}": value for name, value in varied.items()}
+    values = _plain(named, ("hp.total_updates", *searched))  # total_updates follows from steps
+    return values | {f"hp.{name}": value for name, value in varied.items()}
 
 
 def _axes(spec: Any) -> list[dict[str, Any]]:
@@ -97,14 +121,14 @@ def _axes(spec: Any) -> list[dict[str, Any]]:
 
 def _plain(values: dict[str, Any], without: tuple[str, ...]) -> dict[str, int | float | str | bool]:
     """Only numbers and words, sizes as `64x64`; arrays, such as weights, are left out."""
-    found = {}
+    plain = {}
     for name, value in values.items():
         if isinstance(value, tuple) and all(isinstance(x, int | float | str) for x in value):
             value = "x".join(map(str, value))
         in_array = name.rpartition(".")[2].isdigit()
         if isinstance(value, int | float | str) and value != "" and name not in without and not in_array:
-            found[name] = value
-    return found
+            plain[name] = value
+    return plain
 
 
 def label(path: Path) -> str:

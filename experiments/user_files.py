@@ -7,14 +7,16 @@ objective is a function `() -> Objective`. Names are those of `jaxrl.sources`.
 
 import dataclasses
 import inspect
+import json
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl import envs, objectives, sources
+from jaxrl import envs, files, objective_file, objectives, sources
 from jaxrl.envs import render
 from jaxrl.envs.check import check_types
 from jaxrl.envs.entry import Entry, scalars
@@ -125,16 +127,59 @@ def objective(word: str) -> tuple[str, Objective]:
     """
     source = _source(word)
     make = sources.function(source)
-    found = _called(make, source, Objective)
+    made = _called(make, source, Objective)
     where = f"the objective {make.__name__} in {source.path}"
-    params = objectives.Nothing() if found.params in ((), None) else found.params
+    params = objectives.Nothing() if made.params in ((), None) else made.params
     if not dataclasses.is_dataclass(params) or not hasattr(params, "replace"):
         raise ValueError(f"{where} must have a flax.struct.dataclass of numbers as params, not {params!r}")
     one = jax.ShapeDtypeStruct((3,), np.float32)
-    answer = jax.eval_shape(found.apply, params, one, one, 0.0)
+    answer = jax.eval_shape(made.apply, params, one, one, 0.0)
     if getattr(answer, "shape", None) != one.shape:
         raise ValueError(f"{where} must give a number per sample, as log_ratio [B] has, not {answer}")
-    return source.name, found._replace(params=jax.tree.map(_plain, params))
+    return source.name, made._replace(params=jax.tree.map(_plain, params))
+
+
+def save_objective(
+    path: Path, name: str, params: Any, about: dict[str, Any], kept: dict[str, dict[str, str]]
+) -> None:
+    """Writes an objective with these parameters to a file, as `objective_file.save` does.
+
+    Args:
+      name: also of a Python file, whose copy is in `source/` beside the new file.
+      kept: the copies, as returned by `sources.keep`.
+
+    Raises:
+      ValueError: the parameters are not finite.
+    """
+    if not sources.is_name(name):
+        objective_file.save(path, name, params, about)
+        return
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params)):
+        raise ValueError(f"the parameters of {sources.shown(name)} are not finite")
+    values = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32).tolist(), dataclasses.asdict(params))
+    record = {"objective": name, "params": values, "sources": {name: kept[name]}, "about": about}
+    files.replace(path, json.dumps(record) + "\n")
+
+
+def load_objective(path: Path) -> tuple[str, Objective]:
+    """The name of the objective in a file by `save_objective`, and the objective with its parameters.
+
+    Raises:
+      ValueError: there is none, or the copy of its Python file is missing or was edited.
+    """
+    from jaxrl.experiments import runs
+
+    try:
+        record = json.loads(path.read_text())
+        name, values, kept = (record[key] for key in ("objective", "params", "sources"))
+        sources.remember(path.parent, kept)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return objective_file.load(path)  # without a Python file, or with the reason why it is none
+    name, made = objective(name)
+    try:
+        return name, made._replace(params=runs.objective_from_json(name, values))
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} does not hold parameters of {sources.shown(name)}: {error}") from None
 
 
 def _plain(leaf: Any) -> Any:
@@ -149,11 +194,11 @@ def _called(make: Callable, source: sources.Source, kind: type) -> Any:
     where = f"{make.__name__} in {source.path}"
     if required := _without_default(make):
         raise ValueError(f"{where}: give the parameter {required[0]} a default value")
-    found = make()
-    if not isinstance(found, kind):
-        what = "nothing" if found is None else f"a {type(found).__name__}"
+    result = make()
+    if not isinstance(result, kind):
+        what = "nothing" if result is None else f"a {type(result).__name__}"
         raise ValueError(f"{where} must return a jaxrl.types.{kind.__name__}, not {what}")
-    return found
+    return result
 
 
 def _without_default(function: Callable) -> list[str]:

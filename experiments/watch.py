@@ -64,7 +64,7 @@ def describe(path: Path) -> About:
             updates = about.get("num_updates") or run["hparams"]["total_updates"]
             return About(about["algorithm"], run["seeds"], int(updates), run["steps_per_update"])
         if "worlds" in spec:
-            return About(f"discover {spec['objective']}", spec["seeds"], spec["generations"])
+            return About(sources.shown(f"discover {spec['objective']}"), spec["seeds"], spec["generations"])
         trials, searched = spec.get("trials", ()), spec.get("search")
         agents = spec["seeds"] * (searched["slots"] if searched else max(1, len(trials)))
         updates = int(spec["hparams"]["total_updates"])

@@ -61,11 +61,11 @@ def with_sizes(argv: list[str], options: Any) -> list[str]:
 
 def _tuples(options: Any, prefix: str = "--") -> list[str]:
     """The flags of a dataclass, or of an instance of one, that take several integers."""
-    found = []
+    names = []
     for field in dataclasses.fields(options):
         name, default = prefix + field.name.strip("_").replace("_", "-"), getattr(options, field.name, None)
         if dataclasses.is_dataclass(default):
-            found += _tuples(default, f"{name}.")
+            names += _tuples(default, f"{name}.")
         elif isinstance(default, tuple) and all(isinstance(one, int) for one in default):
-            found.append(name)
-    return found
+            names.append(name)
+    return names

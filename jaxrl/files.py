@@ -21,6 +21,12 @@ def quoted(path: str | os.PathLike) -> str:
     return shlex.quote(os.fspath(path))
 
 
+def run_of_sweep(path: Path) -> Path:
+    """The run that messages suggest for a sweep: that of its best trial, or the first group."""
+    confirmed = path / "confirm"
+    return confirmed if (confirmed / "run.json").exists() else path / "group-1"
+
+
 def replace(path: str | os.PathLike, data: str | bytes) -> None:
     """Writes `data` (text as UTF-8) to a file, replacing its contents.
 

@@ -69,6 +69,7 @@ class Player(NamedTuple):
     act: PlayerAct
     play: Play
     obs_stats: PyTree  # initial statistics; () if observations are not normalized
+    description: policies.Description | None = None  # of the policy; None: it has a custom torso
 
 
 def player(
@@ -141,7 +142,7 @@ def player(
         return hoist.scan(step, (stream, none), jax.random.split(key, num_steps))[0][-1]
 
     start = stats.init(policy.obs_shape) if normalize_obs else ()
-    return Player(policy.init, reset, act, play, start)
+    return Player(policy.init, reset, act, play, start, policy.description)
 
 
 def _like(flags, x):

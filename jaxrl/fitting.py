@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrl import checkpoint, files, hosts, logger, loop, records, reporters, train
+from jaxrl.artifact import from_state, policy
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.fit_programs import make_programs
 from jaxrl.programs import Programs, compile_programs
@@ -74,7 +75,8 @@ def fit(
     With `out`, the run is saved there, and calling `fit` again with the same arguments continues it from the
     last checkpoint, or returns it if it is complete: the result of a run that was stopped or killed is
     bitwise the same, if the algorithm keeps its whole state (`Algorithm.keep`). Shapes, numbers and data are
-    compared with those of the folder; the code of the algorithm and of `env` is not.
+    compared with those of the folder; the code of the algorithm and of `env` is not. If the algorithm has a
+    `description` of its policy, the folder also contains `policy.npz`, for `jaxrl.load` and `jaxrl export`.
 
     Ctrl-C (or SIGTERM) ends the run after the update in progress: its state at that time is saved and
     returned. A second one raises KeyboardInterrupt immediately.
@@ -110,15 +112,20 @@ def fit(
     hosts.require_same("the run", [str(path), programs.identity, programs.fingerprint])
     with contextlib.ExitStack() as held:
         if path:
-            hosts.by_leader(lambda: _enter(path, programs, held))
-        at, rows, complete = _train(programs, path, callbacks, save_every_seconds, progress)
+            hosts.by_leader(lambda: _enter(path, programs, _about(algo, env), held))
+
+        def saved(at, row):
+            if path:
+                _write_policy(path, algo, env, programs, at, row)
+
+        at, rows, complete = _train(programs, path, callbacks, save_every_seconds, progress, saved)
     state = at.state
     if len(programs.seeds) > programs.reported:
         state = jax.jit(lambda tree: jax.tree.map(lambda leaf: leaf[: programs.reported], tree))(state)
     return Fitted(state, rows, complete, at.num_updates, programs.hp, path)
 
 
-def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bool):
+def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bool, saved: Callable):
     """The last position, all rows, and whether the run is complete."""
     reporter = _reporter(programs, progress, reporters.SAVES if path else "Ctrl-C stops after this update")
     sinks = []
@@ -129,6 +136,8 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
             rows = [logger.plain(row) for row in records.rows(path) if row["num_updates"] <= at.num_updates]
             if loop.is_complete(programs, at):
                 reporter.status(f"{path} is complete: nothing is left to train")
+                if hosts.by_leader(lambda: not (path / policy.FILE).exists()):
+                    saved(at, rows[-1] if rows else None)
                 return at, rows, True
             loop.warn_of_refill(programs)
             reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
@@ -142,7 +151,15 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
         if path and hosts.leads():
             sinks.append(logger.jsonl(path / "metrics.jsonl", keep_updates=at.num_updates))
         at, complete = loop.run(
-            programs, path, compiled, at, reporter, sinks, save_every_seconds, callbacks=callbacks
+            programs,
+            path,
+            compiled,
+            at,
+            reporter,
+            sinks,
+            save_every_seconds,
+            callbacks=callbacks,
+            saved=saved,
         )
         if not complete:
             how = "stopped and saved" if path else "stopped"
@@ -172,7 +189,28 @@ def _name_of(algo: Algorithm) -> str:
     return "unnamed algorithm" if name in ("__main__", "builtins") else name
 
 
-def _enter(path: Path, programs: Programs, held: contextlib.ExitStack) -> None:
+def _about(algo: Algorithm, env: Env | None) -> dict[str, Any]:
+    """The names of an algorithm and of its environment, and the parameters of the latter as plain JSON.
+
+    The environment has a name if `envs.make` has returned it: the one of the evaluation, or of the policy.
+    """
+    made_for = algo.description.env if env is None and algo.description else env
+    name, params = getattr(getattr(made_for, "step", None), "made_as", ("", {}))
+    plain = {
+        key: value for key, value in params.items() if isinstance(value, bool | int | float | str | None)
+    }
+    return {"algorithm": _name_of(algo)} | ({"environment": name, "env": plain} if name else {})
+
+
+def _write_policy(path: Path, algo: Algorithm, env, programs: Programs, at: loop.Position, row) -> None:
+    """Writes `policy.npz`, if the algorithm describes its policy."""
+    about = _about(algo, env)
+    about = {name: about.get(name, f"unnamed {name}") for name in ("algorithm", "environment")}
+    about |= {"num_updates": at.num_updates}
+    from_state.write(path, algo, at.state, programs.seeds[: programs.reported], row, about)
+
+
+def _enter(path: Path, programs: Programs, names: dict[str, Any], held: contextlib.ExitStack) -> None:
     """Creates the folder of a run, or checks that it belongs to the run, and locks it.
 
     Raises:
@@ -192,7 +230,7 @@ def _enter(path: Path, programs: Programs, held: contextlib.ExitStack) -> None:
         device = jax.devices()[0]
         about = {
             "run": programs.identity,
-            "algorithm": _name_of(programs.algo),
+            **names,
             "num_updates": programs.num_updates,
             "versions": {"jaxrl": __version__, "jax": jax.__version__},
             "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},

@@ -44,13 +44,19 @@ def start(programs: Programs, compiled: Compiled) -> Position:
 
 
 def restore(
-    programs: Programs, path: Path, step: int | None = None, identity: dict[str, Any] | None = None
+    programs: Programs,
+    path: Path,
+    step: int | None = None,
+    identity: dict[str, Any] | None = None,
+    to_train: bool = True,
 ) -> Position:
     """The position in a checkpoint of a run. What the checkpoint does not hold is as after `init`.
 
     Args:
       step: of the checkpoint; None: the latest.
       identity: that the checkpoint must have; None: that of the programs.
+      to_train: False: to act only. If that needs nothing else than what the checkpoint holds, `init` is not
+        computed, and the state is that part of it.
 
     Raises:
       ValueError: there is no checkpoint, it is damaged, or it belongs to another config.
@@ -67,10 +73,25 @@ def restore(
         times = (row.get("elapsed_seconds") for row in records.rows(path) if row["num_updates"] <= done)
         elapsed = max((seconds for seconds in times if seconds is not None), default=0.0)
     missing, state = keeping.left_out(state, part), held["state"]
-    if missing:
+    if missing and (to_train or not _can_act(programs, state, missing)):
         fresh = programs.init(hosts.place(programs.keys, programs.sharding), *programs.data)
         state = keeping.complete(state, fresh)
     return Position(state, held["totals"], done, elapsed)
+
+
+def _can_act(programs: Programs, part: Any, missing: dict[str, int]) -> bool:
+    """Whether agents can act by the part of their state that a checkpoint holds.
+
+    Args:
+      missing: the rest, as returned by `keeping.left_out`.
+    """
+    if {"params", "obs_stats", "stream"} & {word for name in missing for word in name.split(".")}:
+        return False  # which describe the policy and its environment, even where `act` does not read them
+    try:
+        jax.eval_shape(programs.evaluate, part, programs.keys)
+    except Exception:  # whatever `act` raises for an empty tuple in the place of arrays
+        return False
+    return True
 
 
 def refilled(programs: Programs) -> str:

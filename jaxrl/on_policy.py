@@ -73,5 +73,6 @@ def algorithm(
             warmup_steps=policies.warmup_steps(num_envs, num_steps, normalize_obs, normalize_reward),
             collect=policies.collect(envs, policy, num_steps),
             evaluate_actions=policies.evaluate_actions(policy),
+            description=policy.description,
         )
     )

@@ -210,6 +210,9 @@ class Algorithm(NamedTuple):
     keep: Keep = whole
     collect: Collect | None = None
     evaluate_actions: EvaluateActions | None = None
+    # The `policies.Description` of the policy by which `act` acts, given `params` and `obs_stats` of the
+    # state, for exports. None: it cannot be exported, for example because its network is a custom one.
+    description: Any = None
 
     @property
     def data_args(self) -> tuple[PyTree, ...]:

@@ -164,6 +164,19 @@ def test_load_reports_errors_in_one_line(tmp_path):
         assert "cannot be read as a policy (" in output(tmp_path)
 
 
+def test_load_and_the_commands_suggest_the_same_run_of_a_sweep(tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    for part in ("group-1", "confirm"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "run.json").write_text("{}")
+        text = f"{tmp_path} is a sweep: give one of its runs, for example {tmp_path / part}"
+        with pytest.raises(ValueError) as error:
+            jaxrl.load(tmp_path)
+        assert str(error.value) == text
+        for command in ("evaluate", "export"):
+            assert run_command(command, tmp_path) == (2, f"jaxrl: error: {text}\n")
+
+
 def test_loading_imports_no_jax():
     script = "import sys, jaxrl; jaxrl.load; print([m for m in ('jax', 'flax', 'onnx') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -14,8 +14,8 @@ from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import folders
 from jaxrl.experiments.cheap_talk import game as talk
 from jaxrl.experiments.cheap_talk.evolution import evolution
-from jaxrl.experiments.statistics import across_tasks
 from jaxrl.spaces import Discrete
+from jaxrl.statistics import across_tasks
 
 SMALL = {"steps": 512, "generations": 2, "candidates": 4, "victims": 1, "messages": 3, "hidden": 4}
 WORDS = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]

@@ -580,7 +580,11 @@ def test_help_of_train_shows_every_field(command, monkeypatch):
             line = re.search(rf"{re.escape(flag)}[ ,].*?\(default: .*?\)", text)
             assert line and line[0].endswith(f"(default: {default})"), flag
             assert len(line[0]) > len(f"{flag} {{}} (default: {default})") + 6, line  # and a comment
-    assert "environments side by side" in text
+    for comment in (
+        *("environments side by side", "environment steps per seed", "also write metrics.csv"),
+        "minimum time between checkpoints; 0: one per interval (default: 10.0)",
+    ):
+        assert comment in text
     assert "--env.max-steps INT episodes are truncated after so many steps (default: 500)" in text
 
 
@@ -814,11 +818,19 @@ def test_rendering(run, command):
     assert status == 0 and "seed 4" in output and (run / "new" / "a.gif").exists()
 
 
-def test_plotting_two_runs(trained, run, tmp_path, command):
+def test_plotting_two_runs(trained, run, tmp_path, command, refused, monkeypatch):
     status, output, errors = command("plot", trained[0], run, "--out", tmp_path / "both.png")
     assert (status, output, errors) == (0, f"{tmp_path / 'both.png'}\n", "")
     with Image.open(tmp_path / "both.png") as image:
         assert image.format == "PNG"
+    monkeypatch.chdir(tmp_path)
+    before = [(path / "curves.png").read_bytes() for path in (trained[0], run)]
+    assert command("plot", run, trained[0])[:2] == (0, "curves.png\n") and Path("curves.png").exists()
+    assert command("report", run, trained[0])[1].endswith("\nreport.html\n")
+    monkeypatch.chdir(run)  # here these are about one run
+    for name, output in (("plot", "curves.png"), ("report", "report.html")):
+        refused([name, run, trained[0]], f"{output} in the current folder belongs to the run in it", "--out")
+    assert [(path / "curves.png").read_bytes() for path in (trained[0], run)] == before
     (run / "curves.png").unlink()
     assert command("plot", run)[0] == 0 and (run / "curves.png").exists()
 

@@ -46,6 +46,9 @@ def test_commands_names_and_options_are_completed(tmp_path, known, shell):
         ("jaxrl train ppo CartPole-v1 --see", ["--seed", "--seeds"]),
         ("jaxrl train ppo CartPole-v1 --hp.gam", ["--hp.gamma"]),
         ("jaxrl train ppo CartPole-v1 --env.len", ["--env.length"]),
+        ("jaxrl train ppo CartPole-v1 --learn", ["--learning-rate"]),
+        ("jaxrl sweep ppo CartPole-v1 --no-gre", ["--no-greedy"]),
+        ("jaxrl train ppo CartPole-v1 --leng", ["--length"]),
         ("jaxrl train trpo CartPole-v1 --hp.max-k", ["--hp.max-kl"]),
         ("jaxrl train ppo CartPole-v1 --hp.max-k", []),
         ("jaxrl train ppo CartPole-v1 --objective dp", ["dpo"]),
@@ -58,6 +61,23 @@ def test_commands_names_and_options_are_completed(tmp_path, known, shell):
         ("jaxrl train --from p", []),  # the value of an option
     ):
         assert sorted(completed(tmp_path, shell, known, line)) == words, line
+
+
+def test_a_short_option_is_offered_if_it_has_one_meaning(known):
+    """For all algorithms in all environments."""
+    of_algorithms, of_environments = known.algorithms["ppo"], known.environments["CartPole-v1"]
+    assert {"--gamma", "--clip-eps", "--hidden-sizes", "--no-greedy"} < set(of_algorithms)
+    assert {"--length", "--gravity", "--max-steps"} < set(of_environments)
+    both = [*of_algorithms, *of_environments]
+    assert len(set(both)) == len(both) and not set(both) & set(known.options["train"])
+    options = cli.train_options("ppo", "CartPole-v1", "ppo")
+    has = {name.replace(".no-", ".") for name in cli.flags(options)}
+    for flag in (one for one in both if "." not in one):
+        (full,) = cli.with_full_flags([flag], options)
+        if f"--hp.objective.{flag[2:]}" not in of_algorithms or flag == "--clip-eps":  # of other objectives
+            assert full != flag and full.replace(".no-", ".") in has, flag
+    for name, flags in known.environments.items():
+        assert not {one for one in flags if "." not in one} & set(of_algorithms), name
 
 
 def test_every_command_is_completed(known, command):

@@ -1,13 +1,14 @@
 """Configurations as TOML: what a run writes, and what `--from` reads."""
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments import cli, config_file, runs
+from jaxrl.experiments import cli, config_file, one_trial, runs, sweep
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
 
@@ -123,6 +124,46 @@ def test_an_edited_file_is_not_replaced(tmp_path):
     (path / "config.toml").write_text("steps = 3\n")
     config_file.update(path, longer, spec, {})
     assert (path / "config.toml").read_text() == "steps = 3\n"
+
+
+def test_a_group_of_a_sweep_has_the_values_of_its_first_trial_until_the_best_is_known(tmp_path):
+    spec = spec_of("ppo", "CartPole-v1", *SMALL, command="sweep")
+    axes = [sweep.axis("--hp.gamma", "0.9,0.8"), sweep.axis("--env.length", "0.6,0.7")._replace(lanes=True)]
+    trials = [("0.9", "0.6"), ("0.8", "0.7")]
+    values = [{"gamma": float(gamma), "env.length": float(length)} for gamma, length in trials]
+    group = sweep.Group(dataclasses.replace(spec, trials=tuple(values), chunk=4), (0, 1))
+    options = runs.OPTIONS | {"confirm_seeds": 2, "batches": 1}
+    sweep.create_folder(tmp_path, axes, "grid", trials, [group], options, [])
+    path = tmp_path / "group-1"
+    runs.create_folder(path, group.spec, runs.OPTIONS, [])
+    again = spec_of("--from", path / "config.toml")
+    assert (again.hparams.gamma, again.env, again.seeds, again.trials, again.chunk) == (
+        0.9,
+        {"length": 0.6},
+        8,
+        (),
+        0,
+    )
+    with pytest.raises(ValueError, match="the best is not known: finish the sweep, `jaxrl resume "):
+        spec_of("--from", path)
+    found = [
+        {"trial": n, "group": 1, "score": 1.0, "values": {a.flag: v for a, v in zip(axes, trials[n])}}
+        for n in (1, 0)
+    ]
+    (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
+    one_trial.record_best(tmp_path, 1)
+    for place in (path, path / "config.toml"):
+        again = spec_of("--from", place)
+        assert (again.hparams.gamma, again.env, again.config) == (0.8, {"length": 0.7}, spec.config)
+
+
+def test_a_search_on_the_device_has_the_values_of_its_first_trial():
+    spec = spec_of("ppo", "CartPole-v1", *SMALL, command="sweep")
+    plain = {"flag": "--hp.gamma", "values": [], "low": 0.5, "high": 0.9, "log": False}
+    search = {"kind": "asha", "axes": [plain], "x": [[0.25], [0.0]], "slots": 2, "eta": 4, "rungs": 3}
+    first = one_trial.first(dataclasses.replace(spec, search=search))
+    assert (first.hparams.gamma, first.search) == (0.6, None)
+    assert one_trial.first(spec) is spec
 
 
 def test_none_in_a_list_is_written():

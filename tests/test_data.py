@@ -17,8 +17,7 @@ import test_contract as contract
 from test_contract import bits
 
 import jaxrl
-from jaxrl import checkpoint, envs, train
-from jaxrl.experiments import meta, search
+from jaxrl import checkpoint, envs, meta, search, train
 from jaxrl.experiments.sweep import Axis
 from jaxrl.fit_programs import make_programs
 from jaxrl.programs import compile_programs, fingerprint

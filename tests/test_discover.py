@@ -16,8 +16,9 @@ from conftest import curve, run_command, without_devices
 from flax import struct
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments.discover import comparison, distil, evolve, spec, tabular, training
-from jaxrl.experiments.discover.family import Family, repeated, tables
+from jaxrl.discovery import distil, evolve, training
+from jaxrl.discovery.family import Family, repeated, tables
+from jaxrl.experiments.discover import comparison, spec, tabular
 from jaxrl.types import Objective
 
 ROOT = Path(__file__).parent.parent

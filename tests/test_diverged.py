@@ -13,15 +13,16 @@ from conftest import config_of, run_command
 from test_report import html_of, record, sentence_of, source, text_of
 
 from jaxrl import envs, loop, objectives, records, train
-from jaxrl.algos import ALGORITHMS, fixpo, ppo
+from jaxrl.algos import ALGORITHMS, fixpo
+from jaxrl.discovery.family import filled
 from jaxrl.experiments import reference, runs, search
 from jaxrl.experiments.cheap_talk import command
 from jaxrl.experiments.cheap_talk import game as cheap_talk
 from jaxrl.experiments.compare import table
-from jaxrl.experiments.discover import comparison, training
-from jaxrl.experiments.discover.family import filled
+from jaxrl.experiments.discover import comparison, spec, worlds
 from jaxrl.experiments.report import compare
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.search import asha
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective
 
 RESULTS = reference.FILE.parent
@@ -111,7 +112,7 @@ SCORE = jnp.array([[10.0, 20.0], [-jnp.inf, 30.0], [4.0, 4.0], [-jnp.inf, -jnp.i
 
 
 def test_searches_on_the_device_count_divergence_the_same_way():
-    from jaxrl.experiments.search.over import over_all
+    from jaxrl.search.over import over_all
 
     result = over_all(SCORE, jnp.float32(4.0))
     np.testing.assert_array_equal(result, [15.0, 17.0, 4.0, 4.0])
@@ -120,7 +121,7 @@ def test_searches_on_the_device_count_divergence_the_same_way():
 
 
 def test_a_rung_counts_diverged_agents_as_the_worst():
-    strategy = search.asha(np.linspace(0, 1, 4)[:, None], slots=4, agent_updates=4, eta=2, num_rungs=2)
+    strategy = asha(np.linspace(0, 1, 4)[:, None], slots=4, agent_updates=4, eta=2, num_rungs=2)
     search_state, x = strategy.init(None, 2)
     score, alive = SCORE, jnp.isfinite(SCORE)
     alive = alive.at[1].set(True)  # of the second trial an agent has ended no episode yet
@@ -131,7 +132,7 @@ def test_a_rung_counts_diverged_agents_as_the_worst():
 
 def test_evolution_counts_diverged_agents_as_the_worst():
     pytest.importorskip("evosax")
-    from jaxrl.experiments.search.over import fitness_of
+    from jaxrl.search.over import fitness_of
 
     np.testing.assert_array_equal(fitness_of(SCORE), [15.0, 17.0, 4.0, 4.0])
     np.testing.assert_array_equal(fitness_of(jnp.full((3, 2), -jnp.inf)), [0.0] * 3)
@@ -152,7 +153,7 @@ SMALL = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "
 
 def test_an_objective_of_nan_is_noticed_with_discrete_actions():
     """The argmax of NaN is a valid action, so CartPole has a return, which must not be the score."""
-    family = training.family("CartPole-v1", 128, config_of(ppo, **SMALL), ppo.Hparams(), 0.0, 1.0)
+    family = worlds.family(spec.World("CartPole-v1", 128, SMALL))
     key = jax.random.key(0)
     objective = nan_objective()
     score = jax.jit(lambda params: family.score(objective.apply, params, family.hparams, (), key))

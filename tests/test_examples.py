@@ -11,16 +11,16 @@ from PIL import Image
 from jaxrl import envs, records
 from jaxrl.experiments import user_files
 from jaxrl.experiments.examples import (
+    custom_algorithm,
+    custom_environment,
+    custom_network,
+    custom_objective,
     evolve_objective,
     meta_gradient,
-    own_algorithm,
-    own_environment,
-    own_network,
-    own_objective,
 )
 from jaxrl.policies import NetworkConfig
 
-EXAMPLES = Path(own_algorithm.__file__).parent
+EXAMPLES = Path(custom_algorithm.__file__).parent
 
 
 def test_examples_are_short():
@@ -31,7 +31,7 @@ def test_examples_are_short():
 @pytest.mark.timeout(1200)
 def test_a_custom_algorithm_from_copy_to_policy(tmp_path):
     """Killed and resumed, it plays CartPole as well as PPO: 500, and 475 is what counts as solved."""
-    returns = own_algorithm.main([str(tmp_path)])
+    returns = custom_algorithm.main([str(tmp_path)])
     assert len(returns) == 10 and min(returns) >= 475
     for name in ("sweep/results.jsonl", "comparison/results.jsonl", "report.html", "run/source/my_ppo.py"):
         assert (tmp_path / name).stat().st_size > 0, name
@@ -40,23 +40,23 @@ def test_a_custom_algorithm_from_copy_to_policy(tmp_path):
 
 @pytest.mark.slow
 def test_a_custom_environment(tmp_path):
-    assert own_environment.main([str(tmp_path)]) > 0.95
+    assert custom_environment.main([str(tmp_path)]) > 0.95
     with Image.open(tmp_path / "episode.gif") as picture:
         assert picture.n_frames > 2 and picture.size[0] > picture.size[1]
 
 
 def test_a_custom_objective_and_network(tmp_path):
     words = ["--steps", "2048", "--seeds", "2", "--out", str(tmp_path / "run")]
-    fitted = own_objective.main(words)
+    fitted = custom_objective.main(words)
     assert fitted.complete and "Residual" not in str(fitted.hparams)
     assert [row["timesteps"] for row in fitted.rows] == [row["timesteps"] for row in records.rows(fitted.out)]
-    again = own_objective.main(words)  # nothing is left to train
+    again = custom_objective.main(words)  # nothing is left to train
     np.testing.assert_array_equal(again.state.num_updates, fitted.state.num_updates)
 
 
 def test_the_file_of_a_custom_network(tmp_path):
     """It is a copy of PPO whose options decide the sizes of another torso."""
-    own_network.write_algorithm(tmp_path / "my_ppo.py")
+    custom_network.write_algorithm(tmp_path / "my_ppo.py")
     module = user_files.algorithm(str(tmp_path / "my_ppo.py"))
     config = module.Config(network=NetworkConfig(hidden_sizes=(16,)))
     algo = module.make(envs.make("CartPole-v1"), config)
@@ -69,7 +69,7 @@ def test_the_file_of_a_custom_network(tmp_path):
 @pytest.mark.slow
 def test_a_custom_network_learns(tmp_path, capsys):
     """From the command line; its policy stays in JAX."""
-    returns = own_network.main([str(tmp_path)])
+    returns = custom_network.main([str(tmp_path)])
     assert len(returns) == 8 and np.mean(returns) > 400
     printed = capsys.readouterr().out
     assert "has no policy.npz" in printed and "a network of your own acts in JAX only" in printed
@@ -77,11 +77,11 @@ def test_a_custom_network_learns(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_custom_objective_learns():
-    assert np.mean(own_objective.main([]).rows[-1]["evaluation/return"]) > 400
+    assert np.mean(custom_objective.main([]).rows[-1]["evaluation/return"]) > 400
 
 
 def test_the_custom_surrogate_has_the_slope_of_the_advantage():
-    objective = own_objective.smooth(0.3)
+    objective = custom_objective.smooth(0.3)
     near = [objective.apply(objective.params, jnp.log(r), 2.0, 0.0) for r in (0.999, 1.001)]
     assert (near[1] - near[0]) / 0.002 == pytest.approx(2.0, rel=1e-2)
 

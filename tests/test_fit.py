@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import curve, run_command, small
+from flax import linen as nn
 from flax import struct
 
 import jaxrl
@@ -261,6 +262,48 @@ def test_the_command_line_reads_its_folder(whole, tmp_path):
     assert status == 2 and "jaxrl.fit" in output and "same arguments" in output
     status, output = run_command("train", "a2c", "CartPole-v1", "--out", whole.out)
     assert status == 2 and "holds a run by jaxrl.fit: choose another --out" in output
+
+
+def test_its_policy_can_be_loaded_and_exported(tmp_path):
+    """As it acts in the algorithm; the file names the environment that the algorithm was made for."""
+    algo, out = small("a2c", greedy=True), tmp_path / "run"
+    run = partial(jaxrl.fit, algo, steps=64, seeds=2, seed=3, intervals=1, out=out, progress=False)
+    fitted = run()
+    policy = jaxrl.load(out, seed=4)
+    assert policy.about == {"algorithm": "a2c", "environment": "CartPole-v1", "num_updates": 2}
+    assert policy.seeds.tolist() == [3, 4]
+    obs = jax.random.normal(jax.random.key(0), (64, 4))
+    _, action = algo.act(fitted.agent(1), (), jax.random.key(1), obs, jnp.zeros(64, bool))
+    assert (policy(np.asarray(obs)) == np.asarray(action)).all() and 0 < action.mean() < 1
+    status, output = run_command("export", out, "--format", "c", "--seed", 4)
+    assert status == 0 and "a2c on CartPole-v1, seed 4" in output and (out / "policy.h").exists()
+    status, output = run_command("export", out, "--best")
+    assert status == 2 and "--best needs a run of `jaxrl train`" in output and output.count("\n") == 1
+    (out / "policy.npz").unlink()  # as in the folder of an earlier version
+    run()
+    assert jaxrl.load(out, seed=4).about == policy.about
+
+
+def test_a_policy_without_a_description_is_not_exported(whole):
+    with pytest.raises(ValueError, match=r"has no policy\.npz: jaxrl\.fit writes it .* act with `algo\.act`"):
+        jaxrl.load(whole.out)
+    status, output = run_command("export", whole.out)
+    assert status == 2 and "has a `description` of its policy" in output and output.count("\n") == 1
+    custom = a2c.make(envs.make("CartPole-v1"), torso=nn.Dense(4))
+    assert custom.description is None and small("a2c").description.env.action_space.n == 2
+
+
+def test_the_environment_has_the_name_that_it_was_made_by():
+    env = envs.make("CartPole-v1", length=0.7, resets="fresh")
+    assert fitting._about(ALGO, env) == {
+        "algorithm": "test_fit",
+        "environment": "CartPole-v1",
+        "env": {"length": 0.7, "resets": "fresh"},
+    }
+    assert fitting._about(small("a2c"), None)["environment"] == "CartPole-v1"
+    assert fitting._about(small("a2c"), env._replace(step=lambda *args: env.step(*args))) == {
+        "algorithm": "a2c"
+    }
 
 
 def test_its_example_runs():

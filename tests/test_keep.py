@@ -12,7 +12,8 @@ from flax import struct
 from test_contract import bits
 
 import jaxrl
-from jaxrl import keeping
+from jaxrl import envs, keeping, loop
+from jaxrl.fit_programs import make_programs
 from jaxrl.types import Algorithm
 
 
@@ -99,6 +100,36 @@ def test_a_state_that_is_kept_whole_resumes_to_the_bit(tmp_path, caplog):
     resumed = fit(KEEP_ALL, out=tmp_path / "run")
     assert bits(resumed.state) == bits(fit(KEEP_ALL).state) == bits(fit(ALGO).state)
     assert not caplog.records
+
+
+def acting_by(x):
+    return lambda state, memory, key, obs, first, action_mask=None: (
+        memory,
+        (x(state) > 0).astype(jnp.int32) + jnp.zeros(first.shape, jnp.int32),
+    )
+
+
+@pytest.mark.parametrize("needed", [False, True])
+def test_what_acting_does_not_need_is_not_computed(needed, tmp_path):
+    act = acting_by((lambda state: state.buffer.filled) if needed else (lambda state: state.params["w"]))
+    algo = ALGO._replace(act=act)
+    fit(algo, out=tmp_path / "run", callbacks=[stop])
+    programs = make_programs(algo, 32, 2, 0, None, envs.make("probe/action"), 2, 4)
+    identity = make_programs(algo, 32, 2, 0, None, None, 0, 4).identity
+    computed = []
+
+    def init(keys):
+        if not isinstance(keys, jax.core.Tracer):
+            computed.append(keys)
+        return programs.init(keys)
+
+    recorded = programs._replace(init=init)
+    at = loop.restore(recorded, tmp_path / "run", identity=identity, to_train=False)
+    assert len(computed) == needed and (at.state.buffer == ()) == (not needed)
+    whole = loop.restore(recorded, tmp_path / "run", identity=identity)
+    assert len(computed) == needed + 1 and np.all(whole.state.buffer.filled == 8)
+    returns = [programs.evaluate(one.state, programs.keys).returns for one in (at, whole)]
+    np.testing.assert_array_equal(*returns)
 
 
 @pytest.mark.parametrize(

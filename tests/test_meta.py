@@ -12,12 +12,12 @@ from conftest import jitted
 from reference import returns as slow
 from test_contract import avals, bits
 
-from jaxrl import checkpoint, envs, train
+from jaxrl import checkpoint, envs, meta, train
 from jaxrl.algos import ppo
 from jaxrl.envs.check import check_env
-from jaxrl.experiments import cli, meta
+from jaxrl.experiments import cli
 from jaxrl.experiments.meta.__main__ import command
-from jaxrl.experiments.meta.outer import advantages_of
+from jaxrl.meta.outer import advantages_of
 from jaxrl.objectives import lpo, random_drift
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box

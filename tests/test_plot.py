@@ -9,7 +9,7 @@ import scipy.stats
 from PIL import Image
 
 from jaxrl.experiments import plot
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 
 
 def rows(num_rows, num_seeds, name="episode/return", seed=0, steps=1000):

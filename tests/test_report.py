@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from conftest import run_command
 
-from jaxrl.experiments import reference, runs, statistics, sweep
+from jaxrl.experiments import reference, runs, sweep
 from jaxrl.experiments.report import compare, curves, data, figures, page, scales, trials
 from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm, signed_rank_p
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.num-steps", "8", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
@@ -536,7 +536,7 @@ def test_a_better_method_is_distinguished():
     (pair,) = compare.pairs(result, compare.ranges(result, {}))
     assert (pair.first, pair.second) == ("ppo --hp.gamma 1", "ppo")
     assert pair.paired and pair.significant and pair.probability.value > 0.9
-    assert pair.p == statistics.signed_rank_p(np.arange(1, 17)) == 2 / 2**16  # all 16 pairs on one side
+    assert pair.p == signed_rank_p(np.arange(1, 17)) == 2 / 2**16  # all 16 pairs on one side
     text = sentence_of(*two_methods(30.0))
     assert text.startswith("Best in 2 environments: ppo --hp.gamma 1 – normalised IQM")
     assert text.endswith("; better than ppo.")

@@ -9,11 +9,10 @@ import pytest
 from conftest import small
 from flax import struct
 
-from jaxrl import objectives, train
-from jaxrl.experiments import search
-from jaxrl.experiments.search.asha import promoted, rungs
-from jaxrl.experiments.search.pbt import exploit, explore
+from jaxrl import objectives, search, train
 from jaxrl.experiments.sweep import Axis
+from jaxrl.search.asha import promoted, rungs
+from jaxrl.search.pbt import exploit, explore
 from jaxrl.types import Algorithm
 
 AXES = [Axis("--hp.learning-rate", (), 1e-4, 1e-1, True), Axis("--hp.gamma", (), 0.0, 1.0)]

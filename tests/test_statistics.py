@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from jaxrl.experiments import statistics
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     across_tasks,
     bootstrap_interval,
     difference,
@@ -20,6 +19,7 @@ from jaxrl.experiments.statistics import (
     rank_correlation,
     signed_rank_p,
 )
+from jaxrl.statistics.tasks import _pooled
 
 STATISTICS = {"IQM": iqm, "median": np.median}
 
@@ -65,7 +65,7 @@ def test_a_resample_stays_within_its_task():
     generator = np.random.default_rng(7)
     for _ in range(4000):
         drawn = [generator.choice(x, x.size) for x in data]
-        by_hand.append(statistics._pooled(drawn, "IQM"))
+        by_hand.append(_pooled(drawn, "IQM"))
     result = across_tasks(data)
     np.testing.assert_allclose([result.low, result.high], np.quantile(by_hand, (0.025, 0.975)), atol=0.1)
 

@@ -178,6 +178,27 @@ def test_the_folder_and_the_table(swept):
     assert confirmed.config.num_steps == int(values["--config.num-steps"])
 
 
+def test_the_best_trials_can_be_trained_again(swept):
+    """From the folder of a group or its `config.toml`: the best of the group; from `confirm`: of all."""
+    path, _ = swept
+    trials = [
+        one for one in map(json.loads, (path / "results.jsonl").read_text().splitlines()) if "trial" in one
+    ]
+    for folder, one in (
+        ("confirm", trials[0]),
+        *((f"group-{number}", next(x for x in trials if x["group"] == number)) for number in (1, 2)),
+    ):
+        for place in (path / folder, path / folder / "config.toml"):
+            spec = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
+            assert spec.hparams.learning_rate == float(one["values"]["--hp.learning-rate"])
+            assert spec.config.num_steps == int(one["values"]["--config.num-steps"])
+            assert (spec.seeds, spec.trials, spec.env) == (2, (), {"max_steps": 50})
+    assert (
+        "# The run has several trials: these are the values of the best trial."
+        in (path / "group-1" / "config.toml").read_text()
+    )
+
+
 def test_an_existing_folder_is_refused(swept):
     path, _ = swept
     status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)

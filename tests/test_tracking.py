@@ -8,7 +8,8 @@ import pytest
 
 from jaxrl import logger
 from jaxrl.algos import ppo
-from jaxrl.experiments import runs, tracking
+from jaxrl.experiments import cli, runs, tracking
+from jaxrl.experiments.discover import command as discover
 from jaxrl.policies import NetworkConfig
 
 SPEC = runs.Spec(
@@ -181,3 +182,14 @@ def test_options_survive_the_file(tmp_path):
     runs.write_info(tmp_path, info)
     assert runs.read_info(tmp_path)["options"]["wandb_tags"] == ["s", "t"]
     assert logger.read_jsonl(tmp_path / "metrics.jsonl") == []
+
+
+def test_commands_that_train_have_the_same_options_of_recording():
+    """After their own ones, each once."""
+    ours = [field.name for field in dataclasses.fields(tracking.Options)]
+    assert list(runs.OPTIONS) == ours
+    train = cli.train_options("ppo", "CartPole-v1", "ppo")
+    for options in (train, discover.options("tabular")):
+        names = [field.name for field in dataclasses.fields(options)]
+        assert names[-len(ours) :] == ours and len(set(names)) == len(names)
+    assert tracking.chosen(train()) == runs.OPTIONS | {"wandb_tags": ()}

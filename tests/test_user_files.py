@@ -12,14 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrl import envs, sources
+import jaxrl
+from jaxrl import envs, objective_file, objectives, sources
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import artifacts, cli, presets, runs, sweep, user_files
+from jaxrl.experiments.cheap_talk import command as talk
+from jaxrl.experiments.discover import command as discover
 from jaxrl.experiments.discover import presets as discovery_presets
 from jaxrl.experiments.discover import spec as discovery
 from jaxrl.experiments.discover import worlds
+from jaxrl.experiments.discover.programs import build
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
@@ -184,6 +188,22 @@ def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
     with pytest.raises(ValueError, match="its network is not one that NetworkConfig describes"):
         exported("skips.py")
     assert exported("plain.py", memory_size=3).recipe.memory_size == 3
+
+
+def test_a_run_compares_its_policy_with_one_algorithm_at_all_checkpoints(command, tmp_path, monkeypatch):
+    file = str(tmp_path / "mine.py")
+    assert command("new", "algorithm", file)[0] == 0
+    words = [file, "CartPole-v1", *SMALL, "--save-every-seconds", "0"]
+    spec, env, made = cli.parse_spec("train", cli.train_options, words)[0], envs.make("CartPole-v1"), []
+    algo = runs.make(spec, env)
+    state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
+    make = runs.make
+    monkeypatch.setattr(runs, "make", lambda *args: made.append(args) or make(*args))
+    write = artifacts.writer(tmp_path, spec, SimpleNamespace(env=env, agents=lambda x: x))
+    for num_updates in (1, 2):
+        write(state(jax.random.key(num_updates)), num_updates, None)
+        assert jaxrl.load(tmp_path).about["num_updates"] == num_updates
+    assert len(made) == 1
 
 
 def test_a_core_that_is_not_the_default_of_its_file_is_recorded(command, tmp_path):
@@ -430,6 +450,85 @@ def test_a_discovery_keeps_the_environment(command, tmp_path):
     sources.remember(tmp_path / "kept", kept)
     again = discovery.from_json(json.loads(json.dumps(made.to_json())))
     assert worlds.family(again.worlds[0]).name == world.environment
+
+
+def test_an_objective_in_a_file_is_evolved_and_its_result_can_be_trained_by(command, tmp_path, refused):
+    command("new", "objective", "my_loss.py")
+    chosen = SimpleNamespace(objective="./my_loss.py:make", width=32)
+    name, start = discover._objective(chosen, discovery_presets.TABULAR)
+    assert sources.shown(name) == "my_loss:make" and start is None
+    made = dataclasses.replace(discovery_presets.TABULAR, objective=name)
+    assert discovery.start(made).params.slope == 0.1 and build(made).algo.init
+
+    folder = tmp_path / "runs" / "discovery"
+    folder.mkdir(parents=True)
+    kept = sources.keep(folder, made.to_json())
+    evolved = discovery.start(made).params.replace(slope=jnp.float32(0.25), clip_eps=jnp.float32(0.5))
+    user_files.save_objective(folder / "objective-0.json", name, evolved, {"seed": 0}, kept)
+    Path("my_loss.py").unlink()
+    folder = Path(shutil.move(folder, tmp_path / "moved"))
+    forget()
+    file = str(folder / "objective-0.json")
+    argv = ["ppo", "CartPole-v1", "--objective", file, "--hp.objective.slope", "0.5"]
+    spec = cli.parse_spec("train", cli.train_options, argv)[0]
+    assert spec.objective == name
+    assert (spec.hparams.objective.slope, spec.hparams.objective.clip_eps) == (0.5, 0.5)
+    # A further discovery starts from the evolved parameters.
+    name, start = discover._objective(SimpleNamespace(objective=file, width=32), discovery_presets.TABULAR)
+    again = dataclasses.replace(discovery_presets.TABULAR, objective=name, start=start)
+    again = discovery.from_json(json.loads(json.dumps(again.to_json())))
+    assert discovery.start(again).params == discovery.start(made).params.replace(slope=0.25, clip_eps=0.5)
+    refused(["discover", "--objective", file, "--width", "3"], "--width is that of the drift in", file)
+
+    copy = folder / "source" / "my_loss.py"
+    text = copy.read_text()
+    for damage, words in ((lambda: copy.write_text(text + "#"), "was edited"), (copy.unlink, "is missing")):
+        damage()
+        forget()
+        refused(["train", *argv], f"{copy} {words}: put the file back")
+
+
+def test_a_discovery_starts_from_the_weights_in_a_file(tmp_path):
+    weights = objectives.random_drift(jax.random.key(0), False, width=4)
+    objective_file.save(tmp_path / "drift.json", "lpo", weights)
+    chosen = SimpleNamespace(objective=str(tmp_path / "drift.json"), width=32)
+    name, start = discover._objective(chosen, discovery_presets.TABULAR)
+    made = dataclasses.replace(discovery_presets.TABULAR, objective=name, start=start)
+    assert name == "lpo" and "start" not in discovery_presets.TABULAR.to_json()
+    jax.tree.map(np.testing.assert_array_equal, discovery.start(made).params, weights)
+
+
+def test_invalid_objectives_of_a_discovery_are_rejected(refused, tmp_path):
+    (tmp_path / "mine.py").write_text("def make():\n    return 3\n")
+    refused(["discover", "--objective", "mine.py"], "make in mine.py must return a jaxrl.types.Objective")
+    refused(["discover", "--objective", "none.py"], "none.py: no such file")
+    refused(["discover", "--objective", "none.json"], "none.json is not a file")
+
+
+def test_talk_keeps_the_environment(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command("new", "env", "mine.py")
+    with monkeypatch.context() as patch:
+        patch.setattr(talk, "carry_on", lambda path: 0)
+        assert command("talk", "./mine.py", "--no-compile-cache")[0] == 0
+    path = Path("runs") / "talk-harm-mine-0"
+    assert (path / "source" / "mine.py").exists()
+    Path("mine.py").unlink()
+    forget()
+    seen = []
+    monkeypatch.setattr(talk, "evolution", lambda game, setting: seen.append(setting) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        talk.carry_on(path)
+    text = talk.summary(seen[0], {who: [1.0, 2.0] for who in ("evolved", "random", "silent")})
+    assert text.startswith("harm on mine: return while training")
+
+
+def test_control_needs_an_environment_with_goals(command, refused, tmp_path):
+    command("new", "env", "mine.py")
+    refused(
+        ["talk", "./mine.py", "--mode", "control"],
+        "goals, CartPole-v1, Pendulum-v1, Reacher-misc, not a file",
+    )
 
 
 # --- presets and new files -----------------------------------------------------------------------------

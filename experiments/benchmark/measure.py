@@ -49,13 +49,13 @@ def interpreters(suite: str, names: list[str], tell: Callable) -> tuple[dict[str
     from jaxrl.experiments import runs
 
     folder = None if os.environ.get("JAXRL_CACHE") == "off" else runs.cache_folder() / "peers"
-    found, missing = {}, {}
+    pythons, missing = {}, {}
     for name in names:
         try:
-            found[name] = peers.python_for(name, peers.SUITES[suite][name], folder, tell)
+            pythons[name] = peers.python_for(name, peers.SUITES[suite][name], folder, tell)
         except peers.Unavailable as error:
             missing[name] = str(error)
-    return found, missing
+    return pythons, missing
 
 
 def takes_part(suite: str, name: str, case: suites.Case) -> bool:

@@ -148,8 +148,8 @@ def satisfied(requirements: tuple[str, ...]) -> bool:
     """Whether our environment satisfies every requirement, each a name or `name==version`."""
     for requirement in requirements:
         name, _, wanted = requirement.partition("==")
-        found = _installed(re.sub(r"\[.*\]", "", name))
-        if found is None or wanted not in ("", found):
+        installed = _installed(re.sub(r"\[.*\]", "", name))
+        if installed is None or wanted not in ("", installed):
             return False
     return True
 

@@ -58,12 +58,12 @@ def values(outcome: Outcome, seconds: bool) -> list[float | None]:
 
 def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[Row]:
     """One row for each contender of each case."""
-    found = []
+    table_rows = []
     for case, outcomes in results.items():
         ours = values(outcomes["ours"], seconds) if "ours" in outcomes else []
         for name, outcome in outcomes.items():
             mine = values(outcome, seconds)
-            found.append(
+            table_rows.append(
                 Row(
                     case=case,
                     name=name,
@@ -75,7 +75,7 @@ def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[
                     remark=outcome.failed or outcome.ready.get("notes", ""),
                 )
             )
-    return found
+    return table_rows
 
 
 # --- table -------------------------------------------------------------------------------------
@@ -84,12 +84,12 @@ def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[
 HEADER = ("contender", "steps/s", "ours is x times as fast", "s per 1M steps", "set-up, s", "return", "MiB")
 
 
-def table(found: list[Row], seconds: bool) -> list[list[str]]:
+def table(shown: list[Row], seconds: bool) -> list[list[str]]:
     """Rows as text under a header; medians, with minimum and maximum in brackets."""
     header = list(HEADER)
     if seconds:
         header[1] = "seconds"
-    lines = [header, *(_cells(row, seconds) for row in found)]
+    lines = [header, *(_cells(row, seconds) for row in shown)]
     used = [i for i in range(len(header)) if i < 2 or any(line[i] != "-" for line in lines[1:])]
     return [[line[i] for i in used] for line in lines]
 
@@ -109,8 +109,8 @@ def _cells(row: Row, seconds: bool) -> list[str]:
     ]
 
 
-def _with_range(found: Spread | None, text: Callable) -> str:
-    return f"{text(found.median)} ({text(found.low)} to {text(found.high)})" if found else "-"
+def _with_range(spread: Spread | None, text: Callable) -> str:
+    return f"{text(spread.median)} ({text(spread.low)} to {text(spread.high)})" if spread else "-"
 
 
 def number(value: float) -> str:
@@ -133,9 +133,9 @@ def _three(value: float) -> str:
     return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value) * 1.0005)))}f}"
 
 
-def remarks(found: list[Row]) -> list[str]:
+def remarks(shown: list[Row]) -> list[str]:
     """Notes on the contenders, without duplicates."""
-    return list(dict.fromkeys(f"{row.name}: {row.remark}" for row in found if row.remark))
+    return list(dict.fromkeys(f"{row.name}: {row.remark}" for row in shown if row.remark))
 
 
 def stages(results: dict[str, dict[str, Outcome]]) -> list[str]:
@@ -151,22 +151,22 @@ def stages(results: dict[str, dict[str, Outcome]]) -> list[str]:
     return lines
 
 
-def _by_case(found: list[Row]) -> dict[str, list[Row]]:
-    return {case: [row for row in found if row.case == case] for case in dict.fromkeys(r.case for r in found)}
+def _by_case(shown: list[Row]) -> dict[str, list[Row]]:
+    return {case: [row for row in shown if row.case == case] for case in dict.fromkeys(r.case for r in shown)}
 
 
-def markdown(found: list[Row], seconds: bool, notes: list[str]) -> str:
+def markdown(shown: list[Row], seconds: bool, notes: list[str]) -> str:
     """The table as a document, followed by `notes`."""
-    lines = table(found, seconds)
+    lines = table(shown, seconds)
     lines[0].insert(0, "case")
-    for row, line in zip(found, lines[1:]):
+    for row, line in zip(shown, lines[1:]):
         line.insert(0, row.case)
     lines.insert(1, ["---"] * len(lines[0]))
     text = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-    return text + "".join(f"\n* {note}" for note in [*notes, *remarks(found)]) + "\n"
+    return text + "".join(f"\n* {note}" for note in [*notes, *remarks(shown)]) + "\n"
 
 
-def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
+def show(shown: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
     """Prints the table, one part for each case."""
     from rich.console import Console
     from rich.table import Table
@@ -174,11 +174,11 @@ def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
     console = Console(soft_wrap=True)
     if not console.is_terminal:  # a file has no maximum width
         console.width = 140
-    header, *lines = table(found, seconds)
+    header, *lines = table(shown, seconds)
     drawn = Table(title=title, title_justify="left")
     for name in header:
         drawn.add_column(name, justify="left" if name == "contender" else "right", no_wrap=False)
-    cases = _by_case(found)
+    cases = _by_case(shown)
     for case, inside in cases.items():
         if len(cases) > 1:
             drawn.add_row(f"[bold]{case}")
@@ -187,14 +187,14 @@ def show(found: list[Row], seconds: bool, title: str, notes: list[str]) -> None:
         lines = lines[len(inside) :]
         drawn.add_section()
     console.print(drawn, soft_wrap=False)
-    for note in [*notes, *remarks(found)]:
+    for note in [*notes, *remarks(shown)]:
         console.print(note, markup=False, highlight=False)
 
 
 # --- figure ------------------------------------------------------------------------------------
 
 
-def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
+def figure(shown: list[Row], seconds: bool, title: str, path: Path) -> None:
     """Draws medians with their ranges, one panel for each case.
 
     If the ratio of longest to shortest is large, the axis is logarithmic; the length of a bar would then be
@@ -203,7 +203,7 @@ def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = [row for row in found if row.value]
+    drawn = [row for row in shown if row.value]
     if not drawn:
         return
     cases = list(dict.fromkeys(row.case for row in drawn))
@@ -228,8 +228,8 @@ def figure(found: list[Row], seconds: bool, title: str, path: Path) -> None:
     plot.save(canvas, path)
 
 
-def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:
-    for at, row in enumerate(found):
+def _panel(panel, shown: list[Row], seconds: bool, logarithmic: bool) -> None:
+    for at, row in enumerate(shown):
         colour = OURS if row.name == "ours" else OURS_BEFORE if row.name.startswith("ours") else PEER
         middle, low, high = row.value.median, row.value.low, row.value.high
         if not logarithmic:
@@ -238,8 +238,8 @@ def _panel(panel, found: list[Row], seconds: bool, logarithmic: bool) -> None:
         panel.errorbar(middle, at, xerr=[[middle - low], [high - middle]], capsize=3, **style)
         text = number(middle)
         panel.annotate(text, (high, at), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8)
-    panel.set_yticks(range(len(found)), [row.name for row in found], fontsize=9)
-    panel.set_ylim(len(found) - 0.4, -0.6)
+    panel.set_yticks(range(len(shown)), [row.name for row in shown], fontsize=9)
+    panel.set_ylim(len(shown) - 0.4, -0.6)
     panel.grid(axis="x", color="#E4E7EB", linewidth=0.8)
     panel.set_axisbelow(True)
     panel.xaxis.set_major_formatter(lambda value, _: f"{value / 10 ** _power(value):g}{UNITS[_power(value)]}")
@@ -274,5 +274,5 @@ def as_json(results: dict[str, dict[str, Outcome]], facts: dict[str, Any], setti
     return json.dumps({**facts, "cases": cases}, indent=2) + "\n"
 
 
-def _plain(found: Spread | None) -> dict[str, float] | None:
-    return None if found is None else dataclasses.asdict(found)
+def _plain(spread: Spread | None) -> dict[str, float] | None:
+    return None if spread is None else dataclasses.asdict(spread)

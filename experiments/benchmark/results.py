@@ -40,17 +40,17 @@ def machine() -> dict[str, Any]:
 
 def write(out: Path, suite: str, results, facts: dict[str, Any], settings, seconds: bool) -> None:
     """Writes `result.json`, `table.md` and `figure.png`, and prints the table."""
-    found = report.rows(results, seconds)
+    rows = report.rows(results, seconds)
     title = f"jaxrl benchmark {suite}: {_where(facts)}"
     rounds = max((len(o.repeats) for outcomes in results.values() for o in outcomes.values()), default=0)
     notes = [f"median (least to most) of {rounds} rounds"]
     notes += report.stages(results)
-    if any(row.returns for row in found):
+    if any(row.returns for row in rows):
         notes += ["return: of fresh agents that act by draws, median (least to most) over their seeds"]
     files.replace(out / "result.json", report.as_json(results, facts, settings))
-    files.replace(out / "table.md", f"{title}\n\n{report.markdown(found, seconds, notes)}")
-    report.figure(found, seconds, title, out / "figure.png")
-    report.show(found, seconds, title, notes)
+    files.replace(out / "table.md", f"{title}\n\n{report.markdown(rows, seconds, notes)}")
+    report.figure(rows, seconds, title, out / "figure.png")
+    report.show(rows, seconds, title, notes)
     print(f"results in {out}")
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, files, hosts, logger, loop, train
+from jaxrl import checkpoint, files, hosts, logger, loop, sources, train
 from jaxrl.experiments import cli, folders, runs
 from jaxrl.experiments.cheap_talk.evolution import evaluated, evolution
 from jaxrl.experiments.cheap_talk.game import MODES, Setting, make
-from jaxrl.experiments.statistics import across_tasks, probability_of_improvement
 from jaxrl.reporters import spread
+from jaxrl.statistics import across_tasks, probability_of_improvement
 
 
 def carry_on(path: Path) -> int:
@@ -21,8 +21,10 @@ def carry_on(path: Path) -> int:
     if hosts.several():
         raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
-        setting = Setting(**json.loads((path / "talk.json").read_text())["setting"])
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        info = json.loads((path / "talk.json").read_text())
+        setting = Setting(**info["setting"])
+        sources.remember(path, info.get("sources", {}))
+    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path / 'talk.json'} was edited ({error})") from None
     runs.require_types(setting, where=path / "talk.json")
     game = make(setting)
@@ -37,13 +39,13 @@ def carry_on(path: Path) -> int:
         sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
         try:
             while done < setting.generations and not interrupted():
-                state, found = step(state)
+                state, candidate_scores = step(state)
                 done += 1
-                found = np.asarray(found, np.float64)
-                sink.write({"num_updates": done, "score": found.tolist()})
-                broken = int((~np.isfinite(found)).sum())
+                candidate_scores = np.asarray(candidate_scores, np.float64)
+                sink.write({"num_updates": done, "score": candidate_scores.tolist()})
+                broken = int((~np.isfinite(candidate_scores)).sum())
                 lost = f"; {broken} candidates with diverged victims" * (broken > 0)
-                print(f"generation {done}: {spread(found.tolist())}{lost}", flush=True)
+                print(f"generation {done}: {spread(candidate_scores.tolist())}{lost}", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, metadata)
         finally:
             sink.close()
@@ -69,7 +71,8 @@ def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
     scores = {name: [x if np.isfinite(x) else worst for x in values] for name, values in scores.items()}
     what = "minus the distance to goals" if setting.mode == "control" else "return while training"
     count = len(scores["evolved"])
-    lines = [f"{setting.mode} on {setting.environment}: {what}, IQM over {count} fresh victims"]
+    place = sources.shown(setting.environment)
+    lines = [f"{setting.mode} on {place}: {what}, IQM over {count} fresh victims"]
     for name, values in scores.items():
         one = across_tasks([values])
         lines.append(f"  {name:8s} {one.value:.4g} ({one.low:.4g} to {one.high:.4g})")
@@ -89,7 +92,7 @@ def command(argv: list[str]) -> int:
     class Talk:
         """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
 
-        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`
+        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`, or a file
         mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
         steps: int = 20_000  # environment steps of each victim's training
         generations: int = 60  # generations of adversaries
@@ -107,10 +110,13 @@ def command(argv: list[str]) -> int:
     train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()
+    chosen.environment = sources.named(chosen.environment)
     setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
     evolution(make(setting), setting)
-    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{setting.environment}-{setting.seed}"
+    place = sources.shown(setting.environment).replace(":", "-")
+    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{place}-{setting.seed}"
     about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
     with folders.new(path, "talk.json"):
+        about |= {"sources": kept} if (kept := sources.keep(path, about["setting"])) else {}
         files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
     return carry_on(path)

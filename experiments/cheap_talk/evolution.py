@@ -5,11 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 
 from jaxrl import train
-from jaxrl.evolution import require, strong
+from jaxrl.evolution import evolution_strategy
 from jaxrl.experiments.cheap_talk.game import Game, Setting
 
 RATE = 0.05  # learning rate of Adam, for the mean of the candidates
@@ -33,32 +32,26 @@ def evolution(game: Game, setting: Setting):
     Raises:
       ValueError: evosax is not installed.
     """
-    require("cheap talk")
-    from evosax.algorithms import Open_ES
-
-    es = Open_ES(
-        population_size=setting.candidates,
-        solution=game.silent,
-        optimizer=optax.adam(RATE),
-        std_schedule=optax.constant_schedule(setting.std),
-    )
+    es = evolution_strategy("openes", setting.candidates, game.silent, RATE, setting.std)
     lanes = setting.candidates * setting.victims
     scores = train.over_agents(game.score, (0, 0), train.mesh(lanes))
 
     def init():
         key, start_key, es_key = jax.random.split(jax.random.key(setting.seed), 3)
-        state = es.init(es_key, game.draw(start_key), es.default_params)
-        return Evolution(strong(state), key, jnp.zeros((), jnp.int32))
+        return Evolution(es.init(es_key, game.draw(start_key)), key, jnp.zeros((), jnp.int32))
 
     def step(state):
         key, ask_key, victim_key, tell_key = jax.random.split(state.key, 4)
-        x, asked = es.ask(ask_key, state.es, es.default_params)
+        asked, x = es.ask(ask_key, state.es)
         keys = jax.random.split(victim_key, setting.victims)
         who = jnp.repeat(x, setting.victims, axis=0)
-        found = scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
-        fitness = jnp.nan_to_num(game.sign * found, nan=-jnp.inf)  # diverged victims are not a success
-        updated, _ = es.tell(tell_key, x, -fitness, asked, es.default_params)  # evosax minimises
-        return Evolution(strong(updated), key, state.generation + 1), found
+        candidate_scores = (
+            scores(who, jnp.tile(keys, setting.candidates)).reshape(setting.candidates, -1).mean(axis=1)
+        )
+        # Victims that diverged are not a success.
+        fitness = jnp.nan_to_num(game.sign * candidate_scores, nan=-jnp.inf)
+        updated = es.tell(tell_key, asked, x, fitness)
+        return Evolution(updated, key, state.generation + 1), candidate_scores
 
     return jax.jit(init), jax.jit(step, donate_argnums=0)
 
@@ -72,5 +65,5 @@ def evaluated(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str,
     random = jax.vmap(game.draw)(jax.random.split(talk_key, victims))
     who = {"evolved": jnp.tile(mean, (victims, 1)), "random": random, "silent": jnp.zeros_like(random)}
     score = jax.jit(train.over_agents(game.score, (0, 0), train.mesh(3 * victims)))
-    found = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
-    return dict(zip(who, found.reshape(3, victims).tolist()))
+    victim_scores = np.asarray(score(jnp.concatenate([*who.values()]), jnp.tile(keys, 3)), np.float64)
+    return dict(zip(who, victim_scores.reshape(3, victims).tolist()))

@@ -10,9 +10,10 @@ import numpy as np
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import envs, fields, train
+from jaxrl import envs, fields, sources, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
+from jaxrl.experiments import user_files
 from jaxrl.experiments.presets import preset
 from jaxrl.rollout import rollout, vectorize, without_extras
 from jaxrl.types import Env, Stream
@@ -108,8 +109,10 @@ def make(setting: Setting) -> Game:
     """The game of a setting. Raises ValueError for an invalid setting."""
     from jaxrl.names import lookup
 
-    lookup("environment", envs.REGISTRY, setting.environment)
+    lookup("environment", envs.REGISTRY, user_files.environment(setting.environment))
     if setting.mode == "control":
+        if sources.is_name(setting.environment):
+            raise ValueError(f"mode control needs an environment with goals, {', '.join(GOALS)}, not a file")
         goal = lookup("environment with goals", GOALS, setting.environment)
     for name in ("steps", "generations", "victims", "messages", "hidden", "goals"):
         if getattr(setting, name) < 1:

@@ -79,12 +79,12 @@ def command(argv: list[str]) -> int:
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
     """The options of the comparison, and those of `jaxrl train` that apply to every environment's run."""
-    own, others, mine = [], [], True
+    ours, others, mine = [], [], True
     for word in argv:
         if word.startswith("--"):
             mine = not word.startswith(OVERRIDES)
-        (own if mine else others).append(word)
-    return own, others
+        (ours if mine else others).append(word)
+    return ours, others
 
 
 def _plan(chosen, words: list[str], typed: list[str]):
@@ -118,18 +118,18 @@ def _plan(chosen, words: list[str], typed: list[str]):
         raise cli.UsageError(f"compare needs an objective other than {BASELINE}: --objectives dpo spo")
     specs, rivals = [], []
     for environment in chosen.environments:
-        own = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]
-        own += ["--intervals", chosen.intervals, "--eval-episodes", chosen.eval_episodes]
-        own += ["--save-every-seconds", chosen.save_every_seconds]
-        own += ["--steps", chosen.steps] if chosen.steps else []
-        own += [] if chosen.compile_cache else ["--no-compile-cache"]
-        own = [*map(str, own), *words]
-        spec, _, extra = cli.parse_spec("compare", cli.train_options, [BASELINE, environment, *own])
+        given = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]
+        given += ["--intervals", chosen.intervals, "--eval-episodes", chosen.eval_episodes]
+        given += ["--save-every-seconds", chosen.save_every_seconds]
+        given += ["--steps", chosen.steps] if chosen.steps else []
+        given += [] if chosen.compile_cache else ["--no-compile-cache"]
+        given = [*map(str, given), *words]
+        spec, _, extra = cli.parse_spec("compare", cli.train_options, [BASELINE, environment, *given])
         specs.append(spec)
         for name, typed_name in zip(algorithms, chosen.algorithms):
             same = ["--steps", str(spec.steps), *_preset_of(name, spec.environment)]
             rivals.append(
-                cli.parse_spec("compare", cli.train_options, [typed_name, environment, *own, *same])[0]
+                cli.parse_spec("compare", cli.train_options, [typed_name, environment, *given, *same])[0]
             )
     places = [folder.place(spec) for spec in specs]
     if len(set(places)) < len(places):

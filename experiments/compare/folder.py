@@ -65,22 +65,22 @@ def best_of(plan: Plan, path: Path, spec: runs.Spec) -> dict[str, dict[str, Any]
 
     If nothing was tuned, it is the preset.
     """
-    found = []
+    outcomes = []
     for program in tuning(plan, spec):
-        found += methods.outcomes(path / place(spec) / program.folder, program)
-    if not found:
+        outcomes += methods.outcomes(path / place(spec) / program.folder, program)
+    if not outcomes:
         return {name: {"values": preset(spec, name), "trials": []} for name in plan.tuned}
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for one in diverged.with_scores(found):
+    for one in diverged.with_scores(outcomes):
         by_name.setdefault(one["objective"], []).append(one)
     return {name: {**methods.best_of(trials), "trials": trials} for name, trials in by_name.items()}
 
 
 def preset(spec: runs.Spec, objective: str) -> dict[str, float]:
     """The values of the first trial of a tuning."""
-    found = methods.axes(spec, objective)
-    (values,) = sweeps.values_at(found, methods.shares(spec, objective, found, "random", 2)[:1])
-    return {one.name: float(text) for one, text in zip(found, values)}
+    tuned_axes = methods.axes(spec, objective)
+    (values,) = sweeps.values_at(tuned_axes, methods.shares(spec, objective, tuned_axes, "random", 2)[:1])
+    return {one.name: float(text) for one, text in zip(tuned_axes, values)}
 
 
 def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> list[methods.Program]:

@@ -81,15 +81,15 @@ def require_names(names: list[str]) -> None:
 def axes(spec: runs.Spec, objective: str) -> list[sweeps.Axis]:
     """The axes of the tuning of an objective, around the hyperparameters of `spec`."""
     rate = spec.hparams.learning_rate
-    found = [sweeps.axis("--hp.learning-rate", f"log:{rate / WIDTH!r}:{rate * WIDTH!r}")]
+    tuned_axes = [sweeps.axis("--hp.learning-rate", f"log:{rate / WIDTH!r}:{rate * WIDTH!r}")]
     for name, values in VALUES.items():
         known = sorted({*values, float(getattr(spec.hparams, name))})
-        found.append(sweeps.axis(f"--hp.{name.replace('_', '-')}", ",".join(map(repr, known))))
+        tuned_axes.append(sweeps.axis(f"--hp.{name.replace('_', '-')}", ",".join(map(repr, known))))
     for name, value in _parameters(objective).items():
         text = RANGES.get(name, f"log:{value / 4!r}:{value * 4!r}" if value > 0 else "")
         if text:
-            found.append(sweeps.axis(f"--hp.objective.{name.replace('_', '-')}", text))
-    return found
+            tuned_axes.append(sweeps.axis(f"--hp.objective.{name.replace('_', '-')}", text))
+    return tuned_axes
 
 
 def _parameters(objective: str) -> dict[str, float]:
@@ -97,11 +97,13 @@ def _parameters(objective: str) -> dict[str, float]:
     return fields.numbers(runs.objective(objective).params)
 
 
-def shares(spec: runs.Spec, objective: str, found: list[sweeps.Axis], kind: str, trials: int) -> np.ndarray:
+def shares(
+    spec: runs.Spec, objective: str, tuned_axes: list[sweeps.Axis], kind: str, trials: int
+) -> np.ndarray:
     """The positions of the trials along the axes `[T, D]`; the first is the preset with defaults."""
     start = fields.numbers(with_objective(spec, objective).hparams)
-    centre = np.array([[_share(one, start[one.name]) for one in found]])
-    drawn = sweeps.draw(found, "random" if kind == "random" else "sobol", trials - 1, spec.seed)
+    centre = np.array([[_share(one, start[one.name]) for one in tuned_axes]])
+    drawn = sweeps.draw(tuned_axes, "random" if kind == "random" else "sobol", trials - 1, spec.seed)
     return np.concatenate([centre, drawn])
 
 
@@ -125,17 +127,17 @@ def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: boo
         options = sweeps.options_of(kind, dict.fromkeys(sweeps.OPTIONS_OF["asha"]))
         groups = []
         for name in names:
-            own = with_objective(spec, name)
-            found = axes(spec, name)
-            drawn = shares(spec, name, found, kind, trials)
-            groups.append(sweeps.searched(kind, found, drawn, own, options).spec)
+            with_name = with_objective(spec, name)
+            tuned_axes = axes(spec, name)
+            drawn = shares(spec, name, tuned_axes, kind, trials)
+            groups.append(sweeps.searched(kind, tuned_axes, drawn, with_name, options).spec)
         pairs = zip(names, groups, strict=True)
         return [Program(f"tune-{i}", one, (Method(name, {}),)) for i, (name, one) in enumerate(pairs, 1)]
     methods = []
     for name in names:
-        found = axes(spec, name)
-        for values in sweeps.values_at(found, shares(spec, name, found, kind, trials)):
-            methods.append(Method(name, {one.name: float(x) for one, x in zip(found, values)}))
+        tuned_axes = axes(spec, name)
+        for values in sweeps.values_at(tuned_axes, shares(spec, name, tuned_axes, kind, trials)):
+            methods.append(Method(name, {one.name: float(x) for one, x in zip(tuned_axes, values)}))
     return packed(spec, methods, "tune", mixed)
 
 
@@ -171,10 +173,11 @@ def _trial(method: Method, names: list[str]) -> dict[str, float]:
     """A method as a trial of the mixture of all `names`: a row of weights, and the parameters of its part."""
     if len(names) == 1:
         return dict(method.values)
-    own = names.index(method.objective)
-    weights = {f"objective.weights.{i}": float(i == own) for i in range(len(names))}
+    position = names.index(method.objective)
+    weights = {f"objective.weights.{i}": float(i == position) for i in range(len(names))}
     return weights | {
-        name.replace("objective.", f"objective.parts.{own}."): value for name, value in method.values.items()
+        name.replace("objective.", f"objective.parts.{position}."): value
+        for name, value in method.values.items()
     }
 
 
@@ -190,13 +193,13 @@ def reported(
       best: the best values for each objective that was tuned, and always for the baseline.
     """
     of_all = {name: value for name, value in best[BASELINE].items() if not name.startswith("objective.")}
-    found = [Method(BASELINE, best[BASELINE], own=tuned)]
+    methods = [Method(BASELINE, best[BASELINE], own=tuned)]
     for name in names:
         if name != BASELINE:
-            found.append(Method(name, of_all))
+            methods.append(Method(name, of_all))
             if tuned and own_tuning:
-                found.append(Method(name, best[name], own=True))
-    return found
+                methods.append(Method(name, best[name], own=True))
+    return methods
 
 
 def rivals(specs: list[runs.Spec], best: dict[str, float]) -> list[Program]:
@@ -205,15 +208,15 @@ def rivals(specs: list[runs.Spec], best: dict[str, float]) -> list[Program]:
     A file, as a variant of PPO, uses the settings chosen for the baseline, if it has such hyperparameters; an
     algorithm with its own presets keeps them.
     """
-    found = []
+    programs = []
     for number, spec in enumerate(specs, 1):
         values = best if sources.is_name(spec.algorithm) else {}
         known = fields.numbers(spec.hparams)
         values = {name: value for name, value in values.items() if name in known}
-        own = dataclasses.replace(spec, trials=(values,) if values else ())
+        with_values = dataclasses.replace(spec, trials=(values,) if values else ())
         method = Method(spec.objective, values, algorithm=spec.algorithm)
-        found.append(Program(f"algorithm-{number}", own, (method,)))
-    return found
+        programs.append(Program(f"algorithm-{number}", with_values, (method,)))
+    return programs
 
 
 def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
@@ -222,11 +225,11 @@ def outcomes(path: Any, program: Program) -> list[dict[str, Any]]:
     For a search, sorted by length of training, then by score.
     """
     if program.spec.search:
-        found = sweeps.searched_outcome(path)
-        for one in found:
+        trials = sweeps.searched_outcome(path)
+        for one in trials:
             named = {_name(flag): float(text) for flag, text in one["values"].items()}
             one |= {"objective": program.methods[0].objective, "values": named}
-        return found
+        return trials
     pairs = zip(program.methods, sweeps.outcome(path, program.spec), strict=True)
     return [{"objective": one.objective, "values": one.values, **what} for one, what in pairs]
 
@@ -235,15 +238,15 @@ def _name(flag: str) -> str:
     return sweeps.Axis(flag).name
 
 
-def best_of(found: list[dict[str, Any]]) -> dict[str, Any]:
+def best_of(trials: list[dict[str, Any]]) -> dict[str, Any]:
     """The trial with the best score; the first one of equal trials, so the preset unless another is better.
 
     Raises:
       ValueError: no trial has a score, since in each at least half of the agents diverged.
     """
-    known = [one for one in found if one["score"] is not None]
+    known = [one for one in trials if one["score"] is not None]
     if not known:
-        name = found[0]["objective"]
+        name = trials[0]["objective"]
         raise ValueError(
             f"tuning {name}: in every trial at least half of the agents diverged; give a lower "
             "--hp.learning-rate"

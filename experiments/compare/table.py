@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxrl import logger
 from jaxrl.experiments import diverged, reference
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     difference,
@@ -93,18 +93,18 @@ def against_baseline(tasks: list[dict[str, np.ndarray]]) -> dict[str, dict[str, 
     """
     baseline, *others = tasks[0]
     first = [task[baseline] for task in tasks]
-    found: dict[str, dict[str, Any]] = {baseline: {"iqm": across_tasks(first)}}
+    rows: dict[str, dict[str, Any]] = {baseline: {"iqm": across_tasks(first)}}
     for name in others:
-        own = [task[name] for task in tasks]
-        found[name] = {
-            "iqm": across_tasks(own),
-            "better": probability_of_improvement(own, first),
-            "by": difference(own, first, paired=True),
-            "p": signed_rank_p(np.concatenate(own) - np.concatenate(first)),
+        theirs = [task[name] for task in tasks]
+        rows[name] = {
+            "iqm": across_tasks(theirs),
+            "better": probability_of_improvement(theirs, first),
+            "by": difference(theirs, first, paired=True),
+            "p": signed_rank_p(np.concatenate(theirs) - np.concatenate(first)),
         }
-    for name, p in zip(others, holm([found[name]["p"] for name in others]) if others else ()):
-        found[name]["p"] = float(p)
-    return found
+    for name, p in zip(others, holm([rows[name]["p"] for name in others]) if others else ()):
+        rows[name]["p"] = float(p)
+    return rows
 
 
 HEAD = (
@@ -151,11 +151,11 @@ def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[flo
     return f"{title}\n{shown}" + f"\n  {left}" * bool(left)
 
 
-def _table(found: dict[str, dict[str, Any]]) -> str:
-    baseline, *others = found
+def _table(by_method: dict[str, dict[str, Any]]) -> str:
+    baseline, *others = by_method
     rows = []
-    for name in [baseline, *sorted(others, key=lambda name: -found[name]["iqm"].value)]:
-        one = found[name]
+    for name in [baseline, *sorted(others, key=lambda name: -by_method[name]["iqm"].value)]:
+        one = by_method[name]
         cells = [name, _number(one["iqm"].value), _ends(one["iqm"])]
         if name == baseline:
             cells += ["–"] * 5
@@ -191,7 +191,7 @@ def _diverged(here: list[dict[str, Any]]) -> str:
 
 
 def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
-    own = any(one.get("method", "").endswith("(own tuning)") for one in records)
+    separately = any(one.get("method", "").endswith("(own tuning)") for one in records)
     if about["trials"] < 2:
         chosen = "PPO has its preset, which was not tuned here; the others have its settings"
     else:
@@ -201,7 +201,7 @@ def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
             f"{about['tune_seeds']} other seeds, the preset among them); the others have their published "
             "parameters and PPO's learning rate, annealing and entropy"
         )
-        chosen += "; (own tuning): tuned with as many trials" if own else ""
+        chosen += "; (own tuning): tuned with as many trials" if separately else ""
     count = len({one["method"] for one in records if "method" in one}) - 1
     seeds = min(len(one["per_seed"]) for one in records if "method" in one)
     least = min(1.0, count * 2.0 ** (1 - seeds))

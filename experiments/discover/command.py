@@ -9,9 +9,10 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from jaxrl import files, hosts, objective_file, reporters, sources
-from jaxrl.experiments import cli, runs
-from jaxrl.experiments.discover import comparison, evolve, presets, spec
+from jaxrl import files, hosts, reporters, sources
+from jaxrl.discovery import evolve
+from jaxrl.experiments import cli, runs, tracking, user_files
+from jaxrl.experiments.discover import comparison, presets, spec
 from jaxrl.experiments.discover.programs import build
 from jaxrl.experiments.discover.worlds import with_scale
 from jaxrl.names import lookup
@@ -32,13 +33,11 @@ def options(preset_name: str) -> type:
     names = tuple(world.environment for world in usual.worlds)
 
     @dataclasses.dataclass
-    class Discover:
-        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
-
+    class Specific:
         preset: Literal[tuple(presets.PRESETS)] = preset_name  # environments and sizes
-        objective: str = usual.objective  # what is evolved: lpo, ta_lpo, or any of `jaxrl list objectives`
+        objective: str = usual.objective  # what is evolved: a name, or a file to start from
         width: int = usual.width  # units of a learned drift
-        environments: tuple[str, ...] = names  # where agents are trained: names, or tabular
+        environments: tuple[str, ...] = names  # where agents are trained: names, files, or tabular
         steps: int = usual.worlds[0].steps  # per agent; other than the default: no transfer comparison
         generations: int = usual.generations  # generations of the evolution
         population: int = usual.evolve.population  # candidates per generation, in antithetic pairs
@@ -51,17 +50,11 @@ def options(preset_name: str) -> type:
         intervals: int = usual.intervals  # rows of metrics, and evaluations on held-out tasks
         eval_tasks: int = usual.eval_episodes  # held-out tasks per evaluation
         held_out: int = usual.held_out  # held-out tasks of the final comparison
-        save_every_seconds: float = 10.0  # minimum time between checkpoints; 0: one per interval
         out: Path | None = None  # folder of the discovery; otherwise one in runs/
-        csv: bool = False  # also write metrics.csv: a line per interval and agent
-        tensorboard: bool = False  # also write TensorBoard files: a run per agent
-        wandb: bool = False  # also log to Weights & Biases: a run per agent
-        wandb_project: str = "jaxrl"  # project in Weights & Biases
-        wandb_entity: str = ""  # user or team in Weights & Biases; otherwise the default one
-        wandb_group: str = ""  # group of the runs; otherwise the name of the folder
-        wandb_tags: tuple[str, ...] = ()  # tags of the runs
-        tracked_runs: int = 64  # maximum number of tracked runs: statistics over seeds first, then agents
-        compile_cache: bool = True  # cache compiled programs for later starts
+
+    @dataclasses.dataclass
+    class Discover(tracking.Options, Specific):  # in this order, the options of tracking are listed last
+        """Evolves a policy objective over whole training runs, and compares it with tuned PPO."""
 
     return Discover
 
@@ -70,8 +63,7 @@ def command(argv: list[str]) -> int:
     """Runs the command. Raises ValueError for invalid options."""
     use_cores()
     chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
-    if not chosen.save_every_seconds >= 0:
-        raise ValueError(f"save_every_seconds = {chosen.save_every_seconds} must be 0 or more")
+    extra = tracking.chosen(chosen)
     usual = presets.PRESETS[chosen.preset]
     names = tuple(world.environment for world in usual.worlds)
     worlds, transfers = usual.worlds, usual.transfers
@@ -81,8 +73,9 @@ def command(argv: list[str]) -> int:
     elif chosen.steps != worlds[0].steps:
         worlds = tuple(dataclasses.replace(world, steps=chosen.steps) for world in worlds)
         transfers = {}
+    objective, start = _objective(chosen, usual)
     made = spec.Spec(
-        objective=chosen.objective,
+        objective=objective,
         width=chosen.width,
         worlds=worlds,
         evolve=evolve.Config(chosen.population, chosen.tasks, chosen.std, chosen.learning_rate, chosen.ranks),
@@ -93,15 +86,30 @@ def command(argv: list[str]) -> int:
         eval_episodes=chosen.eval_tasks,
         held_out=chosen.held_out,
         transfers=transfers,
+        start=start,
     )
-    extra = {name: getattr(chosen, name) for name in runs.OPTIONS}
     if extra["compile_cache"]:
         runs.enable_compile_cache()
     build(made)  # reports errors before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(with_scale, made.worlds)))
-    where = "-".join(sources.shown(world.environment).replace(":", "-") for world in made.worlds)
-    with cli.new_folder(chosen.out, f"discover-{chosen.objective}-{where}") as path:
+    where = "-".join(sources.shown(name).replace(":", "-") for name in (objective, *_places(made)))
+    with cli.new_folder(chosen.out, f"discover-{where}") as path:
         return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
+
+
+def _objective(chosen: Any, usual: spec.Spec) -> tuple[str, dict[str, Any] | None]:
+    """The name of the objective in `--objective`, and its parameters if a file with parameters is given."""
+    if not runs.is_file(chosen.objective):
+        return sources.named(chosen.objective), None
+    if chosen.width != usual.width:
+        raise ValueError(f"--width is that of the drift in {chosen.objective}: leave it out")
+    name, objective = runs.objective_given(chosen.objective)
+    values = dataclasses.asdict(objective.params)
+    return name, jax.tree.map(lambda leaf: np.asarray(leaf, np.float32).tolist(), values)
+
+
+def _places(made: spec.Spec) -> list[str]:
+    return [world.environment for world in made.worlds]
 
 
 def resume(path: Path, info: dict[str, Any]) -> int:
@@ -117,16 +125,15 @@ def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
     numbers = sum(np.size(leaf) for leaf in jax.tree.leaves(spec.start(made).params))
     num_agents = made.evolve.population * made.evolve.tasks * len(made.worlds)
     steps = reporters.count(made.seeds * made.generations * programs.algo.steps_per_update)
-    where = ", ".join(sources.shown(world.environment) for world in made.worlds)
+    where, what = ", ".join(map(sources.shown, _places(made))), sources.shown(made.objective)
     return (
-        f"discovering {made.objective} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
+        f"discovering {what} ({numbers} numbers) in {where}: {made.seeds} meta-seed(s), "
         f"{made.generations} generations of {num_agents} training runs, {steps} steps; into {path}"
     )
 
 
 def reporter(made: spec.Spec, programs: Programs) -> reporters.Reporter:
-    places = ", ".join(sources.shown(world.environment) for world in made.worlds)
-    title = f"discover {made.objective}: {places}"
+    title = sources.shown(f"discover {made.objective}: {', '.join(_places(made))}")
     steps = programs.algo.steps_per_update
     return reporters.choose(title, made.generations, steps, made.seeds, SHOWN)
 
@@ -138,10 +145,9 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
     info = runs.read_info(path)
     about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
     for i, file in enumerate(files):
-        own = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
-        objective_file.save(
-            file, made.objective, own, about | {"seed": made.seed + i, "spec": made.to_json()}
-        )
+        params = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
+        facts = about | {"seed": made.seed + i, "spec": made.to_json()}
+        user_files.save_objective(file, made.objective, params, facts, info.get("sources", {}))
     cli.draw_curves(path)
     begun = time.perf_counter()
     result = _comparison(path, made, means, about)

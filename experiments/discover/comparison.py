@@ -16,10 +16,10 @@ import numpy as np
 from flax import struct
 
 from jaxrl import objectives, sources
+from jaxrl.discovery.family import Family, tables
 from jaxrl.experiments.discover import spec as specs
 from jaxrl.experiments.discover import worlds
-from jaxrl.experiments.discover.family import Family, tables
-from jaxrl.experiments.statistics import bootstrap_interval, iqm
+from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 
 
@@ -142,13 +142,14 @@ def compare(
     Returns:
       Data for `text`: for each environment the objectives with scores and paired differences to PPO.
     """
-    apply = specs.start(spec).apply
+    apply, title = specs.start(spec).apply, sources.shown(spec.objective)
     learned = {
-        f"{spec.objective}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
+        f"{title}, seed {spec.seed + i}": Objective(jax.tree.map(lambda leaf: leaf[i], means), apply)  # noqa: B023
         for i in range(spec.seeds)
     }
     homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
-    compared, first = [], None
+    compared: list[dict[str, Any]] = []
+    first: dict[str, Contender] = {}
     for label, world in {**homes, **transfers}.items():
         say(f"comparing: {label} ...")
         family = worlds.family(world)
@@ -159,20 +160,20 @@ def compare(
         else:
             field = {name: transferred(contender, rate) for name, contender in first.items()}
         scores = scorer(family, count)
-        found = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
-        found = dict(zip(found, filled(*found.values())))
-        chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in found.items()}
-        if first is None:
+        all_scores = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
+        all_scores = dict(zip(all_scores, filled(*all_scores.values())))
+        chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in all_scores.items()}
+        if not first:
             first = {
                 name: one._replace(settings=(one.settings[chosen[name]],)) for name, one in field.items()
             }
-        best = {name: its[chosen[name]] for name, its in found.items()}
+        best = {name: its[chosen[name]] for name, its in all_scores.items()}
         rows = []
         for name, its in best.items():
             how = {"setting": field[name].settings[chosen[name]], "of": len(field[name].settings)}
             rows.append((row(name, its, best["ppo"]) if name != "ppo" else summary(name, its)) | how)
         if len(learned) > 1:
-            mean, name = np.mean([best[name] for name in learned], axis=0), f"{spec.objective}, mean of"
+            mean, name = np.mean([best[name] for name in learned], axis=0), f"{title}, mean of"
             rows.insert(len(learned), row(f"{name} {len(learned)} seeds", mean, best["ppo"]))
         compared.append({"label": label, "world": dataclasses.asdict(world), "rows": rows})
     return {"count": count, "worlds": compared}

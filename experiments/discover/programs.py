@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import train
+from jaxrl import sources, train
+from jaxrl.discovery import evolve
+from jaxrl.discovery.family import filled, repeated, tables
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments.discover import evolve
-from jaxrl.experiments.discover.family import filled, repeated, tables
 from jaxrl.experiments.discover.spec import Spec, check, start
 from jaxrl.experiments.discover.worlds import family, held_out
 from jaxrl.programs import Programs, boundaries
@@ -23,7 +23,8 @@ def build(spec: Spec) -> Programs:
     families = tuple(family(world) for world in spec.worlds)
     objective = start(spec)
     if not jax.tree.leaves(objective.params):
-        raise ValueError(f"{spec.objective} has no parameters to evolve: use lpo, ta_lpo or dpo")
+        name = sources.shown(spec.objective)
+        raise ValueError(f"{name} has no parameters to evolve: use lpo, ta_lpo or dpo")
     discovery = evolve.make(objective, families, spec.evolve, spec.seeds)
     where = NamedSharding(train.mesh(spec.seeds * spec.evolve.population), PartitionSpec())
 
@@ -31,13 +32,14 @@ def build(spec: Spec) -> Programs:
         del keys  # the same tasks in every evaluation, so that the curve shows progress
         hps = [repeated(one.hparams, spec.seeds) for one in families]
         tasks, keys = zip(*[held_out(one, spec.eval_episodes) for one in families])
-        found = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
-        scores = filled(found).mean(axis=0)
+        on_tasks = tables(families, objective.apply, discovery.means(state), hps, tasks, keys)
+        scores = filled(on_tasks).mean(axis=0)
         steps = sum(one.steps for one in families)
         return Evaluation(scores, jnp.full(scores.shape, steps), jnp.ones(scores.shape, bool))
 
     return Programs(
-        algo=discovery._replace(update=jax.jit(discovery.update)),
+        # It has what programs need of an Algorithm.
+        algo=discovery._replace(update=jax.jit(discovery.update)),  # type: ignore[arg-type]  # see above
         hp=(),
         seeds=spec.lane_seeds,
         num_updates=spec.generations,

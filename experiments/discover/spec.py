@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxrl import objective_file, objectives
+from jaxrl.discovery import evolve
 from jaxrl.experiments import runs, user_files
-from jaxrl.experiments.discover import evolve
 from jaxrl.types import Objective
 
 HELD_OUT = 0x4E1D  # seed of the held-out tasks; no meta-seed may be equal to it
@@ -39,14 +39,15 @@ class Spec:
     """Everything that determines the result of a discovery; stored as JSON.
 
     Attributes:
-      objective: what is evolved, by its name in `jaxrl.objectives`.
-      width: units of a learned drift.
+      objective: what is evolved, by its name in `jaxrl.objectives`, or that of a Python file.
+      width: units of a learned drift, if it is a new one.
       worlds: where every candidate trains agents.
       generations: updates of the evolution.
       seed, seeds: meta-seeds `seed .. seed + seeds - 1`, evolved in parallel.
       intervals: rows of metrics, and evaluations of the current objectives on `eval_episodes` held-out tasks.
       held_out: tasks of the final comparison.
       transfers: other environments for the final comparison, by label.
+      start: the parameters from which the evolution starts; None: those of the objective by default.
     """
 
     objective: str
@@ -60,6 +61,7 @@ class Spec:
     eval_episodes: int
     held_out: int
     transfers: dict[str, World] = dataclasses.field(default_factory=dict)
+    start: dict[str, Any] | None = None
 
     @property
     def agents(self) -> int:
@@ -77,7 +79,10 @@ class Spec:
         return jax.vmap(jax.random.key)(self.lane_seeds)
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if self.start is None:  # left out, as in older versions, whose checkpoints remain valid
+            del data["start"]
+        return data
 
 
 def from_json(data: dict[str, Any]) -> Spec:
@@ -104,10 +109,16 @@ def from_json(data: dict[str, Any]) -> Spec:
 
 
 def start(spec: Spec) -> Objective:
-    """The initial objective of the evolution: for a network, all weights are 0, which is PPO's clipping."""
-    if spec.objective in ("lpo", "ta_lpo"):
-        return objectives.LEARNED[spec.objective](width=spec.width)
-    return objective_file.named(spec.objective)
+    """The initial objective: a new network has weights of 0, which is PPO's clipping."""
+    if user_files.is_source(spec.objective):
+        objective = user_files.objective(spec.objective)[1]
+    elif spec.objective in ("lpo", "ta_lpo"):
+        objective = objectives.LEARNED[spec.objective](width=spec.width)
+    else:
+        objective = objective_file.named(spec.objective)
+    if spec.start is None:
+        return objective
+    return objective._replace(params=runs.objective_from_json(spec.objective, spec.start))
 
 
 def check(spec: Spec) -> None:

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 from flax import struct
 
+from jaxrl.discovery.family import Family
 from jaxrl.envs.worlds import garnet, tabular
-from jaxrl.experiments.discover.family import Family
 from jaxrl.fields import log_scale, not_negative, share
 from jaxrl.returns import gae
 
@@ -89,10 +89,10 @@ def run(apply, params: Any, hp: Hparams, task: Task, key, config: Config) -> jax
             (logits, values), moments = carry
             up = jax.grad(_surrogate)(logits, apply, params, hp, batch, progress)
             down = jax.grad(_error)(values, batch)
-            step, own = adam.update(up, moments[0])
+            step, moment = adam.update(up, moments[0])
             fall, its = adam.update(down, moments[1])
             rate = hp.learning_rate * (1.0 - hp.lr_decay * progress)
-            return ((logits + rate * step, values - hp.value_learning_rate * fall), (own, its)), None
+            return ((logits + rate * step, values - hp.value_learning_rate * fall), (moment, its)), None
 
         (tables, moments), _ = jax.lax.scan(epoch, (tables, moments), length=config.num_epochs)
         return (tables, moments, state), None

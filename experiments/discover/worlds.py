@@ -2,16 +2,18 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import fields, objectives, train
+from jaxrl import envs, fields, objectives, train
 from jaxrl.algos import ppo
+from jaxrl.discovery import training
+from jaxrl.discovery.family import Family, filled, repeated, tables
 from jaxrl.experiments import runs
-from jaxrl.experiments.discover import tabular, training
-from jaxrl.experiments.discover.family import Family, filled, repeated, tables
+from jaxrl.experiments.discover import tabular
 from jaxrl.experiments.discover.spec import HELD_OUT, World
 from jaxrl.spaces import require_counts
 
@@ -24,18 +26,17 @@ def family(world: World) -> Family:
     """
     if world.steps < 1:
         raise ValueError(f"steps = {world.steps} must be at least 1")
-    config, hp = (tabular.Config, tabular.Hparams) if world.environment == "tabular" else (None, None)
-    if config is None:
-        config, hp = ppo.Config, ppo.Hparams
+    agents: Any = tabular if world.environment == "tabular" else ppo
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in world.config.items()}
     try:
-        config, hp = fields.configured(config(), values), hp(**world.hparams)
+        config, hp = fields.configured(agents.Config(), values), agents.Hparams(**world.hparams)
     except TypeError as error:
         raise ValueError(f"agents in {world.environment}: {error}") from None
     runs.require_types(config, hp, where=f"the agents of {world.environment}")
     require_counts(config, "num_envs", "num_steps", "num_epochs")
     if world.environment != "tabular":
-        return training.family(world.environment, world.steps, config, hp, world.low, world.high)
+        make = partial(ppo.make, envs.make(world.environment), config)
+        return training.family(world.environment, make, hp, world.steps, world.low, world.high)
     updates = -(-world.steps // (config.num_envs * config.num_steps))
     return tabular.family(dataclasses.replace(config, num_updates=updates), hp)
 
@@ -59,8 +60,10 @@ def with_scale(world: World, num_agents: int = 16) -> World:
     one, objective = family(world), objectives.ppo()
     hps = train.grid(one.hparams, learning_rate=jnp.array([0.0, one.hparams.learning_rate]))
     params, (tasks, keys) = repeated(objective.params, 2), held_out(one, num_agents)
-    found = jax.jit(lambda *own: filled(tables([one], objective.apply, *own)))(params, [hps], [tasks], [keys])
-    low, high = np.asarray(found[0], np.float64).mean(axis=1)
+    areas = jax.jit(lambda *agents: filled(tables([one], objective.apply, *agents)))(
+        params, [hps], [tasks], [keys]
+    )
+    low, high = np.asarray(areas[0], np.float64).mean(axis=1)
     if not high > low:
         raise ValueError(
             f"in {world.steps} steps of {world.environment} PPO learns nothing: it scores {high:.4g}, agents "

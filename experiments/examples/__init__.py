@@ -1,1 +1,1 @@
-"""Complete examples, each a script of one page: `python -m jaxrl.experiments.examples.own_algorithm`."""
+"""Complete examples, each a script of one page: `python -m jaxrl.experiments.examples.custom_algorithm`."""

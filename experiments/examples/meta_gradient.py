@@ -12,9 +12,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxrl import envs, train
+from jaxrl import envs, meta, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import meta
 from jaxrl.policies import NetworkConfig
 
 

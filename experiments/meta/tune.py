@@ -9,22 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, train
+from jaxrl import envs, meta, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import meta
-from jaxrl.experiments.statistics import bootstrap_interval
-from jaxrl.names import lookup
-from jaxrl.objectives import OBJECTIVES
+from jaxrl.experiments import runs, user_files
 from jaxrl.policies import NetworkConfig
+from jaxrl.statistics import bootstrap_interval
 
 
 @dataclasses.dataclass
 class Tune:
     """Options of the experiment; the agents are small PPO agents."""
 
-    env: str = "Catch-bsuite"
+    env: str = "Catch-bsuite"  # a name, or a file
     names: tuple[str, ...] = ("learning_rate", "ent_coef", "gae_lambda", "gamma")  # what is meta-learned
-    objective: str = "ppo"  # its parameters are named, for example, objective.clip_eps
+    objective: str = "ppo"  # a name, or a file; its parameters are named, for example, objective.clip_eps
     lifetime: int = 40  # updates of an agent, of 128 steps each
     unroll: int = 4  # updates that meta-gradients are taken through; divides the lifetime
     num_agents: int = 8  # agents that train in parallel
@@ -47,8 +45,8 @@ def measure(options: Tune) -> dict[str, Any]:
     config = ppo.Config(
         num_envs=8, num_steps=16, num_epochs=2, num_minibatches=2, network=NetworkConfig(hidden_sizes=(32,))
     )
-    objective = lookup("objective", OBJECTIVES, options.objective)()
-    algo = ppo.make(envs.make(options.env), config, objective)
+    objective = runs.objective_given(options.objective)[1]
+    algo = ppo.make(envs.make(user_files.environment(options.env)), config, objective)
     start = algo.hparams.replace(total_updates=float(options.lifetime), lr_decay=0.0)
     rule = meta.hyperparameters(start, options.names)
     outer = meta.surrogate(algo, rule, options.unroll)

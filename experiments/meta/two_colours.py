@@ -15,13 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, objectives, train
+from jaxrl import envs, meta, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
-from jaxrl.experiments import meta
-from jaxrl.experiments.statistics import bootstrap_interval
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
+from jaxrl.statistics import bootstrap_interval
 from jaxrl.types import Algorithm
 
 PARTS = 40  # of a lifetime, for curves

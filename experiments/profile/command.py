@@ -64,12 +64,12 @@ def command(argv: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if chosen.out:
             chosen.out.mkdir(parents=True, exist_ok=True)
-        found = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
+        result = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
     if chosen.out:
-        files.replace(chosen.out / "profile.json", json.dumps(found, indent=2) + "\n")
-        files.replace(chosen.out / "profile.md", markdown(found, chosen.operations or 10))
+        files.replace(chosen.out / "profile.json", json.dumps(result, indent=2) + "\n")
+        files.replace(chosen.out / "profile.md", markdown(result, chosen.operations or 10))
     if chosen.json:
-        print(json.dumps(found))
+        print(json.dumps(result))
     else:
-        show(found, chosen.operations)
+        show(result, chosen.operations)
     return 0

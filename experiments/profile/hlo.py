@@ -65,8 +65,8 @@ def parse(text: str) -> Program:
         if header := HEADER.match(line):
             current = computations.setdefault(header["name"], [])
             entry = header["name"] if header["entry"] else entry
-        elif current is not None and (found := INSTRUCTION.match(line)):
-            current.append(_instruction(found["name"], found["rest"]))
+        elif current is not None and (matched := INSTRUCTION.match(line)):
+            current.append(_instruction(matched["name"], matched["rest"]))
     module = MODULE.match(text)
     if not (module and entry):
         raise ValueError("this is not a compiled program: it has no HloModule or no ENTRY")
@@ -161,5 +161,5 @@ def flops(i: Instruction, shapes: dict[str, str]) -> int:
 
 def _dimensions(shape: str) -> list[int]:
     """The dimensions of an array, or of the first array of a tuple."""
-    found = ARRAY.search(shape)
-    return [int(length) for length in found[1].split(",") if length] if found else []
+    matched = ARRAY.search(shape)
+    return [int(length) for length in matched[1].split(",") if length] if matched else []

@@ -136,10 +136,10 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
     subject = prepare(spec)
     program = hlo.parse(subject.compiled.as_text())
     measured = measure(subject, program, updates, folder)
-    found, recording = costs(measured.events, measured.num_traced, measured.on_device)
+    operation_costs, recording = costs(measured.events, measured.num_traced, measured.on_device)
     places = attribute(program)
     flop, second = flops(program, places), float(np.median(measured.blocks))
-    scale = min(1.0, second * 1e9 / max(1e-9, sum(cost.nanoseconds for cost in found.values())))
+    scale = min(1.0, second * 1e9 / max(1e-9, sum(cost.nanoseconds for cost in operation_costs.values())))
     peak, side = measure_peak(side)
     # The loop in the entry computation is that of the updates, whose body must count once.
     updating = {i.name for i in program.computations[program.entry]}
@@ -163,15 +163,17 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
             "recording_nanoseconds": recording,
             "scale": scale,
         },
-        "parts": parts(found, places, flop, scale, second * 1e6),
-        "operations": operations_of(program, found, places, scale),
+        "parts": parts(operation_costs, places, flop, scale, second * 1e6),
+        "operations": operations_of(program, operation_costs, places, scale),
     }
 
 
-def parts(found: dict[str, Cost], places, flop: Counter, scale: float, total: float) -> list[dict[str, Any]]:
+def parts(
+    operation_costs: dict[str, Cost], places, flop: Counter, scale: float, total: float
+) -> list[dict[str, Any]]:
     """A row for each part of an update, in order; the sum of their microseconds is `total`."""
     rows = {part: [0.0, 0.0, 0.0] for part in flop if flop[part]}
-    for name, cost in found.items():
+    for name, cost in operation_costs.items():
         part, random = places.get(name, OTHER)
         row, microseconds = rows.setdefault(part, [0.0, 0.0, 0.0]), cost.nanoseconds * scale / 1e3
         row[0] += microseconds
@@ -193,16 +195,18 @@ def parts(found: dict[str, Cost], places, flop: Counter, scale: float, total: fl
     ]
 
 
-def operations_of(program: hlo.Program, found: dict[str, Cost], places, scale: float) -> list[dict[str, Any]]:
+def operations_of(
+    program: hlo.Program, operation_costs: dict[str, Cost], places, scale: float
+) -> list[dict[str, Any]]:
     """The single operations, the most expensive first."""
     op_names = {i.name: i.op_name for instructions in program.computations.values() for i in instructions}
     return [
         {
             "operation": name,
             "part": places.get(name, OTHER)[0],
-            "microseconds": found[name].nanoseconds * scale / 1e3,
-            "calls": found[name].calls,
+            "microseconds": operation_costs[name].nanoseconds * scale / 1e3,
+            "calls": operation_costs[name].calls,
             "op_name": op_names.get(name, ""),
         }
-        for name in sorted(found, key=lambda name: -found[name].nanoseconds)
+        for name in sorted(operation_costs, key=lambda name: -operation_costs[name].nanoseconds)
     ]

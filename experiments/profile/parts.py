@@ -82,16 +82,16 @@ def attribute(program: hlo.Program) -> dict[str, tuple[str, bool]]:
 def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) -> dict[str, tuple[str, bool]]:
     """Parts of the instructions of a computation, if they or their neighbours have names."""
     rank = {part: at for at, part in enumerate(ORDER)}
-    own = {i.name: _place(program, i) for i in instructions}
+    named = {i.name: _place(program, i) for i in instructions}
     # The results of a loop, and the inputs of the computation, do not determine the part of their users.
     closed = {i.name for i in instructions if i.opcode in ("parameter", "get-tuple-element", *hlo.LOOPS)}
     for i in instructions:
         if i.opcode in ("bitcast", "copy", "tuple", "constant") and closed.issuperset(i.operands):
             closed.add(i.name)
-    found = {name: place for name, place in own.items() if place}
+    places = {name: place for name, place in named.items() if place}
 
     def nearest(names, choose):
-        known = [found[name] for name in names if name in found and name not in closed]
+        known = [places[name] for name in names if name in places and name not in closed]
         known = [place for place in known if place[0] in rank]
         return choose(known, key=lambda place: rank[place[0]]) if known else None
 
@@ -99,12 +99,12 @@ def _neighbourhood(program: hlo.Program, instructions: list[hlo.Instruction]) ->
     for i in instructions:
         for operand in i.operands:
             users[operand].append(i.name)
-        if i.name not in found and i.name not in closed and (place := nearest(i.operands, max)):
-            found[i.name] = place
+        if i.name not in places and i.name not in closed and (place := nearest(i.operands, max)):
+            places[i.name] = place
     for i in reversed(instructions):
-        if i.name not in found and i.name not in closed and (place := nearest(users[i.name], min)):
-            found[i.name] = place
-    return found
+        if i.name not in places and i.name not in closed and (place := nearest(users[i.name], min)):
+            places[i.name] = place
+    return places
 
 
 def _place(program: hlo.Program, i: hlo.Instruction) -> tuple[str, bool] | None:
@@ -148,10 +148,10 @@ def _is_threefry(program: hlo.Program, i: hlo.Instruction) -> bool:
 
 def flops(program: hlo.Program, places: dict[str, tuple[str, bool]]) -> Counter:
     """Floating-point operations of one run in matrix products and convolutions, by part, on all devices."""
-    found = Counter()
+    counts = Counter()
     for name, instructions in program.computations.items():
         shapes = {i.name: i.shape for i in instructions}
         for i in instructions:
             if number := hlo.flops(i, shapes):
-                found[places.get(i.name, OTHER)[0]] += program.times[name] * number * program.partitions
-    return found
+                counts[places.get(i.name, OTHER)[0]] += program.times[name] * number * program.partitions
+    return counts

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 
 from jaxrl.experiments.profile import hlo
-from jaxrl.experiments.statistics import iqm
+from jaxrl.statistics import iqm
 
 
 class Event(NamedTuple):
@@ -62,10 +62,10 @@ def read_events(path: Path, program: hlo.Program) -> tuple[list[Event], bool]:
     for chosen, on_device in ((devices, True), (planes, False)):
         lines = [list(line.events) for plane in chosen for line in _operation_lines(plane)]
         marks = {mark: event.end_ns for events in lines for event in events if (mark := _mark(event))}
-        found = [e for events in lines for e in innermost(_operations(events, marks, program.name))]
-        found = [e for e in found if e.name not in loops]  # also loops whose body ran on another thread
-        if found:
-            return found, on_device
+        kept = [e for events in lines for e in innermost(_operations(events, marks, program.name))]
+        kept = [e for e in kept if e.name not in loops]  # also loops whose body ran on another thread
+        if kept:
+            return kept, on_device
     raise ValueError(f"the profiler recorded no operation: the backend {jax.default_backend()} reports none")
 
 
@@ -81,13 +81,13 @@ def _mark(event):
 
 
 def _operations(events, marks: dict, module: str) -> list[Event]:
-    found = []
+    operations = []
     for event in events:
         stats = {} if event.name.startswith("end: ") else dict(event.stats)
         if "hlo_op" in stats and stats.get("hlo_module", module) == module:
             done = max(event.end_ns, marks.get(stats.get("_p"), 0.0))
-            found.append(Event(event.start_ns, event.end_ns, done, stats["hlo_op"]))
-    return found
+            operations.append(Event(event.start_ns, event.end_ns, done, stats["hlo_op"]))
+    return operations
 
 
 def innermost(events: list[Event]) -> list[Event]:
@@ -141,8 +141,8 @@ def costs(events: list[Event], updates: int, on_device: bool) -> tuple[dict[str,
         times[event.name].append(shared)
     # A device measures its kernels itself. On a host, the shortest of many events is almost only recording.
     recording = 0.0 if on_device else min(event.end - event.start for event in events)
-    found = {}
+    by_name = {}
     for name, values in times.items():
         calls = len(values) / updates
-        found[name] = Cost(calls * max(0.0, float(iqm(values)) - recording), calls)
-    return found, recording
+        by_name[name] = Cost(calls * max(0.0, float(iqm(values)) - recording), calls)
+    return by_name, recording

@@ -19,14 +19,14 @@ def command(argv: list[str]) -> int:
         """Writes statistics and figures of runs and sweeps as one self-contained HTML page."""
 
         paths: Annotated[tuple[Path, ...], tyro.conf.Positional]  # runs, sweeps, or .jsonl data files
-        out: Path | None = None  # .html file; by default report.html in the first folder, or next to the file
+        out: Path | None = None  # .html file; by default report.html in the folder, of several here
         data: Path | None = None  # also write the records: .jsonl recreates the same page, .csv is a table
         range: tuple[str, ...] = ()  # ENV=LOW:HIGH, returns that are normalized to 0 and 1
 
     chosen = parse(Report, argv, "jaxrl report")
     if not chosen.paths:
         raise UsageError("report needs a run or a sweep: jaxrl report RUN")
-    out = chosen.out or _default(chosen.paths[0])
+    out = chosen.out or _default(chosen.paths)
     if out.suffix != ".html":
         raise UsageError(f"--out {out} must end in .html")
     if chosen.data and chosen.data.suffix not in (".jsonl", ".csv"):
@@ -44,8 +44,12 @@ def command(argv: list[str]) -> int:
     return 0
 
 
-def _default(path: Path) -> Path:
-    return path.with_suffix(".html") if path.suffix == ".jsonl" else path / "report.html"
+def _default(paths: tuple[Path, ...]) -> Path:
+    if len(paths) == 1 and paths[0].suffix == ".jsonl":
+        return paths[0].with_suffix(".html")
+    from jaxrl.experiments import folders
+
+    return folders.default_output(paths, "report.html")
 
 
 def _range(text: str) -> tuple[str, tuple[float, float]]:

@@ -14,7 +14,7 @@ from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.report.markup import several
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.search import KINDS, METHODS
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     difference,
@@ -126,8 +126,8 @@ def scored(source: Source) -> Source:
     least = math.nan if diverged.unknown(shown) else diverged.worst(shown)
 
     def full(trials, others):
-        found = diverged.with_scores(trials, among=others)
-        return [{**one, "counted": diverged.counted(one, least)} for one in found]
+        with_scores = diverged.with_scores(trials, among=others)
+        return [{**one, "counted": diverged.counted(one, least)} for one in with_scores]
 
     trials = full(source.trials, source.confirms)
     trials.sort(key=lambda one: (one["score"] is None, -one["steps"], -(one["score"] or 0.0)))
@@ -153,16 +153,16 @@ def entries(sources: list[Source]) -> list[Entry]:
     twice = {
         name for name, place in zip(methods, places) if list(zip(methods, places)).count((name, place)) > 1
     }
-    found = []
+    listed = []
     chosen_of = list(map(best_of, sources))
-    for source, name, place, own, (trial, chosen) in zip(sources, methods, places, names, chosen_of):
+    for source, name, place, short, (trial, chosen) in zip(sources, methods, places, names, chosen_of):
         here = [one for (one, _), where in zip(chosen_of, places) if where == place]
         counted = diverged.counted(trial, diverged.worst(here))
         if counted:
-            label = f"{name} [{own}]" if name in twice else name
+            label = f"{name} [{short}]" if name in twice else name
             returns = dict(enumerate(counted, trial["first_seed"]))
-            found.append(Entry(label, place, returns, chosen, trial, source.about.get("metric")))
-    return found
+            listed.append(Entry(label, place, returns, chosen, trial, source.about.get("metric")))
+    return listed
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -203,7 +203,7 @@ def environment(source: Source) -> str:
     return source.about["environment"] + (f" ({settings})" if settings else "")
 
 
-def ranges(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def ranges(entries: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """For each environment the returns that are normalized to 0 and 1: those given, or the references.
 
     An environment with neither is omitted: its returns cannot be aggregated with others. See `reference`.
@@ -211,7 +211,7 @@ def ranges(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[st
     Raises:
       ValueError: a range is given for an environment that does not occur.
     """
-    places = environments(found)
+    places = environments(entries)
     for place in given:
         if place not in places:
             raise ValueError(f"--range {place}: this environment does not occur, only {', '.join(places)}")
@@ -225,45 +225,47 @@ def normalised(one: Entry, scale: dict[str, tuple[float, float]]) -> np.ndarray:
     return (np.array(list(one.returns.values())) - low) / (high - low)
 
 
-def environments(found: list[Entry]) -> list[str]:
-    return list(dict.fromkeys(one.environment for one in found))
+def environments(entries: list[Entry]) -> list[str]:
+    return list(dict.fromkeys(one.environment for one in entries))
 
 
-def shared_environments(found: list[Entry], scale) -> list[str]:
+def shared_environments(entries: list[Entry], scale) -> list[str]:
     """Environments that all methods have, and that have a range."""
-    methods = {one.method for one in found}
-    places = [place for place in environments(found) if place in scale]
-    return [p for p in places if {one.method for one in found if one.environment == p} == methods]
+    methods = {one.method for one in entries}
+    places = [place for place in environments(entries) if place in scale]
+    return [p for p in places if {one.method for one in entries if one.environment == p} == methods]
 
 
-def aggregates(found: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
+def aggregates(entries: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
     """IQM and median of each method's normalized returns over the shared environments, best first."""
-    shared = shared_environments(found, scale)
+    shared = shared_environments(entries, scale)
     result = {}
-    for name in dict.fromkeys(one.method for one in found) if shared else ():
-        tasks = [normalised(one, scale) for one in found if one.method == name and one.environment in shared]
+    for name in dict.fromkeys(one.method for one in entries) if shared else ():
+        tasks = [
+            normalised(one, scale) for one in entries if one.method == name and one.environment in shared
+        ]
         result[name] = across_tasks(tasks, "IQM"), across_tasks(tasks, "median")
-    lost = {name: sum(one.lost for one in found if one.method == name) for name in result}
+    lost = {name: sum(one.lost for one in entries if one.method == name) for name in result}
     return dict(sorted(result.items(), key=lambda item: (-item[1][0].value, lost[item[0]])))
 
 
-def pairs(found: list[Entry], scale) -> list[Pair]:
+def pairs(entries: list[Entry], scale) -> list[Pair]:
     """Pairwise comparisons of methods over shared environments with a range, best first.
 
     p is corrected by Holm's method.
     """
-    order = list(aggregates(found, scale)) or list(dict.fromkeys(one.method for one in found))
+    order = list(aggregates(entries, scale)) or list(dict.fromkeys(one.method for one in entries))
     chosen = list(itertools.combinations(order, 2))
     if len(chosen) > MOST_PAIRS:
         chosen = [(order[0], other) for other in order[1:]]
-    made = [pair for first, second in chosen if (pair := _pair(found, scale, first, second))]
+    made = [pair for first, second in chosen if (pair := _pair(entries, scale, first, second))]
     corrected = holm([pair.p for pair in made])
     return [pair._replace(p=float(p)) for pair, p in zip(made, corrected)]
 
 
-def _pair(found: list[Entry], scale, first: str, second: str) -> Pair | None:
-    mine = {one.environment: one for one in found if one.method == first}
-    theirs = {one.environment: one for one in found if one.method == second}
+def _pair(entries: list[Entry], scale, first: str, second: str) -> Pair | None:
+    mine = {one.environment: one for one in entries if one.method == first}
+    theirs = {one.environment: one for one in entries if one.method == second}
     places = [place for place in mine if place in theirs and place in scale]
     if not places:
         return None

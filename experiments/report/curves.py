@@ -10,7 +10,7 @@ from jaxrl.experiments.report import figures, markup, svg
 from jaxrl.experiments.report.compare import best_of
 from jaxrl.experiments.report.markup import Html
 from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.statistics import iqm
+from jaxrl.statistics import iqm
 
 MOST_FADED = 300  # lines of other trials in a figure of curves
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrl.experiments.report.scales import MOST_STEPS, Scale, number, padded, positions
 from jaxrl.experiments.report.svg import clipped, cross, dot, frame, polyline, segment, svg, text
-from jaxrl.experiments.statistics import Estimate
+from jaxrl.statistics import Estimate
 
 NUM_SHADES = 8  # classes q0 (worst) to q7 (best)
 
@@ -165,7 +165,7 @@ def parallel(axes: list[str], dots: list[Dot], label: str) -> str:
     drawn = []
     for i in np.argsort(scores, kind="stable"):
         style = "lost" if dots[i].score is None else dots[i].style or f"q{shade[i]}"
-        points = [(round(float(x), 1), own[i]) for x, own in zip(columns, heights)]
+        points = [(round(float(x), 1), heights_at[i]) for x, heights_at in zip(columns, heights)]
         drawn.append((bool(dots[i].style), polyline(points, f"path {style}", dots[i].tooltip)))
     drawn.sort(key=lambda item: item[0])
     marks = []

@@ -27,22 +27,22 @@ def decision(source: Source) -> str:
     trial, chosen = best_of(source)
     if trial.get("score") is None:
         return "No score: no episode ended, or at least half of the agents of every trial diverged."
-    if own := searches.headline(source):
-        return own
+    if headline := searches.headline(source):
+        return headline
     seeds = len(seeds_of(trial))
-    found = f"IQM {with_interval(trials.score(trial))}"
+    score = f"IQM {with_interval(trials.score(trial))}"
     if len(source.trials) == 1 and not source.confirms:
-        return f"{found} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
+        return f"{score} over {several(seeds, 'seed')} after {trial['steps']:,} steps."
     what = ", ".join(f"{plain(axis)} {value(text)}" for axis, text in trial["values"].items())
     if chosen:
         return (
-            f"Best of {len(source.trials)}: {what} – {found} over the {several(seeds, 'seed')} that selected "
+            f"Best of {len(source.trials)}: {what} – {score} over the {several(seeds, 'seed')} that selected "
             "it. It was not trained again with fresh seeds, so this score is biased upwards."
         )
     curse = trials.winners_curse(source)
     first = next((one for one in source.trials if one.get("trial") == trial["confirms"]), source.trials[0])
     return (
-        f"Best: {what} – {found} over {several(seeds, 'fresh seed')}; "
+        f"Best: {what} – {score} over {several(seeds, 'fresh seed')}; "
         f"selected with a score of {number(first['score'])}, "
         f"so {less(curse.value) if curse else 'nothing to compare it with'}."
     )
@@ -50,45 +50,45 @@ def decision(source: Source) -> str:
 
 def findings(source: Source) -> list[str]:
     """Further facts that matter when using the result."""
-    found = []
+    sentences = []
     if len(source.trials) > 1 and not is_populations(source):
-        found += _about_the_sweep(source)
-    found += searches.findings(source)
+        sentences += _about_the_sweep(source)
+    sentences += searches.findings(source)
     asked = source.about["steps"]
     if is_unfinished(source):
-        found.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
+        sentences.append(f"It is not finished: {source.trials[0]['steps']:,} of {asked:,} steps.")
     lost = sum(len(one["died"]) for one in [*source.trials, *source.confirms])
     if lost:
         counts = "count as the worst agent shown"
-        found.append(f"{several(lost, 'agent')} diverged (listed below): in the scores they {counts}.")
-    return found
+        sentences.append(f"{several(lost, 'agent')} diverged (listed below): in the scores they {counts}.")
+    return sentences
 
 
 def _about_the_sweep(source: Source) -> list[str]:
-    found = []
+    sentences = []
     alike = sum(one is not None and one.low <= 0 for one in trials.behind(source))
     if alike:
         seeds, others = source.about["seeds"], len(trials.comparable(source)) - 1
         early = others < len(source.trials) - 1
-        found.append(
+        sentences.append(
             f"{alike} of the other {others} trials{' trained to the end' * early} did not differ "
             f"significantly from the first with their {several(seeds, 'seed')}"
             + (", which are few." if seeds < 6 else ".")
         )
     if curse := trials.winners_curse(source):
         reach = f" (95 % {ends(curse)})" if curse.known else ""
-        found.append(
+        sentences.append(
             f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(curse.value)}"
             f"{reach} more than with fresh seeds."
         )
     matters = trials.importance(source)
     if matters:
         first = matters[0]
-        found.append(
+        sentences.append(
             f"{plain(first.axis).capitalize()} explains {percent(first.share.value)} of the variance of the "
             f"score on its own (95 % {percent(first.share.low)} to {percent(first.share.high)})."
         )
-    return found
+    return sentences
 
 
 def is_unfinished(source: Source) -> bool:

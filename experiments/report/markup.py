@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from jaxrl.experiments.report.scales import number
-from jaxrl.experiments.statistics import Estimate
+from jaxrl.statistics import Estimate
 
 LONG = 26  # characters from which a cell may wrap
 

@@ -8,7 +8,7 @@ from jaxrl.experiments.report.markup import Html, several, tag
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.report.style import STYLE
 from jaxrl.experiments.search import KINDS
-from jaxrl.experiments.statistics import RESAMPLES
+from jaxrl.statistics import RESAMPLES
 
 
 def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tuple[str, str]:
@@ -22,17 +22,17 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
       ValueError: a range is given for an environment that does not occur.
     """
     sources = list(map(compare.scored, sources))
-    found = compare.entries(sources)
-    scale = versus.scale_of(found, ranges)
+    entries = compare.entries(sources)
+    scale = versus.scale_of(entries, ranges)
     alone = len(sources) == 1
     if alone:
         (source,) = sources
         heading, sentence, also = headline.title(source), headline.decision(source), headline.findings(source)
         parts = []
     else:
-        pairs = compare.pairs(found, scale)
-        heading, sentence, also = _heading(sources), versus.decision(found, scale, pairs), []
-        parts = [versus.section(found, scale, pairs)] * bool(found) + [sections.runs(sources)]
+        pairs = compare.pairs(entries, scale)
+        heading, sentence, also = _heading(sources), versus.decision(entries, scale, pairs), []
+        parts = [versus.section(entries, scale, pairs)] * bool(entries) + [sections.runs(sources)]
     top = [tag("p", "jaxrl report", style="kind"), tag("h1", heading), tag("p", sentence, style="decision")]
     if also:
         top.append(tag("ul", *(tag("li", one) for one in also), style="findings"))

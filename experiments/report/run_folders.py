@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrl import files, sources
 from jaxrl.experiments.report.schema import FORMAT, Source, check, parse_line, trial_kinds
-from jaxrl.experiments.statistics import iqm
+from jaxrl.statistics import iqm
 
 CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them
 METRICS = {"evaluation": "evaluation/return", "training": "episode/return"}
@@ -34,12 +34,13 @@ def read_run(path: Path) -> Source:
 
 
 def read_fit(path: Path) -> Source:
-    """The records of a run by `jaxrl.fit`, to which its environment is a value without a name."""
+    """The records of a run by `jaxrl.fit`, whose environment has a name if `envs.make` has returned it."""
     from jaxrl import records
 
     try:
         info = json.loads((path / "fit.json").read_text())
         run = {"env": {}, "objective": "", "environment": "unnamed environment"} | info["run"]
+        run |= {name: info[name] for name in ("environment", "env") if name in info}
         run["algorithm"], info["command"] = info["algorithm"], []
         spec = SimpleNamespace(trials=(), **{name: int(run[name]) for name in ("seed", "seeds", "steps")})
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -77,7 +78,7 @@ def read_sweep(path: Path) -> Source:
         raise ValueError(
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
-    kind, found = info["search"], _searched(path, info["axes"], groups[0].spec)
+    kind, searched = info["search"], _searched(path, info["axes"], groups[0].spec)
     trials, confirms, rows = [], [], {}
     for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
         one = parse_line(path / "results.jsonl", number, line)
@@ -88,7 +89,7 @@ def read_sweep(path: Path) -> Source:
             spec = runs.from_json(runs.read_info(folder)["spec"]) if trained else groups[0].spec
             lane = 0 if trained else None
             same = (trial["values"] for trial in trials if trial.get("trial") == one["confirms"])
-            one["values"] = found["recommended"] if one["confirms"] is None else next(same, {})
+            one["values"] = searched["recommended"] if one["confirms"] is None else next(same, {})
             one |= {} if trained else {"steps": max(trial["steps"] for trial in trials)}
         else:
             group = one.pop("group", 0)
@@ -108,10 +109,10 @@ def read_sweep(path: Path) -> Source:
         raise ValueError(
             f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {files.quoted(path)}`"
         )
-    first = next((found for found in rows.values() if found), [])
+    first = next((searched for searched in rows.values() if searched), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
-    about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | found["about"]
+    about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | searched["about"]
     about["wall_seconds"] = sum(map(_wall_seconds, rows))
     return _plain(Source(about, trials, confirms))
 
@@ -122,10 +123,10 @@ def _searched(path: Path, axes, spec) -> dict[str, Any]:
         return {"about": {}, "recommended": {}}
     file = path / "group-1" / "search.json"
     try:
-        found = json.loads(file.read_text())
-        values = found["recommended"] or {}
+        record = json.loads(file.read_text())
+        values = record["recommended"] or {}
         recommended = {one.flag: repr(values[one.name]) for one in axes if one.name in values}
-        return {"about": {"slots": spec.slots, "spent": found["steps"]}, "recommended": recommended}
+        return {"about": {"slots": spec.slots, "spent": record["steps"]}, "recommended": recommended}
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from None
 
@@ -159,13 +160,13 @@ def _without_folders(word: str) -> str:
 def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None) -> dict[str, Any]:
     """First seed, steps and curve of a trial of a run; its seeds are adjacent in the rows."""
     rows = rows if trial is not None else []
-    found = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
+    facts = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
     metric = METRICS.get(_metric(rows, search) or "")
     lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
     known = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
     points = [one for one in known if any(value is not None for value in one[1])]  # an episode has ended
     if not points:
-        return found
+        return facts
     kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
     points = [points[index] for index in kept]
     living = [[value for value in values if value is not None] for _, values in points]
@@ -174,7 +175,7 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
         "iqm": [_short(iqm(values)) if values else None for values in living],
         "per_seed": [list(map(_short, seed)) for seed in zip(*(values for _, values in points))],
     }
-    return {**found, "curve": curve}
+    return {**facts, "curve": curve}
 
 
 def _short(value) -> float | None:

@@ -18,7 +18,7 @@ from jaxrl.experiments.report.figures import Dot, Line
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.statistics import across_tasks
+from jaxrl.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey
 MOST_TICKS = 12
@@ -59,26 +59,26 @@ def findings(source: Source) -> list[str]:
     """Further facts that matter when using the result of a search."""
     kind, spent = source.about.get("search"), source.about.get("spent")
     count, best = len(source.trials), source.trials[0]
-    found = []
+    sentences = []
     if is_populations(source):
-        found.append(
+        sentences.append(
             "The winners were trained with a schedule: training with only the last values may be worse."
         )
     if is_evolution(source):
-        found.append(
+        sentences.append(
             f"Best single candidate: trial {trials.name_of(best)}, of generation {best['generation'] + 1}, "
             f"with {number(best.get('score'))}; as the best of {count} its score is biased upwards."
         )
     if kind == "optuna":
         batches = max(one["batch"] for one in source.trials)
-        found.append(f"The best trial comes from batch {best['batch']} of {batches}.")
+        sentences.append(f"The best trial comes from batch {best['batch']} of {batches}.")
     took = f"the search took {spent:,} steps in total" if spent else ""
     if kind == "asha":
         full = source.about["steps"] * source.about["seeds"] * count
         took += f", {percent(spent / full)} of training every trial to the end" if spent and full else ""
         ended = sum(one["steps"] >= source.about["steps"] for one in source.trials)
-        return [*found, f"{ended} of {count} trials were trained to the end{'; ' * bool(took)}{took}."]
-    return [*found, f"{took.capitalize()}."] if took else found
+        return [*sentences, f"{ended} of {count} trials were trained to the end{'; ' * bool(took)}{took}."]
+    return [*sentences, f"{took.capitalize()}."] if took else sentences
 
 
 def section(source: Source, metric: str) -> Html:
@@ -187,11 +187,11 @@ def _halving(source: Source) -> Html:
 
 def _generations(source: Source) -> Html:
     """Scores of the candidates of each generation, and their values on each axis."""
-    axes, found = source.about["axes"], source.trials
-    dots = trials.dots(source, axes, found)
-    turns = [one["generation"] + 1 for one in found]
+    axes, tried = source.about["axes"], source.trials
+    dots = trials.dots(source, axes, tried)
+    turns = [one["generation"] + 1 for one in tried]
     ticks = _ticks(turns)
-    if len(dots) > len(found):  # the mean after the last generation
+    if len(dots) > len(tried):  # the mean after the last generation
         turns.append(max(turns) + 1)
         ticks.append((turns[-1], "mean"))
     drawn = []
@@ -203,7 +203,7 @@ def _generations(source: Source) -> Html:
                 continue
             here = [one._replace(score=level) for one, level in zip(dots, levels)]
             log = _logarithmic(source, axes[index - 1], levels)
-        line = _median(turns, here[: len(found)])
+        line = _median(turns, here[: len(tried)])
         drawn.append(figures.course(turns, here, ticks, ("generation", name), line, log))
     caption = (
         "Each dot is a candidate, and the line is the median of each generation; orange is the mean after "
@@ -218,14 +218,14 @@ def _median(turns: list[int], dots: list[Dot]) -> Line:
     for turn, one in sorted(zip(turns, dots), key=lambda pair: pair[0]):
         if one.score is not None:
             levels.setdefault(turn, []).append(one.score)
-    return Line("median", "c5", list(levels), [float(np.median(own)) for own in levels.values()])
+    return Line("median", "c5", list(levels), [float(np.median(values)) for values in levels.values()])
 
 
 def _batches(source: Source) -> Html:
     """Scores in the order in which Optuna proposed the trials, and the best so far."""
-    found = sorted(source.trials, key=lambda one: (one["batch"], one["trial"]))
-    dots = trials.dots(source, source.about["axes"], found)
-    firsts = [i for i, one in enumerate(found) if not i or one["batch"] != found[i - 1]["batch"]]
+    tried = sorted(source.trials, key=lambda one: (one["batch"], one["trial"]))
+    dots = trials.dots(source, source.about["axes"], tried)
+    firsts = [i for i, one in enumerate(tried) if not i or one["batch"] != tried[i - 1]["batch"]]
     scores = [-math.inf if one.score is None else one.score for one in dots]
     best = np.maximum.accumulate(scores).repeat(2)[:-1].tolist()
     line = Line("best so far", "c0", np.arange(len(dots)).repeat(2)[1:].tolist(), best)

@@ -11,7 +11,7 @@ from jaxrl.experiments.report.scales import number
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.report.settings import command_block, date, device_name, facts
 from jaxrl.experiments.report.trial_tables import importance_table, parallel, slices, trial_table
-from jaxrl.experiments.statistics import MIN_TRIALS
+from jaxrl.statistics import MIN_TRIALS
 
 
 def _numbered(trial: dict[str, Any]) -> list[tuple[int, float | None]]:

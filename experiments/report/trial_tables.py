@@ -7,7 +7,7 @@ from jaxrl.experiments.report.compare import is_evolution, plain
 from jaxrl.experiments.report.markup import Html, ends, joined, percent, several, table, tag
 from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.statistics import MIN_TRIALS
+from jaxrl.statistics import MIN_TRIALS
 
 FIRST_ROWS = 10  # of a table of trials; the others can be expanded
 
@@ -15,8 +15,8 @@ FIRST_ROWS = 10  # of a table of trials; the others can be expanded
 def trial_table(source: Source) -> Html:
     """All trials, best first, and the confirmation of the best one with fresh seeds."""
     axes = source.about["axes"]
-    found = [*source.confirms, *source.trials]
-    scores = [trials.score(one) for one in found]
+    listed = [*source.confirms, *source.trials]
+    scores = [trials.score(one) for one in listed]
     known = [end for one in scores for end in one if math.isfinite(end)]
     if not known:
         return tag("p", "No trial has a score.", style="note")
@@ -29,7 +29,7 @@ def trial_table(source: Source) -> Html:
     head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, *[turn] * bool(turn)]
     head += ["behind the first"] * has_losses
     rows = []
-    for one, score, loss in zip(found, scores, losses):
+    for one, score, loss in zip(listed, scores, losses):
         fresh = "confirms" in one
         plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
         apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
@@ -54,16 +54,16 @@ def trial_table(source: Source) -> Html:
 
 
 def importance_table(source: Source) -> Html:
-    found = trials.importance(source)
+    importances = trials.importance(source)
     count = len(trials.comparable(source))
     if is_evolution(source):
         why = "an evolution strategy draws its candidates around its mean, along all axes together"
         return tag("p", f"The importance of axes is unknown: {why}.", style="note")
-    if not found:
+    if not importances:
         why = f"it takes at least {MIN_TRIALS} trials of one length with different scores; there are {count}"
         return tag("p", f"The importance of axes is unknown: {why}.", style="note")
     rows = []
-    for one in found:
+    for one in importances:
         share = Html(figures.interval(one.share, 0.0, 1.0))
         trend = Html(figures.interval(one.correlation, -1.0, 1.0, "c2", mark=0.0))
         spread = f"{percent(one.share.low)} to {percent(one.share.high)}"
@@ -73,7 +73,7 @@ def importance_table(source: Source) -> Html:
         tag("div", tag("span", a), tag("span", b), style="range") for a, b in (("0", "100 %"), ("−1", "1"))
     ]
     head = ["axis", "share of variance", "95 %", spans[0], "rank correlation", spans[1]]
-    rest = max(0.0, 1 - sum(one.share.value for one in found))
+    rest = max(0.0, 1 - sum(one.share.value for one in importances))
     chance = trials.noise_share(source)
     seeds = "" if math.isnan(chance) else f" (differences between seeds: about {percent(chance)})"
     caption = (
@@ -94,27 +94,27 @@ def _best_name(source: Source) -> str:
 
 def slices(source: Source) -> Html:
     """Plots of the score against each axis that varies."""
-    found = trials.comparable(source)
-    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = trials.dots(source, axes, found)
+    comparable = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(comparable, axis))) > 1]
+    dots = trials.dots(source, axes, comparable)
     if not axes or all(one.score is None for one in dots):
         return Html("")
-    drawn, told_what_matters = [], bool(trials.importance(source))
+    drawn, effects_known = [], bool(trials.importance(source))
     for index, axis in enumerate(axes):
-        means = trials.bin_means(trials.axis_values(found, axis), found) if told_what_matters else []
+        means = trials.bin_means(trials.axis_values(comparable, axis), comparable) if effects_known else []
         drawn.append(figures.slice_plot(plain(axis), dots, index, means, "IQM"))
     caption = (
         f"Each dot is a trial, {_best_name(source)} in orange; crosses are trials without a score."
         + " A bar is the mean of neighbouring trials; the shares of variance measure how the bars differ."
-        * told_what_matters
+        * effects_known
     )
     return markup.figure(tag("div", Html("".join(drawn)), style="slices"), caption)
 
 
 def parallel(source: Source) -> Html:
-    found = trials.comparable(source)
-    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(found, axis))) > 1]
-    dots = trials.dots(source, axes, found)
+    comparable = trials.comparable(source)
+    axes = [axis for axis in source.about["axes"] if len(set(trials.axis_values(comparable, axis))) > 1]
+    dots = trials.dots(source, axes, comparable)
     if len(axes) < 2 or all(one.score is None for one in dots):
         return Html("")
     drawn = figures.parallel([plain(axis) for axis in axes], dots, "IQM")

@@ -10,7 +10,7 @@ from jaxrl.experiments.report.figures import Dot
 from jaxrl.experiments.report.markup import with_interval
 from jaxrl.experiments.report.scales import as_numbers, value
 from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.statistics import (
+from jaxrl.statistics import (
     Estimate,
     across_tasks,
     bins_of,
@@ -56,15 +56,17 @@ def importance(source: Source) -> list[Importance]:
     scores = filled_scores(trials)
     if np.isnan(scores).any():
         return []
-    found = []
+    importances = []
     for axis in source.about["axes"]:
         values = axis_values(trials, axis)
         numbers = as_numbers(values)
         share = main_effect(numbers or values, scores)
         unknown = Estimate(math.nan, math.nan, math.nan)
         if not math.isnan(share.value):
-            found.append(Importance(axis, share, rank_correlation(numbers, scores) if numbers else unknown))
-    return sorted(found, key=lambda one: -one.share.value)
+            importances.append(
+                Importance(axis, share, rank_correlation(numbers, scores) if numbers else unknown)
+            )
+    return sorted(importances, key=lambda one: -one.share.value)
 
 
 def noise_share(source: Source) -> float:
@@ -98,16 +100,16 @@ def behind(source: Source) -> list[Estimate | None]:
     """
     best, alike = source.trials[0], not is_evolution(source)
     first = seeds_of(best)
-    found: list[Estimate | None] = [None]
+    differences: list[Estimate | None] = [None]
     for one in source.trials[1:]:
-        own = seeds_of(one)
-        shared = sorted(first.keys() & own.keys()) if alike and one["steps"] == best["steps"] else []
+        its_seeds = seeds_of(one)
+        shared = sorted(first.keys() & its_seeds.keys()) if alike and one["steps"] == best["steps"] else []
         if one.get("score") is None or len(shared) < 2:
-            found.append(None)
+            differences.append(None)
             continue
-        x, y = ([side[seed] for seed in shared] for side in (first, own))
-        found.append(difference([x], [y], paired=True))
-    return found
+        x, y = ([side[seed] for seed in shared] for side in (first, its_seeds))
+        differences.append(difference([x], [y], paired=True))
+    return differences
 
 
 def winners_curse(source: Source) -> Estimate | None:
@@ -142,12 +144,12 @@ def name_of(trial: dict[str, Any]) -> str:
     return f"{'mean' if trial['confirms'] is None else trial['confirms']}, fresh"
 
 
-def dots(source: Source, axes: list[str], found: list[dict[str, Any]]) -> list[Dot]:
+def dots(source: Source, axes: list[str], shown: list[dict[str, Any]]) -> list[Dot]:
     """Trials as dots, the best one marked; for an evolution strategy that is its mean, which comes last."""
     best = best_of(source)[0]
     number_of_best = best.get("confirms", best.get("trial"))
     made = []
-    for one in found + [best] * (number_of_best is None and "confirms" in best):
+    for one in shown + [best] * (number_of_best is None and "confirms" in best):
         settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
         words = f"trial {name_of(one)}: {with_interval(score(one))}; {settings}"
         style = "best" if one is best or one.get("trial", math.nan) == number_of_best else ""

@@ -11,29 +11,29 @@ from jaxrl.experiments.report.compare import Entry, Pair
 from jaxrl.experiments.report.curves import curve_line
 from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number
-from jaxrl.experiments.statistics import across_tasks, performance_profile
+from jaxrl.statistics import across_tasks, performance_profile
 
 NUM_THRESHOLDS = 101
 
 
-def scale_of(found: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+def scale_of(entries: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
     """Ranges by environment; returns of a single environment without a given range are not normalized."""
-    scale, places = compare.ranges(found, given), compare.environments(found)
+    scale, places = compare.ranges(entries, given), compare.environments(entries)
     return scale if len(places) > 1 or given else dict.fromkeys(places, (0.0, 1.0))
 
 
-def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
+def decision(entries: list[Entry], scale, pairs: list[Pair]) -> str:
     """The best method, and which differences to it are significant, in one sentence."""
-    ranked = compare.aggregates(found, scale)
-    places = compare.shared_environments(found, scale)
-    methods = list(dict.fromkeys(one.method for one in found))
-    if not found:
+    ranked = compare.aggregates(entries, scale)
+    places = compare.shared_environments(entries, scale)
+    methods = list(dict.fromkeys(one.method for one in entries))
+    if not entries:
         return "No run has a score: no episode ended, or all agents diverged."
-    if unknown([one.trial for one in found]):
+    if unknown([one.trial for one in entries]):
         return "No method has a score: at least half of the agents of each diverged (listed below)."
     if len(methods) == 1:
-        return f"{methods[0]} in {several(len(found), 'environment')}: see the returns below."
-    if not ranked and (without := _without(found, scale)):
+        return f"{methods[0]} in {several(len(entries), 'environment')}: see the returns below."
+    if not ranked and (without := _without(entries, scale)):
         return (
             f"There are no reference returns for {listed(without)}, so methods cannot be ranked overall: "
             f"give --range '{without[0]}=LOW:HIGH'."
@@ -43,23 +43,25 @@ def decision(found: list[Entry], scale, pairs: list[Pair]) -> str:
     first, (iqm, _) = next(iter(ranked.items()))
     where, what = f"{len(places)} environments", "normalised IQM"
     if len(places) == 1:
-        several_places = len(compare.environments(found)) > 1
+        several_places = len(compare.environments(entries)) > 1
         where, what = places[0] + ", the only environment shared by all methods" * several_places, "IQM"
-        iqm = compare.aggregates(found, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
-    own = [pair for pair in pairs if first in (pair.first, pair.second)]
-    beaten = [_other(pair, first) for pair in own if pair.significant and pair.probability.value != 0.5]
-    alike = [_other(pair, first) for pair in own if _other(pair, first) not in beaten]
+        iqm = compare.aggregates(entries, dict.fromkeys(scale, (0.0, 1.0)))[first][0]
+    with_first = [pair for pair in pairs if first in (pair.first, pair.second)]
+    beaten = [
+        _other(pair, first) for pair in with_first if pair.significant and pair.probability.value != 0.5
+    ]
+    alike = [_other(pair, first) for pair in with_first if _other(pair, first) not in beaten]
     verdict = [f"better than {listed(beaten)}"] if beaten else []
     verdict += [f"not significantly different from {listed(alike)} with these seeds"] if alike else []
-    lost = sum(one.lost for one in found if one.method == first)
+    lost = sum(one.lost for one in entries if one.method == first)
     if lost:
         verdict.append(f"{several(lost, 'agent')} diverged or without a return, counted as the worst")
     return f"Best in {where}: {first} – {what} {with_interval(iqm)}; {', '.join(verdict)}."
 
 
-def _without(found: list[Entry], scale) -> list[str]:
+def _without(entries: list[Entry], scale) -> list[str]:
     """Environments without a range."""
-    return [place for place in compare.environments(found) if place not in scale]
+    return [place for place in compare.environments(entries) if place not in scale]
 
 
 def _raw(scale) -> bool:
@@ -70,26 +72,26 @@ def _other(pair: Pair, name: str) -> str:
     return pair.second if pair.first == name else pair.first
 
 
-def section(found: list[Entry], scale, pairs: list[Pair]) -> Html:
+def section(entries: list[Entry], scale, pairs: list[Pair]) -> Html:
     """Returns by method and environment, curves, profiles, and pairs of methods."""
-    methods = list(compare.aggregates(found, scale)) or list(dict.fromkeys(one.method for one in found))
+    methods = list(compare.aggregates(entries, scale)) or list(dict.fromkeys(one.method for one in entries))
     styles = {name: svg.style_of(index) for index, name in enumerate(methods)}
-    parts = [tag("h2", "Side by side"), _returns(found, styles), _notes(found, scale)]
+    parts = [tag("h2", "Side by side"), _returns(entries, styles), _notes(entries, scale)]
     if len(methods) > 1:
-        parts += [_aggregates(found, scale, styles), _pairs(pairs, scale)]
-    for place in compare.environments(found):
-        parts.append(_curves(found, place, styles))
+        parts += [_aggregates(entries, scale, styles), _pairs(pairs, scale)]
+    for place in compare.environments(entries):
+        parts.append(_curves(entries, place, styles))
     if len(methods) > 1:
-        parts.append(_profiles(found, scale, styles))
+        parts.append(_profiles(entries, scale, styles))
     return tag("section", *parts)
 
 
-def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
+def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
     """A row for each method and environment, on the scale of the environment."""
     rows = []
     order = list(styles)
-    for place in dict.fromkeys(one.environment for one in found):
-        here = [one for one in found if one.environment == place]
+    for place in dict.fromkeys(one.environment for one in entries):
+        here = [one for one in entries if one.environment == place]
         here.sort(key=lambda one: order.index(one.method))
         estimates = [across_tasks([list(one.returns.values())]) for one in here]
         known = [x for estimate in estimates for x in estimate if math.isfinite(x)]
@@ -103,19 +105,19 @@ def _returns(found: list[Entry], styles: dict[str, str]) -> Html:
         "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, with a separate scale "
         "for each environment."
     )
-    if any(one.lost for one in found):
+    if any(one.lost for one in entries):
         caption += " Seeds that diverged, or have no return, count as the worst that any seed here reached."
-    if any(one.chosen for one in found):
+    if any(one.chosen for one in entries):
         caption += " * These seeds selected the best of several trials, so its score is biased upwards."
     head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
     return joined(table(head, rows, words=2), tag("p", caption, style="note"))
 
 
-def _notes(found: list[Entry], scale) -> Html:
+def _notes(entries: list[Entry], scale) -> Html:
     """Notes on limits of comparability, and on the normalization."""
     notes = []
-    for place in compare.environments(found):
-        here = [one for one in found if one.environment == place]
+    for place in compare.environments(entries):
+        here = [one for one in entries if one.environment == place]
         if len({one.metric for one in here}) > 1:
             notes.append(
                 f"{place}: evaluation and training returns are mixed, which are not directly comparable."
@@ -130,7 +132,7 @@ def _notes(found: list[Entry], scale) -> Html:
             f"Normalised returns are 0 and 1 at the ends of these ranges: {spans}. Unless given by --range "
             "they are the returns of a random policy and of PPO with its preset, for all comparisons."
         )
-    if without := _without(found, scale):
+    if without := _without(entries, scale):
         notes.append(
             f"Without reference returns, and therefore excluded from aggregates: {listed(without)}. Give "
             "--range ENV=LOW:HIGH to include them."
@@ -138,8 +140,8 @@ def _notes(found: list[Entry], scale) -> Html:
     return tag("ul", *(tag("li", one) for one in notes), style="findings") if notes else Html("")
 
 
-def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
-    here = [one for one in found if one.environment == place]
+def _curves(entries: list[Entry], place: str, styles: dict[str, str]) -> Html:
+    here = [one for one in entries if one.environment == place]
     here.sort(key=lambda one: list(styles).index(one.method))
     made = [curve_line(one.trial, one.method, styles[one.method], thin=len(here) == 1) for one in here]
     drawn = [line for line in made if line]
@@ -152,10 +154,10 @@ def _curves(found: list[Entry], place: str, styles: dict[str, str]) -> Html:
     return joined(tag("h3", f"Learning curves: {place}"), markup.figure(shown, caption, legend))
 
 
-def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
+def _aggregates(entries: list[Entry], scale, styles: dict[str, str]) -> Html:
     """IQM and median over environments; empty for a single environment, which is already shown."""
-    ranked = compare.aggregates(found, scale)
-    places = compare.shared_environments(found, scale)
+    ranked = compare.aggregates(entries, scale)
+    places = compare.shared_environments(entries, scale)
     if len(places) < 2:
         return Html("")
     known = [x for both in ranked.values() for estimate in both for x in estimate if math.isfinite(x)]
@@ -173,13 +175,13 @@ def _aggregates(found: list[Entry], scale, styles: dict[str, str]) -> Html:
     return joined(tag("h3", "Over all environments"), shown)
 
 
-def _profiles(found: list[Entry], scale, styles: dict[str, str]) -> Html:
+def _profiles(entries: list[Entry], scale, styles: dict[str, str]) -> Html:
     """The share of runs above each return."""
-    places = compare.shared_environments(found, scale)
+    places = compare.shared_environments(entries, scale)
     tasks = {
         name: [
             compare.normalised(one, scale)
-            for one in found
+            for one in entries
             if one.method == name and one.environment in places
         ]
         for name in styles

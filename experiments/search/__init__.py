@@ -1,29 +1,7 @@
-"""Search for hyperparameters inside the compiled program: `over` applies a Strategy to an algorithm."""
+"""The searches of `jaxrl sweep`: `jaxrl.search` described in a Spec and as results, and Optuna."""
 
-from jaxrl.experiments.search.asha import asha
 from jaxrl.experiments.search.batches import ask, require
-from jaxrl.experiments.search.evolution import METHODS, evolution
-from jaxrl.experiments.search.over import Decision, SearchState, Strategy, over
-from jaxrl.experiments.search.pbt import pbt
-from jaxrl.experiments.search.record import KINDS, make, on_host, outcome
-from jaxrl.experiments.search.space import Space, box, subtree
+from jaxrl.experiments.search.record import KINDS, make, outcome
+from jaxrl.search import METHODS, SearchState, on_host, over
 
-__all__ = [
-    "KINDS",
-    "METHODS",
-    "Decision",
-    "SearchState",
-    "Space",
-    "Strategy",
-    "asha",
-    "ask",
-    "box",
-    "evolution",
-    "make",
-    "on_host",
-    "outcome",
-    "over",
-    "pbt",
-    "require",
-    "subtree",
-]
+__all__ = ["KINDS", "METHODS", "SearchState", "ask", "make", "on_host", "outcome", "over", "require"]

@@ -3,14 +3,10 @@
 import math
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxrl.experiments.search.asha import asha, rungs
-from jaxrl.experiments.search.evolution import METHODS, evolution
-from jaxrl.experiments.search.over import Strategy
-from jaxrl.experiments.search.pbt import pbt
-from jaxrl.experiments.search.space import Space, box
+from jaxrl.search import METHODS, Space, Strategy, asha, box, evolution, pbt
+from jaxrl.search.asha import rungs
 
 KINDS = ("asha", "pbt", *METHODS)
 
@@ -118,14 +114,3 @@ def _evolution(search, strategy, current):
 
 def _finite(number: float) -> float | None:
     return number if math.isfinite(number) else None
-
-
-def on_host(tree):
-    """A tree of arrays as NumPy arrays, random keys as their words."""
-
-    def fetch(leaf):
-        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            leaf = jax.random.key_data(leaf)
-        return np.asarray(leaf)
-
-    return jax.tree.map(fetch, tree)

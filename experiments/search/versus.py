@@ -20,7 +20,7 @@ import numpy as np
 from jaxrl import records, train
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.experiments import sweep
-from jaxrl.experiments.statistics import bootstrap_interval
+from jaxrl.statistics import bootstrap_interval
 
 
 def measure(folder: Path) -> tuple[np.ndarray, np.ndarray]:

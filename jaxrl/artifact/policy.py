@@ -71,8 +71,8 @@ def load(path: str | Path, seed: int | None = None) -> "Policy":
         action = policy(obs)                                 # the most likely action
 
     All steps from observation to action are included: normalization, memory, masks, bounds.
-    `jaxrl train` writes the file `policy.npz` into the run's folder with every checkpoint; `jaxrl export RUN`
-    writes it from the last checkpoint.
+    `jaxrl train` and `jaxrl.fit` write the file `policy.npz` into the run's folder with every checkpoint;
+    `jaxrl export RUN` writes that of `jaxrl train` from the last checkpoint.
 
     Args:
       path: the folder of a run, or a `policy.npz`.
@@ -135,7 +135,7 @@ class Policy:
         else:
             self._memory = np.where(np.asarray(where, bool)[:, None], np.float32(0.0), self._memory)
 
-    def step(self, memory: Any, obs: Any, action_mask: Any = None):
+    def step(self, memory: Any, obs: Any, action_mask: Any = None) -> tuple[Any, Any, np.ndarray]:
         """The policy as a pure function of a batch.
 
         Args:
@@ -249,7 +249,12 @@ def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
 def _nothing(path: Path) -> str:
     """Why there is no policy at a path, with the remedy."""
     if (path / "sweep.json").exists():
-        return f"{path} is a sweep: give one of its runs, for example {path / 'group-1'}"
+        return f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}"
+    if (path / "fit.json").exists():
+        return (
+            f"{path} has no {FILE}: jaxrl.fit writes it with a checkpoint, if the algorithm has a "
+            "`description` of its policy; otherwise act with `algo.act` and the state that fit returns"
+        )
     if (path / "run.json").exists():
         command = f"jaxrl export {files.quoted(path)}"
         alone = "a network of your own acts in JAX only, as in `jaxrl evaluate`"

@@ -112,7 +112,9 @@ def build(structure: Any, parts: list[Any]) -> Any:
     return parts[structure]
 
 
-def step(xp, recipe: Recipe, obs: list[Any], memory: Any, mask: Any = None):
+def step(
+    xp: Any, recipe: Recipe, obs: list[Any], memory: Any, mask: Any = None
+) -> tuple[Any, list[Any], Any]:
     """One step of the policy.
 
     Args:

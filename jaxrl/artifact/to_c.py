@@ -170,7 +170,7 @@ class _Writer:
         return lines, (memory,)
 
 
-def number(x) -> str:
+def number(x: np.float32) -> str:
     """A float32 as a C constant with exactly the same value."""
     if np.isinf(x):
         return "INFINITY" if x > 0 else "-INFINITY"

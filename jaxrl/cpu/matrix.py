@@ -1,10 +1,18 @@
 """Products whose gradients can use XLA's fast matrix kernel on a CPU; the plain operations elsewhere."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
 
-def dot(x, kernel, dimension_numbers=None, precision=None, preferred_element_type=None):
+def dot(
+    x: jax.Array,
+    kernel: jax.Array,
+    dimension_numbers: Any = None,
+    precision: Any = None,
+    preferred_element_type: Any = None,
+) -> jax.Array:
     """`x @ kernel` as flax's layers call it, with the batch axes of `x` merged into one.
 
     With several batch axes, both operands of the gradient's products are transposed, which costs copies and
@@ -41,7 +49,7 @@ def _rows_matmul_jvp(primals, tangents):
     return x @ kernel, dx @ kernel + moved
 
 
-def convolve(x, kernel):
+def convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """A convolution without padding of images `[B, H, W, C]` with a kernel `[3, 3, C, F]`.
 
     On a CPU it is a product of all 3x3 patches `[B, H-2, W-2, 9 C]` with the kernel: PPO with the network of

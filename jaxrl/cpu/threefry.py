@@ -19,7 +19,9 @@ from jaxrl.cpu.inline import inline
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def threefry2x32(key0, key1, x0, x1):
+def threefry2x32(
+    key0: jax.Array, key1: jax.Array, x0: jax.Array, x1: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Threefry-2x32 with 20 rounds: two words from a key of two words and a counter of two words.
 
     Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".

@@ -5,6 +5,7 @@ Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `
 
 from jaxrl.policies.acting import act, bounded, collect, explore
 from jaxrl.policies.building import (
+    Description,
     Distributed,
     Divergence,
     NetworkConfig,
@@ -19,6 +20,7 @@ from jaxrl.policies.learning import divergence, evaluate_actions, samples, take,
 from jaxrl.policies.starting import observe, start, warmup_steps
 
 __all__ = [
+    "Description",
     "Distributed",
     "Divergence",
     "NetworkConfig",

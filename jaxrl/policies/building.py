@@ -56,6 +56,13 @@ class PolicyUnroll(Protocol):
         """`(outputs [T, N, K], value [T, N])` of `x` `[T, N, *obs_shape]`, from `memory` `[N, ...]`."""
 
 
+class Description(NamedTuple):
+    """What a policy is made from: with its parameters, this is enough to export it."""
+
+    env: Env  # its spaces and, if it has one, its name
+    network: NetworkConfig
+
+
 class Policy(NamedTuple):
     """A network for the spaces of an environment.
 
@@ -72,6 +79,7 @@ class Policy(NamedTuple):
     kl: Divergence
     bound: Callable[[PyTree], PyTree]  # (raw action) -> action of the environment
     obs_shape: tuple[int, ...]  # of an encoded observation, without batch axes
+    description: Description | None = None  # None: it has a custom torso
 
 
 def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
@@ -93,7 +101,7 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
         core=cores.make(config.core, config.memory_size),
         init_log_std=config.init_log_std,
     )
-    return _policy(env, config, net, flat)
+    return _policy(env, config, net, flat, torso is not None)
 
 
 def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
@@ -112,7 +120,7 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
     body, flat = _body(env, config, torso)
     num_outputs = distributions.num_outputs(env.action_space)
     core = cores.make(config.core, config.memory_size)
-    return _policy(env, config, networks.Actor(body, num_outputs, core), flat)
+    return _policy(env, config, networks.Actor(body, num_outputs, core), flat, torso is not None)
 
 
 def _body(env, config, torso):
@@ -132,7 +140,7 @@ def _body(env, config, torso):
     return (networks.Joined(encoding.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
 
 
-def _policy(env, config, net, flat) -> Policy:
+def _policy(env, config, net, flat, is_custom) -> Policy:
     def encode(obs_stats, obs):
         return stats.normalize(obs_stats, encoding.encode(env.observation_space, obs, flat))
 
@@ -161,6 +169,7 @@ def _policy(env, config, net, flat) -> Policy:
         kl=partial(distributions.kl, env.action_space),
         bound=partial(distributions.bound, env.action_space, squash=config.squash),
         obs_shape=obs_shape,
+        description=None if is_custom else Description(env, config),
     )
 
 

@@ -106,13 +106,13 @@ def calibrate(run: Callable, seconds: float) -> int:
 
 def versions(packages: list[str]) -> dict[str, str]:
     """The version of each installed package."""
-    found = {"python": sys.version.split()[0]}
+    known = {"python": sys.version.split()[0]}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            known[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return known
 
 
 def jax_device() -> dict[str, Any]:

@@ -69,14 +69,14 @@ def make(settings):
     def learn(steps):
         fresh = agent(1000)
         fresh.learn(-(-steps // iteration) * iteration)
-        found, _ = evaluate_policy(
+        mean_return, _ = evaluate_policy(
             fresh,
             environments(8),
             n_eval_episodes=settings["eval_episodes_slow"],
             deterministic=False,
             return_episode_rewards=True,
         )
-        return [float(np.mean(found))]
+        return [float(np.mean(mean_return))]
 
     def last_return():
         episodes = [episode["r"] for episode in model.ep_info_buffer]

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from numpy.typing import ArrayLike
 
-from jaxrl.experiments.search.over import Decision, Strategy, for_seeds
+from jaxrl.search.over import Decision, Strategy, for_seeds
+from jaxrl.search.space import Space
 
 RESAMPLED = 0.25
 
@@ -33,7 +35,7 @@ class Ancestry:
     score: jax.Array
 
 
-def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
+def pbt(x: ArrayLike, agent_updates: int, decisions: int, space: Space) -> Strategy:
     """A Strategy whose members have the initial hyperparameters `x`.
 
     Args:
@@ -48,7 +50,9 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
     x = np.asarray(x, np.float32)
     members, size = x.shape
     if members < 4:
-        raise ValueError(f"population based training needs at least 4 members, not {members}: --trials 4")
+        raise ValueError(
+            f"population based training needs at least 4 members, not {members}: give more trials"
+        )
     if not 1 <= decisions < agent_updates:
         raise ValueError(f"decisions = {decisions} must be at least 1 and less than {agent_updates} updates")
     every = -(-agent_updates // (decisions + 1))
@@ -87,7 +91,7 @@ def pbt(x, agent_updates: int, decisions: int, space) -> Strategy:
     return Strategy(members, every, updates, updates, init, decide)
 
 
-def exploit(key, score, quarter: int):
+def exploit(key: jax.Array, score: jax.Array, quarter: int) -> jax.Array:
     """`[K]`, the member that each one copies: the worst quarter draw from the best, the rest copy themselves.
 
     A member whose score equals the lowest of the best quarter is not replaced either.
@@ -100,7 +104,7 @@ def exploit(key, score, quarter: int):
     return jnp.where(worst, drawn, jnp.arange(members)).astype(jnp.int32)
 
 
-def explore(key, x, spread):
+def explore(key: jax.Array, x: jax.Array, spread: ArrayLike) -> jax.Array:
     """`x [K, S, D]` changed: each number with a separate key, reflected at the faces of the cube."""
     keys = jax.random.split(key, x.shape)
 

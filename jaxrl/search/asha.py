@@ -7,11 +7,13 @@ https://arxiv.org/abs/1810.05934, in the variant that stops trials instead of pa
 updated together, and a paused trial would occupy lanes as well.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from numpy.typing import ArrayLike
 
-from jaxrl.experiments.search.over import Decision, Strategy, for_seeds, over_all, worst_of
+from jaxrl.search.over import Decision, Strategy, for_seeds, over_all, worst_of
 
 
 @struct.dataclass
@@ -27,12 +29,12 @@ class Ladder:
       next: the first trial that has not started.
     """
 
-    trial: jnp.ndarray
-    began: jnp.ndarray
-    ended: jnp.ndarray
-    rung_score: jnp.ndarray
-    per_seed: jnp.ndarray
-    next: jnp.ndarray
+    trial: jax.Array
+    began: jax.Array
+    ended: jax.Array
+    rung_score: jax.Array
+    per_seed: jax.Array
+    next: jax.Array
 
 
 def rungs(agent_updates: int, eta: int, count: int) -> list[int]:
@@ -41,7 +43,7 @@ def rungs(agent_updates: int, eta: int, count: int) -> list[int]:
     return [base * eta**i for i in range(count)]
 
 
-def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) -> Strategy:
+def asha(x: ArrayLike, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) -> Strategy:
     """A Strategy that trains the trials `x`, in their order.
 
     Args:
@@ -118,7 +120,7 @@ def asha(x, slots: int, agent_updates: int, eta: int = 4, num_rungs: int = 3) ->
     )
 
 
-def promoted(rung_score, trial, eta: int):
+def promoted(rung_score: jax.Array, trial: jax.Array, eta: int) -> jax.Array:
     """`[K]`: whether trials `[K]` are among the best 1/eta of a rung's scores `[T]`, nan if not reached.
 
     The best one so far always continues, however few there are, and equal scores are treated equally: no

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from jaxrl.experiments.search.space import Space
+from jaxrl.search.space import Space
 from jaxrl.train import diverged
-from jaxrl.types import Algorithm
+from jaxrl.types import Algorithm, PyTree
 
 SEARCH = 0x5EA2C4  # folded into a key; differs from the counters of its splits
 
@@ -218,29 +219,40 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
     return algo._replace(init=init, update=update, act=act, keep=keep)
 
 
-def for_seeds(x, seeds: int) -> jax.Array:
+def for_seeds(x: jax.Array, seeds: int) -> jax.Array:
     """`[K, D]` as `[K, S, D]`: the same for every seed."""
     return jnp.broadcast_to(x[:, None], (x.shape[0], seeds, x.shape[1]))
 
 
-def worst_of(score) -> jax.Array:
+def worst_of(score: jax.Array) -> jax.Array:
     """The smallest finite score; inf if there is none."""
     return jnp.min(score, initial=jnp.inf, where=jnp.isfinite(score))
 
 
-def over_all(score, worst) -> jax.Array:
+def over_all(score: jax.Array, worst: jax.Array) -> jax.Array:
     """`[K]`: the mean of scores `[K, S]` over all seeds, where those that are not finite count as `worst`.
 
-    Corresponds to `experiments.diverged` on the host. -inf if no agent has a score.
+    -inf if no agent has a score.
     """
     mean = jnp.where(jnp.isfinite(score), score, worst).mean(axis=1)
     return jnp.where(jnp.isfinite(worst), mean, -jnp.inf)
 
 
-def fitness_of(score) -> jax.Array:
+def fitness_of(score: jax.Array) -> jax.Array:
     """`[K]`: `over_all` of a generation's scores `[K, S]` with its worst score; 0 if no agent has one."""
     mean = over_all(score, worst_of(score))
     return jnp.where(jnp.isfinite(mean), mean, 0.0)
+
+
+def on_host(tree: PyTree) -> PyTree:
+    """A tree of arrays as NumPy arrays, random keys as their words."""
+
+    def fetch(leaf):
+        if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        return np.asarray(leaf)
+
+    return jax.tree.map(fetch, tree)
 
 
 def _choose(fresh, new, old):

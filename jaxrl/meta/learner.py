@@ -16,8 +16,8 @@ import optax
 from flax import struct
 
 from jaxrl import train
-from jaxrl.experiments.meta.outer import Outer, finite_or_zero
-from jaxrl.experiments.meta.rules import Rule
+from jaxrl.meta.outer import Outer, finite_or_zero
+from jaxrl.meta.rules import Rule
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm
 

@@ -1,6 +1,6 @@
 """A custom objective and network in a script: `jaxrl.fit` trains them like the built-in ones.
 
-    python -m jaxrl.experiments.examples.own_objective [--steps 100000] [--seeds 4] [--out FOLDER]
+    python -m jaxrl.experiments.examples.custom_objective [--steps 100000] [--seeds 4] [--out FOLDER]
 
 The objective is a smooth version of PPO's clipping, with one parameter; the network adds its input to its
 hidden layer.

@@ -13,11 +13,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from flax import struct
 
-from jaxrl.evolution import require, strong
-from jaxrl.experiments.discover.family import Family, everywhere, repeated, train_agents
+from jaxrl.discovery.family import Family, everywhere, repeated, train_agents
+from jaxrl.evolution import evolution_strategy
 from jaxrl.fitness import centred_ranks
 from jaxrl.types import Init, Objective, PyTree, Update
 
@@ -64,8 +63,10 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
     Raises:
       ValueError: evosax is not installed, or an invalid number.
     """
-    es = _open_es(objective.params, config)
-    params, size = es.default_params, config.population
+    size = config.population
+    if size < 4 or size % 2:
+        raise ValueError(f"population = {size} must be even and at least 4: candidates come in pairs")
+    es = evolution_strategy("openes", size, objective.params, config.learning_rate, config.std, ranks=False)
     groups = 1 if config.ranks == "centred" else size // 2  # groups with separate tasks
     shape = centred_ranks if config.ranks == "centred" else pair_ranks
 
@@ -74,25 +75,24 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
 
         def one(key):
             key, init_key = jax.random.split(key)
-            state = strong(es.init(init_key, objective.params, params))
-            return State(key, state, jnp.zeros((), jnp.int32))
+            return State(key, es.init(init_key, objective.params), jnp.zeros((), jnp.int32))
 
         return jax.vmap(one)(keys)
 
     def ask(state):
         key, ask_key, tell_key, task_key, run_key = jax.random.split(state.key, 5)
-        population, asked = es.ask(ask_key, state.es, params)
-        return state.replace(key=key, es=strong(asked)), population, tell_key, task_key, run_key
+        asked, population = es.ask(ask_key, state.es)
+        return state.replace(key=key, es=asked), population, tell_key, task_key, run_key
 
     def tell(state, population, tell_key, worth):
         fitness = jax.vmap(shape, 1)(worth).mean(axis=0)  # all families have equal weight
-        updated, _ = es.tell(tell_key, population, -fitness, state.es, params)  # evosax minimizes
-        return state.replace(es=strong(updated), num_updates=state.num_updates + 1)
+        updated = es.tell(tell_key, state.es, population, fitness)
+        return state.replace(es=updated, num_updates=state.num_updates + 1)
 
     def for_groups(keys, number):
         """`[S * G * T]`: keys for a family, one for each task of each group."""
-        own = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-        return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(own).reshape(-1)
+        now = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+        return jax.vmap(lambda key: jax.random.split(key, groups * config.tasks))(now).reshape(-1)
 
     index = np.arange(num_seeds * size * config.tasks)
     who, number = index // config.tasks, index % config.tasks
@@ -111,18 +111,18 @@ def make(objective: Objective, families: tuple[Family, ...], config: Config, num
         state, population, tell_key, task_key, run_key = jax.vmap(ask)(state)
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), population)
         each = [worth_of(family, i, flat, task_key, run_key) for i, family in enumerate(families)]
-        found = everywhere(jnp.stack(each, axis=-1))
-        worth = found.reshape(num_seeds, size, config.tasks, len(families)).mean(axis=2)
+        scores = everywhere(jnp.stack(each, axis=-1))
+        worth = scores.reshape(num_seeds, size, config.tasks, len(families)).mean(axis=2)
         return jax.vmap(tell)(state, population, tell_key, worth), _metrics(families, worth)
 
     def means(state):
-        return jax.vmap(es._unravel_solution)(state.es.mean)
+        return jax.vmap(es.mean)(state.es)
 
     steps = size * config.tasks * sum(family.steps for family in families)
     return Discovery(init, update, means, steps)
 
 
-def pair_ranks(scores) -> jax.Array:
+def pair_ranks(scores: jax.Array) -> jax.Array:
     """1/2 for the better and -1/2 for the worse of each pair `i`, `i + M/2`; 0 for both if equal."""
     known = jnp.where(jnp.isnan(scores), -jnp.inf, scores)
     other = jnp.roll(known, known.shape[0] // 2)
@@ -139,21 +139,3 @@ def _metrics(families, worth):
         each = jnp.nanmean(jnp.where(known[..., None], worth, jnp.nan), axis=1)
         metrics |= {f"fitness/{family.name}": each[:, i] for i, family in enumerate(families)}
     return metrics
-
-
-def _open_es(start, config: Config):
-    require("discovery")
-    from evosax.algorithms import Open_ES
-    from evosax.core.fitness_shaping import identity_fitness_shaping_fn
-
-    if config.population < 4 or config.population % 2:
-        raise ValueError(
-            f"population = {config.population} must be even and at least 4: candidates come in pairs"
-        )
-    return Open_ES(
-        population_size=config.population,
-        solution=start,
-        optimizer=optax.adam(config.learning_rate),
-        std_schedule=optax.constant_schedule(config.std),
-        fitness_shaping_fn=identity_fitness_shaping_fn,
-    )

@@ -1,6 +1,6 @@
 """A custom environment: write it, check it, train in it with another parameter, render an episode.
 
-python -m jaxrl.experiments.examples.own_environment FOLDER [--steps 50000] [--seeds 8]
+python -m jaxrl.experiments.examples.custom_environment FOLDER [--steps 50000] [--seeds 8]
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A custom algorithm: copy PPO, change it, train it, sweep it, compare it with PPO, use its policy.
 
-    python -m jaxrl.experiments.examples.own_algorithm FOLDER [--steps 500000]
+    python -m jaxrl.experiments.examples.custom_algorithm FOLDER [--steps 500000]
 
 The change: advantages are divided by their mean absolute value instead of their standard deviation, and
 multiplied by a new hyperparameter. The last step needs `pip install gymnasium`.

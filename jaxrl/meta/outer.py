@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrl import train
-from jaxrl.experiments.meta.rules import Rule
+from jaxrl.meta.rules import Rule
 from jaxrl.returns import gae
-from jaxrl.spaces import Discrete
-from jaxrl.types import Algorithm, Collect, EvaluateActions, Metrics, PyTree
+from jaxrl.spaces import Discrete, Space
+from jaxrl.types import Algorithm, Collect, EvaluateActions, Metrics, Number, PyTree, Transition
 
 
 class Loss(Protocol):
@@ -33,7 +33,9 @@ class Outer(NamedTuple):
     num_rollouts: int  # rollouts collected per evaluation
 
 
-def train_agent(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int):
+def train_agent(
+    algo: Algorithm, rule: Rule, theta: PyTree, agent: PyTree, hp: PyTree, num_updates: int
+) -> tuple[PyTree, Metrics]:
     """`num_updates` updates under a rule, differentiable with respect to `theta`.
 
     The backward pass recomputes every update from the state before it, so memory holds the states and the
@@ -51,7 +53,14 @@ def train_agent(algo: Algorithm, rule: Rule, theta, agent, hp, num_updates: int)
     return agent, train.summarize(jax.tree.map(lambda m: m.sum(axis=0), metrics), num_updates)
 
 
-def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax.Array:
+def advantages_of(
+    algo: Algorithm,
+    agent: PyTree,
+    then: PyTree,
+    batch: Transition,
+    gamma: Number,
+    gae_lambda: Number,
+) -> jax.Array:
     """GAE of fresh transitions with the agent's critic, `[T, N]`; `then` is its state after them."""
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), batch.memory, then.stream.memory)
     led = batch.replace(obs=batch.next_obs, memory=after, first=jnp.zeros_like(batch.first))
@@ -60,7 +69,9 @@ def advantages_of(algo: Algorithm, agent, then, batch, gamma, gae_lambda) -> jax
     return gae(batch.reward, value, next_value, batch.terminated, batch.truncated, gamma, gae_lambda)
 
 
-def policy_loss(algo: Algorithm, agent, batch, advantages, ent_coef) -> jax.Array:
+def policy_loss(
+    algo: Algorithm, agent: PyTree, batch: Transition, advantages: jax.Array, ent_coef: Number
+) -> jax.Array:
     """`- E[log pi(a|s) A] - ent_coef E[H]`: its gradient is the policy gradient.
 
     `A` is a constant. `theta` affects the loss only through the parameters of the agent.
@@ -95,7 +106,7 @@ def surrogate(algo: Algorithm, rule: Rule, unroll: int = 4) -> Outer:
     return Outer(loss, unroll, unroll + 1)
 
 
-def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target: int = 8) -> Outer:
+def bootstrap(algo: Algorithm, rule: Rule, action_space: Space, unroll: int = 1, target: int = 8) -> Outer:
     """Bootstrapped meta-gradients: match after K updates the policy that the agent has after K + L.
 
         KL( pi~(.|s) || pi_K(.|s) ),     pi~ = pi_{K+L-1} after a policy gradient step without entropy bonus
@@ -133,7 +144,9 @@ def bootstrap(algo: Algorithm, rule: Rule, action_space, unroll: int = 1, target
     return Outer(loss, unroll + target - 1, unroll + target)
 
 
-def divergence(algo: Algorithm, teacher, agent, batch, num_actions: int) -> jax.Array:
+def divergence(
+    algo: Algorithm, teacher: PyTree, agent: PyTree, batch: Transition, num_actions: int
+) -> jax.Array:
     """KL(teacher || agent) in the states of `batch`, `[T, N]`: sum_a p(a|s) (log p(a|s) - log q(a|s))."""
     _, evaluate = _policy_of(algo)
 

@@ -1,7 +1,7 @@
 """Search spaces: vectors, and the hyperparameters that they encode."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -33,11 +33,35 @@ class Space(NamedTuple):
     spread: np.ndarray
 
 
-def box(axes) -> Space:
+class Axis(Protocol):
+    """The values of one hyperparameter in a search, for example those of a `sweep.Axis`."""
+
+    @property
+    def name(self) -> str:
+        """Of the hyperparameter: `gamma`, `objective.clip_eps`."""
+
+    @property
+    def values(self) -> Sequence[str]:
+        """The numbers to choose from, as text; empty for a range."""
+
+    @property
+    def low(self) -> float:
+        """The lower end of a range."""
+
+    @property
+    def high(self) -> float:
+        """Its upper end."""
+
+    @property
+    def log(self) -> bool:
+        """Whether the logarithm of the number is uniform in the range, not the number."""
+
+
+def box(axes: Sequence[Axis]) -> Space:
     """The unit cube `[0, 1]^D`, each side an axis of a sweep; points outside are clipped to it.
 
     Args:
-      axes: `sweep.Axis`, for hyperparameters: several values or a range, logarithmic or not.
+      axes: several values or a range, logarithmic or not.
     """
     names = tuple(one.name for one in axes)
 

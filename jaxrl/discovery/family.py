@@ -1,14 +1,17 @@
 """Families of training tasks, and the training runs that evaluate objectives on them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxrl import train
 from jaxrl.types import PyTree, Surrogate
+
+Array = jax.Array | np.ndarray
 
 
 class Score(Protocol):
@@ -40,7 +43,14 @@ class Family(NamedTuple):
 
 
 def train_agents(
-    family: Family, apply, params: PyTree, hps: PyTree, tasks: PyTree, keys, who, where
+    family: Family,
+    apply: Surrogate,
+    params: PyTree,
+    hps: PyTree,
+    tasks: PyTree,
+    keys: jax.Array,
+    who: Array,
+    where: Array,
 ) -> jax.Array:
     """Trains many agents, divided among the devices.
 
@@ -66,7 +76,14 @@ def train_agents(
     return over(who, where, params, hps, tasks, keys)
 
 
-def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
+def tables(
+    families: Sequence[Family],
+    apply: Surrogate,
+    params: PyTree,
+    hps: Sequence[PyTree],
+    tasks: Sequence[PyTree],
+    keys: Sequence[jax.Array],
+) -> jax.Array:
     """Scores `[F, K, T]` of every setting on every task of each family.
 
     Args:
@@ -76,8 +93,8 @@ def tables(families, apply, params: PyTree, hps, tasks, keys) -> jax.Array:
     index = jnp.arange(num_settings * num_tasks)
     who, where = index // num_tasks, index % num_tasks
     each = zip(families, hps, tasks, keys)
-    found = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
-    return everywhere(jnp.stack(found, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
+    per_family = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
+    return everywhere(jnp.stack(per_family, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
 def filled(scores: jax.Array) -> jax.Array:

@@ -1,12 +1,12 @@
-"""Evolution strategies of evosax over hyperparameters: every generation is trained from scratch."""
+"""Evolution strategies over hyperparameters: every generation is trained from scratch."""
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import struct
 
-from jaxrl.evolution import by_lot, require, strong
-from jaxrl.experiments.search.over import Decision, Strategy, fitness_of, for_seeds
+from jaxrl.evolution import evolution_strategy, strong
+from jaxrl.search.over import Decision, Strategy, fitness_of, for_seeds
+from jaxrl.search.space import Space
 
 METHODS = ("cmaes", "openes")
 PARTS = 10  # parts of an agent's training; the last one gives its score
@@ -29,9 +29,8 @@ class Generations:
     mean: jax.Array
 
 
-def evolution(method: str, space, slots: int, agent_updates: int, generations: int) -> Strategy:
-    """A Strategy of CMA-ES (Hansen 2016, https://arxiv.org/abs/1604.00772) or OpenES (Salimans et al. 2017,
-    https://arxiv.org/abs/1703.03864), as implemented in evosax.
+def evolution(method: str, space: Space, slots: int, agent_updates: int, generations: int) -> Strategy:
+    """A Strategy of CMA-ES or OpenES: see `jaxrl.evolution`.
 
     A candidate's fitness is the mean score over its seeds in the last tenth of their training, where an
     agent that diverged counts as the worst of its generation; the agents of each generation have different
@@ -45,7 +44,6 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     Raises:
       ValueError: evosax is not installed, or a number is invalid.
     """
-    require(f"--search {method}")
     if slots < 4 or slots % 2:
         raise ValueError(f"an evolution strategy needs an even number of candidates, at least 4, not {slots}")
     if generations < 1:
@@ -54,15 +52,16 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
     agent_updates = every * PARTS
     size = len(space.centre)
     centre, scale = jnp.asarray(space.centre), jnp.asarray(space.scale)
-    es, params = _make(method, slots, size)
+    # In units of `scale` around `centre`.
+    es = evolution_strategy(method, slots, jnp.zeros(size), learning_rate=0.2, std=0.5, constants=True)
 
-    def ask(key, state):  # evosax works in units of `scale` around `centre`
-        z, state = es.ask(key, state, params)
+    def ask(key, state):
+        state, z = es.ask(key, state)
         return state, centre + scale * z
 
     def init(key, seeds):
         init_key, ask_key = jax.random.split(key)
-        state, x = ask(ask_key, es.init(init_key, jnp.zeros(size), params))
+        state, x = ask(ask_key, es.init(init_key, jnp.zeros(size)))
         current = Generations(
             es=state,
             x=jnp.zeros((generations, slots, size)).at[0].set(x),
@@ -76,13 +75,9 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
         tell_key, ask_key = jax.random.split(key)
         over = num_updates % agent_updates == 0  # otherwise only the score is reset
         generation = num_updates // agent_updates - 1
-        fitness = fitness_of(score)
-        if method == "cmaes":
-            tell_key, lot_key = jax.random.split(tell_key)
-            fitness = by_lot(lot_key, fitness)
         z = (current.x[generation] - centre) / scale
-        state, _ = es.tell(tell_key, z, -fitness, current.es, params)  # evosax minimizes
-        new_mean = centre + scale * state.mean
+        state = es.tell(tell_key, current.es, z, fitness_of(score))
+        new_mean = centre + scale * es.mean(state)
         state, x = ask(ask_key, state)
         seeds = score.shape[1]
         then = Generations(
@@ -99,18 +94,3 @@ def evolution(method: str, space, slots: int, agent_updates: int, generations: i
 
     updates = agent_updates * generations
     return Strategy(slots, every, agent_updates, updates, init, decide, renews=True)
-
-
-def _make(method: str, slots: int, size: int):
-    from evosax.algorithms import CMA_ES, Open_ES
-
-    if method == "cmaes":
-        es = CMA_ES(population_size=slots, solution=jnp.zeros(size))
-    else:
-        es = Open_ES(
-            population_size=slots,
-            solution=jnp.zeros(size),
-            optimizer=optax.adam(0.2),
-            std_schedule=optax.constant_schedule(0.5),
-        )
-    return es, es.default_params

@@ -1,79 +1,15 @@
-"""Statistics over seeds, tasks and trials, on the host, with NumPy; SciPy is imported when used.
+"""Statistics over tasks, each of which has the returns of its seeds.
 
-Over seeds: the interquartile mean and bootstrap intervals. Over tasks (`tasks`: for each environment the
-returns of its seeds): stratified intervals, performance profiles, the probability of improvement, tests with
-Holm's correction. Over the trials of a sweep: the fraction of the score's variance that an axis explains.
+Stratified bootstrap intervals, performance profiles, the probability of improvement, and tests with Holm's
+correction for several comparisons.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from jaxrl.statistics import iqm as iqm
-
-RESAMPLES = 2000
-
-
-class Estimate(NamedTuple):
-    """A number or array, with both ends of its interval, which are nan if there is no interval."""
-
-    value: Any
-    low: Any
-    high: Any
-
-    @property
-    def known(self) -> bool:
-        """Whether there is an interval."""
-        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
-
-
-def bootstrap_interval(
-    values,
-    statistic: Callable = np.mean,
-    num_resamples: int = RESAMPLES,
-    confidence: float = 0.95,
-    seed: int = 0,
-):
-    """Percentile bootstrap interval of a statistic over seeds.
-
-    Seeds are drawn with replacement `num_resamples` times, and the interval contains the middle
-    `confidence` of the statistics. All columns share the draws, because a seed is drawn as a whole: the
-    band around a curve is as smooth as the curves. The same values give the same interval.
-    Efron 1979. https://doi.org/10.1214/aos/1176344552
-
-    With few seeds it tends to be too narrow, because it only contains values that were observed.
-
-    Args:
-      values: `[S, ...]`, seeds first.
-      statistic: called as `statistic(values, axis=...)`: `np.mean`, `np.median`, `iqm`.
-
-    Returns:
-      The lower and the upper end, each `[...]`.
-
-    Raises:
-      ValueError: there are fewer than two seeds, or `confidence` is not between 0 and 1.
-    """
-    values = np.asarray(values, np.float64)
-    if values.ndim == 0 or len(values) < 2:
-        raise ValueError("a bootstrap interval needs the values of at least 2 seeds")
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, not {confidence}")
-    num_seeds = len(values)
-    draws = np.random.default_rng(seed).integers(num_seeds, size=(num_resamples, num_seeds))
-    columns = values.reshape(num_seeds, -1)
-    tail = (1 - confidence) / 2
-    # All resamples of a long curve at once would take gigabytes.
-    block = max(1, 4_000_000 // draws.size)
-    parts = []
-    for start in range(0, max(1, columns.shape[1]), block):
-        estimates = statistic(columns[draws, start : start + block], axis=1)
-        parts.append(np.quantile(estimates, (tail, 1 - tail), axis=0))
-    low, high = np.concatenate(parts, axis=1).reshape(2, *values.shape[1:])
-    return low[()], high[()]
-
-
-# --- over tasks ---------------------------------------------------------------------------------
+from jaxrl.statistics.seeds import RESAMPLES, Estimate, interval_of
 
 CUTS = {"IQM": lambda count: count // 4, "median": lambda count: (count - 1) // 2}
 
@@ -153,7 +89,9 @@ def probability_of_improvement(
     return _with_interval(_wins, [first, second], False, confidence, seed)
 
 
-def performance_profile(tasks: Sequence, thresholds, confidence: float = 0.95, seed: int = 0) -> Estimate:
+def performance_profile(
+    tasks: Sequence, thresholds: ArrayLike, confidence: float = 0.95, seed: int = 0
+) -> Estimate:
     """Fraction of runs above each threshold, tasks weighted equally, with a stratified bootstrap band.
 
         F(tau) = mean over tasks of  #{runs of the task with x > tau} / S_m
@@ -176,7 +114,7 @@ def performance_profile(tasks: Sequence, thresholds, confidence: float = 0.95, s
     return _with_interval(share, [_tasks(tasks)], False, confidence, seed)
 
 
-def signed_rank_p(differences) -> float:
+def signed_rank_p(differences: ArrayLike) -> float:
     """Two-sided p of Wilcoxon's signed-rank test that the differences of pairs are symmetric about 0.
 
     Pairs with a difference of 0 are dropped; if none remain, p is 1. With `n` pairs p is at least `2 / 2**n`,
@@ -217,7 +155,7 @@ def permutation_p(first: Sequence, second: Sequence, num_resamples: int = 9999, 
     return float((1 + as_far.sum()) / (1 + num_resamples))
 
 
-def holm(p_values) -> np.ndarray:
+def holm(p_values: ArrayLike) -> np.ndarray:
     """Holm's correction of several p-values, which controls the family-wise error rate.
 
         p'_(k) = max over j <= k of  min(1, (m - j + 1) * p_(j)),   p_(1) <= ... <= p_(m)
@@ -292,106 +230,4 @@ def _with_interval(statistic, sides, paired: bool, confidence: float, seed: int)
             if draws is None or not paired:
                 draws = generator.integers(x.size, size=(RESAMPLES, x.size))
             side.append(x[draws])
-    return Estimate(value, *_ends(statistic(*resampled), confidence))
-
-
-def _ends(estimates, confidence: float = 0.95):
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
-    return low[()], high[()]
-
-
-# --- over the trials of a sweep -----------------------------------------------------------------
-
-MIN_TRIALS = 8  # with fewer, fractions of variance are mostly noise
-
-
-def main_effect(values: Sequence, scores, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Fraction of the variance of the score that one axis explains alone: its first-order Sobol index.
-
-        S = Var(E[score | axis]) / Var(score)
-
-    Estimated by dividing the trials into bins along the axis (a bin for each value if there are few,
-    otherwise about `sqrt(N)` bins, 16 at most, with equal numbers of trials) and comparing the variance
-    between bins with that within bins; `epsilon^2` subtracts the variance between bins that is expected by
-    chance:
-
-        epsilon^2 = (SS_between - (bins - 1) * MS_within) / SS_total
-
-    Interactions with other axes are not included. Sobol 1993; first-order functional ANOVA as in
-    Hutter et al. 2014 (http://proceedings.mlr.press/v32/hutter14.html), with bins in place of a forest, as in
-    Plischke et al. 2013 (https://doi.org/10.1016/j.ejor.2012.11.047); epsilon^2 from Kelley 1935
-    (https://doi.org/10.1073/pnas.21.9.554). It assumes that the axes were varied independently.
-
-    Args:
-      values: `[N]`, of the axis: numbers, or any other values as categories.
-      scores: `[N]`.
-
-    Returns:
-      The fraction, clipped to between 0 and 1. Its interval is a bootstrap over trials, shifted so that its
-      centre is the estimate (a resample repeats trials, which looks like an effect). All nan if there are
-      fewer than 8 trials, only one value, equal scores, or about as many categories as trials.
-    """
-    scores = np.asarray(scores, np.float64)
-    bins = bins_of(values)
-    count = scores.size
-    if count < MIN_TRIALS or np.ptp(scores) == 0 or not 1 < bins.shape[1] <= count // 2:
-        return Estimate(np.nan, np.nan, np.nan)
-    centred = scores - scores.mean()
-    value = _epsilon_squared(np.ones((1, count)), bins, centred)[0]
-    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
-    resampled = _epsilon_squared(weights.astype(np.float64), bins, centred)
-    low, high = _ends(resampled, confidence) + value - resampled.mean()
-    return Estimate(*(float(np.clip(x, 0.0, 1.0)) for x in (value, low, high)))
-
-
-def bins_of(values) -> np.ndarray:
-    """Which bin of an axis each trial is in, one-hot `[N, bins]`: see `main_effect`."""
-    distinct, index = np.unique(np.asarray(values), return_inverse=True)
-    most = int(np.clip(round(np.sqrt(len(values))), 2, 16))
-    if len(distinct) > most and np.issubdtype(distinct.dtype, np.number):
-        before = np.concatenate([[0], np.cumsum(np.bincount(index))])[index]  # trials with smaller values
-        index = np.unique(before * most // len(values), return_inverse=True)[1]
-    return np.eye(index.max() + 1)[index]
-
-
-def _epsilon_squared(weights, bins, scores):
-    """Epsilon squared for each row of `weights` `[R, N]`, the number of times that each trial counts."""
-    sizes, sums = weights @ bins, weights @ (bins * scores[:, None])
-    count, total = weights.sum(1), weights @ scores
-    spread = weights @ scores**2 - total**2 / count
-    between = (sums**2 / np.maximum(sizes, 1)).sum(1) - total**2 / count
-    used = (sizes > 0).sum(1)
-    within = (spread - between) / np.maximum(count - used, 1)
-    return (between - (used - 1) * within) / np.where(spread > 0, spread, 1.0)
-
-
-def rank_correlation(values, scores, confidence: float = 0.95, seed: int = 0) -> Estimate:
-    """Spearman's correlation of an axis with the score: 1 if more is always better, -1 if always worse.
-
-    It is near 0 for an axis with its best value in the middle, even if that axis matters. The interval is a
-    bootstrap over trials. Spearman 1904. https://doi.org/10.2307/1412159
-
-    Args:
-      values, scores: `[N]`, numbers.
-
-    Returns:
-      All nan for fewer than 8 trials, or if one side is constant.
-    """
-    from scipy import stats
-
-    values, scores = np.asarray(values, np.float64), np.asarray(scores, np.float64)
-    count = scores.size
-    if count < MIN_TRIALS or np.ptp(values) == 0 or np.ptp(scores) == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    draws = np.random.default_rng(seed).integers(count, size=(RESAMPLES, count))
-    draws[0] = np.arange(count)
-
-    def ranks(x):
-        ranked = stats.rankdata(x[draws], axis=1)
-        return ranked - ranked.mean(axis=1, keepdims=True)
-
-    x, y = ranks(values), ranks(scores)
-    size = np.sqrt((x**2).sum(1) * (y**2).sum(1))
-    correlations = np.divide((x * y).sum(1), size, out=np.zeros_like(size), where=size > 0)
-    return Estimate(float(correlations[0]), *map(float, _ends(correlations[1:], confidence)))
+    return Estimate(value, *interval_of(statistic(*resampled), confidence))

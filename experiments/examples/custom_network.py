@@ -1,6 +1,6 @@
-"""A network of one's own: copy PPO, give it another torso, train 8 seeds from the command line, evaluate.
+"""A custom network: copy PPO, give it another torso, train 8 seeds from the command line, evaluate.
 
-    python -m jaxrl.experiments.examples.own_network FOLDER [--steps 100000] [--seeds 8]
+    python -m jaxrl.experiments.examples.custom_network FOLDER [--steps 100000] [--seeds 8]
 
 The torso is a residual MLP with layer normalization. `--network.hidden-sizes` and the other options of the
 network stay: the file decides what they mean.

@@ -1,0 +1,88 @@
+"""One trial of a run with several, as a run with these values: for `config.toml`, `--from` and `confirm`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from jaxrl import files
+from jaxrl.experiments import runs, search
+
+FIRST = "of the first trial"
+
+
+def alone(spec: runs.Spec, values: dict[str, float]) -> runs.Spec:
+    """The run of one trial, with the same seeds.
+
+    Args:
+      values: of the trial, as in `Spec.trials`.
+    """
+    hparams, env = runs.parts(values)
+    hparams = runs.with_values(spec.hparams, hparams)
+    return dataclasses.replace(
+        spec, hparams=hparams, env=spec.env | env, trials=(), search=None, chunk=0, shard="agents"
+    )
+
+
+def first(spec: runs.Spec) -> runs.Spec:
+    """The run of the first trial; a run without trials is unchanged."""
+    if not (spec.trials or spec.search):
+        return spec
+    if spec.trials:
+        return alone(spec, spec.trials[0])
+    from jaxrl.experiments import sweep
+
+    axes = map(sweep.from_plain, spec.search["axes"])
+    return alone(spec, {one.name: float(one.at(share)) for one, share in zip(axes, spec.search["x"][0])})
+
+
+def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, float]:
+    """The values with which a run of a sweep is to be trained again, those that one program can vary.
+
+    Args:
+      path: the folder of the run.
+      best: a trial, as in `results.jsonl`. An evolution strategy recommends the mean of its last generation
+        instead.
+    """
+    from jaxrl.experiments import sweep
+
+    if (spec.search or {}).get("kind") in search.METHODS:
+        return json.loads((path / "search.json").read_text())["recommended"]
+    axes = sweep.read(path.parent)[0]["axes"]
+    return {one.name: float(best["values"][one.flag]) for one in axes if one.traced}
+
+
+def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
+    """The run of the best trial of a run; None if the sweep that it is a part of has no results yet."""
+    file = path.parent / "results.jsonl"
+    if not (path.parent / "sweep.json").exists() or not file.exists():
+        return None
+    ranked = [json.loads(line) for line in file.read_text().splitlines()]  # best first
+    mine = [one for one in ranked if path.name == f"group-{one.get('group')}" and one["score"] is not None]
+    return alone(spec, values_of(path, spec, mine[0])) if mine else None
+
+
+def require_best(path: Path, spec: runs.Spec) -> runs.Spec:
+    """The run of the best trial of a run. Raises ValueError if it is not known."""
+    if chosen := best(path, spec):
+        return chosen
+    in_sweep = (path.parent / "sweep.json").exists()
+    finish = f"finish the sweep, `jaxrl resume {files.quoted(path.parent)}`, or " if in_sweep else ""
+    raise ValueError(
+        f"{path} has several trials, and the best is not known: {finish}give {path / 'config.toml'}, which "
+        "has the values of the first"
+    )
+
+
+def record_best(path: Path, number_of_groups: int) -> None:
+    """Writes the values of the best trial into the `config.toml` of every group of a complete sweep."""
+    from jaxrl.experiments import config_file
+
+    for folder in (path / f"group-{number}" for number in range(1, number_of_groups + 1)):
+        info = runs.read_info(folder)
+        spec = runs.from_json(info["spec"])
+        if chosen := best(folder, spec):
+            strategy = (spec.search or {}).get("kind") in search.METHODS
+            which = "at the mean of the last generation" if strategy else "of the best trial"
+            copies = info.get("sources", {})
+            config_file.replace(folder, (first(spec), FIRST), (chosen, which), copies)
