@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from jaxrl.experiments import cli, completion
+from jaxrl.experiments import cli, completion, completion_scripts
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def completed(folder, shell, known, line):
     if not shutil.which(shell):
         pytest.skip(f"{shell} is not installed")
     file = folder / f"jaxrl.{shell}"
-    file.write_text(completion.script(shell, known))
+    file.write_text(completion_scripts.script(shell, known))
     *before, last = line.split(" ")
     if shell == "fish":
         command = f"complete -C {line!r}"
