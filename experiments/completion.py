@@ -9,10 +9,9 @@ import typing
 from typing import Annotated, Any, Literal
 
 from jaxrl.experiments import cli
-from jaxrl.experiments.completion_scripts import SHELLS, Tables, script
+from jaxrl.experiments.completion_scripts import SHELLS, TRAINING, Tables, script
 
 # Commands whose options depend on an algorithm and an environment.
-TRAINING = ("train", "sweep", "profile")
 # The origins of environments whose parameters are known without importing a library that is slow to import.
 CHEAP = ("jaxrl", "gymnax")
 # What is completed after a command, by position, apart from arguments with fixed choices: the key of a list.

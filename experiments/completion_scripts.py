@@ -4,8 +4,7 @@ import re
 import textwrap
 from typing import NamedTuple
 
-from jaxrl.experiments.completion import TRAINING
-
+TRAINING = ("train", "sweep", "profile")  # their options depend on the algorithm and the environment
 SHELLS = ("bash", "zsh", "fish")
 
 
