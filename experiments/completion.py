@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 from jaxrl.experiments import cli
 from jaxrl.experiments.completion_scripts import SHELLS, TRAINING, Tables, script
 
-# Commands whose options depend on an algorithm and an environment.
 # The origins of environments whose parameters are known without importing a library that is slow to import.
 CHEAP = ("jaxrl", "gymnax")
 # What is completed after a command, by position, apart from arguments with fixed choices: the key of a list.
