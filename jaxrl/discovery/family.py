@@ -92,8 +92,10 @@ def tables(
     num_tasks, num_settings = keys[0].shape[0], jax.tree.leaves((params, hps))[0].shape[0]
     index = jnp.arange(num_settings * num_tasks)
     who, where = index // num_tasks, index % num_tasks
-    each = zip(families, hps, tasks, keys)
-    per_family = [train_agents(family, apply, params, *arguments, who, where) for family, *arguments in each]
+    per_family = [
+        train_agents(family, apply, params, hp, task, key, who, where)
+        for family, hp, task, key in zip(families, hps, tasks, keys)
+    ]
     return everywhere(jnp.stack(per_family, axis=-1)).T.reshape(len(families), num_settings, num_tasks)
 
 
