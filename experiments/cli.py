@@ -16,10 +16,11 @@ import logging
 import os
 import re
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
+
+from jaxrl.experiments import errors
 
 # Commands in modules of their own, whose `command(argv)` returns the status; the others are functions here.
 MODULES = {
@@ -78,7 +79,7 @@ def main(argv: list[str] | None = None, command=None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if os.environ.get("JAXRL_TRACEBACK") or not (text := _error_text(error)):
+        if os.environ.get("JAXRL_TRACEBACK") or not (text := errors.in_one_line(error)):
             raise
         print(f"jaxrl: error: {text}", file=sys.stderr)
         return 2
@@ -106,22 +107,6 @@ def _warnings_shown() -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(before[0])
         log.disabled = before[1]
-
-
-def _error_text(error: Exception) -> str:
-    """An error as one line; "" for one that is not caused by the input."""
-    from jaxrl import sources
-
-    if in_a_file := sources.in_one_line(error):
-        return in_a_file
-    text = " ".join(str(error).split())
-    if isinstance(error, MemoryError) or text.startswith("RESOURCE_EXHAUSTED"):
-        return f"out of memory ({text[:100]}): take fewer seeds, environments, steps or episodes at once"
-    if not isinstance(error, ValueError | OSError):
-        return ""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return text
 
 
 def dispatch(argv: list[str]) -> int:
@@ -400,20 +385,21 @@ def _dependent(argv: list[str], given) -> tuple[str, str]:
 
 def train(argv: list[str]) -> int:
     from jaxrl.experiments import runs
+    from jaxrl.experiments.runs import training
 
     spec, chosen, extra = parse_spec("train", train_options, argv)
-    usual = training()
+    usual = training.kind_of_training()
 
     def announcement(*arguments):
         text = usual.announcement(*arguments)  # first, so that no note is printed before an error
         _say_presets(spec, chosen)
         return text
 
-    with new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
+    with training.new_folder(chosen.out, runs.default_name(spec), chosen.dry_run) as path:
         if chosen.dry_run:
-            return dry_run(path, spec, extra)
+            return training.dry_run(path, spec, extra)
         kind = usual._replace(announcement=announcement)
-        return carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
+        return training.carry_on(path, spec, extra, command=["jaxrl", "train", *argv], kind=kind)
 
 
 def _say_presets(spec, chosen) -> None:
@@ -488,6 +474,7 @@ def sweep(argv: list[str]) -> int:
     from jaxrl import hosts
     from jaxrl.experiments import config_file, runs, search
     from jaxrl.experiments import sweep as sweeps
+    from jaxrl.experiments.runs import training
 
     given = config_file.read(_value_of("--from", argv, ""))
     argv = config_file.with_names(argv, given)
@@ -536,14 +523,14 @@ def sweep(argv: list[str]) -> int:
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["confirm_seeds"] = chosen.confirm_seeds
     extra["batches"] = search_options["generations"] if kind == "optuna" else 1
-    with new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
+    with training.new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
         print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
         if not chosen.dry_run:
             command = ["jaxrl", "sweep", *argv]
             hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
             return carry_on_sweep(path)
     for number, group in enumerate(groups, 1):
-        dry_run(path / f"group-{number}", group.spec, extra)
+        training.dry_run(path / f"group-{number}", group.spec, extra)
     if extra["batches"] > 1:
         print(f"that is the first of {extra['batches']} batches")
     if chosen.confirm_seeds and kind != "pbt":
@@ -568,13 +555,14 @@ def carry_on_sweep(path: Path) -> int:
     from jaxrl import hosts
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
+    from jaxrl.experiments.runs import training
 
     info, groups = sweeps.read(path)
     options = {name: value for name, value in info["options"].items() if name in runs.OPTIONS}
 
     def done(folder: Path, spec) -> int:
         made = hosts.by_leader((folder / "run.json").exists)
-        return carry_on(folder, spec, options, None if made else info["command"], whole=path)
+        return training.carry_on(folder, spec, options, None if made else info["command"], whole=path)
 
     for number in itertools.count(1):
         group = groups[number - 1] if number <= len(groups) else sweeps.next_batch(path)
@@ -591,43 +579,6 @@ def carry_on_sweep(path: Path) -> int:
     return 0
 
 
-def dry_run(path: Path, spec, options: dict[str, Any]) -> int:
-    """Performs all stages of a new run up to its first updates, and writes only the compilation cache."""
-    from jaxrl.experiments import planning, runs
-    from jaxrl.programs import compile_programs
-
-    begun = time.perf_counter()
-    if options["compile_cache"]:
-        runs.enable_compile_cache()
-    runs.require_extras(options)
-    programs = runs.build(spec)
-    print(runs.announcement(spec, programs, path), "compiling ...", sep="\n", flush=True)
-    compiled = compile_programs(programs)
-    if compiled.evaluate:
-        compiled.evaluate.result()
-    print(f"compiled in {time.perf_counter() - begun:.1f} s, kept for the next start", flush=True)
-    print(planning.in_a_process(spec, options["compile_cache"]))
-    print("nothing trained, nothing written")
-    return 0
-
-
-@contextlib.contextmanager
-def new_folder(out: Path | None, name: str, dry_run: bool = False) -> Iterator[Path]:
-    """The folder of a new run, the same in all processes: `out`, or a reserved one in runs/."""
-    from jaxrl import hosts
-    from jaxrl.experiments import folders
-
-    if out:
-        yield out
-        return
-    path = Path(hosts.by_leader(lambda: str((folders.free if dry_run else folders.reserve)(name))))
-    try:
-        yield path
-    finally:
-        if hosts.leads() and not dry_run:
-            folders.release(path)
-
-
 def _value_of(flag: str, argv: list[str], default: str) -> str:
     """The last value given for a flag that other flags depend on."""
     value = default
@@ -639,170 +590,13 @@ def _value_of(flag: str, argv: list[str], default: str) -> str:
     return value
 
 
-class Kind(NamedTuple):
-    """The functions that differ between kinds of runs.
-
-    Attributes:
-      build: `(spec) -> (spec, programs)`, the spec completed.
-      announcement: `(spec, programs, path) -> text`, printed before the start.
-      reporter: `(spec, programs) -> Reporter`.
-      finish: `(path, spec, programs, state, how)`: saves and prints the result of a complete run.
-    """
-
-    build: Callable
-    announcement: Callable
-    reporter: Callable
-    finish: Callable
-
-
-def training() -> Kind:
-    """Training runs, including searches."""
-    from jaxrl import hosts, reporters, sources
-    from jaxrl.experiments import runs
-    from jaxrl.experiments import sweep as sweeps
-
-    def build(spec):
-        programs = runs.build(spec)
-        hparams = spec.hparams.replace(total_updates=float(programs.agent_updates))
-        return dataclasses.replace(spec, hparams=hparams), programs
-
-    def reporter(spec, programs):
-        title, algo = sources.shown(f"{spec.algorithm} {spec.environment}"), programs.algo
-        sizes = (programs.num_updates, algo.steps_per_update, spec.agents)
-        return reporters.choose(title, *sizes, warmup_steps=algo.warmup_steps)
-
-    def finish(path, spec, programs, state, how):
-        sweeps.keep_search(path, spec, programs, state)
-        if hosts.leads():
-            draw_curves(path)
-            print(runs.closing(path, how))
-
-    return Kind(build, runs.announcement, reporter, finish)
-
-
-def carry_on(
-    path: Path,
-    spec,
-    options: dict[str, Any],
-    command: list[str] | None = None,
-    whole: Path | None = None,
-    kind: Kind | None = None,
-) -> int:
-    """Continues a run from the state of its folder, and prints the outcome.
-
-    Args:
-      command: the command line of a new run, whose folder is created after all checks.
-      whole: the sweep that contains the run, which is to be resumed instead.
-      kind: of the run; by default a training run.
-    """
-    from jaxrl import files, hosts
-    from jaxrl.experiments import folders, runs
-
-    begun = time.perf_counter()
-    hosts.require_same("the run", [str(path), spec.to_json()])
-    options = {**runs.OPTIONS, **options}  # a study of an earlier version does not have all of them
-    if options["compile_cache"]:
-        runs.enable_compile_cache()
-    runs.require_extras(options)
-    kind = kind or training()
-    spec, programs = kind.build(spec)
-    hosts.require_same("the data of the algorithm", programs.fingerprint)
-    announcement = kind.announcement(spec, programs, path)  # traces: mismatches are reported here
-    if command:
-        hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
-    try:
-        with contextlib.ExitStack() as held:
-            hosts.by_leader(lambda: folders.require_no_links(path, whole))
-            hosts.by_leader(lambda: held.enter_context(folders.claim(path)))
-            hosts.together(lambda: runs.require_seen(path))
-            print(announcement, flush=True)
-            return _train(path, whole or path, spec, programs, options, begun, kind)
-    except BrokenPipeError:  # the output was closed
-        raise
-    except KeyboardInterrupt as interrupt:  # before there is anything to save, or the second one
-        hosts.report_failure(interrupt)
-        print(
-            f"jaxrl: interrupted; continue with: jaxrl resume {files.quoted(whole or path)}", file=sys.stderr
-        )
-        return 130
-    except OSError as error:
-        remedy = f"correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
-        raise ValueError(f"{_error_text(error)}: {remedy}") from error
-    except Exception:  # often in a file of the user, who will correct it and give the same command again
-        if command and hosts.leads():
-            folders.discard(path)
-        raise
-
-
-def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], begun: float, kind: Kind) -> int:
-    from jaxrl import checkpoint, files, hosts, loop, reporters
-    from jaxrl.experiments import artifacts, extend, runs
-    from jaxrl.programs import compile_programs
-
-    at = None
-    if hosts.by_leader(lambda: checkpoint.latest(path / "checkpoints")) is not None:
-        at = loop.restore(programs, path, identity=extend.as_saved(programs.identity, path))
-    if at and loop.is_complete(programs, at):
-        kind.finish(path, spec, programs, at.state, "complete already")
-        return 0
-    if at:
-        loop.warn_of_refill(programs)
-    reporter = kind.reporter(spec, programs)
-    sinks = []
-    try:
-        reporter.status("compiling ...")
-        compiled = compile_programs(programs)
-        compile_seconds = time.perf_counter() - begun
-        memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
-        reporter.status(f"compiled in {compile_seconds:.1f} s{memory}")
-        at = at or loop.start(programs, compiled)
-        gc.freeze()
-        gc.enable()
-        if hosts.leads():
-            sinks = runs.open_sinks(path, spec, at.num_updates, options)
-        seconds = options["save_every_seconds"]
-        write_policy = artifacts.writer(path, spec, programs)
-        at, complete = loop.run(
-            programs,
-            path,
-            compiled,
-            at,
-            reporter,
-            sinks,
-            seconds,
-            saved=lambda at, row: write_policy(at.state, at.num_updates, row),
-        )
-    finally:
-        reporter.close()
-        for sink in sinks:
-            sink.close()
-    wall = time.perf_counter() - begun
-    hosts.by_leader(lambda: runs.record_session(path, at.num_updates, compile_seconds, wall))
-    if not complete:
-        print(
-            f"stopped and saved after {at.num_updates} of {programs.num_updates} updates; "
-            f"continue with: jaxrl resume {files.quoted(whole)}"
-        )
-        return 130
-    how = f"done in {wall:.1f} s ({compile_seconds:.1f} s of it compiling)"
-    kind.finish(path, spec, programs, at.state, how)
-    return 0
-
-
-def draw_curves(path: Path) -> None:
-    """Draws `curves.png` of a run, unless no episode has ended."""
-    from jaxrl.experiments import runs
-
-    with contextlib.suppress(ValueError):
-        runs.plot_curves([path], path / "curves.png")
-
-
 # --- the commands on runs ----------------------------------------------------------------------
 
 
 def resume(argv: list[str]) -> int:
     from jaxrl.experiments import runs
     from jaxrl.experiments import sweep as sweeps
+    from jaxrl.experiments.runs import training
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -825,7 +619,7 @@ def resume(argv: list[str]) -> int:
     path = chosen.run
     use_cores(quiet=True)
     if chosen.steps is not None:
-        from jaxrl.experiments import extend
+        from jaxrl.experiments.runs import extend
 
         extend.extend(path, chosen.steps)
     if sweeps.is_sweep(path):
@@ -844,7 +638,7 @@ def resume(argv: list[str]) -> int:
         from jaxrl.experiments.discover import command
 
         return command.resume(path, info)
-    return carry_on(path, runs.from_json(info["spec"]), info["options"])
+    return training.carry_on(path, runs.from_json(info["spec"]), info["options"])
 
 
 def evaluate(argv: list[str]) -> int:

@@ -8,28 +8,15 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, envs, files, logger, loop, objectives, records, sources, train
+from jaxrl import envs, logger, loop, objectives, records, sources, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import wrappers
-from jaxrl.experiments import diverged, extend, folders, runs
+from jaxrl.experiments import diverged, folders, runs
 from jaxrl.experiments.presets import PRESETS
+from jaxrl.experiments.runs.load import load
 from jaxrl.names import lookup, nearest
 from jaxrl.programs import Programs
 from jaxrl.statistics import bootstrap_interval, iqm
-
-
-def load(path: Path, best: bool) -> tuple[runs.Spec, Programs, loop.Position]:
-    """A run's last or best checkpoint, to act by. Raises ValueError if there is no run or no checkpoint."""
-    train.use_cores()
-    runs.enable_compile_cache()
-    spec = runs.from_json(runs.read_info(path)["spec"])
-    here = dataclasses.replace(spec, shard="agents")  # independent of the devices used for training
-    programs = runs.build(here)._replace(identity=spec.to_json())
-    if checkpoint.latest(path / "checkpoints") is None:
-        raise ValueError(f"{path} has no checkpoint yet: continue with `jaxrl resume {files.quoted(path)}`")
-    step = checkpoint.best(path / "checkpoints") if best else None
-    saved = extend.as_saved(programs.identity, path, step)
-    return here, programs, loop.restore(programs, path, step, saved, to_train=False)
 
 
 def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:

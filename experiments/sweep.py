@@ -22,42 +22,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxrl import files, hosts, loop, records, sources, train
+from jaxrl import envs, files, hosts, loop, records, sources
 from jaxrl.experiments import diverged, folders, one_trial, runs, search
-from jaxrl.programs import Programs
+from jaxrl.experiments.runs import planning
+from jaxrl.experiments.runs.searches import searched_outcome
+from jaxrl.experiments.runs.trial import alone
+from jaxrl.experiments.search import TRACED, Axis
 from jaxrl.statistics import iqm
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
-TRACED = "--hp."
 STATIC = ("--config.", "--env.", "--objective")
-
-
-class Axis(NamedTuple):
-    """The values of one option: `values`, or a range from `low` to `high`, possibly logarithmic."""
-
-    flag: str
-    values: tuple[str, ...] = ()
-    low: float = math.nan
-    high: float = math.nan
-    log: bool = False
-    lanes: bool = False  # a parameter of the environment that may differ from lane to lane
-
-    @property
-    def traced(self) -> bool:
-        return self.lanes or self.flag.startswith(TRACED)
-
-    @property
-    def name(self) -> str:
-        """`objective.clip_eps` for `--hp.objective.clip-eps`, `env.length` for `--env.length`."""
-        return self.flag.removeprefix(TRACED).removeprefix("--").replace("-", "_")
-
-    def at(self, share: float) -> str:
-        """The value at a position in [0, 1) along the axis."""
-        if self.values:
-            return self.values[int(share * len(self.values))]
-        if self.log:
-            return repr(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
-        return repr(float(self.low + share * (self.high - self.low)))
 
 
 def axis(flag: str, text: str) -> Axis:
@@ -141,11 +115,11 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
     for one in axes:
         if one.flag.startswith("--env."):
             name = one.name.removeprefix("env.")
-            number = isinstance(runs.envs.REGISTRY[spec.environment].params().get(name), float)
+            number = isinstance(envs.REGISTRY[spec.environment].params().get(name), float)
             if number and runs.can_trace(spec, name, float(one.at(0.0))):
                 one = one._replace(lanes=True)
                 for text in one.values or (one.at(0.0), one.at(1.0)):
-                    runs.envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
+                    envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
         if not one.traced and not one.values:
             raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
         marked.append(one)
@@ -284,7 +258,7 @@ def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, o
         slots = max(1, trials // 8) if options["slots"] is None else options["slots"]
     chosen = {
         "kind": kind,
-        "axes": [_plain(one) for one in axes],
+        "axes": [search.plain(one) for one in axes],
         "x": np.asarray(shares, np.float32).tolist(),
         "slots": slots,
     }
@@ -295,22 +269,8 @@ def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, o
 
 def with_chunk(group: Group) -> Group:
     """The group with the fastest number of agents at a time, if it runs long enough to measure that."""
-    from jaxrl.experiments import planning
-
     chunk = planning.choose_chunk(group.spec)
     return group._replace(spec=dataclasses.replace(group.spec, chunk=chunk))
-
-
-def _plain(one: Axis) -> dict[str, Any]:
-    """An axis as JSON values."""
-    ends = {} if one.values else {"low": one.low, "high": one.high, "log": one.log}
-    lanes = {"lanes": True} if one.lanes else {}
-    return {"flag": one.flag, "values": list(one.values), **ends, **lanes}
-
-
-def from_plain(one: dict[str, Any]) -> Axis:
-    """The axis that `_plain` wrote."""
-    return Axis(**{**one, "values": tuple(one["values"])})
 
 
 # --- the folder ----------------------------------------------------------------------------------
@@ -322,7 +282,7 @@ def create_folder(
     """Writes `sweep.json`; `kind` is the search. ValueError if the folder is in use or not writable."""
     info = {
         "command": command,
-        "axes": [_plain(one) for one in axes],
+        "axes": [search.plain(one) for one in axes],
         "search": kind,
         "trials": [list(values) for values in trials],
         "groups": [{"spec": group.spec.to_json(), "trials": list(group.trials)} for group in groups],
@@ -345,7 +305,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
         sources.remember(path, info.get("sources", {}))
         groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
         info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
-        info["axes"] = list(map(from_plain, info["axes"]))
+        info["axes"] = list(map(search.from_plain, info["axes"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{path / 'sweep.json'} was edited, or written by another version of jaxrl ({error})"
@@ -424,33 +384,6 @@ def results(path: Path) -> list[dict[str, Any]]:
     return sorted(diverged.with_scores(trials), key=rank)
 
 
-def keep_search(path: Path, spec: runs.Spec, programs: Programs, state) -> None:
-    """Writes the results of a search on the device into the folder of its run; nothing for other runs."""
-    if not spec.search:
-        return
-    strategy = search.on_host(state.strategy)
-    algo = programs.algo
-    record = search.outcome(spec.search, train.updates_for(algo, spec.steps), strategy)
-    for one in record["trials"]:
-        updates = one.pop("updates")
-        one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: no rung was reached
-    begun = len(record["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
-    updated = int(state.num_updates) * (algo.steps_per_update or 1) * spec.agents
-    record["steps"] = updated + begun * train.steps_after(algo, 0)
-    hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(record, allow_nan=False) + "\n"))
-
-
-def searched_outcome(path: Path) -> list[dict[str, Any]]:
-    """The trials of a search on the device, in the form of `results`. ValueError if it is not complete."""
-    try:
-        trials = json.loads((path / "search.json").read_text())["trials"]
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path / 'search.json'} cannot be read: {error}") from None
-    for one in trials:
-        one["died"] = {}
-    return trials
-
-
 def confirmation(path: Path) -> runs.Spec | None:
     """The run that trains the best trial again, with seeds that no trial has used; None if there is none.
 
@@ -467,7 +400,7 @@ def confirmation(path: Path) -> runs.Spec | None:
     if kind == "pbt":
         return None
     values = one_trial.values_of(path / f"group-{best['group']}", spec, best)
-    return confirming(one_trial.alone(spec, values), seeds)
+    return confirming(alone(spec, values), seeds)
 
 
 def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:

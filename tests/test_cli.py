@@ -27,7 +27,8 @@ from rich.console import Console
 import jaxrl
 from jaxrl import checkpoint, fields, files, logger, loop, objectives, records, reporters
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, extend, folders, presets, runs
+from jaxrl.experiments import cli, folders, presets, runs
+from jaxrl.experiments.runs import extend, programs, sinks, training
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
@@ -237,7 +238,7 @@ def test_algorithms_without_an_objective_reject_one(refused, command, tmp_path):
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_missing_extras(refused, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(runs.importlib.util, "find_spec", lambda package: None)
+    monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda package: None)
     refused([*CARTPOLE, f"--{name}", "--out", tmp_path / "run"], f"--{name}", f"pip install 'jaxrl[{name}]'")
 
 
@@ -681,7 +682,7 @@ def test_only_runs_of_train_are_extended(refused, run, tmp_path):
 
 
 def test_episodes_that_did_not_end_are_counted(command, run, monkeypatch):
-    monkeypatch.setattr(runs, "evaluate", partial(runs.evaluate, max_steps=5))
+    monkeypatch.setattr(programs, "evaluate", partial(programs.evaluate, max_steps=5))
     _, output, _ = command("evaluate", run, "--episodes", "2")
     assert "4 of 4 episodes had not ended after 5 steps" in output and "--env.max-steps" in output
 
@@ -838,7 +839,7 @@ def test_plotting_two_runs(trained, run, tmp_path, command, refused, monkeypatch
 def test_no_compile_cache(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(runs, "enable_compile_cache", lambda: asked.append(True))
-    monkeypatch.setattr(cli, "_train", lambda *_: 0)
+    monkeypatch.setattr(training, "_train", lambda *_: 0)
     flags = [*CARTPOLE, *SMALL, "--steps", "32"]
     assert cli.main([*flags, "--out", str(tmp_path / "a"), "--no-compile-cache"]) == 0 and not asked
     assert cli.main([*flags, "--out", str(tmp_path / "b")]) == 0 and asked

@@ -12,8 +12,9 @@ import pytest
 from conftest import curve, run_command
 
 from jaxrl import fields, loop, objective_file, objectives
-from jaxrl.experiments import cli, planning, reference, runs
+from jaxrl.experiments import cli, reference, runs
 from jaxrl.experiments.compare import folder, methods, table
+from jaxrl.experiments.runs import planning
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]

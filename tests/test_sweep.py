@@ -18,7 +18,8 @@ import pytest
 from conftest import run_command
 
 from jaxrl import checkpoint, logger, loop
-from jaxrl.experiments import cli, planning, runs, search, sweep
+from jaxrl.experiments import cli, runs, search, sweep
+from jaxrl.experiments.runs import planning
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]

@@ -6,6 +6,7 @@ from typing import Literal
 
 from jaxrl.experiments import cli
 from jaxrl.experiments.compare.methods import BASELINE, SEARCHES
+from jaxrl.experiments.runs import training
 
 OVERRIDES = ("--config.", "--hp.", "--env.")
 
@@ -66,7 +67,9 @@ def command(argv: list[str]) -> int:
     number = len(chosen.algorithms)
     others = f" and {number} other algorithm{'s' * (number > 1)}" if number else ""
     what = f"{len(plan.objectives)} objective(s){others} in {len(plan.specs)} environment(s)"
-    with cli.new_folder(chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run) as path:
+    with training.new_folder(
+        chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run
+    ) as path:
         print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
         if chosen.estimate or chosen.dry_run:
             _estimate(programs, chosen.compile_cache)
@@ -162,7 +165,7 @@ def _preset_of(name: str, environment: str) -> list[str]:
 def _estimate(programs, compile_cache: bool) -> None:
     """Prints the cost of each program, extrapolated from running it for a second."""
     from jaxrl import sources
-    from jaxrl.experiments import planning
+    from jaxrl.experiments.runs import planning
 
     for spec, its in programs:
         for program in its:
@@ -182,7 +185,7 @@ def carry_on(path: Path) -> int:
     for at, program in folder.remaining(path, plan):
         begun = (at / "run.json").exists()
         spec = folder.spec_of(at, program)
-        if status := cli.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
+        if status := training.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
             return status
     print(table.text(folder.write_results(path)))
     print(f"records in {path / 'results.jsonl'}")

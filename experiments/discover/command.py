@@ -13,6 +13,7 @@ from jaxrl import files, hosts, reporters, sources
 from jaxrl.discovery import evolve
 from jaxrl.experiments import cli, runs, tracking, user_files
 from jaxrl.experiments.discover import comparison, spec
+from jaxrl.experiments.runs import training
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
 from jaxrl.train import use_cores
@@ -91,8 +92,8 @@ def command(argv: list[str]) -> int:
     spec.build(made)  # reports errors before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(spec.with_scale, made.worlds)))
     where = "-".join(sources.shown(name).replace(":", "-") for name in (objective, *_places(made)))
-    with cli.new_folder(chosen.out, f"discover-{where}") as path:
-        return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
+    with training.new_folder(chosen.out, f"discover-{where}") as path:
+        return training.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
 
 
 def _objective(chosen: Any, usual: spec.Spec) -> tuple[str, dict[str, Any] | None]:
@@ -114,7 +115,7 @@ def resume(path: Path, info: dict[str, Any]) -> int:
     """Continues a discovery as if it had not been interrupted."""
     if hosts.several():
         raise cli.UsageError("a discovery runs in one process: omit --coordinator")
-    return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
+    return training.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 
 def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
@@ -146,7 +147,7 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
         params = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
         facts = about | {"seed": made.seed + i, "spec": made.to_json()}
         user_files.save_objective(file, made.objective, params, facts, info.get("sources", {}))
-    cli.draw_curves(path)
+    runs.draw_curves(path)
     begun = time.perf_counter()
     result = _comparison(path, made, means, about)
     print(comparison.text(result))
@@ -163,4 +164,4 @@ def _comparison(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> di
     return json.loads(file.read_text())
 
 
-KIND = cli.Kind(lambda made: (made, spec.build(made)), announcement, reporter, finish)
+KIND = training.Kind(lambda made: (made, spec.build(made)), announcement, reporter, finish)
