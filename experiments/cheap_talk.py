@@ -29,7 +29,7 @@ from jaxrl import checkpoint, envs, fields, files, hosts, logger, loop, sources,
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.evolution import evolution_strategy
-from jaxrl.experiments import cli, folders, runs, user_files
+from jaxrl.experiments import folders, options, runs, user_files
 from jaxrl.experiments.presets import preset
 from jaxrl.reporters import spread
 from jaxrl.rollout import rollout, vectorize, without_extras
@@ -276,7 +276,7 @@ def evaluated(game: Game, setting: Setting, mean, victims: int = 8) -> dict[str,
 def carry_on(path: Path) -> int:
     """Continues an evolution from the state of its folder, and prints the result. Returns the exit status."""
     if hosts.several():
-        raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
+        raise options.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
         info = json.loads((path / "talk.json").read_text())
         setting = Setting(**info["setting"])
@@ -363,7 +363,7 @@ def command(argv: list[str]) -> int:
         compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
 
-    chosen = cli.parse(Talk, argv, "jaxrl talk")
+    chosen = options.parse(Talk, argv, "jaxrl talk")
     train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import fields, objectives, sources
-from jaxrl.experiments import cli, hints, json_types, one_trial, runs
+from jaxrl.experiments import hints, json_types, one_trial, runs
+from jaxrl.experiments.options import flags, is_short_for
 from jaxrl.experiments.runs.config import NAMES, values_of
 from jaxrl.names import nearest
 
@@ -136,7 +137,7 @@ def applied(given: Given, options: Any, environment: str) -> Any:
     for name, value in json_types.dotted(top | tables).items():
         if name in CALL:
             raise ValueError(f"{given.where}: {name} belongs on the command line, as {_flag(name)}")
-        full = [name] if name in known else [one for one in known if cli.is_short_for(name, one)]
+        full = [name] if name in known else [one for one in known if is_short_for(name, one)]
         if len(full) > 1:
             raise ValueError(f"{given.where}: {name} is ambiguous, take {' or '.join(full)}")
         if not full:
@@ -151,7 +152,7 @@ def _flag(name: str) -> str:
 
 def _suggestion(name: str, options: Any) -> str:
     """The option that an unknown name may mean, with a leading space."""
-    hint = hints.of_flag(_flag(name), cli.flags(options))
+    hint = hints.of_flag(_flag(name), flags(options))
     if not hint:
         return f" {nearest(name, fields.flatten(options))}"
     return re.sub(r"--([\w.-]+)", lambda flag: flag[1].replace("-", "_"), hint).rstrip(".")

@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrl import files, sources, train
-from jaxrl.experiments import cli, hlo, runs
+from jaxrl.experiments import hlo, runs, spec_options
 from jaxrl.experiments.presets import chosen_preset
 from jaxrl.programs import memory_of, shapes
 from jaxrl.reporters import count, size
@@ -628,7 +628,7 @@ def show(profile: dict[str, Any], operations: int) -> None:
 
 def options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl profile ALGO ENV` as a dataclass: those of training that affect its program."""
-    trained = cli.train_options(algorithm, environment, objective_name, tuned_for)
+    trained = spec_options.train_options(algorithm, environment, objective_name, tuned_for)
     kind = {field.name: field.type for field in dataclasses.fields(trained)}
     default = {field.name: field.default for field in dataclasses.fields(trained)}
 
@@ -653,7 +653,7 @@ def options(algorithm: str, environment: str, objective_name: str, tuned_for: st
 
 def command(argv: list[str]) -> int:
     """`jaxrl profile ALGO ENV [OPTIONS]`."""
-    algorithm, environment, kind, chosen, env = cli.understand("profile", options, argv)
+    algorithm, environment, kind, chosen, env = spec_options.understand("profile", options, argv)
     if chosen.hp.total_updates != kind.hp.total_updates:
         raise ValueError("--hp.total-updates follows from the steps of the preset: leave it out")
     for name, least in (("updates", 1), ("operations", 0)):

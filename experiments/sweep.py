@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxrl import envs, files, hosts, loop, records, sources
 from jaxrl.experiments import diverged, folders, one_trial, runs, search
-from jaxrl.experiments.runs import planning
+from jaxrl.experiments.runs import planning, training
 from jaxrl.experiments.runs.searches import searched_outcome
 from jaxrl.experiments.runs.trial import alone
 from jaxrl.experiments.search import TRACED, Axis
@@ -537,3 +537,27 @@ def _number(value: float | None) -> str:
 
 def _ends(one: dict[str, Any]) -> str:
     return "–" if one["interval"] is None else " to ".join(map(_number, one["interval"]))
+
+
+def carry_on(path: Path) -> int:
+    """Continues a sweep from the state of its folder: its groups, the confirmation, the table."""
+    info, groups = read(path)
+    options = {name: value for name, value in info["options"].items() if name in runs.OPTIONS}
+
+    def done(folder: Path, spec) -> int:
+        made = hosts.by_leader((folder / "run.json").exists)
+        return training.carry_on(folder, spec, options, None if made else info["command"], whole=path)
+
+    for number in itertools.count(1):
+        group = groups[number - 1] if number <= len(groups) else next_batch(path)
+        if group is None:
+            break
+        if status := done(path / f"group-{number}", group.spec):
+            return status
+    again = hosts.by_leader(lambda: (best := confirmation(path)) and best.to_json())
+    if again and (status := done(path / "confirm", runs.from_json(again))):
+        return status
+    write_results(path)
+    if hosts.leads():
+        print(table(path))
+    return 0

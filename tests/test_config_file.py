@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments import cli, one_trial, runs, sweep
+from jaxrl.experiments import one_trial, runs, spec_options, sweep
+from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.runs import config, trial
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
 
 
 def spec_of(*argv, command="train"):
-    options = cli.train_options if command == "train" else cli.sweep_options
-    return cli.parse_spec(command, options, [str(word) for word in argv])[0]
+    options = spec_options.train_options if command == "train" else sweep_command.sweep_options
+    return spec_options.parse_spec(command, options, [str(word) for word in argv])[0]
 
 
 def run_of(path, *argv):

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxrl import files, hosts, reporters, sources
 from jaxrl.discovery import evolve
-from jaxrl.experiments import cli, runs, tracking, user_files
+from jaxrl.experiments import runs, tracking, user_files
 from jaxrl.experiments.discover import comparison, spec
+from jaxrl.experiments.options import UsageError, parse, value_of
 from jaxrl.experiments.runs import training
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
@@ -61,7 +62,7 @@ def options(preset_name: str) -> type:
 def command(argv: list[str]) -> int:
     """Runs the command. Raises ValueError for invalid options."""
     use_cores()
-    chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
+    chosen = parse(options(value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
     extra = tracking.chosen(chosen)
     usual = spec.PRESETS[chosen.preset]
     names = tuple(world.environment for world in usual.worlds)
@@ -114,7 +115,7 @@ def _places(made: spec.Spec) -> list[str]:
 def resume(path: Path, info: dict[str, Any]) -> int:
     """Continues a discovery as if it had not been interrupted."""
     if hosts.several():
-        raise cli.UsageError("a discovery runs in one process: omit --coordinator")
+        raise UsageError("a discovery runs in one process: omit --coordinator")
     return training.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 

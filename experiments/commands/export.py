@@ -17,7 +17,7 @@ def command(argv: list[str]) -> int:
     """Writes the file and prints its path."""
     import tyro
 
-    from jaxrl.experiments.cli import parse
+    from jaxrl.experiments.options import parse
 
     @dataclasses.dataclass
     class Export:
