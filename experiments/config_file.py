@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import fields, objectives, sources
-from jaxrl.experiments import hints, json_types, one_trial, runs
+from jaxrl.experiments import hints, json_types, runs
 from jaxrl.experiments.options import flags, is_short_for
 from jaxrl.experiments.runs.config import NAMES, values_of
+from jaxrl.experiments.studies.sweep.best import require_best
 from jaxrl.names import nearest
 
 PARTS = ("config", "hp", "env")  # the tables
@@ -82,7 +83,7 @@ def read(place: str) -> Given:
         info = runs.read_info(path)
         spec = runs.from_json(info["spec"])
         several = spec.search or spec.trials
-        return Given(place, values_of(one_trial.require_best(path, spec) if several else spec))
+        return Given(place, values_of(require_best(path, spec) if several else spec))
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

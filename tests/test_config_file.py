@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments import one_trial, runs, spec_options, sweep
+from jaxrl.experiments import runs, spec_options
 from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.runs import config, trial
+from jaxrl.experiments.studies import sweep
+from jaxrl.experiments.studies.sweep import best
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
 
@@ -153,7 +155,7 @@ def test_a_group_of_a_sweep_has_the_values_of_its_first_trial_until_the_best_is_
         for n in (1, 0)
     ]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
-    one_trial.record_best(tmp_path, 1)
+    best.record_best(tmp_path, 1)
     for place in (path, path / "config.toml"):
         again = spec_of("--from", place)
         assert (again.hparams.gamma, again.env, again.config) == (0.8, {"length": 0.7}, spec.config)

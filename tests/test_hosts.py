@@ -19,7 +19,8 @@ from jax.sharding import PartitionSpec
 
 from jaxrl import checkpoint, envs, hosts, logger, loop, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, runs, sweep
+from jaxrl.experiments import cli, runs
+from jaxrl.experiments.studies import sweep
 from jaxrl.policies import NetworkConfig
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]

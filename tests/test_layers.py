@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("brax", "mujoco", "tensorflow_probability", "distrax", "matplotlib", "gymnax", "orbax", "wandb")
 MAY_IMPORT = {"jaxrl": (), "envs": ("envs",), "algos": ("algos",)}
 SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]
+EXPERIMENTS = [path for path in SOURCES if path.is_relative_to(ROOT / "experiments")]
 LIBRARY = [path for path in SOURCES if path.is_relative_to(ROOT / "jaxrl")]
 
 
@@ -56,14 +57,18 @@ def test_the_library_is_all_of_its_folders():
 
 
 def module(path):
-    """The name of a file of the library as a module."""
+    """The name of a file as a module."""
     parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts if parts[0] == "jaxrl" else ("jaxrl", *parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def test_the_library_has_no_import_circle():
-    """The package itself is left out: it only exports `fit` and `load`, and every module imports it."""
-    files = {module(path): path for path in LIBRARY if path != ROOT / "jaxrl" / "__init__.py"}
+def import_graph(paths):
+    """The modules among `paths` that each of them imports, also in functions.
+
+    That a module also imports the packages that it is in does not count.
+    """
+    files = {module(path): path for path in paths}
 
     def needed(path):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -73,9 +78,90 @@ def test_the_library_has_no_import_circle():
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
                 yield from (name if name in files else node.module for name in names)
 
-    graph = {name: files.keys() & set(needed(path)) for name, path in files.items()}
+    return {name: files.keys() & set(needed(path)) for name, path in files.items()}
+
+
+def test_the_library_has_no_import_circle():
+    """The package itself is left out: it only exports `fit` and `load`, and every module imports it."""
+    graph = import_graph(path for path in LIBRARY if path != ROOT / "jaxrl" / "__init__.py")
     assert graph["jaxrl.search.evolution"] >= {"jaxrl.evolution", "jaxrl.search.over"}
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_experiments_have_no_import_circle():
+    graph = import_graph(EXPERIMENTS)
+    assert graph["jaxrl.experiments.commands.resume"] >= {
+        "jaxrl.experiments.runs.training",
+        "jaxrl.experiments.compare.command",  # in a function
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def test_only_programs_import_the_command_line():
+    """The scripts of the benchmark run it in processes of their own."""
+    for path in EXPERIMENTS:
+        if "jaxrl.experiments.cli" in imported(path) and path.parent.name != "workers":
+            statements = ast.parse(path.read_text()).body
+            assert path.name == "__main__.py" or any(map(is_script, statements)), path
+
+
+@pytest.mark.parametrize(
+    ("folder", "above"),
+    [
+        ("runs", ("cli", "options", "spec_options", "commands", "studies", "compare", "discover", "report")),
+        ("studies", ("cli", "options", "spec_options", "commands", "report")),
+        ("search", ("cli", "options", "spec_options", "commands", "runs", "report")),
+    ],
+)
+def test_folders_of_experiments_import_one_way(folder, above):
+    paths = [path for path in EXPERIMENTS if (ROOT / "experiments" / folder) in path.parents]
+    paths = [path for path in paths if not any(map(is_script, ast.parse(path.read_text()).body))]
+    names = {name.split(".")[2] for path in paths for name in imported(path) if name.count(".") > 1}
+    assert len(paths) >= 3 and not names & set(above)
+
+
+def test_files_of_runs_studies_and_commands_are_short():
+    folders = [ROOT / "experiments" / name for name in ("runs", "studies", "commands")]
+    paths = [path for path in EXPERIMENTS if set(folders) & set(path.parents)]
+    paths += [ROOT / "experiments" / name for name in ("options.py", "spec_options.py", "processes.py")]
+    lengths = {path.name: len(path.read_text().splitlines()) for path in paths}
+    assert len(lengths) > 25 and max(lengths.values()) <= 300
+    assert len((ROOT / "experiments" / "cli.py").read_text().splitlines()) <= 125
+
+
+# A new command: a file with `command(argv)`, here in a folder that is added to that of the commands.
+GREET = """
+import dataclasses
+
+from jaxrl.experiments import options
+
+
+def command(argv):
+    @dataclasses.dataclass
+    class Greet:
+        \"\"\"Prints a greeting.\"\"\"
+
+        who: str = "world"  # is greeted
+
+    print(f"hello {options.parse(Greet, argv, 'jaxrl greet').who}")
+    return 0
+"""
+
+
+def test_a_command_is_one_file_and_one_line(tmp_path, monkeypatch, capsys):
+    from jaxrl.experiments import cli, commands
+
+    (tmp_path / "greet.py").write_text(GREET)
+    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path)])
+    line = commands.Command("commands.greet", "greet               prints a greeting")
+    monkeypatch.setitem(commands.COMMANDS, "greet", line)
+    try:
+        assert cli.main(["greet", "--who", "you"]) == 0 and capsys.readouterr().out == "hello you\n"
+        assert cli.main(["greet", "--whom", "you"]) == 2
+        assert "Perhaps you meant --who. `jaxrl greet --help`" in capsys.readouterr().err
+        assert cli.main(["--help"]) == 0 and "\n  greet  " in capsys.readouterr().out
+    finally:
+        sys.modules.pop("jaxrl.experiments.commands.greet", None)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from conftest import curve, run_command
 
 from jaxrl import checkpoint, files, logger, objective_file, objectives
 from jaxrl.experiments import cli, folders, runs, spec_options
-from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.report import data
+from jaxrl.experiments.studies import sweep as sweeps
 
 pytestmark = pytest.mark.usefixtures("cache")
 

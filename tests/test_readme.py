@@ -8,9 +8,10 @@ import pytest
 from originals.ledger import table
 
 from jaxrl import names
-from jaxrl.experiments import cli, spec_options, sweep
+from jaxrl.experiments import cli, spec_options
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments.commands import sweep as sweep_command
+from jaxrl.experiments.studies import sweep
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

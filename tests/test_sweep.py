@@ -18,9 +18,10 @@ import pytest
 from conftest import run_command
 
 from jaxrl import checkpoint, logger, loop
-from jaxrl.experiments import cli, runs, search, spec_options, sweep
+from jaxrl.experiments import cli, runs, search, spec_options
 from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.runs import planning
+from jaxrl.experiments.studies import sweep
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]

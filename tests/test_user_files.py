@@ -17,11 +17,12 @@ from jaxrl import envs, objective_file, objectives, sources
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
-from jaxrl.experiments import cheap_talk, presets, runs, spec_options, sweep, user_files
+from jaxrl.experiments import cheap_talk, presets, runs, spec_options, user_files
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments.discover import command as discover
 from jaxrl.experiments.discover import spec as discovery
 from jaxrl.experiments.runs import artifacts
+from jaxrl.experiments.studies import sweep
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 from jaxrl.experiments import options, processes, runs
-from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.runs import extend, training
+from jaxrl.experiments.studies import sweep as sweeps
 from jaxrl.train import use_cores
 
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from jaxrl import hosts
 from jaxrl.experiments import config_file, processes, runs, search
-from jaxrl.experiments import sweep as sweeps
 from jaxrl.experiments.options import UsageError, value_of, with_full_flags
 from jaxrl.experiments.runs import training
 from jaxrl.experiments.spec_options import dependent, parse_spec, print_note, train_options
+from jaxrl.experiments.studies import sweep as sweeps
 
 
 def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:

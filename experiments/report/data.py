@@ -126,7 +126,8 @@ def _read_fit(path: Path) -> Source:
 
 def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
     """The records of a run with these rows; `written` is the spec as its folder has it."""
-    from jaxrl.experiments import diverged, sweep
+    from jaxrl.experiments import diverged
+    from jaxrl.experiments.studies import sweep
 
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
@@ -143,7 +144,8 @@ def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_sec
 
 def _read_sweep(path: Path) -> Source:
     from jaxrl import records
-    from jaxrl.experiments import runs, sweep
+    from jaxrl.experiments import runs
+    from jaxrl.experiments.studies import sweep
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():

@@ -8,6 +8,7 @@ from jaxrl import files
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.runs import config
 from jaxrl.experiments.runs.trial import FIRST, alone, first
+from jaxrl.experiments.studies.sweep.folder import read
 
 
 def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, float]:
@@ -18,11 +19,9 @@ def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, fl
       best: a trial, as in `results.jsonl`. An evolution strategy recommends the mean of its last generation
         instead.
     """
-    from jaxrl.experiments import sweep
-
     if (spec.search or {}).get("kind") in search.METHODS:
         return json.loads((path / "search.json").read_text())["recommended"]
-    axes = sweep.read(path.parent)[0]["axes"]
+    axes = read(path.parent)[0]["axes"]
     return {one.name: float(best["values"][one.flag]) for one in axes if one.traced}
 
 
