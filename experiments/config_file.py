@@ -1,9 +1,4 @@
-"""Configurations as TOML: `config.toml` in the folder of a run, and what `jaxrl train --from` reads.
-
-The keys are the options of `jaxrl train` with underscores. `[config]`, `[hp]` and `[env]` are tables, nested
-like the options: `--config.network.hidden-sizes 64x64` is `hidden_sizes = [64, 64]` in `[config.network]`.
-TOML has no null: "None" is written where an option may be None, as on the command line.
-"""
+"""The values in a TOML file or of a run, which `jaxrl train --from` takes as defaults of the options."""
 
 import re
 import tomllib
@@ -13,18 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl import envs, fields, files, objectives, sources
-from jaxrl.experiments import cli, hints, one_trial, runs
+from jaxrl import fields, objectives, sources
+from jaxrl.experiments import hints, json_types, runs
+from jaxrl.experiments.options import flags, is_short_for
+from jaxrl.experiments.runs.config import NAMES, values_of
+from jaxrl.experiments.studies.sweep.best import require_best
 from jaxrl.names import nearest
 
-NAME = "config.toml"
-NAMES = ("algorithm", "environment", "objective")
 PARTS = ("config", "hp", "env")  # the tables
 # Options of `train` that are about one call, so that a file cannot set them.
 CALL = ("from", "out", "dry_run", "coordinator", "num_processes", "process_id", "join_seconds")
-# The fields of a Spec that are options of the same name.
-NUMBERS = ("steps", "seeds", "seed", "intervals", "eval_episodes", "chunk", "shard")
-HEADER = "# The configuration of a run: `jaxrl train --from FILE` trains it again."
 
 
 class Given(NamedTuple):
@@ -90,7 +83,7 @@ def read(place: str) -> Given:
         info = runs.read_info(path)
         spec = runs.from_json(info["spec"])
         several = spec.search or spec.trials
-        return Given(place, values_of(one_trial.require_best(path, spec) if several else spec))
+        return Given(place, values_of(require_best(path, spec) if several else spec))
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -142,10 +135,10 @@ def applied(given: Given, options: Any, environment: str) -> Any:
     tables["hp"] |= {"objective": params} if params else {}
     top = {name: value for name, value in given.values.items() if name not in (*PARTS, *NAMES)}
     known = fields.flatten(options)
-    for name, value in runs.dotted(top | tables).items():
+    for name, value in json_types.dotted(top | tables).items():
         if name in CALL:
             raise ValueError(f"{given.where}: {name} belongs on the command line, as {_flag(name)}")
-        full = [name] if name in known else [one for one in known if cli.is_short_for(name, one)]
+        full = [name] if name in known else [one for one in known if is_short_for(name, one)]
         if len(full) > 1:
             raise ValueError(f"{given.where}: {name} is ambiguous, take {' or '.join(full)}")
         if not full:
@@ -160,7 +153,7 @@ def _flag(name: str) -> str:
 
 def _suggestion(name: str, options: Any) -> str:
     """The option that an unknown name may mean, with a leading space."""
-    hint = hints.of_flag(_flag(name), cli.flags(options))
+    hint = hints.of_flag(_flag(name), flags(options))
     if not hint:
         return f" {nearest(name, fields.flatten(options))}"
     return re.sub(r"--([\w.-]+)", lambda flag: flag[1].replace("-", "_"), hint).rstrip(".")
@@ -179,70 +172,6 @@ def _typed(options: Any, name: str, value: Any, where: str) -> Any:
         value = float(value)
     elif type(value) is float and int in kinds and float not in kinds and value.is_integer():
         value = int(value)  # 1e6, which is a float in TOML
-    if not runs.fits(value, kind):
-        raise ValueError(f"{where}: {name} = {value!r} must be {runs.kind_name(kind)}")
+    if not json_types.fits(value, kind):
+        raise ValueError(f"{where}: {name} = {value!r} must be {json_types.kind_name(kind)}")
     return value
-
-
-# --- writing -----------------------------------------------------------------------------------------
-
-
-def values_of(spec: runs.Spec) -> dict[str, Any]:
-    """The values of a Spec, by the names of the options."""
-    data = spec.to_json()
-    names = {name: data[name] for name in NAMES if data[name]}
-    numbers = {name: getattr(spec, name) for name in NUMBERS}
-    hp = {name: value for name, value in data["hparams"].items() if name != "total_updates"}
-    return {**names, **numbers, "config": data["config"], "hp": hp, "env": data["env"]}
-
-
-def write(path: Path, spec: Any, copies: dict[str, dict[str, str]]) -> None:
-    """Writes `config.toml` into the folder of a run, unless it is a discovery.
-
-    Args:
-      spec: if it has several trials, the file gets the values of the first one, and says so.
-      copies: of the files in the names of the Spec, as `sources.keep` returns them.
-    """
-    if isinstance(spec, runs.Spec):
-        which = one_trial.FIRST if spec.trials or spec.search else ""
-        files.replace(path / NAME, _text(one_trial.first(spec), copies, which))
-
-
-def update(path: Path, before: Any, spec: Any, copies: dict[str, dict[str, str]]) -> None:
-    """Writes `config.toml` again for a Spec that has changed, unless somebody has edited the file."""
-    replace(path, (before, ""), (spec, ""), copies)
-
-
-def replace(path: Path, before: tuple, after: tuple, copies: dict[str, dict[str, str]]) -> None:
-    """Writes `config.toml` again, unless somebody has edited the file.
-
-    Args:
-      before, after: the Spec of one trial, and of which trial of the run it is; "" for a run without trials.
-    """
-    file = path / NAME
-    if file.exists() and file.read_text(encoding="utf-8") == _text(before[0], copies, before[1]):
-        files.replace(file, _text(after[0], copies, after[1]))
-
-
-def _text(spec: runs.Spec, copies: dict[str, dict[str, str]], which: str = "") -> str:
-    import tomli_w
-
-    header = f"{HEADER}\n# The run has several trials: these are the values {which}.\n" if which else HEADER
-
-    values, entry = values_of(spec), envs.REGISTRY[spec.environment]
-    # The time limit may depend on other parameters, so that it is not written unless it was given.
-    usual = {name: value for name, value in entry.params().items() if name != "max_steps"}
-    values["env"] = usual | ({} if entry.wrapped else {"resets": entry.resets}) | spec.env
-    for name, about in copies.items():
-        function = sources.shown(name).partition(":")[2]
-        file = f"{sources.FOLDER}/{about['file']}" + f":{function}" * bool(function)
-        values |= {key: values[key].replace(name, file) for key in NAMES if key in values}
-    return f"{header}\n{tomli_w.dumps(_without_none(values))}"
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_none(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_none(one) for one in value]
-    return "None" if value is None else value

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxrl import envs
 from jaxrl.artifact import policy
-from jaxrl.experiments.export import translate
+from jaxrl.experiments.commands.export import translate
 from jaxrl.experiments.export_check import LANES, PLAYERS, Case, largest_differences, of_seeds, random_case
 from jaxrl.policies import NetworkConfig
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from jaxrl import logger
-from jaxrl.experiments import cli, reports, runs
+from jaxrl.experiments import cli, runs
+from jaxrl.experiments.runs.evaluation import evaluation
 
 GAMES = ("Asterix", "Breakout", "SpaceInvaders", "Freeway", "Seaquest")
 # Returns of the last 100 training episodes after 5 million frames, means of 30 runs, read off a plot to 3 %:
@@ -84,7 +85,7 @@ def play(game: str, folder: Path, steps: int, seeds: int) -> dict[str, Any]:
             "per_seed": training,
             "episodes": episodes,
         },
-        "evaluation": json.loads(reports.evaluation(folder, 128, best=False, as_json=True)),
+        "evaluation": json.loads(evaluation(folder, 128, best=False, as_json=True)),
         "published": {method: scores[game] for method, scores in PUBLISHED.items()},
         **{name: info.get(name) for name in ("device", "versions", "git_commit")},
     }

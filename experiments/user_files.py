@@ -20,6 +20,7 @@ from jaxrl import envs, files, objective_file, objectives, sources
 from jaxrl.envs import render
 from jaxrl.envs.check import check_types
 from jaxrl.envs.entry import Entry, scalars
+from jaxrl.experiments.json_types import restored
 from jaxrl.train import use_cores
 from jaxrl.types import Env, Objective
 
@@ -167,8 +168,6 @@ def load_objective(path: Path) -> tuple[str, Objective]:
     Raises:
       ValueError: there is none, or the copy of its Python file is missing or was edited.
     """
-    from jaxrl.experiments import runs
-
     try:
         record = json.loads(path.read_text())
         name, values, kept = (record[key] for key in ("objective", "params", "sources"))
@@ -177,7 +176,7 @@ def load_objective(path: Path) -> tuple[str, Objective]:
         return objective_file.load(path)  # without a Python file, or with the reason why it is none
     name, made = objective(name)
     try:
-        return name, made._replace(params=runs.objective_from_json(name, values))
+        return name, made._replace(params=restored(made.params, values))
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} does not hold parameters of {sources.shown(name)}: {error}") from None
 

@@ -19,8 +19,8 @@ from jaxrl.artifact import policy as artifacts
 from jaxrl.artifact import recipe as recipes
 from jaxrl.artifact.describe import bounds, describe
 from jaxrl.artifact.to_c import to_c
-from jaxrl.experiments import artifacts as run_artifacts
 from jaxrl.experiments.export_check import PLAYERS, largest_differences, of_seeds, random_case
+from jaxrl.experiments.runs import artifacts as run_artifacts
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 

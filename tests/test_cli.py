@@ -27,7 +27,11 @@ from rich.console import Console
 import jaxrl
 from jaxrl import checkpoint, fields, files, logger, loop, objectives, records, reporters
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, extend, folders, presets, runs
+from jaxrl.experiments import cli, folders, presets, runs, spec_options
+from jaxrl.experiments import options as parsing
+from jaxrl.experiments.commands import list as list_command
+from jaxrl.experiments.runs import extend, sinks, training
+from jaxrl.experiments.runs import programs as run_programs
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8"]
@@ -130,7 +134,10 @@ def test_invalid_commands_are_rejected(refused, argv, words):
     ],
 )
 def test_flags_may_be_shortened_to_a_unique_end(short, full):
-    assert cli.with_full_flags([short, "7"], cli.train_options("ppo", "CartPole-v1", "")) == [full, "7"]
+    assert parsing.with_full_flags([short, "7"], spec_options.train_options("ppo", "CartPole-v1", "")) == [
+        full,
+        "7",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -237,7 +244,7 @@ def test_algorithms_without_an_objective_reject_one(refused, command, tmp_path):
 
 @pytest.mark.parametrize("name", ["wandb", "tensorboard"])
 def test_missing_extras(refused, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(runs.importlib.util, "find_spec", lambda package: None)
+    monkeypatch.setattr(sinks.importlib.util, "find_spec", lambda package: None)
     refused([*CARTPOLE, f"--{name}", "--out", tmp_path / "run"], f"--{name}", f"pip install 'jaxrl[{name}]'")
 
 
@@ -265,7 +272,7 @@ def test_a_programming_error_keeps_its_traceback(monkeypatch):
     def broken(argv):
         raise RuntimeError("not the user's fault")
 
-    monkeypatch.setattr(cli, "list_", broken)
+    monkeypatch.setattr(list_command, "command", broken)
     with pytest.raises(RuntimeError):
         cli.main(["list"])
 
@@ -274,7 +281,7 @@ def test_out_of_memory_is_one_line(refused, monkeypatch):
     def hungry(argv):
         raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 99 bytes.")
 
-    monkeypatch.setattr(cli, "list_", hungry)
+    monkeypatch.setattr(list_command, "command", hungry)
     refused(["list"], "out of memory", "fewer seeds")
 
 
@@ -559,7 +566,7 @@ def test_help(command):
     assert command() == (2, output, "")
     assert command("--version") == (0, "jaxrl 0.1.0\n", "")
     assert command("train", "--help")[0] == 0
-    for name in cli.COMMANDS[1:]:
+    for name in list(cli.COMMANDS)[1:]:
         status, output, errors = command(name, "--help")
         assert (status, errors) == (0, "") and "--help" in output
 
@@ -681,7 +688,7 @@ def test_only_runs_of_train_are_extended(refused, run, tmp_path):
 
 
 def test_episodes_that_did_not_end_are_counted(command, run, monkeypatch):
-    monkeypatch.setattr(runs, "evaluate", partial(runs.evaluate, max_steps=5))
+    monkeypatch.setattr(run_programs, "evaluate", partial(run_programs.evaluate, max_steps=5))
     _, output, _ = command("evaluate", run, "--episodes", "2")
     assert "4 of 4 episodes had not ended after 5 steps" in output and "--env.max-steps" in output
 
@@ -717,7 +724,7 @@ def test_the_files_of_a_run(trained):
     assert spec.hparams.total_updates == 8.0  # what annealing went by
     assert spec.to_json() == runs.from_json(json.loads(json.dumps(spec.to_json()))).to_json()
     for place in (path, path / "config.toml"):
-        again = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
+        again = spec_options.parse_spec("train", spec_options.train_options, ["--from", str(place)])[0]
         assert dataclasses.replace(again, hparams=again.hparams.replace(total_updates=8.0)) == spec
 
     text = (path / "metrics.jsonl").read_text()
@@ -838,7 +845,7 @@ def test_plotting_two_runs(trained, run, tmp_path, command, refused, monkeypatch
 def test_no_compile_cache(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(runs, "enable_compile_cache", lambda: asked.append(True))
-    monkeypatch.setattr(cli, "_train", lambda *_: 0)
+    monkeypatch.setattr(training, "_train", lambda *_: 0)
     flags = [*CARTPOLE, *SMALL, "--steps", "32"]
     assert cli.main([*flags, "--out", str(tmp_path / "a"), "--no-compile-cache"]) == 0 and not asked
     assert cli.main([*flags, "--out", str(tmp_path / "b")]) == 0 and asked
@@ -995,7 +1002,9 @@ def test_the_last_objective_that_is_named_counts(tmp_path):
     """As with every other flag; the parameters of the first must not meet the function of the last."""
     flags = f"--objective ppo --objective dpo --hp.objective.beta 0.5 --out {tmp_path / 'run'} --steps 0"
     assert cli.main(["train", "ppo", "CartPole-v1", *flags.split()]) == 2
-    options = cli.train_options("ppo", "CartPole-v1", cli._value_of("--objective", flags.split(), "ppo"))
+    options = spec_options.train_options(
+        "ppo", "CartPole-v1", parsing.value_of("--objective", flags.split(), "ppo")
+    )
     assert options().hp.objective.alpha == 2.0
 
 
@@ -1020,6 +1029,6 @@ def test_an_objective_has_its_own_preset_or_that_of_the_algorithm():
     usual = presets.preset("ppo", "CartPole-v1")
     assert presets.preset("ppo", "CartPole-v1", "spo") is usual
     assert presets.preset("ppo", "CartPole-v1", "mdpo") is not usual
-    options = cli.train_options("ppo", "CartPole-v1", "mdpo")()
+    options = spec_options.train_options("ppo", "CartPole-v1", "mdpo")()
     assert options.hp.objective == objectives.mdpo(anneal=0.0).params
     assert presets.preset("trpo", "Acrobot-v1") is presets.ANY

@@ -12,8 +12,10 @@ import pytest
 from conftest import curve, run_command
 
 from jaxrl import fields, loop, objective_file, objectives
-from jaxrl.experiments import cli, planning, reference, runs
+from jaxrl.experiments import options as parsing
+from jaxrl.experiments import reference, runs, spec_options
 from jaxrl.experiments.compare import folder, methods, table
+from jaxrl.experiments.runs import planning
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
@@ -38,7 +40,7 @@ def compare(*words, trials=3):
 
 
 def preset(environment="CartPole-v1", *words):
-    return cli.parse_spec("compare", cli.train_options, ["ppo", environment, *words])[0]
+    return spec_options.parse_spec("compare", spec_options.train_options, ["ppo", environment, *words])[0]
 
 
 @pytest.fixture(scope="module")
@@ -370,8 +372,8 @@ def test_commands_of_the_page_on_objectives_parse(monkeypatch):
         parsed.append(cli_parse(options, words, prog))
         raise ValueError("parsed")
 
-    cli_parse = cli.parse
-    monkeypatch.setattr(cli, "parse", parse)
+    cli_parse = parsing.parse
+    monkeypatch.setattr(parsing, "parse", parse)
     for name, words in commands:
         assert run_command(name, *words.split()) == (2, "jaxrl: error: parsed\n"), words
     assert len(parsed) == len(commands)

@@ -5,7 +5,9 @@ import subprocess
 
 import pytest
 
-from jaxrl.experiments import cli, completion, completion_scripts
+from jaxrl.experiments import cli, completion_scripts, spec_options
+from jaxrl.experiments import options as parsing
+from jaxrl.experiments.commands import completion
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +72,10 @@ def test_a_short_option_is_offered_if_it_has_one_meaning(known):
     assert {"--length", "--gravity", "--max-steps"} < set(of_environments)
     both = [*of_algorithms, *of_environments]
     assert len(set(both)) == len(both) and not set(both) & set(known.options["train"])
-    options = cli.train_options("ppo", "CartPole-v1", "ppo")
-    has = {name.replace(".no-", ".") for name in cli.flags(options)}
+    options = spec_options.train_options("ppo", "CartPole-v1", "ppo")
+    has = {name.replace(".no-", ".") for name in parsing.flags(options)}
     for flag in (one for one in both if "." not in one):
-        (full,) = cli.with_full_flags([flag], options)
+        (full,) = parsing.with_full_flags([flag], options)
         if f"--hp.objective.{flag[2:]}" not in of_algorithms or flag == "--clip-eps":  # of other objectives
             assert full != flag and full.replace(".no-", ".") in has, flag
     for name, flags in known.environments.items():

@@ -8,14 +8,18 @@ from pathlib import Path
 import pytest
 
 from jaxrl import objective_file, objectives
-from jaxrl.experiments import cli, config_file, one_trial, runs, sweep
+from jaxrl.experiments import runs, spec_options
+from jaxrl.experiments.commands import sweep as sweep_command
+from jaxrl.experiments.runs import config, trial
+from jaxrl.experiments.studies import sweep
+from jaxrl.experiments.studies.sweep import best
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--hidden-sizes", "8x4", "--steps", "64"]
 
 
 def spec_of(*argv, command="train"):
-    options = cli.train_options if command == "train" else cli.sweep_options
-    return cli.parse_spec(command, options, [str(word) for word in argv])[0]
+    options = spec_options.train_options if command == "train" else sweep_command.sweep_options
+    return spec_options.parse_spec(command, options, [str(word) for word in argv])[0]
 
 
 def run_of(path, *argv):
@@ -119,10 +123,10 @@ def test_an_algorithm_that_is_typed_and_in_the_file_keeps_the_objective(command,
 def test_an_edited_file_is_not_replaced(tmp_path):
     path, spec = run_of(tmp_path / "run", "ppo", "CartPole-v1", *SMALL)
     longer = dataclasses.replace(spec, steps=128)
-    config_file.update(path, spec, longer, {})
+    config.update(path, spec, longer, {})
     assert "steps = 128" in (path / "config.toml").read_text()
     (path / "config.toml").write_text("steps = 3\n")
-    config_file.update(path, longer, spec, {})
+    config.update(path, longer, spec, {})
     assert (path / "config.toml").read_text() == "steps = 3\n"
 
 
@@ -151,7 +155,7 @@ def test_a_group_of_a_sweep_has_the_values_of_its_first_trial_until_the_best_is_
         for n in (1, 0)
     ]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))
-    one_trial.record_best(tmp_path, 1)
+    best.record_best(tmp_path, 1)
     for place in (path, path / "config.toml"):
         again = spec_of("--from", place)
         assert (again.hparams.gamma, again.env, again.config) == (0.8, {"length": 0.7}, spec.config)
@@ -161,13 +165,13 @@ def test_a_search_on_the_device_has_the_values_of_its_first_trial():
     spec = spec_of("ppo", "CartPole-v1", *SMALL, command="sweep")
     plain = {"flag": "--hp.gamma", "values": [], "low": 0.5, "high": 0.9, "log": False}
     search = {"kind": "asha", "axes": [plain], "x": [[0.25], [0.0]], "slots": 2, "eta": 4, "rungs": 3}
-    first = one_trial.first(dataclasses.replace(spec, search=search))
+    first = trial.first(dataclasses.replace(spec, search=search))
     assert (first.hparams.gamma, first.search) == (0.6, None)
-    assert one_trial.first(spec) is spec
+    assert trial.first(spec) is spec
 
 
 def test_none_in_a_list_is_written():
-    assert config_file._without_none({"a": (1, None)}) == {"a": [1, "None"]}
+    assert config._without_none({"a": (1, None)}) == {"a": [1, "None"]}
 
 
 def test_a_short_file_takes_the_rest_from_the_preset(tmp_path):

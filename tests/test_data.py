@@ -18,7 +18,7 @@ from test_contract import bits
 
 import jaxrl
 from jaxrl import checkpoint, envs, meta, search, train
-from jaxrl.experiments.sweep import Axis
+from jaxrl.experiments.search import Axis
 from jaxrl.fit_programs import make_programs
 from jaxrl.programs import compile_programs, fingerprint
 

@@ -94,7 +94,7 @@ def test_the_best_checkpoint_is_chosen_by_the_same_rule():
 def test_optuna_receives_the_worst_score_for_diverged_trials():
     """If they are excluded, the sampler does not learn where agents diverge: three quarters diverge again."""
     optuna = pytest.importorskip("optuna")
-    from jaxrl.experiments import sweep
+    from jaxrl.experiments.studies import sweep
 
     axes = [sweep.axis("--hp.learning-rate", "log:1e-5:1e-1")]
     rates = np.geomspace(1e-5, 1e-1, 32)

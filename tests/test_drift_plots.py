@@ -6,22 +6,22 @@ from conftest import run_command
 from PIL import Image
 
 from jaxrl import objectives
-from jaxrl.experiments import drift_plots
+from jaxrl.experiments.commands import drift
 
 LOG_RATIO = np.linspace(-0.9, 0.9, 24)
 ADVANTAGES = np.linspace(-2.9, 2.9, 12)
 
 
-@pytest.mark.parametrize("name", [*objectives.OBJECTIVES, *drift_plots.RANDOM])
+@pytest.mark.parametrize("name", [*objectives.OBJECTIVES, *drift.RANDOM])
 def test_the_pull_is_the_slope_of_the_surrogate(name):
     """Away from the corners of a clip, where the slope is not defined."""
-    _, objective = drift_plots.named(name, seed=1)
+    _, objective = drift.named(name, seed=1)
     eps = 1e-2
-    for progress in drift_plots.PROGRESS:
-        here = drift_plots.measure(objective, LOG_RATIO, ADVANTAGES, progress)
+    for progress in drift.PROGRESS:
+        here = drift.measure(objective, LOG_RATIO, ADVANTAGES, progress)
         ratio = np.exp(LOG_RATIO)
         up, down = (
-            drift_plots.measure(objective, np.log(ratio + step), ADVANTAGES, progress) for step in (eps, -eps)
+            drift.measure(objective, np.log(ratio + step), ADVANTAGES, progress) for step in (eps, -eps)
         )
         surrogates = [(ratio + s) * ADVANTAGES[:, None] - one.drift for s, one in ((eps, up), (-eps, down))]
         slope = (surrogates[0] - surrogates[1]) / (2 * eps)
@@ -34,17 +34,17 @@ def test_the_pull_is_the_slope_of_the_surrogate(name):
 
 def test_maps_have_the_expected_values():
     """Rows are advantages, columns ratios: the derivative of PPO is the advantage, and 0 where it clips."""
-    result = drift_plots.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
+    result = drift.measure(objectives.ppo(0.2), np.log([0.5, 1.0, 2.0]), [-3.0, 1.0], 0.0)
     np.testing.assert_allclose(result.pull, [[0, -3, -3], [1, 1, 0]], atol=1e-6)
     np.testing.assert_allclose(result.drift, [[0.9, 0, 0], [0, 0, 0.8]], atol=1e-6)
 
 
 def test_only_objectives_that_change_over_training_get_three_panels():
-    assert list(drift_plots.over_training(objectives.dpo(), LOG_RATIO, ADVANTAGES)) == [0.0]
-    for objective in (objectives.mdpo(), drift_plots.named("ta_lpo")[1]):
-        result = drift_plots.over_training(objective, LOG_RATIO, ADVANTAGES)
+    assert list(drift.over_training(objectives.dpo(), LOG_RATIO, ADVANTAGES)) == [0.0]
+    for objective in (objectives.mdpo(), drift.named("ta_lpo")[1]):
+        result = drift.over_training(objective, LOG_RATIO, ADVANTAGES)
         assert list(result) == [0.0, 0.5, 1.0]
-    result = drift_plots.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
+    result = drift.over_training(objectives.mdpo(coef=2.0), LOG_RATIO, ADVANTAGES)
     np.testing.assert_allclose(result[0.5].drift, 2 * result[0.0].drift, atol=1e-5)
 
 
@@ -54,13 +54,13 @@ def painted(monkeypatch, *arguments, **options):
 
     figures = []
     monkeypatch.setattr(matplotlib.figure.Figure, "savefig", lambda figure, *_, **__: figures.append(figure))
-    drift_plots.draw(*arguments, **options)
+    drift.draw(*arguments, **options)
     axes = [one for one in figures[0].axes if one.get_label() != "<colorbar>"]
     return axes, [one.images[0].get_clim() for one in axes]
 
 
 def test_colours_are_shared_and_symmetric(monkeypatch, tmp_path):
-    shown = [drift_plots.named(name) for name in ("ppo", "spo", "mdpo", "p3o")]
+    shown = [drift.named(name) for name in ("ppo", "spo", "mdpo", "p3o")]
     axes, limits = painted(monkeypatch, shown, tmp_path / "a.png")
     assert len(axes) == 12  # six maps, each twice; the second band is not full
     assert len(set(limits)) == 2 and (-3.0, 3.0) in limits
@@ -88,7 +88,7 @@ def test_the_command_draws_a_picture(tmp_path):
 
 
 def test_other_seeds_have_other_weights():
-    one, two = (drift_plots.named("lpo", seed)[1].params.out for seed in (0, 1))
+    one, two = (drift.named("lpo", seed)[1].params.out for seed in (0, 1))
     assert (one != two).any()
 
 

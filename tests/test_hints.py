@@ -10,7 +10,8 @@ import pytest
 from jaxrl import envs
 from jaxrl.envs import parameters
 from jaxrl.envs.entry import explanations
-from jaxrl.experiments import cli, hints, runs, words
+from jaxrl.experiments import cli, hints, runs, spec_options, words
+from jaxrl.experiments import options as parsing
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_other_names_of_algorithms_are_explained():
 
 
 def known(algorithm):
-    return cli.flags(cli.train_options(algorithm, "CartPole-v1", "")())
+    return parsing.flags(spec_options.train_options(algorithm, "CartPole-v1", "")())
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,14 @@ def test_other_numbers_are_not_whole(text):
 
 def test_counts_and_sizes_accept_common_notations():
     typed = "--steps 1e6 --seeds 1_0 --config.num-envs 1e1 --hidden-sizes 64x32 --env.max-steps=1e2"
-    *_, chosen, env = cli.understand("train", cli.train_options, ["ppo", "CartPole-v1", *typed.split()])
+    *_, chosen, env = spec_options.understand(
+        "train", spec_options.train_options, ["ppo", "CartPole-v1", *typed.split()]
+    )
     assert (chosen.steps, chosen.seeds, chosen.config.num_envs) == (1_000_000, 10, 10)
     assert chosen.config.network.hidden_sizes == (64, 32) and env == {"max_steps": 100}
     for sizes in (["64", "32"], ["64x32"]):
         argv = ["ppo", "CartPole-v1", "--config.hidden_sizes", *sizes, "--out", "2x2"]
-        *_, chosen, _ = cli.understand("train", cli.train_options, argv)
+        *_, chosen, _ = spec_options.understand("train", spec_options.train_options, argv)
         assert chosen.config.network.hidden_sizes == (64, 32) and str(chosen.out) == "2x2"
 
 
@@ -122,7 +125,7 @@ def test_counts_and_sizes_accept_common_notations():
 
 def test_an_endless_environment_takes_a_time_limit():
     argv = ["ppo", "CliffWalking-v1", "--env.max-steps", "200"]
-    *_, env = cli.understand("train", cli.train_options, argv)
+    *_, env = spec_options.understand("train", spec_options.train_options, argv)
     assert env == {"max_steps": 200}
     env = envs.make("CliffWalking-v1", **env)
 
@@ -142,7 +145,7 @@ def test_every_environment_takes_a_time_limit():
     assert len(endless) >= 60
     for name in endless:
         if envs.REGISTRY[name].origin == "jaxrl":
-            options = cli.train_options("ppo", name, "")
+            options = spec_options.train_options("ppo", name, "")
             assert options().env.max_steps is None
 
 

@@ -19,7 +19,8 @@ from jax.sharding import PartitionSpec
 
 from jaxrl import checkpoint, envs, hosts, logger, loop, train
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, runs, sweep
+from jaxrl.experiments import cli, runs
+from jaxrl.experiments.studies import sweep
 from jaxrl.hosts import meeting
 from jaxrl.policies import NetworkConfig
 

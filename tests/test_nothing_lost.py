@@ -15,9 +15,9 @@ import pytest
 from conftest import curve, run_command
 
 from jaxrl import checkpoint, files, logger, objective_file, objectives
-from jaxrl.experiments import cli, folders, runs
-from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments import cli, folders, runs, spec_options
 from jaxrl.experiments.report import data
+from jaxrl.experiments.studies import sweep as sweeps
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -365,7 +365,9 @@ def test_a_run_keeps_the_objective_of_a_file(tmp_path, name):
     """Nothing but its name and its parameters is needed later, so the file and the folder may move."""
     file = tmp_path / "mine.json"
     objective_file.save(file, "lpo", objectives.lpo(width=4).params)
-    spec = cli.parse_spec("train", cli.train_options, [*TRAIN[1:], "--objective", name.format(file=file)])[0]
+    spec = spec_options.parse_spec(
+        "train", spec_options.train_options, [*TRAIN[1:], "--objective", name.format(file=file)]
+    )[0]
     file.unlink()
     again = runs.from_json(json.loads(json.dumps(spec.to_json())))
     assert again.objective == name.format(file="lpo") and str(tmp_path) not in json.dumps(again.to_json())

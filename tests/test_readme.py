@@ -8,7 +8,10 @@ import pytest
 from originals.ledger import table
 
 from jaxrl import names
-from jaxrl.experiments import cli, sweep
+from jaxrl.experiments import cli, spec_options
+from jaxrl.experiments import options as parsing
+from jaxrl.experiments.commands import sweep as sweep_command
+from jaxrl.experiments.studies import sweep
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -83,9 +86,9 @@ def test_training_commands_parse(tmp_path, monkeypatch):
         if result and "COMMAND" not in line:
             algorithm, environment, flags = result.groups()
             flags = flags.removesuffix("--help")
-            depend_on = [cli._value_of(flag, flags.split(), "") for flag in ("--objective", "--preset-of")]
-            options = cli.train_options(algorithm, environment, *depend_on)
-            cli.parse(options, cli.with_full_flags(flags.split(), options), "jaxrl train")
+            depend_on = [parsing.value_of(flag, flags.split(), "") for flag in ("--objective", "--preset-of")]
+            options = spec_options.train_options(algorithm, environment, *depend_on)
+            parsing.parse(options, parsing.with_full_flags(flags.split(), options), "jaxrl train")
 
 
 def test_sweeping_commands_parse():
@@ -95,7 +98,7 @@ def test_sweeping_commands_parse():
         axes, rest = sweep.axes_of(words.split())
         first = sweep.words_for(axes, [one.at(0.0) for one in axes])
         options = [algorithm, environment, *rest, *first]
-        _, chosen, _ = cli.parse_spec("sweep", cli.sweep_options, options)
+        _, chosen, _ = spec_options.parse_spec("sweep", sweep_command.sweep_options, options)
         kind = sweep.resolved(axes, chosen.search, chosen.trials)
         assert len(sweep.draw(axes, kind, chosen.trials, chosen.seed)) >= 8
 

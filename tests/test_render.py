@@ -15,7 +15,8 @@ from PIL import Image
 from jaxrl import envs
 from jaxrl.envs import families, render
 from jaxrl.envs.wrappers import frame_stack
-from jaxrl.experiments import reports, runs
+from jaxrl.experiments import runs
+from jaxrl.experiments.commands import render as render_command
 from jaxrl.spaces import sample
 
 
@@ -430,24 +431,26 @@ def test_a_file_of_the_wrong_kind_is_refused_before_anything_is_loaded(
     monkeypatch.setattr(runs, "read_info", lambda path: {"spec": None})
     monkeypatch.setattr(runs, "from_json", lambda spec: State(environment=name))
     with pytest.raises(ValueError, match=f"{name} is shown as .* must end in {right}") as caught:
-        reports.render(tmp_path, tmp_path / wrong, None, 10, False)
+        render_command.render(tmp_path, tmp_path / wrong, None, 10, False)
     assert "\n" not in str(caught.value)
 
 
 def test_an_episode_is_shown_to_its_end(monkeypatch):
     monkeypatch.setattr(runs, "evaluation_keys", lambda *_, **__: jax.random.split(jax.random.key(0), 1))
-    world, params = reports._environment(State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50}))
+    world, params = render_command._environment(
+        State(environment="Catch-bsuite", env={"rows": 6, "max_steps": 50})
+    )
     assert params == {"rows": 6}
 
     def act(memory, key, obs, first, mask):
         return memory, jax.numpy.ones(1, int)
 
-    moments = list(reports._episode(None, world, act, (), 100))
+    moments = list(render_command._episode(None, world, act, (), 100))
     assert len(moments) == 6 and bool(moments[-1][1].terminated)
     last = render.frame("Catch-bsuite", moments[-1][0], moments[-1][1].obs, params)
     assert centre(last, render.ORANGE)[1] == pytest.approx(5.5 * len(last) / 6, abs=1)
-    cut, _ = reports._environment(State(environment="Catch-bsuite", env={"max_steps": 2}))
-    assert len(list(reports._episode(None, cut, act, (), 100))) == 3
+    cut, _ = render_command._environment(State(environment="Catch-bsuite", env={"max_steps": 2}))
+    assert len(list(render_command._episode(None, cut, act, (), 100))) == 3
 
 
 # --- observations that are images ---------------------------------------------------------------

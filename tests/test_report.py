@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from conftest import run_command
 
-from jaxrl.experiments import reference, runs, sweep
+from jaxrl.experiments import reference, runs
 from jaxrl.experiments.report import compare, curves, data, figures, page, scales, trials
 from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.studies import sweep
 from jaxrl.statistics import bootstrap_interval, iqm, signed_rank_p
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]

@@ -10,7 +10,7 @@ from conftest import small
 from flax import struct
 
 from jaxrl import objectives, search, train
-from jaxrl.experiments.sweep import Axis
+from jaxrl.experiments.search import Axis
 from jaxrl.search.asha import promoted, rungs
 from jaxrl.search.pbt import exploit, explore
 from jaxrl.types import Algorithm

@@ -18,7 +18,10 @@ import pytest
 from conftest import run_command
 
 from jaxrl import checkpoint, logger, loop
-from jaxrl.experiments import cli, planning, runs, search, sweep
+from jaxrl.experiments import cli, runs, search, spec_options
+from jaxrl.experiments.commands import sweep as sweep_command
+from jaxrl.experiments.runs import planning
+from jaxrl.experiments.studies import sweep
 
 SMALL = ["--config.num-envs", "4", "--config.num-epochs", "1", "--config.num-minibatches", "2"]
 SMALL += ["--config.hidden-sizes", "8", "--seeds", "2", "--intervals", "4", "--eval-episodes", "2"]
@@ -89,7 +92,9 @@ def test_one_program_for_all_that_is_traced():
     assert rest == SMALL[:4]
 
     def spec_of(words):
-        return cli.parse_spec("sweep", cli.sweep_options, ["ppo", "CartPole-v1", *rest, *words])[0]
+        return spec_options.parse_spec(
+            "sweep", sweep_command.sweep_options, ["ppo", "CartPole-v1", *rest, *words]
+        )[0]
 
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
@@ -189,7 +194,7 @@ def test_the_best_trials_can_be_trained_again(swept):
         *((f"group-{number}", next(x for x in trials if x["group"] == number)) for number in (1, 2)),
     ):
         for place in (path / folder, path / folder / "config.toml"):
-            spec = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
+            spec = spec_options.parse_spec("train", spec_options.train_options, ["--from", str(place)])[0]
             assert spec.hparams.learning_rate == float(one["values"]["--hp.learning-rate"])
             assert spec.config.num_steps == int(one["values"]["--config.num-steps"])
             assert (spec.seeds, spec.trials, spec.env) == (2, (), {"max_steps": 50})
@@ -272,7 +277,7 @@ def test_parameters_of_the_environment_are_lanes(tmp_path):
 def test_a_parameter_that_shapes_the_program_is_a_group(tmp_path):
     axes = [sweep.axis("--env.max-steps", "20,30"), sweep.axis("--env.gravity", "9:10")]
     words = ["ppo", "CartPole-v1", *SMALL, "--env.gravity", "9"]
-    spec = cli.parse_spec("sweep", cli.sweep_options, words)[0]
+    spec = spec_options.parse_spec("sweep", sweep_command.sweep_options, words)[0]
     assert [one.traced for one in sweep.in_lanes(axes, spec)] == [False, True]
 
 
@@ -305,7 +310,7 @@ def test_a_dry_run_reports_memory_and_time(tmp_path):
 
 def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "32", "--steps", "200000"]
-    spec = cli.parse_spec("train", cli.train_options, words)[0]
+    spec = spec_options.parse_spec("train", spec_options.train_options, words)[0]
     assert spec.lanes * spec.steps > planning.LONG * planning.SLOW
     timings = {0: 1.0, 4: 0.9, 16: 0.5}
     monkeypatch.setattr(planning, "_seconds", lambda spec, chunk: timings.get(chunk))
@@ -321,7 +326,7 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
 
 
 def test_a_run_that_does_not_fit_in_memory_is_refused():
-    spec = cli.parse_spec("train", cli.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
+    spec = spec_options.parse_spec("train", spec_options.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
     planning.require_room(spec, 1)
     with pytest.raises(ValueError, match="take fewer seeds"):
         planning.require_room(spec, 2**60)
@@ -383,7 +388,7 @@ def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
 def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     """Mean and interquartile mean over seeds disagree on which of two trials that is."""
     words = ["ppo", "CartPole-v1", *SMALL, "--seeds", "8"]
-    spec = cli.parse_spec("sweep", cli.sweep_options, words)[0]
+    spec = spec_options.parse_spec("sweep", sweep_command.sweep_options, words)[0]
     axes = [sweep.axis("--hp.learning-rate", "1e-3,1e-2")]
     shares = sweep.draw(axes, "grid", 0, 0)
     group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(

@@ -8,7 +8,7 @@ import pytest
 
 from jaxrl import logger
 from jaxrl.algos import ppo
-from jaxrl.experiments import cli, runs, tracking
+from jaxrl.experiments import runs, spec_options, tracking
 from jaxrl.experiments.discover import command as discover
 from jaxrl.policies import NetworkConfig
 
@@ -188,7 +188,7 @@ def test_commands_that_train_have_the_same_options_of_recording():
     """After their own ones, each once."""
     ours = [field.name for field in dataclasses.fields(tracking.Options)]
     assert list(runs.OPTIONS) == ours
-    train = cli.train_options("ppo", "CartPole-v1", "ppo")
+    train = spec_options.train_options("ppo", "CartPole-v1", "ppo")
     for options in (train, discover.options("tabular")):
         names = [field.name for field in dataclasses.fields(options)]
         assert names[-len(ours) :] == ours and len(set(names)) == len(names)

@@ -17,13 +17,16 @@ from jaxrl import envs, objective_file, objectives, sources
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
-from jaxrl.experiments import artifacts, cli, presets, runs, sweep, user_files
+from jaxrl.experiments import options as parsing
+from jaxrl.experiments import presets, runs, spec_options, user_files
 from jaxrl.experiments.cheap_talk import command as talk
 from jaxrl.experiments.discover import command as discover
 from jaxrl.experiments.discover import presets as discovery_presets
 from jaxrl.experiments.discover import spec as discovery
 from jaxrl.experiments.discover import worlds
 from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.runs import artifacts
+from jaxrl.experiments.studies import sweep
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
@@ -128,7 +131,7 @@ def test_a_run_works_after_its_files_are_gone(command, tmp_path, monkeypatch):
     assert errors.startswith(warning) and errors.count("\n") == 1
     for place in (moved, moved / "config.toml"):  # to train again, from the copies
         forget()
-        again = cli.parse_spec("train", cli.train_options, ["--from", str(place)])[0]
+        again = spec_options.parse_spec("train", spec_options.train_options, ["--from", str(place)])[0]
         length = again.hparams.replace(total_updates=spec.hparams.total_updates)
         again = dataclasses.replace(again, hparams=length).to_json()
         assert json.loads(json.dumps(again)) == info["spec"]
@@ -194,7 +197,11 @@ def test_a_run_compares_its_policy_with_one_algorithm_at_all_checkpoints(command
     file = str(tmp_path / "mine.py")
     assert command("new", "algorithm", file)[0] == 0
     words = [file, "CartPole-v1", *SMALL, "--save-every-seconds", "0"]
-    spec, env, made = cli.parse_spec("train", cli.train_options, words)[0], envs.make("CartPole-v1"), []
+    spec, env, made = (
+        spec_options.parse_spec("train", spec_options.train_options, words)[0],
+        envs.make("CartPole-v1"),
+        [],
+    )
     algo = runs.make(spec, env)
     state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
     make = runs.make
@@ -213,7 +220,7 @@ def test_a_core_that_is_not_the_default_of_its_file_is_recorded(command, tmp_pat
     file.write_text(file.read_text().replace("network: NetworkConfig = NetworkConfig()", default))
     for core in ("gru", "lstm"):
         words = [str(file), "CartPole-v1", "--config.network.core", core]
-        spec = cli.parse_spec("train", cli.train_options, words)[0]
+        spec = spec_options.parse_spec("train", spec_options.train_options, words)[0]
         assert spec.config.network.core == core
         assert runs.from_json(spec.to_json()) == spec
 
@@ -405,8 +412,8 @@ def test_an_environment_with_auto_reset_gets_no_other_wrappers(tmp_path):
     name = user_files.environment(str(tmp_path / "mine.py"))
     assert sources.shown(name) == "mine"
     assert envs.make(name).step.layers == ("time_limit", "episode_stats", "auto_reset")
-    options = cli.train_options("ppo", name, "")
-    assert [f for f in cli.flags(options) if f.startswith("--env.")] == ["--env.max-steps"]
+    options = spec_options.train_options("ppo", name, "")
+    assert [f for f in parsing.flags(options) if f.startswith("--env.")] == ["--env.max-steps"]
     env = envs.make(name, max_steps=2)
     step = jax.jit(env.step)
     state, timestep = env.reset(jax.random.key(0))
@@ -423,8 +430,8 @@ def test_the_environment_template_passes_check_env(command, tmp_path):
     state, timestep = env.reset(jax.random.key(0))
     frame = render.frame(name, state, timestep.obs, {"length": 7, "slip": 0.1})
     assert frame.dtype == np.uint8 and frame.shape == (48, 48 * 8, 3)
-    options = cli.train_options("ppo", name, "")
-    flags = [flag for flag in cli.flags(options) if flag.startswith("--env.")]
+    options = spec_options.train_options("ppo", name, "")
+    flags = [flag for flag in parsing.flags(options) if flag.startswith("--env.")]
     assert flags == ["--env.length", "--env.slip", "--env.max-steps", "--env.resets"]
     assert options.env.max_steps == 50
 
@@ -470,7 +477,7 @@ def test_an_objective_in_a_file_is_evolved_and_its_result_can_be_trained_by(comm
     forget()
     file = str(folder / "objective-0.json")
     argv = ["ppo", "CartPole-v1", "--objective", file, "--hp.objective.slope", "0.5"]
-    spec = cli.parse_spec("train", cli.train_options, argv)[0]
+    spec = spec_options.parse_spec("train", spec_options.train_options, argv)[0]
     assert spec.objective == name
     assert (spec.hparams.objective.slope, spec.hparams.objective.clip_eps) == (0.5, 0.5)
     # A further discovery starts from the evolved parameters.
@@ -538,7 +545,7 @@ def test_a_preset_of_another_algorithm_is_applied_to_common_fields(command, tmp_
     command("new", "algorithm", tmp_path / "mine.py", "--from", "a2c")
     name = sources.named(str(tmp_path / "mine.py"))
     module = runs.algorithm(name)
-    options = cli.train_options(name, "Pendulum-v1", "", "ppo")
+    options = spec_options.train_options(name, "Pendulum-v1", "", "ppo")
     preset = presets.preset("ppo", "Pendulum-v1")
     assert options.config.num_envs == preset.config["num_envs"]
     assert options.hp.gamma == preset.hparams["gamma"]
@@ -549,10 +556,10 @@ def test_a_preset_of_another_algorithm_is_applied_to_common_fields(command, tmp_
     assert note.startswith(
         "there is no preset for a2c on Catch-bsuite: the defaults are used; --preset-of a2c:"
     )
-    of_cartpole = cli.train_options(name, "Catch-bsuite", "", "a2c:CartPole-v1")
+    of_cartpole = spec_options.train_options(name, "Catch-bsuite", "", "a2c:CartPole-v1")
     assert of_cartpole.hp.gamma == presets.preset("a2c", "CartPole-v1").hparams["gamma"]
     with pytest.raises(ValueError, match="no preset of es for Pendulum-v1; `jaxrl list presets`"):
-        cli.train_options(name, "Pendulum-v1", "", "es")
+        spec_options.train_options(name, "Pendulum-v1", "", "es")
 
 
 def test_a_new_file_replaces_nothing(refused, tmp_path):

@@ -5,14 +5,15 @@ import json
 
 import pytest
 
-from jaxrl.experiments import cli, runs, watch
+from jaxrl.experiments import runs, spec_options
+from jaxrl.experiments.commands import watch
 
 
 @pytest.fixture
 def run(tmp_path):
     """The folder of a run of 2 agents and 8 updates, and a function that writes its next row."""
     argv = ["ppo", "CartPole-v1", "--seeds", "2", "--config.num-envs", "4", "--config.num-steps", "8"]
-    spec, _, options = cli.parse_spec("train", cli.train_options, [*argv, "--steps", "256"])
+    spec, _, options = spec_options.parse_spec("train", spec_options.train_options, [*argv, "--steps", "256"])
     spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=8.0))
     path = tmp_path / "run"
     runs.create_folder(path, spec, options, ["jaxrl", "train", *argv])

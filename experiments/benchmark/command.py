@@ -87,7 +87,7 @@ CASES: dict[str, Callable] = {
 
 def command(argv: list[str]) -> int:
     """Runs a suite. Returns the exit status: 1 if jaxrl failed or is slower than allowed."""
-    from jaxrl.experiments.cli import parse
+    from jaxrl.experiments.options import parse
 
     if argv and argv[0] in ("-h", "--help"):
         print(USAGE)

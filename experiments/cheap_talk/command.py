@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxrl import checkpoint, files, hosts, logger, loop, sources, train
-from jaxrl.experiments import cli, folders, runs
+from jaxrl.experiments import folders, options, runs
 from jaxrl.experiments.cheap_talk.evolution import evaluated, evolution
 from jaxrl.experiments.cheap_talk.game import MODES, Setting, make
 from jaxrl.reporters import spread
@@ -19,7 +19,7 @@ from jaxrl.statistics import across_tasks, probability_of_improvement
 def carry_on(path: Path) -> int:
     """Continues an evolution from the state of its folder, and prints the result. Returns the exit status."""
     if hosts.several():
-        raise cli.UsageError("cheap talk is for one process: leave --coordinator out")
+        raise options.UsageError("cheap talk is for one process: leave --coordinator out")
     try:
         info = json.loads((path / "talk.json").read_text())
         setting = Setting(**info["setting"])
@@ -106,7 +106,7 @@ def command(argv: list[str]) -> int:
         compile_cache: bool = True  # cache compiled programs for later starts
         out: Path | None = None  # folder; otherwise one in runs/
 
-    chosen = cli.parse(Talk, argv, "jaxrl talk")
+    chosen = options.parse(Talk, argv, "jaxrl talk")
     train.use_cores(quiet=True)
     if chosen.compile_cache:
         runs.enable_compile_cache()

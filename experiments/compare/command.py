@@ -4,8 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Literal
 
-from jaxrl.experiments import cli
+from jaxrl.experiments import options, spec_options
 from jaxrl.experiments.compare.methods import BASELINE, SEARCHES
+from jaxrl.experiments.runs import training
 
 OVERRIDES = ("--config.", "--hp.", "--env.")
 
@@ -48,10 +49,10 @@ def command(argv: list[str]) -> int:
 
     argv, words = _divided(argv)
     if any(word.replace("_", "-").startswith("--hp.objective") for word in words):
-        raise cli.UsageError(
+        raise options.UsageError(
             "--hp.objective.* cannot be set here: objectives have their published parameters, or are tuned"
         )
-    chosen = cli.parse(Compare, argv, "jaxrl compare")
+    chosen = options.parse(Compare, argv, "jaxrl compare")
     if chosen.show:
         print(table.text(table.read(chosen.show)))
         return 0
@@ -66,7 +67,9 @@ def command(argv: list[str]) -> int:
     number = len(chosen.algorithms)
     others = f" and {number} other algorithm{'s' * (number > 1)}" if number else ""
     what = f"{len(plan.objectives)} objective(s){others} in {len(plan.specs)} environment(s)"
-    with cli.new_folder(chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run) as path:
+    with training.new_folder(
+        chosen.out, runs.default_name(plan.specs[0], "compare-"), chosen.dry_run
+    ) as path:
         print(f"{what}: {agents} agents, {count} program(s); into {path}", flush=True)
         if chosen.estimate or chosen.dry_run:
             _estimate(programs, chosen.compile_cache)
@@ -93,17 +96,19 @@ def _plan(chosen, words: list[str], typed: list[str]):
     from jaxrl.experiments.compare import folder, methods
 
     if not chosen.environments:
-        raise cli.UsageError("compare needs environments, for example --environments CartPole-v1 Pendulum-v1")
+        raise options.UsageError(
+            "compare needs environments, for example --environments CartPole-v1 Pendulum-v1"
+        )
     for name in chosen.environments:
         if chosen.environments.count(name) > 1:
-            raise cli.UsageError(f"environment {name} is given twice")
+            raise options.UsageError(f"environment {name} is given twice")
     for name in ("trials", "tune_seeds", "seeds", "eval_episodes"):
         if getattr(chosen, name) < 1:
-            raise cli.UsageError(f"{name} = {getattr(chosen, name)} must be at least 1")
+            raise options.UsageError(f"{name} = {getattr(chosen, name)} must be at least 1")
     if chosen.seed < 0:
-        raise cli.UsageError(f"seed = {chosen.seed} must not be negative")
+        raise options.UsageError(f"seed = {chosen.seed} must not be negative")
     if chosen.steps < 0:
-        raise cli.UsageError(f"steps = {chosen.steps} must be positive, or 0 for the preset's")
+        raise options.UsageError(f"steps = {chosen.steps} must be positive, or 0 for the preset's")
     usual = [BASELINE] if chosen.algorithms else objectives.OBJECTIVES
     names = [sources.named(name) for name in chosen.objectives or usual]
     methods.require_names(names)
@@ -111,11 +116,11 @@ def _plan(chosen, words: list[str], typed: list[str]):
     algorithms = [sources.named(name) for name in chosen.algorithms]
     for name in algorithms:
         if algorithms.count(name) > 1 or name == BASELINE:
-            raise cli.UsageError(
+            raise options.UsageError(
                 f"algorithm {sources.shown(name)} is given twice: {BASELINE} is always included"
             )
     if len(names) + len(algorithms) < 2:
-        raise cli.UsageError(f"compare needs an objective other than {BASELINE}: --objectives dpo spo")
+        raise options.UsageError(f"compare needs an objective other than {BASELINE}: --objectives dpo spo")
     specs, rivals = [], []
     for environment in chosen.environments:
         given = ["--seeds", chosen.seeds, "--seed", chosen.seed + chosen.tune_seeds]
@@ -124,16 +129,20 @@ def _plan(chosen, words: list[str], typed: list[str]):
         given += ["--steps", chosen.steps] if chosen.steps else []
         given += [] if chosen.compile_cache else ["--no-compile-cache"]
         given = [*map(str, given), *words]
-        spec, _, extra = cli.parse_spec("compare", cli.train_options, [BASELINE, environment, *given])
+        spec, _, extra = spec_options.parse_spec(
+            "compare", spec_options.train_options, [BASELINE, environment, *given]
+        )
         specs.append(spec)
         for name, typed_name in zip(algorithms, chosen.algorithms):
             same = ["--steps", str(spec.steps), *_preset_of(name, spec.environment)]
             rivals.append(
-                cli.parse_spec("compare", cli.train_options, [typed_name, environment, *given, *same])[0]
+                spec_options.parse_spec(
+                    "compare", spec_options.train_options, [typed_name, environment, *given, *same]
+                )[0]
             )
     places = [folder.place(spec) for spec in specs]
     if len(set(places)) < len(places):
-        raise cli.UsageError(
+        raise options.UsageError(
             f"two of the environments are called {max(places, key=places.count)}: rename one"
         )
     return folder.Plan(
@@ -162,7 +171,7 @@ def _preset_of(name: str, environment: str) -> list[str]:
 def _estimate(programs, compile_cache: bool) -> None:
     """Prints the cost of each program, extrapolated from running it for a second."""
     from jaxrl import sources
-    from jaxrl.experiments import planning
+    from jaxrl.experiments.runs import planning
 
     for spec, its in programs:
         for program in its:
@@ -177,12 +186,12 @@ def carry_on(path: Path) -> int:
     from jaxrl.experiments.compare import folder, table
 
     if hosts.several():
-        raise cli.UsageError("a comparison is for one process: leave --coordinator out")
+        raise options.UsageError("a comparison is for one process: leave --coordinator out")
     plan, info = folder.read(path)
     for at, program in folder.remaining(path, plan):
         begun = (at / "run.json").exists()
         spec = folder.spec_of(at, program)
-        if status := cli.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
+        if status := training.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
             return status
     print(table.text(folder.write_results(path)))
     print(f"records in {path / 'results.jsonl'}")

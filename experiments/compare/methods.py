@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrl import fields, sources
 from jaxrl.experiments import runs
-from jaxrl.experiments import sweep as sweeps
+from jaxrl.experiments.studies import sweep as sweeps
 from jaxrl.types import Objective
 
 BASELINE = "ppo"

@@ -11,10 +11,12 @@ import numpy as np
 
 from jaxrl import files, hosts, reporters, sources
 from jaxrl.discovery import evolve
-from jaxrl.experiments import cli, runs, tracking, user_files
+from jaxrl.experiments import runs, tracking, user_files
 from jaxrl.experiments.discover import comparison, presets, spec
 from jaxrl.experiments.discover.programs import build
 from jaxrl.experiments.discover.worlds import with_scale
+from jaxrl.experiments.options import UsageError, parse, value_of
+from jaxrl.experiments.runs import training
 from jaxrl.names import lookup
 from jaxrl.programs import Programs
 from jaxrl.train import use_cores
@@ -62,7 +64,7 @@ def options(preset_name: str) -> type:
 def command(argv: list[str]) -> int:
     """Runs the command. Raises ValueError for invalid options."""
     use_cores()
-    chosen = cli.parse(options(cli._value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
+    chosen = parse(options(value_of("--preset", argv, "tabular")), argv, "jaxrl discover")
     extra = tracking.chosen(chosen)
     usual = presets.PRESETS[chosen.preset]
     names = tuple(world.environment for world in usual.worlds)
@@ -93,8 +95,8 @@ def command(argv: list[str]) -> int:
     build(made)  # reports errors before anything is measured
     made = dataclasses.replace(made, worlds=tuple(map(with_scale, made.worlds)))
     where = "-".join(sources.shown(name).replace(":", "-") for name in (objective, *_places(made)))
-    with cli.new_folder(chosen.out, f"discover-{where}") as path:
-        return cli.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
+    with training.new_folder(chosen.out, f"discover-{where}") as path:
+        return training.carry_on(path, made, extra, command=["jaxrl", "discover", *argv], kind=KIND)
 
 
 def _objective(chosen: Any, usual: spec.Spec) -> tuple[str, dict[str, Any] | None]:
@@ -115,8 +117,8 @@ def _places(made: spec.Spec) -> list[str]:
 def resume(path: Path, info: dict[str, Any]) -> int:
     """Continues a discovery as if it had not been interrupted."""
     if hosts.several():
-        raise cli.UsageError("a discovery runs in one process: omit --coordinator")
-    return cli.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
+        raise UsageError("a discovery runs in one process: omit --coordinator")
+    return training.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 
 def announcement(made: spec.Spec, programs: Programs, path: Path) -> str:
@@ -148,7 +150,7 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
         params = jax.tree.map(lambda leaf: leaf[i], means)  # noqa: B023
         facts = about | {"seed": made.seed + i, "spec": made.to_json()}
         user_files.save_objective(file, made.objective, params, facts, info.get("sources", {}))
-    cli.draw_curves(path)
+    runs.draw_curves(path)
     begun = time.perf_counter()
     result = _comparison(path, made, means, about)
     print(comparison.text(result))
@@ -165,4 +167,4 @@ def _comparison(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> di
     return json.loads(file.read_text())
 
 
-KIND = cli.Kind(lambda made: (made, build(made)), announcement, reporter, finish)
+KIND = training.Kind(lambda made: (made, build(made)), announcement, reporter, finish)

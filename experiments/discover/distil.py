@@ -8,7 +8,7 @@ from jaxrl import objective_file, objectives, sources
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.discovery.distil import Fit, distil
 from jaxrl.discovery.family import repeated
-from jaxrl.experiments import cli, user_files
+from jaxrl.experiments import options, user_files
 from jaxrl.experiments.discover import comparison, presets, worlds
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
@@ -27,7 +27,7 @@ def command(argv: list[str]) -> int:
         held_out: int = 1024  # random tables on which to compare scores; 0: no comparison
         out: Path | None = None  # folder for the objectives of the formulas; by default that of the file
 
-    chosen = cli.parse(Distil, argv, "jaxrl distil")
+    chosen = options.parse(Distil, argv, "jaxrl distil")
     sizes, most = sorted(set(chosen.terms)), 2 * len(objectives.TERMS)
     if not sizes or not 1 <= sizes[0] <= sizes[-1] <= most:
         raise ValueError(f"terms = {chosen.terms} must be numbers from 1 to {most}")

@@ -17,8 +17,9 @@ def command(argv: list[str]) -> int:
     """Runs an experiment and prints its table."""
     from jaxrl import train
     from jaxrl.compile_cache import enable_compile_cache
-    from jaxrl.experiments import cli, folders, runs
+    from jaxrl.experiments import folders, runs
     from jaxrl.experiments.meta import tune, two_colours
+    from jaxrl.experiments.options import parse
     from jaxrl.names import lookup
 
     if not argv or argv[0] in ("-h", "--help"):
@@ -27,7 +28,7 @@ def command(argv: list[str]) -> int:
     experiments = {"tune": (tune, tune.Tune), "two-colours": (two_colours, two_colours.TwoColours)}
     name, *words = argv
     module, options = lookup("experiment", experiments, name)
-    chosen = cli.parse(options, words, f"python -m jaxrl.experiments.meta {name}")
+    chosen = parse(options, words, f"python -m jaxrl.experiments.meta {name}")
     train.use_cores()
     enable_compile_cache()
     result = module.measure(chosen)

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from jaxrl import files
-from jaxrl.experiments import cli, runs
+from jaxrl.experiments import runs, spec_options
 from jaxrl.experiments.presets import chosen_preset
 from jaxrl.experiments.profile.measure import profile
 from jaxrl.experiments.profile.output import markdown, show
@@ -14,7 +14,7 @@ from jaxrl.experiments.profile.output import markdown, show
 
 def options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl profile ALGO ENV` as a dataclass: those of training that affect its program."""
-    trained = cli.train_options(algorithm, environment, objective_name, tuned_for)
+    trained = spec_options.train_options(algorithm, environment, objective_name, tuned_for)
     kind = {field.name: field.type for field in dataclasses.fields(trained)}
     default = {field.name: field.default for field in dataclasses.fields(trained)}
 
@@ -39,7 +39,7 @@ def options(algorithm: str, environment: str, objective_name: str, tuned_for: st
 
 def command(argv: list[str]) -> int:
     """`jaxrl profile ALGO ENV [OPTIONS]`."""
-    algorithm, environment, kind, chosen, env = cli.understand("profile", options, argv)
+    algorithm, environment, kind, chosen, env = spec_options.understand("profile", options, argv)
     if chosen.hp.total_updates != kind.hp.total_updates:
         raise ValueError("--hp.total-updates follows from the steps of the preset: leave it out")
     for name, least in (("updates", 1), ("operations", 0)):

@@ -11,7 +11,7 @@ def command(argv: list[str]) -> int:
     import tyro
 
     from jaxrl.experiments import folders
-    from jaxrl.experiments.cli import UsageError, parse
+    from jaxrl.experiments.options import UsageError, parse
     from jaxrl.experiments.report import csv_data, data, page
 
     @dataclasses.dataclass

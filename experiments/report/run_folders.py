@@ -53,7 +53,8 @@ def read_fit(path: Path) -> Source:
 
 def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_seconds: float | None) -> Source:
     """The records of a run with these rows; `written` is the spec as its folder has it."""
-    from jaxrl.experiments import diverged, sweep
+    from jaxrl.experiments import diverged
+    from jaxrl.experiments.studies import sweep
 
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
@@ -71,7 +72,8 @@ def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_sec
 def read_sweep(path: Path) -> Source:
     """The records of a sweep; raises ValueError if it is broken or has no trials."""
     from jaxrl import records
-    from jaxrl.experiments import runs, sweep
+    from jaxrl.experiments import runs
+    from jaxrl.experiments.studies import sweep
 
     info, groups = sweep.read(path)
     if not (path / "results.jsonl").exists():

@@ -1,7 +1,22 @@
 """The searches of `jaxrl sweep`: `jaxrl.search` described in a Spec and as results, and Optuna."""
 
+from jaxrl.experiments.search.axis import TRACED, Axis, from_plain, plain
 from jaxrl.experiments.search.batches import ask, require
 from jaxrl.experiments.search.record import KINDS, make, outcome
 from jaxrl.search import METHODS, SearchState, on_host, over
 
-__all__ = ["KINDS", "METHODS", "SearchState", "ask", "make", "on_host", "outcome", "over", "require"]
+__all__ = [
+    "KINDS",
+    "METHODS",
+    "TRACED",
+    "Axis",
+    "SearchState",
+    "ask",
+    "from_plain",
+    "make",
+    "on_host",
+    "outcome",
+    "over",
+    "plain",
+    "require",
+]

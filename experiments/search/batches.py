@@ -22,7 +22,7 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
     and a search that was stopped continues with the trials that it would have had.
 
     Args:
-      axes: `sweep.Axis`.
+      axes: `search.Axis`.
       tried: values by flag, and the score; None for a trial without one, which counts as the worst: the
         sampler ignores failed trials, and would suggest diverging ones again and again.
 

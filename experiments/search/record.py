@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxrl.experiments.search.axis import from_plain
 from jaxrl.search import METHODS, Space, Strategy, asha, box, evolution, pbt
 from jaxrl.search.asha import rungs
 
@@ -15,14 +16,12 @@ def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
     """The Strategy and the Space described by a Spec's `search`.
 
     Args:
-      search: `kind`, `axes` (see `sweep.Axis`), `slots`, options of the kind, and `x`, the first trials.
+      search: `kind`, `axes` (see `search.Axis`), `slots`, options of the kind, and `x`, the first trials.
       agent_updates: total updates of an agent.
 
     Raises:
       ValueError: invalid numbers.
     """
-    from jaxrl.experiments.sweep import from_plain
-
     space, kind = box(list(map(from_plain, search["axes"]))), search["kind"]
     if kind == "asha":
         chosen = asha(search["x"], search["slots"], agent_updates, search["eta"], search["rungs"])

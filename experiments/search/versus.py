@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxrl import records, train
 from jaxrl.compile_cache import enable_compile_cache
-from jaxrl.experiments import sweep
+from jaxrl.experiments.studies import sweep
 from jaxrl.statistics import bootstrap_interval
 
 

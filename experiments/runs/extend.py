@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import checkpoint, hosts
-from jaxrl.experiments import config_file, folders, runs
+from jaxrl.experiments import folders, runs
+from jaxrl.experiments.runs import config
 
 
 def extend(path: Path, steps: int) -> None:
@@ -37,7 +38,7 @@ def extend(path: Path, steps: int) -> None:
         with folders.claim(path):
             earlier = [*info.get("extended", []), {"from": spec.steps, "to": steps}]
             runs.write_info(path, info | {"spec": longer.to_json(), "extended": earlier})
-            config_file.update(path, spec, longer, info.get("sources", {}))
+            config.update(path, spec, longer, info.get("sources", {}))
 
     hosts.by_leader(write)
     print(f"extended from {spec.steps} to {steps} steps per seed; what is annealed ends there", flush=True)

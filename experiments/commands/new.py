@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from jaxrl import files, sources
-from jaxrl.experiments import cli
+from jaxrl.experiments import options
 from jaxrl.names import lookup
 
 # The file that is copied for each kind except an algorithm, and the command that uses it.
@@ -22,11 +22,11 @@ def command(argv: list[str]) -> int:
     class New:
         """Writes a file as a template: a copy of an algorithm, a small environment, or an objective."""
 
-        kind: Annotated[Literal["algorithm", *TEMPLATES], cli._positional()]  # kind of file
-        file: Annotated[Path, cli._positional()]  # path of the file, such as my_ppo.py
+        kind: Annotated[Literal["algorithm", *TEMPLATES], options.positional()]  # kind of file
+        file: Annotated[Path, options.positional()]  # path of the file, such as my_ppo.py
         from_: Annotated[str, _flag("from")] = "ppo"  # the algorithm to copy, see `jaxrl list algos`
 
-    chosen = cli.parse(New, argv, "jaxrl new")
+    chosen = options.parse(New, argv, "jaxrl new")
     if not sources.is_name(f"{chosen.file.stem}@{'0' * 12}") or chosen.file.suffix != ".py":
         raise ValueError(f"{chosen.file}: call the file NAME.py, of letters, digits, _ and -")
     path = chosen.file if chosen.file.is_absolute() else f"./{chosen.file}"
@@ -35,7 +35,7 @@ def command(argv: list[str]) -> int:
         train = f"jaxrl train {{}} CartPole-v1 --preset-of {chosen.from_}"
     else:
         name, train = TEMPLATES[chosen.kind]
-        template = Path(__file__).parent / name
+        template = Path(__file__).parent.parent / name
     _write(chosen.file, template)
     print(f"{chosen.file} is written; train with it: {train.format(path)}")
     return 0

@@ -66,7 +66,7 @@ def _in_a_process(spec: runs.Spec, compile_cache: bool, folder: Path) -> str:
     given = {"spec": spec.to_json(), "compile_cache": compile_cache, "folder": str(folder)}
     given = json.dumps(given | {"sources": sources.keep(folder, given["spec"])})
     # -P: modules in the current folder must not replace those that this process imports.
-    command = [sys.executable, "-P", "-m", "jaxrl.experiments.planning"]
+    command = [sys.executable, "-P", "-m", "jaxrl.experiments.runs.planning"]
     answer = subprocess.run(command, input=given, capture_output=True, text=True)
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ["it was killed: out of memory?"])[-1]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from jaxrl import logger, reporters, sources
-from jaxrl.experiments import cli, runs, search
+from jaxrl.experiments import options, runs, search
 
 SECONDS = 1.0  # between two looks at the folder
 INTERRUPT = "Ctrl-C ends watching; the run continues"
@@ -33,10 +33,10 @@ def command(argv: list[str]) -> int:
     class Watch:
         """Shows the progress of a run that another process trains, until it is complete."""
 
-        run: Annotated[Path, cli._positional()]  # folder of the run
+        run: Annotated[Path, options.positional()]  # folder of the run
         once: bool = False  # print the current state and exit
 
-    chosen = cli.parse(Watch, argv, "jaxrl watch")
+    chosen = options.parse(Watch, argv, "jaxrl watch")
     path, about = chosen.run, describe(chosen.run)
     if chosen.once:
         print(state(path, about))

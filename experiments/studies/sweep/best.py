@@ -1,39 +1,14 @@
-"""One trial of a run with several, as a run with these values: for `config.toml`, `--from` and `confirm`."""
+"""The best trial of a run that is a part of a sweep: for `--from`, `config.toml` and the confirmation."""
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 from jaxrl import files
 from jaxrl.experiments import runs, search
-
-FIRST = "of the first trial"
-
-
-def alone(spec: runs.Spec, values: dict[str, float]) -> runs.Spec:
-    """The run of one trial, with the same seeds.
-
-    Args:
-      values: of the trial, as in `Spec.trials`.
-    """
-    hparams, env = runs.parts(values)
-    hparams = runs.with_values(spec.hparams, hparams)
-    return dataclasses.replace(
-        spec, hparams=hparams, env=spec.env | env, trials=(), search=None, chunk=0, shard="agents"
-    )
-
-
-def first(spec: runs.Spec) -> runs.Spec:
-    """The run of the first trial; a run without trials is unchanged."""
-    if not (spec.trials or spec.search):
-        return spec
-    if spec.trials:
-        return alone(spec, spec.trials[0])
-    from jaxrl.experiments import sweep
-
-    axes = map(sweep.from_plain, spec.search["axes"])
-    return alone(spec, {one.name: float(one.at(share)) for one, share in zip(axes, spec.search["x"][0])})
+from jaxrl.experiments.runs import config
+from jaxrl.experiments.runs.trial import FIRST, alone, first
+from jaxrl.experiments.studies.sweep.folder import read
 
 
 def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, float]:
@@ -44,11 +19,9 @@ def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, fl
       best: a trial, as in `results.jsonl`. An evolution strategy recommends the mean of its last generation
         instead.
     """
-    from jaxrl.experiments import sweep
-
     if (spec.search or {}).get("kind") in search.METHODS:
         return json.loads((path / "search.json").read_text())["recommended"]
-    axes = sweep.read(path.parent)[0]["axes"]
+    axes = read(path.parent)[0]["axes"]
     return {one.name: float(best["values"][one.flag]) for one in axes if one.traced}
 
 
@@ -76,8 +49,6 @@ def require_best(path: Path, spec: runs.Spec) -> runs.Spec:
 
 def record_best(path: Path, number_of_groups: int) -> None:
     """Writes the values of the best trial into the `config.toml` of every group of a complete sweep."""
-    from jaxrl.experiments import config_file
-
     for folder in (path / f"group-{number}" for number in range(1, number_of_groups + 1)):
         info = runs.read_info(folder)
         spec = runs.from_json(info["spec"])
@@ -85,4 +56,4 @@ def record_best(path: Path, number_of_groups: int) -> None:
             strategy = (spec.search or {}).get("kind") in search.METHODS
             which = "at the mean of the last generation" if strategy else "of the best trial"
             copies = info.get("sources", {})
-            config_file.replace(folder, (first(spec), FIRST), (chosen, which), copies)
+            config.replace(folder, (first(spec), FIRST), (chosen, which), copies)

@@ -17,7 +17,7 @@ def command(argv: list[str]) -> int:
     """Writes the file and prints its path."""
     import tyro
 
-    from jaxrl.experiments.cli import parse
+    from jaxrl.experiments.options import parse
 
     @dataclasses.dataclass
     class Export:
@@ -84,9 +84,10 @@ def _read(run: Path, best: bool) -> policy.Artifact:
             raise ValueError(f"--best needs a run of `jaxrl train`: {run} holds one by jaxrl.fit")
         return policy.read(run)
     from jaxrl import records
-    from jaxrl.experiments import artifacts, reports
+    from jaxrl.experiments.runs import artifacts
+    from jaxrl.experiments.runs.load import load
 
-    spec, programs, at = reports.load(run, best)
+    spec, programs, at = load(run, best)
     rows = [row for row in records.rows(run) if row["num_updates"] <= at.num_updates]
     return artifacts.of_agents(spec, programs, at.state, at.num_updates, rows[-1] if rows else None)
 

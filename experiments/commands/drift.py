@@ -188,7 +188,7 @@ def command(argv: list[str]) -> int:
     """`jaxrl drift NAME...`: writes the figure and prints its path."""
     import tyro
 
-    from jaxrl.experiments.cli import UsageError, parse
+    from jaxrl.experiments import options
 
     @dataclasses.dataclass
     class Drift:
@@ -202,11 +202,11 @@ def command(argv: list[str]) -> int:
         max_ratio: float = 2.5  # ratios from 1 / max_ratio to max_ratio are shown
         max_advantage: float = 3.0  # advantages from -max_advantage to max_advantage are shown
 
-    chosen = parse(Drift, argv, "jaxrl drift")
+    chosen = options.parse(Drift, argv, "jaxrl drift")
     if not chosen.names:
-        raise UsageError("drift needs an objective: jaxrl drift ppo dpo")
+        raise options.UsageError("drift needs an objective: jaxrl drift ppo dpo")
     if chosen.out.suffix not in (".png", ".svg", ".pdf"):
-        raise UsageError(f"--out {chosen.out} must end in .png, .svg or .pdf")
+        raise options.UsageError(f"--out {chosen.out} must end in .png, .svg or .pdf")
     shown = [named(name, chosen.seed) for name in chosen.names]
     folders.require_output(chosen.out)
     draw(shown, chosen.out, chosen.max_ratio, chosen.max_advantage)

@@ -8,7 +8,8 @@ import dataclasses
 import typing
 from typing import Annotated, Any, Literal
 
-from jaxrl.experiments import cli
+from jaxrl.experiments import options
+from jaxrl.experiments.commands import COMMANDS, load
 from jaxrl.experiments.completion_scripts import SHELLS, TRAINING, Tables, script
 
 # The origins of environments whose parameters are known without importing a library that is slow to import.
@@ -39,9 +40,9 @@ def command(argv: list[str]) -> int:
     class Completion:
         """Prints a script that completes `jaxrl` in a shell; docs/running.md shows where to put it."""
 
-        shell: Annotated[Literal[SHELLS], cli._positional()]  # the shell that reads the script
+        shell: Annotated[Literal[SHELLS], options.positional()]  # the shell that reads the script
 
-    chosen = cli.parse(Completion, argv, "jaxrl completion")
+    chosen = options.parse(Completion, argv, "jaxrl completion")
     print(script(chosen.shell, tables()), end="")
     return 0
 
@@ -60,10 +61,10 @@ def tables() -> Tables:
         "objectives": sorted(objectives.OBJECTIVES),
         "lists": ["algos", "envs", "objectives", "presets", "all"],
         "suites": sorted(SUITES),
-        "commands": list(cli.COMMANDS),
+        "commands": list(COMMANDS),
     }
     options, places, values = {}, {}, {}
-    for name in cli.COMMANDS:
+    for name in COMMANDS:
         listed = _listed(_dataclass(name, "ppo") if name in TRAINING else _dataclass(name))
         flags = [one for one in listed if one.startswith("--") and not (name in TRAINING and "." in one)]
         options[name] = ["--help", *flags]
@@ -76,7 +77,7 @@ def tables() -> Tables:
     general = {flag for name in TRAINING for flag in options[name]}
     taken = [general | _shortened(table) for table in (environments, algorithms)]
     return Tables(
-        commands=["help", *cli.COMMANDS],
+        commands=["help", *COMMANDS],
         options=options,
         algorithms={name: _with_short(flags, taken[0]) for name, flags in algorithms.items()},
         environments={name: _with_short(flags, taken[1]) for name, flags in environments.items()},
@@ -93,10 +94,10 @@ def _dataclass(command: str, *algorithm: str) -> Any:
     """The dataclass of a command's options, or an instance of it."""
     names = [*algorithm, "CartPole-v1"] if algorithm else []
     try:
-        cli.dispatch([command, *names, cli.DESCRIBE])
-    except cli.Described as described:
+        load(command)([*names, options.DESCRIBE])
+    except options.Described as described:
         return described.options
-    raise AssertionError(f"{command} does not use cli.parse")
+    raise AssertionError(f"{command} does not use options.parse")
 
 
 def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:

@@ -1,0 +1,113 @@
+"""`jaxrl sweep ALGO ENV`: trains many trials, whose values are given as A,B,C or as LOW:HIGH."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from jaxrl import hosts
+from jaxrl.experiments import config_file, processes, runs, search
+from jaxrl.experiments.options import UsageError, value_of, with_full_flags
+from jaxrl.experiments.runs import training
+from jaxrl.experiments.spec_options import dependent, parse_spec, print_note, train_options
+from jaxrl.experiments.studies import sweep as sweeps
+
+
+def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
+    """The options of `jaxrl sweep ALGO ENV`: those of `train`, and how to search."""
+
+    @dataclasses.dataclass
+    class Sweep(train_options(algorithm, environment, objective_name, tuned_for)):
+        """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
+
+        seeds: int = 8  # agents of each trial
+        trials: int = 0  # number of trials; 0: all combinations
+        search: Literal[sweeps.SEARCHES] = "auto"  # auto: grid if possible, otherwise a Sobol sequence
+        confirm_seeds: int = 8  # new seeds with which the best trial is trained again; 0: none
+        slots: int | None = None  # asha: trials at a time; default: an eighth of all
+        eta: int | None = None  # asha: one of this many trials continues from a rung; default: 4
+        rungs: int | None = None  # asha: number of evaluations of a trial, including the last; default: 3
+        decisions: int | None = None  # pbt: how often copies of the best replace the worst; default: 19
+        generations: int | None = None  # cmaes, openes, optuna: number of batches of trials; default: 10
+
+    return Sweep
+
+
+def command(argv: list[str]) -> int:
+    """Trains the trials, or with `--dry-run` only compiles. Returns the exit status."""
+    with processes.connected(argv):
+        return _sweep(argv)
+
+
+def _sweep(argv: list[str]) -> int:
+    given = config_file.read(value_of("--from", argv, ""))
+    argv = config_file.with_names(argv, given)
+    if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
+        objective, preset_of = dependent(argv, given)
+        options = sweep_options(*argv[:2], objective.partition(",")[0], preset_of)
+        argv = with_full_flags(argv, options)
+    axes, rest = sweeps.axes_of(argv)
+    firsts = [one.at(0.0) for one in axes]
+    spec, chosen, extra = parse_spec("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
+    axes = sweeps.in_lanes(axes, spec)
+    if not axes:
+        raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
+    if chosen.trials < 0 or chosen.confirm_seeds < 0:
+        raise UsageError("--trials and --confirm-seeds must not be negative")
+    kind = sweeps.resolved(axes, chosen.search, chosen.trials)
+    names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
+    search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
+    shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
+    trials = sweeps.values_at(axes, shares)
+
+    def spec_of(words):
+        return parse_spec("sweep", sweep_options, [*rest, *words])[0]
+
+    if kind == "optuna":
+        search.require()
+        if static := [one.flag for one in axes if not one.traced]:
+            raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
+        if search_options["generations"] < 1:
+            raise UsageError(f"generations = {search_options['generations']} must be at least 1")
+        sweeps.require_sense(axes, spec)
+    if kind in search.KINDS:
+        groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
+    else:
+        groups = sweeps.grouped(axes, trials, spec_of)
+    for group in groups:  # errors are reported now, not after hours of training
+        runs.build(group.spec)
+        if chosen.confirm_seeds and kind != "pbt":
+            runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
+    print_note(spec, chosen)
+    if chosen.dry_run and hosts.several():
+        raise UsageError("--dry-run is for one process: leave --coordinator out")
+    if not chosen.chunk and not hosts.several():
+        if extra["compile_cache"]:
+            runs.enable_compile_cache()
+        groups = [sweeps.with_chunk(group) for group in groups]
+    extra["confirm_seeds"] = chosen.confirm_seeds
+    extra["batches"] = search_options["generations"] if kind == "optuna" else 1
+    with training.new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
+        print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
+        if not chosen.dry_run:
+            command = ["jaxrl", "sweep", *argv]
+            hosts.by_leader(lambda: sweeps.create_folder(path, axes, kind, trials, groups, extra, command))
+            return sweeps.carry_on(path)
+    for number, group in enumerate(groups, 1):
+        training.dry_run(path / f"group-{number}", group.spec, extra)
+    if extra["batches"] > 1:
+        print(f"that is the first of {extra['batches']} batches")
+    if chosen.confirm_seeds and kind != "pbt":
+        print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
+    return 0
+
+
+def _plan(path: Path, axes, trials, groups, batches: int) -> str:
+    agents = sum(group.spec.agents for group in groups)
+    times = f"{batches} batches of " if batches > 1 else ""
+    lines = [f"{times}{len(trials)} trials, {agents} agents, {len(groups)} program(s); into {path}"]
+    static = [one.flag for one in axes if not one.traced]
+    for number, group in enumerate(groups, 1):
+        values = [trials[group.trials[0]][i] for i, one in enumerate(axes) if not one.traced]
+        what = "".join(f"  {flag} {value}" for flag, value in zip(static, values))
+        lines.append(f"  group-{number}: {len(group.trials)} trials x {group.spec.seeds} seeds{what}")
+    return "\n".join(lines)

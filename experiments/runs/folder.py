@@ -1,0 +1,122 @@
+"""The folder of a run: `run.json` with the Spec, the options, the versions and the work of each process."""
+
+import datetime
+import difflib
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+import jaxrl
+from jaxrl import files, sources
+from jaxrl.experiments import folders, tracking
+from jaxrl.experiments.json_types import fits, reason
+from jaxrl.experiments.runs import config
+from jaxrl.experiments.runs.spec import Spec
+
+# Options that do not affect what a run computes, with their defaults; lists as in JSON.
+OPTIONS = {
+    name: list(value) if isinstance(value, tuple) else value
+    for name, value in vars(tracking.Options()).items()
+}
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
+
+
+def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
+    """Creates the folder of a new run with its `run.json`; `options` do not affect what is computed.
+
+    Raises:
+      ValueError: the folder already contains a run or a configuration, or cannot be written.
+    """
+    info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
+    with folders.new(path, "run.json"):
+        if (path / config.NAME).exists():
+            raise ValueError(f"{path / config.NAME} exists and would be replaced: choose another --out")
+        info |= {"sources": kept} if (kept := sources.keep(path, info["spec"])) else {}
+        files.create(path / "run.json", _info_text(info))
+        config.write(path, spec, kept)
+
+
+def require_seen(path: Path) -> None:
+    """Raises ValueError if this process cannot access the folder of the run."""
+    if not (path / "run.json").exists():
+        raise ValueError(f"{path} is not seen by all processes: give an --out in a folder that they share")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, device and commit, on which a result also depends."""
+    device = jax.devices()[0]
+    return {
+        "versions": {"jaxrl": jaxrl.__version__, "python": sys.version.split()[0]}
+        | {name: version(name) for name in PACKAGES},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "git_commit": git_commit(),
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory's repository, if there is one."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def write_info(path: Path, info: dict[str, Any]) -> None:
+    """Replaces `run.json` atomically."""
+    files.replace(path / "run.json", _info_text(info))
+
+
+def _info_text(info: dict[str, Any]) -> str:
+    return json.dumps(info, indent=2, allow_nan=False) + "\n"
+
+
+def read_info(path: Path) -> dict[str, Any]:
+    """The content of `run.json`. Raises ValueError if it is not that of a run."""
+    try:
+        info = json.loads((path / "run.json").read_text())
+        info["options"] = {**OPTIONS, **info["options"]}
+        kinds = [(info["spec"], dict), (info["sessions"], list), (info.get("sources", {}), dict)]
+        kinds += [(info["options"][name], type(value)) for name, value in OPTIONS.items()]
+        if not all(fits(value, kind) for value, kind in kinds):
+            raise TypeError("a value is of the wrong type")
+        sources.remember(path, info.get("sources", {}))
+    except (FileNotFoundError, NotADirectoryError):
+        if (path / "sweep.json").exists():
+            part = files.run_of_sweep(path)
+            raise ValueError(f"{path} is a sweep: give one of its runs, for example {part}") from None
+        if (path / "fit.json").exists():
+            raise ValueError(
+                f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
+            ) from None
+        if not path.exists():
+            others = sorted(one.parent.name for one in path.parent.glob("*/run.json"))
+            close = difflib.get_close_matches(path.name, others, n=1)
+            hint = f"; perhaps you meant {path.parent / close[0]}" if close else ""
+            raise ValueError(f"{path}: there is no such folder{hint}") from None
+        inside = [str(one.parent) for one in sorted(path.glob("*/run.json"))]
+        hint = f"; it contains runs, {inside[0]} for example" if inside else ""
+        raise ValueError(f"{path} is no run: it has no run.json{hint}") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path / 'run.json'} cannot be read ({reason(error)}): is {path} a run?") from None
+    return info
+
+
+def record_session(path: Path, num_updates: int, compile_seconds: float, wall_seconds: float) -> None:
+    """Adds the work of this process to `run.json`."""
+    info = read_info(path)
+    info["sessions"].append(
+        {
+            "num_updates": num_updates,
+            "compile_seconds": round(compile_seconds, 3),
+            "wall_seconds": round(wall_seconds, 3),
+        }
+    )
+    write_info(path, info)

@@ -1,0 +1,79 @@
+"""Sweeps: trials of hyperparameters, each with several seeds, in as few programs as their shapes allow.
+
+A sweep is a folder of ordinary runs. Trials that differ only in traced hyperparameters are lanes of one run
+(a group); trials that need another program (config, environment, objective) are in another group. Therefore
+a sweep that is stopped or killed can be resumed like a run, with bitwise the same results.
+
+    sweep/
+      sweep.json       the trials: written once, before training
+      group-1/ ...     runs, see `runs`; confirm/ is the best trial with seeds that no trial has used
+      results.jsonl    a line for each trial, best first, and one for the confirmation
+"""
+
+from jaxrl.experiments.runs.searches import searched_outcome
+from jaxrl.experiments.search import Axis
+from jaxrl.experiments.studies.sweep.axes import (
+    SEARCHES,
+    axes_of,
+    axis,
+    draw,
+    in_lanes,
+    resolved,
+    values_at,
+    words_for,
+)
+from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read
+from jaxrl.experiments.studies.sweep.groups import (
+    OPTIONS_OF,
+    Group,
+    confirming,
+    grouped,
+    options_of,
+    require_sense,
+    searched,
+    with_chunk,
+)
+from jaxrl.experiments.studies.sweep.outcomes import (
+    EPISODES,
+    confirmation,
+    evaluated_again,
+    fresh_returns,
+    outcome,
+    results,
+    write_results,
+)
+from jaxrl.experiments.studies.sweep.stages import carry_on
+from jaxrl.experiments.studies.sweep.text import table
+
+__all__ = [
+    "EPISODES",
+    "OPTIONS_OF",
+    "SEARCHES",
+    "Axis",
+    "Group",
+    "axes_of",
+    "axis",
+    "carry_on",
+    "confirmation",
+    "confirming",
+    "create_folder",
+    "draw",
+    "evaluated_again",
+    "fresh_returns",
+    "grouped",
+    "in_lanes",
+    "is_sweep",
+    "options_of",
+    "outcome",
+    "read",
+    "require_sense",
+    "resolved",
+    "results",
+    "searched",
+    "searched_outcome",
+    "table",
+    "values_at",
+    "with_chunk",
+    "words_for",
+    "write_results",
+]

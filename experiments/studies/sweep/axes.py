@@ -1,0 +1,164 @@
+"""What a sweep varies: axes from the words of a command, and the trials along them."""
+
+import contextlib
+import itertools
+import math
+import re
+import warnings
+
+import numpy as np
+
+from jaxrl import envs
+from jaxrl.experiments import runs, search
+from jaxrl.experiments.search import TRACED, Axis
+
+SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
+
+STATIC = ("--config.", "--env.", "--objective")
+
+
+def axis(flag: str, text: str) -> Axis:
+    """`0.9,0.95,0.99` are values, `0:1` is a range, `log:1e-4:1e-2` a logarithmic one, and `log:1e-4:1e-2:5`
+    five values of it, ends included.
+
+    Raises:
+      ValueError: it is none of these, or empty.
+    """
+    if ":" not in text or flag == "--objective":  # a colon names a function in a file
+        values = tuple(text.split(","))
+        if not all(values) or len(set(values)) < len(values):
+            raise ValueError(f"{flag} {text}: a value is missing or given twice")
+        for value in values if flag.startswith(TRACED) else ():
+            _number_of(flag, value)
+        return Axis(flag, values)
+    parts = text.removeprefix("log:").split(":")
+    log = text.startswith("log:")
+    try:
+        low, high = float(parts[0]), float(parts[1])
+        count = int(parts[2]) if len(parts) == 3 else 0
+        good = len(parts) <= 3 and math.isfinite(low) and math.isfinite(high)
+    except (ValueError, IndexError):
+        good = False
+    if not good:
+        raise ValueError(f"{flag} {text} is not a range: write LOW:HIGH, log:LOW:HIGH or log:LOW:HIGH:COUNT")
+    if not low < high or (log and low <= 0):
+        limit = "0 < LOW < HIGH" if log else "LOW < HIGH"
+        raise ValueError(f"{flag} {text} is an empty range: it needs {limit}")
+    if len(parts) < 3:
+        return Axis(flag, (), low, high, log)
+    if count < 2:
+        raise ValueError(f"{flag} {text}: a range of values needs at least 2 of them")
+    values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
+    return Axis(flag, tuple(map(repr, values.tolist())))
+
+
+def _number_of(flag: str, text: str) -> float:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    raise ValueError(f"{flag} takes numbers, not {text!r}")
+
+
+def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
+    """The axes among the words of a command, and the remaining words.
+
+    Raises:
+      ValueError: a range for an option that takes only values, or an option that is given twice.
+    """
+    axes, rest = [], []
+    words = [part for word in argv for part in (word.split("=", 1) if _option(word) else [word])]
+    position = 0
+    while position < len(words):
+        word = words[position]
+        value = words[position + 1] if position + 1 < len(words) else ""
+        if _option(word) and re.search("," if word == "--objective" else "[,:]", value):
+            axes.append(axis(word.replace("_", "-"), value))
+            position += 2
+            continue
+        rest.append(word)
+        position += 1
+    for one in axes:
+        if not one.values and not one.flag.startswith((TRACED, "--env.")):
+            raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
+        if sum(other.flag == one.flag for other in axes) > 1 or one.flag in rest:
+            raise ValueError(f"{one.flag} is given twice")
+    return axes, rest
+
+
+def _option(word: str) -> bool:
+    return word.startswith((TRACED, *STATIC))
+
+
+def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
+    """The axes; marks those that can be lanes of one program although they are not hyperparameters.
+
+    Raises:
+      ValueError: a range for an option that takes only values, or a range with an invalid end.
+    """
+    marked = []
+    for one in axes:
+        if one.flag.startswith("--env."):
+            name = one.name.removeprefix("env.")
+            number = isinstance(envs.REGISTRY[spec.environment].params().get(name), float)
+            if number and runs.can_trace(spec, name, float(one.at(0.0))):
+                one = one._replace(lanes=True)
+                for text in one.values or (one.at(0.0), one.at(1.0)):
+                    envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
+        if not one.traced and not one.values:
+            raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
+        marked.append(one)
+    return marked
+
+
+def resolved(axes: list[Axis], kind: str, trials: int) -> str:
+    """The kind of search; "auto" is the grid if there is one and no number of trials is given."""
+    grid = all(one.values for one in axes) and not trials
+    return ("grid" if grid else "sobol") if kind == "auto" else kind
+
+
+def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
+    """The position of each trial along the axes: `[T, D]` in [0, 1), for `Axis.at`.
+
+    Args:
+      kind: "grid" takes all combinations; "random" samples uniformly; "sobol" is a scrambled Sobol sequence
+        (Sobol 1967). A search starts with the same sequence; on the device, in random order.
+      trials: number of trials; 0 for a grid.
+
+    Raises:
+      ValueError: the search does not fit the axes or the number.
+    """
+    ranges = [one.flag for one in axes if not one.values]
+    device, named = kind in search.KINDS, kind
+    if kind in ("asha", "optuna"):
+        kind = resolved(axes, "auto", trials)
+    if kind == "grid":
+        if ranges:
+            raise ValueError(f"a grid needs values: give {ranges[0]} as A,B,C or LOW:HIGH:COUNT")
+        if trials:
+            raise ValueError("a grid has as many trials as combinations: leave --trials out")
+        sides = [(np.arange(len(one.values)) + 0.5) / len(one.values) for one in axes]
+        shares = np.array(list(itertools.product(*sides)))
+        return np.random.default_rng(seed).permutation(shares) if device else shares
+    if trials < 1:
+        raise ValueError(f"--search {named} needs --trials, at least 1")
+    if kind == "random":
+        return np.random.default_rng(seed).random((trials, len(axes)))
+    from scipy.stats import qmc
+
+    with warnings.catch_warnings():  # SciPy warns unless the number is a power of two
+        warnings.simplefilter("ignore", UserWarning)
+        return qmc.Sobol(len(axes), seed=seed).random(trials)
+
+
+def values_at(axes: list[Axis], shares: np.ndarray) -> list[tuple[str, ...]]:
+    """The values of the trials at the positions from `draw`."""
+    return [tuple(one.at(share) for one, share in zip(axes, row)) for row in shares]
+
+
+def words_for(axes: list[Axis], values: tuple[str, ...]) -> list[str]:
+    """The values of a trial as words of a command; `64x64` is written as two."""
+    return [w for one, value in zip(axes, values) for w in (one.flag, *_words(one, value))]
+
+
+def _words(one: Axis, value: str) -> list[str]:
+    sizes = one.flag.startswith("--config.") and re.fullmatch(r"\d+(x\d+)+", value)
+    return value.split("x") if sizes else [value]

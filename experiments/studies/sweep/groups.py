@@ -1,0 +1,110 @@
+"""The programs of a sweep: groups of trials that differ only in what one program can vary."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrl.experiments import runs, search
+from jaxrl.experiments.runs import planning
+from jaxrl.experiments.search import TRACED, Axis
+from jaxrl.experiments.studies.sweep.axes import words_for
+
+
+class Group(NamedTuple):
+    """The trials in one program: its Spec, and the numbers of its trials, in the order of the lanes."""
+
+    spec: runs.Spec
+    trials: tuple[int, ...]
+
+
+def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Group]:
+    """Groups of trials with the same static values, in the order of their first trials.
+
+    Args:
+      spec_of: `(words) -> Spec`: the Spec of the command with these values.
+    """
+    members: dict[tuple[str, ...], list[int]] = {}
+    for number, values in enumerate(trials):
+        static = tuple(value for one, value in zip(axes, values) if not one.traced)
+        members.setdefault(static, []).append(number)
+    groups = []
+    for numbers in members.values():
+        spec = spec_of(words_for(axes, trials[numbers[0]]))
+        traced = [
+            {one.name: float(value) for one, value in zip(axes, trials[number]) if one.traced}
+            for number in numbers
+        ]
+        groups.append(Group(dataclasses.replace(spec, trials=tuple(traced)), tuple(numbers)))
+    return groups
+
+
+# The options of each kind of search, with their defaults; None: depends on other values.
+OPTIONS_OF: dict[str, dict[str, int | None]] = {
+    "asha": {"slots": None, "eta": 4, "rungs": 3},
+    "pbt": {"decisions": 19},
+    "cmaes": {"generations": 10},
+    "openes": {"generations": 10},
+    "optuna": {"generations": 10},
+}
+
+
+def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]:
+    """The options of a search: those that were given, otherwise the defaults.
+
+    Raises:
+      ValueError: an option that this search does not have.
+    """
+    known = OPTIONS_OF.get(kind, {})
+    for name, value in typed.items():
+        if value is not None and name not in known:
+            users = [other for other, its in OPTIONS_OF.items() if name in its]
+            raise ValueError(f"--{name} is for --search {' or '.join(users)}, not for {kind}: leave it out")
+    return {name: default if typed[name] is None else typed[name] for name, default in known.items()}
+
+
+def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
+    """Raises ValueError for a value of an axis, or an end of its range, that is invalid."""
+    for one in axes:
+        for text in one.values or (one.at(0.0), one.at(1.0)):
+            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(text)},)))
+
+
+def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:
+    """A search on the device as one group: the initial values of its slots, and its options.
+
+    Args:
+      options: of the search, as returned by `options_of`.
+
+    Raises:
+      ValueError: an axis that is not traced, or invalid numbers.
+    """
+    for one in axes:
+        if not one.flag.startswith(TRACED):
+            raise ValueError(f"--search {kind} varies {TRACED}* options only, not {one.flag}")
+    trials = len(shares)
+    slots = trials
+    if kind == "asha":
+        slots = max(1, trials // 8) if options["slots"] is None else options["slots"]
+    chosen = {
+        "kind": kind,
+        "axes": [search.plain(one) for one in axes],
+        "x": np.asarray(shares, np.float32).tolist(),
+        "slots": slots,
+    }
+    require_sense(axes, spec)
+    chosen |= {name: options[name] for name in OPTIONS_OF[kind] if name != "slots"}
+    return Group(dataclasses.replace(spec, search=chosen), tuple(range(trials)))
+
+
+def with_chunk(group: Group) -> Group:
+    """The group with the fastest number of agents at a time, if it runs long enough to measure that."""
+    chunk = planning.choose_chunk(group.spec)
+    return group._replace(spec=dataclasses.replace(group.spec, chunk=chunk))
+
+
+def confirming(spec: runs.Spec, seeds: int) -> runs.Spec:
+    """The run that trains one trial of a group again, with the hyperparameters of the group's Spec."""
+    return dataclasses.replace(
+        spec, trials=(), search=None, chunk=0, shard="agents", seed=spec.seed + spec.seeds, seeds=seeds
+    )
