@@ -15,6 +15,8 @@ import contextlib
 import functools
 import io
 import signal
+import subprocess
+import sys
 
 import jax
 import jaxlib
@@ -28,20 +30,45 @@ from jaxrl.experiments import cli
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The ordinary suite compiles much and computes little: without LLVM's optimizations it takes two thirds of
-# the time. The slow tests, which compute much, run what users run. (Without XLA's fusion emitters compiling
-# would take a fifth of the time, but then programs that should agree to the bit do not.)
-QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# The ordinary suite compiles much and computes little: without LLVM's optimizations and XLA's fusion emitters
+# it takes 60 % of the time. The slow tests, which compute much, run what users run.
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    " --xla_cpu_use_fusion_emitters=false"
+)
+AS_USERS = "JAXRL_TESTS_AS_USERS"  # in the environment of the process of an `optimized` test
 # For what depends on the optimizations themselves: memory, and sums and products in one instruction.
-OPTIMIZED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
+OPTIMIZED = {
+    "xla_backend_optimization_level": 3,
+    "xla_llvm_disable_expensive_passes": False,
+    "xla_cpu_use_fusion_emitters": True,
+}
 
 
 def pytest_configure(config):
     """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
     flags = os.environ.get("XLA_FLAGS", "")
     tested = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
-    if "not slow" in config.option.markexpr and tested and QUICK not in flags:
+    quick = "not slow" in config.option.markexpr and tested and AS_USERS not in os.environ
+    if quick and QUICK not in flags:
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    """Runs an `optimized` test in a process with the compiler flags of users."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if not pyfuncitem.get_closest_marker("optimized") or QUICK not in flags:
+        return None
+    environment = {**os.environ, "XLA_FLAGS": flags.replace(QUICK, ""), AS_USERS: "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    folder = pyfuncitem.config.rootpath
+    done = subprocess.run(
+        [*command, pyfuncitem.nodeid], env=environment, cwd=folder, capture_output=True, text=True
+    )
+    if done.returncode:
+        pytest.fail(done.stdout[-5000:] + done.stderr[-1000:], pytrace=False)
+    return True
 
 
 def without_devices():

@@ -383,6 +383,7 @@ def ant():
     return env._replace(reset=jax.jit(env.reset), step=jax.jit(env.step))
 
 
+@pytest.mark.slow
 def test_ant_passes_check_env(ant):
     check_env(ant, num_steps=16)
     assert isinstance(ant.action_space, Box) and ant.action_space.shape == (8,)

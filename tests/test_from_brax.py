@@ -34,6 +34,7 @@ def assert_same(ours, theirs):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5, err_msg=jax.tree_util.keystr(path))
 
 
+@pytest.mark.slow
 def test_a_step_of_ant_matches_brax():
     env, original = compiled("ant:spring"), brax_of("ant:spring")
     state, timestep = env.reset(KEY)

@@ -383,7 +383,15 @@ def test_effects_happen_once_per_step():
 # Rollouts
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("CartPole-v1", marks=pytest.mark.optimized),
+        "Catch-bsuite",
+        "Breakout-MinAtar",
+        "probe/memory",
+    ],
+)
 def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     env = envs.make(name, max_steps=7)
     many = rollouts.vectorize(env, 3)

@@ -95,7 +95,7 @@ def test_the_whole_run(whole):
     assert checkpoint.latest(whole / "checkpoints") == 5 * SHORT
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupt_saves_and_explains_how_to_resume(processes, whole, tmp_path, number):
     path = tmp_path / "run"
     process = processes.train(path)

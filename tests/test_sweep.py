@@ -344,7 +344,10 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# One in the ordinary suite: they share the code that saves and resumes.
+@pytest.mark.parametrize(
+    "kind", ["asha", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "asha")]
+)
 def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     if kind in ("cmaes", "optuna"):
         pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
@@ -458,6 +461,7 @@ def whole(tmp_path_factory):
     return path
 
 
+@pytest.mark.optimized
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"

@@ -109,9 +109,11 @@ def carry_on(
     spec, programs = kind.build(spec)
     hosts.require_same("the data of the algorithm", programs.fingerprint)
     announcement = kind.announcement(spec, programs, path)  # traces: mismatches are reported here
-    if command:
-        hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
+    created = False
     try:
+        if command:
+            hosts.by_leader(lambda: runs.create_folder(path, spec, options, command))
+            created = True
         with contextlib.ExitStack() as held:
             hosts.by_leader(lambda: folders.require_no_links(path, whole))
             hosts.by_leader(lambda: held.enter_context(folders.claim(path)))
@@ -122,15 +124,19 @@ def carry_on(
         raise
     except KeyboardInterrupt as interrupt:  # before there is anything to save, or the second one
         hosts.report_failure(interrupt)
+        if not (path / "run.json").exists():
+            raise
         print(
             f"jaxrl: interrupted; continue with: jaxrl resume {files.quoted(whole or path)}", file=sys.stderr
         )
         return 130
     except OSError as error:
+        if command and not created:
+            raise
         remedy = f"correct that and continue with: jaxrl resume {files.quoted(whole or path)}"
         raise ValueError(f"{errors.in_one_line(error)}: {remedy}") from error
     except Exception:  # often in a file of the user, who will correct it and give the same command again
-        if command and hosts.leads():
+        if created and hosts.leads():
             folders.discard(path)
         raise
 
