@@ -543,7 +543,7 @@ def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what)
         elif what == "metrics.jsonl":
             patch.setattr(files.os, "fsync", full)
         else:
-            patch.setattr(runs, "write_info", full)
+            patch.setattr(runs.folder, "write_info", full)
         status, _, errors = command("resume", run)
     assert status == 2 and errors.count("\n") == 1
     assert errors.startswith("jaxrl: error: ") and "No space left on device" in errors
