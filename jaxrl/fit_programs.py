@@ -69,7 +69,7 @@ def make_programs(
         hp_sharding=everywhere,
         state_sharding=by_agent,
         data=share(algo, everywhere),
-        fingerprint=fingerprint(algo),
+        fingerprint=fingerprint(algo.data),
         keep=algo.keep,
     )
     numbers = {"steps": steps, "seeds": seeds, "seed": seed, "intervals": intervals}

@@ -144,8 +144,7 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
         reporter.status("compiling ...")
         begun = time.perf_counter()
         compiled = compile_programs(programs)
-        memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
-        reporter.status(f"compiled in {time.perf_counter() - begun:.1f} s{memory}")
+        reporter.status(reporters.compiled(time.perf_counter() - begun, compiled.memory))
         at = at or loop.start(programs, compiled)
         sinks.append(logger.Sink(lambda row: rows.append(logger.plain(row)), lambda: None))
         if path and hosts.leads():

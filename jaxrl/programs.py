@@ -136,8 +136,8 @@ def share(algo: Algorithm, sharding: NamedSharding) -> tuple[PyTree, ...]:
     return (hosts.place if hosts.several() else jax.device_put)(algo.data_args, sharding)
 
 
-def fingerprint(algo: Algorithm) -> dict[str, str]:
-    """The shape and a hash of every array of an algorithm's data, by name."""
+def fingerprint(tree: PyTree) -> dict[str, str]:
+    """The shape and a hash of every array of a tree, such as the data of an algorithm, by name."""
 
     def described(leaf):
         if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
@@ -147,7 +147,7 @@ def fingerprint(algo: Algorithm) -> dict[str, str]:
         content = hashlib.sha256(np.ascontiguousarray(whole).reshape(-1).view(np.uint8).data)
         return f"{whole.dtype}[{','.join(map(str, whole.shape))}] {content.hexdigest()[:16]}"
 
-    leaves = jax.tree_util.tree_leaves_with_path(algo.data)
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
     named = {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
     return {name or "array": described(leaf) for name, leaf in named.items()}
 

@@ -43,6 +43,12 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B"
 
 
+def compiled(seconds: float, num_bytes: float | None) -> str:
+    """A line on the compilation of a run, and on the memory that it will use, if that is known."""
+    memory = "" if num_bytes is None else f", {size(num_bytes)} while training"
+    return f"compiled in {seconds:.1f} s{memory}"
+
+
 def duration(seconds: float) -> str:
     """Seconds as 0:42 or 1:02:03."""
     minutes, seconds = divmod(int(seconds), 60)

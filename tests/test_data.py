@@ -113,7 +113,7 @@ def test_without_data_nothing_is_learned_in_no_steps():
 
 def test_a_fingerprint_is_that_of_the_numbers_that_programs_take():
     def found(data):
-        return fingerprint(ALGO._replace(data=data))
+        return fingerprint(data)
 
     x = np.arange(6.0).reshape(2, 3)
     (one,) = found(x).values()

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import datetime
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -95,13 +94,13 @@ def command(argv: list[str]) -> int:
     suite, rest = (argv[0], argv[1:]) if argv and not argv[0].startswith("-") else ("train", argv)
     options = parse(lookup("suite", {**SUITES, "gpu": gpu.Gpu}, suite), rest, f"jaxrl benchmark {suite}")
     if suite == "gpu":
-        return gpu.run(options, rest, make_folder)
+        return gpu.run(options, rest)
     names = check(suite, options)
     cases = CASES[suite](options)
     if not any(measure.takes_part(suite, name, case) for name in names for case in cases):
         raise ValueError(f"{', '.join(names)} cannot run {cases[0].settings['env']}; leave --contenders out")
     with before(options.against) as old, progress() as (say, tell):
-        out = make_folder(options.out, suite)
+        out = results.make_folder(options.out, suite)
         outcomes = measure.measure(suite, options, names, cases, old, say, tell)
     seconds = suite == "compile"
     facts = results.provenance(suite, argv, outcomes, old)
@@ -136,20 +135,6 @@ def check(suite: str, options: Any) -> list[str]:
     if options.contenders:
         return list(dict.fromkeys((*(["ours"] if options.against else []), *options.contenders)))
     return ["ours"] if options.against else list(peers.SUITES[suite])
-
-
-def make_folder(out: Path | None, suite: str) -> Path:
-    """An empty folder for the results. Raises ValueError if it contains results."""
-    if out is None:
-        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-        out = Path("benchmarks") / f"{suite}-{now}"
-    if (out / "result.json").exists():
-        raise ValueError(f"{out} already contains results: choose another --out")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from None
-    return out
 
 
 @contextlib.contextmanager

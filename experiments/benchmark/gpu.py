@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,13 @@ class Gpu:
     python: str = "3.12"  # version of Python for which --pack downloads
 
 
-def run(options: Gpu, argv: list[str], make_folder: Callable[[Path | None, str], Path]) -> int:
+def run(options: Gpu, argv: list[str]) -> int:
     """Measures all items. Returns the exit status: 1 if an item failed."""
     if options.minutes <= 0:
         raise ValueError(f"minutes = {options.minutes} must be positive")
     if options.pack:
         return gpu_pack.pack(options.pack, options.python)
-    out = make_folder(options.out, "gpu").absolute()
+    out = results.make_folder(options.out, "gpu").absolute()
     with tempfile.TemporaryDirectory(prefix="jaxrl-gpu-") as scratch:
         groups = _chosen(gpu_plan.plan(Path(scratch), out, options.rehearse), options.only)
         until = time.monotonic() + 60 * options.minutes
@@ -82,10 +82,10 @@ def _measure(groups: list[gpu_plan.Group], until: float, path: Path) -> Iterator
 
 def _line(row: dict[str, Any]) -> str:
     result = row.get("result", {})
-    told = row.get("failed") or row.get("skipped") or ""
+    text = row.get("failed") or row.get("skipped") or ""
     if "steps_per_second" in result:
-        told = f"{result['steps_per_second']:.3g} steps/s, compiled in {result['compile_seconds']:.1f} s"
-    return f"{row['item']}: {row.get('seconds', 0.0):.1f} s  {told}"
+        text = f"{result['steps_per_second']:.3g} steps/s, compiled in {result['compile_seconds']:.1f} s"
+    return f"{row['item']}: {row.get('seconds', 0.0):.1f} s  {text}"
 
 
 def _group(group: gpu_plan.Group, until: float) -> Iterator[dict[str, Any]]:

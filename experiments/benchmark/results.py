@@ -12,6 +12,20 @@ from jaxrl import files
 from jaxrl.experiments.benchmark import against, report
 
 
+def make_folder(out: Path | None, suite: str) -> Path:
+    """An empty folder for the results. Raises ValueError if it contains results."""
+    if out is None:
+        now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        out = Path("benchmarks") / f"{suite}-{now}"
+    if (out / "result.json").exists():
+        raise ValueError(f"{out} already contains results: choose another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from None
+    return out
+
+
 def provenance(suite: str, argv: list[str], results, old) -> dict[str, Any]:
     """Everything else that the numbers depend on: machine, versions, commit, command."""
     commit, dirty = against.state()

@@ -94,7 +94,7 @@ def build(spec: Spec) -> Programs:
         split=partial(train.split_environments, mesh) if split else None,
         env=env,
         data=share(algo, everywhere),
-        fingerprint=fingerprint(algo),
+        fingerprint=fingerprint(algo.data),
         keep=algo.keep,
     )
 

@@ -156,8 +156,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
         reporter.status("compiling ...")
         compiled = compile_programs(programs)
         compile_seconds = time.perf_counter() - begun
-        memory = "" if compiled.memory is None else f", {reporters.size(compiled.memory)} while training"
-        reporter.status(f"compiled in {compile_seconds:.1f} s{memory}")
+        reporter.status(reporters.compiled(compile_seconds, compiled.memory))
         at = at or loop.start(programs, compiled)
         gc.freeze()
         gc.enable()

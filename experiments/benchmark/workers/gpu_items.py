@@ -4,7 +4,6 @@ Each takes its settings as keywords and returns plain numbers and strings.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import statistics
@@ -18,10 +17,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from protocol import calibrate, timed, versions
 
-from jaxrl import envs, fields, train
+from jaxrl import checkpoint, envs, fields, train
 from jaxrl.algos import ppo
-from jaxrl.programs import memory_of
+from jaxrl.programs import fingerprint, memory_of
 
 REPEATS = 3
 
@@ -29,13 +29,11 @@ REPEATS = 3
 def facts() -> dict[str, Any]:
     """Device, driver, versions, and the two limits: bandwidth of memory and rate of matrix products."""
     device = jax.devices()[0]
-    names = ("jax", "jaxlib", "flax", "optax", "numpy")
-    found = {name: importlib.metadata.version(name) for name in names}
     return {
         "device": device.device_kind,
         "platform": device.platform,
         "driver": _driver(),
-        "versions": found,
+        "versions": versions(["jax", "jaxlib", "flax", "optax", "numpy"]),
         "bytes_per_second": _copy_rate(),
         "flop_per_second": {p: _product_rate(p) for p in ("highest", "tensorfloat32", "bfloat16")},
         "memory_limit": (device.memory_stats() or {}).get("bytes_limit"),
@@ -76,10 +74,11 @@ def _seconds(call, count: int = 10) -> float:
     return (time.perf_counter() - begun) / count
 
 
-def build(env: str, agents: int = 1, hparams=None, **sizes: Any):
-    """PPO with the settings of PureJaxRL's examples for `env`, and its hyperparameters.
+def build(env: str, agents: int = 1, rates: bool = False, **sizes: Any):
+    """PPO with the settings of PureJaxRL's examples for `env`, its hyperparameters, and a key for each agent.
 
     Args:
+      rates: each agent has a learning rate of its own, as in a sweep.
       sizes: fields of the Config that differ.
     """
     breakout = "MinAtar" in env
@@ -87,24 +86,19 @@ def build(env: str, agents: int = 1, hparams=None, **sizes: Any):
     common = {"num_steps": 128, "num_epochs": 4, "num_minibatches": 8 if breakout else 4, "greedy": False}
     config = fields.configured(ppo.Config(), {**network, **common, **sizes})
     algo = ppo.make(envs.make(env), config)
-    numbers = {"learning_rate": 2.5e-3 if breakout else 1e-3, "lr_decay": 0.0, **(hparams or {})}
+    numbers = {"learning_rate": 2.5e-3 if breakout else 1e-3, "lr_decay": 0.0}
     hp = jax.tree.map(lambda x: np.asarray(x, np.float32), algo.hparams.replace(**numbers))
     if agents == 1:
         return algo, hp, jax.random.key(0)
-    keys = jax.vmap(jax.random.key)(np.arange(agents))
-    return train.population(algo), hp, keys
-
-
-def speed(seconds: float = 1.5, agents: int = 1, rates: bool = False, **settings: Any) -> dict[str, Any]:
-    """Environment steps per second while learning, and what the program needs.
-
-    Args:
-      rates: each agent has a learning rate of its own, as in a sweep.
-    """
-    algo, hp, keys = build(agents=agents, **settings)
     if rates:
-        algo = train.population(build(**settings)[0], vary_hparams=True)
         hp = train.grid(hp, learning_rate=np.geomspace(1e-4, 1e-2, agents, dtype=np.float32))
+    keys = jax.vmap(jax.random.key)(np.arange(agents))
+    return train.population(algo, vary_hparams=rates), hp, keys
+
+
+def speed(seconds: float = 1.5, agents: int = 1, **settings: Any) -> dict[str, Any]:
+    """Environment steps per second while learning, and what the program needs."""
+    algo, hp, keys = build(agents=agents, **settings)
     begun = time.perf_counter()
     state = jax.block_until_ready(jax.jit(algo.init)(keys, hp))
     zeros = train.no_totals(algo.update, state, hp)
@@ -113,21 +107,16 @@ def speed(seconds: float = 1.5, agents: int = 1, rates: bool = False, **settings
     compile_seconds = time.perf_counter() - begun
     text = compiled.as_text()
 
-    def run(state, updates):
-        begun = time.perf_counter()
-        state, totals = jax.block_until_ready(compiled(state, zeros, hp, updates))
-        return state, totals, time.perf_counter() - begun
+    totals = zeros
 
-    state, _, took = run(state, 1)
-    updates = 1
-    while took < min(0.3, seconds):
-        updates *= 2
-        state, _, took = run(state, updates)
-    updates = max(1, round(updates * seconds / took))
-    times, steps = [], updates * algo.steps_per_update * agents
-    for _ in range(REPEATS):
-        state, totals, took = run(state, updates)
-        times.append(took)
+    def run(updates):
+        nonlocal state, totals
+        state, totals = jax.block_until_ready(compiled(state, zeros, hp, updates))
+
+    run(1)
+    updates = calibrate(run, seconds)
+    times = [timed(run, updates) for _ in range(REPEATS)]
+    steps = updates * algo.steps_per_update * agents
     ended = np.asarray(totals["episode/count"])
     returns = np.asarray(totals["episode/return_sum"]) / np.maximum(ended, 1)
     return {
@@ -146,12 +135,7 @@ def speed(seconds: float = 1.5, agents: int = 1, rates: bool = False, **settings
 
 def digest(tree) -> str:
     """A hash of all leaves."""
-    hashed = hashlib.sha256()
-    for leaf in jax.tree.leaves(tree):
-        if _is_key(leaf):
-            leaf = jax.random.key_data(leaf)
-        hashed.update(np.asarray(leaf).tobytes())
-    return hashed.hexdigest()[:16]
+    return hashlib.sha256(json.dumps(fingerprint(tree)).encode()).hexdigest()[:16]
 
 
 def bits(env: str, folder: str, part: str, updates: int = 20, **settings: Any) -> dict[str, Any]:
@@ -160,38 +144,18 @@ def bits(env: str, folder: str, part: str, updates: int = 20, **settings: Any) -
     Equal hashes in several processes mean that a run can be repeated and resumed exactly.
     """
     algo, hp, keys = build(env, **settings)
-    path, half = Path(folder).absolute(), updates // 2
+    half = updates // 2
     state = jax.jit(algo.init)(keys, hp)
     zeros = train.no_totals(algo.update, state, hp)
     go_on = train.program(algo.update)
     if part == "rest":
-        state = restore(path, state)
+        state, _ = checkpoint.restore(folder, state)
     else:
         state, _ = go_on(state, zeros, hp, half)
-        save(path, state)
+        checkpoint.save(folder, half, state)
     at_half = digest(state)
     state, _ = go_on(state, zeros, hp, updates - half)
     return {"part": part, "half": at_half, "end": digest(state)}
-
-
-def _is_key(leaf) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def save(path: Path, state) -> None:
-    leaves = [jax.random.key_data(x) if _is_key(x) else x for x in jax.tree.leaves(state)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, *[np.asarray(x) for x in leaves])
-
-
-def restore(path: Path, like):
-    leaves, tree = jax.tree.flatten(like)
-    with np.load(f"{path}.npz") as stored:
-        arrays = [stored[f"arr_{i}"] for i in range(len(leaves))]
-    keys = map(_is_key, leaves)
-    return tree.unflatten(
-        [jax.random.wrap_key_data(a) if k else jnp.asarray(a) for a, k in zip(arrays, keys)]
-    )
 
 
 def lane(env: str, agents: int = 16, updates: int = 5, **settings: Any) -> dict[str, Any]:
@@ -238,7 +202,7 @@ def _difference(a, b) -> dict[str, Any]:
 
 
 def learn(env: str, steps: int, seeds: int = 8) -> dict[str, Any]:
-    """`jaxrl train` with the environment's preset, then `jaxrl evaluate`, as a user runs them."""
+    """`jaxrl train` with the environment's preset, as a user runs it; its rows contain evaluations."""
     from jaxrl.experiments import cli
 
     with tempfile.TemporaryDirectory() as folder:
