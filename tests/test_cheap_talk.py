@@ -12,8 +12,8 @@ from conftest import run_command
 from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import folders
-from jaxrl.experiments.cheap_talk import game as talk
-from jaxrl.experiments.cheap_talk.evolution import evolution
+from jaxrl.experiments.studies.talk import game as talk
+from jaxrl.experiments.studies.talk.evolution import evolution
 from jaxrl.spaces import Discrete
 from jaxrl.statistics import across_tasks
 

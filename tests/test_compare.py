@@ -14,8 +14,8 @@ from conftest import curve, run_command
 from jaxrl import fields, loop, objective_file, objectives
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments import reference, runs, spec_options
-from jaxrl.experiments.compare import folder, methods, table
 from jaxrl.experiments.runs import planning
+from jaxrl.experiments.studies.compare import folder, methods, table
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]

@@ -18,7 +18,7 @@ from flax import struct
 from jaxrl import objective_file, objectives
 from jaxrl.discovery import distil, evolve, training
 from jaxrl.discovery.family import Family, repeated, tables
-from jaxrl.experiments.discover import comparison, spec, tabular
+from jaxrl.experiments.studies.discover import comparison, spec, tabular
 from jaxrl.types import Objective
 
 ROOT = Path(__file__).parent.parent
@@ -145,8 +145,8 @@ def test_one_exchange_between_devices_in_a_generation():
     """More than one that do not depend on each other can hang on a CPU: see `family.everywhere`."""
     code = """
 import jax
-from jaxrl.experiments.discover import spec
-from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.studies.discover import spec
+from jaxrl.experiments.studies.discover.programs import build
 world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
 other = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "hidden_sizes": [4]}
 worlds = (world, spec.World("probe/action", 16, other))

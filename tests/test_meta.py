@@ -16,7 +16,7 @@ from jaxrl import checkpoint, envs, meta, train
 from jaxrl.algos import ppo
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import cli
-from jaxrl.experiments.meta.__main__ import command
+from jaxrl.experiments.commands.meta import command
 from jaxrl.meta.outer import advantages_of
 from jaxrl.objectives import lpo, random_drift
 from jaxrl.policies import NetworkConfig

@@ -19,14 +19,14 @@ from jaxrl.envs import render
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments import presets, runs, spec_options, user_files
-from jaxrl.experiments.cheap_talk import command as talk
-from jaxrl.experiments.discover import command as discover
-from jaxrl.experiments.discover import presets as discovery_presets
-from jaxrl.experiments.discover import spec as discovery
-from jaxrl.experiments.discover import worlds
-from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.commands import discover
 from jaxrl.experiments.runs import artifacts
 from jaxrl.experiments.studies import sweep
+from jaxrl.experiments.studies.discover import presets as discovery_presets
+from jaxrl.experiments.studies.discover import spec as discovery
+from jaxrl.experiments.studies.discover import worlds
+from jaxrl.experiments.studies.discover.programs import build
+from jaxrl.experiments.studies.talk import study as talk
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]

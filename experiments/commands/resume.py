@@ -42,16 +42,16 @@ def _resume(argv: list[str]) -> int:
         return sweeps.carry_on(path)
     # Recognized by their files, so that only the necessary modules are imported.
     if (path / "comparison.json").is_file():
-        from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
+        from jaxrl.experiments.studies.compare.study import carry_on as carry_on_comparison
 
         return carry_on_comparison(path)
     if (path / "talk.json").is_file():
-        from jaxrl.experiments.cheap_talk.command import carry_on as carry_on_talk
+        from jaxrl.experiments.studies.talk.study import carry_on as carry_on_talk
 
         return carry_on_talk(path)
     info = runs.read_info(path)
     if "worlds" in info["spec"]:
-        from jaxrl.experiments.discover import command
+        from jaxrl.experiments.studies.discover import study
 
-        return command.resume(path, info)
+        return study.resume(path, info)
     return training.carry_on(path, runs.from_json(info["spec"]), info["options"])

@@ -9,7 +9,7 @@ from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.discovery.distil import Fit, distil
 from jaxrl.discovery.family import repeated
 from jaxrl.experiments import options, user_files
-from jaxrl.experiments.discover import comparison, presets, worlds
+from jaxrl.experiments.studies.discover import comparison, presets, worlds
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
 

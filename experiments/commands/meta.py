@@ -1,11 +1,10 @@
-"""`python -m jaxrl.experiments.meta tune` and `... two-colours`: the experiments of docs/meta.md."""
+"""`jaxrl meta tune` and `jaxrl meta two-colours`: the experiments of docs/meta.md."""
 
 import dataclasses
 import json
-import sys
 
 USAGE = """\
-usage: python -m jaxrl.experiments.meta EXPERIMENT [OPTIONS]
+usage: jaxrl meta EXPERIMENT [OPTIONS]
 
   tune           hyperparameters by meta-gradients, evaluated on new agents
   two-colours    entropy coefficient from recent reward: bootstrapped, meta-gradients, fixed
@@ -18,8 +17,8 @@ def command(argv: list[str]) -> int:
     from jaxrl import train
     from jaxrl.compile_cache import enable_compile_cache
     from jaxrl.experiments import folders, runs
-    from jaxrl.experiments.meta import tune, two_colours
     from jaxrl.experiments.options import parse
+    from jaxrl.experiments.studies.meta import tune, two_colours
     from jaxrl.names import lookup
 
     if not argv or argv[0] in ("-h", "--help"):
@@ -28,7 +27,7 @@ def command(argv: list[str]) -> int:
     experiments = {"tune": (tune, tune.Tune), "two-colours": (two_colours, two_colours.TwoColours)}
     name, *words = argv
     module, options = lookup("experiment", experiments, name)
-    chosen = parse(options, words, f"python -m jaxrl.experiments.meta {name}")
+    chosen = parse(options, words, f"jaxrl meta {name}")
     train.use_cores()
     enable_compile_cache()
     result = module.measure(chosen)
@@ -38,9 +37,3 @@ def command(argv: list[str]) -> int:
         facts = {"experiment": name, "settings": settings, **runs.provenance(), **result}
         folders.write_output(chosen.out, json.dumps(facts, indent=1) + "\n")
     return 0
-
-
-if __name__ == "__main__":
-    from jaxrl.experiments import cli
-
-    sys.exit(cli.main(command=command))

@@ -17,8 +17,8 @@ from flax import struct
 
 from jaxrl import objectives, sources
 from jaxrl.discovery.family import Family, tables
-from jaxrl.experiments.discover import spec as specs
-from jaxrl.experiments.discover import worlds
+from jaxrl.experiments.studies.discover import spec as specs
+from jaxrl.experiments.studies.discover import worlds
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 

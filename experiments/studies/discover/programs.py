@@ -8,8 +8,8 @@ from jaxrl import sources, train
 from jaxrl.discovery import evolve
 from jaxrl.discovery.family import filled, repeated, tables
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments.discover.spec import Spec, check, start
-from jaxrl.experiments.discover.worlds import family, held_out
+from jaxrl.experiments.studies.discover.spec import Spec, check, start
+from jaxrl.experiments.studies.discover.worlds import family, held_out
 from jaxrl.programs import Programs, boundaries
 
 

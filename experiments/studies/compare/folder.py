@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 from jaxrl import files, sources
 from jaxrl.experiments import diverged, folders, runs
-from jaxrl.experiments.compare import methods, table
 from jaxrl.experiments.studies import sweep as sweeps
+from jaxrl.experiments.studies.compare import methods, table
 
 
 class Plan(NamedTuple):

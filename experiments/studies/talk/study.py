@@ -1,17 +1,16 @@
-"""`jaxrl talk ENV`: the folder of an evolution, its resumption, and its summary."""
+"""The stages of an evolution of messages, from the state of its folder, and its summary."""
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal
 
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, files, hosts, logger, loop, sources, train
-from jaxrl.experiments import folders, options, runs
-from jaxrl.experiments.cheap_talk.evolution import evaluated, evolution
-from jaxrl.experiments.cheap_talk.game import MODES, Setting, make
+from jaxrl import checkpoint, files, hosts, logger, loop, sources
+from jaxrl.experiments import folders, runs
+from jaxrl.experiments.studies.talk.evolution import evaluated, evolution
+from jaxrl.experiments.studies.talk.game import Setting, make
 from jaxrl.reporters import spread
 from jaxrl.statistics import across_tasks, probability_of_improvement
 
@@ -19,7 +18,7 @@ from jaxrl.statistics import across_tasks, probability_of_improvement
 def carry_on(path: Path) -> int:
     """Continues an evolution from the state of its folder, and prints the result. Returns the exit status."""
     if hosts.several():
-        raise options.UsageError("cheap talk is for one process: leave --coordinator out")
+        raise ValueError("cheap talk is for one process: leave --coordinator out")
     try:
         info = json.loads((path / "talk.json").read_text())
         setting = Setting(**info["setting"])
@@ -82,41 +81,3 @@ def summary(setting: Setting, scores: dict[str, list[float]]) -> str:
             f"  evolved above {other}: probability {more.value:.2f} ({more.low:.2f} to {more.high:.2f})"
         )
     return "\n".join(lines)
-
-
-def command(argv: list[str]) -> int:
-    """`jaxrl talk ENV`: evolves an adversary that only sends messages."""
-    import tyro
-
-    @dataclasses.dataclass
-    class Talk:
-        """Evolves messages that harm or help an agent in training, or control a trained one (cheap talk)."""
-
-        environment: Annotated[str, tyro.conf.Positional] = "CartPole-v1"  # see `jaxrl list envs`, or a file
-        mode: Literal[MODES] = "harm"  # the purpose; control: CartPole-v1, Pendulum-v1, Reacher-misc
-        steps: int = 20_000  # environment steps of each victim's training
-        generations: int = 60  # generations of adversaries
-        candidates: int = 16  # adversaries per generation, in antithetic pairs
-        victims: int = 4  # agents trained with each adversary
-        messages: int = 4  # size of a message, whose numbers are in [-1, 1]
-        hidden: int = 16  # hidden units of the adversary
-        std: float = 0.3  # standard deviation of the candidates around their mean
-        goals: int = 8  # control: number of goals for each victim
-        seed: int = 0  # of the evolution
-        compile_cache: bool = True  # cache compiled programs for later starts
-        out: Path | None = None  # folder; otherwise one in runs/
-
-    chosen = options.parse(Talk, argv, "jaxrl talk")
-    train.use_cores(quiet=True)
-    if chosen.compile_cache:
-        runs.enable_compile_cache()
-    chosen.environment = sources.named(chosen.environment)
-    setting = Setting(**{name: getattr(chosen, name) for name in Setting.__dataclass_fields__})
-    evolution(make(setting), setting)
-    place = sources.shown(setting.environment).replace(":", "-")
-    path = chosen.out or Path("runs") / f"talk-{setting.mode}-{place}-{setting.seed}"
-    about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
-    with folders.new(path, "talk.json"):
-        about |= {"sources": kept} if (kept := sources.keep(path, about["setting"])) else {}
-        files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
-    return carry_on(path)
