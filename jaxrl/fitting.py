@@ -21,7 +21,8 @@ from jaxrl.version import __version__
 
 MARK = "fit.json"  # the file that identifies the folder of a run by `fit`
 # Files that identify folders of runs by other functions.
-OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "metrics.jsonl", "checkpoints")
+OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "meta.json")
+OTHERS += ("metrics.jsonl", "checkpoints")
 REMEDY = "give another folder as `out`"
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from jaxrl.experiments import options
+from jaxrl.experiments import options, studies
 from jaxrl.experiments.runs.evaluation import evaluation
 
 
@@ -21,5 +21,6 @@ def command(argv: list[str]) -> int:
         json: bool = False  # print one JSON object
 
     chosen = options.parse(Evaluate, argv, "jaxrl evaluate")
-    print(evaluation(chosen.run, chosen.episodes, chosen.best, chosen.json))
+    run = studies.run_of(chosen.run)
+    print(evaluation(run, chosen.episodes, chosen.best, chosen.json))
     return 0

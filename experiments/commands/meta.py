@@ -1,39 +1,54 @@
-"""`jaxrl meta tune` and `jaxrl meta two-colours`: the experiments of docs/meta.md."""
+"""`jaxrl meta EXPERIMENT`: the experiments of docs/meta.md."""
 
 import dataclasses
-import json
+from pathlib import Path
+from typing import Annotated, Literal
 
-USAGE = """\
-usage: jaxrl meta EXPERIMENT [OPTIONS]
+from jaxrl import sources
+from jaxrl.compile_cache import enable_compile_cache
+from jaxrl.experiments import options
+from jaxrl.experiments.runs import training
+from jaxrl.experiments.studies.meta import study
+from jaxrl.experiments.studies.study import new
+from jaxrl.names import lookup
+from jaxrl.train import use_cores
 
-  tune           hyperparameters by meta-gradients, evaluated on new agents
-  two-colours    entropy coefficient from recent reward: bootstrapped, meta-gradients, fixed
 
-`--help` after the name shows the options; --out FILE.json saves the result."""
+def options_of(name: str) -> type:
+    """The options of `jaxrl meta EXPERIMENT`."""
+    module = lookup("experiment", study.EXPERIMENTS, name)
+
+    @dataclasses.dataclass
+    class Meta(module.Options):
+        """Meta-learning: hyperparameters by meta-gradients (tune), or an entropy coefficient that depends on
+        recent reward (two-colours). The options differ between the experiments."""
+
+        experiment: Annotated[Literal[tuple(study.EXPERIMENTS)], options.positional()] = name  # which one
+        out: Path | None = None  # folder; otherwise one in runs/
+
+    return Meta
 
 
 def command(argv: list[str]) -> int:
-    """Runs an experiment and prints its table."""
-    from jaxrl import train
-    from jaxrl.compile_cache import enable_compile_cache
-    from jaxrl.experiments import folders, runs
-    from jaxrl.experiments.options import parse
-    from jaxrl.experiments.studies.meta import tune, two_colours
-    from jaxrl.names import lookup
-
-    if not argv or argv[0] in ("-h", "--help"):
-        print(USAGE)
-        return 0 if argv else 2
-    experiments = {"tune": (tune, tune.Tune), "two-colours": (two_colours, two_colours.TwoColours)}
-    name, *words = argv
-    module, options = lookup("experiment", experiments, name)
-    chosen = parse(options, words, f"jaxrl meta {name}")
-    train.use_cores()
+    """Runs an experiment and prints its result. Returns the exit status."""
+    experiment = argv[0] if argv and not argv[0].startswith("-") else "tune"
+    chosen = options.parse(options_of(experiment), argv, "jaxrl meta")
+    if not argv:
+        raise options.UsageError(
+            f"meta needs an experiment, {' or '.join(study.EXPERIMENTS)}: jaxrl meta tune"
+        )
+    if chosen.out and chosen.out.suffix == ".json":
+        raise options.UsageError(f"--out {chosen.out} is the folder of result.json: leave .json out")
+    use_cores()
     enable_compile_cache()
-    result = module.measure(chosen)
-    print(module.table(chosen, result))
-    if chosen.out:
-        settings = {key: value for key, value in dataclasses.asdict(chosen).items() if key != "out"}
-        facts = {"experiment": name, "settings": settings, **runs.provenance(), **result}
-        folders.write_output(chosen.out, json.dumps(facts, indent=1) + "\n")
-    return 0
+    module = study.EXPERIMENTS[chosen.experiment]
+    names = (field.name for field in dataclasses.fields(module.Options))
+    settings, objective = module.prepare(module.Options(**{name: getattr(chosen, name) for name in names}))
+    place = f"-{sources.shown(settings.env)}" if hasattr(settings, "env") else ""
+    name = f"meta-{chosen.experiment}{place}".replace(":", "-")
+    with training.new_folder(chosen.out, name) as path:
+        with new(path, study.MARK) as write:
+            plan = {"experiment": chosen.experiment, "settings": dataclasses.asdict(settings)}
+            write({**plan, "objective": objective, "command": ["jaxrl", "meta", *argv]})
+        print(f"meta-learning, {chosen.experiment}; into {path}", flush=True)
+        return study.carry_on(path)

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrl import envs, sources
 from jaxrl.envs import wrappers
-from jaxrl.experiments import folders, options, runs
+from jaxrl.experiments import folders, options, runs, studies
 from jaxrl.experiments.runs.load import load
 
 
@@ -28,7 +28,8 @@ def command(argv: list[str]) -> int:
         best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = options.parse(Render, argv, "jaxrl render")
-    print(render(chosen.run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
+    run = studies.run_of(chosen.run)
+    print(render(run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
     return 0
 
 

@@ -1,12 +1,12 @@
 """`jaxrl talk ENV`: evolves an adversary that only sends messages."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-from jaxrl import files, sources, train
-from jaxrl.experiments import folders, options, runs
+from jaxrl import sources, train
+from jaxrl.experiments import options, runs
+from jaxrl.experiments.studies.study import new
 from jaxrl.experiments.studies.talk import study
 from jaxrl.experiments.studies.talk.evolution import evolution
 from jaxrl.experiments.studies.talk.game import MODES, Setting, make
@@ -43,8 +43,6 @@ def command(argv: list[str]) -> int:
     evolution(make(setting), setting)
     place = sources.shown(setting.environment).replace(":", "-")
     path = chosen.out or Path("runs") / f"talk-{setting.mode}-{place}-{setting.seed}"
-    about = {"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]}
-    with folders.new(path, "talk.json"):
-        about |= {"sources": kept} if (kept := sources.keep(path, about["setting"])) else {}
-        files.create(path / "talk.json", json.dumps({**about, **runs.provenance()}, indent=1) + "\n")
+    with new(path, study.MARK) as write:
+        write({"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk", *argv]})
     return study.carry_on(path)

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -53,16 +54,18 @@ def closing(path: Path, how: str) -> str:
     )
 
 
-def plot_curves(paths: list[Path], out: Path) -> str:
-    """Draws the curves of runs. Raises ValueError for a folder without a run or without rows."""
+def curves_of(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The label and the rows of a run. Raises ValueError for a folder without a run or without rows."""
+    if not (path / "fit.json").exists():
+        read_info(path)
+    if not logger.read_jsonl(path / "metrics.jsonl"):
+        raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
+    return [(path.name, records.rows(path))]
+
+
+def plot_curves(curves: list[tuple[str, list[dict[str, Any]]]], out: Path) -> str:
+    """Draws curves. Raises ValueError if there is nothing to draw."""
     folders.require_output(out)
-    curves = []
-    for path in paths:
-        if not (path / "fit.json").exists():
-            read_info(path)
-        if not logger.read_jsonl(path / "metrics.jsonl"):
-            raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
-        curves.append((path.name, records.rows(path)))
     plot.curves(curves, out)
     return str(out)
 
@@ -70,4 +73,4 @@ def plot_curves(paths: list[Path], out: Path) -> str:
 def draw_curves(path: Path) -> None:
     """Draws `curves.png` of a run, unless no episode has ended."""
     with contextlib.suppress(ValueError):
-        plot_curves([path], path / "curves.png")
+        plot_curves(curves_of(path), path / "curves.png")

@@ -1,19 +1,23 @@
 """The stages of a discovery, which is one run, and its comparison with tuned PPO."""
 
-import json
 import time
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl import files, hosts, reporters, sources
+from jaxrl import reporters, sources
 from jaxrl.experiments import runs, user_files
 from jaxrl.experiments.runs import training
+from jaxrl.experiments.studies import Study, study
 from jaxrl.experiments.studies.discover import comparison, spec
 from jaxrl.experiments.studies.discover.programs import build
+from jaxrl.experiments.verdict import Verdict, screen
+from jaxrl.files import quoted
 from jaxrl.programs import Programs
+
+JUDGED = "judged.json"
 
 SHOWN = {
     "candidates": "fitness/mean",
@@ -28,10 +32,9 @@ def places(made: spec.Spec) -> list[str]:
     return [world.environment for world in made.worlds]
 
 
-def resume(path: Path, info: dict[str, Any]) -> int:
+def carry_on(path: Path) -> int:
     """Continues a discovery as if it had not been interrupted."""
-    if hosts.several():
-        raise ValueError("a discovery runs in one process: omit --coordinator")
+    info = runs.read_info(path)
     return training.carry_on(path, spec.from_json(info["spec"]), info["options"], kind=KIND)
 
 
@@ -66,19 +69,28 @@ def finish(path: Path, made: spec.Spec, programs: Programs, state, how: str) -> 
         user_files.save_objective(file, made.objective, params, facts, info.get("sources", {}))
     runs.draw_curves(path)
     begun = time.perf_counter()
-    result = _comparison(path, made, means, about)
-    print(comparison.text(result))
+    judge = partial(comparison.compare, made, means, made.held_out, made.transfers)
+    result = study.once(path / JUDGED, comparison.Judged, lambda: about | judge())
+    print(screen(comparison.verdict(result)))
     print(f"{how}, compared in {time.perf_counter() - begun:.1f} s")
     print(f"jaxrl train ppo CartPole-v1 --objective {files[0]}")
 
 
-def _comparison(path: Path, made: spec.Spec, means, about: dict[str, Any]) -> dict[str, Any]:
-    """The comparison, read from its file if it exists."""
-    file = path / "judged.json"
-    if not file.exists():
-        result = about | comparison.compare(made, means, made.held_out, made.transfers)
-        files.replace(file, json.dumps(result, indent=1) + "\n")
-    return json.loads(file.read_text())
-
-
 KIND = training.Kind(lambda made: (made, build(made)), announcement, reporter, finish)
+
+
+def verdict(path: Path) -> Verdict:
+    """The comparison of a complete discovery."""
+    return comparison.verdict(study.result(path, JUDGED, comparison.Judged))
+
+
+def policy(path: Path) -> Path:
+    """Raises ValueError: a discovery has objectives, no policy."""
+    file = next(iter(sorted(path.glob("objective-*.json"))), path / "objective-0.json")
+    raise ValueError(
+        f"{path} is the folder of a discovery: it holds objectives, not policies; train with one of them, "
+        f"`jaxrl train ppo CartPole-v1 --objective {quoted(file)}`"
+    )
+
+
+STUDY = Study(carry_on, verdict, runs.curves_of, policy)

@@ -1,0 +1,15 @@
+"""How commands use the folder of a sweep."""
+
+from pathlib import Path
+
+from jaxrl import files
+from jaxrl.experiments.studies import Study
+from jaxrl.experiments.studies.sweep.stages import carry_on
+
+
+def policy(path: Path) -> Path:
+    """Raises ValueError: a sweep has several policies."""
+    raise ValueError(f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}")
+
+
+STUDY = Study(carry_on, policy=policy, several_processes=True)
