@@ -118,6 +118,7 @@ def carry_on(
             hosts.by_leader(lambda: folders.require_no_links(path, whole))
             hosts.by_leader(lambda: held.enter_context(folders.claim(path)))
             hosts.together(lambda: runs.require_seen(path))
+            hosts.by_leader(lambda: runs.complete_folder(path, spec))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)
     except BrokenPipeError:  # the output was closed
