@@ -25,6 +25,12 @@ TRAIN = [*SMALL, "--eval-episodes", "2", "--save-every-seconds", "0"]
 PPO = ["ppo", "CartPole-v1", *TRAIN]
 SWEEP = ["sweep", *PPO, "--confirm-seeds", "2", "--hp.learning-rate"]
 SEARCH = [*SWEEP, "log:1e-4:1e-1", "--steps", "6400", "--search"]
+COMPARE = ["compare", "--environments", "CartPole-v1", "--objectives", "dpo", "--no-estimate"]
+DISCOVER = ["discover", "--steps", "256", "--generations", "6", "--population", "4", "--tasks", "1"]
+DISCOVER += ["--width", "3", "--save-every-seconds", "0"]
+TALK = ["talk", "CartPole-v1", "--steps", "512", "--generations", "6"]
+META = ["meta", "tune", "--env", "probe/action", "--names", "learning_rate", "--lifetime", "4"]
+META += ["--save-every-seconds", "0"]
 KINDS = {
     "train": ["train", *PPO, "--seeds", "1", "--steps", "6400", "--intervals", "20"],
     "population": ["train", *PPO, "--seeds", "8", "--steps", "6400", "--intervals", "20"],
@@ -33,6 +39,10 @@ KINDS = {
     "pbt": [*SEARCH, "pbt", "--trials", "4", "--decisions", "6"],
     "cmaes": [*SEARCH, "cmaes", "--trials", "4", "--generations", "4"],
     "optuna": [*SEARCH, "optuna", "--trials", "4", "--generations", "4"],
+    "compare": [*COMPARE, "--trials", "2", "--tune-seeds", "2", "--seeds", "2", "--steps", "3200", *TRAIN],
+    "discover": [*DISCOVER, "--seeds", "2", "--eval-tasks", "2", "--held-out", "8", "--intervals", "6"],
+    "talk": [*TALK, "--candidates", "4", "--victims", "1", "--messages", "1", "--hidden", "2"],
+    "meta": [*META, "--updates", "8", "--seeds", "2", "--fresh", "2", "--unroll", "2", "--rates", "1e-2"],
 }
 
 
@@ -87,8 +97,8 @@ def steady(value):
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_killed_command_resumes_to_the_same_files(kind, tmp_path):
-    if kind in ("cmaes", "optuna"):
-        pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
+    if kind in ("cmaes", "optuna", "discover", "talk"):
+        pytest.importorskip("optuna" if kind == "optuna" else "evosax")
     run(tmp_path, *KINDS[kind], "--out", tmp_path / "first")  # fills the compile cache
     _, seconds = run(tmp_path, *KINDS[kind], "--out", tmp_path / "whole")
     path, draw, moments = tmp_path / "killed", random.Random(kind), []
