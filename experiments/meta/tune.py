@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, meta, train
+from jaxrl import envs, memory, meta, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import runs, user_files
+from jaxrl.experiments.runs import estimate
 from jaxrl.policies import NetworkConfig
 from jaxrl.statistics import bootstrap_interval
+from jaxrl.types import Algorithm
 
 
 @dataclasses.dataclass
@@ -52,6 +54,7 @@ def measure(options: Tune) -> dict[str, Any]:
     outer = meta.surrogate(algo, rule, options.unroll)
     learner = meta.make(algo, rule, outer, meta.Config(options.num_agents, options.lifetime))
     hp = learner.hparams.replace(agent=start, learning_rate=options.meta_learning_rate)
+    _require_memory(options, learner, hp)
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     learn = train.over_agents(partial(train.run, learner, num_updates=options.updates), (0, None))
     states, metrics = jax.jit(learn)(keys, hp)
@@ -86,6 +89,19 @@ def measure(options: Tune) -> dict[str, Any]:
         "values": {name: values[name].tolist() for name in options.names if values[name].ndim == 1},
         "dead": float(metrics["meta/dead/count"].sum()),
     }
+
+
+def _require_memory(options: Tune, learner: Algorithm, hp: Any) -> None:
+    """Raises `memory.NotEnough` if the agents of all meta-learners do not fit into memory."""
+    state = jax.eval_shape(learner.init, estimate.keys(), hp)
+    agents = "--num-agents" if options.num_agents > options.seeds else "--seeds"
+    needs = {
+        agents: options.seeds * memory.num_bytes(state),
+        "--updates": options.seeds * options.updates * 8,  # at least two metrics of each
+        "--fresh": options.fresh * 16,  # a key, and two returns
+        "--lifetime": options.lifetime * 8,  # two metrics of each update of a new agent
+    }
+    memory.require(f"{options.seeds} meta-learners", needs, memory.on_devices())
 
 
 def table(options: Tune, result: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxrl import envs, meta, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
+from jaxrl.experiments.runs import estimate
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
 from jaxrl.statistics import bootstrap_interval
@@ -105,8 +106,9 @@ def measure(options: TwoColours) -> dict[str, Any]:
             raise ValueError(f"{name} = {getattr(options, name)} must be at least 1")
     for name in options.methods:
         lookup("method", dict.fromkeys(METHODS), name)
-    keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     algo, _ = agent(options.period)
+    estimate.require_agents(algo, options.seeds * max(1, len(options.fixed)), "--seeds")
+    keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
     found = {}
     if "fixed" in options.methods and len(coefs):
