@@ -144,7 +144,7 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
             reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
         reporter.status("compiling ...")
         begun = time.perf_counter()
-        compiled = compile_programs(programs)
+        compiled = compile_programs(programs, state_exists=at is not None)
         reporter.status(reporters.compiled(time.perf_counter() - begun, compiled.memory))
         at = at or loop.start(programs, compiled)
         sinks.append(logger.Sink(lambda row: rows.append(logger.plain(row)), lambda: None))

@@ -8,7 +8,7 @@ from typing import Annotated
 import jax
 import numpy as np
 
-from jaxrl import envs, sources
+from jaxrl import envs, memory, sources
 from jaxrl.envs import wrappers
 from jaxrl.experiments import folders, options, runs, studies
 from jaxrl.experiments.runs.load import load
@@ -62,9 +62,11 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = runs.make(spec, envs.make(name, **spec.env))
     bare, params = _environment(spec)
-    shown, total = [], 0.0
+    shown, total, available = [], 0.0, memory.on_machine()
     for env_state, now in _episode(spec, bare, partial(algo.act, state), state.stream.memory, max_steps):
         total += float(now.reward)
+        needs = {"--max-steps": (len(shown) + 1) * memory.num_bytes(shown[-1] if shown else ())}
+        memory.require(f"{len(shown) + 1} frames", needs, available)
         if as_page:
             shown.append(jax.device_get(env_state))
             continue

@@ -1,6 +1,5 @@
 """Returns of a run's policies over new episodes."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -22,11 +21,10 @@ def evaluation(path: Path, episodes: int, best: bool, as_json: bool) -> str:
     """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
-    spec, programs, at = load(path, best)
+    spec, programs, at = load(path, best, episodes)
     lost = _diverged(path, spec, programs, at)
-    spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
-    result = runs.build(spec).evaluate(at.state, keys)
+    result = programs.evaluate(at.state, keys)
     returns = np.asarray(result.returns, np.float64)[: spec.agents]
     agents = {"per_seed": returns.mean(axis=1).tolist(), "died": lost}
     least = np.nan if diverged.unknown([agents]) else diverged.worst([agents])

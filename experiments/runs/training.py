@@ -155,7 +155,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
     sinks = []
     try:
         reporter.status("compiling ...")
-        compiled = compile_programs(programs)
+        compiled = compile_programs(programs, state_exists=at is not None)
         compile_seconds = time.perf_counter() - begun
         reporter.status(reporters.compiled(compile_seconds, compiled.memory))
         at = at or loop.start(programs, compiled)

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import envs, meta, sources, train
+from jaxrl import envs, memory, meta, sources, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import runs, user_files
+from jaxrl.experiments.runs import estimate
 from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.fitting import fit
 from jaxrl.policies import NetworkConfig
@@ -72,8 +73,24 @@ def prepare(options: Options) -> tuple[Options, Any]:
     """
     name, objective = runs.objective_given(options.objective)
     named = dataclasses.replace(options, env=sources.named(options.env), objective=name)
-    params = dataclasses.asdict(build(named, objective).start)["objective"]
+    parts = build(named, objective)
+    _require_memory(named, parts)
+    params = dataclasses.asdict(parts.start)["objective"]
     return named, jax.tree.map(lambda leaf: np.asarray(leaf, np.float32).tolist(), params)
+
+
+def _require_memory(options: Options, parts: Parts) -> None:
+    """Raises `memory.NotEnough` if the agents of all meta-learners do not fit into memory."""
+    hp = parts.learner.hparams.replace(agent=parts.start)
+    state = jax.eval_shape(parts.learner.init, estimate.keys(), hp)
+    agents = "--num-agents" if options.num_agents > options.seeds else "--seeds"
+    needs = {
+        agents: options.seeds * memory.num_bytes(state),
+        "--updates": options.seeds * options.updates * 8,  # at least two metrics of each
+        "--fresh": options.fresh * 16,  # a key, and two returns
+        "--lifetime": options.lifetime * 8,  # two metrics of each update of a new agent
+    }
+    memory.require(f"{options.seeds} meta-learners", needs, memory.on_devices())
 
 
 def build(options: Options, objective: Objective) -> Parts:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxrl import envs, meta, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
+from jaxrl.experiments.runs import estimate
 from jaxrl.experiments.studies import study
 from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.names import lookup
@@ -136,6 +137,8 @@ def prepare(options: Options) -> tuple[Options, None]:
             raise ValueError(
                 f"steps = {options.steps} are too few: at least {least}, for a curve of {PARTS} points"
             )
+    algo, _ = agent(options.period)
+    estimate.require_agents(algo, options.seeds * max(1, len(options.fixed)), "--seeds")
     return options, None
 
 
@@ -157,7 +160,7 @@ def measure(path: Path, options: Options, _: None) -> dict[str, Any]:
 
     stages: dict[str, Callable] = {"fixed": fixed} if options.fixed else {}
     stages |= {name: partial(learned, name, learner) for name, learner in learners(options).items()}
-    curves = {}
+    curves: dict[str, np.ndarray] = {}
     for name, stage in stages.items():
         if name in options.methods:
             print(f"{name} ...", flush=True)
