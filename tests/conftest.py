@@ -13,6 +13,7 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import contextlib
 import functools
+import gc
 import io
 import signal
 import subprocess
@@ -22,21 +23,32 @@ import jax
 import jaxlib
 import pytest
 
-from jaxrl import envs, fields, logger, objectives
+from jaxrl import envs, fields, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
+from jaxrl.envs import probes
 from jaxrl.experiments import cli
+
+# A worker keeps the programs of its tests: a collection of garbage visits millions of objects that stay.
+gc.collect()
+gc.freeze()
+gc.set_threshold(20_000, 20, 20)
 
 # A process started in the background of a shell ignores Ctrl-C, and so would its children.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The ordinary suite compiles much and computes little: without LLVM's optimizations and XLA's fusion emitters
-# it takes 60 % of the time. The slow tests, which compute much, run what users run.
+# it takes 60 % of the time, and a program compiles in a fifth less if it is not split for several threads.
+# The slow tests, which compute much, run what users run.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    " --xla_cpu_use_fusion_emitters=false"
+    " --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
 )
-AS_USERS = "JAXRL_TESTS_AS_USERS"  # in the environment of the process of an `optimized` test
+# Without the emitters two programs may round one formula differently. These options are for one program, and
+# the flags for a process, in which a `fused` test runs.
+FUSED = {"xla_cpu_use_fusion_emitters": True}
+FUSED_FLAGS = QUICK.replace(" --xla_cpu_use_fusion_emitters=false", "")
+IN_PROCESS_OF = "JAXRL_FUSED_TEST"  # in the environment of the process of a `fused` test
 # For what depends on the optimizations themselves: memory, and sums and products in one instruction.
 OPTIMIZED = {
     "xla_backend_optimization_level": 3,
@@ -49,18 +61,31 @@ def pytest_configure(config):
     """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
     flags = os.environ.get("XLA_FLAGS", "")
     tested = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
-    quick = "not slow" in config.option.markexpr and tested and AS_USERS not in os.environ
+    quick = "not slow" in config.option.markexpr and tested and IN_PROCESS_OF not in os.environ
     if quick and QUICK not in flags:
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
 
 
+def in_another_process(item):
+    """Whether a test needs a process with other compiler flags than this one."""
+    return item.get_closest_marker("fused") is not None and QUICK in os.environ.get("XLA_FLAGS", "")
+
+
+def pytest_collection_modifyitems(items):
+    """Leaves the fixtures of `fused` tests to their processes, and starts them first: they take long."""
+    for item in items:
+        if in_another_process(item):
+            item.fixturenames = []
+    items.sort(key=lambda item: not in_another_process(item))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Runs an `optimized` test in a process with the compiler flags of users."""
-    flags = os.environ.get("XLA_FLAGS", "")
-    if not pyfuncitem.get_closest_marker("optimized") or QUICK not in flags:
+    """Runs a `fused` test in a process with the compiler flags that it needs."""
+    if not in_another_process(pyfuncitem):
         return None
-    environment = {**os.environ, "XLA_FLAGS": flags.replace(QUICK, ""), AS_USERS: "1"}
+    flags = os.environ["XLA_FLAGS"].replace(QUICK, FUSED_FLAGS)
+    environment = {**os.environ, "XLA_FLAGS": flags, IN_PROCESS_OF: pyfuncitem.nodeid}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"]
     folder = pyfuncitem.config.rootpath
     done = subprocess.run(
@@ -130,13 +155,24 @@ def config_of(module, **sizes):
     return fields.configured(config, {n: x for n, x in sizes.items() if fields.matching(known, n)})
 
 
+def small_env(name):
+    """The environment on which an algorithm is small."""
+    return "Pendulum-v1" if name in GRADIENT_FREE else "CartPole-v1"
+
+
+@functools.cache
+def counted(env_name):
+    """An environment, and how often Python has run through each of its functions."""
+    return probes.count_traces(envs.make(env_name))
+
+
 @functools.cache
 def small(name, env_name=None, **changes):
     """A small instance of an algorithm; the same one for the same arguments, so it compiles once."""
     module = ALGORITHMS[name]
-    env_name = env_name or ("Pendulum-v1" if name in GRADIENT_FREE else "CartPole-v1")
     config, hparams = SMALL.get(name, ({}, {}))
-    algo = module.make(envs.make(env_name), config_of(module, **{**config, **changes}))
+    env, _ = counted(env_name or small_env(name))
+    algo = module.make(env, config_of(module, **{**config, **changes}))
     return algo._replace(hparams=algo.hparams.replace(**hparams))
 
 
@@ -155,6 +191,13 @@ def algo_name(request):
 def transitions(request):
     """The number of transitions or episodes that a test compares: few by default, many in the slow suite."""
     return request.param
+
+
+@pytest.fixture
+def fused_updates(monkeypatch):
+    """Compiles updates with XLA's fusion emitters; for algorithms that no other test uses."""
+    options = {**train.compiler_options(), **FUSED}
+    monkeypatch.setattr(train, "compiler_options", lambda: options)
 
 
 @pytest.fixture

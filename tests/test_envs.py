@@ -13,7 +13,7 @@ from flax import struct
 
 from jaxrl import envs
 from jaxrl.envs import from_brax, from_gymnax, probes
-from jaxrl.envs.check import check_env
+from jaxrl.envs.check import check_env, check_types
 from jaxrl.envs.wrappers import time_limit
 from jaxrl.spaces import Box, contains, sample
 
@@ -157,9 +157,20 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 # --- check_env --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", QUICK)
+# The games that take the longest to compile; other games pass by the same adapter, and these by their types.
+LONG = ("gymnax/Asterix-MinAtar", "gymnax/Freeway-MinAtar", "gymnax/Seaquest-MinAtar")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in QUICK])
 def test_environments_pass_check_env(name):
     check_env(envs.make(name, resets="fresh"), num_steps=1000)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_raw_environments_have_valid_types(name):
+    """What has no types as an environment that resets itself; its values are those of the test above."""
+    entry = envs.REGISTRY[name]
+    check_types(entry.make(**entry.params()), KEY)
 
 
 @pytest.mark.parametrize("name", GYMNAX)

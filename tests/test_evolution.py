@@ -343,7 +343,7 @@ def test_ties_in_selection_are_broken_at_random():
     assert counts.min() > 500 and counts.max() < 700  # 600 each, 20 either way
 
 
-@pytest.mark.optimized
+@pytest.mark.fused
 def test_the_state_holds_the_policies_of_its_genomes():
     """The elite, and with `keep_parents` the parents; otherwise the states are the same."""
     kept, built = small("ga", keep_parents=True), small("ga")

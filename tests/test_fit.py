@@ -84,7 +84,7 @@ def whole(tmp_path_factory):
     return fit(out=tmp_path_factory.mktemp("fit") / "whole")
 
 
-@pytest.mark.optimized
+@pytest.mark.fused
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_fit_is_bitwise_train_run(seeds):
     algo = small("a2c")

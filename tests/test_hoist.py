@@ -386,7 +386,7 @@ def test_effects_happen_once_per_step():
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param("CartPole-v1", marks=pytest.mark.optimized),
+        pytest.param("CartPole-v1", marks=pytest.mark.fused),
         "Catch-bsuite",
         "Breakout-MinAtar",
         "probe/memory",

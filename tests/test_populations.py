@@ -27,7 +27,7 @@ class Torso(nn.Module):  # a custom torso, initialized by QR
 algo = ppo.make(envs.make("CartPole-v1"), ppo.Config(num_steps=16), torso={torso})
 agents = train.population(algo)
 state = jax.jit(agents.init)(jax.vmap(jax.random.key)(jnp.arange({size})), algo.hparams)
-for state, metrics in train.chunks(agents, state, algo.hparams, num_chunks=2, length=4):
+for state, metrics in train.chunks(agents, state, algo.hparams, num_chunks=2, length=1):
     pass
 print(metrics["loss/value"].shape[0], bool(jnp.isfinite(metrics["loss/value"]).all()))
 """

@@ -451,7 +451,7 @@ def test_wrapped_environments_pass_check_env(env_name):
     check_env(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3))
 
 
-@pytest.mark.optimized
+@pytest.mark.fused
 def test_obs_is_next_obs_to_the_last_bit():
     raw = envs.REGISTRY["CartPole-v1"].make()
     for event in ("skip", "repeat"):

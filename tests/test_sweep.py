@@ -443,7 +443,7 @@ def final_state(folder):
 
 
 LONG = [*SMALL, "--hp.learning-rate", RATES, "--config.num-steps", "8,16", "--confirm-seeds", "2"]
-LONG += ["--steps", "12800", "--intervals", "40", "--save-every-seconds", "0"]
+LONG += ["--steps", "3840", "--intervals", "12", "--save-every-seconds", "0"]
 
 
 @pytest.fixture(scope="module")
@@ -454,7 +454,7 @@ def whole(tmp_path_factory):
     return path
 
 
-@pytest.mark.optimized
+@pytest.mark.fused
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"

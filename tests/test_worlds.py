@@ -570,12 +570,6 @@ def test_random_play_attains_the_value_of_the_table(name, params, gamma, transit
 
 
 @pytest.mark.parametrize("name", WORLDS)
-def test_tabular_environments_pass_check_env(name):
-    check_env(ENTRIES[name].make())
-    check_env(make(name, max_steps=7))
-
-
-@pytest.mark.parametrize("name", WORLDS)
 def test_the_registry_has_parameters_and_time_limits(name):
     entry = ENTRIES[name]
     params = entry.params()
@@ -808,6 +802,7 @@ def test_ppo_solves_the_chain():
     assert_bounded(played(algo, states, env), float(optimal_return("world/chain", gamma=1.0, horizon=100)))
 
 
+@pytest.mark.slow  # the probe of a time limit shows the same in less time (test_learns_probes.py)
 def test_ppo_walks_the_loop_unless_time_limits_terminate():
     env, mdp, horizon = make("world/loop"), loop.mdp(), loop.limit()
     algo, states = train_ppo(env, 60)
@@ -829,6 +824,7 @@ def test_ppo_walks_the_loop_unless_time_limits_terminate():
     np.testing.assert_allclose(cut, best, rtol=1e-5)
 
 
+@pytest.mark.slow  # the probe of memory shows the same in less time (test_learns_probes.py)
 def test_ppo_with_memory_solves_the_t_maze():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 120, memory_size=16)

@@ -30,7 +30,6 @@ from jaxrl.envs.behaviour import (
     simple_bandit,
     umbrella_chain,
 )
-from jaxrl.envs.check import check_env
 from jaxrl.spaces import sample
 from originals.ledger import record
 
@@ -569,12 +568,6 @@ def test_the_draws_of_deep_sea_are_normal_and_uniform():
 
 
 # --- the port ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ENTRIES)
-def test_every_task_passes_check_env(name):
-    entry = ENTRIES[name]
-    check_env(entry.make(**entry.params()), num_steps=120)
 
 
 @pytest.mark.parametrize(
