@@ -92,11 +92,11 @@ def _version(info: dict[str, Any]) -> str:
     return f" ({written})" if isinstance(written, str) and written != jaxrl.__version__ else ""
 
 
-def once(file: Path, kind: type[Plan], compute: Callable[[], dict[str, Any]]) -> Plan:
+def once(file: Path, kind: Any, compute: Callable[[], dict[str, Any]]) -> Any:
     """The record of a stage: that in the file, otherwise computed, and written before it is used.
 
     Args:
-      kind: a dataclass, see `jaxrl.decode`.
+      kind: a dataclass or another type, see `jaxrl.decode`.
 
     Raises:
       ValueError: the file cannot be read, or is not of this kind.

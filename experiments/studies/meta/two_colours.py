@@ -49,11 +49,8 @@ class Options:
     meta_entropy: float = 0.0  # entropy bonus in the outer loss of plain meta-gradients
 
 
-@dataclasses.dataclass(frozen=True)
-class Rewards:
-    """The mean reward per step in each part of each lifetime, `[S, PARTS]`, by method; of one stage."""
-
-    curves: dict[str, tuple[tuple[float, ...], ...]]
+# The mean reward per step in each part of each lifetime, `[S, PARTS]`, by method.
+Curves = dict[str, tuple[tuple[float, ...], ...]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,30 +144,25 @@ def measure(path: Path, options: Options, _: None) -> dict[str, Any]:
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     algo, _ = agent(options.period)
 
-    def fixed() -> dict[str, np.ndarray]:
+    def fixed() -> dict[str, Any]:
         coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
         hp = train.grid(algo.hparams, ent_coef=coefs)
         all_keys = jnp.tile(keys, len(options.fixed))
         curves = reward_curves(algo, all_keys, hp, options.steps, lambda state: state, 0)
         each = curves.reshape(len(options.fixed), options.seeds, PARTS)
-        return {f"fixed {coef:g}": rewards for coef, rewards in zip(options.fixed, each)}
+        return {f"fixed {coef:g}": rewards.tolist() for coef, rewards in zip(options.fixed, each)}
 
-    def learned(name: str, learner: Algorithm) -> dict[str, np.ndarray]:
-        return {name: reward_curves(learner, keys, learner.hparams, options.steps, only)}
+    def learned(name: str, learner: Algorithm) -> dict[str, Any]:
+        return {name: reward_curves(learner, keys, learner.hparams, options.steps, only).tolist()}
 
     stages: dict[str, Callable] = {"fixed": fixed} if options.fixed else {}
     stages |= {name: partial(learned, name, learner) for name, learner in learners(options).items()}
-    curves: dict[str, np.ndarray] = {}
+    curves: Curves = {}
     for name, stage in stages.items():
         if name in options.methods:
             print(f"{name} ...", flush=True)
-            rewards = study.once(path / f"{name}.json", Rewards, partial(_plain, stage))
-            curves |= {method: np.array(values) for method, values in rewards.curves.items()}
-    return summary(curves)
-
-
-def _plain(stage: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
-    return {"curves": {name: values.tolist() for name, values in stage().items()}}
+            curves |= study.once(path / f"{name}.json", Curves, stage)
+    return summary({name: np.array(values) for name, values in curves.items()})
 
 
 def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
