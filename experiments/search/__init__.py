@@ -3,6 +3,7 @@
 from jaxrl.experiments.search.axis import TRACED, Axis, from_plain, plain
 from jaxrl.experiments.search.batches import ask, require
 from jaxrl.experiments.search.record import KINDS, make, outcome
+from jaxrl.experiments.search.so_far import scored_trials, updates_at_most, values_at
 from jaxrl.search import METHODS, SearchState, on_host, over
 
 __all__ = [
@@ -19,4 +20,7 @@ __all__ = [
     "over",
     "plain",
     "require",
+    "scored_trials",
+    "updates_at_most",
+    "values_at",
 ]

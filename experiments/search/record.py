@@ -53,7 +53,7 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
     for number, one in enumerate(found):
         one["trial"] = number
         one["values"] = dict(zip(flags, map(repr, read(one.pop("x")))))
-        one["per_seed"] = [_finite(value) for value in np.asarray(one["per_seed"]).tolist()]
+        one["per_seed"] = [finite(value) for value in np.asarray(one["per_seed"]).tolist()]
         if "path" in one:
             one["path"] = dict(zip(flags, np.asarray(read(one["path"])).T.tolist()))
     if recommended is not None:
@@ -61,15 +61,20 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
     return {"trials": found, "recommended": recommended}
 
 
-def _asha(search, strategy, current):
-    """One entry per trial; the best one follows from the scores."""
+def trials_of_asha(search: dict[str, Any], strategy: Strategy, current: Any) -> list[dict[str, Any]]:
+    """One entry per trial: position `x`, scores by seed, updates of its agents, number of rungs reached."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
     found = []
     for trial, x in enumerate(search["x"]):
         rung = int((~np.isnan(current.rung_score[:, trial])).sum())
         updates = ages[rung - 1] if rung else 0
         found.append({"x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung})
-    return found, None
+    return found
+
+
+def _asha(search, strategy, current):
+    """The best trial follows from the scores."""
+    return trials_of_asha(search, strategy, current), None
 
 
 def _pbt(search, strategy, current):
@@ -111,5 +116,6 @@ def _evolution(search, strategy, current):
     return found, current.mean
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """A number as JSON: None if it is not finite."""
     return number if math.isfinite(number) else None

@@ -1,14 +1,18 @@
 """The best trial of a run that is a part of a sweep: for `--from`, `config.toml` and the confirmation."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
 from jaxrl import files
-from jaxrl.experiments import runs, search
+from jaxrl.experiments import labels, runs, search
 from jaxrl.experiments.runs import config
+from jaxrl.experiments.runs.command_line import train_words
 from jaxrl.experiments.runs.trial import FIRST, alone, first
 from jaxrl.experiments.studies.sweep.folder import read
+
+BEST = "best.toml"
 
 
 def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, float]:
@@ -33,6 +37,50 @@ def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
     ranked = [json.loads(line) for line in file.read_text().splitlines()]  # best first
     mine = [one for one in ranked if path.name == f"group-{one.get('group')}" and one["score"] is not None]
     return alone(spec, values_of(path, spec, mine[0])) if mine else None
+
+
+def winner(path: Path) -> tuple[runs.Spec, dict[str, Any]] | None:
+    """The run of the best trial of a complete sweep, with the seeds of the sweep, and its line of results.
+
+    None if no trial has a score.
+    """
+    groups = read(path)[1]
+    lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    best = lines[0]
+    if best["score"] is None:
+        return None
+    spec = groups[best["group"] - 1].spec
+    return alone(spec, values_of(path / f"group-{best['group']}", spec, best)), best
+
+
+def write_winner(path: Path) -> str:
+    """Writes `best.toml` into the folder of a complete sweep, unless somebody has edited the file.
+
+    Returns:
+      What the configuration is, and the commands that train it.
+    """
+    if not (found := winner(path)):
+        return ""
+    spec, one = found
+    info, groups = read(path)
+    kind = (groups[0].spec.search or {}).get("kind")
+    what = f"trial {one['trial']}, {labels.label(one['values'])}"
+    if kind in search.METHODS:
+        recommended = values_of(path / "group-1", groups[0].spec, one)
+        named = {axis.flag: recommended[axis.name] for axis in info["axes"]}
+        what = f"the mean of the last generation, {labels.label(named)}"
+    if kind == "pbt":
+        what += ", the last values of a schedule"
+    file = path / BEST
+    text = config.text(spec, info.get("sources", {}), f"The best of {path.name}: {what}.")
+    kept = file.exists() and file.read_text(encoding="utf-8") != text
+    if not kept:
+        files.replace(file, text)
+    lines = [f"best: {what}"]
+    lines.append(f"jaxrl train --from {files.quoted(file)}" + "  # which was edited, and is kept" * kept)
+    if words := train_words(spec):
+        lines.append(f"jaxrl train {shlex.join(words)}")
+    return "\n".join(lines)
 
 
 def require_best(path: Path, spec: runs.Spec) -> runs.Spec:

@@ -25,8 +25,20 @@ def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[st
     Args:
       training: use the returns of training even if there were evaluations, as a search does.
     """
-    last, lost = records.outcome(path)
-    returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
+    return agents_of_row(*records.outcome(path), spec, training)
+
+
+def agents_of_row(
+    row: dict[str, Any], lost: dict[int, int], spec: runs.Spec, training: bool = False
+) -> list[dict[str, Any]]:
+    """For each trial of a run its returns by seed in a row, and its diverged agents.
+
+    Args:
+      lost: by lane, the steps at which agents diverged; empty: as the row says.
+    """
+    lost = lost or records.first_diverged([row])
+    returns = (not training and row.get("evaluation/return")) or row.get("episode/return")
+    returns = returns or [None] * spec.agents
     outcomes = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jaxrl.experiments import columns, labels
 from jaxrl.experiments.runs.spec import Spec
 from jaxrl.experiments.studies.sweep.folder import read
 from jaxrl.experiments.studies.sweep.outcomes import EPISODES
@@ -16,17 +17,18 @@ def table(path: Path, most: int = 10) -> str:
     ranked = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
     again = ranked.pop() if "confirms" in ranked[-1] else None
     spec = groups[0].spec
-    names = [one.flag.removeprefix("--") for one in info["axes"]]
+    flags = [one.flag for one in info["axes"]]
+    names = [flag.removeprefix("--") for flag in flags]
     head = ["trial", *names, "score", "95 % interval"]
     searched = "steps" in ranked[0]
     rows = [
-        [str(one["trial"]), *map(_short, one["values"].values()), _number(one["score"]), _ends(one)]
+        [str(one["trial"]), *(labels.shown(one["values"][flag]) for flag in flags)]
+        + [_number(one["score"]), _ends(one)]
         + ([f"{one['steps']:,}"] if searched else [])
         for one in ranked[:most]
     ]
     head += ["steps"] if searched else []
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in (head, *rows)]
+    lines = columns.table(head, rows, columns.width())
     if len(ranked) > most:
         lines.append(f"... and {len(ranked) - most} more in {path / 'results.jsonl'}")
     lines.append(_meaning(path, spec, len(ranked)))
@@ -70,14 +72,10 @@ def _confirmation_text(ranked, again) -> str:
         return f"{winners}; chosen by training returns of {chosen}"
     lost = ranked[0]["score"] - again["score"] if again["score"] is not None else None
     line = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
-    return f"{line}, {_number(lost)} less than as best of {len(ranked)}"
-
-
-def _short(text: str) -> str:
-    try:
-        return text if len(text) < 8 else f"{float(text):.4g}"
-    except ValueError:
-        return text
+    if lost is None:
+        return line
+    than = f"{_number(abs(lost))} {'less' if lost > 0 else 'more'} than" if lost else "the same as"
+    return f"{line}, {than} as best of {len(ranked)}"
 
 
 def _number(value: float | None) -> str:
