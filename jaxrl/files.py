@@ -1,4 +1,4 @@
-"""Writing files safely: atomically, and never through a symbolic link.
+"""Writing files safely: atomically, and never through a symbolic link; reading them with a limit.
 
 The folder of a run may come from an untrusted source, the process may be killed, and the disk may be full.
 Therefore a file is written under a temporary name in the same folder, flushed to disk, and then renamed. A
@@ -14,6 +14,26 @@ import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+
+LARGEST = 2**28  # bytes of a JSON file; a larger one would take gigabytes of memory
+
+
+def read(path: str | os.PathLike, most: int = LARGEST) -> bytes:
+    """The bytes of a regular file. A device or a pipe, which may have no end, is not read.
+
+    Raises:
+      OSError: it cannot be read; FileNotFoundError or NotADirectoryError: there is no such file.
+      ValueError: it is no regular file, or has more than `most` bytes.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a process that writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{os.fspath(path)} is not a regular file")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"{os.fspath(path)} is too large: a file has at most {most / 2**20:.4g} MiB here")
+    return data
 
 
 def quoted(path: str | os.PathLike) -> str:
