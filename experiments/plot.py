@@ -20,6 +20,10 @@ EVALUATION, TRAINING = "evaluation/return", "episode/return"
 MIN_SEEDS_FOR_BAND = 3
 
 
+# Labels, and rows of metrics.
+Curves = list[tuple[str, list[dict[str, Any]]]]
+
+
 class Curve(NamedTuple):
     """A run's returns: `steps` `[T]`, ascending, and `returns` `[S, T]`, nan if there is none."""
 

@@ -145,7 +145,10 @@ def panel(
                 f"{duration(elapsed)} elapsed",
                 f"{duration(left)} left",
             )
-            parts += [progress_bar(done / num_updates), Columns([Text(fact) for fact in facts], padding=(0, 3))]
+            parts += [
+                progress_bar(done / num_updates),
+                Columns([Text(fact) for fact in facts], padding=(0, 3)),
+            ]
         if now["row"]:
             parts.append(_table(now["row"], shown))
         if now["progress"] is not None and interrupt:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
@@ -48,22 +49,22 @@ def swept(tmp_path_factory):
 
 
 def test_an_axis_is_values_or_a_range():
-    assert sweep.axis("--hp.gamma", "0.9,0.99").values == ("0.9", "0.99")
-    assert sweep.axis("--hp.gamma", "0.5:1:3").values == ("0.5", "0.75", "1.0")
+    assert sweep.axis("--hp.gamma", "0.9,0.99").values == (0.9, 0.99)
+    assert sweep.axis("--hp.gamma", "0.5:1:3").values == (0.5, 0.75, 1.0)
     values = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2:3").values
     np.testing.assert_allclose([float(value) for value in values], [1e-4, 1e-3, 1e-2], rtol=1e-12)
     wide = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2")
     np.testing.assert_allclose([float(wide.at(u)) for u in (0.0, 0.25, 0.5)], [1e-4, 10**-3.5, 1e-3])
     assert float(sweep.axis("--hp.ent-coef", "-1:3").at(0.25)) == 0.0
     three = sweep.axis("--hp.gamma", "1,2,3")
-    assert [three.at(u) for u in (0.0, 0.33, 0.34, 0.999)] == ["1", "1", "2", "3"]
+    assert [three.at(u) for u in (0.0, 0.33, 0.34, 0.999)] == [1.0, 1.0, 2.0, 3.0]
 
 
 def test_a_grid_has_every_combination_once():
     axes = [sweep.axis("--hp.gamma", "0.9,0.99"), sweep.axis("--config.num-steps", "8,16,32")]
     trials = sweep.values_at(axes, sweep.draw(axes, sweep.resolved(axes, "auto", 0), 0, seed=0))
     assert len(trials) == len(set(trials)) == 6
-    assert set(trials) == {(g, n) for g in ("0.9", "0.99") for n in ("8", "16", "32")}
+    assert set(trials) == {(g, n) for g in (0.9, 0.99) for n in ("8", "16", "32")}
 
 
 @pytest.mark.parametrize("search", ["random", "sobol"])
@@ -74,28 +75,27 @@ def test_draws_fill_the_ranges(search):
     assert trials == same != sweep.values_at(axes, sweep.draw(axes, search, 256, seed=2))
     shares = np.array([math.log10(float(rate)) for rate, _ in trials]) / 2 + 2
     assert shares.min() >= 0 and shares.max() < 1
-    counts = np.array([[sum(name == w for _, name in trials)] for w in "1234"])
+    counts = np.array([[sum(number == n for _, number in trials)] for n in (1.0, 2.0, 3.0, 4.0)])
     bins = np.histogram(shares, bins=16, range=(0, 1))[0]
     if search == "sobol":  # a digital net: every interval of a sixteenth has its sixteenth
         assert set(bins) == {16} and set(counts.ravel()) == {64}
     else:  # binomial: four standard deviations
         assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
     wide = [sweep.axis("--hp.gamma", "0.9:1")]
-    even = [float(text) for (text,) in sweep.values_at(wide, sweep.draw(wide, search, 8, seed=1))]
+    even = [value for (value,) in sweep.values_at(wide, sweep.draw(wide, search, 8, seed=1))]
     assert 0.9 <= min(even) < max(even) <= 1
 
 
 def test_one_program_for_all_that_is_traced():
-    words = ["--hp.gamma", "0.9,0.99", "--config.hidden-sizes", "8x8,16"]
+    words = ["--hp.gamma", "0.9,0.99", "--config.network.hidden-sizes", "8x8,16"]
     words += ["--hp.objective.clip-eps", "0.1,0.3"]
     axes, rest = sweep.axes_of([*SMALL[:4], *words])
     assert rest == SMALL[:4]
 
-    def spec_of(words):
-        return spec_options.parse_spec(
-            "sweep", sweep_command.sweep_options, ["ppo", "CartPole-v1", *rest, *words]
-        )[0]
-
+    rest = ["ppo", "CartPole-v1", *rest]
+    axes = sweep.typed(axes, functools.partial(sweep_command.typed_value, rest, axes))
+    assert axes[1].values == ((8, 8), (16,)) and axes[0].values == (0.9, 0.99)
+    spec_of = functools.partial(sweep_command.spec_of, rest, axes)
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
     for group in groups:
@@ -237,7 +237,7 @@ def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
     """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
     path, output = swept
     by_trial = {one["trial"]: one for one in sweep.results(path)}
-    diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == "1e30"]
+    diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == 1e30]
     assert len(diverged) == 2
     worst = min(x for number, one in by_trial.items() if number not in diverged for x in one["per_seed"])
     for number in diverged:
@@ -245,7 +245,7 @@ def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
         assert f"trial {number}, seed 0: diverged" in output
     assert not any(one["died"] for number, one in by_trial.items() if number not in diverged)
     # To the step: what the agent's first update makes infinite is seen in the second, if not at once.
-    spent = {"8": 32, "16": 64}
+    spent = {8: 32, 16: 64}
     for number in diverged:
         update = spent[by_trial[number]["values"]["--config.num-steps"]]
         assert set(by_trial[number]["died"].values()) <= {update, 2 * update}

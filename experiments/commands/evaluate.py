@@ -6,6 +6,7 @@ from typing import Annotated
 
 from jaxrl.experiments import options
 from jaxrl.experiments.runs.evaluation import evaluation
+from jaxrl.experiments.studies import sweep as sweeps
 
 
 def command(argv: list[str]) -> int:
@@ -15,11 +16,12 @@ def command(argv: list[str]) -> int:
     class Evaluate:
         """Returns of a run's policies over new episodes, with keys that training has not used."""
 
-        run: Annotated[Path, options.positional()]  # folder of the run
+        run: Annotated[Path, options.positional()]  # folder of the run, or of a sweep for its winner
         episodes: int = 128  # per seed
         best: bool = False  # the best saved checkpoint instead of the last
         json: bool = False  # print one JSON object
 
     chosen = options.parse(Evaluate, argv, "jaxrl evaluate")
-    print(evaluation(chosen.run, chosen.episodes, chosen.best, chosen.json))
+    who = sweeps.winner_of(chosen.run) if sweeps.is_sweep(chosen.run) else sweeps.Winner(chosen.run)
+    print(evaluation(who.folder, chosen.episodes, chosen.best, chosen.json, who.lanes, who.label))
     return 0

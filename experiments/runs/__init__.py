@@ -27,7 +27,7 @@ from jaxrl.experiments.runs.names import (
     with_objective,
 )
 from jaxrl.experiments.runs.programs import build, can_trace, check_numbers, make
-from jaxrl.experiments.runs.screen import announcement, closing, draw_curves, plot_curves
+from jaxrl.experiments.runs.screen import announcement, closing, curves_of, draw_curves, plot_curves
 from jaxrl.experiments.runs.sinks import open_sinks, require_extras
 from jaxrl.experiments.runs.spec import (
     Spec,
@@ -50,6 +50,7 @@ __all__ = [
     "check_numbers",
     "closing",
     "create_folder",
+    "curves_of",
     "default_name",
     "draw_curves",
     "enable_compile_cache",

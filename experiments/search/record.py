@@ -39,7 +39,7 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
       current: the final state of the strategy, on the host.
 
     Returns:
-      `trials`: for each its number, values `{flag: text}`, scores by seed, updates of its agents, and data
+      `trials`: for each its number, values by flag, scores by seed, updates of its agents, and data
       specific to the kind. `recommended`: for an evolution strategy its mean, hyperparameters by name.
     """
     strategy, space = make(search, agent_updates)
@@ -52,7 +52,7 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
 
     for number, one in enumerate(found):
         one["trial"] = number
-        one["values"] = dict(zip(flags, map(repr, read(one.pop("x")))))
+        one["values"] = dict(zip(flags, read(one.pop("x"))))
         one["per_seed"] = [finite(value) for value in np.asarray(one["per_seed"]).tolist()]
         if "path" in one:
             one["path"] = dict(zip(flags, np.asarray(read(one["path"])).T.tolist()))
@@ -62,13 +62,14 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
 
 
 def trials_of_asha(search: dict[str, Any], strategy: Strategy, current: Any) -> list[dict[str, Any]]:
-    """One entry per trial: position `x`, scores by seed, updates of its agents, number of rungs reached."""
+    """One entry per trial: number, position `x`, scores by seed, updates of its agents, rungs reached."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
     found = []
     for trial, x in enumerate(search["x"]):
         rung = int((~np.isnan(current.rung_score[:, trial])).sum())
         updates = ages[rung - 1] if rung else 0
-        found.append({"x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung})
+        one = {"trial": trial, "x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung}
+        found.append(one)
     return found
 
 

@@ -17,12 +17,13 @@ from jaxrl.experiments.studies.sweep.axes import (
     axes_of,
     axis,
     draw,
+    first_words,
     in_lanes,
     resolved,
+    typed,
     values_at,
-    words_for,
 )
-from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read
+from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read, read_results
 from jaxrl.experiments.studies.sweep.groups import (
     OPTIONS_OF,
     Group,
@@ -42,6 +43,7 @@ from jaxrl.experiments.studies.sweep.outcomes import (
     results,
     write_results,
 )
+from jaxrl.experiments.studies.sweep.shown import Winner, curves_of, winner_of
 from jaxrl.experiments.studies.sweep.stages import carry_on
 from jaxrl.experiments.studies.sweep.text import table
 
@@ -51,14 +53,17 @@ __all__ = [
     "SEARCHES",
     "Axis",
     "Group",
+    "Winner",
     "axes_of",
     "axis",
     "carry_on",
     "confirmation",
     "confirming",
     "create_folder",
+    "curves_of",
     "draw",
     "evaluated_again",
+    "first_words",
     "fresh_returns",
     "grouped",
     "in_lanes",
@@ -66,14 +71,16 @@ __all__ = [
     "options_of",
     "outcome",
     "read",
+    "read_results",
     "require_sense",
     "resolved",
     "results",
     "searched",
     "searched_outcome",
     "table",
+    "typed",
     "values_at",
+    "winner_of",
     "with_chunk",
-    "words_for",
     "write_results",
 ]

@@ -1,16 +1,15 @@
 """The best trial of a run that is a part of a sweep: for `--from`, `config.toml` and the confirmation."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
 
 from jaxrl import files
 from jaxrl.experiments import labels, runs, search
-from jaxrl.experiments.runs import config
+from jaxrl.experiments.runs import config, searches
 from jaxrl.experiments.runs.command_line import train_words
 from jaxrl.experiments.runs.trial import FIRST, alone, first
-from jaxrl.experiments.studies.sweep.folder import read
+from jaxrl.experiments.studies.sweep.folder import read, read_results
 
 BEST = "best.toml"
 
@@ -24,9 +23,9 @@ def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, fl
         instead.
     """
     if (spec.search or {}).get("kind") in search.METHODS:
-        return json.loads((path / "search.json").read_text())["recommended"]
+        return searches.read_search(path)["recommended"]
     axes = read(path.parent)[0]["axes"]
-    return {one.name: float(best["values"][one.flag]) for one in axes if one.traced}
+    return {one.name: search.as_number(one.flag, best["values"][one.flag]) for one in axes if one.traced}
 
 
 def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
@@ -34,7 +33,7 @@ def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
     file = path.parent / "results.jsonl"
     if not (path.parent / "sweep.json").exists() or not file.exists():
         return None
-    ranked = [json.loads(line) for line in file.read_text().splitlines()]  # best first
+    ranked = read_results(path.parent)  # best first
     mine = [one for one in ranked if path.name == f"group-{one.get('group')}" and one["score"] is not None]
     return alone(spec, values_of(path, spec, mine[0])) if mine else None
 
@@ -45,8 +44,7 @@ def winner(path: Path) -> tuple[runs.Spec, dict[str, Any]] | None:
     None if no trial has a score.
     """
     groups = read(path)[1]
-    lines = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
-    best = lines[0]
+    best = read_results(path)[0]
     if best["score"] is None:
         return None
     spec = groups[best["group"] - 1].spec

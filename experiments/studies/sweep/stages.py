@@ -12,7 +12,13 @@ from jaxrl.experiments.studies.sweep import progress
 from jaxrl.experiments.studies.sweep.best import write_winner
 from jaxrl.experiments.studies.sweep.folder import read
 from jaxrl.experiments.studies.sweep.groups import Group
-from jaxrl.experiments.studies.sweep.outcomes import confirmation, next_batch, outcome, write_results
+from jaxrl.experiments.studies.sweep.outcomes import (
+    EPISODES,
+    confirmation,
+    next_batch,
+    outcome,
+    write_results,
+)
 from jaxrl.experiments.studies.sweep.text import table
 
 
@@ -41,6 +47,8 @@ def carry_on(path: Path) -> int:
     again = hosts.by_leader(lambda: (best := confirmation(path)) and best.to_json())
     if again and (status := done(path / "confirm", runs.from_json(again), len(watched.stages) - 1, None)):
         return status
+    if info["search"] == "pbt" and hosts.leads():
+        print(f"evaluating the winners in {EPISODES} fresh episodes each ...", flush=True)
     write_results(path)
     if hosts.leads():
         print(table(path))

@@ -1,12 +1,12 @@
 """The results of a sweep as text."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from jaxrl.experiments import columns, labels
+from jaxrl.experiments.runs.searches import read_search
 from jaxrl.experiments.runs.spec import Spec
-from jaxrl.experiments.studies.sweep.folder import read
+from jaxrl.experiments.studies.sweep.folder import read, read_results
 from jaxrl.experiments.studies.sweep.outcomes import EPISODES
 from jaxrl.statistics import iqm
 
@@ -14,7 +14,7 @@ from jaxrl.statistics import iqm
 def table(path: Path, most: int = 10) -> str:
     """The best trials, the diverged agents and the result of the confirmation, as text."""
     info, groups = read(path)
-    ranked = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    ranked = read_results(path)
     again = ranked.pop() if "confirms" in ranked[-1] else None
     spec = groups[0].spec
     flags = [one.flag for one in info["axes"]]
@@ -45,7 +45,7 @@ def _meaning(path: Path, spec: Spec, trials: int) -> str:
     """The definition of the score, and the cost of a search."""
     if not spec.search:
         return f"score: interquartile mean over {spec.seeds} seeds of the last return"
-    spent = json.loads((path / "group-1" / "search.json").read_text())["steps"]
+    spent = read_search(path / "group-1")["steps"]
     if spec.search["kind"] == "pbt":
         return (
             f"trial: the best of {spec.slots} members of each of {spec.seeds} populations, with what it had "
