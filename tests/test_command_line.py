@@ -19,8 +19,8 @@ def spec_of(words):
         "ppo CartPole-v1 --objective mdpo --hp.objective.anneal 0.5 --env.max-steps 50 --env.length 0.7",
         "ppo Pendulum-v1 --no-normalize-obs --hp.ent-coef=-1e-5 --config.network.init-log-std=-1.5",
         "a2c Acrobot-v1 --preset-of ppo --config.network.hidden-sizes 16 --seed 7 --eval-episodes 0",
-        "dqn CartPole-v1 --intervals 3 --chunk 2",
-        "ppo CartPole-v1 --env.max-steps None",
+        "trpo CartPole-v1 --intervals 3 --chunk 2",
+        "ppo Catch-bsuite --config.num-envs 3 --no-greedy",
     ],
 )
 def test_a_line_gives_the_same_spec(words):
@@ -37,7 +37,8 @@ def test_only_what_differs_from_the_defaults_is_in_the_line():
 
 def test_a_file_is_in_no_line(tmp_path):
     """It may have changed since: `best.toml` names the copy that the run keeps."""
-    (tmp_path / "my_loss.py").write_text("def loss(log_ratio, advantages):\n    return log_ratio\n")
+    text = "from jaxrl import objectives\n\ndef loss():\n    return objectives.dpo(alpha=1.0)\n"
+    (tmp_path / "my_loss.py").write_text(text)
     spec = spec_of(["ppo", "CartPole-v1", "--objective", f"{tmp_path / 'my_loss.py'}:loss"])
     assert "@" in spec.objective and train_words(spec) is None
     assert runs.from_json(spec.to_json()) == spec

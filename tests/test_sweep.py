@@ -8,6 +8,8 @@ import json
 import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -202,6 +204,85 @@ def test_the_best_trials_can_be_trained_again(swept):
         "# The run has several trials: these are the values of the best trial."
         in (path / "group-1" / "config.toml").read_text()
     )
+
+
+def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
+    """`best.toml` and the line that is printed are the same configuration, that of the confirmation."""
+    path, output = swept
+    (line,) = [line for line in output.splitlines() if line.startswith("jaxrl train ppo CartPole-v1 ")]
+    assert f"jaxrl train --from {path / 'best.toml'}" in output and "\nbest: trial " in output
+    by_line, by_file = (
+        spec_options.parse_spec("train", spec_options.train_options, words)[0]
+        for words in (shlex.split(line)[2:], ["--from", str(path / "best.toml")])
+    )
+    assert by_line == by_file and (by_line.seed, by_line.seeds) == (0, 2)
+    confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
+    hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
+    assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line
+
+
+def test_a_file_of_the_winner_that_was_edited_is_kept(swept):
+    path, _ = swept
+    text = (path / "best.toml").read_text()
+    try:
+        (path / "best.toml").write_text(text.replace("seeds = 2", "seeds = 64"))
+        assert "which was edited, and is kept" in sweep.write_winner(path)
+        assert "seeds = 64" in (path / "best.toml").read_text()
+    finally:
+        (path / "best.toml").write_text(text)
+    assert "edited" not in sweep.write_winner(path)
+
+
+def test_the_output_shows_the_whole_and_never_a_mean_over_trials(swept):
+    path, output = swept
+    shown = [line for line in output.splitlines() if "% of the sweep" in line]
+    shares = [int(line.split("%")[0]) for line in shown]
+    assert shares == sorted(shares) and shares[-1] == 100 and len(shown) >= 6
+    assert all("best so far: " in line and "learning-rate" in line for line in shown[1:])
+    assert "group-1: done in " in output and output.count(": return ") == 1  # of the confirmation
+    best = json.loads((path / "results.jsonl").read_text().splitlines()[0])
+    assert f"best so far: {best['score']:.4g}, trial {best['trial']} " in shown[-1]
+
+
+def test_other_commands_show_the_winner(swept):
+    """`evaluate` of a sweep is that of the confirmation; without one, of the best trial's agents."""
+    path, _ = swept
+    words = ["--episodes", 2, "--json"]
+    (_, of_sweep), (_, of_run) = (run_command("evaluate", one, *words) for one in (path, path / "confirm"))
+    assert json.loads(of_sweep) == json.loads(of_run) and len(json.loads(of_run)["per_seed"]) == 2
+    labels = [label for label, _ in sweep.curves_of(path)]
+    best = json.loads((path / "results.jsonl").read_text().splitlines()[0])
+    assert labels[0] == f"trial {best['trial']}, fresh seeds" and len(labels) == 7
+    assert labels[1].startswith(f"trial {best['trial']}: learning-rate ") and "num-steps" in labels[1]
+    assert all(len(row["episode/return"]) == 2 for _, rows in sweep.curves_of(path) for row in rows)
+
+
+def test_the_winner_of_a_sweep_without_confirmation_is_found_in_its_group(swept, tmp_path):
+    path, _ = swept
+    shutil.copytree(path, tmp_path / "sweep", ignore=shutil.ignore_patterns("confirm"))
+    lines = (path / "results.jsonl").read_text().splitlines()[:-1]
+    (tmp_path / "sweep" / "results.jsonl").write_text("\n".join(lines) + "\n")
+    best = json.loads(lines[0])
+    who = sweep.winner_of(tmp_path / "sweep")
+    place = sweep.read(path)[1][best["group"] - 1].trials.index(best["trial"])
+    assert who.folder.name == f"group-{best['group']}" and who.lanes == (2 * place, 2 * place + 1)
+    status, output = run_command("evaluate", tmp_path / "sweep", "--episodes", 2, "--json")
+    assert status == 0 and len(json.loads(output)["per_seed"]) == 2
+    (tmp_path / "sweep" / "results.jsonl").unlink()
+    status, output = run_command("evaluate", tmp_path / "sweep")
+    assert status == 2 and "is not complete, so its best trial is not known: continue with" in output
+
+
+def test_a_report_of_a_sweep_has_a_curve_for_each_trial(swept):
+    from jaxrl.experiments.report import data, page
+
+    (source,) = data.read([swept[0]])
+    assert len(source.trials) == 6 and all(len(one["curve"]["per_seed"]) == 2 for one in source.trials)
+    assert {type(x) for one in source.trials for x in one["values"].values()} == {float, int}
+    text, _ = page.build([source], {})
+    for one in source.trials:
+        rate, steps = one["values"].values()
+        assert f"trial {one['trial']}" in text and f"learning-rate {rate:.4g}, num-steps {steps}" in text
 
 
 def test_an_existing_folder_is_refused(swept):
@@ -492,4 +573,4 @@ def test_a_corrupt_sweep_is_reported(tmp_path):
     (tmp_path / "sweep.json").write_text("{")
     with contextlib.redirect_stderr(io.StringIO()) as output:
         assert cli.main(["resume", str(tmp_path)]) == 2
-    assert "sweep.json cannot be read" in output.getvalue() and output.getvalue().count("\n") == 1
+    assert "sweep.json is not valid JSON" in output.getvalue() and output.getvalue().count("\n") == 1

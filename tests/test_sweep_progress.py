@@ -69,13 +69,13 @@ def test_the_steps_of_a_sweep_are_those_of_all_programs():
     assert progress.whole(None, info, [Group(asha, ())]).stages == [("group-1", 100.0 * 4 * 4)]
 
 
-def test_the_reporter_shows_the_whole(monkeypatch, capsys):
+def test_the_reporter_shows_the_whole(capsys):
     """Lines: the first and the last of a program; the best is known from rows, and from groups before."""
     groups = [Group(spec_with(trials=({"gamma": 0.9}, {"gamma": 0.99})), (0, 1))] * 2
     info = {"options": {"batches": 1, "confirm_seeds": 0}, "search": "grid", "trials": [(0.9,), (0.99,)]}
     info["axes"] = [search.Axis("--hp.gamma", (0.9, 0.99))]
     whole = progress.whole(None, info, groups)
-    whole.finished[1] = progress.described([trial(0, 1.0, 1.0), trial(0, 7.0, 7.0)], info, groups[0])
+    whole.finished[1] = progress.described([trial(0, 1.0, 1.0), trial(1, 7.0, 7.0)], info, groups[0])
     programs = SimpleNamespace(num_updates=10, algo=None)
     reporter = progress.reporter(whole, 1, groups[1], groups[1].spec, programs)
     reporter.status("compiling ...")

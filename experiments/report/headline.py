@@ -78,8 +78,8 @@ def _about_the_sweep(source: Source) -> list[str]:
     if curse := trials.winners_curse(source):
         reach = f" (95 % {ends(curse)})" if curse.known else ""
         sentences.append(
-            f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(curse.value)}"
-            f"{reach} more than with fresh seeds."
+            f"Winner’s curse: the score as the best of {len(source.trials)} trials minus that with fresh "
+            f"seeds is {number(curse.value)}{reach}."
         )
     matters = trials.importance(source)
     if matters:

@@ -18,7 +18,8 @@ POINTS = 40
 
 def record(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The metrics of updates in some of the rows: for each its IQM over the agents, and their range."""
-    names = sorted(name for name in (rows[-1] if rows else {}) if name.startswith(GROUPS))
+    known = sorted(rows[-1]) if rows else []
+    names = [name for group in GROUPS for name in known if name.startswith(group)]
     if not names:
         return None
     kept = np.unique(np.linspace(0, len(rows) - 1, POINTS).round().astype(int))
@@ -65,9 +66,7 @@ def section(source: Source) -> Html:
         parts += [tag("h3", "Hyperparameters"), tag("div", *halves, style="slices")]
     if learning := source.about.get("learning"):
         drawn = [_figure(name, learning) for name in learning["metrics"]]
-        caption = (
-            "The IQM over the seeds in each interval; the band reaches from the least to the largest."
-        )
+        caption = "The IQM over the seeds in each interval; the band reaches from the least to the largest."
         figure = markup.figure(tag("div", Html("".join(drawn)), style="slices"), caption)
         parts += [tag("h3", "Losses and other metrics of learning"), figure] if any(drawn) else []
     return joined(*parts)

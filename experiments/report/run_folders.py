@@ -72,7 +72,7 @@ def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_sec
 
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
-    outcomes = diverged.with_scores(sweep.outcome(path, spec))
+    outcomes = diverged.with_scores(sweep.outcome(path, spec, rows=rows))
     trials = [
         {"trial": number, "values": dict(zip(axes, values.values())), **outcome} | _lanes(rows, spec, number)
         for number, (values, outcome) in enumerate(zip(tried, outcomes))
@@ -87,6 +87,7 @@ def read_sweep(path: Path) -> Source:
     from jaxrl import records
     from jaxrl.experiments import runs
     from jaxrl.experiments.runs import per_trial
+    from jaxrl.experiments.runs.command_line import train_words
     from jaxrl.experiments.studies import sweep
 
     info, groups = sweep.read(path)
@@ -132,6 +133,8 @@ def read_sweep(path: Path) -> Source:
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
     about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | searched["about"]
     about["wall_seconds"] = sum(map(_wall_seconds, rows))
+    if found := sweep.winner(path):
+        about["winner"] = ["jaxrl", "train", *(train_words(found[0]) or ["--from", sweep.BEST])]
     return _plain(Source(about, trials, confirms))
 
 

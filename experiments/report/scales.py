@@ -86,6 +86,13 @@ def value(one: Value) -> str:
     return number(numbers[0]) if numbers else str(one)
 
 
+def _overlap(numbers: list[float], start: float, end: float) -> bool:
+    """Whether the numbers would overlap as labels of a horizontal axis, in equal steps."""
+    labels = [number(one) for one in set(numbers)]
+    return end > start and sum(CHARACTER * (len(label) + 1) for label in labels) > end - start
+
+
+CHARACTER = 6.5  # width in a label
 MOST_STEPS = 8  # an axis with at most this many values is drawn in equal steps
 
 
@@ -94,7 +101,7 @@ def positions(
 ) -> tuple[list[float], list[tuple[float, str]]]:
     """Positions of the values of an axis, and ticks: few values or words in equal steps, others to scale."""
     numbers = as_numbers(values)
-    if numbers and len(set(numbers)) > MOST_STEPS:
+    if numbers and (len(set(numbers)) > MOST_STEPS or _overlap(numbers, start, end)):
         scale = padded(numbers, start, end, spans_decades(numbers))
         return [scale(value) for value in numbers], [(scale(t), number(t)) for t in scale.ticks(4)]
     order = sorted(set(values), key=float) if numbers else sorted(set(values), key=str)

@@ -110,7 +110,7 @@ def section(entries: list[Entry], scale, pairs: list[Pair]) -> Html:
 def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
     """A row for each method and environment, on the scale of the environment."""
     rows = []
-    order = list(styles)
+    order, several_places = list(styles), len(compare.environments(entries)) > 1
     for place in dict.fromkeys(one.environment for one in entries):
         here = [one for one in entries if one.environment == place]
         here.sort(key=lambda one: order.index(one.method))
@@ -120,7 +120,8 @@ def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
             plotted = Html(figures.interval(estimate, min(known), max(known), styles[one.method]))
             lost = f" ({one.lost} as the worst)" if one.lost else ""
             seeds, steps = f"{len(one.returns)}{'*' * one.chosen}{lost}", f"{one.trial['steps']:,}"
-            rows.append([place, one.method, seeds, steps, number(estimate.value), ends(estimate), plotted])
+            cells = [one.method, seeds, steps, number(estimate.value), ends(estimate), plotted]
+            rows.append([place, *cells] if several_places else cells)
     caption = (
         "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, with a separate scale "
         "for each environment."
@@ -129,8 +130,8 @@ def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
         caption += " Seeds that diverged, or have no return, count as the worst that any seed here reached."
     if any(one.chosen for one in entries):
         caption += " * These seeds selected the best of several trials, so its score is biased upwards."
-    head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
-    return joined(long_table(head, rows, words=2), tag("p", caption, style="note"))
+    head = ["environment"] * several_places + ["method", "seeds", "steps", "IQM", "95 %", ""]
+    return joined(long_table(head, rows, words=1 + several_places), tag("p", caption, style="note"))
 
 
 def _notes(entries: list[Entry], scale) -> Html:

@@ -8,6 +8,7 @@ a sweep that is stopped or killed can be resumed like a run, with bitwise the sa
       sweep.json       the trials: written once, before training
       group-1/ ...     runs, see `runs`; confirm/ is the best trial with seeds that no trial has used
       results.jsonl    a line for each trial, best first, and one for the confirmation
+      best.toml        the configuration of the best trial, for `jaxrl train --from`
 """
 
 from jaxrl.experiments.runs.searches import searched_outcome
@@ -23,6 +24,7 @@ from jaxrl.experiments.studies.sweep.axes import (
     typed,
     values_at,
 )
+from jaxrl.experiments.studies.sweep.best import BEST, winner, write_winner
 from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read, read_results
 from jaxrl.experiments.studies.sweep.groups import (
     OPTIONS_OF,
@@ -48,6 +50,7 @@ from jaxrl.experiments.studies.sweep.stages import carry_on
 from jaxrl.experiments.studies.sweep.text import table
 
 __all__ = [
+    "BEST",
     "EPISODES",
     "OPTIONS_OF",
     "SEARCHES",
@@ -80,7 +83,9 @@ __all__ = [
     "table",
     "typed",
     "values_at",
+    "winner",
     "winner_of",
     "with_chunk",
     "write_results",
+    "write_winner",
 ]

@@ -1,6 +1,7 @@
 """The best trial of a run that is a part of a sweep: for `--from`, `config.toml` and the confirmation."""
 
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def write_winner(path: Path) -> str:
         what += ", the last values of a schedule"
     file = path / BEST
     text = config.text(spec, info.get("sources", {}), f"The best of {path.name}: {what}.")
-    kept = file.exists() and file.read_text(encoding="utf-8") != text
+    kept = file.exists() and _values_in(file) != tomllib.loads(text)
     if not kept:
         files.replace(file, text)
     lines = [f"best: {what}"]
@@ -79,6 +80,14 @@ def write_winner(path: Path) -> str:
     if words := train_words(spec):
         lines.append(f"jaxrl train {shlex.join(words)}")
     return "\n".join(lines)
+
+
+def _values_in(file: Path) -> dict[str, Any] | None:
+    """The values in a TOML file; None if it is damaged."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def require_best(path: Path, spec: runs.Spec) -> runs.Spec:

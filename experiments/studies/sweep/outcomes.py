@@ -17,15 +17,18 @@ from jaxrl.experiments.studies.sweep.folder import batch, read
 from jaxrl.experiments.studies.sweep.groups import Group, confirming
 
 
-def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
+def outcome(
+    path: Path, spec: runs.Spec, training: bool = False, rows: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """The outcome of each trial of a run, from its last row of metrics: returns by seed, diverged agents.
 
     Scores depend on all trials that are shown: see `diverged.with_scores`.
 
     Args:
       training: use the returns of training even if there were evaluations, as a search does.
+      rows: of the run, if they have been read already.
     """
-    return agents_of_row(*records.outcome(path), spec, training)
+    return agents_of_row(*records.outcome(path, rows), spec, training)
 
 
 def agents_of_row(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxrl import files, records
-from jaxrl.experiments import labels
+from jaxrl.experiments import labels, runs
 from jaxrl.experiments.plot import Curves
 from jaxrl.experiments.runs import per_trial
 from jaxrl.experiments.studies.sweep.folder import read, read_results
@@ -19,10 +19,12 @@ def curves_of(path: Path) -> Curves:
     info, groups = read(path)
     flags = [axis.flag for axis in info["axes"]]
     trials: list[per_trial.Trial] = []
-    for number, group in enumerate(groups, 1):
+    for number in range(1, len(groups) + 1):
         folder = path / f"group-{number}"
-        rows = records.rows(folder) if (folder / "run.json").exists() else []
-        for one in per_trial.trials_of(folder, group.spec, rows) if rows else ():
+        if not (folder / "run.json").exists() or not (rows := records.rows(folder)):
+            continue
+        spec = runs.from_json(runs.read_info(folder)["spec"])  # with the number of updates
+        for one in per_trial.trials_of(folder, spec, rows):
             fixed = info["trials"][one.number] if one.number < len(info["trials"]) else ()
             trials.append(one._replace(values=dict(zip(flags, fixed)) | one.values))
     if not trials:
