@@ -1,5 +1,6 @@
 """Reports: the records, the content of the page, and errors for bad input in one line."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -789,13 +790,16 @@ def searched_folder(path, trained, swept):
     words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]
     kept = {"confirm_seeds": 8, "batches": 1}
     sweep.create_folder(path, axes, kind, [], [group], kept, words)
-    for name, own_spec in [("group-1", group.spec), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
+    length = spec.hparams.total_updates
+    own = dataclasses.replace(group.spec, hparams=group.spec.hparams.replace(total_updates=length))
+    for name, own_spec in [("group-1", own), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
         (path / name).mkdir()
         info = json.dumps({"spec": own_spec.to_json(), "sessions": [{"wall_seconds": 1.5}], "options": {}})
         (path / name / "run.json").write_text(info)
         (path / name / "metrics.jsonl").write_text((trained / "run" / "metrics.jsonl").read_text())
     recommended = None if kind == "pbt" else {"learning_rate": 0.003, "gamma": 0.97}
-    (path / "group-1" / "search.json").write_text(json.dumps(steps | {"recommended": recommended}))
+    record_of_search = steps | {"recommended": recommended, "trials": []}
+    (path / "group-1" / "search.json").write_text(json.dumps(record_of_search))
     left_out = ("first_seed", "curve")
     lines = [{key: x for key, x in one.items() if key not in left_out} | {"group": 1} for one in swept.trials]
     left_out += ("values", "steps")
@@ -819,7 +823,7 @@ def test_a_search_is_read_from_its_folder(made, trained, tmp_path):
     if made is asha:
         assert again["values"] == swept.trials[0]["values"]
     if made is cmaes:
-        assert again["values"] == {"--hp.learning-rate": "0.003", "--hp.gamma": "0.97"}
+        assert again["values"] == {"--hp.learning-rate": 0.003, "--hp.gamma": 0.97}
     if made is pbt:
         assert [one["first_seed"] for one in swept.trials] == [0, 1, 2]
         assert (again["first_seed"], again["steps"]) == (0, swept.trials[0]["steps"])
@@ -878,7 +882,7 @@ def test_nothing_finished(tmp_path, trained):
     (tmp_path / "sweep" / "results.jsonl").write_text("")
     refused(tmp_path / "sweep", words="no trials")
     (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0, "gro')
-    refused(tmp_path / "sweep", words="results.jsonl, line 1, is broken")
+    refused(tmp_path / "sweep", words="results.jsonl, line 1 is not valid JSON")
     (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0}')
     refused(tmp_path / "sweep", words="values is missing")
 

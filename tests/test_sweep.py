@@ -97,7 +97,7 @@ def test_one_program_for_all_that_is_traced():
     rest = ["ppo", "CartPole-v1", *rest]
     axes = sweep.typed(axes, functools.partial(sweep_command.typed_value, rest, axes))
     assert axes[1].values == ((8, 8), (16,)) and axes[0].values == (0.9, 0.99)
-    spec_of = functools.partial(sweep_command.spec_of, rest, axes)
+    spec_of = sweep_command.spec_of(rest, axes)
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
     for group in groups:
@@ -215,7 +215,8 @@ def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
         spec_options.parse_spec("train", spec_options.train_options, words)[0]
         for words in (shlex.split(line)[2:], ["--from", str(path / "best.toml")])
     )
-    assert by_line == by_file and (by_line.seed, by_line.seeds) == (0, 2)
+    by_folder = spec_options.parse_spec("train", spec_options.train_options, ["--from", str(path)])[0]
+    assert by_line == by_file == by_folder and (by_line.seed, by_line.seeds) == (0, 2)
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
     hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
     assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line

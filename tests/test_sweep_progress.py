@@ -124,7 +124,7 @@ def test_the_trials_of_a_search_that_have_a_score():
         (2, [None, 2.0], 2),
     ]
     best = progress.ranked(found)
-    assert best["trial"] == 1 and search.values_at(ASHA, 4, best["x"]) == {
+    assert best["trial"] == 1 and search.values_at(ASHA, search.make(ASHA, 4)[1], best["x"]) == {
         "--hp.gamma": pytest.approx(0.9125)
     }
 

@@ -1,7 +1,8 @@
 """`jaxrl sweep ALGO ENV`: trains many trials, whose values are given as A,B,C or as LOW:HIGH."""
 
 import dataclasses
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,7 +72,7 @@ def _sweep(argv: list[str]) -> int:
     if kind in search.KINDS:
         groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
     else:
-        groups = sweeps.grouped(axes, trials, partial(spec_of, rest, axes))
+        groups = sweeps.grouped(axes, trials, spec_of(rest, axes))
     for group in groups:  # errors are reported now, not after hours of training
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
@@ -114,23 +115,30 @@ def typed_value(rest: list[str], axes: list[search.Axis], flag: str, word: str) 
     return value
 
 
-def spec_of(rest: list[str], axes: list[search.Axis], values: dict[str, search.Value]) -> runs.Spec:
-    """The Spec of a command with these values of options that need a program of their own, by flag.
+def spec_of(rest: list[str], axes: list[search.Axis]) -> Callable[[dict[str, search.Value]], runs.Spec]:
+    """`(values by flag) -> Spec`: that of the command with these values of options that are not traced.
 
-    An objective has parameters and presets that depend on it, so that the command is parsed again for each.
+    An objective has parameters and presets that depend on it, so that the command is parsed once for each.
     """
-    spec, chosen = _parsed(rest, axes, "--objective", str(values.get("--objective", "")))
-    for flag, value in values.items():
-        part, _, name = flag.removeprefix("--").replace("-", "_").partition(".")
-        if part == "config":
-            spec = dataclasses.replace(spec, config=fields.replace(spec.config, {name: value}))
-        elif part == "env":
-            default = next(field.default for field in dataclasses.fields(chosen.env) if field.name == name)
-            env = {other: its for other, its in spec.env.items() if other != name}
-            # As in `spec_options.understand`: a limit of steps is given even if it is the default.
-            given = {name: value} if value != default or name == "max_steps" else {}
-            spec = dataclasses.replace(spec, env=env | given)
-    return spec
+    parsed = cache(partial(_parsed, rest, axes, "--objective"))
+
+    def with_values(values: dict[str, search.Value]) -> runs.Spec:
+        spec, chosen = parsed(str(values.get("--objective", "")))
+        for flag, value in values.items():
+            part, _, name = flag.removeprefix("--").replace("-", "_").partition(".")
+            if part == "config":
+                spec = dataclasses.replace(spec, config=fields.replace(spec.config, {name: value}))
+            elif part == "env":
+                default = next(
+                    field.default for field in dataclasses.fields(chosen.env) if field.name == name
+                )
+                env = {other: its for other, its in spec.env.items() if other != name}
+                # As in `spec_options.understand`: a limit of steps is given even if it is the default.
+                given = {name: value} if value != default or name == "max_steps" else {}
+                spec = dataclasses.replace(spec, env=env | given)
+        return spec
+
+    return with_values
 
 
 def _plan(path: Path, axes, trials, groups, batches: int) -> str:

@@ -92,7 +92,7 @@ def _overlap(numbers: list[float], start: float, end: float) -> bool:
     return end > start and sum(CHARACTER * (len(label) + 1) for label in labels) > end - start
 
 
-CHARACTER = 6.5  # width in a label
+CHARACTER = 6  # width in a label
 MOST_STEPS = 8  # an axis with at most this many values is drawn in equal steps
 
 

@@ -60,6 +60,8 @@ def _of_search(path: Path, spec: Spec, rows: Rows) -> list[Trial]:
     recorded for it.
     """
     outcomes = searched_outcome(path)
+    if not math.isfinite(spec.hparams.total_updates):
+        raise ValueError(f"{path / 'run.json'} was edited: hparams.total_updates is missing")
     updates = int(spec.hparams.total_updates)
     found = search.pieces(spec.search, updates, spec.seeds, outcomes)
     steps = _steps_per_update(rows)

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.experiments.search.record import finite, make, trials_of_asha
-from jaxrl.search import METHODS, SearchState, Strategy, on_host
+from jaxrl.experiments.search.record import finite, trials_of_asha
+from jaxrl.search import METHODS, SearchState, Space, Strategy, on_host
 
 
 def updates_at_most(search: dict[str, Any], strategy: Strategy, state: SearchState) -> int:
@@ -42,9 +42,8 @@ def scored_trials(search: dict[str, Any], strategy: Strategy, state: SearchState
     return trials
 
 
-def values_at(search: dict[str, Any], agent_updates: int, x: Any) -> dict[str, float]:
+def values_at(search: dict[str, Any], space: Space, x: Any) -> dict[str, float]:
     """The values at a position, by flag."""
-    space = make(search, agent_updates)[1]
     values = np.asarray(space.values(np.asarray(x, np.float32))).tolist()
     return dict(zip((one["flag"] for one in search["axes"]), values))
 

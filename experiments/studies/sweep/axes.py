@@ -102,7 +102,7 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
         if one.flag.startswith("--env."):
             name = one.name.removeprefix("env.")
             number = isinstance(envs.REGISTRY[spec.environment].params().get(name), float)
-            if number and runs.can_trace(spec, name, float(one.at(0.0))):
+            if number and runs.can_trace(spec, name, _number_of(one.flag, one.at(0.0))):
                 numbers = tuple(_number_of(one.flag, word) for word in one.values)
                 one = one._replace(lanes=True, values=numbers)
                 for value in numbers or (one.at(0.0), one.at(1.0)):

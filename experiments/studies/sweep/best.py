@@ -52,6 +52,16 @@ def winner(path: Path) -> tuple[runs.Spec, dict[str, Any]] | None:
     return alone(spec, values_of(path / f"group-{best['group']}", spec, best)), best
 
 
+def require_winner(path: Path) -> runs.Spec:
+    """The run of the best trial of a sweep. Raises ValueError if it is not known."""
+    if not (path / "results.jsonl").exists():
+        text = f"{path} is not complete, so its best trial is not known"
+        raise ValueError(f"{text}: continue with `jaxrl resume {files.quoted(path)}`")
+    if found := winner(path):
+        return found[0]
+    raise ValueError(f"no trial of {path} has a score, so that there is no best one to train again")
+
+
 def write_winner(path: Path) -> str:
     """Writes `best.toml` into the folder of a complete sweep, unless somebody has edited the file.
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from jaxrl import reporters, sources, train
 from jaxrl.experiments import diverged, labels, runs, search
+from jaxrl.experiments.runs.searches import searched_outcome
 from jaxrl.experiments.studies.sweep.groups import Group
 from jaxrl.experiments.studies.sweep.outcomes import agents_of_row, outcome
 from jaxrl.programs import Programs
@@ -90,7 +91,8 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
     stage, others = sweep.stages[index], sum(one.steps for one in sweep.stages[:index])
     total = sum(one.steps for one in sweep.stages)
     at_most = spec.search is not None and spec.search["kind"] == "asha"
-    updates = train.updates_for(programs.algo, spec.steps) if spec.search else 0
+    if spec.search:
+        strategy, space = search.make(spec.search, train.updates_for(programs.algo, spec.steps))
     length, best = programs.num_updates, ranked(before)
     done, first, started, compiled = 0, 0, time.perf_counter(), None
 
@@ -134,10 +136,9 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
         nonlocal length, best
         if not spec.search:
             return
-        strategy = search.make(spec.search, updates)[0]
         length = search.updates_at_most(spec.search, strategy, at.state)
         if found := ranked(search.scored_trials(spec.search, strategy, at.state)):
-            best = found | {"values": search.values_at(spec.search, updates, found["x"])}
+            best = found | {"values": search.values_at(spec.search, space, found["x"])}
 
     def row(values: dict[str, Any]) -> None:
         nonlocal best
@@ -155,10 +156,16 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
 def _finished_before(sweep: Whole, index: int) -> list[dict[str, Any]]:
     """The trials of all groups before a stage; each group is read once."""
     for number, group in enumerate(sweep.groups[:index], 1):
-        if number not in sweep.finished and not group.spec.search:
-            its = outcome(sweep.path / f"group-{number}", group.spec)
-            sweep.finished[number] = described(its, sweep.info, group)
+        if number not in sweep.finished:
+            sweep.finished[number] = trained(sweep.path / f"group-{number}", sweep.info, group)
     return [one for its in sweep.finished.values() for one in its]
+
+
+def trained(path: Path, info: dict[str, Any], group: Group) -> list[dict[str, Any]]:
+    """The trials of a complete group, as `ranked` takes them."""
+    if group.spec.search:
+        return [{**one, "updates": one["steps"]} for one in searched_outcome(path)]
+    return described(outcome(path, group.spec), info, group)
 
 
 def described(outcomes: list[dict[str, Any]], info: dict[str, Any], group: Group) -> list[dict[str, Any]]:

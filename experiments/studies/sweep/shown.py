@@ -7,6 +7,7 @@ from jaxrl import files, records
 from jaxrl.experiments import labels, runs
 from jaxrl.experiments.plot import Curves
 from jaxrl.experiments.runs import per_trial
+from jaxrl.experiments.studies.sweep.best import BEST, require_winner
 from jaxrl.experiments.studies.sweep.folder import read, read_results
 
 
@@ -56,9 +57,7 @@ def winner_of(path: Path) -> Winner:
       ValueError: the sweep is not complete, or its winner has no agents: a search on the device trains other
         trials in its lanes, and the mean of an evolution strategy is not trained.
     """
-    if not (path / "results.jsonl").exists():
-        text = f"{path} is not complete, so its best trial is not known"
-        raise ValueError(f"{text}: continue with `jaxrl resume {files.quoted(path)}`")
+    require_winner(path)
     groups, lines = read(path)[1], read_results(path)
     best = lines[0]
     label = f"trial {best['trial']} ({labels.label(best['values'])})"
@@ -74,7 +73,7 @@ def winner_of(path: Path) -> Winner:
         lanes = [member * spec.seeds + seed for seed, member in sorted(members)]
         return Winner(folder, tuple(lanes), "the winners of the populations")
     if kind:
-        best_file = files.quoted(path / "best.toml")
+        best_file = files.quoted(path / BEST)
         text = f"{path} keeps no agents of its best trial, since it was not trained again"
         raise ValueError(f"{text}: train it, `jaxrl train --from {best_file}`")
     place = groups[number - 1].trials.index(trial)

@@ -16,7 +16,6 @@ from jaxrl.experiments.studies.sweep.outcomes import (
     EPISODES,
     confirmation,
     next_batch,
-    outcome,
     write_results,
 )
 from jaxrl.experiments.studies.sweep.text import table
@@ -67,13 +66,7 @@ def _finish(
     if not hosts.leads():
         return
     runs.draw_curves(path)
-    trials = searches.searched_outcome(path) if spec.search else outcome(path, spec)
-    trials = (
-        [{**one, "updates": one["steps"]} for one in trials]
-        if spec.search
-        else progress.described(trials, info, group)
-    )
-    best = progress.ranked(trials)
+    best = progress.ranked(progress.trained(path, info, group))
     what = "no trial has a score"
     if best:
         what = f"best {best['score']:.4g}, trial {best['trial']} ({labels.label(best['values'])})"
