@@ -147,7 +147,7 @@ def test_one_program_for_all_that_is_traced():
         ("--config.num-steps 8,16 --search optuna", "varies what one program can"),
         ("--env.length 0.5:-1", "LOW < HIGH"),
         ("--env.length -1:1 --trials 2", "length"),
-        ("--env.max-steps 100:200", "whole number"),
+        ("--env.max-steps 100:200", "--env.max-steps needs values, not a range"),
         ("--hp.gamma 0.9,0.99 --chunk -1", "chunk"),
         ("--hp.gamma 0.9,1.5 --search asha --slots 1", "gamma = 1.5 must lie between 0 and 1"),
         ("--hp.gamma 0.5:1.2 --search optuna --trials 2", "must lie between 0 and 1"),

@@ -1,11 +1,14 @@
 """The progress of a sweep, the lanes of its trials, and its files: without training anything."""
 
 import dataclasses
+import io
 import json
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.runs import per_trial, searches
@@ -88,6 +91,25 @@ def test_the_reporter_shows_the_whole(capsys):
     assert first.startswith(" 60% of the sweep  480 of 800 steps") and "best so far: 7, trial 1" in first
     assert second.startswith("100% of the sweep") and "best so far: 10, trial 1 (gamma 0.99)" in second
     assert "group-2 (2 of 2)" in second and whole.steps == 400.0 and whole.trained > 0
+
+
+def test_the_panel_shows_the_whole_and_fits_the_terminal(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=60, height=30, color_system=None)
+    monkeypatch.setattr("rich.get_console", lambda: console)
+    monkeypatch.setattr(progress, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    group = Group(spec_with(trials=({"gamma": 0.9},), algorithm="ppo", environment="Environment" * 9), (0,))
+    info = {"options": {"batches": 1, "confirm_seeds": 5}, "search": "grid", "trials": [(0.9, "x" * 90)]}
+    info["axes"] = [search.Axis("--hp.gamma", (0.9,)), search.Axis("--objective", ("x" * 90,))]
+    whole = progress.whole(None, info, [group])
+    reporter = progress.reporter(whole, 0, group, group.spec, SimpleNamespace(num_updates=10, algo=None))
+    reporter.status("compiled in 1.0 s")
+    reporter.progress(5, 0.1, 0)
+    reporter.row({"num_updates": 5, "episode/return": [3.0, 4.0]})
+    reporter.close()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    assert all(len(line) <= 60 for line in re.split("[\r\n]+", text))
+    for words in ("14%", "100 of 700 steps", "group-1 (1 of 2)", "3.5, trial 0", "gamma 0.9", "left"):
+        assert words in text, text
 
 
 # --- searches ---------------------------------------------------------------------------------------
