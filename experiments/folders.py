@@ -7,13 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxrl import checkpoint, files, sources
+from jaxrl.experiments.studies import STUDIES
 
-# Files that identify the folder of a run, a sweep, a comparison, an evolution of messages, or `jaxrl.fit`.
-MARKS = ("run.json", "sweep.json", "comparison.json", "talk.json", "fit.json")
-# Other files of a run or a study that cannot be generated again.
+# Files of a run or a study that cannot be generated again.
 RECORDS = ("metrics.jsonl", "metrics.csv", "results.jsonl", "search.json", "judged.json", "result.json")
 RECORDS += ("config.toml", "best.toml")  # may have been edited
 FOLDERS = ("checkpoints", "tensorboard", "wandb", "source")
+
+
+def marks() -> tuple[str, ...]:
+    """The files that identify the folder of a run, of a study, or of `jaxrl.fit`."""
+    return tuple(dict.fromkeys(("run.json", *(kind.mark for kind in STUDIES.values()), "fit.json")))
 
 
 def free(name: str) -> Path:
@@ -94,7 +98,7 @@ def new(path: Path, mark: str) -> Iterator[None]:
 
 def require_new(path: Path, mark: str) -> None:
     """Raises ValueError if a folder already contains a run or a study, or remains of one."""
-    for name in MARKS:
+    for name in marks():
         if (path / name).exists():
             raise _taken(path, mark, name)
     for name in ("metrics.jsonl", "checkpoints"):  # the new run would use them
@@ -156,7 +160,7 @@ def require_output(path: Path, *sources: Path) -> None:
     """
     path = Path(path)
     folder = path.resolve().parent
-    protected = [folder / name for name in (*MARKS, *RECORDS)] if _is_run(folder) else []
+    protected = [folder / name for name in (*marks(), *RECORDS)] if _is_run(folder) else []
     if any(_same(path, other) for other in protected) or _is_objective(path, folder):
         raise ValueError(f"{path} belongs to the run in {folder}: write to another file")
     for parent in folder.parents:
@@ -182,7 +186,7 @@ def default_output(inputs: Sequence[Path], name: str) -> Path:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / mark).exists() for mark in MARKS)
+    return any((folder / mark).exists() for mark in marks())
 
 
 def _is_objective(path: Path, folder: Path) -> bool:

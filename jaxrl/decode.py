@@ -218,7 +218,8 @@ def _decode_union(data: Any, kind: Any, nan: bool) -> Any:
 
 def _shared(data: Any, kind: Any) -> int:
     """How many fields of an object are those of a dataclass."""
-    return len(data.keys() & _fields(kind).keys()) if dataclasses.is_dataclass(kind) else 0
+    is_dataclass = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    return len(data.keys() & _fields(kind).keys()) if is_dataclass else 0
 
 
 def _require_plain(data: Any, nan: bool, deepest: int) -> None:

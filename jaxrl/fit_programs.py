@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxrl import checks, train
+from jaxrl import checks, memory, train
 from jaxrl.evaluate import evaluate
 from jaxrl.programs import Programs, boundaries, fingerprint, shapes, share
 from jaxrl.types import Algorithm, Env, PyTree
@@ -26,7 +26,7 @@ def make_programs(
     """The programs for the loop; the arguments are those of `fit`.
 
     Raises:
-      ValueError: an invalid argument.
+      ValueError: an invalid argument, or more memory is needed than is available.
     """
     if not isinstance(algo, Algorithm):
         given = f"the module {algo.__name__}" if hasattr(algo, "__spec__") else f"a {type(algo).__name__}"
@@ -48,6 +48,8 @@ def make_programs(
         raise ValueError(f"steps = {steps} are {num_updates} updates, at most 2147483647 can be counted")
     hp = _with_horizon(_arrays(algo.hparams if hparams is None else hparams, algo.hparams), num_updates)
     lanes = train.lanes_for(seeds)
+    available = memory.on_devices()
+    memory.require(f"{seeds} agents", {"seeds": lanes * memory.LANE}, available)
     mesh = train.mesh(lanes)
     by_agent, everywhere = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("agents",), ()))
     many = train.watched(train.population(_checked(algo), mesh=mesh))
@@ -76,6 +78,10 @@ def make_programs(
     numbers |= {"eval_episodes": eval_episodes, "steps_per_update": algo.steps_per_update}
     values = {name: _shown(leaf) for name, leaf in _named(hp).items()}
     state, _ = shapes(programs)  # traces: mismatches are reported here
+    processes = jax.process_count()
+    needs = {"seeds, or the sizes of an agent": memory.num_bytes(state) / processes}
+    needs["eval_episodes"] = memory.evaluation_bytes(state, lanes / processes, eval_episodes)
+    memory.require(f"{seeds} agents", needs, available)
     return programs._replace(identity={**numbers, "hparams": values, "state": _shapes(state)})
 
 

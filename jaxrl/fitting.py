@@ -21,7 +21,8 @@ from jaxrl.version import __version__
 
 MARK = "fit.json"  # the file that identifies the folder of a run by `fit`
 # Files that identify folders of runs by other functions.
-OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "metrics.jsonl", "checkpoints")
+OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "meta.json")
+OTHERS += ("metrics.jsonl", "checkpoints")
 REMEDY = "give another folder as `out`"
 
 
@@ -143,7 +144,7 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
             reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
         reporter.status("compiling ...")
         begun = time.perf_counter()
-        compiled = compile_programs(programs)
+        compiled = compile_programs(programs, state_exists=at is not None)
         reporter.status(reporters.compiled(time.perf_counter() - begun, compiled.memory))
         at = at or loop.start(programs, compiled)
         sinks.append(logger.Sink(lambda row: rows.append(logger.plain(row)), lambda: None))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding
 
-from jaxrl import hosts, keeping, train
+from jaxrl import hosts, keeping, memory, train
 from jaxrl.types import Algorithm, Env, Keep, PyTree, whole
 
 
@@ -152,10 +152,16 @@ def fingerprint(tree: PyTree) -> dict[str, str]:
     return {name or "array": described(leaf) for name, leaf in named.items()}
 
 
-def compile_programs(programs: Programs) -> Compiled:
+def compile_programs(programs: Programs, state_exists: bool = False) -> Compiled:
     """Compiles `init` and `update` of a run in parallel, because the compiler does not use all cores.
 
     The evaluation is compiled while training has started; its first use waits for `result()`.
+
+    Args:
+      state_exists: the memory of the state is in use already, as that of a restored one.
+
+    Raises:
+      memory.NotEnough: an update needs more memory than is available.
     """
     state, totals = shapes(programs)
     pool = ThreadPoolExecutor(1)
@@ -165,6 +171,7 @@ def compile_programs(programs: Programs) -> Compiled:
     update: Any = programs.algo.update
     advance = train.program(update, out_shardings=places)
     advance = advance.lower(state, totals, hp, np.int32(1), *programs.data).compile()
+    require_update(programs, advance, state_exists)
     evaluate = None
     if programs.eval_episodes:  # last, because training needs only the other two
         evaluate = pool.submit(lambda: programs.evaluate.lower(state, keys).compile())
@@ -172,8 +179,23 @@ def compile_programs(programs: Programs) -> Compiled:
     return Compiled(init.result(), advance, evaluate, memory_of(advance))
 
 
+def require_update(programs: Programs, program: Any, state_exists: bool = False) -> None:
+    """Raises `memory.NotEnough` if the compiled update of a run needs more memory than is available.
+
+    Args:
+      state_exists: the state and the totals are allocated already, as the data always are.
+    """
+    used = memory_of(program)
+    if used is None:
+        return
+    exists = memory.num_bytes(programs.data) + (memory.shard_bytes(shapes(programs)) if state_exists else 0)
+    devices = programs.sharding.mesh.size // jax.process_count()  # they do the same
+    option = "the agents, environments or steps per update, or --chunk, the agents at a time"
+    memory.require("an update of all agents", {option: devices * (used - exists)}, memory.on_devices())
+
+
 def memory_of(program: Any) -> int | None:
-    """Bytes that a compiled program uses while it runs, including its arguments; None if not available."""
+    """Bytes that a compiled program uses on a device, including its arguments; None if not available."""
     analysis = program.memory_analysis()
     if analysis is None:
         return None

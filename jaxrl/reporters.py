@@ -38,7 +38,7 @@ def count(number: float) -> str:
 
 def size(num_bytes: float) -> str:
     """A size with its unit: 1.5 MB."""
-    for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+    for limit, suffix in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if num_bytes >= limit:
             return f"{num_bytes / limit:.1f} {suffix}"
     return f"{num_bytes:.0f} B"

@@ -12,8 +12,8 @@ from conftest import run_command
 from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
 from jaxrl.experiments import folders
-from jaxrl.experiments.cheap_talk import game as talk
-from jaxrl.experiments.cheap_talk.evolution import evolution
+from jaxrl.experiments.studies.talk import game as talk
+from jaxrl.experiments.studies.talk.evolution import evolution
 from jaxrl.spaces import Discrete
 from jaxrl.statistics import across_tasks
 
@@ -192,6 +192,12 @@ def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
     assert {name: len(values) for name, values in scores[0].items()} == dict.fromkeys(
         ("evolved", "random", "silent"), 8
     )
+    status, shown = run_command("report", whole)
+    assert status == 0 and "\n".join(shown.splitlines()[:-1]) in output  # as after resuming the other
+    assert "harm on CartPole-v1" in (whole / "report.html").read_text()
+    assert run_command("plot", whole)[0] == 0 and (whole / "curves.png").exists()
+    status, output = run_command("evaluate", whole)
+    assert status == 2 and f"which has no policy; its result: `jaxrl report {whole}`" in output
     status, output = run_command("talk", "CartPole-v1", *WORDS, "--out", whole)
     assert status == 2 and "is taken" in output
     before = (whole / "metrics.jsonl").stat().st_ino, (whole / "metrics.jsonl").read_text()
@@ -203,7 +209,7 @@ def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
     kept["setting"]["std"] = None
     (stopped / "talk.json").write_text(json.dumps(kept))
     status, output = run_command("resume", stopped)
-    assert status == 2 and "std = None" in output and output.count("\n") == 1
+    assert status == 2 and "setting.std must be a number, not None" in output and output.count("\n") == 1
 
 
 def test_the_docs_match_the_records():

@@ -14,8 +14,8 @@ from conftest import curve, run_command
 from jaxrl import fields, loop, objective_file, objectives
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments import reference, runs, spec_options
-from jaxrl.experiments.compare import folder, methods, table
 from jaxrl.experiments.runs import planning
+from jaxrl.experiments.studies.compare import folder, methods, study, table
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "2"]
 SMALL += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--env.max-steps", "50"]
@@ -311,6 +311,25 @@ def test_bad_input_is_reported_in_one_line(words, message, tmp_path, monkeypatch
     assert status == 2 and message in output, output
     assert output.startswith("jaxrl: error: ") and output.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_other_commands_read_the_folder_of_a_comparison(compared, tmp_path):
+    path, output = compared
+    status, shown = run_command("report", path)
+    assert status == 0 and "\n".join(shown.splitlines()[:-1]) in output
+    assert "<h2>CartPole-v1: " in (path / "report.html").read_text()
+    assert run_command("report", path, "--out", tmp_path / "r.md")[0] == 0
+    assert "| method | IQM |" in (tmp_path / "r.md").read_text()
+    assert [name for name, _ in study.curves(path)] == ["ppo (tuned)", "dpo", "mdpo"]
+    lanes = [row["evaluation/return"] for row in study.curves(path)[1][1]]
+    assert lanes == [row["evaluation/return"][3:6] for row in curve(path / "CartPole-v1/report")]
+    assert run_command("plot", path, "--out", tmp_path / "c.png")[0] == 0
+    for command in ("evaluate", "render", "export"):
+        status, output = run_command(command, path)
+        assert status == 2 and output.count("\n") == 1
+        assert f"is a comparison: give one of its runs, for example {path / 'CartPole-v1/report'}" in output
+    status, output = run_command("report", path, path / "CartPole-v1/report")
+    assert status == 2 and "report it alone" in output
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "no", '{"command": [], "trials": 1, "tune_seeds": 1}\n3'])

@@ -130,6 +130,17 @@ def test_an_edited_file_is_not_replaced(tmp_path):
     assert (path / "config.toml").read_text() == "steps = 3\n"
 
 
+def test_a_run_that_was_stopped_before_it_had_a_configuration_gets_one(tmp_path):
+    path, spec = run_of(tmp_path / "run", "ppo", "CartPole-v1", *SMALL)
+    text = (path / "config.toml").read_text()
+    (path / "config.toml").unlink()
+    runs.complete_folder(path, spec)
+    assert (path / "config.toml").read_text() == text
+    (path / "config.toml").write_text("steps = 3\n")
+    runs.complete_folder(path, spec)
+    assert (path / "config.toml").read_text() == "steps = 3\n"
+
+
 def test_a_group_of_a_sweep_has_the_values_of_its_first_trial_until_the_best_is_known(tmp_path):
     spec = spec_of("ppo", "CartPole-v1", *SMALL, command="sweep")
     axes = [sweep.axis("--hp.gamma", "0.9,0.8"), sweep.axis("--env.length", "0.6,0.7")._replace(lanes=True)]

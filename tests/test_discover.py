@@ -15,10 +15,11 @@ import pytest
 from conftest import curve, run_command, without_devices
 from flax import struct
 
-from jaxrl import objective_file, objectives
+from jaxrl import decode, objective_file, objectives
 from jaxrl.discovery import distil, evolve, training
 from jaxrl.discovery.family import Family, repeated, tables
-from jaxrl.experiments.discover import comparison, spec, tabular
+from jaxrl.experiments.studies.discover import comparison, spec, tabular
+from jaxrl.experiments.verdict import screen
 from jaxrl.types import Objective
 
 ROOT = Path(__file__).parent.parent
@@ -145,8 +146,8 @@ def test_one_exchange_between_devices_in_a_generation():
     """More than one that do not depend on each other can hang on a CPU: see `family.everywhere`."""
     code = """
 import jax
-from jaxrl.experiments.discover import spec
-from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.studies.discover import spec
+from jaxrl.experiments.studies.discover.programs import build
 world = spec.World("tabular", 32, {"num_envs": 2, "num_steps": 8, "num_states": 6})
 other = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 1, "hidden_sizes": [4]}
 worlds = (world, spec.World("probe/action", 16, other))
@@ -223,12 +224,15 @@ def test_resuming_a_complete_discovery_reports_it(whole):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ({"width": "a"}, "width = 'a'"),
-        ({"seeds": None}, "seeds = None"),
-        ({"evolve": {"ranks": "foo"}}, "ranks = 'foo'"),
-        ({"evolve": {"population": "64"}}, "population = '64'"),
+        ({"width": "a"}, "run.json: width must be an integer, not 'a'"),
+        ({"seeds": None}, "seeds must be an integer, not None"),
+        ({"evolve": {"ranks": "foo"}}, "evolve.ranks must be one of centred, pairs, not 'foo'"),
+        ({"evolve": {"population": "64"}}, "evolve.population must be an integer, not '64'"),
         ({"worlds": [{"environment": "tabular", "steps": 256, "config": {"num_envs": 0}}]}, "num_envs = 0"),
-        ({"worlds": [{"environment": "tabular", "steps": 2.5}]}, "steps = 2.5"),
+        (
+            {"worlds": [{"environment": "tabular", "steps": 2.5}]},
+            "worlds[0].steps must be an integer",
+        ),
         ({"worlds": [{"environment": "tabular", "steps": 256, "config": {"num_env": 3}}]}, "num_env"),
         ({"worlds": 3}, "edited"),
     ],
@@ -242,10 +246,23 @@ def test_an_edited_discovery_is_refused(edit, message, whole, tmp_path):
     assert status == 2 and message in output and output.count("\n") == 1, output
 
 
-def test_other_commands_explain_that_a_folder_is_a_discovery(whole):
-    for command in ("evaluate", "render"):
-        status, output = run_command(command, whole[0])
-        assert status == 2 and "folder of a discovery" in output and output.count("\n") == 1
+def test_other_commands_on_the_folder_of_a_discovery(whole, tmp_path):
+    path, output = whole
+    for command in ("evaluate", "render", "export"):
+        status, refused = run_command(command, path)
+        assert status == 2 and "folder of a discovery" in refused and refused.count("\n") == 1
+        assert f"--objective {path / 'objective-0.json'}" in refused
+    status, shown = run_command("report", path, "--out", tmp_path / "r.html")
+    assert status == 0 and "\n".join(shown.splitlines()[:-1]) in output
+    assert "held-out tasks of tabular" in (tmp_path / "r.html").read_text()
+    assert run_command("plot", path, "--out", tmp_path / "c.png")[0] == 0
+    shutil.copy(path / "run.json", tmp_path)
+    (tmp_path / "judged.json").write_text('{"count": 8, "worlds": [{"label": "a", "rows": [{"name": "b"}]}]}')
+    status, refused = run_command("report", tmp_path)
+    assert status == 2 and "judged.json: worlds[0].rows[0].mean is missing" in refused
+    (tmp_path / "judged.json").unlink()
+    status, refused = run_command("report", tmp_path)
+    assert status == 2 and "nothing finished yet" in refused
 
 
 @pytest.mark.parametrize(
@@ -300,7 +317,8 @@ def test_the_docs_show_the_discovered_objectives():
     results = ROOT / "experiments" / "results" / "discovery"
     page = (ROOT / "docs" / "discovery.md").read_text()
     for name in ("tabular.json", "cartpole.json"):
-        assert comparison.text(json.loads((results / name).read_text())) in page
+        judged = decode.read_json(results / name, comparison.Judged)
+        assert screen(comparison.verdict(judged)) in page
     assert objective_file.load(results / "ta-lpo-tabular.json")[1].params.hidden.shape == (16, 32)
     name, formula = objective_file.load(results / "ta-lpo-tabular-4-terms.json")
     for weight in formula.params.coefs[formula.params.coefs != 0.0]:
@@ -360,7 +378,8 @@ def test_all_objectives_have_the_same_choice_of_hyperparameters(monkeypatch):
         np.testing.assert_allclose(hps.value_learning_rate, 0.5)  # of this environment
     for row in result["worlds"][1]["rows"]:
         assert row.get("of", 4) == 4
-    assert "lpo, seed 1" in comparison.text(result)
+    judged = decode.decode(result, comparison.Judged, "result")
+    assert "lpo, seed 1" in screen(comparison.verdict(judged))
 
 
 def test_the_range_of_annealed_clipping_closes():

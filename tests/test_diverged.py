@@ -16,11 +16,12 @@ from jaxrl import envs, loop, objectives, records, train
 from jaxrl.algos import ALGORITHMS, fixpo
 from jaxrl.discovery.family import filled
 from jaxrl.experiments import reference, runs, search
-from jaxrl.experiments.cheap_talk import command
-from jaxrl.experiments.cheap_talk import game as cheap_talk
-from jaxrl.experiments.compare import table
-from jaxrl.experiments.discover import comparison, spec, worlds
 from jaxrl.experiments.report import compare
+from jaxrl.experiments.studies.compare import table
+from jaxrl.experiments.studies.discover import comparison, spec, worlds
+from jaxrl.experiments.studies.talk import game as cheap_talk
+from jaxrl.experiments.studies.talk import study as talk
+from jaxrl.experiments.verdict import screen
 from jaxrl.search import asha
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective
@@ -171,9 +172,9 @@ def test_objective_scores_count_the_worst_of_all_tables():
 def test_a_diverged_victim_does_not_count_as_harmed():
     setting = cheap_talk.Setting("CartPole-v1", "harm", 64, 1, 4, 1, 1, 2, 0.3, 1, 0)
     scores = {"evolved": [10.0, math.nan], "random": [20.0, 30.0], "silent": [15.0, 25.0]}
-    output = command.summary(setting, scores)
+    output = screen(talk.verdict_of(setting, scores))
     assert "evolved  20 " in output  # of 10 and 30, the highest return: the worst result in mode harm
-    helped = command.summary(dataclasses.replace(setting, mode="help"), scores)
+    helped = screen(talk.verdict_of(dataclasses.replace(setting, mode="help"), scores))
     assert "evolved  10 " in helped
 
 

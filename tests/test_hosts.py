@@ -21,7 +21,7 @@ from jaxrl import checkpoint, envs, hosts, logger, loop, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import cli, runs
 from jaxrl.experiments.studies import sweep
-from jaxrl.hosts import meeting
+from jaxrl.hosts import joining, meeting
 from jaxrl.policies import NetworkConfig
 
 FLAGS = ["--config.num-envs", "2", "--config.num-steps", "8", "--config.num-epochs", "1", "--seeds", "4"]
@@ -402,8 +402,150 @@ def test_an_unknown_address_is_reported():
 
 
 def test_a_port_in_use_is_reported():
-    with socket.create_server(("", 0)) as server, pytest.raises(ValueError, match="choose another port"):
+    server = socket.create_server(("127.0.0.1", 0))
+    with server, pytest.raises(ValueError, match="choose another port"):
         meeting.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 0, 5)
+
+
+def test_an_address_of_another_machine_is_reported():
+    with pytest.raises(ValueError, match="give an address of process 0, or set JAX_COORDINATOR_BIND_ADDRESS"):
+        meeting.meet("192.0.2.1:1234", 2, 0, 5)  # an address for documentation, which no machine has
+
+
+@contextlib.contextmanager
+def process_zero(num_processes, seconds):
+    """Process 0 in a thread: its port, and a list that receives its error, or None."""
+    port, outcome = free_port(), []
+
+    def run():
+        try:
+            outcome.append(meeting.meet(f"127.0.0.1:{port}", num_processes, 0, seconds))
+        except ValueError as error:
+            outcome.append(str(error))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield port, outcome
+    finally:
+        thread.join()
+
+
+def connected(port):
+    """A connection to a port as soon as a process listens there."""
+    until = time.monotonic() + 5
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=5)
+        except OSError:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+JUNK = [b"GET / HTTP/1.1\r\n\r\n", b"[99, 2]\n", b'["jaxrl", 99, 2]\n', b'["jaxrl", "1", 2]\n', b'"jaxrl"\n']
+JUNK += [b'["jaxrl", true, 2]\n', b'["jaxrl", 0, 2]\n', b'["jaxrl", -1, 2]\n', b'["jaxrl", 1]\n', b"[" * 199]
+JUNK += [b"{}\n", b"null\n", b"\xff\xfe\n", b"1" * 5000, b'["jaxrl", 1.0, 2]\n', b"[[[[\n"]
+
+
+def test_strangers_do_not_count_as_processes_and_do_not_hold_the_port():
+    """Whatever they send, or do not send, process 1 joins meanwhile; messages of other types are no error."""
+    with process_zero(2, 20) as (port, outcome), contextlib.ExitStack() as stack:
+        for junk in JUNK:
+            stack.enter_context(connected(port)).sendall(junk)
+        for _ in range(2 * meeting.MOST_STRANGERS):  # silent ones
+            stack.enter_context(connected(port))
+        begun = time.monotonic()
+        assert meeting.meet(f"127.0.0.1:{port}", 2, 1, 5) is None
+        assert time.monotonic() - begun < 3
+    assert outcome == [None]
+
+
+def test_a_byte_at_a_time_does_not_extend_the_time_limit():
+    begun = time.monotonic()
+    with process_zero(2, 0.6) as (port, outcome), connected(port) as stranger, contextlib.suppress(OSError):
+        while not outcome:
+            stranger.sendall(b" ")
+            time.sleep(0.05)
+    assert "of 2 processes did not connect" in outcome[0] and time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("answer", [b"5\n", b"nonsense", b"[" * 5000, b""])
+def test_an_answer_of_a_stranger_is_not_that_of_process_zero(answer):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    with server.accept()[0] as caller:
+                        caller.recv(100)
+                        caller.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with pytest.raises(ValueError, match="process 0 was not reached"):
+            meeting.meet(f"127.0.0.1:{server.getsockname()[1]}", 2, 1, 0.4)
+
+
+def test_process_zero_listens_on_the_given_address_only():
+    """A second loopback address stands for another network of the machine."""
+    with process_zero(2, 1.0) as (port, outcome):
+        connected(port).close()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", port), timeout=5)
+    assert "did not connect" in outcome[0]
+
+
+def test_jax_listens_where_process_zero_does(monkeypatch):
+    given = {}
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: given.update(options))
+    monkeypatch.delenv("JAX_COORDINATOR_BIND_ADDRESS", raising=False)
+    joining._initialize("10.0.0.1:1234", 2, 0, 5)
+    assert given["coordinator_bind_address"] == given["coordinator_address"] == "10.0.0.1:1234"
+    monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", "[::]:1234")
+    joining._initialize("10.0.0.1:1234", 2, 0, 5)
+    assert given["coordinator_bind_address"] == "[::]:1234"
+    joining._initialize("auto", None, None, 5)
+    assert given["coordinator_bind_address"] is None
+
+
+JOIN = """
+import sys, jax
+jax.config.update("jax_enable_preemption_service", False)
+address, count, number = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+jax.distributed.initialize(address, count, number, initialization_timeout=1)
+print("joined")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("processes", "outcomes"),
+    [
+        ([(2, 0)], ["aborted"]),  # one is missing
+        ([(3, 0), (3, 1), (3, 1)], ["aborted"] * 3),  # two have the same number
+        ([(2, 0), (2, 0)], ["aborted"] * 2),  # both listen on the same port
+        ([(2, 0), (3, 1)], ["joined"] * 2),  # they differ in the number of processes
+    ],
+)
+def test_jax_alone_does_not_report_a_start_that_went_wrong(folder, processes, outcomes):
+    """The reason for `meeting`: if JAX reports these one day, its service alone is enough."""
+    address = f"127.0.0.1:{free_port()}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", JOIN, address, *map(str, one)],
+            env=environment(folder, 1),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for one in processes
+    ]
+    for process, outcome in zip(started, outcomes, strict=True):
+        output, errors = process.communicate(timeout=60)
+        if outcome == "joined":
+            assert process.returncode == 0 and output == "joined\n"
+        else:
+            assert process.returncode == -signal.SIGABRT and not output
+            assert "stack trace" in errors and len(errors.splitlines()) > 10
 
 
 @pytest.mark.parametrize(

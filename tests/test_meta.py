@@ -1,6 +1,7 @@
 """Meta-learning: derivatives against differences, parts against definitions, and a learning test."""
 
 import json
+import shutil
 from functools import cache, partial
 from types import SimpleNamespace
 
@@ -8,15 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import jitted
+from conftest import jitted, run_command
 from reference import returns as slow
 from test_contract import avals, bits
 
-from jaxrl import checkpoint, envs, meta, train
+from jaxrl import checkpoint, envs, logger, meta, train
 from jaxrl.algos import ppo
 from jaxrl.envs.check import check_env
-from jaxrl.experiments import cli
-from jaxrl.experiments.meta.__main__ import command
 from jaxrl.meta.outer import advantages_of
 from jaxrl.objectives import lpo, random_drift
 from jaxrl.policies import NetworkConfig
@@ -460,25 +459,90 @@ def test_a_meta_learned_learning_rate_grows_and_improves_agents():
 # --- the experiments ---------------------------------------------------------------------------------
 
 
-def test_the_experiments_run_from_the_command_line(tmp_path, capsys):
-    out = tmp_path / "result.json"
-    words = "tune --env probe/action --names learning_rate --updates 2 --seeds 2 --fresh 2 --lifetime 4"
-    assert cli.main([*words.split(), "--unroll", "2", "--rates", "1e-2", "--out", str(out)], command) == 0
-    result = json.loads(out.read_text())
+TUNE = "meta tune --env probe/action --names learning_rate --updates 4 --seeds 2 --fresh 2 --lifetime 4"
+TUNE += " --unroll 2 --rates 1e-2 --save-every-seconds 0"
+
+
+def test_a_killed_experiment_resumes_to_the_same_result(tmp_path):
+    """As after a kill between the last row and its checkpoint: the folder without the end."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    status, output = run_command(*TUNE.split(), "--out", whole)
+    assert status == 0 and "\n  difference " in output and "\n  learning_rate: " in output, output
+    result = json.loads((whole / "result.json").read_text())
     assert len(result["learned"]) == len(result["values"]["learning_rate"]) == 2
-    assert "| difference |" in capsys.readouterr().out
-    assert cli.main(["two-colours", "--steps", "20", "--methods", "fixed"], command) == 2
-    assert "steps = 20 are too few: at least 640" in capsys.readouterr().err
+    shutil.copytree(whole, killed)
+    (killed / "result.json").unlink()
+    steps = sorted((killed / "learning" / "checkpoints").glob("step_*"))
+    assert [path.name for path in steps[-2:]] == ["step_00000003", "step_00000004"]
+    shutil.rmtree(steps[-1])
+    status, output = run_command("report", killed)
+    assert status == 2 and f"continue with `jaxrl resume {killed}`" in output
+    status, output = run_command("resume", killed)
+    assert status == 0 and "continuing after 3 of 4 updates" in output, output
+    again = json.loads((killed / "result.json").read_text())
+    for name in ("start", "learned", "rates", "values", "dead"):
+        assert again[name] == result[name], name
+    rows = [logger.read_jsonl(path / "learning" / "metrics.jsonl") for path in (whole, killed)]
+    assert [row["episode/return"] for row in rows[0]] == [row["episode/return"] for row in rows[1]]
+    assert run_command("report", killed, "--out", tmp_path / "r.md")[0] == 0
+    assert "| difference | " in (tmp_path / "r.md").read_text()
+    assert run_command("plot", killed)[0] == 0 and (killed / "curves.png").exists()
+    status, output = run_command("evaluate", killed)
+    assert status == 2 and "which has no policy" in output and output.count("\n") == 1
+    status, output = run_command(*TUNE.split(), "--out", whole)
+    assert status == 2 and "is taken" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "meta needs an experiment, tune or two-colours"),
+        ("tun", "unknown experiment 'tun'; the nearest: tune"),
+        ("tune --seeds 1", "seeds must be at least 2"),
+        ("tune --names gama", "unknown hyperparameter 'gama'"),
+        ("tune --env Catch", "unknown environment 'Catch'"),
+        ("tune --objective dppo", "unknown objective 'dppo'"),
+        ("tune --out result.json", "is the folder of result.json"),
+        ("two-colours --steps 20 --methods fixed", "steps = 20 are too few: at least 640"),
+    ],
+)
+def test_invalid_experiments_are_refused_in_one_line(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, output = run_command("meta", *words.split())
+    assert status == 2 and message in output and output.count("\n") == 1, output
+    assert not list(tmp_path.iterdir())
+
+
+def test_methods_that_are_complete_are_not_trained_again(tmp_path, monkeypatch):
+    """Each method of two colours is a stage with a file."""
+    from jaxrl.experiments.studies.meta import two_colours
+
+    trained = []
+
+    def curves(algo, keys, hp, steps, agent_of, hp_axis=None):
+        trained.append(steps)
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        return np.random.default_rng(0).random((len(keys), two_colours.PARTS))
+
+    monkeypatch.setattr(two_colours, "reward_curves", curves)
+    path = tmp_path / "colours"
+    words = "meta two-colours --steps 90000 --seeds 2 --fixed 0.1 --methods fixed meta-gradients --out"
+    status, output = run_command(*words.split(), path)
+    assert status == 130 and f"jaxrl resume {path}" in output
+    status, output = run_command("resume", path)
+    assert status == 0 and len(trained) == 3, output
+    table = output[output.index("Mean reward") :].splitlines()
+    assert [line.split("  ")[1] for line in table[2:4]] == ["fixed 0.1", "meta-gradients"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("methods", ["bootstrapped", "fixed meta-gradients"])
 def test_every_method_trains_in_two_colours(methods, tmp_path):
     """All use the same number of steps, including those that only the outer loss uses."""
-    out = tmp_path / "result.json"
-    words = "two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"
-    assert cli.main([*words.split(), *methods.split(), "--out", str(out)], command) == 0
-    results = json.loads(out.read_text())["methods"]
+    words = "meta two-colours --steps 5120 --period 100 --seeds 2 --fixed 0.1 --unroll 1 --target 1 --methods"
+    assert run_command(*words.split(), *methods.split(), "--out", tmp_path / "c")[0] == 0
+    results = json.loads((tmp_path / "c" / "result.json").read_text())["methods"]
     assert [name.removesuffix(" 0.1") for name in results] == methods.split()
     for row in results.values():
         assert len(row["curve"]) == 40 and row["life"][1] <= row["life"][0] <= row["life"][2]

@@ -407,13 +407,6 @@ def test_the_chunk_is_the_fastest_that_fits(monkeypatch):
     assert planning.choose_chunk(few) == 0
 
 
-def test_a_run_that_does_not_fit_in_memory_is_refused():
-    spec = spec_options.parse_spec("train", spec_options.train_options, ["ppo", "CartPole-v1", *SMALL])[0]
-    planning.require_room(spec, 1)
-    with pytest.raises(ValueError, match="take fewer seeds"):
-        planning.require_room(spec, 2**60)
-
-
 # --- search ---------------------------------------------------------------------------------------
 
 SEARCH = [*SMALL, "--config.num-steps", "8", "--steps", "1024", "--save-every-seconds", "0"]

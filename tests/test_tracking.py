@@ -9,7 +9,7 @@ import pytest
 from jaxrl import logger
 from jaxrl.algos import ppo
 from jaxrl.experiments import runs, spec_options, tracking
-from jaxrl.experiments.discover import command as discover
+from jaxrl.experiments.commands import discover
 from jaxrl.policies import NetworkConfig
 
 SPEC = runs.Spec(

@@ -19,14 +19,15 @@ from jaxrl.envs import render
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments import presets, runs, spec_options, user_files
-from jaxrl.experiments.cheap_talk import command as talk
-from jaxrl.experiments.discover import command as discover
-from jaxrl.experiments.discover import presets as discovery_presets
-from jaxrl.experiments.discover import spec as discovery
-from jaxrl.experiments.discover import worlds
-from jaxrl.experiments.discover.programs import build
+from jaxrl.experiments.commands import discover
 from jaxrl.experiments.runs import artifacts
 from jaxrl.experiments.studies import sweep
+from jaxrl.experiments.studies.discover import presets as discovery_presets
+from jaxrl.experiments.studies.discover import spec as discovery
+from jaxrl.experiments.studies.discover import worlds
+from jaxrl.experiments.studies.discover.programs import build
+from jaxrl.experiments.studies.talk import study as talk
+from jaxrl.experiments.verdict import screen
 from jaxrl.policies import NetworkConfig
 
 SMALL = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
@@ -526,8 +527,8 @@ def test_talk_keeps_the_environment(command, tmp_path, monkeypatch):
     monkeypatch.setattr(talk, "evolution", lambda game, setting: seen.append(setting) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         talk.carry_on(path)
-    text = talk.summary(seen[0], {who: [1.0, 2.0] for who in ("evolved", "random", "silent")})
-    assert text.startswith("harm on mine: return while training")
+    scores = {who: [1.0, 2.0] for who in ("evolved", "random", "silent")}
+    assert screen(talk.verdict_of(seen[0], scores)).startswith("harm on mine: return while training")
 
 
 def test_control_needs_an_environment_with_goals(command, refused, tmp_path):

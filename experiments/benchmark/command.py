@@ -99,6 +99,8 @@ def command(argv: list[str]) -> int:
     cases = CASES[suite](options)
     if not any(measure.takes_part(suite, name, case) for name in names for case in cases):
         raise ValueError(f"{', '.join(names)} cannot run {cases[0].settings['env']}; leave --contenders out")
+    for case in cases:
+        suites.require_memory(case)
     with before(options.against) as old, progress() as (say, tell):
         out = results.make_folder(options.out, suite)
         outcomes = measure.measure(suite, options, names, cases, old, say, tell)

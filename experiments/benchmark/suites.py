@@ -1,11 +1,13 @@
 """The cases of each suite, with settings that are the same for all contenders."""
 
+import itertools
 import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrl import memory
 from jaxrl.names import lookup
 
 
@@ -100,6 +102,24 @@ def training(env: str, agents: int, num_envs: int | None, seconds: float) -> dic
         "eval_episodes": 128,
         "eval_episodes_slow": 32,
     }
+
+
+def require_memory(case: Case) -> None:
+    """Raises `memory.NotEnough` if the agents or the environments of a case do not fit into memory.
+
+    The processes of the contenders have the devices to themselves, so this one must not start JAX. Only what
+    all of them hold is counted: a number and a reward of each environment, the largest weights of an agent
+    and their two moments of Adam.
+    """
+    settings = case.settings
+    sizes = settings.get("sizes", settings)
+    layers = sizes.get("hidden_sizes", ())
+    weights = 12 * sum(a * b for a, b in itertools.pairwise(layers))
+    each = weights + 8 * sizes["num_envs"]
+    agents, learners = settings.get("agents", 1), settings.get("learn_seeds", 0) * (case.learn_steps > 0)
+    needs = {"--num-envs" if 8 * sizes["num_envs"] > agents * weights else "--agents": agents * each}
+    memory.require(case.name or "the benchmark", needs, memory.on_machine())
+    memory.require(case.name or "the benchmark", {"--learn-seeds": learners * each}, memory.on_machine())
 
 
 def train_cases(options) -> list[Case]:

@@ -53,10 +53,14 @@ COMMANDS = {
         "export RUN          the trained policy for NumPy, JAX, ONNX or C   [--format npz|stablehlo|onnx|c]",
     ),
     "discover": Command(
-        "discover.command",
+        "commands.discover",
         "discover            evolves a policy objective             jaxrl discover --preset tabular",
     ),
-    "distil": Command("discover.distil", "distil FILE         a formula for a learned objective"),
+    "distil": Command("commands.distil", "distil FILE         a formula for a learned objective"),
+    "meta": Command(
+        "commands.meta",
+        "meta EXPERIMENT     learn hyperparameters during training  jaxrl meta tune --env Catch-bsuite",
+    ),
     "list": Command(
         "commands.list",
         "list [WHAT [WORD]]  algos, envs, objectives or presets     jaxrl list envs breakout",
@@ -70,7 +74,7 @@ COMMANDS = {
         "profile ALGO ENV    where the time of an update goes     [--updates N] [--operations N] [--json]",
     ),
     "compare": Command(
-        "compare.command",
+        "commands.compare",
         "compare             objectives beside tuned PPO            "
         "--environments ENV... [--objectives NAME...]",
     ),
@@ -79,7 +83,7 @@ COMMANDS = {
         "drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]",
     ),
     "talk": Command(
-        "cheap_talk.command",
+        "commands.talk",
         "talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]",
     ),
     "new": Command(

@@ -4,9 +4,8 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from jaxrl.experiments import options
+from jaxrl.experiments import options, studies
 from jaxrl.experiments.runs.evaluation import evaluation
-from jaxrl.experiments.studies import sweep as sweeps
 
 
 def command(argv: list[str]) -> int:
@@ -22,6 +21,6 @@ def command(argv: list[str]) -> int:
         json: bool = False  # print one JSON object
 
     chosen = options.parse(Evaluate, argv, "jaxrl evaluate")
-    who = sweeps.winner_of(chosen.run) if sweeps.is_sweep(chosen.run) else sweeps.Winner(chosen.run)
+    who = studies.agents_of(chosen.run)
     print(evaluation(who.folder, chosen.episodes, chosen.best, chosen.json, who.lanes, who.label))
     return 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrl import files
 from jaxrl.artifact import policy
-from jaxrl.experiments import folders
+from jaxrl.experiments import folders, studies
 
 SUFFIXES = {"npz": ".npz", "stablehlo": ".stablehlo", "onnx": ".onnx", "c": ".h"}
 
@@ -32,7 +32,8 @@ def command(argv: list[str]) -> int:
         best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = parse(Export, argv, "jaxrl export")
-    print(export(chosen.run, chosen.format, chosen.seed, chosen.out, chosen.best))
+    run = studies.run_of(chosen.run)
+    print(export(run, chosen.format, chosen.seed, chosen.out, chosen.best))
     return 0
 
 

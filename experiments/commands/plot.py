@@ -2,11 +2,9 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from jaxrl.experiments import folders, options, runs
-from jaxrl.experiments.plot import Curves
-from jaxrl.experiments.studies import sweep as sweeps
+from jaxrl.experiments import folders, options, runs, studies
 
 
 def command(argv: list[str]) -> int:
@@ -14,19 +12,22 @@ def command(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Plot:
-        """Learning curves of one or more runs; of a sweep, those of its best trials."""
+        """Learning curves of one or more runs or studies; of a sweep, those of its best trials."""
 
-        runs: Annotated[tuple[Path, ...], options.positional()]  # folders of runs
+        runs: Annotated[tuple[Path, ...], options.positional()]  # folders of runs and studies
         out: Path | None = None  # PNG file; otherwise curves.png in the run; of several, here
 
     chosen = options.parse(Plot, argv, "jaxrl plot")
     if not chosen.runs:
         raise options.UsageError("plot needs a run: jaxrl plot RUN")
     out = chosen.out or folders.default_output(chosen.runs, "curves.png")
-    curves = [curve for path in chosen.runs for curve in curves_of(path)]
-    print(runs.plot_curves(curves, out))
+    print(runs.plot_curves([curve for path in chosen.runs for curve in curves_of(path)], out))
     return 0
 
 
-def curves_of(path: Path) -> Curves:
-    return sweeps.curves_of(path) if sweeps.is_sweep(path) else runs.curves_of(path)
+def curves_of(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Labels and rows of a run or a study. Raises ValueError if there are none."""
+    study = studies.of(path)
+    if study and not study.curves:
+        raise studies.without(path, "curves of its own")
+    return study.curves(path) if study else runs.curves_of(path)

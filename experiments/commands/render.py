@@ -9,11 +9,10 @@ from typing import Annotated
 import jax
 import numpy as np
 
-from jaxrl import envs, sources
+from jaxrl import envs, memory, sources
 from jaxrl.envs import wrappers
-from jaxrl.experiments import folders, options, runs
+from jaxrl.experiments import folders, options, runs, studies
 from jaxrl.experiments.runs.load import load
-from jaxrl.experiments.studies import sweep as sweeps
 
 
 def command(argv: list[str]) -> int:
@@ -30,7 +29,7 @@ def command(argv: list[str]) -> int:
         best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = options.parse(Render, argv, "jaxrl render")
-    who = sweeps.winner_of(chosen.run) if sweeps.is_sweep(chosen.run) else sweeps.Winner(chosen.run)
+    who = studies.agents_of(chosen.run)
     shown = chosen.seed, chosen.max_steps, chosen.best
     print(render(who.folder, chosen.out, *shown, lanes=who.lanes, where=chosen.run))
     return 0
@@ -80,9 +79,11 @@ def render(
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = runs.make(spec, envs.make(name, **spec.env))
     bare, params = _environment(spec)
-    shown, total = [], 0.0
+    shown, total, available = [], 0.0, memory.on_machine()
     for env_state, now in _episode(spec, bare, partial(algo.act, state), state.stream.memory, max_steps):
         total += float(now.reward)
+        needs = {"--max-steps": (len(shown) + 1) * memory.num_bytes(shown[-1] if shown else ())}
+        memory.require(f"{len(shown) + 1} frames", needs, available)
         if as_page:
             shown.append(jax.device_get(env_state))
             continue

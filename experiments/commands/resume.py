@@ -4,9 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated
 
-from jaxrl.experiments import options, processes, runs
+from jaxrl import hosts
+from jaxrl.experiments import options, processes, runs, studies
 from jaxrl.experiments.runs import extend, training
-from jaxrl.experiments.studies import sweep as sweeps
 from jaxrl.train import use_cores
 
 
@@ -38,20 +38,10 @@ def _resume(argv: list[str]) -> int:
     use_cores(quiet=True)
     if chosen.steps is not None:
         extend.extend(path, chosen.steps)
-    if sweeps.is_sweep(path):
-        return sweeps.carry_on(path)
-    # Recognized by their files, so that only the necessary modules are imported.
-    if (path / "comparison.json").is_file():
-        from jaxrl.experiments.compare.command import carry_on as carry_on_comparison
-
-        return carry_on_comparison(path)
-    if (path / "talk.json").is_file():
-        from jaxrl.experiments.cheap_talk.command import carry_on as carry_on_talk
-
-        return carry_on_talk(path)
+    if study := studies.of(path):
+        if hosts.several() and not study.several_processes:
+            kind = studies.name_of(path)
+            raise options.UsageError(f"a {kind} study is for one process: leave --coordinator out")
+        return study.carry_on(path)
     info = runs.read_info(path)
-    if "worlds" in info["spec"]:
-        from jaxrl.experiments.discover import command
-
-        return command.resume(path, info)
     return training.carry_on(path, runs.from_json(info["spec"]), info["options"])

@@ -1,17 +1,20 @@
 """`jaxrl sweep ALGO ENV`: trains many trials, whose values are given as A,B,C or as LOW:HIGH."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
-from jaxrl import fields, hosts
+from jaxrl import envs, fields, hosts
 from jaxrl.experiments import config_file, labels, processes, runs, search
 from jaxrl.experiments.options import UsageError, value_of, with_full_flags
-from jaxrl.experiments.runs import training
+from jaxrl.experiments.runs import estimate, training
 from jaxrl.experiments.spec_options import dependent, parse_spec, print_note, train_options
 from jaxrl.experiments.studies import sweep as sweeps
+
+MANY = 10_000  # trials, which are drawn in less than a second
 
 
 def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
@@ -59,6 +62,7 @@ def _sweep(argv: list[str]) -> int:
     kind = sweeps.resolved(axes, chosen.search, chosen.trials)
     names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
     search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
+    _require_memory(axes, kind, spec, chosen)
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
@@ -99,6 +103,18 @@ def _sweep(argv: list[str]) -> int:
     if chosen.confirm_seeds and kind != "pbt":
         print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
     return 0
+
+
+def _require_memory(axes, kind: str, spec: runs.Spec, chosen) -> None:
+    """Raises ValueError if the agents do not fit into memory: before many trials are drawn, in minutes."""
+    trials = sweeps.number_of_trials(axes, chosen.trials)
+    if trials <= MANY:  # then the programs of the groups are checked, which are exact
+        return
+    if kind == "asha":
+        trials = trials // 8 if chosen.slots is None else chosen.slots
+    programs = math.prod(len(one.values) for one in axes if not one.traced)
+    algo = runs.make(spec, envs.make(spec.environment, **spec.env))
+    estimate.require_agents(algo, spec.seeds * (trials // programs), "--trials or --seeds")
 
 
 def _parsed(rest: list[str], axes: list[search.Axis], flag: str, word: str) -> tuple[runs.Spec, Any]:

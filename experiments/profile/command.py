@@ -62,8 +62,6 @@ def command(argv: list[str]) -> int:
         eval_episodes=0,
     )
     with tempfile.TemporaryDirectory() as folder:
-        if chosen.out:
-            chosen.out.mkdir(parents=True, exist_ok=True)
         result = profile(spec, chosen.updates, chosen.out / "trace" if chosen.out else Path(folder))
     if chosen.out:
         files.replace(chosen.out / "profile.json", json.dumps(result, indent=2) + "\n")

@@ -21,7 +21,7 @@ from jaxrl.experiments import runs
 from jaxrl.experiments.profile import hlo
 from jaxrl.experiments.profile.parts import IDLE, ORDER, OTHER, attribute, flops
 from jaxrl.experiments.profile.trace import Cost, Event, costs, read_events, record
-from jaxrl.programs import memory_of, shapes
+from jaxrl.programs import memory_of, require_update, shapes
 
 MAX_BLOCKS = 10  # blocks of updates that are timed together; the median is the time of an update
 MAX_SECONDS = 20.0  # of timing; tracing has half of it
@@ -56,6 +56,7 @@ def prepare(spec: runs.Spec) -> Subject:
     lowered = advance_by.lower(state, totals, programs.hp, np.int32(1), *programs.data)
     with names_in_cache():
         compiled = lowered.compile()
+    require_update(programs, compiled)
     zeros = jax.tree.map(lambda m: np.zeros(m.shape, m.dtype), totals)
     held = [programs.init(spec.keys, *programs.data)]
 
@@ -134,6 +135,7 @@ def profile(spec: runs.Spec, updates: int, folder: Path, side: int | None = None
     if updates < 1:
         raise ValueError(f"updates = {updates} must be at least 1")
     subject = prepare(spec)
+    folder.mkdir(parents=True, exist_ok=True)
     program = hlo.parse(subject.compiled.as_text())
     measured = measure(subject, program, updates, folder)
     operation_costs, recording = costs(measured.events, measured.num_traced, measured.on_device)

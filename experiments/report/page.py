@@ -42,7 +42,7 @@ def build(sources: list[Source], ranges: dict[str, tuple[float, float]]) -> tupl
             name = "What was run" if alone else f"{source.about['name']}: {headline.title(source)}"
             parts.append(sections.section(source, name, alone))
     body = tag("main", tag("header", *top), *parts, _methods(sources))
-    return _document(heading, body), sentence
+    return document(heading, body), sentence
 
 
 def _heading(sources: list[Source]) -> str:
@@ -99,7 +99,8 @@ def _methods(sources: list[Source]) -> Html:
     return tag("section", tag("h2", "How the numbers are made"), *items)
 
 
-def _document(title: str, body: Html) -> str:
+def document(title: str, body: Html) -> str:
+    """A page without any other file."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

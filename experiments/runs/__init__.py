@@ -8,6 +8,7 @@ from jaxrl.compile_cache import cache_folder, enable_compile_cache
 from jaxrl.experiments.json_types import require_types
 from jaxrl.experiments.runs.folder import (
     OPTIONS,
+    complete_folder,
     create_folder,
     provenance,
     read_info,
@@ -49,6 +50,7 @@ __all__ = [
     "can_trace",
     "check_numbers",
     "closing",
+    "complete_folder",
     "create_folder",
     "curves_of",
     "default_name",

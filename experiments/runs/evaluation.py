@@ -1,6 +1,5 @@
 """Returns of a run's policies over new episodes."""
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,11 +33,10 @@ def evaluation(
     """
     if episodes < 1:
         raise ValueError(f"episodes = {episodes} must be at least 1")
-    spec, programs, at = load(path, best)
+    spec, programs, at = load(path, best, episodes)
     lost = _diverged(path, spec, programs, at)
-    spec = dataclasses.replace(spec, eval_episodes=episodes)
     keys = runs.evaluation_keys(spec, at.num_updates, domain=1)
-    result = runs.build(spec).evaluate(at.state, keys)
+    result = programs.evaluate(at.state, keys)
     lanes = range(spec.agents) if lanes is None else lanes
     one_trial = spec.slots == 1 or len(lanes) < spec.agents
     returns, finished = (np.asarray(x)[np.array(lanes)] for x in (result.returns, result.finished))

@@ -46,11 +46,11 @@ def extend(path: Path, steps: int) -> None:
 
 def _study(path: Path) -> str:
     """The kind of study that a folder is, or is a part of, if it is not a separate run; "" for a run."""
-    for mark in folders.MARKS[1:]:
+    for mark in folders.marks()[1:]:
         if (path / mark).is_file():
             return f"{path} is a {mark.removesuffix('.json')}"
     for parent in path.resolve().parents:
-        if any((parent / mark).is_file() for mark in folders.MARKS):
+        if any((parent / mark).is_file() for mark in folders.marks()):
             return f"{path} is part of {parent}"
     return ""
 

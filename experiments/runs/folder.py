@@ -41,6 +41,12 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
         config.write(path, spec, kept)
 
 
+def complete_folder(path: Path, spec: Spec) -> None:
+    """Writes `config.toml` if a run was stopped before it had one, or the file was deleted."""
+    if not (path / config.NAME).exists():
+        config.write(path, spec, read_info(path).get("sources", {}))
+
+
 def require_seen(path: Path) -> None:
     """Raises ValueError if this process cannot access the folder of the run."""
     if not (path / "run.json").exists():

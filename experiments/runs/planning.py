@@ -10,12 +10,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from jaxrl import envs, loop, records, sources, train
+from jaxrl import envs, loop, memory, records, sources, train
 from jaxrl.experiments import plot, runs
 from jaxrl.programs import Compiled, Programs, compile_programs, shapes
 from jaxrl.reporters import duration, size
@@ -78,14 +78,13 @@ def plan(spec: runs.Spec) -> Plan:
     """Performs all stages of a run for a second, and extrapolates.
 
     Raises:
-      ValueError: the run needs more memory than is available.
+      memory.NotEnough: the run needs more memory than is available.
     """
     begun = time.perf_counter()
     programs = runs.build(spec)
     compiled = compile_programs(programs)
-    state = sum(map(_bytes, shapes(programs)))
+    state = memory.num_bytes(shapes(programs))
     working = max(0, (compiled.memory or 0) - state)
-    require_room(spec, state + working)
     at = loop.start(programs, compiled)
     around = time.perf_counter() - begun
     update, at = probe(programs, compiled, at)
@@ -165,33 +164,11 @@ def _seconds(spec: runs.Spec, chunk: int) -> float | None:
     """Seconds per update with `chunk` agents at a time; None if the memory is not sufficient."""
     spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
     programs = runs.build(spec)
-    compiled = compile_programs(programs)
     try:
-        require_room(spec, compiled.memory or 0)
-    except ValueError:
+        compiled = compile_programs(programs)
+    except memory.NotEnough:
         return None
     return probe(programs, compiled, loop.start(programs, compiled))[0]
-
-
-def require_room(spec: runs.Spec, needed: int) -> None:
-    """Raises ValueError if a run needs more memory than is available."""
-    free = _free()
-    if free is not None and needed > free:
-        raise ValueError(
-            f"{spec.agents} agents need {size(needed)} and {size(free)} are free: take fewer seeds or "
-            "trials, or fewer at a time by --chunk"
-        )
-
-
-def _free() -> int | None:
-    """Available bytes: of the device, or on a CPU of the machine; None if unknown."""
-    stats = jax.devices()[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return (stats["bytes_limit"] - stats["bytes_in_use"]) * jax.local_device_count()
-    try:
-        return _kilobytes("/proc/meminfo", "MemAvailable")
-    except (OSError, KeyError):
-        return None
 
 
 def _peak() -> int:
@@ -209,14 +186,6 @@ def _kilobytes(path: str, name: str) -> int:
     """A field of a file in /proc, in bytes."""
     fields = dict(line.split(":", 1) for line in Path(path).read_text().splitlines())
     return int(fields[name].split()[0]) * 1024
-
-
-def _bytes(tree: Any) -> int:
-    return sum(math.prod(x.shape) * max(x.dtype.itemsize, 8 * _is_key(x)) for x in jax.tree.leaves(tree))
-
-
-def _is_key(leaf) -> bool:
-    return jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxrl import envs, fields, sources, train
 from jaxrl.evaluate import evaluate
 from jaxrl.experiments import search
+from jaxrl.experiments.runs import estimate
 from jaxrl.experiments.runs.names import algorithm, objective
 from jaxrl.experiments.runs.spec import Spec
 from jaxrl.programs import Programs, boundaries, fingerprint, share
@@ -30,19 +31,23 @@ def make(spec: Spec, env: Env) -> Algorithm:
     return algo
 
 
-def build(spec: Spec) -> Programs:
+def build(spec: Spec, to_train: bool = True) -> Programs:
     """Creates environment, algorithm and programs of a Spec; does not compile.
 
+    Args:
+      to_train: False: only to act and to evaluate, which needs no more memory than what checkpoints hold.
+
     Raises:
-      ValueError: an invalid or inconsistent value, in one sentence.
+      ValueError: an invalid or inconsistent value, or more memory is needed than there is, in one sentence.
     """
     check_numbers(spec)
     split = spec.shard == "envs"
     mesh = train.mesh_of_environments(spec.config.num_envs) if split else train.mesh(spec.lanes)
     of_agents = None if split else mesh
-    lane_env = spec.lane_env()
     env = envs.make(spec.environment, **spec.env_of(0))
     single = make(spec, env)
+    estimate.require_lanes(spec, single)
+    lane_env = spec.lane_env()
     traced = in_own_env(spec, single) if lane_env else single
     algo = train.population(traced, bool(spec.trials or spec.search), of_agents, spec.chunk)
     algo = train.watched(train.over_environments(algo, mesh) if split else algo)
@@ -72,6 +77,13 @@ def build(spec: Spec) -> Programs:
     if lane_env:
         hp = InEnv(hp, lane_env)
     lives = -(-num_updates // agent_updates)  # number of agents that a lane trains in succession
+    data = share(algo, everywhere)
+    init = jax.jit(
+        lambda keys, *data: algo.init(keys, hp, *data), out_shardings=None if split else state_sharding
+    )
+    state = jax.eval_shape(init, estimate.keys(spec.lanes), *data)  # its trace is needed in any case
+    held = state if to_train else jax.eval_shape(algo.keep, state)
+    estimate.require_run(spec, single, held, num_updates, to_train)
     return Programs(
         algo=algo,
         hp=hp,
@@ -82,9 +94,7 @@ def build(spec: Spec) -> Programs:
         reported=spec.agents,
         eval_episodes=spec.eval_episodes,
         identity=spec.to_json(),
-        init=jax.jit(
-            lambda keys, *data: algo.init(keys, hp, *data), out_shardings=None if split else state_sharding
-        ),
+        init=init,
         evaluate=jax.jit(lambda state, keys: evaluate_agents(agents(state), keys, lane_env)),
         sharding=by_agent,
         hp_sharding=by_agent if spec.trials else everywhere,
@@ -93,7 +103,7 @@ def build(spec: Spec) -> Programs:
         finished=finished,
         split=partial(train.split_environments, mesh) if split else None,
         env=env,
-        data=share(algo, everywhere),
+        data=data,
         fingerprint=fingerprint(algo.data),
         keep=algo.keep,
     )

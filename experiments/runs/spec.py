@@ -95,7 +95,10 @@ class Spec:
 
     def env_of(self, lane: int) -> dict[str, Any]:
         """The parameters of the environment of one lane."""
-        return self.env | {name: float(values[lane]) for name, values in self.lane_env().items()}
+        if not self.trials:
+            return self.env
+        trial = self.trials[min(lane // self.seeds, len(self.trials) - 1)]
+        return self.env | {name: float(np.float32(value)) for name, value in parts(trial)[1].items()}
 
     @property
     def _trial_of_lane(self) -> np.ndarray:

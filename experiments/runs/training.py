@@ -118,6 +118,7 @@ def carry_on(
             hosts.by_leader(lambda: folders.require_no_links(path, whole))
             hosts.by_leader(lambda: held.enter_context(folders.claim(path)))
             hosts.together(lambda: runs.require_seen(path))
+            hosts.by_leader(lambda: runs.complete_folder(path, spec))
             print(announcement, flush=True)
             return _train(path, whole or path, spec, programs, options, begun, kind)
     except BrokenPipeError:  # the output was closed
@@ -154,7 +155,7 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
     sinks = []
     try:
         reporter.status("compiling ...")
-        compiled = compile_programs(programs)
+        compiled = compile_programs(programs, state_exists=at is not None)
         compile_seconds = time.perf_counter() - begun
         reporter.status(reporters.compiled(compile_seconds, compiled.memory))
         at = at or loop.start(programs, compiled)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jax
 
 from jaxrl.hosts.agreement import leads, report_failure
-from jaxrl.hosts.meeting import meet
+from jaxrl.hosts.meeting import bind_address, meet
 
 AUTO = "auto"
 HEARTBEAT = 30  # seconds without a heartbeat after which a process counts as lost, and all exit
@@ -62,6 +62,7 @@ def _initialize(coordinator, num_processes, process_id, seconds) -> None:
             num_processes=num_processes,
             process_id=process_id,
             cluster_detection_method=None if coordinator == AUTO else "deactivate",
+            coordinator_bind_address=None if coordinator == AUTO else bind_address(coordinator),
             initialization_timeout=seconds,
             heartbeat_timeout_seconds=HEARTBEAT,
         )

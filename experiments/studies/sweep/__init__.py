@@ -20,6 +20,7 @@ from jaxrl.experiments.studies.sweep.axes import (
     draw,
     first_words,
     in_lanes,
+    number_of_trials,
     resolved,
     typed,
     values_at,
@@ -45,7 +46,7 @@ from jaxrl.experiments.studies.sweep.outcomes import (
     results,
     write_results,
 )
-from jaxrl.experiments.studies.sweep.shown import Winner, curves_of, winner_of
+from jaxrl.experiments.studies.sweep.shown import curves_of, winner_of
 from jaxrl.experiments.studies.sweep.stages import carry_on
 from jaxrl.experiments.studies.sweep.text import table
 
@@ -56,7 +57,6 @@ __all__ = [
     "SEARCHES",
     "Axis",
     "Group",
-    "Winner",
     "axes_of",
     "axis",
     "carry_on",
@@ -71,6 +71,7 @@ __all__ = [
     "grouped",
     "in_lanes",
     "is_sweep",
+    "number_of_trials",
     "options_of",
     "outcome",
     "read",

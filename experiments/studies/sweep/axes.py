@@ -9,13 +9,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxrl import envs
+from jaxrl import envs, memory
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.search import TRACED, Axis, Value
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 
 STATIC = ("--config.", "--env.", "--objective")
+
+# What Python needs at least for a value as text, for a trial, and for each of its values: position and text,
+# and for a hyperparameter its number.
+VALUE, TRIAL, VALUE_OF_TRIAL = 100, 250, 100
 
 
 def axis(flag: str, text: str) -> Axis:
@@ -50,6 +54,7 @@ def axis(flag: str, text: str) -> Axis:
         return Axis(flag, (), low, high, log, first=parts[0])
     if count < 2:
         raise ValueError(f"{flag} {text}: a range of values needs at least 2 of them")
+    memory.require(f"{flag} {text}", {"the number of values": count * VALUE}, memory.on_machine())
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
     return Axis(flag, tuple(values.tolist()), first=parts[0])
 
@@ -139,11 +144,13 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
             raise ValueError(f"a grid needs values: give {ranges[0]} as A,B,C or LOW:HIGH:COUNT")
         if trials:
             raise ValueError("a grid has as many trials as combinations: leave --trials out")
+        require_memory(axes, trials)
         sides = [(np.arange(len(one.values)) + 0.5) / len(one.values) for one in axes]
         shares = np.array(list(itertools.product(*sides)))
         return np.random.default_rng(seed).permutation(shares) if device else shares
     if trials < 1:
         raise ValueError(f"--search {named} needs --trials, at least 1")
+    require_memory(axes, trials)
     if kind == "random":
         return np.random.default_rng(seed).random((trials, len(axes)))
     from scipy.stats import qmc
@@ -151,6 +158,18 @@ def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     with warnings.catch_warnings():  # SciPy warns unless the number is a power of two
         warnings.simplefilter("ignore", UserWarning)
         return qmc.Sobol(len(axes), seed=seed).random(trials)
+
+
+def number_of_trials(axes: list[Axis], trials: int) -> int:
+    """The number of trials; if it is not given, that of a grid."""
+    return trials or math.prod(len(one.values) for one in axes)
+
+
+def require_memory(axes: list[Axis], trials: int) -> None:
+    """Raises `memory.NotEnough` if not even the values of the trials fit into memory."""
+    number, option = number_of_trials(axes, trials), "--trials" if trials else "the number of values"
+    needs = {option: number * (TRIAL + len(axes) * VALUE_OF_TRIAL)}
+    memory.require(f"{number} trials", needs, memory.on_machine())
 
 
 def typed(axes: list[Axis], value_of: Callable[[str, str], Value]) -> list[Axis]:

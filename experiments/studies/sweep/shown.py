@@ -1,12 +1,12 @@
 """What other commands show of a sweep: the curves of its trials, and the agents of its winner."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from jaxrl import files, records
 from jaxrl.experiments import labels, runs
 from jaxrl.experiments.plot import Curves
 from jaxrl.experiments.runs import per_trial
+from jaxrl.experiments.studies import Agents
 from jaxrl.experiments.studies.sweep.best import BEST, require_winner
 from jaxrl.experiments.studies.sweep.folder import read, read_results
 
@@ -42,15 +42,7 @@ def curves_of(path: Path) -> Curves:
     return again + [(one.label, one.rows) for one in trials]
 
 
-class Winner(NamedTuple):
-    """The agents of the winner of a sweep: the folder of their run, and their lanes; None: all of the run."""
-
-    folder: Path
-    lanes: tuple[int, ...] | None = None
-    label: str = ""
-
-
-def winner_of(path: Path) -> Winner:
+def winner_of(path: Path) -> Agents:
     """The agents of a complete sweep's winner: those that confirmed it, otherwise those that selected it.
 
     Raises:
@@ -64,17 +56,17 @@ def winner_of(path: Path) -> Winner:
     if (path / "confirm" / "run.json").exists():
         if lines[-1].get("confirms", 0) is None:
             label = "the mean of the last generation"
-        return Winner(path / "confirm", None, label)
+        return Agents(path / "confirm", None, label)
     number, trial = best.get("group", 1), best["trial"]
     folder, spec = path / f"group-{number}", groups[number - 1].spec
     kind = (spec.search or {}).get("kind")
     if kind == "pbt":
         members = [(one["trial"], one["member"]) for one in lines if "member" in one]
         lanes = [member * spec.seeds + seed for seed, member in sorted(members)]
-        return Winner(folder, tuple(lanes), "the winners of the populations")
+        return Agents(folder, tuple(lanes), "the winners of the populations")
     if kind:
         best_file = files.quoted(path / BEST)
         text = f"{path} keeps no agents of its best trial, since it was not trained again"
         raise ValueError(f"{text}: train it, `jaxrl train --from {best_file}`")
     place = groups[number - 1].trials.index(trial)
-    return Winner(folder, tuple(range(place * spec.seeds, (place + 1) * spec.seeds)), label)
+    return Agents(folder, tuple(range(place * spec.seeds, (place + 1) * spec.seeds)), label)

@@ -13,8 +13,8 @@ from jaxrl.algos import ppo
 from jaxrl.discovery import training
 from jaxrl.discovery.family import Family, filled, repeated, tables
 from jaxrl.experiments import runs
-from jaxrl.experiments.discover import tabular
-from jaxrl.experiments.discover.spec import HELD_OUT, World
+from jaxrl.experiments.studies.discover import tabular
+from jaxrl.experiments.studies.discover.spec import HELD_OUT, World
 from jaxrl.spaces import require_counts
 
 

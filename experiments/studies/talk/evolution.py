@@ -9,7 +9,7 @@ from flax import struct
 
 from jaxrl import train
 from jaxrl.evolution import evolution_strategy
-from jaxrl.experiments.cheap_talk.game import Game, Setting
+from jaxrl.experiments.studies.talk.game import Game, Setting
 
 RATE = 0.05  # learning rate of Adam, for the mean of the candidates
 

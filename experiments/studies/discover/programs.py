@@ -8,8 +8,9 @@ from jaxrl import sources, train
 from jaxrl.discovery import evolve
 from jaxrl.discovery.family import filled, repeated, tables
 from jaxrl.evaluate import Evaluation
-from jaxrl.experiments.discover.spec import Spec, check, start
-from jaxrl.experiments.discover.worlds import family, held_out
+from jaxrl.experiments.studies.discover import memory
+from jaxrl.experiments.studies.discover.spec import Spec, check, start
+from jaxrl.experiments.studies.discover.worlds import family, held_out
 from jaxrl.programs import Programs, boundaries
 
 
@@ -21,6 +22,7 @@ def build(spec: Spec) -> Programs:
     """
     check(spec)
     families = tuple(family(world) for world in spec.worlds)
+    memory.require(spec, families)
     objective = start(spec)
     if not jax.tree.leaves(objective.params):
         name = sources.shown(spec.objective)

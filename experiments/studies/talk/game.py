@@ -10,7 +10,7 @@ import numpy as np
 from flax import struct
 from jax.flatten_util import ravel_pytree
 
-from jaxrl import envs, fields, sources, train
+from jaxrl import envs, fields, memory, sources, train
 from jaxrl.algos import ppo
 from jaxrl.envs import wrappers
 from jaxrl.experiments import user_files
@@ -135,6 +135,7 @@ def make(setting: Setting) -> Game:
         return parts
 
     example = jax.eval_shape(draw, jax.random.key(0))
+    _require_memory(setting, example, config)
     zeros, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), example))
 
     def victim(talk, key):
@@ -174,6 +175,17 @@ def make(setting: Setting) -> Game:
     score = closeness if setting.mode == "control" else return_of
     sign = -1.0 if setting.mode == "harm" else 1.0
     return Game(lambda key: ravel_pytree(draw(key))[0], zeros, score, sign)
+
+
+def _require_memory(setting: Setting, adversary, config: ppo.Config) -> None:
+    """Raises `memory.NotEnough` if the adversaries of a generation do not fit into memory."""
+    lanes, size = setting.candidates * setting.victims, memory.num_bytes(adversary)
+    options = ("candidates", "victims", "hidden", "messages")
+    largest = max(options, key=lambda name: getattr(setting, name))
+    needs = {f"--{largest}": (lanes + 3) * size}  # one for each victim; the mean, and two moments of Adam
+    needs["--steps"] = setting.steps / (config.num_envs * config.num_steps) * 8  # two metrics of each update
+    needs["--goals"] = setting.goals * 16 * (setting.mode == "control")  # two keys
+    memory.require(f"{lanes} adversaries of {size // 4} numbers", needs, memory.on_devices())
 
 
 STEERED_STEPS = 100  # steps of a trained victim with a goal, the second half of which counts

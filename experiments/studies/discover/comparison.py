@@ -17,8 +17,9 @@ from flax import struct
 
 from jaxrl import objectives, sources
 from jaxrl.discovery.family import Family, tables
-from jaxrl.experiments.discover import spec as specs
-from jaxrl.experiments.discover import worlds
+from jaxrl.experiments.studies.discover import spec as specs
+from jaxrl.experiments.studies.discover import worlds
+from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
 
@@ -140,7 +141,7 @@ def compare(
         environment, except for the learning rate, which is tuned for each with the same candidates.
 
     Returns:
-      Data for `text`: for each environment the objectives with scores and paired differences to PPO.
+      Data for `Judged`: for each environment the objectives with scores and paired differences to PPO.
     """
     apply, title = specs.start(spec).apply, sources.shown(spec.objective)
     learned = {
@@ -193,22 +194,53 @@ def row(name: str, scores: np.ndarray, others: np.ndarray) -> dict[str, Any]:
     return summary(name, scores) | paired | {"wins": float(wins)}
 
 
-def text(result: dict) -> str:
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The scores of an objective, as `row` and `summary` return them, and how its setting was selected."""
+
+    name: str
+    mean: float
+    iqm: float
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+    wins: float | None = None
+    setting: dict[str, float] = dataclasses.field(default_factory=dict)
+    of: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """The scores of all objectives in an environment."""
+
+    label: str
+    rows: tuple[Row, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """The result of `compare`, the content of `judged.json`."""
+
+    count: int
+    worlds: tuple[Compared, ...]
+
+
+def verdict(result: Judged) -> Verdict:
     """The result of `compare` as tables."""
-    lines = []
-    for world in result["worlds"]:
-        lines += [
-            "",
-            f"{world['label']} ({result['count']} tasks; differences to ppo are paired, 95 % bootstrap)",
-        ]
-        width = max(len(row["name"]) for row in world["rows"])
-        for row in world["rows"]:
-            line = f"  {row['name']:{width}s}  {row['mean']:.4f}  IQM {row['iqm']:.4f}"
-            if "difference" in row:
-                low, high = row["interval"]
-                line += f"  {row['difference']:+.4f} ({low:+.4f} to {high:+.4f})  better in {row['wins']:.0%}"
-            if "setting" in row and row["of"] > 1:
-                setting = ", ".join(f"{n.rpartition('.')[2]} {v:.3g}" for n, v in row["setting"].items() if v)
-                line += f"  best of {row['of']}: {setting}"
-            lines.append(line)
-    return "\n".join(lines[1:])
+    head = ("objective", "mean", "IQM", "difference to ppo", "better in", "setting")
+    note = f"({result.count} tasks; differences to ppo are paired, 95 % bootstrap)"
+    parts = (
+        Table(f"{one.label} {note}", head, tuple(map(_cells, one.rows)), labelled=True)
+        for one in result.worlds
+    )
+    return Verdict("discovered objectives, compared with tuned PPO", tuple(parts))
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    cells = [row.name, f"{row.mean:.4f}", f"IQM {row.iqm:.4f}"]
+    if row.difference is not None and row.interval is not None and row.wins is not None:
+        low, high = row.interval
+        cells += [f"{row.difference:+.4f} ({low:+.4f} to {high:+.4f})", f"better in {row.wins:.0%}"]
+    if row.of > 1:
+        setting = ", ".join(f"{n.rpartition('.')[2]} {v:.3g}" for n, v in row.setting.items() if v)
+        cells += [""] * (5 - len(cells)) + [f"best of {row.of}: {setting}"]
+    return tuple(cells)

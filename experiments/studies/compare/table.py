@@ -4,16 +4,17 @@ The first record contains command, versions and device. One with `method` has th
 an environment by seed; one with `tuning` is a trial of the tuning, on other seeds.
 """
 
+import dataclasses
 import json
 import math
-import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxrl import logger
+from jaxrl import decode, logger
 from jaxrl.experiments import diverged, reference
+from jaxrl.experiments.verdict import Table, Verdict, screen
 from jaxrl.statistics import (
     Estimate,
     across_tasks,
@@ -35,18 +36,49 @@ def _plain(value: Any) -> Any:
     return logger.finite(value)
 
 
+@dataclasses.dataclass(frozen=True)
+class About:
+    """The first record: how the settings were chosen."""
+
+    command: tuple[str, ...]
+    trials: int
+    tune_seeds: int
+    search: str = "sobol"
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """The record of a method in an environment."""
+
+    method: str
+    environment: str
+    values: dict[str, float]
+    steps: int
+    first_seed: int
+    per_seed: tuple[float | None, ...]
+    died: dict[str, int]
+
+    def __post_init__(self):
+        if not self.per_seed or not all(seed.isdigit() for seed in self.died):
+            raise ValueError("must have returns in per_seed, and seeds in died")
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """The records of a file. Raises ValueError if they are not those of a comparison."""
     try:
-        records = [json.loads(text) for text in path.read_text().splitlines()]
-        methods = [one for one in records if "method" in one]
-        for one in methods:
-            one["environment"], one["values"], one["steps"], one["first_seed"], one["died"]
-            [float(math.nan if value is None else value) for value in one["per_seed"]]
-        if not methods:
-            raise KeyError("method")
-        records[0]["command"], records[0]["tune_seeds"], records[0]["trials"]
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
+        records = decode.read_jsonl(path, dict)
+        counts: dict[str, int] = {}
+        for number, one in enumerate(records, 1):
+            where = f"line {number}"
+            if number == 1:
+                decode.decode(one, About, where)
+            elif "method" in one:
+                count = len(decode.decode(one, Outcome, where).per_seed)
+                if counts.setdefault(one["environment"], count) != count:
+                    raise ValueError(f"{where}: per_seed must have as many values as that of other methods")
+        if not counts:
+            raise ValueError("no line has a method")
+    except ValueError as error:
         raise ValueError(f"{path} holds no records of a comparison ({error})") from None
     return records
 
@@ -119,39 +151,43 @@ HEAD = (
 )
 
 
-def text(records: list[dict[str, Any]]) -> str:
+def verdict(records: list[dict[str, Any]]) -> Verdict:
     """Tables for every environment and for all together, and how the settings were chosen."""
     about, places = records[0], environments(records)
     tasks = [returns(records, place) for place in places]
-    parts = []
+    parts: list[Table | str] = []
     for place, task in zip(places, tasks):
         here = [one for one in records if one.get("environment") == place and "method" in one]
         count, first = len(here[0]["per_seed"]), here[0]["first_seed"]
-        steps = f"{here[0]['steps']:,} steps, seeds {first} to {first + count - 1}"
-        parts.append(
-            f"{place}: {steps}\n{_table(against_baseline([task]))}\n{_settings(here)}{_diverged(here)}"
-        )
+        title = f"{place}: {here[0]['steps']:,} steps, seeds {first} to {first + count - 1}"
+        notes = (*_settings(here), *_diverged(here))
+        parts.append(Table(title, HEAD, _rows(against_baseline([task])), notes))
     if len(places) > 1:
         known = [list(task) for task in tasks]
         if any(names != known[0] for names in known):
             raise ValueError("the environments have different methods: compare each separately")
         parts.append(_together(dict(zip(places, tasks)), ranges(records)))
-    parts.append(_notes(about, records))
-    return "\n\n".join(parts)
+    title = f"{len(tasks[0])} methods in {', '.join(places)}"
+    return Verdict(title, (*parts, _notes(about, records)))
 
 
-def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[float, float]]) -> str:
+def text(records: list[dict[str, Any]]) -> str:
+    """The verdict as text."""
+    return screen(verdict(records))
+
+
+def _together(tasks: dict[str, dict[str, np.ndarray]], ends: dict[str, tuple[float, float]]) -> Table:
     """The table over all environments with reference returns."""
     without = [place for place in tasks if place not in ends]
     left = f"without reference returns, and so left out: {', '.join(without)}" if without else ""
     if len(ends) < 2:
-        return f"all environments together: at least 2 need reference returns; {left}"
+        return Table(f"all environments together: at least 2 need reference returns; {left}")
     title = f"{len(ends)} environments together, returns from 0 (random policy) to 1 (PPO with its preset)"
-    shown = _table(against_baseline([scaled(tasks[place], ends[place]) for place in ends]))
-    return f"{title}\n{shown}" + f"\n  {left}" * bool(left)
+    rows = _rows(against_baseline([scaled(tasks[place], ends[place]) for place in ends]))
+    return Table(title, HEAD, rows, (left,) if left else ())
 
 
-def _table(by_method: dict[str, dict[str, Any]]) -> str:
+def _rows(by_method: dict[str, dict[str, Any]]) -> tuple[tuple[str, ...], ...]:
     baseline, *others = by_method
     rows = []
     for name in [baseline, *sorted(others, key=lambda name: -by_method[name]["iqm"].value)]:
@@ -162,32 +198,26 @@ def _table(by_method: dict[str, dict[str, Any]]) -> str:
         else:
             cells += [_number(one["better"].value, 2), _ends(one["better"], 2)]
             cells += [_number(one["by"].value), _ends(one["by"]), f"{one['p']:.2g}"]
-        rows.append(cells)
-    widths = [max(map(len, column)) for column in zip(HEAD, *rows)]
-
-    def row(cells):
-        return "  ".join([cells[0].ljust(widths[0]), *map(str.rjust, cells[1:], widths[1:])])
-
-    return "\n".join("  " + row(cells).rstrip() for cells in (HEAD, *rows))
+        rows.append(tuple(cells))
+    return tuple(rows)
 
 
-def _settings(here: list[dict[str, Any]]) -> str:
+def _settings(here: list[dict[str, Any]]) -> list[str]:
     """The tuned settings of the baseline, and of other methods with their own settings."""
     lines = []
     for one in here:
         if one is here[0] or one["method"].endswith("(own tuning)"):
             values = ", ".join(f"{n.removeprefix('objective.')} {x:.4g}" for n, x in one["values"].items())
-            lines.append(f"  {one['method']}: {values}")
-    return "\n".join(lines)
+            lines.append(f"{one['method']}: {values}")
+    return lines
 
 
-def _diverged(here: list[dict[str, Any]]) -> str:
-    lines = [
-        f"\n  {one['method']}, seed {seed}: diverged at step {step:,}, counts as the worst of all methods"
+def _diverged(here: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{one['method']}, seed {seed}: diverged at step {step:,}, counts as the worst of all methods"
         for one in here
         for seed, step in one["died"].items()
     ]
-    return "".join(lines)
 
 
 def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
@@ -213,7 +243,7 @@ def _notes(about: dict[str, Any], records: list[dict[str, Any]]) -> str:
         "within each environment. p: Wilcoxon's signed-rank test on pairs with the same seed, with Holm's "
         "correction over all methods."
     )
-    return textwrap.fill(note + (few if least > 0.05 else ""), width=110)
+    return note + (few if least > 0.05 else "")
 
 
 def _number(value: float, digits: int = 4) -> str:

@@ -8,22 +8,26 @@ comparison/
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from jaxrl import files, sources
 from jaxrl.experiments import diverged, folders, runs
-from jaxrl.experiments.compare import methods, table
+from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies import sweep as sweeps
+from jaxrl.experiments.studies.compare import methods, table
+
+MARK = "comparison.json"
 
 
-class Plan(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Plan:
     """What is compared.
 
     Attributes:
-      specs: for each environment the preset as a run of the baseline, with the reported seeds.
+      specs: for each environment the preset as a run of the baseline, with the reported seeds; in the file as
+        JSON, and so are `rivals`.
       objectives: their names, the baseline first.
       trials, tune_seeds, search: of the tuning; its seeds precede the reported ones.
       own_tuning: the other objectives are tuned as well, with as many trials.
@@ -32,16 +36,16 @@ class Plan(NamedTuple):
       rivals: runs of other algorithms in the same environments, with the reported seeds.
     """
 
-    specs: tuple[runs.Spec, ...]
+    specs: tuple[Any, ...]
     objectives: tuple[str, ...]
     trials: int
     tune_seeds: int
-    search: str
+    search: Literal[methods.SEARCHES]
     own_tuning: bool
     mixed: bool
     command: tuple[str, ...]
     extra: dict[str, Any]
-    rivals: tuple[runs.Spec, ...] = ()
+    rivals: tuple[Any, ...] = ()
 
     @property
     def tuned(self) -> list[str]:
@@ -100,14 +104,12 @@ def expected(plan: Plan, spec: runs.Spec) -> list[methods.Program]:
 
 def create(path: Path, plan: Plan) -> None:
     """Writes `comparison.json`. Raises ValueError if the folder is in use or cannot be written."""
-    with folders.new(path, "comparison.json"):
-        plan = plan._replace(objectives=tuple(_keep(path, name) for name in plan.objectives))
+    with study.new(path, MARK) as write:
+        kept = {"objectives": tuple(_keep(path, name) for name in plan.objectives)}
         written = {
             name: tuple(spec.to_json() for spec in getattr(plan, name)) for name in ("specs", "rivals")
         }
-        content = plan._replace(**written)._asdict()
-        content |= {"sources": kept} if (kept := sources.keep(path, content)) else {}
-        files.create(path / "comparison.json", json.dumps({**content, **runs.provenance()}, indent=1) + "\n")
+        write(vars(plan) | kept | written)
 
 
 def _keep(path: Path, name: str) -> str:
@@ -115,7 +117,7 @@ def _keep(path: Path, name: str) -> str:
     if not runs.is_file(name):
         return name
     file = _file_name(name)
-    if file in (*folders.MARKS, *folders.RECORDS):
+    if file in (*folders.marks(), *folders.RECORDS):
         raise ValueError(f"{name} has the name of a file of the comparison: rename it")
     files.replace(path / file, Path(name).read_bytes())
     return file
@@ -133,21 +135,10 @@ def _file_name(name: str) -> str:
 
 def read(path: Path) -> tuple[Plan, dict[str, Any]]:
     """The Plan in `comparison.json`, and its whole content. Raises ValueError if it cannot be read."""
-    try:
-        info = json.loads((path / "comparison.json").read_text())
-        sources.remember(path, info.get("sources", {}))
-        held = {name: info[name] for name in Plan._fields if name != "rivals"}
-        held["specs"] = tuple(map(runs.from_json, held["specs"]))
-        held["rivals"] = tuple(map(runs.from_json, info.get("rivals", ())))
-        held["objectives"] = tuple(_kept(path, name) for name in held["objectives"])
-        held["command"] = tuple(held["command"])
-        return Plan(**held), info
-    except (KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path / 'comparison.json'} was edited, or written by another version of jaxrl ({error})"
-        ) from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path / 'comparison.json'} cannot be read: {error}") from None
+    plan, info = study.read(path, MARK, Plan)
+    specs, rivals = (tuple(map(runs.from_json, each)) for each in (plan.specs, plan.rivals))
+    objectives = tuple(_kept(path, name) for name in plan.objectives)
+    return dataclasses.replace(plan, specs=specs, rivals=rivals, objectives=objectives), info
 
 
 def spec_of(folder: Path, program: methods.Program) -> runs.Spec:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl import objective_file, objectives
+from jaxrl import decode, objective_file, objectives
 from jaxrl.discovery import evolve
 from jaxrl.experiments import runs, user_files
 from jaxrl.types import Objective
@@ -92,20 +92,12 @@ def from_json(data: dict[str, Any]) -> Spec:
       ValueError: unknown names or values.
     """
     try:
-        parts = {
-            "worlds": tuple(World(**world) for world in data["worlds"]),
-            "transfers": {label: World(**world) for label, world in data["transfers"].items()},
-            "evolve": evolve.Config(**data["evolve"]),
-        }
-        made = Spec(**{**data, **parts})
-        for world in (*made.worlds, *made.transfers.values()):
-            user_files.environment(world.environment)
-        runs.require_types(made, made.evolve, *made.worlds, *made.transfers.values())
-        return made
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(
-            f"the run.json was edited, or written by another version of jaxrl: {error}"
-        ) from None
+        made = decode.decode(data, Spec, "run.json")
+    except ValueError as error:
+        raise ValueError(f"{error}: the file was edited, or written by another version of jaxrl") from None
+    for world in (*made.worlds, *made.transfers.values()):
+        user_files.environment(world.environment)
+    return made
 
 
 def start(spec: Spec) -> Objective:

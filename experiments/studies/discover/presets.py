@@ -5,7 +5,7 @@ import dataclasses
 from jaxrl import envs
 from jaxrl.discovery import evolve
 from jaxrl.experiments import presets, user_files
-from jaxrl.experiments.discover.spec import Spec, World
+from jaxrl.experiments.studies.discover.spec import Spec, World
 from jaxrl.names import lookup
 
 

@@ -9,7 +9,7 @@ from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.discovery.distil import Fit, distil
 from jaxrl.discovery.family import repeated
 from jaxrl.experiments import options, user_files
-from jaxrl.experiments.discover import comparison, presets, worlds
+from jaxrl.experiments.studies.discover import comparison, memory, presets, worlds
 from jaxrl.train import use_cores
 from jaxrl.types import Objective
 
@@ -40,6 +40,8 @@ def command(argv: list[str]) -> int:
         name, objective = user_files.objective(given)
     else:
         name, objective = user_files.load_objective(chosen.file)
+    if chosen.held_out:
+        memory.require_tasks([worlds.family(presets.TABULAR.worlds[0])], chosen.held_out, "--held-out")
     fits = distil(objective, sizes)
     folder = chosen.out or chosen.file.parent
     folder.mkdir(parents=True, exist_ok=True)

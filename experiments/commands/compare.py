@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from jaxrl.experiments import options, spec_options
-from jaxrl.experiments.compare.methods import BASELINE, SEARCHES
 from jaxrl.experiments.runs import training
+from jaxrl.experiments.studies.compare.methods import BASELINE, SEARCHES
 
 OVERRIDES = ("--config.", "--hp.", "--env.")
 
@@ -14,7 +14,7 @@ OVERRIDES = ("--config.", "--hp.", "--env.")
 def command(argv: list[str]) -> int:
     """Compares objectives, or shows earlier results. Returns the exit status."""
     from jaxrl.experiments import runs
-    from jaxrl.experiments.compare import folder, table
+    from jaxrl.experiments.studies.compare import folder, study, table
     from jaxrl.train import use_cores
 
     @dataclasses.dataclass
@@ -77,7 +77,7 @@ def command(argv: list[str]) -> int:
             print("nothing trained, nothing written")
             return 0
         folder.create(path, plan)
-        return carry_on(path)
+        return study.carry_on(path)
 
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -93,7 +93,7 @@ def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
 def _plan(chosen, words: list[str], typed: list[str]):
     """The Plan for the options. Raises ValueError for inconsistent options."""
     from jaxrl import objectives, sources
-    from jaxrl.experiments.compare import folder, methods
+    from jaxrl.experiments.studies.compare import folder, methods
 
     if not chosen.environments:
         raise options.UsageError(
@@ -178,21 +178,3 @@ def _estimate(programs, compile_cache: bool) -> None:
             lanes = f"{program.spec.slots} x {program.spec.seeds} agents"
             text = planning.in_a_process(program.spec, compile_cache).replace("\n", "; ")
             print(f"{sources.shown(spec.environment)}, {program.folder} ({lanes}): {text}", flush=True)
-
-
-def carry_on(path: Path) -> int:
-    """Continues a comparison from the state of its folder, and prints its tables."""
-    from jaxrl import hosts
-    from jaxrl.experiments.compare import folder, table
-
-    if hosts.several():
-        raise options.UsageError("a comparison is for one process: leave --coordinator out")
-    plan, info = folder.read(path)
-    for at, program in folder.remaining(path, plan):
-        begun = (at / "run.json").exists()
-        spec = folder.spec_of(at, program)
-        if status := training.carry_on(at, spec, plan.extra, None if begun else info["command"], whole=path):
-            return status
-    print(table.text(folder.write_results(path)))
-    print(f"records in {path / 'results.jsonl'}")
-    return 0

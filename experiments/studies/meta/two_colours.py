@@ -8,6 +8,8 @@ including those that are only used by the outer loss.
 """
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import numpy as np
 from jaxrl import envs, meta, objectives, train
 from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
+from jaxrl.experiments.runs import estimate
+from jaxrl.experiments.studies import study
+from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
 from jaxrl.statistics import bootstrap_interval
@@ -28,7 +33,7 @@ METHODS = ("fixed", "meta-gradients", "bootstrapped")
 
 
 @dataclasses.dataclass
-class TwoColours:
+class Options:
     """Options of the experiment."""
 
     steps: int = 400_000  # of an agent
@@ -42,7 +47,32 @@ class TwoColours:
     start: float = 0.1  # initial entropy coefficient of the meta-learners
     meta_learning_rate: float = 1e-3
     meta_entropy: float = 0.0  # entropy bonus in the outer loss of plain meta-gradients
-    out: Path | None = None  # JSON file for the result
+
+
+@dataclasses.dataclass(frozen=True)
+class Rewards:
+    """The mean reward per step in each part of each lifetime, `[S, PARTS]`, by method; of one stage."""
+
+    curves: dict[str, tuple[tuple[float, ...], ...]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A method: means of its lifetimes, their mean curve, and means with intervals."""
+
+    seeds: tuple[float, ...]
+    curve: tuple[float, ...]
+    life: tuple[float, float, float]
+    second_half: tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The rewards of all methods, and the long-run optimum."""
+
+    settings: Options
+    best_possible: float
+    methods: dict[str, Row]
 
 
 def agent(period: int) -> tuple[Algorithm, Any]:
@@ -61,7 +91,7 @@ def agent(period: int) -> tuple[Algorithm, Any]:
     return algo._replace(hparams=hparams), env
 
 
-def learners(options: TwoColours) -> dict[str, Algorithm]:
+def learners(options: Options) -> dict[str, Algorithm]:
     """The two meta-learners by name; each has a single agent, so each seed has a separate `theta`."""
     algo, env = agent(options.period)
     rule = meta.entropy_net(2, start=options.start)
@@ -77,9 +107,6 @@ def learners(options: TwoColours) -> dict[str, Algorithm]:
 def reward_curves(algo: Algorithm, keys, hp, steps: int, agent_of, hp_axis: int | None = None) -> np.ndarray:
     """The mean reward per step in each part of each lifetime, `[S, PARTS]`."""
     per_part = steps // PARTS // algo.steps_per_update
-    if per_part < 1:
-        least = PARTS * algo.steps_per_update
-        raise ValueError(f"steps = {steps} are too few: at least {least}, for a curve of {PARTS} points")
 
     def lifetime(key, hp):
         def part(state, _):
@@ -98,27 +125,52 @@ def only(state: meta.TrainState) -> Any:
     return jax.tree.map(lambda x: x[0], state.agents)
 
 
-def measure(options: TwoColours) -> dict[str, Any]:
-    """The rewards of every method, see `summary`."""
+def prepare(options: Options) -> tuple[Options, None]:
+    """The options; there are no parameters to store. Raises ValueError for invalid options."""
     for name in ("seeds", "period", "steps"):
         if getattr(options, name) < 1:
             raise ValueError(f"{name} = {getattr(options, name)} must be at least 1")
     for name in options.methods:
         lookup("method", dict.fromkeys(METHODS), name)
+    for algo in (agent(options.period)[0], *learners(options).values()):
+        if options.steps < (least := PARTS * algo.steps_per_update):
+            raise ValueError(
+                f"steps = {options.steps} are too few: at least {least}, for a curve of {PARTS} points"
+            )
+    algo, _ = agent(options.period)
+    estimate.require_agents(algo, options.seeds * max(1, len(options.fixed)), "--seeds")
+    return options, None
+
+
+def measure(path: Path, options: Options, _: None) -> dict[str, Any]:
+    """The fields of a `Result`, without the settings. Each method is a stage with a file in the folder."""
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
     algo, _ = agent(options.period)
-    coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
-    found = {}
-    if "fixed" in options.methods and len(coefs):
+
+    def fixed() -> dict[str, np.ndarray]:
+        coefs = np.repeat(np.asarray(options.fixed, np.float32), options.seeds)
         hp = train.grid(algo.hparams, ent_coef=coefs)
         all_keys = jnp.tile(keys, len(options.fixed))
         curves = reward_curves(algo, all_keys, hp, options.steps, lambda state: state, 0)
         each = curves.reshape(len(options.fixed), options.seeds, PARTS)
-        found = {f"fixed {coef:g}": own for coef, own in zip(options.fixed, each)}
-    chosen = {name: made for name, made in learners(options).items() if name in options.methods}
-    for name, learner in chosen.items():
-        found[name] = reward_curves(learner, keys, learner.hparams, options.steps, only)
-    return summary(found)
+        return {f"fixed {coef:g}": rewards for coef, rewards in zip(options.fixed, each)}
+
+    def learned(name: str, learner: Algorithm) -> dict[str, np.ndarray]:
+        return {name: reward_curves(learner, keys, learner.hparams, options.steps, only)}
+
+    stages: dict[str, Callable] = {"fixed": fixed} if options.fixed else {}
+    stages |= {name: partial(learned, name, learner) for name, learner in learners(options).items()}
+    curves: dict[str, np.ndarray] = {}
+    for name, stage in stages.items():
+        if name in options.methods:
+            print(f"{name} ...", flush=True)
+            rewards = study.once(path / f"{name}.json", Rewards, partial(_plain, stage))
+            curves |= {method: np.array(values) for method, values in rewards.curves.items()}
+    return summary(curves)
+
+
+def _plain(stage: Callable[[], dict[str, np.ndarray]]) -> dict[str, Any]:
+    return {"curves": {name: values.tolist() for name, values in stage().items()}}
 
 
 def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -136,16 +188,15 @@ def summary(curves: dict[str, np.ndarray]) -> dict[str, Any]:
     return {"best_possible": (most[1] - most[0]) / 1000, "methods": rows}
 
 
-def table(options: TwoColours, result: dict[str, Any]) -> str:
-    """The table of a summary, as Markdown."""
-    lines = [
-        f"Mean reward per step ({result['best_possible']:.3f} is the optimum); 95 % bootstrap intervals "
-        f"over {options.seeds} seeds:",
-        "",
-        "| entropy coefficient | lifetime | second half |",
-        "| --- | --- | --- |",
-    ]
-    for name, row in result["methods"].items():
-        cells = [f"{m:.3f} ({low:.3f} to {high:.3f})" for m, low, high in (row["life"], row["second_half"])]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+def verdict(result: Result) -> Verdict:
+    """The rewards of the methods, over a lifetime and over its second half."""
+    rows = []
+    for name, row in result.methods.items():
+        cells = [f"{m:.3f} ({low:.3f} to {high:.3f})" for m, low, high in (row.life, row.second_half)]
+        rows.append((name, *cells))
+    title = (
+        f"Mean reward per step ({result.best_possible:.3f} is the optimum); 95 % bootstrap intervals "
+        f"over {result.settings.seeds} seeds:"
+    )
+    head = ("entropy coefficient", "lifetime", "second half")
+    return Verdict("two colours that swap roles", (Table(title, head, tuple(rows)),))

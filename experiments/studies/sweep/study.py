@@ -1,0 +1,16 @@
+"""How commands use the folder of a sweep."""
+
+from pathlib import Path
+
+from jaxrl import files
+from jaxrl.experiments.studies import Study
+from jaxrl.experiments.studies.sweep.shown import curves_of, winner_of
+from jaxrl.experiments.studies.sweep.stages import carry_on
+
+
+def policy(path: Path) -> Path:
+    """Raises ValueError: a sweep has several policies."""
+    raise ValueError(f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}")
+
+
+STUDY = Study(carry_on, curves=curves_of, policy=policy, agents=winner_of, several_processes=True)
