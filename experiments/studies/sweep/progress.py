@@ -25,7 +25,7 @@ SECONDS = 10.0  # at least, between two lines
 
 
 class Stage(NamedTuple):
-    """A program of a sweep, and about how many environment steps all of its agents take together."""
+    """A program of a sweep, and about how many steps all of its agents take; of successive halving at most."""
 
     name: str
     steps: float
@@ -89,7 +89,7 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
     """The reporter of the stage with this index; `group` is None for the confirmation."""
     before = _finished_before(sweep, index)
     stage, others = sweep.stages[index], sum(one.steps for one in sweep.stages[:index])
-    total = sum(one.steps for one in sweep.stages)
+    each = stage.steps / programs.num_updates  # steps of an update
     at_most = spec.search is not None and spec.search["kind"] == "asha"
     if spec.search:
         strategy, space = search.make(spec.search, train.updates_for(programs.algo, spec.steps))
@@ -98,11 +98,12 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
 
     def spent() -> tuple[float, float]:
         """Steps and seconds of training by this process."""
-        mine = (done - first) / length * stage.steps if done else 0.0
+        mine = (done - first) * each
         return sweep.steps + mine, sweep.trained + (time.perf_counter() - compiled if compiled else 0.0)
 
     def now() -> Now:
-        (steps, seconds), mine = spent(), min(done / length, 1.0) * stage.steps
+        (steps, seconds), mine = spent(), done * each
+        total = sum(one.steps for one in sweep.stages)
         left = None
         if steps:
             compiling = sum(sweep.compiled) / max(len(sweep.compiled), 1)
@@ -137,6 +138,7 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
         if not spec.search:
             return
         length = search.updates_at_most(spec.search, strategy, at.state)
+        sweep.stages[index] = stage._replace(steps=length * each)
         if found := ranked(search.scored_trials(spec.search, strategy, at.state)):
             best = found | {"values": search.values_at(spec.search, space, found["x"])}
 
