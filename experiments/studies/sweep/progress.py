@@ -25,7 +25,7 @@ SECONDS = 10.0  # at least, between two lines
 
 
 class Stage(NamedTuple):
-    """A program of a sweep, and about how many steps all of its agents take; of successive halving at most."""
+    """A program of a sweep, and about how many steps its agents take together; of asha at most."""
 
     name: str
     steps: float
