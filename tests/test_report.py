@@ -871,8 +871,8 @@ def test_a_page_of_many_runs_stays_small():
     runs = [source([record([n, n + 1.0, n + 2.0])], words=words[n], name=f"run-{n}") for n in range(60)]
     html, sentence = page.build(runs, {})
     well_formed(html)
-    assert len(sentence) < 400 and "and 27 others with these seeds" in sentence
-    assert "not compared with the 29 methods below these" in sentence
+    assert len(sentence) < 400 and "and 12 others with these seeds" in sentence
+    assert "not compared with the 44 methods below these" in sentence
     assert html.count('<polygon class="band') <= 2 * 12 and html.count('class="thin trials"') == 48
     assert len(html) < 60 * 3000 and html.count("all 60 rows") == 3  # returns, settings, seeds
     assert '<table class="sort">' in html and "the commands of all 60" in html

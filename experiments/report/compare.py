@@ -35,8 +35,7 @@ IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags"
 # Options of the search of a sweep, which is described separately.
 SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
-MOST_PAIRS = 15  # with more methods, only the best is compared with others
-MOST_OTHERS = 30  # with which it is then compared, the next best ones
+MOST_PAIRS = 15  # with more, only the best method is compared, with this many of the next best ones
 ALPHA = 0.05
 
 
@@ -274,7 +273,7 @@ def pairs(entries: list[Entry], scale) -> list[Pair]:
     order = list(aggregates(entries, scale)) or list(dict.fromkeys(one.method for one in entries))
     chosen = list(itertools.combinations(order, 2))
     if len(chosen) > MOST_PAIRS:
-        chosen = [(order[0], other) for other in order[1 : MOST_OTHERS + 1]]
+        chosen = [(order[0], other) for other in order[1 : MOST_PAIRS + 1]]
     made = [pair for first, second in chosen if (pair := _pair(entries, scale, first, second))]
     corrected = holm([pair.p for pair in made])
     return [pair._replace(p=float(p)) for pair, p in zip(made, corrected)]
