@@ -9,6 +9,7 @@ from flax import struct
 
 from jaxrl import envs, spaces
 from jaxrl import rollout as rollouts
+from jaxrl.algos import ppo
 from jaxrl.cpu import hoist, threefry
 from jaxrl.types import Stream
 
@@ -429,6 +430,14 @@ LARGE = [
 ]
 
 
+def made(name):
+    package = name.split("/")[0]
+    if package in ("craftax", "jumanji", "navix", "pgx", "xminigrid"):
+        pytest.importorskip(package)
+    drawn = {"length": envs.families.uniform(0.3, 1.0)}
+    return envs.family("CartPole-v1", **drawn) if name.endswith("family") else envs.make(name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypatch):
@@ -436,11 +445,7 @@ def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypat
 
     Values computed in advance may take `MOST_BYTES`; a small rollout needs a few kilobytes in a plain scan.
     """
-    package = name.split("/")[0]
-    if package in ("craftax", "jumanji", "navix", "pgx", "xminigrid"):
-        pytest.importorskip(package)
-    drawn = {"length": envs.families.uniform(0.3, 1.0)}
-    env = envs.family("CartPole-v1", **drawn) if name.endswith("family") else envs.make(name)
+    env = made(name)
     many = rollouts.vectorize(env, 64)
 
     def policy(memory, key, obs, first, mask):
@@ -457,3 +462,21 @@ def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypat
     ours, theirs = (temporary(scan) for scan in (hoist.scan, jax.lax.scan))
     print(f"{name}: {ours / 1e6:.2f} MB, in a plain scan {theirs / 1e6:.2f} MB")
     assert ours <= 1.5 * theirs + hoist.MOST_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_an_update_with_a_rollout_takes_at_most_half_more_memory(name, monkeypatch):
+    """Temporary memory of an update of PPO with 64 environments x 64 steps, transitions included."""
+    algo = ppo.make(made(name), ppo.Config(num_envs=64, num_steps=64))
+
+    def temporary(scan):
+        monkeypatch.setattr(rollouts.hoist, "scan", scan)
+        state = jax.eval_shape(algo.init, jax.eval_shape(lambda: jax.random.key(0)), algo.hparams)
+        update = jax.jit(lambda state, hp: algo.update(state, hp))  # a new function, so that it is traced
+        compiled = update.lower(state, algo.hparams).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    ours, theirs = (temporary(scan) for scan in (hoist.scan, jax.lax.scan))
+    print(f"{name}: {ours / 1e6:.2f} MB, in a plain scan {theirs / 1e6:.2f} MB")
+    assert ours <= 1.5 * theirs
