@@ -83,14 +83,15 @@ def build(spec: Spec, to_train: bool = True) -> Programs:
     )
     state = jax.eval_shape(init, estimate.keys(spec.lanes), *data)  # its trace is needed in any case
     held = state if to_train else jax.eval_shape(algo.keep, state)
-    estimate.require_run(spec, single, held, num_updates, to_train)
+    num_rows = min(spec.intervals * lives, num_updates)
+    estimate.require_run(spec, single, held, num_rows, to_train)
     return Programs(
         algo=algo,
         hp=hp,
         seeds=spec.lane_seeds,
         num_updates=num_updates,
         agent_updates=agent_updates,
-        ends=boundaries(num_updates, spec.intervals * lives),
+        ends=boundaries(num_updates, num_rows),
         reported=spec.agents,
         eval_episodes=spec.eval_episodes,
         identity=spec.to_json(),
