@@ -96,7 +96,8 @@ def read_sweep(path: Path) -> Source:
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
     kind, searched = info["search"], _searched(path, info["axes"], groups[0].spec)
-    trials, confirms, rows, searched_rows = [], [], {}, None
+    trials, confirms, rows = [], [], {}
+    searched_rows: dict[int, list[dict[str, Any]]] | None = None
     for number, one in enumerate(sweep.read_results(path), 1):
         one["values"] = {flag: _plain_value(value) for flag, value in one.get("values", {}).items()}
         if "confirms" in one:

@@ -187,7 +187,7 @@ def typed(axes: list[Axis], value_of: Callable[[str, str], Value]) -> list[Axis]
         if isinstance(value, str):
             return value_of(one.flag, value)
         like = value_of(one.flag, one.first)  # of a range with a number of values
-        if isinstance(like, int) and not isinstance(like, bool):
+        if isinstance(value, float) and isinstance(like, int) and not isinstance(like, bool):
             if value != round(value):
                 raise ValueError(f"{one.flag} takes whole numbers, not {value:g}")
             return round(value)
