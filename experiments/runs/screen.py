@@ -1,6 +1,6 @@
 """What a run shows before and after training: two texts and the plot of its curves."""
 
-import contextlib
+import logging
 from pathlib import Path
 
 import jax
@@ -60,8 +60,8 @@ def plot_curves(paths: list[Path], out: Path) -> str:
     for path in paths:
         if not (path / "fit.json").exists():
             read_info(path)
-        if not logger.read_jsonl(path / "metrics.jsonl"):
-            raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
+        if not logger.read_jsonl(path / "metrics.jsonl", records.NEEDED):
+            raise plot.Nothing(f"{path} has no rows of metrics yet: let it train for an interval first")
         curves.append((path.name, records.rows(path)))
     plot.curves(curves, out)
     return str(out)
@@ -69,5 +69,9 @@ def plot_curves(paths: list[Path], out: Path) -> str:
 
 def draw_curves(path: Path) -> None:
     """Draws `curves.png` of a run, unless no episode has ended."""
-    with contextlib.suppress(ValueError):
+    try:
         plot_curves([path], path / "curves.png")
+    except plot.Nothing:
+        pass
+    except ValueError as error:
+        logging.getLogger("jaxrl").warning("curves.png is not drawn: %s", error)
