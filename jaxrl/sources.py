@@ -291,5 +291,7 @@ def remember(folder: Path, kept: dict[str, dict[str, str]]) -> None:
       ValueError: it is not such a result.
     """
     for name, about in decode.decode({"sources": kept}, _Sources, folder).sources.items():
+        if not is_name(name):  # it would replace a registered algorithm or environment in this process
+            raise ValueError(f"{folder}: sources has {name!r}, which is not the name of a file's content")
         path = folder / FOLDER / Path(about.file).name
         _copies[name] = _Copy(path, Path(about.original), about.sha256)

@@ -976,7 +976,10 @@ LINE = record([1.0, 2.0])
         ([HEADER | {"command": None}, LINE], "line 1, is broken: command"),
         ([HEADER | {"axes": [1]}, LINE], "line 1, is broken: axes"),
         ([HEADER | {"versions": ["jax"]}, LINE], "line 1, is broken: versions"),
-        ([HEADER | {"learning": {"timesteps": [1], "metrics": {"a": [[1, 2]]}}}, LINE], "learning is of the"),
+        (
+            [HEADER | {"learning": {"timesteps": [1], "metrics": {"a": [[1, 2]]}}}, LINE],
+            "line 1, is broken: learning",
+        ),
         ([HEADER, LINE | {"per_seed": ["a", 1]}], "line 2, is broken: per_seed"),
         ([HEADER, LINE | {"per_seed": [float("nan")]}], "line 2, is broken: per_seed"),
         ([HEADER, LINE | {"died": {"a": 1}}], "line 2, is broken: died"),

@@ -571,3 +571,9 @@ def test_a_new_file_replaces_nothing(refused, tmp_path):
     refused(["new", "algo", "other.py"], "algorithm", "algo")
     assert Path("mine.py").read_text() == "mine"
     refused(["train", "./my env.py", "CartPole-v1"], "no such file")
+
+
+def test_a_folder_does_not_replace_registered_names(tmp_path):
+    kept = {"ppo": {"file": "mine.py", "original": "mine.py", "sha256": "0" * 64}}
+    with pytest.raises(ValueError, match="sources has 'ppo', which is not the name of a file's content"):
+        sources.remember(tmp_path, kept)

@@ -65,7 +65,7 @@ def describe(path: Path) -> About:
         made = decode.decode(data, _Discovery, path / "run.json")
         return About(sources.shown(f"discover {made.objective}"), made.seeds, made.generations)
     spec = runs.from_json(data)
-    if not math.isfinite(spec.hparams.total_updates):
+    if not 1 <= spec.hparams.total_updates < math.inf:
         raise ValueError(f"{path / 'run.json'}: spec.hparams.total_updates is missing")
     updates = int(spec.hparams.total_updates)
     updates = search.make(spec.search, updates)[0].num_updates if spec.search else updates

@@ -1,6 +1,6 @@
 """The hyperparameters of a run, and the losses and other metrics of its updates."""
 
-import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,10 @@ def record(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     }
 
 
-def _summary(values: list[float | None] | None) -> list[float] | None:
+def _summary(values: Any) -> list[float] | None:
     """IQM, smallest and largest of the finite values; None if there is none."""
-    known = [x for x in values or [] if x is not None and math.isfinite(x)]
+    values = values if isinstance(values, list) else []  # a row may have been edited
+    known = [x for x in values if type(x) in (int, float) and abs(x) <= sys.float_info.max]
     return [float(f"{x:.4g}") for x in (iqm(known), min(known), max(known))] if known else None
 
 

@@ -23,6 +23,8 @@ class Scale(NamedTuple):
         """About `most` round values within the scale, or fewer."""
         if self.log and self.high / self.low >= 10:
             return self._powers(most)
+        if not math.isfinite(self.high - self.low):
+            return []
         step = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
         step *= next((m for m in (1, 2, 2.5, 5, 10) if (self.high - self.low) / (step * m) <= most), 10)
         first = math.ceil(self.low / step - 1e-9)
@@ -75,7 +77,7 @@ def as_numbers(values: Sequence[Value]) -> list[float] | None:
     """An axis's values as numbers, or None if one of them is not a number."""
     try:
         numbers = [float(value) for value in values]
-    except ValueError:
+    except (ValueError, TypeError):
         return None
     return numbers if all(map(math.isfinite, numbers)) else None
 

@@ -18,6 +18,7 @@ Row = dict[str, Any]  # of one interval, by metric; values of several agents are
 # Values for each agent: lists of one length in all rows of a file.
 PER_AGENT = ("episode/return", "episode/length", "episode/count", "evaluation/return", "evaluation/length")
 PER_AGENT += ("agent/died_at",)
+SINGLE = ("_seconds", "_per_second")  # ends of the names of values for all agents together
 LARGEST = 2**32  # bytes of a file of rows
 
 
@@ -93,8 +94,8 @@ def _parsed(line: bytes, needed: Sequence[str]) -> tuple[Row | None, str]:
 def wrong_with(row: Any, needed: Sequence[str] = ()) -> str:
     """Why a JSON value is not a row, or "".
 
-    A row has numbers, null, and lists of these; `num_updates` and the names in `needed` are integers, and
-    the lists of `PER_AGENT` have one length.
+    A row has numbers, null, and lists of these; `num_updates` and the names in `needed` are integers, the
+    values of `PER_AGENT` are lists of one length, and those of `SINGLE` no lists.
     """
     if not isinstance(row, dict) or type(row.get("num_updates")) is not int:
         return "it is not a JSON object with a whole number num_updates"
@@ -102,11 +103,13 @@ def wrong_with(row: Any, needed: Sequence[str] = ()) -> str:
         if type(row.get(name)) is not int or not 0 <= row[name] < 2**63:
             return f"{name} is not a whole number"
     for name, value in row.items():
-        if name in PER_AGENT and not isinstance(value, list | None):
+        if name in PER_AGENT and not isinstance(value, list):
             return f"{name} is not a list"
+        if name.endswith(SINGLE) and isinstance(value, list):
+            return f"{name} is not a number"
         if not _numeric(value, 1 if name in PER_AGENT else 4):
             return f"{name!r} is not a number or a list of numbers"
-    if len({len(row[name]) for name in PER_AGENT if row.get(name) is not None}) > 1:
+    if len({len(row[name]) for name in PER_AGENT if name in row}) > 1:
         return "it has the values of different numbers of agents"
     return ""
 
@@ -126,7 +129,7 @@ def _numeric(value: Any, depth: int) -> bool:
 
 def _agents_of(row: Row) -> int | None:
     """The number of agents of a row; None if it has no values for each of them."""
-    return next((len(row[name]) for name in PER_AGENT if row.get(name) is not None), None)
+    return next((len(row[name]) for name in PER_AGENT if name in row), None)
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
