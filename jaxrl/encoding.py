@@ -75,11 +75,11 @@ def _require_shapes(space: PyTree, obs: PyTree) -> None:
     except ValueError:
         raise ValueError(f"an observation must have the structure of its space, {space}") from None
     for leaf, x in zip(spaces, leaves):
-        shape = tuple(leaf.shape)
-        if (*jnp.shape(x),)[max(jnp.ndim(x) - len(shape), 0) :] != shape:
+        shape, given = tuple(leaf.shape), tuple(getattr(x, "shape", ()))  # a Python number has none
+        if isinstance(x, dict | list | tuple) or given[max(len(given) - len(shape), 0) :] != shape:
+            what = f"of the shape {given}" if hasattr(x, "shape") else f"that is a {type(x).__name__}"
             wanted = "".join(f", {size}" for size in shape)
-            given = jnp.shape(x)
-            raise ValueError(f"an observation of the shape {given} does not fit its space [...{wanted}]")
+            raise ValueError(f"an observation {what} does not fit its space [...{wanted}]")
 
 
 def _encode(space, obs):
