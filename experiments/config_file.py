@@ -12,7 +12,7 @@ from jaxrl import fields, objectives, sources
 from jaxrl.experiments import hints, json_types, runs
 from jaxrl.experiments.options import flags, is_short_for
 from jaxrl.experiments.runs.config import NAMES, values_of
-from jaxrl.experiments.studies.sweep.best import require_best
+from jaxrl.experiments.studies.sweep.best import require_best, require_winner
 from jaxrl.names import nearest
 
 PARTS = ("config", "hp", "env")  # the tables
@@ -79,6 +79,8 @@ def read(place: str) -> Given:
     if not place:
         return Given()
     path = Path(place)
+    if (path / "sweep.json").is_file():
+        return Given(place, values_of(require_winner(path)))
     if path.is_dir():
         info = runs.read_info(path)
         spec = runs.from_json(info["spec"])

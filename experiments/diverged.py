@@ -3,6 +3,7 @@
 The functions of `jaxrl.diverged`, which define how such agents count, are imported here as well.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,5 +27,12 @@ def with_scores(trials: Sequence[Trial], among: Sequence[Trial] = ()) -> list[Tr
 
 
 def _score(values: list[float]) -> dict[str, Any]:
-    interval = [float(end) for end in bootstrap_interval(values, iqm)] if len(values) > 1 else None
+    interval = list(_interval(tuple(values))) if len(values) > 1 else None
     return {"score": float(iqm(values)) if values else None, "interval": interval}
+
+
+@functools.lru_cache(maxsize=10_000)
+def _interval(values: tuple[float, ...]) -> tuple[float, float]:
+    """The interval, computed once: reports compute the scores of what they have read again."""
+    low, high = bootstrap_interval(values, iqm)
+    return float(low), float(high)

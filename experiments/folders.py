@@ -11,7 +11,7 @@ from jaxrl.experiments.studies import STUDIES
 
 # Files of a run or a study that cannot be generated again.
 RECORDS = ("metrics.jsonl", "metrics.csv", "results.jsonl", "search.json", "judged.json", "result.json")
-RECORDS += ("config.toml",)  # may have been edited
+RECORDS += ("config.toml", "best.toml")  # may have been edited
 FOLDERS = ("checkpoints", "tensorboard", "wandb", "source")
 
 

@@ -18,6 +18,11 @@ STATISTICS = {"IQM": iqm, "median": np.median}
 
 EVALUATION, TRAINING = "evaluation/return", "episode/return"
 MIN_SEEDS_FOR_BAND = 3
+LONG_LABEL = 24  # characters of a label above which the legend is below the curves
+
+
+# Labels, and rows of metrics.
+Curves = list[tuple[str, list[dict[str, Any]]]]
 
 
 class Curve(NamedTuple):
@@ -99,7 +104,10 @@ def curves(
     axes.tick_params(color="#B0B6C0")
     if title:
         figure.suptitle(title.replace("$", r"\$"), x=0.01, ha="left", fontsize=11)
-    if len(runs) > 6:
+    if len(runs) > 1 and max(map(len, labels)) > LONG_LABEL:  # beside the curves it would leave no room
+        figure.set_size_inches(size[0], size[1] + 0.18 * len(runs))
+        figure.legend(handles, labels, loc="outside lower left", frameon=False, fontsize=8)
+    elif len(runs) > 6:
         figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=8)
     elif len(runs) > 1:
         axes.legend(handles, labels, frameon=False, fontsize=9)

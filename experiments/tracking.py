@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import fields, logger
+from jaxrl.experiments import labels
 
 
 @dataclasses.dataclass
@@ -53,13 +54,19 @@ def series(spec: Any, agents: list[dict[str, int]], most: int) -> list[logger.Se
             *(most, left_out, len(agents)),
         )
     return [
-        logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]))
+        logger.Series(name, kind, lanes, identity | settings(spec, lanes[0]), _label(spec, lanes[0]))
         for name, kind, lanes, identity in shown[:most]
     ]
 
 
 def _name(identity: dict[str, int], *more: str) -> str:
     return "-".join([*(f"{what}-{number}" for what, number in identity.items()), *more])
+
+
+def _label(spec: Any, lane: int) -> str:
+    """The values of the trial of an agent; "" without trials."""
+    trials = getattr(spec, "trials", ())
+    return labels.label(trials[lane // spec.seeds]).replace("_", "-") if trials else ""
 
 
 def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:

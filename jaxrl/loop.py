@@ -218,6 +218,7 @@ def run(
                 length = max(1, int(length * min(SECONDS_PER_DISPATCH / spent, 8.0)))
             if at.num_updates < end:
                 break
+            reporter.look(at)
             waiting = Interval(before, end, at.totals, _evaluated(programs, compiled, at), trained)
             at, before = at._replace(totals=nothing), end
             now, ended = time.perf_counter(), is_complete(programs, at)

@@ -90,17 +90,20 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [found[done] for done in sorted(found)]
 
 
-def outcome(path: Path) -> tuple[dict[str, Any], dict[int, int]]:
+def outcome(path: Path, found: list[dict[str, Any]] | None = None) -> tuple[dict[str, Any], dict[int, int]]:
     """The last row of a run, and by lane the step at which each diverged agent diverged.
+
+    Args:
+      found: the rows of the run, if they have been read already.
 
     Raises:
       ValueError: there are no rows, or those that the result depends on are damaged.
     """
-    found = rows(path)
+    found = rows(path) if found is None else found
     if not found:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
-    damage = logger.read_rows(path / "metrics.jsonl")[1]
-    if damage and kept(path) is None:  # saved by an earlier version, or the checkpoints were deleted
+    # Without a checkpoint: saved by an earlier version, or the checkpoints were deleted.
+    if kept(path) is None and (damage := logger.read_rows(path / "metrics.jsonl")[1]):
         raise ValueError(f"{damage[0]}; the result of the run depends on it: repair the file or train again")
     return found[-1], first_diverged(found)
 

@@ -25,6 +25,7 @@ class Reporter(NamedTuple):
     progress: Callable  # (num_updates, elapsed seconds, updates done before this session)
     row: Callable  # (row): an interval has ended
     close: Callable  # ()
+    look: Callable = lambda at: None  # (position): before `row`, while the state of the agents is available
 
 
 def count(number: float) -> str:
@@ -119,24 +120,13 @@ def panel(
     interrupt: str = SAVES,
 ) -> Reporter:
     """A live panel: progress, speed, time left, returns over seeds, losses; `interrupt` is its last line."""
-    import rich
     from rich.columns import Columns
     from rich.console import Group
-    from rich.live import Live
     from rich.panel import Panel
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
     from rich.text import Text
 
-    console = console or rich.get_console()
     unit = _unit(steps_per_update)
     now: dict[str, Any] = {"status": "", "row": {}, "progress": None, "since": time.perf_counter()}
-    last: list[tuple[int, int]] = []  # width and height of the panel on the terminal
-
-    def draw():
-        if last and console.size.width < last[0][0]:
-            _erase_wrapped(console, *last[0])
-        return _Measured(made(), last)
 
     def made():
         waited = f"  {time.perf_counter() - now['since']:.1f} s" if now["status"].endswith("...") else ""
@@ -149,15 +139,16 @@ def panel(
                 count((warmup_steps + updates * steps_per_update) if steps_per_update else updates)
                 for updates in (done, num_updates)
             )
-            bar = Table.grid(padding=(0, 2), expand=True)  # a bar has no line break at its end
-            bar.add_row(ProgressBar(total=num_updates, completed=done), f"{100 * done / num_updates:.0f}%")
             facts = (
                 f"{steps} of {all_steps} {unit}" + (" per seed" if seeds > 1 else ""),
                 f"{count(speed)} {unit}/s" + (" in all" if seeds > 1 else ""),
                 f"{duration(elapsed)} elapsed",
                 f"{duration(left)} left",
             )
-            parts += [bar, Columns([Text(fact) for fact in facts], padding=(0, 3))]
+            parts += [
+                progress_bar(done / num_updates),
+                Columns([Text(fact) for fact in facts], padding=(0, 3)),
+            ]
         if now["row"]:
             parts.append(_table(now["row"], shown))
         if now["progress"] is not None and interrupt:
@@ -165,8 +156,7 @@ def panel(
         over = f"IQM (and range) of {seeds} seeds" if seeds > 1 and now["row"] else None
         return Panel(Group(*parts), title=title, title_align="left", subtitle=over, subtitle_align="left")
 
-    live = Live(get_renderable=draw, console=console, refresh_per_second=8)
-    live.start()
+    live = live_display(made, console)
 
     def status(text):
         now.update(status=text, since=time.perf_counter())
@@ -175,6 +165,38 @@ def panel(
         now["progress"] = (done, elapsed, before)
 
     return Reporter(status, progress, lambda row: now.update(row=row), live.stop)
+
+
+def progress_bar(share: float) -> Any:
+    """A bar over the width of a panel, with its percentage."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    bar = Table.grid(padding=(0, 2), expand=True)  # a bar has no line break at its end
+    bar.add_row(ProgressBar(total=1.0, completed=share), f"{100 * share:.0f}%")
+    return bar
+
+
+def live_display(made: Callable[[], Any], console: Any = None, transient: bool = False) -> Any:
+    """A started `rich.live.Live` that shows what `made` returns, until its `stop` is called.
+
+    Args:
+      transient: `stop` erases it.
+    """
+    import rich
+    from rich.live import Live
+
+    console = console or rich.get_console()
+    last: list[tuple[int, int]] = []  # width and height of the panel on the terminal
+
+    def draw():
+        if last and console.size.width < last[0][0]:
+            _erase_wrapped(console, *last[0])
+        return _Measured(made(), last)
+
+    live = Live(get_renderable=draw, console=console, refresh_per_second=8, transient=transient)
+    live.start()
+    return live
 
 
 class _Measured(NamedTuple):

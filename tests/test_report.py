@@ -1,5 +1,6 @@
 """Reports: the records, the content of the page, and errors for bad input in one line."""
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,6 +14,7 @@ from conftest import run_command
 from jaxrl.experiments import reference, runs
 from jaxrl.experiments.report import compare, curves, data, figures, page, scales, trials
 from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.report.script import SCRIPT
 from jaxrl.experiments.studies import sweep
 from jaxrl.statistics import bootstrap_interval, iqm, signed_rank_p
 
@@ -142,9 +144,16 @@ def sentence_of(*sources):
     return page.build(list(sources), {})[1]
 
 
+def without_script(html):
+    """The page without its own script, which is the only one that it may have."""
+    own = f"<script>{SCRIPT}</script>"
+    assert html.count(own) == 1
+    return html.replace(own, "")
+
+
 def text_of(html):
     """The visible text of a page."""
-    body = html.partition("</head>")[2]
+    body = without_script(html).partition("</head>")[2]
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
 
 
@@ -173,7 +182,7 @@ class Checker(HTMLParser):
 def well_formed(html):
     """Parses a page; nothing in it is loaded from elsewhere."""
     checker = Checker()
-    checker.feed(html)
+    checker.feed(without_script(html))
     checker.close()
     assert not checker.open
     assert html.startswith("<!DOCTYPE html>")
@@ -264,7 +273,7 @@ def test_everything_is_escaped():
     for sources in ([swept], [swept, source([record([1.0, 3.0])], environment=bad, **about)]):
         html = html_of(*sources)
         well_formed(html)
-        assert "<script" not in html and "&lt;script&gt;" in html
+        assert "<script" not in without_script(html) and "&lt;script&gt;" in html
 
 
 def test_a_page_of_many_trials_is_small():
@@ -645,6 +654,9 @@ def test_values_over_decades_lie_on_a_logarithmic_axis():
     places, ticks = scales.positions(values, 0, 100)
     np.testing.assert_allclose(np.diff(places), np.diff(places)[0], atol=0.11)
     assert [words for _, words in ticks] == ["1e−4", "0.001", "0.01", "0.1"]
+    eight = [0.9048, 0.9165, 0.9323, 0.9444, 0.9586, 0.9704, 0.9801, 0.9922]
+    assert len(scales.positions(eight, 52, 316)[1]) < 8  # as labels in equal steps they would overlap
+    assert len(scales.positions(eight, 200, 26)[1]) == 8  # not one below the other
     places, ticks = scales.positions(["0.99", "0.9", "0.95", "0.9"], 0, 90)  # few values: equal steps
     assert places == [75, 15, 45, 15] and ticks == [(15, "0.9"), (45, "0.95"), (75, "0.99")]
     places, ticks = scales.positions(["b", "a"], 0, 100)
@@ -789,13 +801,16 @@ def searched_folder(path, trained, swept):
     words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]
     kept = {"confirm_seeds": 8, "batches": 1}
     sweep.create_folder(path, axes, kind, [], [group], kept, words)
-    for name, own_spec in [("group-1", group.spec), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
+    length = spec.hparams.total_updates
+    own = dataclasses.replace(group.spec, hparams=group.spec.hparams.replace(total_updates=length))
+    for name, own_spec in [("group-1", own), ("confirm", spec)][: 1 if kind == "pbt" else 2]:
         (path / name).mkdir()
         info = json.dumps({"spec": own_spec.to_json(), "sessions": [{"wall_seconds": 1.5}], "options": {}})
         (path / name / "run.json").write_text(info)
         (path / name / "metrics.jsonl").write_text((trained / "run" / "metrics.jsonl").read_text())
     recommended = None if kind == "pbt" else {"learning_rate": 0.003, "gamma": 0.97}
-    (path / "group-1" / "search.json").write_text(json.dumps(steps | {"recommended": recommended}))
+    record_of_search = steps | {"recommended": recommended, "trials": []}
+    (path / "group-1" / "search.json").write_text(json.dumps(record_of_search))
     left_out = ("first_seed", "curve")
     lines = [{key: x for key, x in one.items() if key not in left_out} | {"group": 1} for one in swept.trials]
     left_out += ("values", "steps")
@@ -819,7 +834,7 @@ def test_a_search_is_read_from_its_folder(made, trained, tmp_path):
     if made is asha:
         assert again["values"] == swept.trials[0]["values"]
     if made is cmaes:
-        assert again["values"] == {"--hp.learning-rate": "0.003", "--hp.gamma": "0.97"}
+        assert again["values"] == {"--hp.learning-rate": 0.003, "--hp.gamma": 0.97}
     if made is pbt:
         assert [one["first_seed"] for one in swept.trials] == [0, 1, 2]
         assert (again["first_seed"], again["steps"]) == (0, swept.trials[0]["steps"])
@@ -845,6 +860,57 @@ def test_batches_match_their_groups(trained, tmp_path):
     (results,) = data.read([swept])
     assert [one["batch"] for one in results.trials] == [1, 1, 1]
     assert "comes from batch 1 of 1" in text_of(html_of(results))
+
+
+# --- many runs, and a single one ------------------------------------------------------------------
+
+
+def test_a_page_of_many_runs_stays_small():
+    """The first methods have colours, names and tests; the others grey curves, and rows in sorted tables."""
+    words = [["--hp.gamma", f"0.{n:03}"] for n in range(60)]
+    runs = [source([record([n, n + 1.0, n + 2.0])], words=words[n], name=f"run-{n}") for n in range(60)]
+    html, sentence = page.build(runs, {})
+    well_formed(html)
+    assert len(sentence) < 400 and "and 12 others with these seeds" in sentence
+    assert "not compared with the 44 methods below these" in sentence
+    assert html.count('<polygon class="band') <= 2 * 12 and html.count('class="thin trials"') == 48
+    assert len(html) < 60 * 3000 and html.count("all 60 rows") == 3  # returns, settings, seeds
+    assert '<table class="sort">' in html and "the commands of all 60" in html
+    few = page.build(runs[:3], {})[0]
+    assert "<button" not in few and 'class="sort"' not in few and "thin trials" not in few
+
+
+def test_a_long_table_of_trials_is_one_table():
+    html = html_of(a_sweep(32))
+    assert "all 33 rows" in html and html.count("<td>31</td>") <= 1
+    assert "querySelectorAll" in html  # the script that sorts it
+
+
+def test_a_run_shows_its_hyperparameters_and_losses(trained, tmp_path):
+    (one,) = data.read([trained / "run"])
+    learning, settings = one.about["learning"], one.about["settings"]
+    rows = [json.loads(line) for line in (trained / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert learning["timesteps"] == [row["timesteps"] for row in rows]
+    for row, (centre, low, high) in zip(rows, learning["metrics"]["loss/policy"]):
+        expected = np.mean(row["loss/policy"]), min(row["loss/policy"]), max(row["loss/policy"])
+        np.testing.assert_allclose((centre, low, high), expected, rtol=1e-3)
+    assert settings["hp.gamma"] == 0.98 and settings["config.num_envs"] and settings["env.max_steps"] == 50
+    assert not any(name.startswith("agent/") for name in learning["metrics"])
+    text = text_of(html_of(one))
+    assert "hp.gamma 0.98" in text and "Losses and other metrics" in text and "policy/entropy" in text
+    data.write(tmp_path / "run.jsonl", [one])
+    assert data.read([tmp_path / "run.jsonl"]) == [one]
+    several = data.read([trained / "run", trained / "sweep"])
+    assert "learning" not in several[0].about  # which a page of several does not show
+
+
+def test_a_sweep_shows_the_command_of_its_winner(trained):
+    (swept,) = data.read([trained / "sweep"])
+    rate = swept.trials[0]["values"]["--hp.learning-rate"]
+    assert swept.about["winner"][:4] == ["jaxrl", "train", "ppo", "CartPole-v1"]
+    position = swept.about["winner"].index("--hp.learning-rate") if rate != 1e-3 else None
+    assert position is None or swept.about["winner"][position + 1] == repr(rate)
+    assert "The winner again, with the seeds of the search" in text_of(html_of(swept))
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -878,7 +944,7 @@ def test_nothing_finished(tmp_path, trained):
     (tmp_path / "sweep" / "results.jsonl").write_text("")
     refused(tmp_path / "sweep", words="no trials")
     (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0, "gro')
-    refused(tmp_path / "sweep", words="results.jsonl, line 1, is broken")
+    refused(tmp_path / "sweep", words="results.jsonl, line 1 is not valid JSON")
     (tmp_path / "sweep" / "results.jsonl").write_text('{"trial": 0}')
     refused(tmp_path / "sweep", words="values is missing")
 
@@ -910,6 +976,7 @@ LINE = record([1.0, 2.0])
         ([HEADER | {"command": None}, LINE], "line 1, is broken: command"),
         ([HEADER | {"axes": [1]}, LINE], "line 1, is broken: axes"),
         ([HEADER | {"versions": ["jax"]}, LINE], "line 1, is broken: versions"),
+        ([HEADER | {"learning": {"timesteps": [1], "metrics": {"a": [[1, 2]]}}}, LINE], "learning is of the"),
         ([HEADER, LINE | {"per_seed": ["a", 1]}], "line 2, is broken: per_seed"),
         ([HEADER, LINE | {"per_seed": [float("nan")]}], "line 2, is broken: per_seed"),
         ([HEADER, LINE | {"died": {"a": 1}}], "line 2, is broken: died"),

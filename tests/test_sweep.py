@@ -2,11 +2,14 @@
 
 import contextlib
 import dataclasses
+import functools
 import io
 import json
 import math
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,22 +51,22 @@ def swept(tmp_path_factory):
 
 
 def test_an_axis_is_values_or_a_range():
-    assert sweep.axis("--hp.gamma", "0.9,0.99").values == ("0.9", "0.99")
-    assert sweep.axis("--hp.gamma", "0.5:1:3").values == ("0.5", "0.75", "1.0")
+    assert sweep.axis("--hp.gamma", "0.9,0.99").values == (0.9, 0.99)
+    assert sweep.axis("--hp.gamma", "0.5:1:3").values == (0.5, 0.75, 1.0)
     values = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2:3").values
     np.testing.assert_allclose([float(value) for value in values], [1e-4, 1e-3, 1e-2], rtol=1e-12)
     wide = sweep.axis("--hp.learning-rate", "log:1e-4:1e-2")
     np.testing.assert_allclose([float(wide.at(u)) for u in (0.0, 0.25, 0.5)], [1e-4, 10**-3.5, 1e-3])
     assert float(sweep.axis("--hp.ent-coef", "-1:3").at(0.25)) == 0.0
     three = sweep.axis("--hp.gamma", "1,2,3")
-    assert [three.at(u) for u in (0.0, 0.33, 0.34, 0.999)] == ["1", "1", "2", "3"]
+    assert [three.at(u) for u in (0.0, 0.33, 0.34, 0.999)] == [1.0, 1.0, 2.0, 3.0]
 
 
 def test_a_grid_has_every_combination_once():
     axes = [sweep.axis("--hp.gamma", "0.9,0.99"), sweep.axis("--config.num-steps", "8,16,32")]
     trials = sweep.values_at(axes, sweep.draw(axes, sweep.resolved(axes, "auto", 0), 0, seed=0))
     assert len(trials) == len(set(trials)) == 6
-    assert set(trials) == {(g, n) for g in ("0.9", "0.99") for n in ("8", "16", "32")}
+    assert set(trials) == {(g, n) for g in (0.9, 0.99) for n in ("8", "16", "32")}
 
 
 @pytest.mark.parametrize("search", ["random", "sobol"])
@@ -74,28 +77,27 @@ def test_draws_fill_the_ranges(search):
     assert trials == same != sweep.values_at(axes, sweep.draw(axes, search, 256, seed=2))
     shares = np.array([math.log10(float(rate)) for rate, _ in trials]) / 2 + 2
     assert shares.min() >= 0 and shares.max() < 1
-    counts = np.array([[sum(name == w for _, name in trials)] for w in "1234"])
+    counts = np.array([[sum(number == n for _, number in trials)] for n in (1.0, 2.0, 3.0, 4.0)])
     bins = np.histogram(shares, bins=16, range=(0, 1))[0]
     if search == "sobol":  # a digital net: every interval of a sixteenth has its sixteenth
         assert set(bins) == {16} and set(counts.ravel()) == {64}
     else:  # binomial: four standard deviations
         assert abs(bins - 16).max() < 4 * 4 and abs(counts - 64).max() < 4 * 7
     wide = [sweep.axis("--hp.gamma", "0.9:1")]
-    even = [float(text) for (text,) in sweep.values_at(wide, sweep.draw(wide, search, 8, seed=1))]
+    even = [value for (value,) in sweep.values_at(wide, sweep.draw(wide, search, 8, seed=1))]
     assert 0.9 <= min(even) < max(even) <= 1
 
 
 def test_one_program_for_all_that_is_traced():
-    words = ["--hp.gamma", "0.9,0.99", "--config.hidden-sizes", "8x8,16"]
+    words = ["--hp.gamma", "0.9,0.99", "--config.network.hidden-sizes", "8x8,16"]
     words += ["--hp.objective.clip-eps", "0.1,0.3"]
     axes, rest = sweep.axes_of([*SMALL[:4], *words])
     assert rest == SMALL[:4]
 
-    def spec_of(words):
-        return spec_options.parse_spec(
-            "sweep", sweep_command.sweep_options, ["ppo", "CartPole-v1", *rest, *words]
-        )[0]
-
+    rest = ["ppo", "CartPole-v1", *rest]
+    axes = sweep.typed(axes, functools.partial(sweep_command.typed_value, rest, axes))
+    assert axes[1].values == ((8, 8), (16,)) and axes[0].values == (0.9, 0.99)
+    spec_of = sweep_command.spec_of(rest, axes)
     groups = sweep.grouped(axes, sweep.values_at(axes, sweep.draw(axes, "grid", 0, 0)), spec_of)
     assert [group.spec.config.network.hidden_sizes for group in groups] == [(8, 8), (16,)]
     for group in groups:
@@ -145,7 +147,7 @@ def test_one_program_for_all_that_is_traced():
         ("--config.num-steps 8,16 --search optuna", "varies what one program can"),
         ("--env.length 0.5:-1", "LOW < HIGH"),
         ("--env.length -1:1 --trials 2", "length"),
-        ("--env.max-steps 100:200", "whole number"),
+        ("--env.max-steps 100:200", "--env.max-steps needs values, not a range"),
         ("--hp.gamma 0.9,0.99 --chunk -1", "chunk"),
         ("--hp.gamma 0.9,1.5 --search asha --slots 1", "gamma = 1.5 must lie between 0 and 1"),
         ("--hp.gamma 0.5:1.2 --search optuna --trials 2", "must lie between 0 and 1"),
@@ -204,6 +206,86 @@ def test_the_best_trials_can_be_trained_again(swept):
     )
 
 
+def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
+    """`best.toml` and the line that is printed are the same configuration, that of the confirmation."""
+    path, output = swept
+    (line,) = [line for line in output.splitlines() if line.startswith("jaxrl train ppo CartPole-v1 ")]
+    assert f"jaxrl train --from {path / 'best.toml'}" in output and "\nbest: trial " in output
+    by_line, by_file = (
+        spec_options.parse_spec("train", spec_options.train_options, words)[0]
+        for words in (shlex.split(line)[2:], ["--from", str(path / "best.toml")])
+    )
+    by_folder = spec_options.parse_spec("train", spec_options.train_options, ["--from", str(path)])[0]
+    assert by_line == by_file == by_folder and (by_line.seed, by_line.seeds) == (0, 2)
+    confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
+    hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
+    assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line
+
+
+def test_a_file_of_the_winner_that_was_edited_is_kept(swept):
+    path, _ = swept
+    text = (path / "best.toml").read_text()
+    try:
+        (path / "best.toml").write_text(text.replace("seeds = 2", "seeds = 64"))
+        assert "which was edited, and is kept" in sweep.write_winner(path)
+        assert "seeds = 64" in (path / "best.toml").read_text()
+    finally:
+        (path / "best.toml").write_text(text)
+    assert "edited" not in sweep.write_winner(path)
+
+
+def test_the_output_shows_the_whole_and_never_a_mean_over_trials(swept):
+    path, output = swept
+    shown = [line for line in output.splitlines() if "% of the sweep" in line]
+    shares = [int(line.split("%")[0]) for line in shown]
+    assert shares == sorted(shares) and shares[-1] == 100 and len(shown) >= 6
+    assert all("best so far: " in line and "learning-rate" in line for line in shown[1:])
+    assert "group-1: done in " in output and output.count(": return ") == 1  # of the confirmation
+    best = json.loads((path / "results.jsonl").read_text().splitlines()[0])
+    assert f"best so far: {best['score']:.4g}, trial {best['trial']} " in shown[-1]
+
+
+def test_other_commands_show_the_winner(swept):
+    """`evaluate` of a sweep is that of the confirmation; without one, of the best trial's agents."""
+    path, _ = swept
+    words = ["--episodes", 2, "--json"]
+    (_, of_sweep), (_, of_run) = (run_command("evaluate", one, *words) for one in (path, path / "confirm"))
+    assert json.loads(of_sweep) == json.loads(of_run) and len(json.loads(of_run)["per_seed"]) == 2
+    labels = [label for label, _ in sweep.curves_of(path)]
+    best = json.loads((path / "results.jsonl").read_text().splitlines()[0])
+    assert labels[0] == f"trial {best['trial']}, fresh seeds" and len(labels) == 7
+    assert labels[1].startswith(f"trial {best['trial']}: learning-rate ") and "num-steps" in labels[1]
+    assert all(len(row["episode/return"]) == 2 for _, rows in sweep.curves_of(path) for row in rows)
+
+
+def test_the_winner_of_a_sweep_without_confirmation_is_found_in_its_group(swept, tmp_path):
+    path, _ = swept
+    shutil.copytree(path, tmp_path / "sweep", ignore=shutil.ignore_patterns("confirm"))
+    lines = (path / "results.jsonl").read_text().splitlines()[:-1]
+    (tmp_path / "sweep" / "results.jsonl").write_text("\n".join(lines) + "\n")
+    best = json.loads(lines[0])
+    who = sweep.winner_of(tmp_path / "sweep")
+    place = sweep.read(path)[1][best["group"] - 1].trials.index(best["trial"])
+    assert who.folder.name == f"group-{best['group']}" and who.lanes == (2 * place, 2 * place + 1)
+    status, output = run_command("evaluate", tmp_path / "sweep", "--episodes", 2, "--json")
+    assert status == 0 and len(json.loads(output)["per_seed"]) == 2
+    (tmp_path / "sweep" / "results.jsonl").unlink()
+    status, output = run_command("evaluate", tmp_path / "sweep")
+    assert status == 2 and "is not complete, so its best trial is not known: continue with" in output
+
+
+def test_a_report_of_a_sweep_has_a_curve_for_each_trial(swept):
+    from jaxrl.experiments.report import data, page
+
+    (source,) = data.read([swept[0]])
+    assert len(source.trials) == 6 and all(len(one["curve"]["per_seed"]) == 2 for one in source.trials)
+    assert {type(x) for one in source.trials for x in one["values"].values()} == {float, int}
+    text, _ = page.build([source], {})
+    for one in source.trials:
+        rate, steps = one["values"].values()
+        assert f"trial {one['trial']}" in text and f"learning-rate {rate:.4g}, num-steps {steps}" in text
+
+
 def test_an_existing_folder_is_refused(swept):
     path, _ = swept
     status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--out", path)
@@ -237,7 +319,7 @@ def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
     """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
     path, output = swept
     by_trial = {one["trial"]: one for one in sweep.results(path)}
-    diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == "1e30"]
+    diverged = [number for number, one in by_trial.items() if one["values"]["--hp.learning-rate"] == 1e30]
     assert len(diverged) == 2
     worst = min(x for number, one in by_trial.items() if number not in diverged for x in one["per_seed"])
     for number in diverged:
@@ -245,7 +327,7 @@ def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
         assert f"trial {number}, seed 0: diverged" in output
     assert not any(one["died"] for number, one in by_trial.items() if number not in diverged)
     # To the step: what the agent's first update makes infinite is seen in the second, if not at once.
-    spent = {"8": 32, "16": 64}
+    spent = {8: 32, 16: 64}
     for number in diverged:
         update = spent[by_trial[number]["values"]["--config.num-steps"]]
         assert set(by_trial[number]["died"].values()) <= {update, 2 * update}
@@ -485,4 +567,4 @@ def test_a_corrupt_sweep_is_reported(tmp_path):
     (tmp_path / "sweep.json").write_text("{")
     with contextlib.redirect_stderr(io.StringIO()) as output:
         assert cli.main(["resume", str(tmp_path)]) == 2
-    assert "sweep.json cannot be read" in output.getvalue() and output.getvalue().count("\n") == 1
+    assert "sweep.json is not valid JSON" in output.getvalue() and output.getvalue().count("\n") == 1

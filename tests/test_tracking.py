@@ -61,6 +61,10 @@ def test_the_agents_of_a_sweep_have_the_values_of_their_trial(tmp_path):
         "trial-7-seed-4",
     ]
     assert results[1].lanes == (2, 3) and results[5].lanes == (3,)
+    assert (
+        results[1].label == results[5].label == "gamma 0.8, length 2"
+        and series(tmp_path, SPEC)[0].label == ""
+    )
     logged = [[one.settings[f"hp.{name}"] for name in ("gamma", "objective.clip_eps")] for one in results]
     assert logged == [[0.5, 0.1], [0.8, 0.2], [0.5, 0.1], [0.5, 0.1], [0.8, 0.2], [0.8, 0.2]]
     lengths = [

@@ -15,12 +15,12 @@ def command(argv: list[str]) -> int:
     class Evaluate:
         """Returns of a run's policies over new episodes, with keys that training has not used."""
 
-        run: Annotated[Path, options.positional()]  # folder of the run
+        run: Annotated[Path, options.positional()]  # folder of the run, or of a sweep for its winner
         episodes: int = 128  # per seed
         best: bool = False  # the best saved checkpoint instead of the last
         json: bool = False  # print one JSON object
 
     chosen = options.parse(Evaluate, argv, "jaxrl evaluate")
-    run = studies.run_of(chosen.run)
-    print(evaluation(run, chosen.episodes, chosen.best, chosen.json))
+    who = studies.agents_of(chosen.run)
+    print(evaluation(who.folder, chosen.episodes, chosen.best, chosen.json, who.lanes, who.label))
     return 0

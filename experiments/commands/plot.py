@@ -12,7 +12,7 @@ def command(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Plot:
-        """Learning curves of one or more runs or studies."""
+        """Learning curves of one or more runs or studies; of a sweep, those of its best trials."""
 
         runs: Annotated[tuple[Path, ...], options.positional()]  # folders of runs and studies
         out: Path | None = None  # PNG file; otherwise curves.png in the run; of several, here

@@ -1,6 +1,7 @@
 """`jaxrl render RUN`: an episode as a GIF, or for environments of brax as a web page."""
 
 import dataclasses
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -21,20 +22,34 @@ def command(argv: list[str]) -> int:
     class Render:
         """An episode by the trained policy: a GIF, or for environments of brax a web page."""
 
-        run: Annotated[Path, options.positional()]  # folder of the run
+        run: Annotated[Path, options.positional()]  # folder of the run, or of a sweep for its winner
         seed: int | None = None  # agent to show; otherwise the one of median return
         out: Path | None = None  # .gif, or .html for brax; otherwise episode.gif or .html in the run
         max_steps: int = 500  # the longest episode to show
         best: bool = False  # the best saved checkpoint instead of the last
 
     chosen = options.parse(Render, argv, "jaxrl render")
-    run = studies.run_of(chosen.run)
-    print(render(run, chosen.out, chosen.seed, chosen.max_steps, chosen.best))
+    who = studies.agents_of(chosen.run)
+    shown = chosen.seed, chosen.max_steps, chosen.best
+    print(render(who.folder, chosen.out, *shown, lanes=who.lanes, where=chosen.run))
     return 0
 
 
-def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best: bool) -> str:
-    """Renders an episode of one of a run's agents: a GIF, or for brax a web page. Returns a message."""
+def render(
+    path: Path,
+    out: Path | None,
+    seed: int | None,
+    max_steps: int,
+    best: bool,
+    lanes: Sequence[int] | None = None,
+    where: Path | None = None,
+) -> str:
+    """Renders an episode of one of a run's agents: a GIF, or for brax a web page. Returns a message.
+
+    Args:
+      lanes: of the agents to choose from, one for each seed; None: all agents of the run.
+      where: the folder of the file if `out` is None; None: that of the run.
+    """
     from jaxrl.envs import render as drawing
 
     if max_steps < 1:
@@ -42,22 +57,24 @@ def render(path: Path, out: Path | None, seed: int | None, max_steps: int, best:
     name = runs.from_json(runs.read_info(path)["spec"]).environment
     as_page = name.startswith("brax/")
     suffix = ".html" if as_page else ".gif"
-    out = out or path / f"episode{suffix}"
+    out = out or (where or path) / f"episode{suffix}"
     if out.suffix.lower() != suffix:
         kind = "a web page of brax's viewer" if as_page else "a GIF"
         text = f"{sources.shown(name)} is shown as {kind}, so the name of the file must end in {suffix}"
         raise ValueError(f"{out}: {text}")
     folders.require_output(out)
     spec, programs, at = load(path, best)
-    # The agents of a sweep are numbered, all seeds of the first trial first.
-    seeds = range(spec.agents) if spec.slots > 1 else range(spec.seed, spec.seed + spec.seeds)
+    # The agents of a group of trials are numbered, all seeds of the first trial first.
+    numbered = spec.slots > 1 and lanes is None
+    lanes = range(spec.agents) if lanes is None else lanes
+    seeds = list(lanes) if numbered else [spec.seed + lane % spec.seeds for lane in lanes]
     if seed is None:
         keys = runs.evaluation_keys(spec, at.num_updates, domain=2)
-        means = np.asarray(programs.evaluate(at.state, keys).returns)[: spec.agents].mean(axis=1)
+        means = np.asarray(programs.evaluate(at.state, keys).returns)[np.array(lanes)].mean(axis=1)
         seed = seeds[int(np.argsort(means)[(len(means) - 1) // 2])]
     if seed not in seeds:
         raise ValueError(f"the run has no seed {seed}: its seeds are {seeds[0]} to {seeds[-1]}")
-    lane = seeds.index(seed)
+    lane = lanes[seeds.index(seed)]
     state = jax.tree.map(lambda x: x[lane], programs.agents(at.state))
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = runs.make(spec, envs.make(name, **spec.env))

@@ -2,11 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from jaxrl import envs, hosts
-from jaxrl.experiments import config_file, processes, runs, search
+from jaxrl import envs, fields, hosts
+from jaxrl.experiments import config_file, labels, processes, runs, search
 from jaxrl.experiments.options import UsageError, value_of, with_full_flags
 from jaxrl.experiments.runs import estimate, training
 from jaxrl.experiments.spec_options import dependent, parse_spec, print_note, train_options
@@ -49,9 +51,10 @@ def _sweep(argv: list[str]) -> int:
         options = sweep_options(*argv[:2], objective.partition(",")[0], preset_of)
         argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
-    firsts = [one.at(0.0) for one in axes]
-    spec, chosen, extra = parse_spec("sweep", sweep_options, [*rest, *sweeps.words_for(axes, firsts)])
+    first = [*rest, *sweeps.first_words(axes)]
+    spec, chosen, extra = parse_spec("sweep", sweep_options, first)
     axes = sweeps.in_lanes(axes, spec)
+    axes = sweeps.typed(axes, partial(typed_value, rest, axes))
     if not axes:
         raise UsageError("a sweep needs something to try, as --hp.gamma 0.9,0.99 or --hp.gamma 0.9:1")
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
@@ -63,9 +66,6 @@ def _sweep(argv: list[str]) -> int:
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
-    def spec_of(words):
-        return parse_spec("sweep", sweep_options, [*rest, *words])[0]
-
     if kind == "optuna":
         search.require()
         if static := [one.flag for one in axes if not one.traced]:
@@ -76,7 +76,7 @@ def _sweep(argv: list[str]) -> int:
     if kind in search.KINDS:
         groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
     else:
-        groups = sweeps.grouped(axes, trials, spec_of)
+        groups = sweeps.grouped(axes, trials, spec_of(rest, axes))
     for group in groups:  # errors are reported now, not after hours of training
         runs.build(group.spec)
         if chosen.confirm_seeds and kind != "pbt":
@@ -117,6 +117,46 @@ def _require_memory(axes, kind: str, spec: runs.Spec, chosen) -> None:
     estimate.require_agents(algo, spec.seeds * (trials // programs), "--trials or --seeds")
 
 
+def _parsed(rest: list[str], axes: list[search.Axis], flag: str, word: str) -> tuple[runs.Spec, Any]:
+    """The Spec and the options of a command in which each axis has its first value, but one has this word."""
+    axes = [one._replace(first=word) if one.flag == flag else one for one in axes]
+    return parse_spec("sweep", sweep_options, [*rest, *sweeps.first_words(axes)])[:2]
+
+
+def typed_value(rest: list[str], axes: list[search.Axis], flag: str, word: str) -> search.Value:
+    """The value of an option for a word of the command."""
+    value = _parsed(rest, axes, flag, word)[1]
+    for part in flag.removeprefix("--").replace("-", "_").split("."):
+        value = getattr(value, part)
+    return value
+
+
+def spec_of(rest: list[str], axes: list[search.Axis]) -> Callable[[dict[str, search.Value]], runs.Spec]:
+    """`(values by flag) -> Spec`: that of the command with these values of options that are not traced.
+
+    An objective has parameters and presets that depend on it, so that the command is parsed once for each.
+    """
+    parsed = cache(partial(_parsed, rest, axes, "--objective"))
+
+    def with_values(values: dict[str, search.Value]) -> runs.Spec:
+        spec, chosen = parsed(str(values.get("--objective", "")))
+        for flag, value in values.items():
+            part, _, name = flag.removeprefix("--").replace("-", "_").partition(".")
+            if part == "config":
+                spec = dataclasses.replace(spec, config=fields.replace(spec.config, {name: value}))
+            elif part == "env":
+                default = next(
+                    field.default for field in dataclasses.fields(chosen.env) if field.name == name
+                )
+                env = {other: its for other, its in spec.env.items() if other != name}
+                # As in `spec_options.understand`: a limit of steps is given even if it is the default.
+                given = {name: value} if value != default or name == "max_steps" else {}
+                spec = dataclasses.replace(spec, env=env | given)
+        return spec
+
+    return with_values
+
+
 def _plan(path: Path, axes, trials, groups, batches: int) -> str:
     agents = sum(group.spec.agents for group in groups)
     times = f"{batches} batches of " if batches > 1 else ""
@@ -124,6 +164,6 @@ def _plan(path: Path, axes, trials, groups, batches: int) -> str:
     static = [one.flag for one in axes if not one.traced]
     for number, group in enumerate(groups, 1):
         values = [trials[group.trials[0]][i] for i, one in enumerate(axes) if not one.traced]
-        what = "".join(f"  {flag} {value}" for flag, value in zip(static, values))
+        what = "".join(f"  {flag} {labels.shown(value)}" for flag, value in zip(static, values))
         lines.append(f"  group-{number}: {len(group.trials)} trials x {group.spec.seeds} seeds{what}")
     return "\n".join(lines)

@@ -4,8 +4,11 @@ A method is a command without its environment, seeds, steps and folders. A sweep
 trial, with the fresh seeds if it was trained again.
 """
 
+import collections
+import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +35,7 @@ IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags"
 # Options of the search of a sweep, which is described separately.
 SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
-MOST_PAIRS = 15  # with more methods, only the best is compared with the others
+MOST_PAIRS = 15  # with more, only the best method is compared, with this many of the next best ones
 ALPHA = 0.05
 
 
@@ -150,14 +153,16 @@ def entries(sources: list[Source]) -> list[Entry]:
     methods = [method(source) for source in sources]
     places = [environment(source) for source in sources]
     names = _distinct([source.about["name"] for source in sources])
-    twice = {
-        name for name, place in zip(methods, places) if list(zip(methods, places)).count((name, place)) > 1
-    }
+    counts = collections.Counter(zip(methods, places))
+    twice = {name for (name, _), count in counts.items() if count > 1}
     listed = []
     chosen_of = list(map(best_of, sources))
+    here: dict[str, list[dict[str, Any]]] = {place: [] for place in places}
+    for (trial, _), place in zip(chosen_of, places):
+        here[place].append(trial)
+    least = {place: diverged.worst(those) for place, those in here.items()}
     for source, name, place, short, (trial, chosen) in zip(sources, methods, places, names, chosen_of):
-        here = [one for (one, _), where in zip(chosen_of, places) if where == place]
-        counted = diverged.counted(trial, diverged.worst(here))
+        counted = diverged.counted(trial, least[place])
         if counted:
             label = f"{name} [{short}]" if name in twice else name
             returns = dict(enumerate(counted, trial["first_seed"]))
@@ -167,8 +172,11 @@ def entries(sources: list[Source]) -> list[Entry]:
 
 def _distinct(names: list[str]) -> list[str]:
     """Numbers names that occur more than once."""
-    counts = [names[:index].count(name) + 1 for index, name in enumerate(names)]
-    return [f"{name} {count}" if names.count(name) > 1 else name for name, count in zip(names, counts)]
+    total, seen, distinct = collections.Counter(names), collections.Counter(), []
+    for name in names:
+        seen[name] += 1
+        distinct.append(f"{name} {seen[name]}" if total[name] > 1 else name)
+    return distinct
 
 
 def method(source: Source) -> str:
@@ -229,6 +237,14 @@ def environments(entries: list[Entry]) -> list[str]:
     return list(dict.fromkeys(one.environment for one in entries))
 
 
+def estimate(tasks: Sequence[Any], statistic: str = "IQM") -> Estimate:
+    """`across_tasks`, computed once for the same returns: a page shows an estimate in several places."""
+    return _across_tasks(tuple(tuple(map(float, task)) for task in tasks), statistic)
+
+
+_across_tasks = functools.lru_cache(maxsize=10_000)(across_tasks)
+
+
 def shared_environments(entries: list[Entry], scale) -> list[str]:
     """Environments that all methods have, and that have a range."""
     methods = {one.method for one in entries}
@@ -244,7 +260,7 @@ def aggregates(entries: list[Entry], scale) -> dict[str, tuple[Estimate, Estimat
         tasks = [
             normalised(one, scale) for one in entries if one.method == name and one.environment in shared
         ]
-        result[name] = across_tasks(tasks, "IQM"), across_tasks(tasks, "median")
+        result[name] = estimate(tasks), estimate(tasks, "median")
     lost = {name: sum(one.lost for one in entries if one.method == name) for name in result}
     return dict(sorted(result.items(), key=lambda item: (-item[1][0].value, lost[item[0]])))
 
@@ -257,7 +273,7 @@ def pairs(entries: list[Entry], scale) -> list[Pair]:
     order = list(aggregates(entries, scale)) or list(dict.fromkeys(one.method for one in entries))
     chosen = list(itertools.combinations(order, 2))
     if len(chosen) > MOST_PAIRS:
-        chosen = [(order[0], other) for other in order[1:]]
+        chosen = [(order[0], other) for other in order[1 : MOST_PAIRS + 1]]
     made = [pair for first, second in chosen if (pair := _pair(entries, scale, first, second))]
     corrected = holm([pair.p for pair in made])
     return [pair._replace(p=float(p)) for pair, p in zip(made, corrected)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.experiments import diverged
+from jaxrl.experiments import diverged, labels
 from jaxrl.experiments.plot import format_steps, summary
 from jaxrl.experiments.report import figures, markup, svg
 from jaxrl.experiments.report.compare import best_of
@@ -40,18 +40,26 @@ def curves(source: Source, label: str) -> Html:
         )
         return _curve_figure([line], caption, label, named=False)
     first = next((one for one in source.trials if one.get("trial") == best.get("confirms")), source.trials[0])
-    shown = [curve_line(first, f"trial {first.get('trial')}, the seeds that selected it", "c0")]
-    if not chosen:
+    who = f"trial {first.get('trial')} ({labels.label(first['values'])})"
+    shown = [curve_line(first, f"{who}, the seeds that selected it", "c0")]
+    if not chosen and best.get("confirms") != "members":
         shown.append(curve_line(best, f"trial {best['confirms']} with fresh seeds", "c1"))
     if not shown[0]:  # trials of a search inside the program share lanes and have no curves
         again = [] if chosen else [curve_line(best, "", "c1", thin=True)]
         return _curve_figure(again, CURVES_OF_A_SEARCH, label, named=False)
     others = [one for one in source.trials if one is not first and one.get("curve")][:MOST_FADED]
     if others:
-        faded = [figures.Line("", "trials", one["curve"]["timesteps"], _iqm_curve(one)) for one in others]
+        made = [faded_line(one, f"trial {one.get('trial')}: {labels.label(one['values'])}") for one in others]
+        faded = [line for line in made if line]
         shown = [figures.Line("other trials", "trials", shown[0].x, (), (), ()), *shown]
         return _curve_figure(shown, CURVES_OF_A_SWEEP, label, behind=faded)
     return _curve_figure(shown, CURVES_OF_A_SWEEP, label)
+
+
+def faded_line(trial: dict[str, Any], label: str) -> figures.Line | None:
+    """The IQM over a trial's seeds as a thin grey line with a tooltip; None if there is no curve."""
+    curve = trial.get("curve")
+    return figures.Line(label, "trials", curve["timesteps"], _iqm_curve(trial)) if curve else None
 
 
 def _iqm_curve(trial: dict[str, Any]) -> list[float | None]:

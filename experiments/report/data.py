@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from jaxrl.experiments import folders
+from jaxrl.experiments.report import learning
 from jaxrl.experiments.report.run_folders import read_fit, read_run, read_sweep
 from jaxrl.experiments.report.schema import FORMAT, HEADER, Source, check, parse_line, trial_kinds
 
@@ -23,7 +24,7 @@ def read(paths: list[Path]) -> list[Source]:
         elif (path / "sweep.json").is_file():
             sources.append(read_sweep(path))
         elif (path / "run.json").is_file():
-            sources.append(read_run(path))
+            sources.append(read_run(path, detailed=len(paths) == 1))
         elif (path / "fit.json").is_file():
             sources.append(read_fit(path))
         else:
@@ -45,6 +46,8 @@ def _read_file(path: Path) -> list[Source]:
         one = parse_line(path, number, line)
         if "report" in one:
             check(path, number, one, HEADER)
+            if one.get("learning") and not learning.fits(one["learning"]):
+                raise ValueError(f"{path}, line {number}, is broken: learning is of the wrong type")
             if one["report"] != FORMAT:
                 raise ValueError(f"{path} was written by another version of jaxrl: recreate it with --data")
             sources.append(Source(one, [], []))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrl.experiments.report.scales import MOST_STEPS, Scale, number, padded, positions
+from jaxrl.experiments.report.scales import MOST_STEPS, Scale, Value, number, padded, positions
 from jaxrl.experiments.report.svg import clipped, cross, dot, frame, polyline, segment, svg, text
 from jaxrl.statistics import Estimate
 
@@ -28,7 +28,7 @@ class Line(NamedTuple):
 class Dot(NamedTuple):
     """A trial in a figure: its values by axis, its score, its tooltip, and its class."""
 
-    values: tuple[str, ...]
+    values: tuple[Value, ...]
     score: float | None
     tooltip: str
     style: str = ""  # "best"
@@ -42,18 +42,20 @@ def lines(
     described: str,
     behind: Sequence[Line] = (),
     log: bool = False,
+    small: bool = False,
 ) -> str:
     """Lines with bands over a common axis, such as learning curves; those of `behind` are thin.
 
     Args:
       log: the vertical axis is logarithmic.
+      small: for several figures side by side.
     """
-    width, height = 680, 300
+    width, height = (330, 200) if small else (680, 300)
     every = [*behind, *drawn]
     reach = [value for line in every for part in (line.y, line.low, line.high, *line.thin) for value in part]
     x = padded([value for line in every for value in line.x], 56, width - 16, pad=0.0)
     y = padded(reach, height - 44, 26, log)
-    ticks = [(x(tick), x_text(tick)) for tick in x.ticks(6)]
+    ticks = [(x(tick), x_text(tick)) for tick in x.ticks(4 if small else 6)]
     parts = frame(56, width - 16, y, ticks, (x_label, y_label))
     parts += [polyline(_points(line.x, line.y, x, y), f"thin {line.style}", line.label) for line in behind]
     for line in drawn:
@@ -70,7 +72,7 @@ def lines(
         if len(points) == 1:
             parts.append(dot(*points[0], f"dot {line.style}", line.label))
         parts.append(polyline(points, f"line {line.style}", line.label))
-    return svg(width, height, parts, "wide", described)
+    return svg(width, height, parts, "small" if small else "wide", described)
 
 
 def course(

@@ -13,6 +13,7 @@ from jaxrl.experiments.report.compare import (
 from jaxrl.experiments.report.markup import ends, less, percent, several, with_interval
 from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.report.schema import Source
+from jaxrl.statistics import Estimate
 
 
 def title(source: Source) -> str:
@@ -76,10 +77,12 @@ def _about_the_sweep(source: Source) -> list[str]:
             + (", which are few." if seeds < 6 else ".")
         )
     if curse := trials.winners_curse(source):
-        reach = f" (95 % {ends(curse)})" if curse.known else ""
+        more = curse.value >= 0
+        amount = curse if more else Estimate(-curse.value, -curse.high, -curse.low)
+        reach = f" (95 % {ends(amount)})" if amount.known else ""
         sentences.append(
-            f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(curse.value)}"
-            f"{reach} more than with fresh seeds."
+            f"Winner’s curse: as the best of {len(source.trials)} trials it scored {number(amount.value)}"
+            f"{reach} {'more' if more else 'less'} than with fresh seeds."
         )
     matters = trials.importance(source)
     if matters:

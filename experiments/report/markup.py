@@ -6,6 +6,7 @@ from html import escape
 from jaxrl.experiments.report.scales import number
 from jaxrl.statistics import Estimate
 
+FIRST_ROWS = 10  # of a long table; a longer one can be sorted
 LONG = 26  # characters from which a cell may wrap
 
 
@@ -43,9 +44,21 @@ def table(
         styles = ["long" * (len(cell) > LONG) if i < words else "n" for i, cell in enumerate(row)]
         return "".join(tag(kind, cell, style=style) for cell, style in zip(row, styles))
 
+    sortable = "sort" * (len(rows) > FIRST_ROWS)
     body = [tag("tr", Html(cells("td", row)), style="marked" * (i in marked)) for i, row in enumerate(rows)]
     top = tag("thead", tag("tr", Html(cells("th", head))))
-    return tag("div", tag("table", top, tag("tbody", *body)), style="scroll")
+    return tag("div", tag("table", top, tag("tbody", *body), style=sortable), style="scroll")
+
+
+def long_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], words: int = 1, marked: Sequence[int] = ()
+) -> Html:
+    """A table of which only the first rows are shown at first; like `table`, it is sorted by a click."""
+    shown = table(head, rows, words, marked)
+    if len(rows) <= FIRST_ROWS + len(marked):
+        return shown
+    button = f'<button class="more" type="button">all {len(rows):,} rows</button>'
+    return tag("div", shown, Html(button), style="cut")
 
 
 def figure(drawn: str, caption: str, legend: str = "") -> Html:

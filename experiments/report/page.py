@@ -6,6 +6,7 @@ from jaxrl.experiments.report import compare, headline, sections, versus
 from jaxrl.experiments.report.compare import environment, is_evolution, is_populations, is_sweep, method
 from jaxrl.experiments.report.markup import Html, several, tag
 from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.report.script import SCRIPT
 from jaxrl.experiments.report.style import STYLE
 from jaxrl.experiments.search import KINDS
 from jaxrl.statistics import RESAMPLES
@@ -103,5 +104,6 @@ def document(title: str, body: Html) -> str:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}\n"
+        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )

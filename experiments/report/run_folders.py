@@ -8,17 +8,23 @@ from typing import Any
 import numpy as np
 
 from jaxrl import files, sources
-from jaxrl.experiments.report.schema import FORMAT, Source, check, parse_line, trial_kinds
+from jaxrl.experiments import labels
+from jaxrl.experiments.report.learning import record
+from jaxrl.experiments.report.schema import FORMAT, Source, check, trial_kinds
 from jaxrl.statistics import iqm
 
 CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them
 METRICS = {"evaluation": "evaluation/return", "training": "episode/return"}
 
 
-def read_run(path: Path) -> Source:
-    """The records of a run; raises ValueError if it is part of a search or has no rows."""
+def read_run(path: Path, detailed: bool = False) -> Source:
+    """The records of a run; raises ValueError if it is part of a search or has no rows.
+
+    Args:
+      detailed: with its settings and the metrics of its updates.
+    """
     from jaxrl import records
-    from jaxrl.experiments import runs
+    from jaxrl.experiments import runs, tracking
 
     info = runs.read_info(path)
     spec = runs.from_json(info["spec"])
@@ -30,7 +36,15 @@ def read_run(path: Path) -> Source:
         raise ValueError(
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
-    return _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
+    source = _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
+    if detailed and not spec.trials:
+        own = {
+            name: value
+            for name, value in tracking.settings(spec, 0).items()
+            if name.startswith(("hp.", "config.", "env."))
+        }
+        source = _plain(source._replace(about=source.about | {"settings": own, "learning": record(rows)}))
+    return source
 
 
 def read_fit(path: Path) -> Source:
@@ -58,10 +72,9 @@ def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_sec
 
     tried = spec.trials or ({},)
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
-    outcomes = diverged.with_scores(sweep.outcome(path, spec))
+    outcomes = diverged.with_scores(sweep.outcome(path, spec, rows=rows))
     trials = [
-        {"trial": number, "values": dict(zip(axes, map(repr, values.values()))), **outcome}
-        | _lanes(rows, spec, number)
+        {"trial": number, "values": dict(zip(axes, values.values())), **outcome} | _lanes(rows, spec, number)
         for number, (values, outcome) in enumerate(zip(tried, outcomes))
     ]
     trials.sort(key=lambda one: (one["score"] is None, -(one["score"] or 0.0)))
@@ -73,6 +86,8 @@ def read_sweep(path: Path) -> Source:
     """The records of a sweep; raises ValueError if it is broken or has no trials."""
     from jaxrl import records
     from jaxrl.experiments import runs
+    from jaxrl.experiments.runs import per_trial
+    from jaxrl.experiments.runs.command_line import train_words
     from jaxrl.experiments.studies import sweep
 
     info, groups = sweep.read(path)
@@ -81,9 +96,9 @@ def read_sweep(path: Path) -> Source:
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
     kind, searched = info["search"], _searched(path, info["axes"], groups[0].spec)
-    trials, confirms, rows = [], [], {}
-    for number, line in enumerate((path / "results.jsonl").read_text().splitlines(), 1):
-        one = parse_line(path / "results.jsonl", number, line)
+    trials, confirms, rows, searched_rows = [], [], {}, None
+    for number, one in enumerate(sweep.read_results(path), 1):
+        one["values"] = {flag: _plain_value(value) for flag, value in one.get("values", {}).items()}
         if "confirms" in one:
             # Winners that were only evaluated again, in fresh episodes, have no separate run.
             trained = one["confirms"] != "members"
@@ -104,33 +119,40 @@ def read_sweep(path: Path) -> Source:
             one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
         if folder not in rows:
             rows[folder] = records.rows(folder)
+        if spec.search and "trial" in one:
+            if searched_rows is None:
+                written = runs.from_json(runs.read_info(folder)["spec"])
+                made = per_trial.trials_of(folder, written, rows[folder])
+                searched_rows = {trial.number: trial.rows for trial in made}
+            one = {**_curve(searched_rows.get(one["trial"], []), METRICS["training"]), **one}
         one = {**_lanes(rows[folder], spec, lane, groups[0].spec.search), **one}
         check(path / "results.jsonl", number, one, trial_kinds(one, kind))
         (confirms if "confirms" in one else trials).append(one)
-    if not trials:
-        raise ValueError(
-            f"{path / 'results.jsonl'} has no trials: continue with `jaxrl resume {files.quoted(path)}`"
-        )
     first = next((searched for searched in rows.values() if searched), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
     about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | searched["about"]
     about["wall_seconds"] = sum(map(_wall_seconds, rows))
+    if found := sweep.winner(path):
+        about["winner"] = ["jaxrl", "train", *(train_words(found[0]) or ["--from", sweep.BEST])]
     return _plain(Source(about, trials, confirms))
 
 
 def _searched(path: Path, axes, spec) -> dict[str, Any]:
     """The results that a search inside the program recorded: fields of the header, and recommended values."""
+    from jaxrl.experiments.runs.searches import read_search
+
     if not spec.search:
         return {"about": {}, "recommended": {}}
-    file = path / "group-1" / "search.json"
-    try:
-        record = json.loads(file.read_text())
-        values = record["recommended"] or {}
-        recommended = {one.flag: repr(values[one.name]) for one in axes if one.name in values}
-        return {"about": {"slots": spec.slots, "spent": record["steps"]}, "recommended": recommended}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
+    record = read_search(path / "group-1")
+    values = record["recommended"] or {}
+    recommended = {one.flag: values[one.name] for one in axes if one.name in values}
+    return {"about": {"slots": spec.slots, "spent": record["steps"]}, "recommended": recommended}
+
+
+def _plain_value(value: Any) -> Any:
+    """A value of an axis as the page shows it; sizes are text."""
+    return labels.shown(value) if isinstance(value, list | bool | None) else value
 
 
 def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, Any]:
@@ -165,10 +187,16 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
     facts = {"first_seed": spec.seed, "steps": rows[-1]["timesteps"] if rows else spec.steps}
     metric = METRICS.get(_metric(rows, search) or "")
     lanes = slice((trial or 0) * spec.seeds, ((trial or 0) + 1) * spec.seeds)
-    known = [(row["timesteps"], row[metric][lanes]) for row in rows if metric and row.get(metric)]
+    known = [{"timesteps": row["timesteps"], metric: row[metric][lanes]} for row in rows if row.get(metric)]
+    return {**facts, **_curve(known, metric)}
+
+
+def _curve(rows: list[dict[str, Any]], metric: str | None) -> dict[str, Any]:
+    """The curve of a trial whose agents the rows have; empty if it has no returns."""
+    known = [(row["timesteps"], row[metric]) for row in rows if metric and row.get(metric)]
     points = [one for one in known if any(value is not None for value in one[1])]  # an episode has ended
     if not points:
-        return facts
+        return {}
     kept = np.unique(np.linspace(0, len(points) - 1, CURVE_POINTS).round().astype(int))
     points = [points[index] for index in kept]
     living = [[value for value in values if value is not None] for _, values in points]
@@ -177,7 +205,7 @@ def _lanes(rows: list[dict], spec, trial: int | None, search: dict | None = None
         "iqm": [_short(iqm(values)) if values else None for values in living],
         "per_seed": [list(map(_short, seed)) for seed in zip(*(values for _, values in points))],
     }
-    return {**facts, "curve": curve}
+    return {"curve": curve}
 
 
 def _short(value) -> float | None:

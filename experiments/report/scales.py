@@ -68,7 +68,10 @@ def number(value: float | None, digits: int = 4) -> str:
     return text.replace("-", "−")
 
 
-def as_numbers(values: Sequence[str]) -> list[float] | None:
+Value = float | str  # of an axis; data by earlier versions has numbers as text
+
+
+def as_numbers(values: Sequence[Value]) -> list[float] | None:
     """An axis's values as numbers, or None if one of them is not a number."""
     try:
         numbers = [float(value) for value in values]
@@ -77,23 +80,32 @@ def as_numbers(values: Sequence[str]) -> list[float] | None:
     return numbers if all(map(math.isfinite, numbers)) else None
 
 
-def value(text: str) -> str:
+def value(one: Value) -> str:
     """A value of an axis for display: numbers are shortened, words unchanged."""
-    numbers = as_numbers([text])
-    return number(numbers[0]) if numbers else text
+    numbers = as_numbers([one])
+    return number(numbers[0]) if numbers else str(one)
 
 
+def _overlap(numbers: list[float], start: float, end: float) -> bool:
+    """Whether the numbers would overlap as labels of a horizontal axis, in equal steps."""
+    labels = [number(one) for one in set(numbers)]
+    return end > start and sum(CHARACTER * (len(label) + 1) for label in labels) > end - start
+
+
+CHARACTER = 6  # width in a label
 MOST_STEPS = 8  # an axis with at most this many values is drawn in equal steps
 
 
-def positions(values: Sequence[str], start: float, end: float) -> tuple[list[float], list[tuple[float, str]]]:
+def positions(
+    values: Sequence[Value], start: float, end: float
+) -> tuple[list[float], list[tuple[float, str]]]:
     """Positions of the values of an axis, and ticks: few values or words in equal steps, others to scale."""
     numbers = as_numbers(values)
-    if numbers and len(set(numbers)) > MOST_STEPS:
+    if numbers and (len(set(numbers)) > MOST_STEPS or _overlap(numbers, start, end)):
         scale = padded(numbers, start, end, spans_decades(numbers))
         return [scale(value) for value in numbers], [(scale(t), number(t)) for t in scale.ticks(4)]
-    order = sorted(set(values), key=float) if numbers else sorted(set(values))
+    order = sorted(set(values), key=float) if numbers else sorted(set(values), key=str)
     step = (end - start) / len(order)
     places = {value: round(start + step * (index + 0.5), 1) for index, value in enumerate(order)}
-    named = [(place, number(float(value)) if numbers else value) for value, place in places.items()]
+    named = [(place, number(float(value)) if numbers else str(value)) for value, place in places.items()]
     return [places[value] for value in values], named

@@ -8,7 +8,8 @@ A source is a header and a record for each trial, best first; a run is a source 
      "seeds": 8, "axes": ["--hp.learning-rate"], "search": "sobol", "versions": {...}, "device": {...},
      "git_commit": "...", "started": "...", "wall_seconds": 12.3, "log_axes": ["--hp.learning-rate"],
      "slots": 12, "spent": 1474560}   of searches inside the program: trials at a time, total environment
-       steps
+       steps; of runs "settings", values by name, and "learning", as `learning.record` returns it; of
+       sweeps "winner", the command that trains it
     {"trial": 3, "values": {"--hp.learning-rate": "0.003"}, "first_seed": 0, "per_seed": [...],
      "score": 497.0, "interval": [481.0, 500.0], "died": {"2": 4096}, "steps": 50176,
      "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
@@ -36,6 +37,8 @@ TRIAL = {"values": dict, "per_seed": list, "died": dict, "steps": int, "first_se
 TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING), "confirms": (int, str, NOTHING)}
 TRIAL |= {"episodes": (int, NOTHING)}
 HEADER |= {"log_axes": (list, NOTHING), "slots": (int, NOTHING), "spent": (int, NOTHING)}
+HEADER |= {"settings": (dict, NOTHING), "learning": (dict, NOTHING)}
+HEADER |= {"winner": (list, NOTHING)}
 SEARCHED = {"pbt": {"ancestry": list, "path": dict}, "optuna": {"batch": int}}
 SEARCHED |= {kind: {"generation": int} for kind in ("cmaes", "openes")}
 

@@ -86,7 +86,11 @@ def section(source: Source, metric: str) -> Html:
     kind = source.about.get("search")
     if is_populations(source):
         return joined(
-            tag("h3", "Populations"), _populations(source), tag("h3", "Schedules"), _schedules(source)
+            tag("h3", "Populations"),
+            _populations(source),
+            *_curves_of_populations(source, metric),
+            tag("h3", "Schedules"),
+            _schedules(source),
         )
     if kind == "asha":
         return joined(tag("h3", "Training length of each trial"), _halving(source))
@@ -109,7 +113,7 @@ def _populations(source: Source) -> Html:
         line = one["ancestry"]
         changes = sum(before != after for before, after in itertools.pairwise(line))
         returns = [number(one.get("score")), number(fresh.get(one["first_seed"]))]
-        settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
+        settings = [value(one["values"].get(axis, "–")) for axis in axes]
         rows.append([str(one["first_seed"]), *returns, *settings, f"{changes} of {len(line) - 1}"])
     caption = (
         "The winner of each population, best first: the return that selected it, its return in fresh "
@@ -143,6 +147,21 @@ def _schedules(source: Source) -> Html:
     )
     legend = svg.legend(labels + [("other populations", "trials")] * others)
     return markup.figure("".join(drawn), caption, legend)
+
+
+def _curves_of_populations(source: Source, metric: str) -> list[Html]:
+    """The training returns of each winner and of the members that it was copied from."""
+    drawn = []
+    for one in source.trials[:MOST_LINES]:
+        name, curve = f"population {one['first_seed']}", one.get("curve")
+        if curve:
+            drawn.append(Line(name, svg.style_of(len(drawn)), curve["timesteps"], curve["iqm"]))
+    if not drawn:
+        return []
+    shown = figures.lines(drawn, "environment steps", metric, format_steps, "learning curves")
+    legend = svg.legend([(line.label, line.style) for line in drawn])
+    caption = "A line is the winner of a population, before that the member that it was copied from."
+    return [tag("h3", "Learning curves"), markup.figure(shown, caption, legend)]
 
 
 def _schedule(one: dict[str, Any], axis: str, index: int) -> Line:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from jaxrl.experiments.report import searches, trials
+from jaxrl.experiments.report import learning, searches, trials
 from jaxrl.experiments.report.compare import environment, is_populations, is_sweep
 from jaxrl.experiments.report.curves import curves
 from jaxrl.experiments.report.headline import decision, findings, is_unfinished
-from jaxrl.experiments.report.markup import Html, joined, listed, table, tag
+from jaxrl.experiments.report.markup import FIRST_ROWS, Html, joined, listed, long_table, table, tag
 from jaxrl.experiments.report.scales import number
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.report.settings import command_block, date, device_name, facts
@@ -68,6 +68,8 @@ def section(source: Source, heading: str, alone: bool) -> Html:
         # With few complete trials, the figures would show the choices of the search, not effects of the axes.
         if len(trials.comparable(source)) >= min(MIN_TRIALS, len(source.trials)):
             parts += [slices(source), parallel(source)]
+    else:
+        parts.append(learning.section(source))
     for one in [*source.confirms, *(() if many else source.trials)]:
         fresh = ", with fresh seeds" if "confirms" in one else ""
         parts += [tag("h3", f"Seed by seed{fresh}"), seed_table(one)]
@@ -91,13 +93,17 @@ def runs(sources: list[Source]) -> Html:
             returns.append([about["name"], str(one["first_seed"]), ", ".join(marks)])
             lost += [[about["name"], *row[1:]] for row in diverged_rows(source)]
     head = ["name", "environment", "seeds", "steps", "device", "commit", "jax", "started"]
-    parts = [tag("h2", "What was run"), table(head, rows, words=2)]
-    parts.append(tag("pre", joined(*dict.fromkeys(commands))))
+    parts = [tag("h2", "What was run"), long_table(head, rows, words=2)]
+    block = tag("pre", joined(*dict.fromkeys(commands)))
+    if len(commands) > FIRST_ROWS:
+        block = tag("details", tag("summary", f"the commands of all {len(commands):,}"), block)
+    parts.append(block)
     unfinished = [source.about["name"] for source in sources if is_unfinished(source)]
     if unfinished:
-        parts.append(tag("p", f"Not finished: {listed(unfinished)}.", style="note"))
+        more = f" and {len(unfinished) - FIRST_ROWS} others" * (len(unfinished) > FIRST_ROWS)
+        parts.append(tag("p", f"Not finished: {listed(unfinished[:FIRST_ROWS])}{more}.", style="note"))
     if returns:
-        parts += [tag("h3", "Seed by seed"), table(["name", "from seed", "final returns"], returns)]
+        parts += [tag("h3", "Seed by seed"), long_table(["name", "from seed", "final returns"], returns)]
     if lost:
         parts += [tag("h3", "Diverged agents"), _diverged(["name", "seeds"], lost)]
     return tag("section", *parts)

@@ -30,7 +30,11 @@ def facts(source: Source) -> Html:
         ("versions", ", ".join(f"{name} {versions[name]}" for name in ("jaxrl", "jax") if name in versions)),
     ]
     terms = [tag("div", tag("dt", name), tag("dd", str(what))) for name, what in pairs if what]
-    return joined(tag("dl", *terms), tag("pre", command_block(about["command"])))
+    parts = [tag("dl", *terms), tag("pre", command_block(about["command"]))]
+    if about.get("winner"):
+        parts += [tag("p", "The winner again, with the seeds of the search:", style="note")]
+        parts.append(tag("pre", command_block(about["winner"])))
+    return joined(*parts)
 
 
 def command_block(words: list[str]) -> Html:

@@ -53,6 +53,12 @@ th, td { padding: 0.32rem 0.9rem 0.32rem 0; border-bottom: 1px solid var(--hair)
 td.long { white-space: normal; min-width: 14rem; }
 .n { text-align: right; }
 .marked td { font-weight: 600; }
+.scripted .cut:not(.all) tbody tr:nth-child(n+11) { display: none; }
+html:not(.scripted) .more { display: none; }
+.more { border: 0; padding: 0; background: none; color: var(--c0); font: inherit; font-size: 0.92rem;
+  cursor: pointer; }
+th.by { cursor: pointer; } th.by:hover { color: var(--ink); }
+th[aria-sort=ascending]::after { content: " ↑"; } th[aria-sort=descending]::after { content: " ↓"; }
 .range { display: flex; justify-content: space-between; width: 150px; }
 details { margin: 0.75rem 0; }
 summary { cursor: pointer; color: var(--c0); font-size: 0.92rem; }
@@ -99,7 +105,8 @@ svg .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke
 @media print {
   body { max-width: none; padding: 0; font-size: 10pt; }
   h2, h3 { break-after: avoid; } tr { break-inside: avoid; }
-  .scroll { overflow: visible; } summary { display: none; }
+  .scroll { overflow: visible; } summary, .more { display: none; }
+  .scripted .cut:not(.all) tbody tr:nth-child(n+11) { display: table-row; }
   details::details-content { content-visibility: visible; block-size: auto; }
 }
 """

@@ -4,12 +4,10 @@ import math
 
 from jaxrl.experiments.report import figures, markup, trials
 from jaxrl.experiments.report.compare import is_evolution, plain
-from jaxrl.experiments.report.markup import Html, ends, joined, percent, several, table, tag
+from jaxrl.experiments.report.markup import Html, ends, joined, long_table, percent, table, tag
 from jaxrl.experiments.report.scales import number, value
 from jaxrl.experiments.report.schema import Source
 from jaxrl.statistics import MIN_TRIALS
-
-FIRST_ROWS = 10  # of a table of trials; the others can be expanded
 
 
 def trial_table(source: Source) -> Html:
@@ -33,18 +31,13 @@ def trial_table(source: Source) -> Html:
         fresh = "confirms" in one
         plotted = Html(figures.interval(score, low, high, "c1" if fresh else "c0"))
         apart = "–" if loss is None else f"{number(loss.value, 3)} ({ends(loss, 3)})"
-        settings = [value(str(one["values"].get(axis, "–"))) for axis in axes]
+        settings = [value(one["values"].get(axis, "–")) for axis in axes]
         settings += [f"{one['steps']:,}"] * lengths
         if turn:
             settings.append("–" if fresh else str(one[turn] + (turn == "generation")))
         settings += [apart] * has_losses
         rows.append([trials.name_of(one), number(score.value), ends(score), plotted, *settings])
-    marked = range(len(source.confirms))
-    first = FIRST_ROWS + len(source.confirms)
-    shown = table(head, rows[:first], marked=marked)
-    if rows[first:]:
-        summary = tag("summary", f"the other {several(len(rows) - first, 'trial')}")
-        shown = joined(shown, tag("details", summary, table(head, rows[first:])))
+    shown = long_table(head, rows, marked=range(len(source.confirms)))
     caption = (
         "Best first. The dot is the IQM over the seeds, the line its 95 % bootstrap interval"
         + "; “behind the first” compares seed by seed: if its interval contains 0, the difference is not "

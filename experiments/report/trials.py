@@ -8,7 +8,7 @@ import numpy as np
 from jaxrl.experiments.report.compare import best_of, is_evolution, plain, seeds_of
 from jaxrl.experiments.report.figures import Dot
 from jaxrl.experiments.report.markup import with_interval
-from jaxrl.experiments.report.scales import as_numbers, value
+from jaxrl.experiments.report.scales import Value, as_numbers, value
 from jaxrl.experiments.report.schema import Source
 from jaxrl.statistics import (
     Estimate,
@@ -41,8 +41,8 @@ def filled_scores(trials: list[dict[str, Any]]) -> np.ndarray:
     return np.array([worst if one.get("score") is None else one["score"] for one in trials])
 
 
-def axis_values(trials: list[dict[str, Any]], axis: str) -> list[str]:
-    return [str(one["values"].get(axis, "")) for one in trials]
+def axis_values(trials: list[dict[str, Any]], axis: str) -> list[Value]:
+    return [one["values"].get(axis, "") for one in trials]
 
 
 def importance(source: Source) -> list[Importance]:
@@ -83,7 +83,7 @@ def noise_share(source: Source) -> float:
     return float(min(1.0, np.mean(spreads) / scores.var()))
 
 
-def bin_means(values: list[str], trials: list[dict[str, Any]]) -> list[tuple[list[int], float]]:
+def bin_means(values: list[Value], trials: list[dict[str, Any]]) -> list[tuple[list[int], float]]:
     """For each bin of an axis, as in `importance`, its trials and the mean of their scores."""
     scores = filled_scores(trials)
     if np.isnan(scores).any():
@@ -150,9 +150,9 @@ def dots(source: Source, axes: list[str], shown: list[dict[str, Any]]) -> list[D
     number_of_best = best.get("confirms", best.get("trial"))
     made = []
     for one in shown + [best] * (number_of_best is None and "confirms" in best):
-        settings = ", ".join(f"{plain(axis)} {value(str(one['values'].get(axis, '')))}" for axis in axes)
+        settings = ", ".join(f"{plain(axis)} {value(one['values'].get(axis, ''))}" for axis in axes)
         words = f"trial {name_of(one)}: {with_interval(score(one))}; {settings}"
         style = "best" if one is best or one.get("trial", math.nan) == number_of_best else ""
-        values = tuple(str(one["values"].get(axis, "")) for axis in axes)
+        values = tuple(one["values"].get(axis, "") for axis in axes)
         made.append(Dot(values, one.get("score"), words, style))
     return made

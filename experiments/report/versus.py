@@ -8,12 +8,24 @@ from jaxrl.experiments.diverged import unknown
 from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import compare, figures, markup, svg
 from jaxrl.experiments.report.compare import Entry, Pair
-from jaxrl.experiments.report.curves import curve_line
-from jaxrl.experiments.report.markup import Html, ends, joined, listed, several, table, tag, with_interval
+from jaxrl.experiments.report.curves import MOST_FADED, curve_line, faded_line
+from jaxrl.experiments.report.markup import (
+    Html,
+    ends,
+    joined,
+    listed,
+    long_table,
+    several,
+    table,
+    tag,
+    with_interval,
+)
 from jaxrl.experiments.report.scales import number
-from jaxrl.statistics import across_tasks, performance_profile
+from jaxrl.statistics import performance_profile
 
 NUM_THRESHOLDS = 101
+MOST_NAMES = 4  # of methods in a sentence
+MOST_LINES = 12  # methods with a colour in a figure, the best ones; of the others curves are grey
 
 
 def scale_of(entries: list[Entry], given: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
@@ -51,12 +63,21 @@ def decision(entries: list[Entry], scale, pairs: list[Pair]) -> str:
         _other(pair, first) for pair in with_first if pair.significant and pair.probability.value != 0.5
     ]
     alike = [_other(pair, first) for pair in with_first if _other(pair, first) not in beaten]
-    verdict = [f"better than {listed(beaten)}"] if beaten else []
-    verdict += [f"not significantly different from {listed(alike)} with these seeds"] if alike else []
+    verdict = [f"better than {_some(beaten)}"] if beaten else []
+    verdict += [f"not significantly different from {_some(alike)} with these seeds"] if alike else []
+    if others := len(methods) - 1 - len(with_first):
+        verdict.append(f"not compared with the {several(others, 'method')} below these")
     lost = sum(one.lost for one in entries if one.method == first)
     if lost:
         verdict.append(f"{several(lost, 'agent')} diverged or without a return, counted as the worst")
     return f"Best in {where}: {first} – {what} {with_interval(iqm)}; {', '.join(verdict)}."
+
+
+def _some(names: list[str]) -> str:
+    """The first names, and how many others there are."""
+    if len(names) <= MOST_NAMES:
+        return listed(names)
+    return listed([*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} others"])
 
 
 def _without(entries: list[Entry], scale) -> list[str]:
@@ -89,18 +110,18 @@ def section(entries: list[Entry], scale, pairs: list[Pair]) -> Html:
 def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
     """A row for each method and environment, on the scale of the environment."""
     rows = []
-    order = list(styles)
+    order, several_places = list(styles), len(compare.environments(entries)) > 1
     for place in dict.fromkeys(one.environment for one in entries):
         here = [one for one in entries if one.environment == place]
         here.sort(key=lambda one: order.index(one.method))
-        estimates = [across_tasks([list(one.returns.values())]) for one in here]
+        estimates = [compare.estimate([list(one.returns.values())]) for one in here]
         known = [x for estimate in estimates for x in estimate if math.isfinite(x)]
         for one, estimate in zip(here, estimates):
             plotted = Html(figures.interval(estimate, min(known), max(known), styles[one.method]))
             lost = f" ({one.lost} as the worst)" if one.lost else ""
             seeds, steps = f"{len(one.returns)}{'*' * one.chosen}{lost}", f"{one.trial['steps']:,}"
-            shown = "" if one is not here[0] else place
-            rows.append([shown, one.method, seeds, steps, number(estimate.value), ends(estimate), plotted])
+            cells = [one.method, seeds, steps, number(estimate.value), ends(estimate), plotted]
+            rows.append([place, *cells] if several_places else cells)
     caption = (
         "IQM of the final returns over seeds; the line is its 95 % bootstrap interval, with a separate scale "
         "for each environment."
@@ -109,8 +130,8 @@ def _returns(entries: list[Entry], styles: dict[str, str]) -> Html:
         caption += " Seeds that diverged, or have no return, count as the worst that any seed here reached."
     if any(one.chosen for one in entries):
         caption += " * These seeds selected the best of several trials, so its score is biased upwards."
-    head = ["environment", "method", "seeds", "steps", "IQM", "95 %", ""]
-    return joined(table(head, rows, words=2), tag("p", caption, style="note"))
+    head = ["environment"] * several_places + ["method", "seeds", "steps", "IQM", "95 %", ""]
+    return joined(long_table(head, rows, words=1 + several_places), tag("p", caption, style="note"))
 
 
 def _notes(entries: list[Entry], scale) -> Html:
@@ -143,14 +164,19 @@ def _notes(entries: list[Entry], scale) -> Html:
 def _curves(entries: list[Entry], place: str, styles: dict[str, str]) -> Html:
     here = [one for one in entries if one.environment == place]
     here.sort(key=lambda one: list(styles).index(one.method))
-    made = [curve_line(one.trial, one.method, styles[one.method], thin=len(here) == 1) for one in here]
+    first, rest = here[:MOST_LINES], here[MOST_LINES : MOST_LINES + MOST_FADED]
+    made = [curve_line(one.trial, one.method, styles[one.method], thin=len(here) == 1) for one in first]
     drawn = [line for line in made if line]
     if not drawn:
         return Html("")
     caption = "IQM over seeds; the bands are pointwise 95 % bootstrap intervals."
+    behind = [line for one in rest if (line := faded_line(one.trial, one.method))]
+    if behind:
+        caption += f" The best {len(first)} have colours; grey lines are {len(behind)} others."
     legend = svg.legend([(line.label, line.style) for line in drawn]) if len(styles) > 1 else ""
     label = f"{here[0].metric or 'final'} return"
-    shown = figures.lines(drawn, "environment steps", label, format_steps, f"learning curves in {place}")
+    described = f"learning curves in {place}"
+    shown = figures.lines(drawn, "environment steps", label, format_steps, described, behind)
     return joined(tag("h3", f"Learning curves: {place}"), markup.figure(shown, caption, legend))
 
 
@@ -184,7 +210,7 @@ def _profiles(entries: list[Entry], scale, styles: dict[str, str]) -> Html:
             for one in entries
             if one.method == name and one.environment in places
         ]
-        for name in styles
+        for name in list(styles)[:MOST_LINES]
     }
     if not places or any(len(values) < 2 for some in tasks.values() for values in some):
         return Html("")
@@ -237,7 +263,7 @@ def _pairs(pairs: list[Pair], scale) -> Html:
             f" With so few seeds p can be no less than {_p(max(pair.least_p for pair in blind))}, whatever "
             "the returns are: train more seeds."
         )
-    shown = joined(table(head, rows), tag("p", caption, style="note"))
+    shown = joined(long_table(head, rows), tag("p", caption, style="note"))
     return joined(tag("h3", "Which is better"), shown)
 
 

@@ -57,10 +57,18 @@ def replace(path: Path, before: tuple, after: tuple, copies: dict[str, dict[str,
 
 
 def _text(spec: Spec, copies: dict[str, dict[str, str]], which: str = "") -> str:
+    return text(spec, copies, f"The run has several trials: these are the values {which}." if which else "")
+
+
+def text(spec: Spec, copies: dict[str, dict[str, str]], comment: str = "") -> str:
+    """The content of a configuration file, which is to be in the folder that has the copies.
+
+    Args:
+      comment: the second line of the file; "" for none.
+    """
     import tomli_w
 
-    header = f"{HEADER}\n# The run has several trials: these are the values {which}.\n" if which else HEADER
-
+    header = f"{HEADER}\n# {comment}\n" if comment else HEADER
     values, entry = values_of(spec), envs.REGISTRY[spec.environment]
     # The time limit may depend on other parameters, so that it is not written unless it was given.
     usual = {name: value for name, value in entry.params().items() if name != "max_steps"}

@@ -2,17 +2,19 @@
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from jaxrl import files, keeping, logger, records, reporters, sources, train
 from jaxrl.experiments import diverged, folders, plot
+from jaxrl.experiments.runs import per_trial
 from jaxrl.experiments.runs.folder import read_info
-from jaxrl.experiments.runs.spec import Spec
+from jaxrl.experiments.runs.spec import Spec, from_json
 from jaxrl.programs import Programs
 from jaxrl.reporters import count, size, spread
 from jaxrl.statistics import bootstrap_interval, iqm
+
+MOST_CURVES = 12  # in a figure; with more, neither their colours nor their labels can be distinguished
 
 
 def announcement(spec: Spec, programs: Programs, path: Path) -> str:
@@ -54,19 +56,27 @@ def closing(path: Path, how: str) -> str:
     )
 
 
-def curves_of(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
-    """The label and the rows of a run. Raises ValueError for a folder without a run or without rows."""
-    if not (path / "fit.json").exists():
-        read_info(path)
+def curves_of(path: Path) -> plot.Curves:
+    """The learning curves of a run: its label and rows, or those of each of its trials, the best first.
+
+    Raises:
+      ValueError: a folder without a run, without rows, or with a search that is not complete.
+    """
+    written = {} if (path / "fit.json").exists() else read_info(path)["spec"]
     if not logger.read_jsonl(path / "metrics.jsonl"):
         raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
-    return [(path.name, records.rows(path))]
+    rows = records.rows(path)
+    if not (written.get("trials") or written.get("search")):
+        return [(path.name, rows)]
+    trials = per_trial.trials_of(path, from_json(written), rows)
+    return [(one.label, one.rows) for one in sorted(trials, key=per_trial.last_return, reverse=True)]
 
 
-def plot_curves(curves: list[tuple[str, list[dict[str, Any]]]], out: Path) -> str:
-    """Draws curves. Raises ValueError if there is nothing to draw."""
+def plot_curves(curves: plot.Curves, out: Path) -> str:
+    """Draws curves, the first `MOST_CURVES` of them. Raises ValueError if there is nothing to draw."""
     folders.require_output(out)
-    plot.curves(curves, out)
+    some = f"the best {MOST_CURVES} of {len(curves)} trials" if len(curves) > MOST_CURVES else None
+    plot.curves(curves[:MOST_CURVES], out, title=some)
     return str(out)
 
 

@@ -28,4 +28,4 @@ def first(spec: Spec) -> Spec:
     if spec.trials:
         return alone(spec, spec.trials[0])
     axes = map(from_plain, spec.search["axes"])
-    return alone(spec, {one.name: float(one.at(share)) for one, share in zip(axes, spec.search["x"][0])})
+    return alone(spec, {one.name: one.at(share) for one, share in zip(axes, spec.search["x"][0])})

@@ -12,10 +12,10 @@ def require() -> None:
         raise ValueError("--search optuna needs the extra: pip install 'jaxrl[optuna]'")
 
 
-Tried = list[tuple[dict[str, str], float | None]]
+Tried = list[tuple[dict[str, float], float | None]]
 
 
-def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
+def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, float]]:
     """The next trials, by the tree-structured Parzen estimator (Bergstra et al. 2011).
 
     The sampler is created from the complete history, so that the same history and seed give the same trials,
@@ -34,7 +34,7 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
 
     logging.getLogger("optuna").setLevel(logging.WARNING)
     space: dict[str, Any] = {
-        one.flag: optuna.distributions.CategoricalDistribution(tuple(map(float, one.values)))
+        one.flag: optuna.distributions.CategoricalDistribution(one.values)
         if one.values
         else optuna.distributions.FloatDistribution(one.low, one.high, log=one.log)
         for one in axes
@@ -46,9 +46,8 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, str]]:
     study = optuna.create_study(direction="maximize", sampler=sampler)
     worst = min((score for _, score in tried if score is not None), default=None)
     for values, score in tried:
-        params = {one.flag: float(values[one.flag]) for one in axes}
+        params = {one.flag: values[one.flag] for one in axes}
         score = worst if score is None else score
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
         study.add_trial(create_trial(params=params, distributions=space, value=score, state=state))
-    asked = [study.ask(space).params for _ in range(count)]
-    return [{flag: repr(value) for flag, value in params.items()} for params in asked]
+    return [study.ask(space).params for _ in range(count)]

@@ -39,7 +39,7 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
       current: the final state of the strategy, on the host.
 
     Returns:
-      `trials`: for each its number, values `{flag: text}`, scores by seed, updates of its agents, and data
+      `trials`: for each its number, values by flag, scores by seed, updates of its agents, and data
       specific to the kind. `recommended`: for an evolution strategy its mean, hyperparameters by name.
     """
     strategy, space = make(search, agent_updates)
@@ -52,8 +52,8 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
 
     for number, one in enumerate(found):
         one["trial"] = number
-        one["values"] = dict(zip(flags, map(repr, read(one.pop("x")))))
-        one["per_seed"] = [_finite(value) for value in np.asarray(one["per_seed"]).tolist()]
+        one["values"] = dict(zip(flags, read(one.pop("x"))))
+        one["per_seed"] = [finite(value) for value in np.asarray(one["per_seed"]).tolist()]
         if "path" in one:
             one["path"] = dict(zip(flags, np.asarray(read(one["path"])).T.tolist()))
     if recommended is not None:
@@ -61,15 +61,21 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
     return {"trials": found, "recommended": recommended}
 
 
-def _asha(search, strategy, current):
-    """One entry per trial; the best one follows from the scores."""
+def trials_of_asha(search: dict[str, Any], strategy: Strategy, current: Any) -> list[dict[str, Any]]:
+    """One entry per trial: number, position `x`, scores by seed, updates of its agents, rungs reached."""
     ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
     found = []
     for trial, x in enumerate(search["x"]):
         rung = int((~np.isnan(current.rung_score[:, trial])).sum())
         updates = ages[rung - 1] if rung else 0
-        found.append({"x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung})
-    return found, None
+        one = {"trial": trial, "x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung}
+        found.append(one)
+    return found
+
+
+def _asha(search, strategy, current):
+    """The best trial follows from the scores."""
+    return trials_of_asha(search, strategy, current), None
 
 
 def _pbt(search, strategy, current):
@@ -111,5 +117,6 @@ def _evolution(search, strategy, current):
     return found, current.mean
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """A number as JSON: None if it is not finite."""
     return number if math.isfinite(number) else None

@@ -30,6 +30,18 @@ STUDIES = {
 }
 
 
+class Agents(NamedTuple):
+    """The agents that represent a folder: those of a run, or of some of its lanes, one for each seed.
+
+    Attributes:
+      label: what they are, for messages; "" for a run.
+    """
+
+    folder: Path
+    lanes: tuple[int, ...] | None = None
+    label: str = ""
+
+
 class Study(NamedTuple):
     """What commands do with the folder of a study. Functions raise ValueError with a remedy.
 
@@ -38,6 +50,7 @@ class Study(NamedTuple):
       verdict: `(path) -> verdict.Verdict` of a complete study, for `report`; None: it has a page of trials.
       curves: `(path) -> [(label, rows)]`, for `plot`; None: there are none.
       policy: `(path) -> Path`, the run that `evaluate`, `render` and `export` use; None: there is none.
+      agents: `(path) -> Agents`, for `evaluate` and `render`; None: those of the run `policy`.
       several_processes: whether it can be resumed in several processes.
     """
 
@@ -45,6 +58,7 @@ class Study(NamedTuple):
     verdict: Callable[[Path], Any] | None = None
     curves: Callable[[Path], list[tuple[str, list[dict[str, Any]]]]] | None = None
     policy: Callable[[Path], Path] | None = None
+    agents: Callable[[Path], Agents] | None = None
     several_processes: bool = False
 
 
@@ -76,6 +90,12 @@ def run_of(path: Path) -> Path:
     if study and not study.policy:
         raise without(path, "policy")
     return study.policy(path) if study and study.policy else path
+
+
+def agents_of(path: Path) -> Agents:
+    """The agents that represent a folder. Raises ValueError as `run_of` does."""
+    study = of(path)
+    return study.agents(path) if study and study.agents else Agents(run_of(path))
 
 
 def without(path: Path, what: str) -> ValueError:

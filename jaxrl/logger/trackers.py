@@ -18,12 +18,14 @@ class Series(NamedTuple):
       kind: `agent` or `iqm`.
       lanes: the values of a row that are shown: those of one agent, or the IQM and the range over several.
       settings: hyperparameters and other identifying values, numbers and strings by name.
+      label: what distinguishes it from the others, in addition to its name: the values of a trial.
     """
 
     name: str
     kind: str
     lanes: tuple[int, ...]
     settings: dict[str, Any]
+    label: str = ""
 
 
 def scalars(row: Row, lanes: Sequence[int] | None = None) -> dict[str, float]:
@@ -98,7 +100,7 @@ def wandb(directory: str | Path, series: Sequence[Series], label: str, unique: s
     init = {"dir": str(directory), "resume": "allow", "reinit": "create_new", **init}
     runs = [
         client.init(
-            name=f"{label}-{one.name}",
+            name=f"{label}-{one.name}" + f" ({one.label})" * bool(one.label),
             id=f"{unique}-{one.name}",
             job_type=one.kind,
             config=one.settings,

@@ -1,7 +1,7 @@
 """Search spaces: vectors, and the hyperparameters that they encode."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,8 @@ class Axis(Protocol):
         """Of the hyperparameter: `gamma`, `objective.clip_eps`."""
 
     @property
-    def values(self) -> Sequence[str]:
-        """The numbers to choose from, as text; empty for a range."""
+    def values(self) -> Sequence[Any]:
+        """The numbers to choose from; empty for a range."""
 
     @property
     def low(self) -> float:
@@ -81,7 +81,7 @@ def box(axes: Sequence[Axis]) -> Space:
 def _value(one, share):
     share = jnp.clip(share, 0.0, 1.0)
     if one.values:
-        table = np.array([float(value) for value in one.values], np.float32)
+        table = np.array(one.values, np.float32)
         return jnp.asarray(table)[jnp.minimum((share * len(table)).astype(jnp.int32), len(table) - 1)]
     if one.log:
         low, high = np.log(one.low), np.log(one.high)

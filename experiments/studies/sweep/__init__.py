@@ -8,6 +8,7 @@ a sweep that is stopped or killed can be resumed like a run, with bitwise the sa
       sweep.json       the trials: written once, before training
       group-1/ ...     runs, see `runs`; confirm/ is the best trial with seeds that no trial has used
       results.jsonl    a line for each trial, best first, and one for the confirmation
+      best.toml        the configuration of the best trial, for `jaxrl train --from`
 """
 
 from jaxrl.experiments.runs.searches import searched_outcome
@@ -17,13 +18,15 @@ from jaxrl.experiments.studies.sweep.axes import (
     axes_of,
     axis,
     draw,
+    first_words,
     in_lanes,
     number_of_trials,
     resolved,
+    typed,
     values_at,
-    words_for,
 )
-from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read
+from jaxrl.experiments.studies.sweep.best import BEST, winner, write_winner
+from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read, read_results
 from jaxrl.experiments.studies.sweep.groups import (
     OPTIONS_OF,
     Group,
@@ -43,10 +46,12 @@ from jaxrl.experiments.studies.sweep.outcomes import (
     results,
     write_results,
 )
+from jaxrl.experiments.studies.sweep.shown import curves_of, winner_of
 from jaxrl.experiments.studies.sweep.stages import carry_on
 from jaxrl.experiments.studies.sweep.text import table
 
 __all__ = [
+    "BEST",
     "EPISODES",
     "OPTIONS_OF",
     "SEARCHES",
@@ -58,8 +63,10 @@ __all__ = [
     "confirmation",
     "confirming",
     "create_folder",
+    "curves_of",
     "draw",
     "evaluated_again",
+    "first_words",
     "fresh_returns",
     "grouped",
     "in_lanes",
@@ -68,14 +75,18 @@ __all__ = [
     "options_of",
     "outcome",
     "read",
+    "read_results",
     "require_sense",
     "resolved",
     "results",
     "searched",
     "searched_outcome",
     "table",
+    "typed",
     "values_at",
+    "winner",
+    "winner_of",
     "with_chunk",
-    "words_for",
     "write_results",
+    "write_winner",
 ]

@@ -5,12 +5,13 @@ import itertools
 import math
 import re
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 
 from jaxrl import envs, memory
 from jaxrl.experiments import runs, search
-from jaxrl.experiments.search import TRACED, Axis
+from jaxrl.experiments.search import TRACED, Axis, Value
 
 SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 
@@ -29,12 +30,13 @@ def axis(flag: str, text: str) -> Axis:
       ValueError: it is none of these, or empty.
     """
     if ":" not in text or flag == "--objective":  # a colon names a function in a file
-        values = tuple(text.split(","))
-        if not all(values) or len(set(values)) < len(values):
+        words = tuple(text.split(","))
+        if not all(words) or len(set(words)) < len(words):
             raise ValueError(f"{flag} {text}: a value is missing or given twice")
-        for value in values if flag.startswith(TRACED) else ():
-            _number_of(flag, value)
-        return Axis(flag, values)
+        numbers = flag.startswith(TRACED)
+        return Axis(
+            flag, tuple(_number_of(flag, word) for word in words) if numbers else words, first=words[0]
+        )
     parts = text.removeprefix("log:").split(":")
     log = text.startswith("log:")
     try:
@@ -49,18 +51,19 @@ def axis(flag: str, text: str) -> Axis:
         limit = "0 < LOW < HIGH" if log else "LOW < HIGH"
         raise ValueError(f"{flag} {text} is an empty range: it needs {limit}")
     if len(parts) < 3:
-        return Axis(flag, (), low, high, log)
+        return Axis(flag, (), low, high, log, first=parts[0])
     if count < 2:
         raise ValueError(f"{flag} {text}: a range of values needs at least 2 of them")
     memory.require(f"{flag} {text}", {"the number of values": count * VALUE}, memory.on_machine())
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
-    return Axis(flag, tuple(map(repr, values.tolist())))
+    return Axis(flag, tuple(values.tolist()), first=parts[0])
 
 
-def _number_of(flag: str, text: str) -> float:
-    with contextlib.suppress(ValueError):
-        return float(text)
-    raise ValueError(f"{flag} takes numbers, not {text!r}")
+def _number_of(flag: str, word: Value) -> float:
+    """The number in a word of the command; that of a range already is one."""
+    with contextlib.suppress(ValueError, TypeError):
+        return float(word)  # type: ignore[arg-type]  # other values are refused
+    raise ValueError(f"{flag} takes numbers, not {word!r}")
 
 
 def axes_of(argv: list[str]) -> tuple[list[Axis], list[str]]:
@@ -104,10 +107,11 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
         if one.flag.startswith("--env."):
             name = one.name.removeprefix("env.")
             number = isinstance(envs.REGISTRY[spec.environment].params().get(name), float)
-            if number and runs.can_trace(spec, name, float(one.at(0.0))):
-                one = one._replace(lanes=True)
-                for text in one.values or (one.at(0.0), one.at(1.0)):
-                    envs.make(spec.environment, **{**spec.env, name: _number_of(one.flag, text)})
+            if number and runs.can_trace(spec, name, _number_of(one.flag, one.at(0.0))):
+                numbers = tuple(_number_of(one.flag, word) for word in one.values)
+                one = one._replace(lanes=True, values=numbers)
+                for value in numbers or (one.at(0.0), one.at(1.0)):
+                    envs.make(spec.environment, **{**spec.env, name: value})
         if not one.traced and not one.values:
             raise ValueError(f"{one.flag} needs values, not a range: {one.flag} A,B,C")
         marked.append(one)
@@ -168,16 +172,37 @@ def require_memory(axes: list[Axis], trials: int) -> None:
     memory.require(f"{number} trials", needs, memory.on_machine())
 
 
-def values_at(axes: list[Axis], shares: np.ndarray) -> list[tuple[str, ...]]:
+def typed(axes: list[Axis], value_of: Callable[[str, str], Value]) -> list[Axis]:
+    """The axes with values of the types of their options.
+
+    Args:
+      value_of: `(flag, word) -> value`: a word of the command as the option takes it.
+
+    Raises:
+      ValueError: a word that the option does not take.
+    """
+
+    def convert(one: Axis, value: Value) -> Value:
+        if isinstance(value, str):
+            return value_of(one.flag, value)
+        like = value_of(one.flag, one.first)  # of a range with a number of values
+        if isinstance(like, int) and not isinstance(like, bool):
+            if value != round(value):
+                raise ValueError(f"{one.flag} takes whole numbers, not {value:g}")
+            return round(value)
+        return value
+
+    return [
+        one if one.traced else one._replace(values=tuple(convert(one, value) for value in one.values))
+        for one in axes
+    ]
+
+
+def values_at(axes: list[Axis], shares: np.ndarray) -> list[tuple[Value, ...]]:
     """The values of the trials at the positions from `draw`."""
     return [tuple(one.at(share) for one, share in zip(axes, row)) for row in shares]
 
 
-def words_for(axes: list[Axis], values: tuple[str, ...]) -> list[str]:
-    """The values of a trial as words of a command; `64x64` is written as two."""
-    return [w for one, value in zip(axes, values) for w in (one.flag, *_words(one, value))]
-
-
-def _words(one: Axis, value: str) -> list[str]:
-    sizes = one.flag.startswith("--config.") and re.fullmatch(r"\d+(x\d+)+", value)
-    return value.split("x") if sizes else [value]
+def first_words(axes: list[Axis]) -> list[str]:
+    """The first value of each axis, as words of the command."""
+    return [word for one in axes for word in (one.flag, one.first)]

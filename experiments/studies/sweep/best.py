@@ -1,14 +1,18 @@
 """The best trial of a run that is a part of a sweep: for `--from`, `config.toml` and the confirmation."""
 
-import json
+import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from jaxrl import files
-from jaxrl.experiments import runs, search
-from jaxrl.experiments.runs import config
+from jaxrl.experiments import labels, runs, search
+from jaxrl.experiments.runs import config, searches
+from jaxrl.experiments.runs.command_line import train_words
 from jaxrl.experiments.runs.trial import FIRST, alone, first
-from jaxrl.experiments.studies.sweep.folder import read
+from jaxrl.experiments.studies.sweep.folder import read, read_results
+
+BEST = "best.toml"
 
 
 def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, float]:
@@ -20,9 +24,9 @@ def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, fl
         instead.
     """
     if (spec.search or {}).get("kind") in search.METHODS:
-        return json.loads((path / "search.json").read_text())["recommended"]
+        return searches.read_search(path)["recommended"]
     axes = read(path.parent)[0]["axes"]
-    return {one.name: float(best["values"][one.flag]) for one in axes if one.traced}
+    return {one.name: search.as_number(one.flag, best["values"][one.flag]) for one in axes if one.traced}
 
 
 def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
@@ -30,9 +34,70 @@ def best(path: Path, spec: runs.Spec) -> runs.Spec | None:
     file = path.parent / "results.jsonl"
     if not (path.parent / "sweep.json").exists() or not file.exists():
         return None
-    ranked = [json.loads(line) for line in file.read_text().splitlines()]  # best first
+    ranked = read_results(path.parent)  # best first
     mine = [one for one in ranked if path.name == f"group-{one.get('group')}" and one["score"] is not None]
     return alone(spec, values_of(path, spec, mine[0])) if mine else None
+
+
+def winner(path: Path) -> tuple[runs.Spec, dict[str, Any]] | None:
+    """The run of the best trial of a complete sweep, with the seeds of the sweep, and its line of results.
+
+    None if no trial has a score.
+    """
+    groups = read(path)[1]
+    best = read_results(path)[0]
+    if best["score"] is None:
+        return None
+    spec = groups[best["group"] - 1].spec
+    return alone(spec, values_of(path / f"group-{best['group']}", spec, best)), best
+
+
+def require_winner(path: Path) -> runs.Spec:
+    """The run of the best trial of a sweep. Raises ValueError if it is not known."""
+    if not (path / "results.jsonl").exists():
+        text = f"{path} is not complete, so its best trial is not known"
+        raise ValueError(f"{text}: continue with `jaxrl resume {files.quoted(path)}`")
+    if found := winner(path):
+        return found[0]
+    raise ValueError(f"no trial of {path} has a score, so that there is no best one to train again")
+
+
+def write_winner(path: Path) -> str:
+    """Writes `best.toml` into the folder of a complete sweep, unless somebody has edited the file.
+
+    Returns:
+      What the configuration is, and the commands that train it.
+    """
+    if not (found := winner(path)):
+        return ""
+    spec, one = found
+    info, groups = read(path)
+    kind = (groups[0].spec.search or {}).get("kind")
+    what = f"trial {one['trial']}, {labels.label(one['values'])}"
+    if kind in search.METHODS:
+        recommended = values_of(path / "group-1", groups[0].spec, one)
+        named = {axis.flag: recommended[axis.name] for axis in info["axes"]}
+        what = f"the mean of the last generation, {labels.label(named)}"
+    if kind == "pbt":
+        what += ", the last values of a schedule"
+    file = path / BEST
+    text = config.text(spec, info.get("sources", {}), f"The best of {path.name}: {what}.")
+    kept = file.exists() and _values_in(file) != tomllib.loads(text)
+    if not kept:
+        files.replace(file, text)
+    lines = [f"best: {what}"]
+    lines.append(f"jaxrl train --from {files.quoted(file)}" + "  # which was edited, and is kept" * kept)
+    if words := train_words(spec):
+        lines.append(f"jaxrl train {shlex.join(words)}")
+    return "\n".join(lines)
+
+
+def _values_in(file: Path) -> dict[str, Any] | None:
+    """The values in a TOML file; None if it is damaged."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def require_best(path: Path, spec: runs.Spec) -> runs.Spec:

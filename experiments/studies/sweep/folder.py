@@ -1,12 +1,94 @@
-"""The folder of a sweep: `sweep.json`, and the groups that it and the folders of its runs describe."""
+"""The folder of a sweep: `sweep.json`, `results.jsonl`, and the groups that they and the runs describe."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
-from jaxrl import files, sources
+from jaxrl import decode, files, sources
 from jaxrl.experiments import folders, runs, search
+from jaxrl.experiments.search import AxisRecord, Value, as_number
 from jaxrl.experiments.studies.sweep.groups import Group
+
+
+@dataclasses.dataclass
+class GroupRecord:
+    """A group in `sweep.json`: the Spec of its run, and the numbers of its trials."""
+
+    spec: dict[str, Any]
+    trials: tuple[int, ...]
+
+
+@dataclasses.dataclass
+class Options:
+    """The options of a sweep: those of its runs are checked where they are read."""
+
+    confirm_seeds: int
+    batches: int
+
+
+@dataclasses.dataclass
+class SweepRecord:
+    """What is needed of `sweep.json`. Earlier versions wrote the values of hyperparameters as text."""
+
+    command: list[str]
+    axes: tuple[AxisRecord, ...]
+    search: str
+    trials: tuple[tuple[Value, ...], ...]
+    groups: tuple[GroupRecord, ...]
+    options: Options
+    sources: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.axes or not self.groups:
+            raise ValueError("must have axes and groups")
+        axes = [one.axis for one in self.axes]
+        for number, values in enumerate(self.trials):
+            if len(values) != len(axes):
+                raise ValueError(
+                    f"must have {len(axes)} values for each trial, not {len(values)} for {number}"
+                )
+        self.trials = tuple(
+            tuple(as_number(axis.flag, x) if axis.traced else x for axis, x in zip(axes, values))
+            for values in self.trials
+        )
+        numbers = [number for group in self.groups for number in group.trials]
+        known = range(len(self.trials)) if self.trials else numbers
+        if wrong := [number for number in numbers if number not in known]:
+            raise ValueError(f"has no trial {wrong[0]}, which is one of a group")
+
+
+@dataclasses.dataclass
+class TrialLine:
+    """A trial in `results.jsonl`, with what the searches add to it."""
+
+    trial: int
+    values: dict[str, Value]
+    per_seed: list[float | None]
+    score: float | None
+    died: dict[str, int]
+    group: int = 1
+    first_seed: int | None = None
+    interval: list[float] | None = None
+    steps: int | None = None
+    member: int | None = None
+    ancestry: list[int] | None = None
+    path: dict[str, list[float]] | None = None
+    generation: int | None = None
+    rung: int | None = None
+
+
+@dataclasses.dataclass
+class ConfirmLine:
+    """The confirmation in `results.jsonl`: of a trial, of the mean of a strategy (None), or of "members"."""
+
+    confirms: int | str | None
+    per_seed: list[float | None]
+    score: float | None
+    died: dict[str, int]
+    first_seed: int | None = None
+    interval: list[float] | None = None
+    episodes: int | None = None
 
 
 def create_folder(
@@ -32,20 +114,24 @@ def is_sweep(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
-    """The content of `sweep.json`. Raises ValueError if it cannot be read."""
+    """The content of `sweep.json`, its axes and trials typed, and the groups.
+
+    Raises:
+      ValueError: it cannot be read, or was written by another version: one line with the file and the field.
+    """
+    file = path / "sweep.json"
     try:
-        info = json.loads((path / "sweep.json").read_text())
-        sources.remember(path, info.get("sources", {}))
-        groups = [Group(runs.from_json(g["spec"]), tuple(g["trials"])) for g in info["groups"]]
-        info["options"]["confirm_seeds"], info["options"]["batches"], info["trials"], info["search"]
-        info["axes"] = list(map(search.from_plain, info["axes"]))
+        info = decode.read_json(file, dict)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
+    record: SweepRecord = decode.decode(info, SweepRecord, file)
+    sources.remember(path, record.sources)
+    try:
+        groups = [Group(runs.from_json(one.spec), one.trials) for one in record.groups]
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path / 'sweep.json'} was edited, or written by another version of jaxrl ({error})"
-        ) from None
-    except (OSError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path / 'sweep.json'} cannot be read: {error}") from None
-    for number in range(2, info["options"]["batches"] + 1):  # those that have been requested so far
+        raise ValueError(f"{file} was edited, or written by another version of jaxrl ({error})") from None
+    info |= {"axes": [one.axis for one in record.axes], "trials": list(record.trials)}
+    for number in range(2, record.options.batches + 1):  # those that have been requested so far
         folder = path / f"group-{number}"
         if not (folder / "run.json").exists():
             break
@@ -56,7 +142,25 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
 def batch(info: dict[str, Any], spec: runs.Spec) -> Group:
     """The next batch of an Optuna search as a group; its trials are added to `info`."""
     known = info["trials"]
-    values = [[repr(trial[one.name]) for one in info["axes"]] for trial in spec.trials]
+    values = [tuple(trial[one.name] for one in info["axes"]) for trial in spec.trials]
     numbers = tuple(range(len(known), len(known) + len(values)))
     known += values
     return Group(spec, numbers)
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """The lines of `results.jsonl`: the trials, best first, and the confirmation, if there is one.
+
+    Raises:
+      ValueError: it cannot be read, or has no trials: one line with the file, the line and the field.
+    """
+    file = path / "results.jsonl"
+    try:
+        lines = decode.read_jsonl(file, dict)
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
+    for number, line in enumerate(lines, 1):
+        decode.decode(line, ConfirmLine if "confirms" in line else TrialLine, f"{file}, line {number}")
+    if not lines or "confirms" in lines[0]:
+        raise ValueError(f"{file} has no trials: continue with `jaxrl resume {files.quoted(path)}`")
+    return lines

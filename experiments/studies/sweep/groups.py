@@ -1,14 +1,14 @@
 """The programs of a sweep: groups of trials that differ only in what one program can vary."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.runs import planning
-from jaxrl.experiments.search import TRACED, Axis
-from jaxrl.experiments.studies.sweep.axes import words_for
+from jaxrl.experiments.search import TRACED, Axis, Value
 
 
 class Group(NamedTuple):
@@ -18,22 +18,26 @@ class Group(NamedTuple):
     trials: tuple[int, ...]
 
 
-def grouped(axes: list[Axis], trials: list[tuple[str, ...]], spec_of) -> list[Group]:
+def grouped(
+    axes: list[Axis],
+    trials: list[tuple[Value, ...]],
+    spec_of: Callable[[dict[str, Value]], runs.Spec],
+) -> list[Group]:
     """Groups of trials with the same static values, in the order of their first trials.
 
     Args:
-      spec_of: `(words) -> Spec`: the Spec of the command with these values.
+      spec_of: `(values by flag) -> Spec`: the Spec of the command with these values, which are not traced.
     """
-    members: dict[tuple[str, ...], list[int]] = {}
+    members: dict[tuple[Value, ...], list[int]] = {}
     for number, values in enumerate(trials):
         static = tuple(value for one, value in zip(axes, values) if not one.traced)
         members.setdefault(static, []).append(number)
     groups = []
     for numbers in members.values():
-        spec = spec_of(words_for(axes, trials[numbers[0]]))
+        first = zip(axes, trials[numbers[0]])
+        spec = spec_of({one.flag: value for one, value in first if not one.traced})
         traced = [
-            {one.name: float(value) for one, value in zip(axes, trials[number]) if one.traced}
-            for number in numbers
+            {one.name: value for one, value in zip(axes, trials[number]) if one.traced} for number in numbers
         ]
         groups.append(Group(dataclasses.replace(spec, trials=tuple(traced)), tuple(numbers)))
     return groups
@@ -66,8 +70,8 @@ def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]
 def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
     """Raises ValueError for a value of an axis, or an end of its range, that is invalid."""
     for one in axes:
-        for text in one.values or (one.at(0.0), one.at(1.0)):
-            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: float(text)},)))
+        for value in one.values or (one.at(0.0), one.at(1.0)):
+            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: value},)))
 
 
 def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:

@@ -17,16 +17,31 @@ from jaxrl.experiments.studies.sweep.folder import batch, read
 from jaxrl.experiments.studies.sweep.groups import Group, confirming
 
 
-def outcome(path: Path, spec: runs.Spec, training: bool = False) -> list[dict[str, Any]]:
+def outcome(
+    path: Path, spec: runs.Spec, training: bool = False, rows: list[dict[str, Any]] | None = None
+) -> list[dict[str, Any]]:
     """The outcome of each trial of a run, from its last row of metrics: returns by seed, diverged agents.
 
     Scores depend on all trials that are shown: see `diverged.with_scores`.
 
     Args:
       training: use the returns of training even if there were evaluations, as a search does.
+      rows: of the run, if they have been read already.
     """
-    last, lost = records.outcome(path)
-    returns = (not training and last.get("evaluation/return")) or last.get("episode/return")
+    return agents_of_row(*records.outcome(path, rows), spec, training)
+
+
+def agents_of_row(
+    row: dict[str, Any], lost: dict[int, int], spec: runs.Spec, training: bool = False
+) -> list[dict[str, Any]]:
+    """For each trial of a run its returns by seed in a row, and its diverged agents.
+
+    Args:
+      lost: by lane, the steps at which agents diverged; empty: as the row says.
+    """
+    lost = lost or records.first_diverged([row])
+    returns = (not training and row.get("evaluation/return")) or row.get("episode/return")
+    returns = returns or [None] * spec.agents
     outcomes = []
     for trial in range(max(1, len(spec.trials))):
         lanes = range(trial * spec.seeds, (trial + 1) * spec.seeds)
@@ -65,7 +80,7 @@ def next_batch(path: Path) -> Group | None:
     by_trial = sorted(results(path), key=lambda one: one["trial"])
     tried = [(one["values"], one["score"]) for one in by_trial]
     asked = search.ask(info["axes"], tried, len(first.trials), first.seed)
-    trials = tuple({one.name: float(values[one.flag]) for one in info["axes"]} for values in asked)
+    trials = tuple({one.name: values[one.flag] for one in info["axes"]} for values in asked)
     return batch(info, dataclasses.replace(first, trials=trials))
 
 

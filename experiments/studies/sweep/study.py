@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jaxrl import files
 from jaxrl.experiments.studies import Study
+from jaxrl.experiments.studies.sweep.shown import curves_of, winner_of
 from jaxrl.experiments.studies.sweep.stages import carry_on
 
 
@@ -12,4 +13,4 @@ def policy(path: Path) -> Path:
     raise ValueError(f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}")
 
 
-STUDY = Study(carry_on, policy=policy, several_processes=True)
+STUDY = Study(carry_on, curves=curves_of, policy=policy, agents=winner_of, several_processes=True)

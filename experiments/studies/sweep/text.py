@@ -1,11 +1,12 @@
 """The results of a sweep as text."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from jaxrl.experiments import columns, labels
+from jaxrl.experiments.runs.searches import read_search
 from jaxrl.experiments.runs.spec import Spec
-from jaxrl.experiments.studies.sweep.folder import read
+from jaxrl.experiments.studies.sweep.folder import read, read_results
 from jaxrl.experiments.studies.sweep.outcomes import EPISODES
 from jaxrl.statistics import iqm
 
@@ -13,20 +14,21 @@ from jaxrl.statistics import iqm
 def table(path: Path, most: int = 10) -> str:
     """The best trials, the diverged agents and the result of the confirmation, as text."""
     info, groups = read(path)
-    ranked = [json.loads(line) for line in (path / "results.jsonl").read_text().splitlines()]
+    ranked = read_results(path)
     again = ranked.pop() if "confirms" in ranked[-1] else None
     spec = groups[0].spec
-    names = [one.flag.removeprefix("--") for one in info["axes"]]
+    flags = [one.flag for one in info["axes"]]
+    names = [flag.removeprefix("--") for flag in flags]
     head = ["trial", *names, "score", "95 % interval"]
     searched = "steps" in ranked[0]
     rows = [
-        [str(one["trial"]), *map(_short, one["values"].values()), _number(one["score"]), _ends(one)]
+        [str(one["trial"]), *(labels.shown(one["values"][flag]) for flag in flags)]
+        + [_number(one["score"]), _ends(one)]
         + ([f"{one['steps']:,}"] if searched else [])
         for one in ranked[:most]
     ]
     head += ["steps"] if searched else []
-    widths = [max(map(len, column)) for column in zip(head, *rows)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in (head, *rows)]
+    lines = columns.table(head, rows, columns.width())
     if len(ranked) > most:
         lines.append(f"... and {len(ranked) - most} more in {path / 'results.jsonl'}")
     lines.append(_meaning(path, spec, len(ranked)))
@@ -43,7 +45,7 @@ def _meaning(path: Path, spec: Spec, trials: int) -> str:
     """The definition of the score, and the cost of a search."""
     if not spec.search:
         return f"score: interquartile mean over {spec.seeds} seeds of the last return"
-    spent = json.loads((path / "group-1" / "search.json").read_text())["steps"]
+    spent = read_search(path / "group-1")["steps"]
     if spec.search["kind"] == "pbt":
         return (
             f"trial: the best of {spec.slots} members of each of {spec.seeds} populations, with what it had "
@@ -70,14 +72,10 @@ def _confirmation_text(ranked, again) -> str:
         return f"{winners}; chosen by training returns of {chosen}"
     lost = ranked[0]["score"] - again["score"] if again["score"] is not None else None
     line = f"trial {again['confirms']} again with {count} new seeds: {value} ({ends})"
-    return f"{line}, {_number(lost)} less than as best of {len(ranked)}"
-
-
-def _short(text: str) -> str:
-    try:
-        return text if len(text) < 8 else f"{float(text):.4g}"
-    except ValueError:
-        return text
+    if lost is None:
+        return line
+    than = f"{_number(abs(lost))} {'less' if lost > 0 else 'more'} than" if lost else "the same as"
+    return f"{line}, {than} as best of {len(ranked)}"
 
 
 def _number(value: float | None) -> str:
