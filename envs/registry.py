@@ -43,6 +43,9 @@ def make(
         params |= {"max_steps": max_steps} if max_steps is not ... else {}
         params |= {"resets": resets} if resets else {}
     require_known(name, entry.make, params)
+    for parameter, value in params.items():
+        if isinstance(value, int) and not -(2**31) <= value < 2**31:
+            raise ValueError(f"{parameter} = {value} of {name} must be an integer of 32 bits")
     with jax.enable_x64(False):  # other libraries use JAX's default dtype, which must match their state
         raw = entry.make(**narrow(params))  # before the limit, to report an invalid parameter first
     given = (
@@ -109,4 +112,6 @@ def checked_limit(max_steps: Any) -> int | None:
     positive = isinstance(max_steps, Integral) and not isinstance(max_steps, bool) and int(max_steps) > 0
     if max_steps is not None and not positive:
         raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
+    if max_steps is not None and max_steps >= 2**31:
+        raise ValueError(f"max_steps = {max_steps} must be less than 2147483648, or None for no limit")
     return max_steps

@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 
-from jaxrl.experiments import commands, errors
+from jaxrl.experiments import commands, errors, streams
 from jaxrl.experiments.commands import COMMANDS
 
 
@@ -23,17 +23,19 @@ def main(argv: list[str] | None = None, command: Callable[[list[str]], int] | No
     Args:
       command: `(argv) -> status`, for programs other than `jaxrl`.
     """
+    is_process = argv is None  # not a call in a program or a test
     argv = list(sys.argv[1:] if argv is None else argv)
     # Imports and tracing allocate many objects and free few: garbage collection would take a sixth of the
     # start, and another second at exit, where nothing needs to be freed.
     collecting = gc.isenabled()
     gc.disable()
     atexit.register(gc.freeze)
+    streams.open_missing()
     for stream in (sys.stdout, sys.stderr):  # a dash that a terminal cannot show must not end a run
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")
     try:
-        with _warnings_shown():
+        with _warnings_shown(), streams.one_interrupt_at_a_time() if is_process else contextlib.nullcontext():
             status = (command or dispatch)(argv)
             sys.stdout.flush()  # here, where a closed output is handled
             return status
@@ -48,6 +50,8 @@ def main(argv: list[str] | None = None, command: Callable[[list[str]], int] | No
         print(f"jaxrl: error: {text}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        if is_process:
+            streams.ignore_interrupts()
         print("jaxrl: interrupted", file=sys.stderr)
         return 130
     finally:
@@ -55,11 +59,18 @@ def main(argv: list[str] | None = None, command: Callable[[list[str]], int] | No
             gc.enable()
 
 
+class _Printable(logging.Formatter):
+    """Escapes what a terminal would execute in the text of a file."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return errors.printable(super().format(record))
+
+
 @contextlib.contextmanager
 def _warnings_shown() -> Iterator[None]:
     """Prints warnings that the library logs, such as damaged lines of a file, on standard error."""
     log, handler = logging.getLogger("jaxrl"), logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("jaxrl: warning: %(message)s"))
+    handler.setFormatter(_Printable("jaxrl: warning: %(message)s"))
     log.addHandler(handler)
     # Other packages change the level of the root logger, and disable the loggers that exist.
     before = log.level, log.disabled

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl import fields, objectives, sources
+from jaxrl import decode, fields, files, objectives, sources
 from jaxrl.experiments import hints, json_types, runs
 from jaxrl.experiments.options import flags, is_short_for
 from jaxrl.experiments.runs.config import NAMES, values_of
 from jaxrl.experiments.studies.sweep.best import require_best, require_winner
 from jaxrl.names import nearest
 
+LARGEST = 2**20  # bytes of a TOML file
 PARTS = ("config", "hp", "env")  # the tables
 # Options of `train` that are about one call, so that a file cannot set them.
 CALL = ("from", "out", "dry_run", "coordinator", "num_processes", "process_id", "join_seconds")
@@ -87,11 +88,12 @@ def read(place: str) -> Given:
         several = spec.search or spec.trials
         return Given(place, values_of(require_best(path, spec) if several else spec))
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(files.read(path, LARGEST).decode())
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"--from {path}: there is no such file, and no folder of a run") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not a readable TOML file: {error}") from None
+    decode.decode(values, dict[str, Any], path, nan=True)
     for name in (*NAMES, "preset_of"):
         if not isinstance(values.get(name, ""), str):
             raise ValueError(f"{path}: {name} = {values[name]!r} must be a name in quotation marks")
@@ -174,6 +176,5 @@ def _typed(options: Any, name: str, value: Any, where: str) -> Any:
         value = float(value)
     elif type(value) is float and int in kinds and float not in kinds and value.is_integer():
         value = int(value)  # 1e6, which is a float in TOML
-    if not json_types.fits(value, kind):
-        raise ValueError(f"{where}: {name} = {value!r} must be {json_types.kind_name(kind)}")
+    json_types.require_type(name, value, kind, where)
     return value

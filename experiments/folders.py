@@ -1,13 +1,14 @@
 """Folders of runs and studies: creating and locking them, and protecting their files."""
 
 import contextlib
+import dataclasses
 import datetime
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from jaxrl import checkpoint, files, sources
+from jaxrl import checkpoint, decode, files, sources
 from jaxrl.experiments.studies import STUDIES
+from jaxrl.sources import Kept
 
 # Files of a run or a study that cannot be generated again.
 RECORDS = ("metrics.jsonl", "metrics.csv", "results.jsonl", "search.json", "judged.json", "result.json")
@@ -56,14 +57,21 @@ def release(path: Path) -> None:
         path.parent.rmdir()
 
 
+@dataclasses.dataclass(frozen=True)
+class _Copies:
+    """The part of `run.json` about the copies of the user's files."""
+
+    sources: dict[str, Kept] = dataclasses.field(default_factory=dict)
+
+
 def discard(path: Path) -> None:
     """Removes what was written into the folder of a new run, unless something is already saved."""
     rows = path / "metrics.jsonl"
     if (rows.exists() and rows.stat().st_size) or checkpoint.latest(path / "checkpoints") is not None:
         return
-    with contextlib.suppress(OSError):
-        copies = json.loads((path / "run.json").read_text()).get("sources", {}).values()
-        copies = [Path(sources.FOLDER) / about["file"] for about in copies]
+    with contextlib.suppress(OSError, ValueError):
+        kept = decode.read_json(path / "run.json", _Copies).sources.values()
+        copies = [Path(sources.FOLDER) / Path(one.file).name for one in kept]
         for name in (*copies, "config.toml", "metrics.jsonl", "run.json"):
             (path / name).unlink(missing_ok=True)
         for name in (sources.FOLDER, "checkpoints", ""):  # if they are empty
@@ -159,6 +167,8 @@ def require_output(path: Path, *sources: Path) -> None:
       sources: the input files.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give the name of a file")
     folder = path.resolve().parent
     protected = [folder / name for name in (*marks(), *RECORDS)] if _is_run(folder) else []
     if any(_same(path, other) for other in protected) or _is_objective(path, folder):

@@ -3,10 +3,14 @@
 import dataclasses
 import types
 import typing
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
+
+from jaxrl import decode
+
+JSON = (bool, int, float, str, list, tuple, dict, types.NoneType)
 
 
 def dotted(config: dict[str, Any]) -> dict[str, Any]:
@@ -24,31 +28,17 @@ def require_types(*parts: Any, where: Any = "the run.json") -> None:
     """Raises ValueError if a field of a dataclass from JSON does not have its annotated type."""
     for part in parts:
         for name, kind in typing.get_type_hints(type(part)).items():
-            if not fits(getattr(part, name), kind):
-                raise ValueError(f"{name} = {getattr(part, name)!r} in {where} must be {kind_name(kind)}")
+            require_type(name, getattr(part, name), kind, where)
 
 
-def fits(value: Any, kind: Any) -> bool:
-    """Whether a value from a file has a field's annotated type."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is Literal:
-        return value in arguments
-    if origin is types.UnionType:
-        return any(fits(value, one) for one in arguments)
-    if origin is tuple:
-        return isinstance(value, tuple) and all(fits(item, arguments[0]) for item in value)
-    if kind is float:
-        return type(value) in (int, float)
-    if kind is jax.Array:
-        return isinstance(value, jax.Array | np.ndarray)
-    return kind is Any or type(value) is (origin or kind)
-
-
-def kind_name(kind: Any) -> str:
-    """A field's annotated type as text."""
-    if typing.get_origin(kind) is Literal:
-        return f"one of {', '.join(typing.get_args(kind))}"
-    return getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
+def require_type(name: str, value: Any, kind: Any, where: Any) -> None:
+    """Raises ValueError if a value from JSON or TOML, or an object made of one, is not of a type."""
+    if kind is Any:  # an object that was made of the values
+        return
+    if not isinstance(kind, type) or kind in JSON:
+        decode.decode({name: value}, dict[str, kind], where, nan=True)
+    elif not isinstance(value, jax.Array | np.ndarray if kind is jax.Array else kind):
+        raise ValueError(f"{where}: {name} must be {decode.kind_name(kind)}, not {value!r}")
 
 
 def restored(template: Any, data: Any) -> Any:

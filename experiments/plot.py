@@ -1,6 +1,7 @@
 """Learning curves from the rows of `metrics.jsonl`, drawn without a display."""
 
 import io
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,10 @@ LONG_LABEL = 24  # characters of a label above which the legend is below the cur
 
 # Labels, and rows of metrics.
 Curves = list[tuple[str, list[dict[str, Any]]]]
+
+
+class Nothing(ValueError):
+    """No run has a return yet."""
 
 
 class Curve(NamedTuple):
@@ -66,16 +71,13 @@ def curves(
     runs = list(rows_per_run.items() if isinstance(rows_per_run, Mapping) else rows_per_run)
     metric, drawn = _choose([rows for _, rows in runs], int(log_steps))
     if not any(curve.steps.size for curve in drawn):
-        raise ValueError(
+        raise Nothing(
             f"there is nothing to plot: none of {len(runs)} runs has a finite {EVALUATION} or {TRAINING}"
         )
 
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    figure = new_figure(size, dpi)
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     counts = [len(curve.returns) for curve in drawn]
     seeds = {count for count in counts if count}
@@ -112,6 +114,29 @@ def curves(
     elif len(runs) > 1:
         axes.legend(handles, labels, frameon=False, fontsize=9)
     save(figure, path)
+
+
+def new_figure(size: tuple[float, float], dpi: int = 150):
+    """An empty matplotlib figure, which is drawn without a display.
+
+    matplotlib refuses to be imported if MPLBACKEND names a backend that is not installed, such as that of a
+    notebook from whose terminal `jaxrl` is started. Files need none of them.
+    """
+    try:
+        import matplotlib
+    except ValueError:
+        backend = os.environ.pop("MPLBACKEND", None)
+        try:
+            import matplotlib  # noqa: F401
+        finally:
+            if backend is not None:
+                os.environ["MPLBACKEND"] = backend
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, dpi=dpi, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def save(figure, path) -> None:

@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl import envs, files, objective_file, objectives, sources
+from jaxrl import decode, envs, files, objective_file, objectives, sources
 from jaxrl.envs import render
 from jaxrl.envs.check import check_types
 from jaxrl.envs.entry import Entry, scalars
-from jaxrl.experiments.json_types import restored
+from jaxrl.experiments.json_types import require_types, restored
 from jaxrl.train import use_cores
 from jaxrl.types import Env, Objective
 
@@ -169,15 +169,18 @@ def load_objective(path: Path) -> tuple[str, Objective]:
       ValueError: there is none, or the copy of its Python file is missing or was edited.
     """
     try:
-        record = json.loads(path.read_text())
-        name, values, kept = (record[key] for key in ("objective", "params", "sources"))
-        sources.remember(path.parent, kept)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return objective_file.load(path)  # without a Python file, or with the reason why it is none
-    name, made = objective(name)
+        record = decode.read_json(path, objective_file.Record)
+    except (OSError, ValueError):
+        return objective_file.load(path)  # the error
+    if not record.sources:
+        return objective_file.load(path)
+    sources.remember(path.parent, {name: vars(kept) for name, kept in record.sources.items()})
+    name, made = objective(record.objective)
     try:
-        return name, made._replace(params=restored(made.params, values))
-    except (TypeError, KeyError, AttributeError) as error:
+        params = restored(made.params, record.params)
+        require_types(params, where=path)
+        return name, made._replace(params=params)
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"{path} does not hold parameters of {sources.shown(name)}: {error}") from None
 
 

@@ -7,10 +7,17 @@ import jax
 from jax.experimental.compilation_cache import compilation_cache
 
 
-def cache_folder() -> Path:
-    """The folder for compiled programs: JAXRL_CACHE, or the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrl"
-    return Path(os.environ.get("JAXRL_CACHE") or default)
+def cache_folder() -> Path | None:
+    """The folder for compiled programs: JAXRL_CACHE, or the user's cache folder; None without a home folder.
+
+    There is no other default: whoever could write into a folder like /tmp could replace the programs.
+    """
+    if chosen := os.environ.get("JAXRL_CACHE"):
+        return Path(chosen)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxrl"
+    except RuntimeError:  # no HOME, and no entry in the table of users
+        return None
 
 
 def enable_compile_cache() -> None:
@@ -21,7 +28,9 @@ def enable_compile_cache() -> None:
     chosen = getattr(jax.config, "jax_compilation_cache_dir", None)
     if os.environ.get("JAXRL_CACHE") == "off" or chosen:
         return
-    folder = cache_folder() / "programs"
+    if not (parent := cache_folder()):
+        return
+    folder = parent / "programs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:  # without a writable folder, programs are compiled again

@@ -10,7 +10,7 @@
 A file may be damaged, edited, from another version, or from an untrusted source, so nothing in it is used
 before it was checked. A dataclass describes a JSON object: fields without a default are required, and unknown
 fields are ignored, so that files of later versions can be read. Conditions on values that types cannot
-express are checked in `__post_init__`, which raises ValueError.
+express are checked in `__post_init__`, which raises ValueError with a whole sentence.
 
 Kinds: dataclasses, `bool`, `int`, `float`, `str`, `None`, `Literal`, unions (also of several dataclasses),
 `list[X]`, `tuple[X, ...]`, `tuple[X, Y]`, `dict[str, X]`, `dict`, and `Any` for any JSON value. An integer is
@@ -45,11 +45,13 @@ class _Mismatch(Exception):
     Attributes:
       path: the keys and positions that lead to it, innermost first.
       text: what it must be.
+      is_sentence: the text is that of a `__post_init__`, and does not continue the name of the field.
     """
 
-    def __init__(self, text: str):
+    def __init__(self, text: str, is_sentence: bool = False):
         self.path: list[str | int] = []
         self.text = text
+        self.is_sentence = is_sentence
 
     def within(self, key: str | int) -> "_Mismatch":
         self.path.append(key)
@@ -69,8 +71,10 @@ def decode(data: Any, kind: Any, where: Any, nan: bool = False) -> Any:
     try:
         return _decode(data, kind, nan)
     except _Mismatch as error:
-        place = _place(error.path) or "the content"
-        raise ValueError(f"{where}: {place} {error.text}") from None
+        place = _place(error.path)
+        between = (": " if place else "") if error.is_sentence else " "
+        place = place if place or error.is_sentence else "the content"
+        raise ValueError(f"{where}: {place}{between}{error.text}") from None
 
 
 def parse(text: str | bytes, where: Any) -> Any:
@@ -189,7 +193,7 @@ def _decode_fields(data: dict, kind: Any, nan: bool) -> Any:
     try:
         return kind(**values)
     except ValueError as error:
-        raise _Mismatch(str(error)) from None
+        raise _Mismatch(str(error), is_sentence=True) from None
 
 
 @functools.cache
@@ -210,7 +214,8 @@ def _decode_union(data: Any, kind: Any, nan: bool) -> Any:
             return _decode(data, one, nan)
         except _Mismatch as error:
             errors.append((error, one))
-    inner = [(error, one) for error, one in errors if error.path]  # the value is of this kind, with an error
+    # Of these kinds, the value is one with an error inside.
+    inner = [(error, one) for error, one in errors if error.path or error.is_sentence]
     if not inner:
         raise _Mismatch(f"must be {kind_name(kind)}, not {_short(data)}")
     raise max(inner, key=lambda pair: _shared(data, pair[1]))[0]
@@ -218,8 +223,8 @@ def _decode_union(data: Any, kind: Any, nan: bool) -> Any:
 
 def _shared(data: Any, kind: Any) -> int:
     """How many fields of an object are those of a dataclass."""
-    is_dataclass = isinstance(kind, type) and dataclasses.is_dataclass(kind)
-    return len(data.keys() & _fields(kind).keys()) if is_dataclass else 0
+    is_object = isinstance(kind, type) and dataclasses.is_dataclass(kind)
+    return len(data.keys() & _fields(kind).keys()) if is_object else 0
 
 
 def _require_plain(data: Any, nan: bool, deepest: int) -> None:

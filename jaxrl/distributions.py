@@ -5,6 +5,7 @@ receives. For a Box the raw action is the sample of the Gaussian, so that a tanh
 This is the only file that uses distrax (imported on first use, because the import takes a second).
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
@@ -137,11 +138,17 @@ def _masked(logits, mask):
     return logits if mask is None else jnp.where(mask, logits, -1e9)
 
 
-def _categorical(logits, mask) -> Distribution:
-    from distrax import Categorical
+def _distrax() -> Any:
+    """The package. It imports others that use deprecated names of JAX, which must be no error here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import distrax
+    return distrax
 
+
+def _categorical(logits, mask) -> Distribution:
     logits = _masked(logits, mask)
-    inner = Categorical(logits=logits)
+    inner = _distrax().Categorical(logits=logits)
     # distrax's `sample` checks every sample for `nan`, which takes longer than sampling.
     sample = partial(jax.random.categorical, logits=logits)
     return Distribution(sample, inner.mode, inner.log_prob, inner.entropy)
@@ -169,10 +176,8 @@ def _sum(values: Iterable[jax.Array]) -> Any:
 
 
 def _gaussian(space: Box, mean, log_std, squash: bool) -> Distribution:
-    from distrax import MultivariateNormalDiag
-
     std = jnp.exp(log_std)
-    inner = MultivariateNormalDiag(mean, std)
+    inner = _distrax().MultivariateNormalDiag(mean, std)
 
     def flat(action):
         return action.reshape((*action.shape[: action.ndim - len(space.shape)], -1))

@@ -56,12 +56,30 @@ def encode(space: PyTree, obs: PyTree, flat: bool = True) -> jax.Array:
     Args:
       obs: leaves `[..., *space.shape]`.
       flat: False keeps the shape of a single Box (images).
+
+    Raises:
+      ValueError: an observation of another structure or shape.
     """
+    _require_shapes(space, obs)
     if not flat and isinstance(space, Box):
         return _floats(space, obs)
     spaces, treedef = jax.tree.flatten(space)
     parts = [_encode(s, o) for s, o in zip(spaces, treedef.flatten_up_to(obs))]
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-1)
+
+
+def _require_shapes(space: PyTree, obs: PyTree) -> None:
+    spaces, treedef = jax.tree.flatten(space)
+    try:
+        leaves = treedef.flatten_up_to(obs)
+    except ValueError:
+        raise ValueError(f"an observation must have the structure of its space, {space}") from None
+    for leaf, x in zip(spaces, leaves):
+        shape = tuple(leaf.shape)
+        if (*jnp.shape(x),)[max(jnp.ndim(x) - len(shape), 0) :] != shape:
+            wanted = "".join(f", {size}" for size in shape)
+            given = jnp.shape(x)
+            raise ValueError(f"an observation of the shape {given} does not fit its space [...{wanted}]")
 
 
 def _encode(space, obs):

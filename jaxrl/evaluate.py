@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from jaxrl.rollout import interact, vectorize, without_extras
+from jaxrl.spaces import require_positive
 from jaxrl.types import Decide, Env, PyTree, Stream
 
 
@@ -32,7 +33,11 @@ def evaluate(
       env: one environment, as returned by `envs.make`.
       memory: any memory of the policy `[N, ...]`; only its shapes matter, because `first` resets it.
       max_steps: maximum number of steps, for episodes that do not end.
+
+    Raises:
+      ValueError: a number that is not a whole number of at least 1.
     """
+    require_positive(num_episodes=num_episodes, max_steps=max_steps)
     env, policy = vectorize(env, num_episodes), without_extras(act)
     reset_key, run_key = jax.random.split(key)
     memory = jax.tree.map(lambda m: jnp.zeros((num_episodes, *m.shape[1:]), m.dtype), memory)

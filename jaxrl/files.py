@@ -25,15 +25,26 @@ def read(path: str | os.PathLike, most: int = LARGEST) -> bytes:
       OSError: it cannot be read; FileNotFoundError or NotADirectoryError: there is no such file.
       ValueError: it is no regular file, or has more than `most` bytes.
     """
-    # Without O_NONBLOCK, opening a pipe would wait for a process that writes to it.
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{os.fspath(path)} is not a regular file")
+    with open_regular(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
-        raise ValueError(f"{os.fspath(path)} is too large: a file has at most {most / 2**20:.4g} MiB here")
+        raise ValueError(f"{os.fspath(path)} is too large: such a file may have {most / 2**20:.4g} MiB")
     return data
+
+
+def open_regular(path: str | os.PathLike) -> io.BufferedReader:
+    """Opens a regular file to read bytes.
+
+    Raises:
+      OSError: it cannot be read; FileNotFoundError or NotADirectoryError: there is no such file.
+      ValueError: it is a device or a pipe.
+    """
+    # Without O_NONBLOCK, opening a pipe would wait for a process that writes to it.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode) and not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{os.fspath(path)} is not a regular file")
+    return os.fdopen(descriptor, "rb")
 
 
 def quoted(path: str | os.PathLike) -> str:

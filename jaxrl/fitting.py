@@ -11,15 +11,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrl import checkpoint, files, hosts, logger, loop, records, reporters, train
+from jaxrl import checkpoint, files, fit_record, hosts, logger, loop, records, reporters, train
 from jaxrl.artifact import from_state, policy
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.fit_programs import make_programs
+from jaxrl.fit_record import MARK
 from jaxrl.programs import Programs, compile_programs
 from jaxrl.types import Algorithm, Env, PyTree
 from jaxrl.version import __version__
 
-MARK = "fit.json"  # the file that identifies the folder of a run by `fit`
 # Files that identify folders of runs by other functions.
 OTHERS = ("run.json", "sweep.json", "comparison.json", "talk.json", "meta.json")
 OTHERS += ("metrics.jsonl", "checkpoints")
@@ -243,9 +243,9 @@ def _enter(path: Path, programs: Programs, names: dict[str, Any], held: contextl
 
 def _require_same(path: Path, identity: dict[str, Any]) -> None:
     try:
-        saved = json.loads((path / MARK).read_text())["run"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / MARK} was edited ({error}): {REMEDY}") from None
+        saved = fit_record.identity(path)
+    except ValueError as error:
+        raise ValueError(f"{error}: it was edited; {REMEDY}") from None
     if difference := checkpoint.difference(saved, identity):
         raise ValueError(
             f"the run in {path} was made {difference}: call fit with the same arguments, or {REMEDY}"

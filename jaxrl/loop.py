@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, hosts, keeping, logger, records
+from jaxrl import checkpoint, decode, hosts, keeping, logger, records
 from jaxrl.programs import Compiled, Programs, evaluation_keys, hparams, placement, shapes, zeros
 from jaxrl.reporters import Reporter, rate, size
 
@@ -68,7 +68,8 @@ def restore(
     of_state, of_totals = placement(programs, state, totals)
     where = {"state": keeping.select(of_state, part), "totals": of_totals}
     held, metadata = checkpoint.restore(path / "checkpoints", target, step, expected, sharding=where)
-    done, elapsed = metadata["num_updates"], metadata.get("elapsed_seconds")
+    saved = decode.decode(metadata, records.Saved, path / "checkpoints")
+    done, elapsed = saved.num_updates, saved.elapsed_seconds
     if elapsed is None:  # saved by an earlier version
         times = (row.get("elapsed_seconds") for row in records.rows(path) if row["num_updates"] <= done)
         elapsed = max((seconds for seconds in times if seconds is not None), default=0.0)

@@ -9,13 +9,12 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from jaxrl.devices import GROUP
 from jaxrl.reporters import size
-from jaxrl.types import Algorithm, PyTree
+from jaxrl.types import Algorithm, PyTree, Stream
 
 EPISODE = 9  # bytes of an `Evaluation` for each episode
 LANE = 12  # bytes of an agent in any case: its seed, and the two words of its key
@@ -46,30 +45,29 @@ def evaluation_bytes(state: PyTree, lanes: float, num_episodes: int) -> float:
       lanes: agents of this process.
     """
     stream = _stream(state)
+    at_a_time = min(lanes, GROUP) if jax.default_backend() == "cpu" else lanes
     environment = num_bytes(stream) / math.prod(stream.timestep.reward.shape) if stream else 0.0
-    return num_episodes * (lanes * EPISODE + _at_a_time(lanes) * environment)
+    return num_episodes * (lanes * EPISODE + at_a_time * environment)
 
 
-def rollout_bytes(algo: Algorithm, state: PyTree, lanes: float) -> float:
+def rollout_bytes(algo: Algorithm, state: PyTree, lanes: float, chunk: int) -> float:
     """What the observations of one update need, of the agents that are updated at a time.
 
     Args:
       algo: of one agent; 0 for one that does not `collect` all steps of an update before it learns.
       state, lanes: as in `evaluation_bytes`.
+      chunk: agents at a time; 0: not chosen yet, so that it may be one.
     """
     stream = _stream(state)
     if not stream or algo.collect is None:
         return 0.0
     observation = num_bytes(stream.timestep.obs) / math.prod(stream.timestep.reward.shape)
-    return _at_a_time(lanes) * algo.steps_per_update * observation
+    return min(lanes, max(chunk, 1)) * algo.steps_per_update * observation
 
 
-def _stream(state: PyTree) -> Any:
-    return getattr(getattr(state, "agents", state), "stream", None)
-
-
-def _at_a_time(lanes: float) -> float:
-    return min(lanes, GROUP) if jax.default_backend() == "cpu" else lanes
+def _stream(state: PyTree) -> Stream | None:
+    stream = getattr(getattr(state, "agents", state), "stream", None)
+    return stream if isinstance(stream, Stream) else None
 
 
 def _item_bytes(leaf) -> int:

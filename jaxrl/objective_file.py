@@ -1,5 +1,6 @@
 """Objective files: written by `jaxrl discover`, used by `jaxrl train ppo ENV --objective FILE`."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxrl import files, objectives
+from jaxrl import decode, files, objectives
 from jaxrl.names import lookup
+from jaxrl.sources import Kept
 from jaxrl.types import Objective, PyTree
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """The content of a file.
+
+    Attributes:
+      objective: its name in `jaxrl.objectives`, or that of a Python file.
+      sources: the copy of that file.
+    """
+
+    objective: str
+    params: dict[str, Any]
+    sources: dict[str, Kept] = dataclasses.field(default_factory=dict)
 
 
 def save(path: Path, name: str, params: PyTree, about: dict[str, Any] | None = None) -> None:
@@ -35,15 +51,17 @@ def load(path: Path) -> tuple[str, Objective]:
       ValueError: the file is missing, or does not contain an objective.
     """
     try:
-        data = json.loads(Path(path).read_text())
-        name = data["objective"]
-        if not isinstance(name, str):
-            raise TypeError
-        return name, named(name)._replace(params=from_json(name, data["params"]))
+        record = decode.read_json(Path(path), Record)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise ValueError(f"{path} is not a file; `jaxrl discover` writes files of objectives") from None
-    except (KeyError, TypeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError):
-        raise ValueError(f"{path} does not contain an objective as `jaxrl discover` writes it") from None
+    except ValueError as error:
+        raise ValueError(
+            f"{path} does not contain an objective as `jaxrl discover` writes it ({error})"
+        ) from None
+    try:
+        return record.objective, named(record.objective)._replace(
+            params=from_json(record.objective, record.params)
+        )
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -77,7 +95,8 @@ def from_json(name: str, data: dict[str, Any]) -> PyTree:
     found = {}
     for field, usual in vars(default).items():
         try:
-            array = np.asarray(data[field], np.float32)
+            with np.errstate(over="ignore"):  # it becomes infinite, which is refused below
+                array = np.asarray(data[field], np.float32)
         except (TypeError, ValueError):
             raise ValueError(f"{field} of {name} must be numbers") from None
         if isinstance(data[field], bool | str):

@@ -20,6 +20,7 @@ checkpoint contains the part of the preceding row that the results need, protect
 """
 
 import contextlib
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,23 @@ from jaxrl.types import Algorithm, PyTree
 
 RETURNS = ("evaluation/return", "episode/return")
 DIVERGED = "agent/died_at"
+NEEDED = ("timesteps",)  # by everything that reads the rows of a run
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What the metadata of a checkpoint says about the progress of a run.
+
+    Attributes:
+      elapsed_seconds: None if an earlier version saved it.
+    """
+
+    num_updates: int
+    elapsed_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_updates < 0:
+            raise ValueError("num_updates of the checkpoint is negative")
 
 
 def make_row(
@@ -84,7 +102,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
     If a checkpoint and a row disagree, the values of the checkpoint are used; it also replaces a lost row.
     """
-    found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl")}
+    found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl", NEEDED)}
     if last := kept(path):
         found[last["num_updates"]] = found.get(last["num_updates"], {}) | last
     return [found[done] for done in sorted(found)]
@@ -103,7 +121,7 @@ def outcome(path: Path, found: list[dict[str, Any]] | None = None) -> tuple[dict
     if not found:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     # Without a checkpoint: saved by an earlier version, or the checkpoints were deleted.
-    if kept(path) is None and (damage := logger.read_rows(path / "metrics.jsonl")[1]):
+    if kept(path) is None and (damage := logger.read_rows(path / "metrics.jsonl", NEEDED)[1]):
         raise ValueError(f"{damage[0]}; the result of the run depends on it: repair the file or train again")
     return found[-1], first_diverged(found)
 
@@ -133,7 +151,7 @@ def kept(path: Path) -> dict[str, Any] | None:
     """The row in the newest checkpoint of a run; None if there is none that can be read."""
     with contextlib.suppress(checkpoint.CheckpointError):
         last = checkpoint.read_metadata(path / "checkpoints").get("last")
-        return last if isinstance(last, dict) and type(last.get("num_updates")) is int else None
+        return None if last is None or logger.wrong_with(last, NEEDED) else last
     return None
 
 

@@ -8,6 +8,7 @@ from jax.sharding import PartitionSpec
 
 from jaxrl.cpu import hoist
 from jaxrl.cpu.shuffle import permutations
+from jaxrl.spaces import require_positive
 from jaxrl.types import Decide, Env, Explore, Metrics, PyTree, Stream, Transition
 
 
@@ -17,7 +18,11 @@ def vectorize(env: Env, num_envs: int) -> Env:
     Returns:
       An Env whose states, time steps and actions have a leading axis `[N, ...]`; the spaces stay
       those of one copy.
+
+    Raises:
+      ValueError: `num_envs` is not a whole number of at least 1.
     """
+    require_positive(num_envs=num_envs)
 
     def reset(key):
         return jax.vmap(env.reset)(jax.random.split(key, num_envs))
@@ -84,7 +89,11 @@ def rollout(
 
     Returns:
       The stream for the next rollout, and Transitions `[T, N, ...]`.
+
+    Raises:
+      ValueError: `num_steps` is not a whole number of at least 1.
     """
+    require_positive(num_steps=num_steps)
 
     return hoist.scan(partial(interact, env, policy), stream, tuple(jax.random.split(key, (2, num_steps))))
 

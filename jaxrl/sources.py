@@ -8,6 +8,7 @@ file are two modules. A folder whose records contain such a name also contains a
 
 import ast
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -19,9 +20,10 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-from jaxrl import files
+from jaxrl import decode, files
 
 FOLDER = "source"  # of the copies, in the folder of a run or a study
+LARGEST = 2**24  # bytes of a Python file
 _DIGITS = 12  # of the hash, in a name
 _FILE = re.compile(r"(.*\.py)(?::(\w*))?", re.DOTALL)
 _NAME = re.compile(rf"[\w-]+(?::\w+)?@[0-9a-f]{{{_DIGITS}}}")
@@ -50,6 +52,20 @@ class Source(NamedTuple):
         """`my_env:walk@9b0c41d2e8aa`."""
         function = f":{self.function}" if self.function else ""
         return f"{self.path.stem}{function}@{self.sha256[:_DIGITS]}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What the records of a run or a study say about the copy of a file."""
+
+    file: str
+    original: str
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sources:
+    sources: dict[str, Kept]
 
 
 class _Copy(NamedTuple):
@@ -89,7 +105,7 @@ def named(word: str) -> str:
         return word
     path = Path(matched[1])
     try:
-        source = Source(path, path.absolute(), matched[2] or "", path.read_bytes())
+        source = Source(path, path.absolute(), matched[2] or "", files.read(path, LARGEST))
     except (FileNotFoundError, NotADirectoryError):
         raise ValueError(f"{path}: no such file; `jaxrl new` writes one to start from") from None
     if not is_name(source.name):
@@ -110,7 +126,7 @@ def source(word: str) -> Source:
             raise ValueError(f"no copy of {shown(name).partition(':')[0]}.py is kept with {name!r}")
         path, original, sha256 = _copies[name]
         try:
-            data = path.read_bytes()
+            data = files.read(path, LARGEST)
         except FileNotFoundError:
             raise ValueError(f"{path} is missing: put the file back whose SHA-256 is {sha256}") from None
         found = Source(path, original, shown(name).partition(":")[2], data)
@@ -123,8 +139,8 @@ def source(word: str) -> Source:
 
 def _report_change(copy: Source) -> None:
     """Logs a warning if the original of a copy exists and its code has changed."""
-    with contextlib.suppress(OSError):
-        if copy.original.read_bytes() != copy.data:
+    with contextlib.suppress(OSError, ValueError):
+        if files.read(copy.original, LARGEST) != copy.data:
             text = "%s has changed since: %s, the copy that is kept with the run, is used"
             logging.getLogger("jaxrl").warning(text, copy.original, copy.path)
 
@@ -269,8 +285,11 @@ def remember(folder: Path, kept: dict[str, dict[str, str]]) -> None:
     """Registers the copies in a folder by name.
 
     Args:
-      kept: the result of `keep` for that folder.
+      kept: the result of `keep` for that folder, from a file.
+
+    Raises:
+      ValueError: it is not such a result.
     """
-    for name, about in kept.items():
-        path = folder / FOLDER / Path(about["file"]).name
-        _copies[name] = _Copy(path, Path(about["original"]), about["sha256"])
+    for name, about in decode.decode({"sources": kept}, _Sources, folder).sources.items():
+        path = folder / FOLDER / Path(about.file).name
+        _copies[name] = _Copy(path, Path(about.original), about.sha256)

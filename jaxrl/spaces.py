@@ -23,6 +23,9 @@ class Discrete:
     shape = ()
     dtype = np.dtype(np.int32)
 
+    def __post_init__(self) -> None:
+        require_positive(n=self.n)
+
 
 @dataclasses.dataclass(frozen=True)
 class MultiDiscrete:
@@ -31,6 +34,12 @@ class MultiDiscrete:
     nvec: tuple[int, ...]
 
     dtype = np.dtype(np.int32)
+
+    def __post_init__(self) -> None:
+        if not len(self.nvec):
+            raise ValueError("a MultiDiscrete space needs at least one choice, as MultiDiscrete((3, 2))")
+        for n in self.nvec:
+            require_positive(n=n)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,6 +54,21 @@ class Box:
     high: Any
     shape: tuple[int, ...]
     dtype: Any = np.dtype(np.float32)  # noqa: RUF009 (immutable)
+
+    def __post_init__(self) -> None:
+        if any(isinstance(bound, jax.core.Tracer) for bound in (self.low, self.high)):
+            return
+        low, high = (np.asarray(bound) for bound in (self.low, self.high))
+        try:
+            fits = np.broadcast_shapes(low.shape, high.shape, tuple(self.shape)) == tuple(self.shape)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"bounds {low.shape} and {high.shape} do not fit a Box of the shape {self.shape}"
+            )
+        if not np.all(low <= high):  # also NaN
+            raise ValueError(f"low must not be above high in a Box, nor NaN: low = {low}, high = {high}")
 
 
 Space = Discrete | MultiDiscrete | Box
@@ -140,6 +164,16 @@ def require_counts(config: Any, *names: str) -> None:
             raise ValueError(f"{name} = {value!r} must be a whole number")
         if value < 1:
             raise ValueError(f"{name} = {value} must be at least 1")
+
+
+def require_positive(**counts: Any) -> None:
+    """Raises ValueError if a count is not a whole number of at least 1; traced ones are not checked."""
+    for name, value in counts.items():
+        if isinstance(value, jax.core.Tracer):
+            continue
+        array = np.asarray(value)
+        if array.shape or array.dtype.kind not in "iu" or array < 1:
+            raise ValueError(f"{name} = {value!r} must be a whole number of at least 1")
 
 
 def require_division(what: str, size: int, num_minibatches: int) -> None:

@@ -128,6 +128,9 @@ def population(
       vary_hparams: hyperparameters have that axis too (see `grid`); otherwise all agents share them.
       mesh: the devices to distribute the agents over, `mesh(P)` for as many as possible; None for one.
       chunk: agents that a device updates at a time, see `over_agents`.
+
+    Raises (its `init`):
+      ValueError: a single key instead of one for each agent.
     """
     axes = (0, 0 if vary_hparams else None, *[None] * len(algo.data_args))
 
@@ -135,7 +138,17 @@ def population(
         return jax.vmap(algo.act)(state, memory, key, obs, first, action_mask)
 
     functions = algo.init, threefry.unrolled(algo.update)
-    init, update = (over_agents(function, axes, mesh, chunk) for function in functions)
+    over_keys, update = (over_agents(function, axes, mesh, chunk) for function in functions)
+
+    def init(keys, *args):
+        axes = 1 if jax.dtypes.issubdtype(keys.dtype, jax.dtypes.prng_key) else 2
+        if jnp.ndim(keys) != axes:
+            raise ValueError(
+                f"a population needs a key for each agent [P], not keys of the shape {jnp.shape(keys)}: give "
+                "jax.random.split(key, P)"
+            )
+        return over_keys(keys, *args)
+
     collect = algo.collect and jax.vmap(algo.collect)
     evaluate = algo.evaluate_actions and jax.vmap(algo.evaluate_actions)
     return algo._replace(init=init, update=update, act=act, collect=collect, evaluate_actions=evaluate)

@@ -6,6 +6,8 @@ types, and checkpoints are compatible between both modes. A state that the calle
 converted. Without `JAX_ENABLE_X64` nothing here has an effect.
 """
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 
@@ -27,18 +29,42 @@ def narrow(tree: PyTree) -> PyTree:
 
 
 def narrowed(algo: Algorithm) -> Algorithm:
-    """The same algorithm in 32 bits: `init` returns such a state, from which all other widths follow."""
+    """The same algorithm in 32 bits: `init` returns such a state, from which all other widths follow.
 
-    def of(function):
+    Its functions raise ValueError for the state of another algorithm.
+    """
+
+    kind = getattr(algo.update, "__globals__", {}).get("TrainState")
+
+    def of(function, takes_state):
         def call(first, *args, **kwargs):
+            if takes_state and kind and not isinstance(first, kind):
+                given = f"{type(first).__module__}.{type(first).__qualname__}"
+                wanted = f"{kind.__module__}.{kind.__qualname__}"
+                raise ValueError(f"this algorithm needs the state of its init, {wanted}, not a {given}")
+            with _usual_promotion():
+                return convert(function, first, args, kwargs)
+
+        def convert(function, first, args, kwargs):
             if any(_dtype(leaf) == "float64" for leaf in jax.tree.leaves(first)):
                 return function(first, *args, **kwargs)  # a state that was made float64 on purpose
             return narrow(function(first, *narrow(args), **narrow(kwargs)))
 
         return function and call
 
-    names = ("init", "update", "act", "collect", "evaluate_actions")
-    return algo._replace(**{name: of(getattr(algo, name)) for name in names})
+    names = {"init": False, "update": True, "act": True, "collect": True, "evaluate_actions": False}
+    return algo._replace(**{name: of(getattr(algo, name), state) for name, state in names.items()})
+
+
+@contextlib.contextmanager
+def _usual_promotion():
+    """JAX's usual rules for shapes and dtypes; a caller's stricter ones are meant for the caller's code."""
+    chosen = (getattr(jax.config, f"jax_numpy_{name}_promotion") for name in ("rank", "dtype"))
+    if tuple(chosen) == ("allow", "standard"):
+        yield
+        return
+    with jax.numpy_rank_promotion("allow"), jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def _dtype(leaf) -> str:

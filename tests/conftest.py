@@ -44,10 +44,10 @@ QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
     " --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_use_fusion_emitters=false"
 )
-# Without the emitters two programs may round one formula differently. These options are for one program, and
-# the flags for a process, in which a `fused` test runs.
-FUSED = {"xla_cpu_use_fusion_emitters": True}
-FUSED_FLAGS = QUICK.replace(" --xla_cpu_use_fusion_emitters=false", "")
+# Without the emitters, or in one part, two programs may round one formula differently. These options are for
+# one program, and the flags for a process, in which a `fused` test runs.
+FUSED = {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}
+FUSED_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 IN_PROCESS_OF = "JAXRL_FUSED_TEST"  # in the environment of the process of a `fused` test
 # For what depends on the optimizations themselves: memory, and sums and products in one instruction.
 OPTIMIZED = {

@@ -24,7 +24,7 @@ class Trial:
 
     def __post_init__(self):
         if self.trial < 0:
-            raise ValueError("has a negative trial")
+            raise ValueError("trial is negative")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ def nested(depth: int) -> list:
 
 
 def test_valid_data_is_converted():
-    data = {"trial": 3, "score": 2, "seeds": [0, 1], "span": [0, 1.5], "values": {"a": 1, "b": 0.5, "c": "x"}}
+    data = {"trial": 3, "score": 2, "seeds": [0, 1], "span": [0, 1.5], "values": {"a": 1, "b": 0.5}}
     trial = decode.decode(data | {"curve": [1, None, 2.5], "of a later version": 1}, Trial, "f")
     assert trial == Trial(
         3, 2.0, seeds=(0, 1), values=data["values"], span=(0.0, 1.5), curve=[1.0, None, 2.5]
@@ -67,7 +67,7 @@ WRONG = {
     "trial must be an integer, not 1.0": {"trial": 1.0, "score": 1},
     "trial must be an integer, not True": {"trial": True, "score": 1},
     "trial must be an integer of 64 bits, not 9223372036854775808": {"trial": 2**63, "score": 1},
-    "the content has a negative trial": {"trial": -1, "score": 1},
+    "trial is negative": {"trial": -1, "score": 1},
     "score must be a number or null, not 'x'": {"trial": 1, "score": "x"},
     "score must be a number or null, not nan": {"trial": 1, "score": math.nan},
     "score must be a number or null, not inf": {"trial": 1, "score": json.loads("1e999")},
@@ -109,6 +109,7 @@ def test_errors_inside_a_union_name_the_field():
         ({"trials": [{"confirms": 1, "score": None}]}, "trials[0].score must be a number, not None"),
         ({"trials": [[]]}, "trials[0] must be an object, not []"),
         ({"trials": [whole], "best": {"trial": 1}}, "best.score is missing"),
+        ({"trials": [{"trial": -1, "score": 1}]}, "trials[0]: trial is negative"),
     ):
         with pytest.raises(ValueError) as error:
             decode.decode(data, Study, "f.json")

@@ -84,10 +84,9 @@ def whole(tmp_path_factory):
     return fit(out=tmp_path_factory.mktemp("fit") / "whole")
 
 
-@pytest.mark.fused
 @pytest.mark.parametrize("seeds", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_fit_is_bitwise_train_run(seeds):
-    algo = small("a2c")
+def test_fit_is_bitwise_train_run(seeds, fused_updates):
+    algo = small("a2c", num_envs=2, num_steps=16)
     fitted = jaxrl.fit(algo, steps=256, seeds=seeds, seed=3, intervals=3, progress=False)
     assert fitted.complete and fitted.num_updates == 8
     assert bits(fitted.state) == bits(by_hand(algo, 8, seeds, seed=3))

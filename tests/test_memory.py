@@ -26,6 +26,7 @@ def machine(monkeypatch, tmp_path):
 TRAIN = ["train", "ppo", "CartPole-v1"]
 SWEEP = ["sweep", "ppo", "CartPole-v1"]
 COMPARE = ["compare", "--environments", "CartPole-v1", "--objectives", "spo"]
+GENERATIONS = ["--generations", "100000000"]
 REFUSED = {
     "200000 seeds": ([*TRAIN, "--seeds", "200000"], "--seeds"),
     "as many seeds as there are": ([*TRAIN, "--seeds", "2147483647"], "--seeds"),
@@ -47,6 +48,10 @@ REFUSED = {
     "search": (
         [*SWEEP, "--hp.gamma", "0.9:0.99", "--search", "pbt", "--trials", "1000000000"],
         "--trials",
+    ),
+    "generations": (
+        [*SWEEP, "--hp.gamma", "0.9:0.99", "--search", "openes", "--trials", "8", *GENERATIONS],
+        "--generations",
     ),
     "compared seeds": ([*COMPARE, "--seeds", "10000000"], "--seeds"),
     "compared trials": ([*COMPARE, "--trials", "1000000000"], "--trials"),
@@ -158,6 +163,21 @@ def test_an_update_that_does_not_fit_leaves_nothing(small, machine, monkeypatch,
         (line,) = capsys.readouterr().err.splitlines()
         assert "1.0 kB available" in line
         assert before == {path: path.read_bytes() for path in machine.rglob("*") if path.is_file()}
+
+
+def test_rollouts_and_evaluations_count_the_agents_at_a_time():
+    """Four agents in two environments each, with 8 steps and observations of 16 bytes."""
+    algo = ppo.make(envs.make("CartPole-v1"), ppo.Config(num_envs=2, num_steps=8, num_minibatches=1))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 4))
+    state = jax.eval_shape(jax.vmap(algo.init, (0, None)), keys, algo.hparams)
+    sizes = [memory.rollout_bytes(algo, state, 4, chunk) for chunk in (0, 1, 3, 100)]
+    assert sizes == [16 * 16, 16 * 16, 3 * 16 * 16, 4 * 16 * 16]
+    assert memory.rollout_bytes(algo._replace(collect=None), state, 4, 0) == 0
+    environment = memory.num_bytes(state.stream) / 8
+    assert memory.evaluation_bytes(state, 4, 10) == 10 * 4 * (9 + environment)
+    assert memory.evaluation_bytes(state, 100, 10) == 10 * (100 * 9 + 8 * environment)
+    foreign = SimpleNamespace(stream=state.key)  # of an algorithm in a file, which may call anything so
+    assert memory.evaluation_bytes(foreign, 4, 10) == 360 and memory.rollout_bytes(algo, foreign, 4, 0) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ accepted or taken back state by state; how states are weighted (the occupancy d,
 f >= 0 alone keeps V from falling; that f is flat at r = 1 is what lets an imperfect policy move at all.
 """
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import OPTIMIZED
 
 from jaxrl.objectives import NOT_DRIFTS, OBJECTIVES, chi_square, lpo, random_drift, ta_lpo
 from jaxrl.types import Objective
@@ -83,7 +84,7 @@ def mirror_step(objective: Objective, params=None):
             better = mirror(tried) >= mirror(logits)
             return jnp.where(better[..., None], tried, logits), rate * jnp.where(better, 1.5, 0.5)
 
-        @jax.jit
+        @partial(jax.jit, compiler_options=OPTIMIZED)
         @jax.vmap
         def ascend(logits):
             logits, _ = jax.lax.fori_loop(0, STEPS, step, (logits, jnp.full((MDPS, STATES), 1.0)))

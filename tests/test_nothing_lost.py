@@ -387,8 +387,8 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path):
     script = Path(sysconfig.get_path("scripts")) / "jaxrl"
     if not script.exists():
         pytest.skip("the console script is not installed")
-    for words in (["list", "algos"], [*TRAIN, "--dry-run"]):
-        answer = subprocess.run([script, *words], cwd=tmp_path, capture_output=True, text=True, timeout=200)
-        assert answer.returncode == 0, answer.stderr
+    words = [script, *TRAIN, "--dry-run"]
+    answer = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert answer.returncode == 0, answer.stderr
     assert "memory:" in answer.stdout  # that of a separate process
     assert not (tmp_path / "ran").exists()

@@ -31,7 +31,7 @@ def test_a_batch_of_one_sample_updates_the_policy(name):
     algo = module.make(envs.make("CartPole-v1"), config)
     quiet = {"ent_coef": 0.0} if hasattr(algo.hparams, "ent_coef") else {}
     hp = algo.hparams.replace(**quiet)
-    before = algo.init(jax.random.key(0), hp)
+    before = jax.jit(algo.init)(jax.random.key(0), hp)
     after, metrics = jax.jit(algo.update)(before, hp)
     heads = [state.params["params"]["actor_head"]["kernel"] for state in (before, after)]
     assert float(jnp.abs(heads[0] - heads[1]).max()) > 1e-6

@@ -71,7 +71,8 @@ def is_picture(picture):
     assert picture.dtype == np.uint8
     assert picture.ndim == 3 and picture.shape[2] == 3
     assert min(picture.shape[:2]) >= 60 and max(picture.shape[:2]) <= 400
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) >= 3
+    colours = picture.astype(np.int32) @ (1, 256, 65536)  # numbers, which are sorted much faster than rows
+    assert len(np.unique(colours)) >= 3
 
 
 @pytest.mark.parametrize("game", sorted({render._plain(name) for name in OURS} - {*UNDRAWN}))
@@ -102,10 +103,8 @@ LONG = ("Seaquest", "Freeway", "Asterix")
     "name", [pytest.param(x, marks=[pytest.mark.slow] * any(game in x for game in LONG)) for x in GYMNAX]
 )
 def test_environments_of_gymnax_are_drawn_too(name):
-    pictures = [render.frame(name, state, obs) for state, obs in play(envs.make(name), 3)]
-    for picture in pictures:
-        is_picture(picture)
-        assert picture.shape == pictures[0].shape
+    state, timestep = jax.jit(envs.make(name).reset)(jax.random.key(1))
+    is_picture(render.frame(name, state, timestep.obs))  # a step has the same fields
 
 
 def test_every_drawing_is_of_a_registered_environment():

@@ -933,7 +933,7 @@ def test_paths_that_are_not_runs(tmp_path, trained):
     refused(trained / "run", "--out", tmp_path / "a.txt" / "a.html", words="a.txt")
     refused(trained / "run", "--aut", "x", words="--out")
     (tmp_path / "taken.html").mkdir()
-    refused(trained / "run", "--out", tmp_path / "taken.html", words="directory")
+    refused(trained / "run", "--out", tmp_path / "taken.html", words="is a folder")
 
 
 def test_nothing_finished(tmp_path, trained):

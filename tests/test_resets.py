@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from jaxrl import envs, train
-from jaxrl.algos import ppo
+from jaxrl.algos import a2c
 from jaxrl.envs.wrappers import (
     OPTIMISTIC_SHARE,
     POOL_PERIOD,
@@ -158,9 +158,8 @@ def test_without_vmap_it_is_one_environment(resets):
 
 @pytest.mark.parametrize("resets", RESETS)
 def test_an_agent_of_a_population_is_that_agent_alone(resets):
-    algo = ppo.make(
-        envs.make("CartPole-v1", resets=resets),
-        ppo.Config(num_steps=16, network=NetworkConfig(hidden_sizes=(8,))),
+    algo = a2c.make(
+        envs.make("CartPole-v1", resets=resets), a2c.Config(network=NetworkConfig(hidden_sizes=(8,)))
     )
     keys = jax.random.split(jax.random.key(0), 3)
 

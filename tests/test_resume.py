@@ -195,7 +195,7 @@ def leftovers(path):
 
 
 def test_kill(processes, whole, tmp_path):
-    moments = kill_again_and_again(processes, whole, tmp_path / "run", SHORT, num_kills=5, seed=2)
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", SHORT, num_kills=3, seed=2)
     assert moments[0][1] is None
 
 

@@ -1,11 +1,12 @@
 """Stochastic wrappers: their effects have the given probability, and with probability 0 there are none."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import FUSED
 
 from jaxrl import envs
 from jaxrl.envs.check import check_env
@@ -76,7 +77,7 @@ def counting(length=None):
     return Env(reset, step, Box(0.0, np.inf, (1,)), Discrete(5))
 
 
-def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY):
+def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY, options=None):
     """States `[L, T, ...]` and TimeSteps `[L, 1 + T, ...]` of random or of fixed actions."""
 
     def lane(key):
@@ -94,7 +95,8 @@ def play(env, lanes=LANES, steps=STEPS, action=None, key=KEY):
         join = lambda a, b: jnp.concatenate([jnp.asarray(a)[None], b])  # noqa: E731
         return states, jax.tree.map(join, first, then)
 
-    return jax.tree.map(np.asarray, jax.jit(jax.vmap(lane))(jax.random.split(key, lanes)))
+    run = jax.jit(jax.vmap(lane), compiler_options=options)
+    return jax.tree.map(np.asarray, run(jax.random.split(key, lanes)))
 
 
 def assert_rate(happened, rate):
@@ -386,12 +388,18 @@ def all_wrappers(env, probability):
     return scaled_reward(env, 1.0)
 
 
+@cache
+def plain_timesteps(env_name):
+    """Of an environment without wrappers."""
+    return timesteps(auto_reset(time_limit(ENVIRONMENTS[env_name](), 20)))
+
+
 @pytest.mark.parametrize("env_name", ENVIRONMENTS)
 def test_at_probability_zero_no_bit_changes(env_name):
     raw = ENVIRONMENTS[env_name]()
     env = all_wrappers(raw, 0.0)
     assert jax.tree.leaves(env.observation_space) == jax.tree.leaves(raw.observation_space)
-    wrapped, plain = (_timesteps(auto_reset(time_limit(e, 20))) for e in (env, raw))
+    wrapped, plain = timesteps(auto_reset(time_limit(env, 20))), plain_timesteps(env_name)
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
@@ -399,8 +407,8 @@ def test_at_probability_zero_no_bit_changes(env_name):
 @pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "tree"])
 def test_at_a_traced_probability_of_zero_nothing_changes(env_name):
     raw = ENVIRONMENTS[env_name]()
-    run = lambda zero: _timesteps(auto_reset(time_limit(all_wrappers(raw, zero), 20)))  # noqa: E731
-    wrapped, plain = jax.jit(run)(0.0), _timesteps(auto_reset(time_limit(raw, 20)))
+    run = lambda zero, keys: lanes(auto_reset(time_limit(all_wrappers(raw, zero), 20)), keys)  # noqa: E731
+    wrapped, plain = jax.jit(run)(0.0, jax.random.split(KEY, 8)), plain_timesteps(env_name)
     for a, b in zip(jax.tree.leaves(wrapped), jax.tree.leaves(plain), strict=True):
         # Two programs may round the same computation differently.
         close = 1e-5 if jnp.issubdtype(a.dtype, jnp.floating) else 0
@@ -423,10 +431,14 @@ def test_a_traced_zero_changes_no_bit_without_jit(name):
         assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-def _timesteps(env):
-    """As `play`, traceable."""
+def timesteps(env):
+    """TimeSteps of 8 lanes, to the bit those of another program for the same computation."""
+    return jax.jit(partial(lanes, env), compiler_options=FUSED)(jax.random.split(KEY, 8))
 
-    @jax.jit
+
+def lanes(env, keys):
+    """As `play`, traceable. The compiler would compute what depends on constant keys, and take long."""
+
     @jax.vmap
     def lane(key):
         state, first = env.reset(key)
@@ -441,7 +453,7 @@ def _timesteps(env):
         keys = jax.random.split(jax.random.fold_in(key, 1), 50)
         return first, jax.lax.scan(step, (state, first.info.get("action_mask")), keys)[1]
 
-    return lane(jax.random.split(KEY, 8))
+    return lane(keys)
 
 
 @pytest.mark.parametrize("env_name", ["CartPole-v1", "FrozenLake-misc", "probe/action-mask", "tree"])
@@ -451,13 +463,12 @@ def test_wrapped_environments_pass_check_env(env_name):
     check_env(partial_obs(unpredictable_dynamics(raw, 0.3, "disturb"), None, 0.3))
 
 
-@pytest.mark.fused
 def test_obs_is_next_obs_to_the_last_bit():
     raw = envs.REGISTRY["CartPole-v1"].make()
     for event in ("skip", "repeat"):
         env = unpredictable_dynamics(partial_obs(noisy_obs(raw, 0.1), None, 0.3), 0.3, event)
         env = noisy_obs(flatten_obs(env), 0.1, salt=1)
-        _, timestep = play(auto_reset(env), lanes=16)
+        _, timestep = play(auto_reset(env), lanes=16, options=FUSED)
         inside = ~timestep.first
         np.testing.assert_array_equal(timestep.obs[inside], timestep.next_obs[inside])
         assert (timestep.obs[timestep.terminated] != timestep.next_obs[timestep.terminated]).all()

@@ -42,6 +42,8 @@ def time_limit(env: Env, max_steps: int | None) -> Env:
         limit = np.asarray(max_steps)
         if limit.shape or limit.dtype.kind not in "iu" or limit < 1:
             raise ValueError(f"max_steps must be a positive integer or None, not {max_steps!r}")
+        if limit >= 2**31:
+            raise ValueError(f"max_steps = {max_steps} must be less than 2147483648, or None for no limit")
 
     def reset(key):
         state, timestep = env.reset(key)

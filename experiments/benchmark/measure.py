@@ -48,7 +48,8 @@ def interpreters(suite: str, names: list[str], tell: Callable) -> tuple[dict[str
     """The interpreters of the contenders, and for those without one the reason."""
     from jaxrl.experiments import runs
 
-    folder = None if os.environ.get("JAXRL_CACHE") == "off" else runs.cache_folder() / "peers"
+    cache = None if os.environ.get("JAXRL_CACHE") == "off" else runs.cache_folder()
+    folder = cache and cache / "peers"
     pythons, missing = {}, {}
     for name in names:
         try:

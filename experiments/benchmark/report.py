@@ -200,17 +200,13 @@ def figure(shown: list[Row], seconds: bool, title: str, path: Path) -> None:
     If the ratio of longest to shortest is large, the axis is logarithmic; the length of a bar would then be
     meaningless, so points are drawn.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     drawn = [row for row in shown if row.value]
     if not drawn:
         return
     cases = list(dict.fromkeys(row.case for row in drawn))
     counts = [sum(row.case == case for row in drawn) for case in cases]
     height = 1.0 + 0.55 * len(cases) + 0.34 * len(drawn)
-    canvas = Figure(figsize=(7.5, height), dpi=150, layout="constrained")
-    FigureCanvasAgg(canvas)
+    canvas = plot.new_figure((7.5, height))
     panels = canvas.subplots(len(cases), 1, sharex=True, squeeze=False, height_ratios=counts)[:, 0]
     least, most = min(row.value.median for row in drawn), max(row.value.median for row in drawn)
     logarithmic = most > LOG_SPAN * least

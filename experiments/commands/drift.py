@@ -103,13 +103,11 @@ def draw(
     """
     if not shown:
         raise ValueError("there is no objective to draw")
-    if not (1 < max_ratio < 1e6 and 0 < max_advantage < math.inf):
-        raise ValueError(
-            f"max_ratio = {max_ratio} must lie above 1, and max_advantage = {max_advantage} above 0"
-        )
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
+    # Beyond these, float32 does not distinguish the points of the map, or their products overflow.
+    if not 1.001 <= max_ratio <= 1e6:
+        raise ValueError(f"max_ratio = {max_ratio} must lie between 1.001 and 1e6")
+    if not 1e-6 <= max_advantage <= 1e6:
+        raise ValueError(f"max_advantage = {max_advantage} must lie between 1e-6 and 1e6")
     log_ratio = np.linspace(-math.log(max_ratio), math.log(max_ratio), POINTS)
     advantages = np.linspace(-max_advantage, max_advantage, POINTS)
     maps = []
@@ -122,8 +120,7 @@ def draw(
     limits = {"drift": _round_up(float(most)) or 1.0, "pull": max_advantage}
     columns = min(len(maps), PER_BAND)
     bands = -(-len(maps) // PER_BAND)
-    figure = Figure(figsize=(1.5 + 2.1 * columns, 0.5 + 4.4 * bands), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = plot.new_figure((1.5 + 2.1 * columns, 0.5 + 4.4 * bands))
     grid = figure.subplots(2 * bands, columns, sharex=True, sharey=True, squeeze=False)
     for index in range(bands * columns):
         band, column = divmod(index, columns)
@@ -207,6 +204,8 @@ def command(argv: list[str]) -> int:
         raise options.UsageError("drift needs an objective: jaxrl drift ppo dpo")
     if chosen.out.suffix not in (".png", ".svg", ".pdf"):
         raise options.UsageError(f"--out {chosen.out} must end in .png, .svg or .pdf")
+    if not 0 <= chosen.seed < 2**32:
+        raise options.UsageError(f"seed = {chosen.seed} must lie between 0 and 4294967295")
     shown = [named(name, chosen.seed) for name in chosen.names]
     folders.require_output(chosen.out)
     draw(shown, chosen.out, chosen.max_ratio, chosen.max_advantage)

@@ -69,7 +69,8 @@ def listed(what: str, word: str = "") -> str:
 
 
 def _first_line(thing) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    lines = (thing.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""  # `python -OO` removes docstrings
 
 
 LISTS = {

@@ -1,14 +1,14 @@
 """`jaxrl watch RUN`: the progress of a run that another process trains, from the rows in its folder."""
 
 import dataclasses
-import json
+import math
 import sys
 import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from jaxrl import logger, reporters, sources
+from jaxrl import decode, fit_record, logger, records, reporters, sources
 from jaxrl.experiments import options, runs, search
 
 SECONDS = 1.0  # between two looks at the folder
@@ -55,24 +55,31 @@ def describe(path: Path) -> About:
     Raises:
       ValueError: the folder holds none, or its record cannot be read.
     """
-    if not (path / "fit.json").is_file():
-        spec = runs.read_info(path)["spec"]
-    try:
-        if (path / "fit.json").is_file():
-            about = json.loads((path / "fit.json").read_text())
-            run = about["run"]
-            updates = about.get("num_updates") or run["hparams"]["total_updates"]
-            return About(about["algorithm"], run["seeds"], int(updates), run["steps_per_update"])
-        if "worlds" in spec:
-            return About(sources.shown(f"discover {spec['objective']}"), spec["seeds"], spec["generations"])
-        trials, searched = spec.get("trials", ()), spec.get("search")
-        agents = spec["seeds"] * (searched["slots"] if searched else max(1, len(trials)))
-        updates = int(spec["hparams"]["total_updates"])
-        updates = search.make(searched, updates)[0].num_updates if searched else updates
-        title = sources.shown(f"{spec['algorithm']} {spec['environment']}")
-        return About(title, agents, updates, is_search=bool(searched), is_train=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"the record of the run in {path} cannot be read: {error!r}") from None
+    if (path / fit_record.MARK).is_file():
+        record = fit_record.read(path)
+        if record.updates < 1:
+            raise ValueError(f"{path / fit_record.MARK}: num_updates is missing")
+        return About(record.algorithm, record.run.seeds, record.updates, record.run.steps_per_update)
+    data = runs.read_info(path)["spec"]
+    if "worlds" in data:
+        made = decode.decode(data, _Discovery, path / "run.json")
+        return About(sources.shown(f"discover {made.objective}"), made.seeds, made.generations)
+    spec = runs.from_json(data)
+    if not math.isfinite(spec.hparams.total_updates):
+        raise ValueError(f"{path / 'run.json'}: spec.hparams.total_updates is missing")
+    updates = int(spec.hparams.total_updates)
+    updates = search.make(spec.search, updates)[0].num_updates if spec.search else updates
+    title = sources.shown(f"{spec.algorithm} {spec.environment}")
+    return About(title, spec.agents, updates, is_search=bool(spec.search), is_train=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Discovery:
+    """What is shown of the `spec` of a discovery."""
+
+    objective: str
+    seeds: int
+    generations: int
 
 
 def state(path: Path, about: About) -> str:
@@ -125,7 +132,7 @@ def follow(path: Path, about: About, live: bool | None = None) -> None:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
-    return logger.read_jsonl(path / "metrics.jsonl")
+    return logger.read_jsonl(path / "metrics.jsonl", records.NEEDED)
 
 
 def _show(reporter: Any, row: dict[str, Any], about: About) -> None:

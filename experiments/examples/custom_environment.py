@@ -32,7 +32,7 @@ def check(file: Path) -> None:
 
 def main(argv: list[str] | None = None) -> float:
     """Returns the mean return over fresh episodes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=50_000)
     parser.add_argument("--seeds", type=int, default=8)

@@ -57,7 +57,7 @@ def write_algorithm(file: Path) -> None:
 
 def main(argv: list[str] | None = None) -> list[float]:
     """Returns the mean return of each seed over new episodes."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=8)

@@ -48,7 +48,7 @@ class Residual(nn.Module):
 
 
 def main(argv: list[str] | None = None) -> Fitted:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--steps", type=int, default=100_000)
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--out")

@@ -20,7 +20,7 @@ STD, RATE, UPDATES, SEEDS = 0.3, 0.1, 20, 4  # of the candidates; of the mean; l
 
 def main(argv: list[str] | None = None) -> tuple[jax.Array, jax.Array]:
     """Returns the mean of the search, (log alpha, log beta), and the mean fitness of each generation."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--generations", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=16)
     options = parser.parse_args(argv)

@@ -19,7 +19,7 @@ from jaxrl.policies import NetworkConfig
 
 def main(argv: list[str] | None = None) -> ppo.Hparams:
     """Returns the hyperparameters that were learned."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--updates", type=int, default=40)
     options = parser.parse_args(argv)
     config = ppo.Config(num_envs=8, num_steps=8, network=NetworkConfig(hidden_sizes=(16,)))

@@ -172,7 +172,8 @@ def entries(sources: list[Source]) -> list[Entry]:
 
 def _distinct(names: list[str]) -> list[str]:
     """Numbers names that occur more than once."""
-    total, seen, distinct = collections.Counter(names), collections.Counter(), []
+    total, distinct = collections.Counter(names), []
+    seen: collections.Counter[str] = collections.Counter()
     for name in names:
         seen[name] += 1
         distinct.append(f"{name} {seen[name]}" if total[name] > 1 else name)

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
+from jaxrl import files
 from jaxrl.experiments import folders
-from jaxrl.experiments.report import learning
 from jaxrl.experiments.report.run_folders import read_fit, read_run, read_sweep
-from jaxrl.experiments.report.schema import FORMAT, HEADER, Source, check, parse_line, trial_kinds
+from jaxrl.experiments.report.schema import FORMAT, Header, Source, check, parse_line, trial_kind
 
 
 def read(paths: list[Path]) -> list[Source]:
@@ -42,12 +42,10 @@ def _read_file(path: Path) -> list[Source]:
     if path.suffix != ".jsonl":
         raise ValueError(f"{path} is not a .jsonl data file, nor a folder of a run or a sweep")
     sources: list[Source] = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(files.read(path).decode(errors="replace").splitlines(), 1):
         one = parse_line(path, number, line)
         if "report" in one:
-            check(path, number, one, HEADER)
-            if one.get("learning") and not learning.fits(one["learning"]):
-                raise ValueError(f"{path}, line {number}, is broken: learning is of the wrong type")
+            check(path, number, one, Header)
             if one["report"] != FORMAT:
                 raise ValueError(f"{path} was written by another version of jaxrl: recreate it with --data")
             sources.append(Source(one, [], []))
@@ -56,7 +54,7 @@ def _read_file(path: Path) -> list[Source]:
                 f"{path} is not a report data file: write one with `jaxrl report RUN --data FILE`"
             )
         else:
-            check(path, number, one, trial_kinds(one, sources[-1].about.get("search")))
+            check(path, number, one, trial_kind(one, sources[-1].about.get("search")))
             (sources[-1].confirms if "confirms" in one else sources[-1].trials).append(one)
     if not sources or not all(source.trials for source in sources):
         raise ValueError(f"{path} has nothing finished: a header without trials")

@@ -36,26 +36,6 @@ def _summary(values: list[float | None] | None) -> list[float] | None:
     return [float(f"{x:.4g}") for x in (iqm(known), min(known), max(known))] if known else None
 
 
-def fits(learning: Any) -> bool:
-    """Whether a value from a data file is what `record` returns."""
-    if not isinstance(learning, dict) or not isinstance(learning.get("metrics"), dict):
-        return False
-    steps = learning.get("timesteps")
-    if not isinstance(steps, list) or not all(type(step) is int for step in steps):
-        return False
-    return all(
-        isinstance(points, list) and len(points) == len(steps) and all(map(_is_point, points))
-        for points in learning["metrics"].values()
-    )
-
-
-def _is_point(point: Any) -> bool:
-    if point is None:
-        return True
-    numbers = isinstance(point, list) and all(type(x) in (int, float) and math.isfinite(x) for x in point)
-    return numbers and len(point) == 3
-
-
 def section(source: Source) -> Html:
     """Tables of the settings of a run, and a figure for each metric; empty without them."""
     parts = []

@@ -1,5 +1,6 @@
 """The records of the folders of runs, sweeps and `jaxrl.fit`."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -7,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl import files, sources
+from jaxrl import decode, files, fit_record, sources
 from jaxrl.experiments import labels
 from jaxrl.experiments.report.learning import record
-from jaxrl.experiments.report.schema import FORMAT, Source, check, trial_kinds
+from jaxrl.experiments.report.schema import FORMAT, Source, check, trial_kind
 from jaxrl.statistics import iqm
 
 CURVE_POINTS = 40  # with more intervals, some are omitted: a figure cannot show them
@@ -51,14 +52,12 @@ def read_fit(path: Path) -> Source:
     """The records of a run by `jaxrl.fit`, whose environment has a name if `envs.make` has returned it."""
     from jaxrl import records
 
-    try:
-        info = json.loads((path / "fit.json").read_text())
-        run = {"env": {}, "objective": "", "environment": "unnamed environment"} | info["run"]
-        run |= {name: info[name] for name in ("environment", "env") if name in info}
-        run["algorithm"], info["command"] = info["algorithm"], []
-        spec = SimpleNamespace(trials=(), **{name: int(run[name]) for name in ("seed", "seeds", "steps")})
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path / 'fit.json'} cannot be read: {error}") from None
+    record = fit_record.read(path)
+    info = {"command": [], **vars(record)}
+    numbers = {name: getattr(record.run, name) for name in ("seed", "seeds", "steps")}
+    run = {"algorithm": record.algorithm, "objective": "", "env": record.env, **numbers}
+    run["environment"] = record.environment or "unnamed environment"
+    spec = SimpleNamespace(trials=(), **numbers)
     rows = records.rows(path)
     if not rows or _metric(rows, None) is None:
         raise ValueError(f"{path} has no returns yet: let it train for an interval in which an episode ends")
@@ -71,6 +70,10 @@ def _source_of(path: Path, rows: list, info: dict, written: dict, spec, wall_sec
     from jaxrl.experiments.studies import sweep
 
     tried = spec.trials or ({},)
+    agents = max(len(rows[-1].get(name) or ()) for name in METRICS.values())
+    if agents not in (0, len(tried) * spec.seeds):
+        file, wanted = path / "metrics.jsonl", len(tried) * spec.seeds
+        raise ValueError(f"{file} has the values of {agents} agents, and the run has {wanted}")
     axes = [("--" if name.startswith("env.") else "--hp.") + name.replace("_", "-") for name in tried[0]]
     outcomes = diverged.with_scores(sweep.outcome(path, spec, rows=rows))
     trials = [
@@ -96,7 +99,8 @@ def read_sweep(path: Path) -> Source:
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
     kind, searched = info["search"], _searched(path, info["axes"], groups[0].spec)
-    trials, confirms, rows, searched_rows = [], [], {}, None
+    trials, confirms, rows = [], [], {}
+    searched_rows: dict[int, list[dict[str, Any]]] | None = None
     for number, one in enumerate(sweep.read_results(path), 1):
         one["values"] = {flag: _plain_value(value) for flag, value in one.get("values", {}).items()}
         if "confirms" in one:
@@ -126,7 +130,7 @@ def read_sweep(path: Path) -> Source:
                 searched_rows = {trial.number: trial.rows for trial in made}
             one = {**_curve(searched_rows.get(one["trial"], []), METRICS["training"]), **one}
         one = {**_lanes(rows[folder], spec, lane, groups[0].spec.search), **one}
-        check(path / "results.jsonl", number, one, trial_kinds(one, kind))
+        check(path / "results.jsonl", number, one, trial_kind(one, kind))
         (confirms if "confirms" in one else trials).append(one)
     first = next((searched for searched in rows.values() if searched), [])
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
@@ -161,7 +165,7 @@ def _about(path: Path, info: dict, spec: dict, rows: list[dict]) -> dict[str, An
     return {
         "report": FORMAT,
         "name": path.resolve().name,
-        "command": [_without_folders(word) for word in info["command"]],
+        "command": [_without_folders(word) for word in info.get("command", ())],
         **{name: sources.shown(x) if isinstance(x := spec[name], str) else x for name in kept},
         "metric": _metric(rows, spec.get("search")),
         "search": None,
@@ -213,11 +217,21 @@ def _short(value) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Session:
+    wall_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sessions:
+    sessions: tuple[_Session, ...]
+
+
 def _wall_seconds(path: Path) -> float:
     """The training time of a run, summed over its sessions; 0 if it is not recorded."""
     try:
-        return sum(one["wall_seconds"] for one in json.loads((path / "run.json").read_text())["sessions"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return sum(one.wall_seconds for one in decode.read_json(path / "run.json", _Sessions).sessions)
+    except (OSError, ValueError):
         return 0.0
 
 

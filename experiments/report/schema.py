@@ -20,27 +20,122 @@ and "members" for the winners of populations, which are evaluated again in `epis
 is a trial with a single seed.
 """
 
-import json
-import math
+import dataclasses
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from jaxrl import decode
+
 FORMAT = 1
 
-# Types of the values of a line; values that can be None can also be missing.
-NOTHING = type(None)
-HEADER = {"report": int, "name": str, "command": list, "algorithm": str, "environment": str, "axes": list}
-HEADER |= {"steps": int, "seed": int, "seeds": int, "wall_seconds": (int, float, NOTHING)}
-HEADER |= dict.fromkeys(("env", "versions", "device"), (dict, NOTHING))
-HEADER |= dict.fromkeys(("objective", "metric", "search", "git_commit", "started"), (str, NOTHING))
-TRIAL = {"values": dict, "per_seed": list, "died": dict, "steps": int, "first_seed": int}
-TRIAL |= {"score": (int, float, NOTHING), "curve": (dict, NOTHING), "confirms": (int, str, NOTHING)}
-TRIAL |= {"episodes": (int, NOTHING)}
-HEADER |= {"log_axes": (list, NOTHING), "slots": (int, NOTHING), "spent": (int, NOTHING)}
-HEADER |= {"settings": (dict, NOTHING), "learning": (dict, NOTHING)}
-HEADER |= {"winner": (list, NOTHING)}
-SEARCHED = {"pbt": {"ancestry": list, "path": dict}, "optuna": {"batch": int}}
-SEARCHED |= {kind: {"generation": int} for kind in ("cmaes", "openes")}
+
+@dataclasses.dataclass(frozen=True)
+class Learning:
+    """Metrics of the updates of a run: at `[T]` steps their IQM over agents, smallest and largest value."""
+
+    timesteps: list[int]
+    metrics: dict[str, list[tuple[float, float, float] | None]]
+
+    def __post_init__(self):
+        if any(len(points) != len(self.timesteps) for points in self.metrics.values()):
+            raise ValueError("metrics must have a value for each of timesteps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Header:
+    """The types of a header's line; further fields are kept."""
+
+    report: int
+    name: str
+    command: list[str]
+    algorithm: str
+    environment: str
+    axes: list[str]
+    steps: int
+    seed: int
+    seeds: int
+    wall_seconds: float | None = None
+    env: dict[str, Any] | None = None
+    versions: dict[str, Any] | None = None
+    device: dict[str, Any] | None = None
+    objective: str | None = None
+    metric: str | None = None
+    search: str | None = None
+    git_commit: str | None = None
+    started: str | None = None
+    log_axes: list[str] | None = None
+    slots: int | None = None
+    spent: int | None = None
+    settings: dict[str, Any] | None = None
+    learning: Learning | None = None
+    winner: list[str] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """The returns of a trial over training: at `[T]` steps, of `[S, T]` seeds and their IQM `[T]`."""
+
+    timesteps: list[int]
+    iqm: list[float | None]
+    per_seed: list[list[float | None]]
+
+    def __post_init__(self):
+        if {len(line) for line in (self.iqm, *self.per_seed)} != {len(self.timesteps)}:
+            raise ValueError("iqm and per_seed must have a value for each of timesteps")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """The types of a trial's line; further fields are kept."""
+
+    values: dict[str, Any]
+    per_seed: list[float | None]
+    died: dict[str, int]
+    steps: int
+    first_seed: int
+    score: float | None = None
+    interval: tuple[float, float] | None = None
+    curve: Curve | None = None
+    confirms: int | str | None = None
+    episodes: int | None = None
+
+    def __post_init__(self):
+        if not all(re.fullmatch("[0-9]{1,10}", seed) for seed in self.died):
+            raise ValueError("died must have seeds as keys")
+        drawn = range(self.first_seed, self.first_seed + len(self.curve.per_seed)) if self.curve else ()
+        if self.curve and not {int(seed) for seed in self.died} <= set(drawn):
+            raise ValueError("died must have seeds of the curve as keys")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Winner(Trial):
+    """A winner of population-based training: its ancestors, and the values of each axis along them."""
+
+    ancestry: list[int]
+    path: dict[str, list[float]]
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not self.ancestry or any(len(line) != len(self.ancestry) for line in self.path.values()):
+            raise ValueError("path must have a value for each of ancestry, which is not empty")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Candidate(Trial):
+    """A candidate of an evolution strategy."""
+
+    generation: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batched(Trial):
+    """A trial of Optuna."""
+
+    batch: int
+
+
+SEARCHED = {"pbt": Winner, "optuna": Batched, "cmaes": Candidate, "openes": Candidate}
 
 
 class Source(NamedTuple):
@@ -53,56 +148,15 @@ class Source(NamedTuple):
 
 def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     """The JSON object of a line of a file; raises ValueError if it is none."""
-    try:
-        one = json.loads(line)
-    except ValueError:
-        one = None
-    if not isinstance(one, dict):
-        raise ValueError(f"{path}, line {number}, is broken: it is not a JSON object")
-    return one
+    where = f"{path}, line {number}, is broken"
+    return decode.decode(decode.parse(line, where), dict[str, Any], where)
 
 
-def trial_kinds(one: dict[str, Any], search: str | None) -> dict[str, Any]:
-    """The expected types of the values of a trial's line."""
-    return TRIAL if "confirms" in one else TRIAL | SEARCHED.get(search, {})
+def trial_kind(one: dict[str, Any], search: str | None) -> type[Trial]:
+    """The type of a trial's line."""
+    return Trial if "confirms" in one or search is None else SEARCHED.get(search, Trial)
 
 
-def check(path: Path, number: int, one: dict, kinds: dict[str, Any]) -> None:
+def check(path: Path, number: int, one: dict[str, Any], kind: type) -> None:
     """Raises ValueError if a value that the page needs is missing or of the wrong type."""
-    wrong = [name for name, kind in kinds.items() if not isinstance(one.get(name), kind)]
-    if not wrong and kinds is HEADER and not all(isinstance(axis, str) for axis in one["axes"]):
-        wrong = ["axes"]
-    if not wrong and kinds is not HEADER:
-        wrong = _wrong_numbers(one)
-    if not wrong and "path" in kinds:
-        line, values = one["ancestry"], one["path"].values()
-        whole = all(isinstance(x, list) and len(x) == len(line) and all(map(_number, x)) for x in values)
-        wrong = [] if line and whole else ["path"]
-    if wrong:
-        raise ValueError(f"{path}, line {number}, is broken: {wrong[0]} is missing or of the wrong type")
-
-
-def _wrong_numbers(one: dict[str, Any]) -> list[str]:
-    """Names of the values of a trial's line that are not valid numbers."""
-    diverged_at, curve = one["died"], one.get("curve") or {"timesteps": [], "iqm": [], "per_seed": []}
-    steps, centre, seeds = (curve.get(name) for name in ("timesteps", "iqm", "per_seed"))
-    shaped = all(isinstance(part, list) for part in (steps, centre, seeds)) and all(
-        isinstance(part, list) and len(part) == len(steps) for part in (centre, *seeds)
-    )
-    right = {
-        "per_seed": all(map(_returned, one["per_seed"])),
-        "score": _returned(one.get("score")),
-        "died": all(seed.isdigit() and isinstance(step, int) for seed, step in diverged_at.items()),
-        "curve": shaped
-        and all(isinstance(step, int) for step in steps)
-        and all(_returned(x) for part in (centre, *seeds) for x in part),
-    }
-    return [name for name, well in right.items() if not well]
-
-
-def _returned(value: Any) -> bool:
-    return value is None or _number(value)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    decode.decode(one, kind, f"{path}, line {number}, is broken")

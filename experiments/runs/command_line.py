@@ -19,7 +19,8 @@ def train_words(spec: Spec) -> list[str] | None:
     names = (spec.algorithm, spec.environment, *spec.objective.split("+"))
     if spec.trials or spec.search or any(map(sources.is_name, names)):
         return None
-    module, objective = algorithm(spec.algorithm), {}
+    module = algorithm(spec.algorithm)
+    objective: dict[str, Any] = {}
     if spec.objective:
         if not is_typed(spec.hparams.objective):
             return None

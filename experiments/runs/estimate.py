@@ -38,27 +38,30 @@ def require_lanes(spec: Spec, algo: Algorithm) -> None:
         require_agents(algo, spec.agents, _of_agents(spec))
 
 
-def require_run(spec: Spec, algo: Algorithm, state: PyTree, num_updates: int, to_train: bool) -> None:
+def require_run(spec: Spec, algo: Algorithm, state: PyTree, num_rows: int, to_train: bool) -> None:
     """Raises `memory.NotEnough` if the agents of a run do not fit into memory, with an evaluation or update.
 
     Args:
       algo: of one agent.
       state: of all lanes, as shapes; its part that is needed.
+      num_rows: of metrics.
       to_train: False: a run that is only evaluated.
     """
-    lanes, agents = _share(spec), memory.num_bytes(state) / jax.process_count()
+    history = memory.num_bytes(getattr(state, "strategy", ())) if spec.search else 0
+    lanes, agents = _share(spec), (memory.num_bytes(state) - history) / jax.process_count()
     option = _of_agents(spec) if to_train else "the memory that other programs use"
     available = memory.on_devices()
     if to_train and available is not None and agents / lanes > available:  # already one is too large
         shape = max(jax.tree.leaves(state), key=lambda leaf: memory.num_bytes([leaf])).shape
         option = _of_config(spec, lambda size: size in shape)
     episodes = "--eval-episodes" if to_train else "--episodes"
-    _require(spec, {option: agents, episodes: memory.evaluation_bytes(state, lanes, spec.eval_episodes)})
+    evaluation = memory.evaluation_bytes(state, lanes, spec.eval_episodes)
+    _require(spec, {option: agents, _of_history(spec): history, episodes: evaluation})
     if to_train:
         of_rollout = _of_config(spec, lambda size: algo.steps_per_update % size == 0)
-        _require(spec, {option: agents, of_rollout: memory.rollout_bytes(algo, state, lanes)})
-    rows = {"--intervals": ROW * min(spec.intervals, num_updates)}
-    memory.require("the rows of a run", rows, memory.on_machine())
+        rollout = memory.rollout_bytes(algo, state, lanes, spec.chunk)
+        _require(spec, {option: agents, of_rollout: rollout})
+    memory.require(f"{num_rows} rows", {"--intervals": ROW * num_rows}, memory.on_machine())
 
 
 def require_agents(algo: Algorithm, count: int, option: str) -> None:
@@ -87,6 +90,12 @@ def _of_agents(spec: Spec) -> str:
     if spec.search:
         return "--seeds or --slots" if spec.search["kind"] == "asha" else "--seeds or --trials"
     return "--seeds or the number of trials" if spec.trials else "--seeds"
+
+
+def _of_history(spec: Spec) -> str:
+    """The option that shortens the history of a search, which is a part of its state."""
+    kind = spec.search["kind"] if spec.search else ""
+    return {"asha": "--trials", "pbt": "--decisions"}.get(kind, "--generations")
 
 
 def _of_config(spec: Spec, explains: Callable[[int], bool]) -> str:

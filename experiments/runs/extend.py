@@ -10,7 +10,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jaxrl import checkpoint, hosts
+from jaxrl import checkpoint, decode, hosts
 from jaxrl.experiments import folders, runs
 from jaxrl.experiments.runs import config
 
@@ -55,6 +55,19 @@ def _study(path: Path) -> str:
     return ""
 
 
+@dataclasses.dataclass(frozen=True)
+class _Length:
+    steps: int
+    hparams: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """The part of a checkpoint's metadata about the length of the run."""
+
+    spec: _Length
+
+
 def as_saved(identity: dict[str, Any], path: Path, step: int | None = None) -> dict[str, Any]:
     """The identity of a run with the length it had when a checkpoint was saved, before it was extended.
 
@@ -68,8 +81,9 @@ def as_saved(identity: dict[str, Any], path: Path, step: int | None = None) -> d
     expected = dict(identity)
     if not (path / "run.json").is_file() or not (extended := runs.read_info(path).get("extended")):
         return expected
-    saved = checkpoint.read_metadata(path / "checkpoints", step)["spec"]
-    if saved["steps"] in [one["from"] for one in extended]:
-        length = {name: saved["hparams"][name] for name in ("total_updates",) if name in saved["hparams"]}
-        expected |= {"steps": saved["steps"], "hparams": expected["hparams"] | length}
+    metadata = checkpoint.read_metadata(path / "checkpoints", step)
+    saved = decode.decode(metadata, _Saved, path / "checkpoints", nan=True).spec
+    if saved.steps in [one.get("from") for one in extended]:
+        length = {name: saved.hparams[name] for name in ("total_updates",) if name in saved.hparams}
+        expected |= {"steps": saved.steps, "hparams": expected["hparams"] | length}
     return expected

@@ -1,5 +1,6 @@
 """The folder of a run: `run.json` with the Spec, the options, the versions and the work of each process."""
 
+import dataclasses
 import datetime
 import difflib
 import json
@@ -12,11 +13,11 @@ from typing import Any
 import jax
 
 import jaxrl
-from jaxrl import files, sources
+from jaxrl import decode, files, sources
 from jaxrl.experiments import folders, tracking
-from jaxrl.experiments.json_types import fits, reason
 from jaxrl.experiments.runs import config
 from jaxrl.experiments.runs.spec import Spec
+from jaxrl.sources import Kept
 
 # Options that do not affect what a run computes, with their defaults; lists as in JSON.
 OPTIONS = {
@@ -24,6 +25,35 @@ OPTIONS = {
     for name, value in vars(tracking.Options()).items()
 }
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "gymnax", "brax", "orbax-checkpoint")
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """The work of a process."""
+
+    num_updates: int = 0
+    compile_seconds: float = 0.0
+    wall_seconds: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """The types of `run.json`; those of `spec` depend on the algorithm, and `spec.from_json` checks them.
+
+    Attributes:
+      sources: copies of the user's files, by name.
+    """
+
+    spec: dict[str, Any]
+    options: tracking.Options
+    sessions: tuple[Session, ...]
+    command: tuple[str, ...] = ()
+    sources: dict[str, Kept] = dataclasses.field(default_factory=dict)
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    device: dict[str, str | int] = dataclasses.field(default_factory=dict)
+    git_commit: str | None = None
+    started: str | None = None
+    extended: tuple[dict[str, int | str], ...] = ()
 
 
 def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list[str]) -> None:
@@ -87,13 +117,11 @@ def _info_text(info: dict[str, Any]) -> str:
 def read_info(path: Path) -> dict[str, Any]:
     """The content of `run.json`. Raises ValueError if it is not that of a run."""
     try:
-        info = json.loads((path / "run.json").read_text())
+        info = decode.read_json(path / "run.json", dict[str, Any])
+        decode.decode(info, Info, path / "run.json")
         info["options"] = {**OPTIONS, **info["options"]}
-        kinds = [(info["spec"], dict), (info["sessions"], list), (info.get("sources", {}), dict)]
-        kinds += [(info["options"][name], type(value)) for name, value in OPTIONS.items()]
-        if not all(fits(value, kind) for value, kind in kinds):
-            raise TypeError("a value is of the wrong type")
         sources.remember(path, info.get("sources", {}))
+        return info
     except (FileNotFoundError, NotADirectoryError):
         if (path / "sweep.json").exists():
             part = files.run_of_sweep(path)
@@ -110,9 +138,8 @@ def read_info(path: Path) -> dict[str, Any]:
         inside = [str(one.parent) for one in sorted(path.glob("*/run.json"))]
         hint = f"; it contains runs, {inside[0]} for example" if inside else ""
         raise ValueError(f"{path} is no run: it has no run.json{hint}") from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"{path / 'run.json'} cannot be read ({reason(error)}): is {path} a run?") from None
-    return info
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path / 'run.json'} cannot be read ({error}): is {path} a run?") from None
 
 
 def record_session(path: Path, num_updates: int, compile_seconds: float, wall_seconds: float) -> None:

@@ -163,8 +163,8 @@ def choose_chunk(spec: runs.Spec) -> int:
 def _seconds(spec: runs.Spec, chunk: int) -> float | None:
     """Seconds per update with `chunk` agents at a time; None if the memory is not sufficient."""
     spec = dataclasses.replace(spec, chunk=chunk, eval_episodes=0)
-    programs = runs.build(spec)
     try:
+        programs = runs.build(spec)
         compiled = compile_programs(programs)
     except memory.NotEnough:
         return None

@@ -83,14 +83,15 @@ def build(spec: Spec, to_train: bool = True) -> Programs:
     )
     state = jax.eval_shape(init, estimate.keys(spec.lanes), *data)  # its trace is needed in any case
     held = state if to_train else jax.eval_shape(algo.keep, state)
-    estimate.require_run(spec, single, held, num_updates, to_train)
+    num_rows = min(spec.intervals * lives, num_updates)
+    estimate.require_run(spec, single, held, num_rows, to_train)
     return Programs(
         algo=algo,
         hp=hp,
         seeds=spec.lane_seeds,
         num_updates=num_updates,
         agent_updates=agent_updates,
-        ends=boundaries(num_updates, spec.intervals * lives),
+        ends=boundaries(num_updates, num_rows),
         reported=spec.agents,
         eval_episodes=spec.eval_episodes,
         identity=spec.to_json(),
@@ -128,6 +129,10 @@ def check_numbers(spec: Spec) -> None:
     hparams.pop("total_updates", None)  # the run sets it
     for name, value in {**spec.env, **config, **hparams}.items():
         require(not isinstance(value, float) or math.isfinite(value), name, value, "be finite")
+    counts = {"intervals": spec.intervals, "eval_episodes": spec.eval_episodes, "chunk": spec.chunk}
+    for name, value in {**counts, **spec.env, **config}.items():
+        require(not isinstance(value, int) or abs(value) < 2**31, name, value, "be less than 2147483648")
+    require(spec.steps < 2**53, "steps", spec.steps, "be less than 2^53")
     for name, value in config.items():
         if isinstance(value, tuple):
             require(all(size >= 1 for size in value), name, value, "hold sizes of at least 1")

@@ -1,6 +1,6 @@
 """What a run shows before and after training: two texts and the plot of its curves."""
 
-import contextlib
+import logging
 from pathlib import Path
 
 import jax
@@ -63,8 +63,8 @@ def curves_of(path: Path) -> plot.Curves:
       ValueError: a folder without a run, without rows, or with a search that is not complete.
     """
     written = {} if (path / "fit.json").exists() else read_info(path)["spec"]
-    if not logger.read_jsonl(path / "metrics.jsonl"):
-        raise ValueError(f"{path} has no rows of metrics yet: let it train for an interval first")
+    if not logger.read_jsonl(path / "metrics.jsonl", records.NEEDED):
+        raise plot.Nothing(f"{path} has no rows of metrics yet: let it train for an interval first")
     rows = records.rows(path)
     if not (written.get("trials") or written.get("search")):
         return [(path.name, rows)]
@@ -82,5 +82,9 @@ def plot_curves(curves: plot.Curves, out: Path) -> str:
 
 def draw_curves(path: Path) -> None:
     """Draws `curves.png` of a run, unless no episode has ended."""
-    with contextlib.suppress(ValueError):
+    try:
         plot_curves(curves_of(path), path / "curves.png")
+    except plot.Nothing:
+        pass
+    except ValueError as error:
+        logging.getLogger("jaxrl").warning("curves.png is not drawn: %s", error)

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from jaxrl import logger
+from jaxrl import logger, records
 from jaxrl.experiments import tracking
 from jaxrl.experiments.runs.folder import read_info
 from jaxrl.experiments.runs.spec import Spec
@@ -21,7 +21,7 @@ def open_sinks(path: Path, spec: Spec, num_updates: int, options: dict[str, Any]
         return sinks
     series = tracking.series(spec, agents, options["tracked_runs"])
     if options["tensorboard"]:
-        known = logger.read_jsonl(metrics)
+        known = logger.read_jsonl(metrics, records.NEEDED)
         after = known[-1]["timesteps"] if known else 0
         sinks.append(logger.tensorboard(path / "tensorboard", series, after))
     if options["wandb"]:

@@ -3,7 +3,7 @@
 import dataclasses
 
 from jaxrl.experiments.runs.spec import Spec, parts, with_values
-from jaxrl.experiments.search.axis import from_plain
+from jaxrl.experiments.search.axis import as_number, from_plain
 
 FIRST = "of the first trial"
 
@@ -28,4 +28,6 @@ def first(spec: Spec) -> Spec:
     if spec.trials:
         return alone(spec, spec.trials[0])
     axes = map(from_plain, spec.search["axes"])
-    return alone(spec, {one.name: one.at(share) for one, share in zip(axes, spec.search["x"][0])})
+    return alone(
+        spec, {one.name: as_number(one.flag, one.at(share)) for one, share in zip(axes, spec.search["x"][0])}
+    )

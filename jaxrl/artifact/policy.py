@@ -1,67 +1,15 @@
-"""A trained policy in NumPy: the file `policy.npz` of a run, and how it acts. Imports no JAX."""
+"""A trained policy in NumPy: how the policies in `policy.npz` act. Imports no JAX."""
 
-import io
-import json
-import zipfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from jaxrl import files
 from jaxrl.artifact import recipe as recipes
-from jaxrl.artifact.recipe import Layer, Part, Recipe
+from jaxrl.artifact.file import FILE, Artifact, read, to_bytes, write
+from jaxrl.artifact.recipe import Recipe
 
-FILE = "policy.npz"
-_FORMAT = 1
-
-
-class Artifact(NamedTuple):
-    """The content of `policy.npz`: the policies of all seeds of a run.
-
-    Attributes:
-      recipe: its `layers` and `bounds` contain the arrays of all seeds, `[S, ...]`.
-      seeds: `[S]`; for a sweep, the numbers of the agents.
-      scores: the mean return of each in the last evaluation before `num_updates`, nan if it is not known
-        or the agent has diverged, `[S]`.
-      about: algorithm, environment, num_updates: for the reader.
-    """
-
-    recipe: Recipe
-    seeds: np.ndarray
-    scores: np.ndarray
-    about: dict[str, Any]
-
-    def of(self, seed: int) -> Recipe:
-        """The recipe of one seed. Raises ValueError if there is no such seed, or if it has diverged."""
-        known = self.seeds.tolist()
-        if seed not in known:
-            these = (
-                f"the seeds are {known[0]} to {known[-1]}" if len(known) > 1 else f"the seed is {known[0]}"
-            )
-            raise ValueError(f"there is no seed {seed!r}: {these}")
-        recipe = self._at(known.index(seed))
-        if not all(np.isfinite(x).all() for _, arrays in recipe.layers for x in arrays.values()):
-            raise ValueError(f"the agent of seed {seed} has diverged: its weights are not finite numbers")
-        return recipe
-
-    def only(self, seed: int) -> "Artifact":
-        """The artifact of one seed. Raises ValueError as `of` does."""
-        self.of(seed)
-        lane = self.seeds.tolist().index(seed)
-        here = slice(lane, lane + 1)
-        return Artifact(self._at(here), self.seeds[here], self.scores[here], self.about)
-
-    def _at(self, lane: int | slice) -> Recipe:
-        layers = [
-            Layer(op, {name: x[lane] for name, x in arrays.items()}) for op, arrays in self.recipe.layers
-        ]
-        bounds = [tuple(x[lane] for x in pair) for pair in self.recipe.bounds]
-        return self.recipe._replace(layers=tuple(layers), bounds=tuple(bounds))
-
-    def best(self) -> int:
-        """The seed with the best score; the first one if no score is known."""
-        return int(self.seeds[np.argmax(np.where(np.isnan(self.scores), -np.inf, self.scores))])
+__all__ = ["FILE", "Artifact", "Policy", "load", "read", "to_bytes", "write"]
 
 
 def load(path: str | Path, seed: int | None = None) -> "Policy":
@@ -188,77 +136,3 @@ class Policy:
                 f"the policy remembers a batch of {len(self._memory)}, and this one has {size}: call reset"
             )
         return self._memory
-
-
-# --- the file ------------------------------------------------------------------------------------
-
-
-def write(path: Path, artifact: Artifact) -> None:
-    """Writes an artifact as an .npz file, atomically; the same artifact gives the same bytes."""
-    files.replace(path, to_bytes(artifact))
-
-
-def to_bytes(artifact: Artifact) -> bytes:
-    recipe = artifact.recipe
-    description = recipe._asdict() | {"format": _FORMAT, "about": artifact.about}
-    description["layers"] = [layer.op for layer in recipe.layers]
-    del description["bounds"]
-    arrays = {f"layer{i}.{n}": x for i, layer in enumerate(recipe.layers) for n, x in layer.arrays.items()}
-    for i, bounds in enumerate(recipe.bounds):
-        arrays |= {f"action{i}.{name}": x for name, x in zip(("low", "high"), bounds)}
-    data = io.BytesIO()
-    described = np.array(json.dumps(description))
-    np.savez(data, description=described, seeds=artifact.seeds, scores=artifact.scores, **arrays)
-    return data.getvalue()
-
-
-def read(path: str | Path) -> Artifact:
-    """The artifact in a run's folder or in an .npz file. Raises ValueError with the remedy."""
-    path = Path(path)
-    file = path / FILE if path.is_dir() else path
-    if not file.is_file():
-        raise ValueError(_nothing(path))
-    try:
-        with np.load(file, allow_pickle=False) as held:
-            return _artifact(dict(held))
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, EOFError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file} cannot be read as a policy ({reason}): export it again") from None
-
-
-def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
-    data = json.loads(str(arrays.pop("description")))
-    if data.pop("format") != _FORMAT:
-        raise ValueError("it was written by another version of jaxrl")
-    about, seeds, scores = data.pop("about"), arrays.pop("seeds"), arrays.pop("scores")
-    for name in ("observation_parts", "action_parts"):
-        data[name] = tuple(Part(n, k, tuple(s), d, tuple(c), p) for n, k, s, d, c, p in data[name])
-    layers = [Layer(op, {}) for op in data.pop("layers")]
-    bounds: list[tuple[np.ndarray, ...]] = [()] * len(data["action_parts"])
-    for name, x in arrays.items():
-        place, _, own = name.partition(".")
-        if place.startswith("layer"):
-            layers[int(place.removeprefix("layer"))].arrays[own] = x
-    for i in range(len(bounds)):
-        if f"action{i}.low" in arrays:
-            bounds[i] = (arrays[f"action{i}.low"], arrays[f"action{i}.high"])
-    recipe = Recipe(**data, layers=tuple(layers), bounds=tuple(bounds))
-    return Artifact(recipe, seeds, scores, about)
-
-
-def _nothing(path: Path) -> str:
-    """Why there is no policy at a path, with the remedy."""
-    if (path / "sweep.json").exists():
-        return f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}"
-    if (path / "fit.json").exists():
-        return (
-            f"{path} has no {FILE}: jaxrl.fit writes it with a checkpoint, if the algorithm has a "
-            "`description` of its policy; otherwise act with `algo.act` and the state that fit returns"
-        )
-    if (path / "run.json").exists():
-        command = f"jaxrl export {files.quoted(path)}"
-        alone = "a network of your own acts in JAX only, as in `jaxrl evaluate`"
-        return f"{path} has no {FILE}: `{command}` writes it from the run's last checkpoint ({alone})"
-    if path.exists():
-        return f"{path} is no run: it has no run.json"
-    return f"{path}: there is no such run"

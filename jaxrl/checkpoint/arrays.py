@@ -29,8 +29,12 @@ def write_arrays(folder: Path, arrays: dict[str, Any]) -> None:
         ocp.save(place / _ARRAYS, arrays)
 
 
-def read_arrays(folder: Path, record: dict, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Reads arrays by name, as NumPy arrays or as the shapes and shardings of `wanted` say."""
+def read_arrays(folder: Path, written: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Reads arrays by name, as NumPy arrays or as the shapes and shardings of `wanted` say.
+
+    Args:
+      written: the version of orbax that wrote them, "" if it is not known.
+    """
     if not wanted:
         return {}
     from orbax.checkpoint import v1 as ocp
@@ -39,7 +43,7 @@ def read_arrays(folder: Path, record: dict, wanted: dict[str, Any]) -> dict[str,
         with _quiet(), _plain_path(folder) as place:
             return ocp.load(place / _ARRAYS, wanted)
     except Exception as error:
-        written, here = record.get("orbax"), version(ORBAX)
+        here = version(ORBAX)
         if not (folder / _ARRAYS / "state" / "manifest.ocdbt").exists():
             # Orbax has not merged its files: an earlier version of this module passed the path unchanged.
             reason = "they were saved incompletely, in a folder whose path had characters like [ ] or \\"

@@ -11,7 +11,7 @@ CHECKSUMS = "checksums.txt"
 
 def checksum(path: Path) -> str:
     """The SHA-256 of a file, as hexadecimal digits."""
-    with path.open("rb") as file:
+    with files.open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -32,8 +32,8 @@ def all_checksums(folder: Path, flush: bool = False) -> bytes:
 def damage_of(folder: Path) -> str | None:
     """What is wrong with the files of a checkpoint, or `None`."""
     try:
-        said, found = (folder / CHECKSUMS).read_bytes(), all_checksums(folder)
-    except OSError as error:
+        said, found = files.read(folder / CHECKSUMS), all_checksums(folder)
+    except (OSError, ValueError) as error:
         return f"the checkpoint {folder} is damaged ({reason_of(error)})"
     if said == found:
         return None

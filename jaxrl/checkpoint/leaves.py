@@ -60,7 +60,7 @@ def like(struct: Any, array: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(array, impl=impl[0])
 
 
-def compare_leaves(folder: Path, saved: list[list], target: PyTree) -> list[int]:
+def compare_leaves(folder: Path, saved: list[tuple[str, str, list[int]]], target: PyTree) -> list[int]:
     """The position in the checkpoint of each leaf of `target`."""
     positions = {name: i for i, (name, _, _) in enumerate(saved)}
     wanted = _describe(target)

@@ -50,10 +50,10 @@ def restore(
     if damage := hosts.by_leader(lambda: damage_of(folder)):
         raise CheckpointError(f"{damage}: {remedy_for(folder)}")
     record = read_record(folder)
-    compare_metadata(folder, record["metadata"], to_json(metadata or {}, "metadata"))
+    compare_metadata(folder, record.metadata, to_json(metadata or {}, "metadata"))
 
     target = jax.eval_shape(lambda tree: tree, target)  # the target may also consist of arrays
-    index = compare_leaves(folder, record["leaves"], target)
+    index = compare_leaves(folder, record.leaves, target)
     treedef = jax.tree.structure(target)
     structs = [
         jax.eval_shape(jax.random.key_data, leaf) if is_key(leaf) else leaf
@@ -65,10 +65,10 @@ def restore(
         wanted = [jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s) for x, s in zip(structs, where)]
     else:  # orbax restores a NumPy array for a NumPy array
         wanted = [np.broadcast_to(np.zeros((), x.dtype), x.shape) for x in structs]
-    stored = read_arrays(folder, record, {str(i): x for i, x in zip(index, wanted) if x.size})
+    stored = read_arrays(folder, record.orbax, {str(i): x for i, x in zip(index, wanted) if x.size})
     leaves = [
         stored[str(i)] if struct.size else np.zeros(struct.shape, struct.dtype)
         for i, struct in zip(index, structs)
     ]
     placed = (hosts.place if hosts.several() else jax.device_put)(treedef.unflatten(leaves), sharding)
-    return jax.tree.map(like, target, placed), record["metadata"]
+    return jax.tree.map(like, target, placed), record.metadata

@@ -113,7 +113,7 @@ def _prune(directory: Path, keep: int) -> None:
     folders, scores = by_step(directory), {}
     for step, path in folders.items():
         with contextlib.suppress(CheckpointError):  # a damaged checkpoint must not stop the run
-            scores[step] = read_record(path)["score"]
+            scores[step] = read_record(path).score
     kept = {*sorted(folders)[-keep:], best_of(scores)}
     for step in folders.keys() - kept:
         discard(folders[step])

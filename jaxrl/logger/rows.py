@@ -1,22 +1,38 @@
 """The rows of a run: as they are stored, and read back with their damage."""
 
 import codecs
+import collections
 import functools
 import json
 import logging
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from jaxrl import files
 
 Row = dict[str, Any]  # of one interval, by metric; values of several agents are lists
 
 
-def read_jsonl(path: str | Path) -> list[Row]:
+# Values for each agent: lists of one length in all rows of a file.
+PER_AGENT = ("episode/return", "episode/length", "episode/count", "evaluation/return", "evaluation/length")
+PER_AGENT += ("agent/died_at",)
+LARGEST = 2**32  # bytes of a file of rows
+
+
+def read_jsonl(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
     """The rows of a file; a missing file has none. Damaged lines are skipped and logged as warnings.
 
     An unfinished last line, which a killed process may leave, is skipped without a warning.
+
+    Args:
+      needed: further integers that every row has, in addition to `num_updates`.
+
+    Raises:
+      ValueError: it is not a regular file.
     """
-    rows, damage = read_rows(path)
+    rows, damage = read_rows(path, needed)
     for text in damage[:MOST_WARNINGS]:
         _warn(text)
     if len(damage) > MOST_WARNINGS:
@@ -32,20 +48,25 @@ def _warn(text: str) -> None:
     logging.getLogger("jaxrl").warning("%s", text)
 
 
-def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
+def read_rows(path: str | Path, needed: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
     """The rows of a file, and its damage: one sentence for each line that is skipped.
 
-    A row is a JSON object whose `num_updates` is an integer that no earlier row has.
+    A row is a JSON object of numbers and lists of numbers (`wrong_with`), whose `num_updates` no earlier row
+    has, and which has as many agents as most rows.
     """
     if not Path(path).exists():
         return [], []
+    data = files.read(path, LARGEST).removeprefix(codecs.BOM_UTF8)  # added by an editor
+    *lines, last = data.split(b"\n")
+    parsed = [_parsed(line, needed) for line in ([*lines, last] if last else lines)]
+    counts = collections.Counter(_agents_of(row) for row, _ in parsed if row)
+    agents = next((count for count, _ in counts.most_common() if count is not None), None)
     rows, damage, known = [], [], set()
-    *lines, last = Path(path).read_bytes().split(b"\n")
-    for number, line in enumerate([*lines, last] if last else lines, 1):
-        line = line.removeprefix(codecs.BOM_UTF8) if number == 1 else line  # added by an editor
-        row, trouble = _parsed(line)
+    for number, (row, trouble) in enumerate(parsed, 1):
         if row is not None and row["num_updates"] in known:
             trouble, row = f"it repeats the row of update {row['num_updates']}", None
+        elif row is not None and (count := _agents_of(row)) not in (None, agents):
+            trouble, row = f"it has the values of {count} agents, and other rows those of {agents}", None
         if row is not None:
             rows.append(row)
             known.add(row["num_updates"])
@@ -54,7 +75,7 @@ def read_rows(path: str | Path) -> tuple[list[Row], list[str]]:
     return rows, damage
 
 
-def _parsed(line: bytes) -> tuple[Row | None, str]:
+def _parsed(line: bytes, needed: Sequence[str]) -> tuple[Row | None, str]:
     """The row in a line, or None and the reason why it is not a row."""
     if not line.strip():
         return None, "it is empty"
@@ -64,9 +85,48 @@ def _parsed(line: bytes) -> tuple[Row | None, str]:
         return None, f"byte {error.start + 1} is not UTF-8"
     except (ValueError, RecursionError):
         return None, "it is not valid JSON"
-    if not isinstance(row, dict) or type(row.get("num_updates")) is not int:
-        return None, "it is not a JSON object with a whole number num_updates"
+    if trouble := wrong_with(row, needed):
+        return None, trouble
     return row, ""
+
+
+def wrong_with(row: Any, needed: Sequence[str] = ()) -> str:
+    """Why a JSON value is not a row, or "".
+
+    A row has numbers, null, and lists of these; `num_updates` and the names in `needed` are integers, and
+    the lists of `PER_AGENT` have one length.
+    """
+    if not isinstance(row, dict) or type(row.get("num_updates")) is not int:
+        return "it is not a JSON object with a whole number num_updates"
+    for name in {"num_updates", "timesteps", *needed} & {*row, *needed}:
+        if type(row.get(name)) is not int or not 0 <= row[name] < 2**63:
+            return f"{name} is not a whole number"
+    for name, value in row.items():
+        if name in PER_AGENT and not isinstance(value, list | None):
+            return f"{name} is not a list"
+        if not _numeric(value, 1 if name in PER_AGENT else 4):
+            return f"{name!r} is not a number or a list of numbers"
+    if len({len(row[name]) for name in PER_AGENT if row.get(name) is not None}) > 1:
+        return "it has the values of different numbers of agents"
+    return ""
+
+
+def _numeric(value: Any, depth: int) -> bool:
+    """Whether a value is a finite number, null, or a list of such values, nested at most `depth` times."""
+    if isinstance(value, list):
+        if not depth:
+            return False
+        if set(map(type, value)) <= {float, type(None)}:  # thousands of agents
+            return all(x is None or math.isfinite(x) for x in value)
+        return all(_numeric(x, depth - 1) for x in value)
+    if type(value) is int:
+        return abs(value) < 2**63
+    return value is None or (type(value) is float and math.isfinite(value))
+
+
+def _agents_of(row: Row) -> int | None:
+    """The number of agents of a row; None if it has no values for each of them."""
+    return next((len(row[name]) for name in PER_AGENT if row.get(name) is not None), None)
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:

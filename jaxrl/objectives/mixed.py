@@ -24,7 +24,12 @@ def mixture(*parts: Objective, weights: jax.Array | np.ndarray | None = None) ->
 
     Args:
       weights: `[M]`, by default all equal. They should sum to 1.
+
+    Raises:
+      ValueError: there is no objective, or another number of weights.
     """
+    if not parts:
+        raise ValueError("a mixture needs at least one objective, as in mixture(ppo(), dpo())")
     if weights is None:
         weights = jnp.full(len(parts), 1.0 / len(parts))
     if jnp.shape(weights)[-1:] != (len(parts),):

@@ -17,9 +17,9 @@ SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
 
 STATIC = ("--config.", "--env.", "--objective")
 
-# What Python needs at least for a value as text, for a trial, and for each of its values: position and text,
-# and for a hyperparameter its number.
-VALUE, TRIAL, VALUE_OF_TRIAL = 100, 250, 100
+# Bytes that Python needs at least for a value as text, and for a trial: its tuple of values, its number, and
+# its hyperparameters as a dict. A value adds its position; if it is from a range, also its text and number.
+VALUE, TRIAL, POSITION = 75, 200, 16
 
 
 def axis(flag: str, text: str) -> Axis:
@@ -168,7 +168,8 @@ def number_of_trials(axes: list[Axis], trials: int) -> int:
 def require_memory(axes: list[Axis], trials: int) -> None:
     """Raises `memory.NotEnough` if not even the values of the trials fit into memory."""
     number, option = number_of_trials(axes, trials), "--trials" if trials else "the number of values"
-    needs = {option: number * (TRIAL + len(axes) * VALUE_OF_TRIAL)}
+    values = sum(POSITION if one.values else POSITION + VALUE for one in axes)
+    needs = {option: number * (TRIAL + values)}
     memory.require(f"{number} trials", needs, memory.on_machine())
 
 
@@ -186,7 +187,7 @@ def typed(axes: list[Axis], value_of: Callable[[str, str], Value]) -> list[Axis]
         if isinstance(value, str):
             return value_of(one.flag, value)
         like = value_of(one.flag, one.first)  # of a range with a number of values
-        if isinstance(like, int) and not isinstance(like, bool):
+        if isinstance(value, float) and isinstance(like, int) and not isinstance(like, bool):
             if value != round(value):
                 raise ValueError(f"{one.flag} takes whole numbers, not {value:g}")
             return round(value)

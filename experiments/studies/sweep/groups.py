@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxrl.experiments import runs, search
 from jaxrl.experiments.runs import planning
-from jaxrl.experiments.search import TRACED, Axis, Value
+from jaxrl.experiments.search import TRACED, Axis, Value, as_number
 
 
 class Group(NamedTuple):
@@ -37,7 +37,8 @@ def grouped(
         first = zip(axes, trials[numbers[0]])
         spec = spec_of({one.flag: value for one, value in first if not one.traced})
         traced = [
-            {one.name: value for one, value in zip(axes, trials[number]) if one.traced} for number in numbers
+            {one.name: as_number(one.flag, value) for one, value in zip(axes, trials[number]) if one.traced}
+            for number in numbers
         ]
         groups.append(Group(dataclasses.replace(spec, trials=tuple(traced)), tuple(numbers)))
     return groups
@@ -71,7 +72,7 @@ def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
     """Raises ValueError for a value of an axis, or an end of its range, that is invalid."""
     for one in axes:
         for value in one.values or (one.at(0.0), one.at(1.0)):
-            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: value},)))
+            runs.check_numbers(dataclasses.replace(spec, trials=({one.name: as_number(one.flag, value)},)))
 
 
 def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, options) -> Group:

@@ -94,7 +94,8 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
     if spec.search:
         strategy, space = search.make(spec.search, train.updates_for(programs.algo, spec.steps))
     length, best = programs.num_updates, ranked(before)
-    done, first, started, compiled = 0, 0, time.perf_counter(), None
+    done, first, started = 0, 0, time.perf_counter()
+    compiled: float | None = None
 
     def spent() -> tuple[float, float]:
         """Steps and seconds of training by this process."""
@@ -229,11 +230,11 @@ def _panel(spec: runs.Spec, now: Callable[[], Now]) -> _Show:
     from rich.table import Table
     from rich.text import Text
 
-    title, state = sources.shown(f"sweep of {spec.algorithm} {spec.environment}"), ["", time.perf_counter()]
+    title = sources.shown(f"sweep of {spec.algorithm} {spec.environment}")
+    text, since = "", time.perf_counter()
 
     def made() -> Panel:
         at = now()
-        text, since = state
         waited = f"  {time.perf_counter() - since:.1f} s" if text.endswith("...") else ""
         facts = [Text(fact) for fact in (at.steps, at.speed, at.elapsed, at.left) if fact]
         table = Table.grid(padding=(0, 2))
@@ -249,7 +250,8 @@ def _panel(spec: runs.Spec, now: Callable[[], Now]) -> _Show:
 
     live = reporters.live_display(made, transient=True)
 
-    def status(text: str) -> None:
-        state[:] = [text, time.perf_counter()]
+    def status(new: str) -> None:
+        nonlocal text, since
+        text, since = new, time.perf_counter()
 
     return _Show(status, lambda: None, lambda is_last: None, live.stop)
