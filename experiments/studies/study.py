@@ -53,9 +53,9 @@ class Copy:
 class About:
     """What the file of every study contains besides its plan."""
 
-    versions: dict[str, str]
-    device: dict[str, Any]
-    started: str
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    device: dict[str, Any] = dataclasses.field(default_factory=dict)
+    started: str = ""
     git_commit: str | None = None
     sources: dict[str, Copy] = dataclasses.field(default_factory=dict)
 
@@ -106,15 +106,23 @@ def once(file: Path, kind: Any, compute: Callable[[], dict[str, Any]]) -> Any:
     return decode.read_json(file, kind)
 
 
-def train(whole: Path, folder: Path, spec: runs.Spec, options: dict[str, Any], command: list[str]) -> int:
+def train(
+    whole: Path,
+    folder: Path,
+    spec: runs.Spec,
+    options: dict[str, Any],
+    command: list[str],
+    kind: training.Kind | None = None,
+) -> int:
     """Trains a run that is a part of a study, or continues it. Returns the exit status.
 
     Args:
       whole: the folder of the study, which is to be resumed.
       command: of the study, for a run that does not exist yet.
+      kind: of the run; by default a training run.
     """
     begun = hosts.by_leader((folder / "run.json").exists)
-    return training.carry_on(folder, spec, options, None if begun else command, whole=whole)
+    return training.carry_on(folder, spec, options, None if begun else command, whole, kind)
 
 
 def result(path: Path, record: str, kind: type[Plan]) -> Plan:

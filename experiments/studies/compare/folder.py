@@ -172,7 +172,7 @@ def remaining(path: Path, plan: Plan) -> Iterator[tuple[Path, methods.Program]]:
 def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl` of a complete comparison; returns its lines."""
     plan, info = read(path)
-    about = {name: info[name] for name in ("command", "versions", "device", "git_commit", "started")}
+    about = {name: info.get(name) for name in ("command", "versions", "device", "git_commit", "started")}
     lines = [{**about, "search": plan.search, "trials": plan.trials, "tune_seeds": plan.tune_seeds}]
     for spec in plan.specs:
         best = best_of(plan, path, spec)

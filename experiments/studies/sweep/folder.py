@@ -1,14 +1,16 @@
 """The folder of a sweep: `sweep.json`, `results.jsonl`, and the groups that they and the runs describe."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from jaxrl import decode, files, sources
-from jaxrl.experiments import folders, runs, search
+from jaxrl import decode, files
+from jaxrl.experiments import runs, search
 from jaxrl.experiments.search import AxisRecord, Value, as_number
+from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.sweep.groups import Group
+
+MARK = "sweep.json"
 
 
 @dataclasses.dataclass
@@ -37,7 +39,6 @@ class SweepRecord:
     trials: tuple[tuple[Value, ...], ...]
     groups: tuple[GroupRecord, ...]
     options: Options
-    sources: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.axes or not self.groups:
@@ -95,22 +96,20 @@ def create_folder(
     path: Path, axes, kind: str, trials, groups: list[Group], options: dict, command: list[str]
 ) -> None:
     """Writes `sweep.json`; `kind` is the search. ValueError if the folder is in use or not writable."""
-    info = {
+    plan = {
         "command": command,
         "axes": [search.plain(one) for one in axes],
         "search": kind,
         "trials": [list(values) for values in trials],
         "groups": [{"spec": group.spec.to_json(), "trials": list(group.trials)} for group in groups],
         "options": options,
-        **runs.provenance(),
     }
-    with folders.new(path, "sweep.json"):
-        info |= {"sources": kept} if (kept := sources.keep(path, info["groups"])) else {}
-        files.create(path / "sweep.json", json.dumps(info, indent=1, allow_nan=False) + "\n")
+    with study.new(path, MARK) as write:
+        write(plan)
 
 
 def is_sweep(path: Path) -> bool:
-    return (path / "sweep.json").is_file()
+    return (path / MARK).is_file()
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
@@ -119,17 +118,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[Group]]:
     Raises:
       ValueError: it cannot be read, or was written by another version: one line with the file and the field.
     """
-    file = path / "sweep.json"
-    try:
-        info = decode.read_json(file, dict)
-    except OSError as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
-    record: SweepRecord = decode.decode(info, SweepRecord, file)
-    sources.remember(path, record.sources)
-    try:
-        groups = [Group(runs.from_json(one.spec), one.trials) for one in record.groups]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{file} was edited, or written by another version of jaxrl ({error})") from None
+    record, info = study.read(path, MARK, SweepRecord)
+    groups = [Group(runs.from_json(one.spec), one.trials) for one in record.groups]
     info |= {"axes": [one.axis for one in record.axes], "trials": list(record.trials)}
     for number in range(2, record.options.batches + 1):  # those that have been requested so far
         folder = path / f"group-{number}"

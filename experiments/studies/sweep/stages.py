@@ -8,6 +8,7 @@ from typing import Any
 from jaxrl import files, hosts
 from jaxrl.experiments import labels, runs
 from jaxrl.experiments.runs import searches, training
+from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.sweep import progress
 from jaxrl.experiments.studies.sweep.best import write_winner
 from jaxrl.experiments.studies.sweep.folder import read
@@ -28,12 +29,10 @@ def carry_on(path: Path) -> int:
     options = {name: value for name, value in info["options"].items() if name in runs.OPTIONS}
 
     def done(folder: Path, spec: runs.Spec, index: int, group: Group | None) -> int:
-        made = hosts.by_leader((folder / "run.json").exists)
         kind = training.kind_of_training()
         kind = kind._replace(reporter=partial(progress.reporter, watched, index, group))
         kind = kind._replace(finish=partial(_finish, info, group)) if group else kind
-        command = None if made else info["command"]
-        return training.carry_on(folder, spec, options, command, whole=path, kind=kind)
+        return study.train(path, folder, spec, options, info["command"], kind)
 
     for number in itertools.count(1):
         group = groups[number - 1] if number <= len(groups) else next_batch(path)
