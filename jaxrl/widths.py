@@ -31,7 +31,7 @@ def narrow(tree: PyTree) -> PyTree:
 def narrowed(algo: Algorithm) -> Algorithm:
     """The same algorithm in 32 bits: `init` returns such a state, from which all other widths follow.
 
-    Its functions raise ValueError for the state of another algorithm.
+    Its `update` raises ValueError for the state of another algorithm.
     """
 
     kind = getattr(algo.update, "__globals__", {}).get("TrainState")
@@ -52,8 +52,9 @@ def narrowed(algo: Algorithm) -> Algorithm:
 
         return function and call
 
-    names = {"init": False, "update": True, "act": True, "collect": True, "evaluate_actions": False}
-    return algo._replace(**{name: of(getattr(algo, name), state) for name, state in names.items()})
+    # `act` and `collect` also take a part of a state, such as the parameters of a policy that only acts.
+    names = ("init", "update", "act", "collect", "evaluate_actions")
+    return algo._replace(**{name: of(getattr(algo, name), name == "update") for name in names})
 
 
 @contextlib.contextmanager

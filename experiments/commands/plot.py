@@ -21,6 +21,7 @@ def command(argv: list[str]) -> int:
     if not chosen.runs:
         raise options.UsageError("plot needs a run: jaxrl plot RUN")
     out = chosen.out or folders.default_output(chosen.runs, "curves.png")
+    folders.require_output(out)
     print(runs.plot_curves([curve for path in chosen.runs for curve in curves_of(path)], out))
     return 0
 
