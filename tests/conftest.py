@@ -33,6 +33,11 @@ gc.collect()
 gc.freeze()
 gc.set_threshold(20_000, 20, 20)
 
+ROOT = Path(__file__).parent.parent
+# Tests mirror the source in folders; some use helpers of others, also in processes that they start.
+FOLDERS = [str(ROOT / "tests"), *(str(path) for path in sorted((ROOT / "tests").iterdir()) if path.is_dir())]
+sys.path[:0] = [folder for folder in FOLDERS if folder not in sys.path]
+
 # A process started in the background of a shell ignores Ctrl-C, and so would its children.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -143,7 +148,7 @@ GRADIENT_FREE = ("es", "ga")
 
 def glossary():
     """The metrics in docs/metrics.md: for each name its line, which names the algorithms."""
-    text = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
+    text = (ROOT / "docs" / "metrics.md").read_text()
     lines = [line for line in text.partition("## ")[2].splitlines() if line.startswith("| `")]
     return {line.split("`")[1]: line for line in lines}
 

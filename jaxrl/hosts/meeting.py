@@ -1,11 +1,11 @@
 """Waits until all processes have started, and only then lets JAX connect them.
 
 JAX's own coordination service cannot report a start that went wrong (JAX 0.10.2; a slow test in
-tests/test_hosts.py shows it). If a process is missing, or two have the same number, its client aborts the
-process with SIGABRT and a stack trace, after `initialization_timeout` and 5 seconds more, without naming the
-process; Python cannot catch that. If a process has another number of processes than process 0, all connect
-nevertheless. If two are process 0, both listen on the same port. Here each of these is one sentence in every
-process. After the meeting everything goes through JAX's service, on the same address.
+tests/jaxrl/test_hosts.py shows it). If a process is missing, or two have the same number, its client aborts
+the process with SIGABRT and a stack trace, after `initialization_timeout` and 5 seconds more, without
+naming the process; Python cannot catch that. If a process has another number of processes than process 0,
+all connect nevertheless. If two are process 0, both listen on the same port. Here each of these is one
+sentence in every process. After the meeting everything goes through JAX's service, on the same address.
 
 For trusted networks only, like JAX's service: neither knows passwords. Process 0 listens on the given address
 only and ignores what is not a message of these processes, but whoever can connect can send one.

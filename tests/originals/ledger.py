@@ -1,6 +1,6 @@
 """Differences between the ports and their originals: every differential test records its comparison.
 
-    JAXRL_LEDGER=rows.jsonl pytest tests/originals tests/test_misc_worlds.py -m "slow or not slow"
+    JAXRL_LEDGER=rows.jsonl pytest tests/originals tests/originals/test_misc_worlds.py -m "slow or not slow"
     python tests/originals/ledger.py rows.jsonl        # the table of docs/environments.md
 
 tests/golden/originals.jsonl was written by the last full run.

@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import FOLDERS
 
 from jaxrl import checkpoint, hosts
 from jaxrl.checkpoint import CheckpointError, arrays, best, latest, read_metadata, restore, save, steps
@@ -188,8 +189,8 @@ def test_a_restored_state_is_neither_retraced_nor_recompiled_and_can_be_donated(
 
 
 CHILD = """
-import sys, jax
-sys.path.insert(0, sys.argv[1])
+import os, sys, jax
+sys.path[:0] = sys.argv[1].split(os.pathsep)
 from functools import partial
 import test_checkpoint as t
 target = jax.eval_shape(t.init, jax.random.key(0))
@@ -214,7 +215,7 @@ def test_another_process_restores_it_onto_two_devices(tmp_path):
     save(folders[1], 0, population)
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
     child = subprocess.run(
-        [sys.executable, "-c", CHILD, Path(__file__).parent, *folders],
+        [sys.executable, "-c", CHILD, os.pathsep.join(FOLDERS), *folders],
         env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags},
         capture_output=True,
         text=True,

@@ -2,9 +2,9 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from originals.ledger import table
 
 from jaxrl import names
@@ -13,7 +13,7 @@ from jaxrl.experiments import options as parsing
 from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.studies import sweep
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 
 
 def blocks(language):
@@ -35,7 +35,7 @@ def test_python_examples_run(capsys):
 
 def scope_of(page):
     """The variables after the examples of a page."""
-    text = (Path(__file__).parent.parent / "docs" / page).read_text()
+    text = (ROOT / "docs" / page).read_text()
     scope = {"__name__": "page"}
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(compile(block, page, "exec"), scope)
@@ -63,7 +63,7 @@ def test_examples_of_the_page_on_algorithms_run():
 
 
 def test_the_docs_on_environments_list_what_was_compared():
-    root = Path(__file__).parent.parent
+    root = ROOT
     rows = [json.loads(line) for line in (root / "tests" / "golden" / "originals.jsonl").open()]
     assert table(rows) in (root / "docs" / "environments.md").read_text()
 
@@ -77,7 +77,7 @@ def test_commands_exist():
 
 def test_training_commands_parse(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parent.parent / "docs" / "your_files.md").read_text()
+    page = (ROOT / "docs" / "your_files.md").read_text()
     lines = [*commands().splitlines(), *page.splitlines()]
     for words in {words for line in lines for words in re.findall(r"jaxrl (new \w+ \S+\.py)", line)}:
         assert cli.main(words.split()) == 0
@@ -96,7 +96,7 @@ def test_sweeping_commands_parse():
     assert results
     for algorithm, environment, words in results:
         axes, rest = sweep.axes_of(words.split())
-        first = sweep.words_for(axes, [one.at(0.0) for one in axes])
+        first = sweep.first_words(axes)
         options = [algorithm, environment, *rest, *first]
         _, chosen, _ = spec_options.parse_spec("sweep", sweep_command.sweep_options, options)
         kind = sweep.resolved(axes, chosen.search, chosen.trials)
@@ -105,7 +105,7 @@ def test_sweeping_commands_parse():
 
 def test_reporting_commands_run(tmp_path, monkeypatch):
     """Those on records in the repository; the others use runs of the reader, and must only parse."""
-    root = Path(__file__).parent.parent
+    root = ROOT
     lines = re.findall(r"jaxrl report ([^#\n]*)", commands())
     shipped = [line.split() for line in lines if line.startswith("experiments/")]
     assert len(lines) >= 4 and len(shipped) == 1
@@ -122,6 +122,6 @@ def test_reporting_commands_run(tmp_path, monkeypatch):
 
 
 def test_files_that_are_named_exist():
-    root = Path(__file__).parent.parent
-    for name in [*re.findall(r"\]\((docs/[^)]+)\)", README), "test.sh", "constraints.txt"]:
+    root = ROOT
+    for name in [*re.findall(r"\]\((docs/[^)#]+)", README), "test.sh", "constraints.txt"]:
         assert (root / name).exists(), name

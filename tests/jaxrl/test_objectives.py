@@ -1,13 +1,13 @@
 """Policy objectives against their drifts in `reference/objectives.py` and against golden numbers."""
 
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
+from conftest import ROOT
 from reference import objectives as slow
 
 from jaxrl import envs, train
@@ -25,7 +25,7 @@ from jaxrl.objectives import (
 )
 from jaxrl.policies import NetworkConfig
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "objectives.json").read_text())
+GOLDEN = json.loads((ROOT / "tests" / "golden" / "objectives.json").read_text())
 NAMES = sorted(OBJECTIVES)
 PARAMS = {
     "ppo": [{"clip_eps": 0.2}, {"clip_eps": 0.1}],

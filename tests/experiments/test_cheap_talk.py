@@ -1,13 +1,12 @@
 """Cheap talk: messages only extend the observation, and evolution optimizes the chosen goal."""
 
 import json
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import ROOT, run_command
 
 from jaxrl import envs, logger, loop
 from jaxrl.envs.wrappers import cheap_talk, flatten_obs
@@ -213,7 +212,7 @@ def test_a_stopped_evolution_resumes_to_the_same_result(tmp_path, monkeypatch):
 
 
 def test_the_docs_match_the_records():
-    root = Path(__file__).parent.parent
+    root = ROOT
     page = (root / "docs/objectives.md").read_text()
     lines = (root / "experiments/results/cheap-talk.jsonl").read_text().splitlines()
     assert len(lines) == 3

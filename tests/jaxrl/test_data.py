@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import cloning
 import jax
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_contract as contract
+from conftest import FOLDERS
 from test_contract import bits
 
 import jaxrl
@@ -160,7 +160,7 @@ def test_a_meta_learner_refuses_them():
 
 SPREAD = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path[:0] = {FOLDERS!r}
 import jax, numpy as np
 from test_data import ALGO, bits, fit, programs
 made = programs(4)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from conftest import FOLDERS
 
 from jaxrl import envs
 
@@ -59,10 +60,9 @@ def algorithm(name, environment, **options):
 
 def x64(*lines):
     """Runs lines after `PROGRAM` in a process with JAX_ENABLE_X64=1."""
-    here = os.path.dirname(os.path.abspath(__file__))
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM + "\n".join(lines)],
-        env={**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": here},
+        env={**os.environ, "JAX_ENABLE_X64": "1", "PYTHONPATH": os.pathsep.join(FOLDERS)},
         capture_output=True,
         text=True,
     )

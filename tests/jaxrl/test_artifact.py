@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import ROOT, run_command
 
 import jaxrl
 from jaxrl import envs
@@ -213,7 +213,7 @@ def cart(tmp_path, monkeypatch):
 
 def test_the_example_of_the_page_balances_gymnasiums_cart_pole(cart):
     pytest.importorskip("gymnasium")
-    page = (Path(__file__).parent.parent / "docs" / "export.md").read_text()
+    page = (ROOT / "docs" / "export.md").read_text()
     (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     scope = {}
     exec(compile(block, "export.md", "exec"), scope)

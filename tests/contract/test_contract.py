@@ -5,18 +5,15 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import GRADIENT_FREE, counted, glossary, jitted, small, small_env
+from conftest import FOLDERS, GRADIENT_FREE, counted, glossary, jitted, small, small_env
 
 from jaxrl import checkpoint, train
 from jaxrl.algos import ALGORITHMS
-
-HERE = Path(__file__).parent
 
 
 def bits(tree):
@@ -117,7 +114,7 @@ def test_updates_in_pieces_equal_updates_at_once(algo_name):
 
 RESTORED = """
 import sys
-sys.path.insert(0, {here!r})
+sys.path[:0] = {here!r}
 import jax
 from test_contract import GRID, learner
 from jaxrl import checkpoint, train
@@ -159,7 +156,7 @@ def test_resuming_in_a_new_process_changes_no_bit(tmp_path):
         wholes[name], _ = advance(init(keys, hp), zeros, hp, 5)
         half, _ = advance(init(keys, hp), zeros, hp, 2)
         checkpoint.save(tmp_path / name, 2, half)
-    script = RESTORED.format(here=str(HERE), names=json.dumps(list(wholes)), directory=str(tmp_path))
+    script = RESTORED.format(here=FOLDERS, names=json.dumps(list(wholes)), directory=str(tmp_path))
     subprocess.run([sys.executable, "-c", script], check=True, timeout=600)
     for name, whole in wholes.items():
         resumed, _ = checkpoint.restore(tmp_path / name / "done", jax.eval_shape(lambda x=whole: x))

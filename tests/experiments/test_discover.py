@@ -6,13 +6,12 @@ import shutil
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import curve, run_command, without_devices
+from conftest import ROOT, curve, run_command, without_devices
 from flax import struct
 
 from jaxrl import decode, objective_file, objectives
@@ -22,7 +21,6 @@ from jaxrl.experiments.studies.discover import comparison, spec, tabular
 from jaxrl.experiments.verdict import screen
 from jaxrl.types import Objective
 
-ROOT = Path(__file__).parent.parent
 TINY = tabular.Config(num_states=6, num_actions=2, density=0.5, num_envs=2, num_steps=8, num_updates=2)
 
 

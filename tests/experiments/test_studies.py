@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import run_command
+from conftest import ROOT, run_command
 
 from jaxrl import decode, statistics
 from jaxrl.experiments import studies, verdict
@@ -209,7 +209,7 @@ def changed(data, generator):
     return data
 
 
-RESULTS = Path(__file__).parent.parent / "experiments" / "results"
+RESULTS = ROOT / "experiments" / "results"
 
 
 def in_file(kind, verdict_of):

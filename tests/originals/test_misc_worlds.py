@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from originals.ledger import record
 from scipy import stats
 
 from jaxrl.envs.misc import deceptive_maze, four_rooms, pong
 from jaxrl.envs.wrappers import auto_reset, episode_stats, time_limit
+from originals.ledger import record
 
 RESETS = 20_000
 

@@ -3,9 +3,9 @@
 import dataclasses
 import json
 import tomllib
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 from jaxrl import objective_file, objectives
 from jaxrl.experiments import runs, spec_options
@@ -199,7 +199,7 @@ def test_a_short_file_takes_the_rest_from_the_preset(tmp_path):
 
 
 def test_the_example_of_the_page_on_running(tmp_path):
-    page = (Path(__file__).parent.parent / "docs" / "running.md").read_text()
+    page = (ROOT / "docs" / "running.md").read_text()
     (tmp_path / "my.toml").write_text(page.partition("```toml\n")[2].partition("```")[0])
     spec = spec_of("--from", tmp_path / "my.toml")
     assert (spec.steps, spec.seeds, spec.env) == (1_000_000, 8, {"length": 0.7})

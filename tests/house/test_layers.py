@@ -5,11 +5,10 @@ import re
 import subprocess
 import sys
 import tokenize
-from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 HEAVY = ("brax", "mujoco", "tensorflow_probability", "distrax", "matplotlib", "gymnax", "orbax", "wandb")
 MAY_IMPORT = {"jaxrl": (), "envs": ("envs",), "algos": ("algos",)}
 SOURCES = [path for folder in (*MAY_IMPORT, "experiments") for path in sorted((ROOT / folder).rglob("*.py"))]

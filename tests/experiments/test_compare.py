@@ -4,12 +4,11 @@ import dataclasses
 import json
 import math
 import re
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from conftest import curve, run_command
+from conftest import ROOT, curve, run_command
 
 from jaxrl import fields, loop, objective_file, objectives
 from jaxrl.experiments import options as parsing
@@ -374,7 +373,7 @@ def test_tables_are_rebuilt_from_records(compared):
 
 
 def test_the_docs_on_objectives_match_the_records():
-    root = Path(__file__).parent.parent
+    root = ROOT
     parts = table.text(table.read(root / "experiments/results/objectives-small.jsonl")).split("\n\n")
     page = (root / "docs/objectives.md").read_text()
     assert all(part in page for part in parts[1:3]) and "500 to 500" in parts[0]
@@ -382,7 +381,7 @@ def test_the_docs_on_objectives_match_the_records():
 
 
 def test_commands_of_the_page_on_objectives_parse(monkeypatch):
-    page = (Path(__file__).parent.parent / "docs/objectives.md").read_text()
+    page = (ROOT / "docs/objectives.md").read_text()
     commands = re.findall(r"^jaxrl (compare|drift|talk) ([^#\n]*)", page, re.MULTILINE)
     assert {name for name, _ in commands} == {"compare", "drift", "talk"}
     parsed = []
