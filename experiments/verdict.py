@@ -3,6 +3,7 @@
 import textwrap
 from typing import NamedTuple
 
+from jaxrl.experiments import errors
 from jaxrl.experiments.report.markup import table, tag
 
 WIDTH = 110  # of paragraphs on the screen
@@ -34,10 +35,12 @@ class Verdict(NamedTuple):
 
 
 def screen(verdict: Verdict) -> str:
-    """The parts, separated by empty lines."""
-    return "\n\n".join(
-        textwrap.fill(part, width=WIDTH) if isinstance(part, str) else "\n".join(_lines(part))
-        for part in verdict.parts
+    """The parts, separated by empty lines; text of files with escape sequences is escaped."""
+    return errors.printable(
+        "\n\n".join(
+            textwrap.fill(part, width=WIDTH) if isinstance(part, str) else "\n".join(_lines(part))
+            for part in verdict.parts
+        )
     )
 
 

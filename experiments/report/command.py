@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-from jaxrl.experiments import studies
+from jaxrl.experiments import errors, studies
 from jaxrl.experiments.studies import Study
 
 
@@ -53,7 +53,7 @@ def command(argv: list[str]) -> int:
         folders.write_output(chosen.data, csv_data.text(sources), *chosen.paths)
     elif chosen.data:
         data.write(chosen.data, sources)
-    print(f"{sentence}\n{out}")
+    print(errors.printable(f"{sentence}\n{out}"))
     return 0
 
 

@@ -366,6 +366,14 @@ def records(places):
     return lines
 
 
+def test_escape_sequences_in_records_are_printed_as_text(tmp_path):
+    lines = records({"\x1b[2JCartPole-v1": {"ppo": [1.0, 2.0], "\x1b]0;title\x07dpo": [3.0, 4.0]}})
+    (tmp_path / "some.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    status, output = run_command("compare", "--show", tmp_path / "some.jsonl")
+    assert status == 0 and "\x1b" not in output and "\x07" not in output
+    assert "\\x1b[2JCartPole-v1" in output and "\\x1b]0;title\\x07dpo" in output
+
+
 def test_tables_are_rebuilt_from_records(compared):
     path, output = compared
     status, again = run_command("compare", "--show", path / "results.jsonl")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import files, hosts
-from jaxrl.experiments import labels, runs
+from jaxrl.experiments import errors, labels, runs
 from jaxrl.experiments.runs import searches, training
 from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.sweep import progress
@@ -49,9 +49,9 @@ def carry_on(path: Path) -> int:
         print(f"evaluating the winners in {EPISODES} fresh episodes each ...", flush=True)
     write_results(path)
     if hosts.leads():
-        print(table(path))
+        print(errors.printable(table(path)))
         if lines := write_winner(path):
-            print(lines)
+            print(errors.printable(lines))
         where = files.quoted(path)
         print(f"jaxrl report {where} | jaxrl plot {where} | jaxrl evaluate {where} | jaxrl render {where}")
     return 0
