@@ -6,6 +6,7 @@ https://andyljones.com/posts/rl-debugging.html. Raw environments; `jaxrl.envs` r
 `probe/value-only` and so on.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -158,10 +159,12 @@ def count_traces(env: Env) -> tuple[Env, dict[str, int]]:
     """
     counter = {"reset": 0, "step": 0}
 
+    @functools.wraps(env.reset)
     def reset(key):
         counter["reset"] += 1
         return env.reset(key)
 
+    @functools.wraps(env.step)  # also keeps the name of the environment
     def step(key, state, action):
         counter["step"] += 1
         return env.step(key, state, action)

@@ -45,6 +45,8 @@ def command(argv: list[str]) -> int:
     for name, least in (("updates", 1), ("operations", 0)):
         if getattr(chosen, name) < least:
             raise ValueError(f"{name} = {getattr(chosen, name)} must be at least {least}")
+    if chosen.out and chosen.out.exists() and not chosen.out.is_dir():
+        raise ValueError(f"{chosen.out} exists and is not a folder: give --out another name")
     objective, hparams = runs.with_objective(chosen.objective, chosen.hp)
     parts = chosen.config, chosen.hp
     usual, _ = chosen_preset(algorithm, environment, chosen.objective, chosen.preset_of, parts)

@@ -161,8 +161,9 @@ def test_a_group_of_a_sweep_has_the_values_of_its_first_trial_until_the_best_is_
     )
     with pytest.raises(ValueError, match="the best is not known: finish the sweep, `jaxrl resume "):
         spec_of("--from", path)
+    plain = {"score": 1.0, "per_seed": [1.0], "interval": None, "died": {}, "first_seed": 0, "steps": 64}
     found = [
-        {"trial": n, "group": 1, "score": 1.0, "values": {a.flag: v for a, v in zip(axes, trials[n])}}
+        {"trial": n, "group": 1, **plain, "values": {a.flag: v for a, v in zip(axes, trials[n])}}
         for n in (1, 0)
     ]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(one) + "\n" for one in found))

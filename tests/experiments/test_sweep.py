@@ -506,11 +506,11 @@ def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
     known = np.linspace(0, 1, 40).tolist()
-    tried = [({"--hp.gamma": repr(g), "--hp.gae-lambda": "0.8"}, -((g - 0.3) ** 2)) for g in known]
+    tried = [({"--hp.gamma": g, "--hp.gae-lambda": 0.8}, -((g - 0.3) ** 2)) for g in known]
     asked = search.ask(axes, tried, 20, seed=0)
     assert asked == search.ask(axes, tried, 20, seed=0)
     values = [float(one["--hp.gamma"]) for one in asked]
-    assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {"0.8", "0.9"}
+    assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {0.8, 0.9}
 
 
 # --- stopping -----------------------------------------------------------------------------------

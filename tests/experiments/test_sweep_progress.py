@@ -249,7 +249,7 @@ def test_a_sweep_by_an_earlier_version_has_numbers_as_text(tmp_path, group):
     [
         ({"axes": 3}, "sweep.json: axes must be a list, not 3"),
         ({"axes": [{"flag": "--hp.gamma"}]}, "sweep.json: axes[0].values is missing"),
-        ({"axes": [{"flag": "--hp.gamma", "values": ["x"]}]}, "axes[0] has 'x' as a value of --hp.gamma"),
+        ({"axes": [{"flag": "--hp.gamma", "values": ["x"]}]}, "axes[0]: has 'x' as a value of --hp.gamma"),
         ({"trials": [[0.9, 8], [0.99]]}, "must have 2 values for each trial, not 1 for 1"),
         ({"trials": [[0.9, 8], [{}, 8]]}, "sweep.json: trials[1][0] must be"),
         ({"groups": [{"spec": {}, "trials": ["a"]}]}, "groups[0].trials[0] must be an integer, not 'a'"),
@@ -294,7 +294,7 @@ def test_damaged_results_are_reported_with_line_and_field(line, message, tmp_pat
         ("[]", "the content must be an object"),
         ('{"trials": [], "steps": 1.5, "recommended": null}', "steps must be an integer, not 1.5"),
         ('{"trials": [{"trial": 0, "values": {"--hp.gamma": "a"}, "per_seed": [], "steps": 1}], "steps": 1, '
-         '"recommended": null}', "trials[0] has 'a' as a value of --hp.gamma"),
+         '"recommended": null}', "trials[0]: has 'a' as a value of --hp.gamma"),
     ],
 )  # fmt: skip
 def test_a_damaged_search_is_reported_with_file_and_field(content, message, tmp_path):
