@@ -187,7 +187,7 @@ def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
 def test_a_population_collects_and_evaluates_as_its_agents_do(algo_name):
     single = small(algo_name)
     if single.collect is None:
-        pytest.skip("nobody looks at its policy from outside")
+        pytest.skip("it has no collect")
     many, states = population(algo_name)
     keys = jax.vmap(jax.random.key)(jnp.arange(8))
     _, batch = jitted(many.collect)(states, keys)
