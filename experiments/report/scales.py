@@ -21,10 +21,10 @@ class Scale(NamedTuple):
 
     def ticks(self, most: int = 5) -> list[float]:
         """About `most` round values within the scale, or fewer."""
+        if not math.isfinite(self.high - self.low):  # values near the largest float
+            return []
         if self.log and self.high / self.low >= 10:
             return self._powers(most)
-        if not math.isfinite(self.high - self.low):
-            return []
         step = 10.0 ** math.floor(math.log10((self.high - self.low) / most))
         step *= next((m for m in (1, 2, 2.5, 5, 10) if (self.high - self.low) / (step * m) <= most), 10)
         first = math.ceil(self.low / step - 1e-9)
