@@ -21,7 +21,7 @@ from jaxrl.types import PyTree
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
 # Host callbacks and custom calls may not support `vmap`, or may give other results under it.
 FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
-# Memory for values computed in advance: half of what the scan returns anyway, so that it is bounded in
+# Memory for values computed in advance: not more than the scan returns anyway, so that it is bounded in
 # populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never more than
 # `MOST_BYTES`: if more is needed, the arrays of random numbers are so large that computing them in a loop
 # adds little time. Accelerators have another limit.
@@ -88,7 +88,7 @@ def _plan(jaxpr, num_carry, length):
     divided = [_divide(jaxpr, num_carry, only_random) for only_random in (False, True)]
     sizes = [_size(early) for early, _ in divided]
     returned = _bytes(jaxpr.outvars[num_carry:])
-    most = min(settings.early_bytes(MOST_BYTES), max(FEW_BYTES, returned * length // 2))
+    most = min(settings.early_bytes(MOST_BYTES), max(FEW_BYTES, returned * length))
     for (early, late), size in zip(divided, sizes):
         if size * length <= most:
             return early, late, length
