@@ -16,6 +16,7 @@ import jaxrl
 from jaxrl import decode, files, hosts, sources
 from jaxrl.experiments import folders, runs
 from jaxrl.experiments.runs import training
+from jaxrl.sources import Kept
 
 FORMAT = 1  # of all files of plans; those of earlier versions, without a number, have this format
 Plan = TypeVar("Plan")
@@ -41,15 +42,6 @@ def new(path: Path, mark: str) -> Iterator[Callable[[dict[str, Any]], None]]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Copy:
-    """A Python file that is kept in the folder of a study."""
-
-    file: str
-    original: str
-    sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
 class About:
     """What the file of every study contains besides its plan."""
 
@@ -57,7 +49,7 @@ class About:
     device: dict[str, Any] = dataclasses.field(default_factory=dict)
     started: str = ""
     git_commit: str | None = None
-    sources: dict[str, Copy] = dataclasses.field(default_factory=dict)
+    sources: dict[str, Kept] = dataclasses.field(default_factory=dict)
 
 
 def read(path: Path, mark: str, kind: type[Plan]) -> tuple[Plan, dict[str, Any]]:
