@@ -108,6 +108,13 @@ def without_devices():
     return {**others, "XLA_FLAGS": " ".join(flags)}
 
 
+def slow_except(values, *ordinary):
+    """Parameters of a test; those that are not `ordinary` run the same lines once more, in the slow suite."""
+    unknown = [value for value in ordinary if value not in values]
+    assert not unknown, f"{unknown} are no parameters of this test"
+    return [value if value in ordinary else pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 # Sizes with which a program compiles fast and executes every branch: Config, then Hparams.
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}

@@ -255,7 +255,7 @@ def test_every_parameter_learns(algo_name):
 
 # Twenty seconds each to compile; an order of returns, as of `es` and `ga`, has no derivative.
 DIFFERENTIABLE = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("ppo", "trpo")))
+    pytest.param(name, marks=[pytest.mark.slow] * (name != "ppo"))
     for name in sorted(set(ALGORITHMS) - set(GRADIENT_FREE))
 ]
 

@@ -13,6 +13,7 @@ from jaxrl.experiments.benchmark import gpu, gpu_pack, gpu_plan, gpu_table
 from jaxrl.gpu import settings
 
 
+@pytest.mark.slow
 def test_a_rehearsal_measures_speed_and_resumes_to_the_bit_in_another_process(tmp_path, capsys):
     only = ["facts", "one/cartpole/8192", "cpu/cartpole", "bits/cartpole"]
     out = tmp_path / "out"

@@ -470,6 +470,7 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
     methods.require_names(list(kept.objectives))
 
 
+@pytest.mark.slow
 def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
     """Its folder contains the objectives, and no path to its original place."""
     files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]

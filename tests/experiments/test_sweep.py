@@ -363,6 +363,7 @@ def test_a_parameter_that_shapes_the_program_is_a_group(tmp_path):
     assert [one.traced for one in sweep.in_lanes(axes, spec)] == [False, True]
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing_but_rounding(tmp_path):
     for chunk in (0, 1, 3):
         flags = [
@@ -382,6 +383,7 @@ def test_chunks_change_nothing_but_rounding(tmp_path):
             assert_lane(row, lane, usual, lane, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_dry_run_reports_memory_and_time(tmp_path):
     status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
     assert status == 0 and not (tmp_path / "sweep").exists()
@@ -536,8 +538,8 @@ def whole(tmp_path_factory):
     return path
 
 
-@pytest.mark.fused
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"
     process = subprocess.Popen(

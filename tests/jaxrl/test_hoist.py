@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FUSED, OPTIMIZED
+from conftest import FUSED, OPTIMIZED, slow_except
 from flax import struct
 
 from jaxrl import envs, spaces
@@ -312,7 +312,7 @@ def temporary_memory(scan, step, carry, keys):
     return lowered.compile(OPTIMIZED).memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("num_words", [4, 256, 20_000])
+@pytest.mark.parametrize("num_words", slow_except([4, 256, 20_000], 256, 20_000))
 def test_random_numbers_of_any_size_take_little_more_memory_than_in_a_scan(num_words):
     step, carry = generated_level(64, num_words)
     keys = jax.random.split(jax.random.key(0), 64)
@@ -395,7 +395,12 @@ def test_effects_happen_once_per_step():
 # Rollouts
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"])
+@pytest.mark.parametrize(
+    "name",
+    slow_except(
+        ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"], "CartPole-v1", "probe/memory"
+    ),
+)
 def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     env = envs.make(name, max_steps=7)
     many = rollouts.vectorize(env, 3)

@@ -195,6 +195,7 @@ def wait_for(process, path, rows):
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_a_sweep_by_two_processes(folder):
     path = folder / "sweep"
     words = ["sweep", "ppo", "CartPole-v1", *FLAGS, "--seeds", "2", "--hp.gamma", "0.5,0.9"]
@@ -294,7 +295,8 @@ def arrays(path):
         return [held[name] for name in held.files]
 
 
-@pytest.mark.parametrize("shard", ["agents", pytest.param("envs", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["agents", "envs"])
 def test_eight_devices_move_to_two(folder, shard):
     path = folder / f"moves-{shard}"
     path.mkdir()

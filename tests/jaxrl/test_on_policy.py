@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import config_of
+from conftest import config_of, slow_except
 
 from jaxrl import envs
 from jaxrl.algos import ALGORITHMS
@@ -21,7 +21,9 @@ def test_advantages_are_standardized_unless_there_is_only_one():
         np.testing.assert_array_equal(standardize(jnp.full(shape, -2.5)), np.full(shape, -2.5))
 
 
-@pytest.mark.parametrize("name", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
+@pytest.mark.parametrize(
+    "name", slow_except(["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"], "ppo", "trpo")
+)
 def test_a_batch_of_one_sample_updates_the_policy(name):
     """Minibatches of one sample, or a rollout of one step where there are none: the actor's weights move."""
     module = ALGORITHMS[name]

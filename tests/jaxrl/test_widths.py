@@ -95,6 +95,16 @@ def test_all_environments_keep_their_types():
 
 
 @pytest.mark.timeout(900)
+def test_some_algorithms_keep_their_types():
+    x64(
+        "algorithm('ppo', 'Pendulum-v1', memory_size=3, normalize_obs=True, normalize_reward=True)",
+        "algorithm('trpo', 'Catch-bsuite')",
+        "algorithm('es', 'Pendulum-v1')",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_algorithm_keeps_its_types():
     x64(
         "for environment in ['Pendulum-v1', 'Catch-bsuite']:",

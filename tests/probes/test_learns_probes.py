@@ -128,7 +128,7 @@ def test_other_algorithms_discount(algo_name):
         ("action-from-obs", 1.0, {}),
         pytest.param("multidiscrete", 1.0, {}, marks=pytest.mark.slow),
         ("action-mask", 4.0, {}),
-        ("memory", 1.0, {"memory_size": 16}),
+        pytest.param("memory", 1.0, {"memory_size": 16}, marks=pytest.mark.slow),
         pytest.param(
             "action-from-obs",
             1.0,
