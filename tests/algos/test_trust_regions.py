@@ -367,6 +367,7 @@ def test_the_penalty_doubles_and_halves():
     assert float(ppo_kl.adapted(1e6, 1.0, 0.01)) == pytest.approx(1e6)
 
 
+@pytest.mark.slow
 def test_the_adaptive_penalty_keeps_the_divergence_near_its_target():
     """From a coefficient that is far too small: it adapts until the exact divergence reaches its target."""
     hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}

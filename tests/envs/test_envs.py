@@ -408,6 +408,7 @@ def test_ant_passes_check_env(ant):
     assert envs.REGISTRY["brax/ant"].max_steps == 1000
 
 
+@pytest.mark.slow
 def test_ant_starts_differ_between_episodes(ant):
     starts = np.stack([ant.reset(jax.random.key(i))[1].obs for i in range(4)])
     assert len(np.unique(starts, axis=0)) == 4

@@ -85,6 +85,7 @@ def test_a_hopper_that_falls_terminates_and_is_not_truncated():
     assert not timestep.done.any()
 
 
+@pytest.mark.slow
 def test_water_slows_the_swimmer_and_jax_is_not_patched():
     env = compiled("swimmer")
     state, _ = env.reset(KEY)

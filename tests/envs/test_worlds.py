@@ -794,6 +794,7 @@ def assert_bounded(returns, best):
     assert (returns.mean(axis=1) <= best + 4 * error + 1e-4 * abs(best)).all()
 
 
+@pytest.mark.slow
 def test_ppo_solves_the_chain():
     env, mdp = make("world/chain"), chain.mdp()
     algo, states = train_ppo(env, 60)
@@ -835,6 +836,7 @@ def test_ppo_with_memory_solves_the_t_maze():
     assert_bounded(returns, best)
 
 
+@pytest.mark.slow
 def test_ppo_without_memory_stays_below_the_memoryless_bound():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 40)

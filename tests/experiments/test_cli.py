@@ -420,7 +420,7 @@ def test_a_spec_of_another_config_than_the_checkpoint(refused, run):
     ):
         before = contents(run / "checkpoints")
         spoil(run, spec={**info["spec"], part: {**info["spec"][part], **change}})
-        for name in ("resume", "evaluate", "render"):
+        for name in ("resume", "evaluate"):
             refused([name, run], *words, "new run")
         assert contents(run / "checkpoints") == before
     spoil(run, spec={**info["spec"], "seeds": 1})
@@ -430,10 +430,10 @@ def test_a_spec_of_another_config_than_the_checkpoint(refused, run):
 def test_a_checkpoint_that_is_damaged(refused, run):
     arrays = max((run / "checkpoints" / "step_00000008").rglob("*"), key=lambda path: path.stat().st_size)
     whole = arrays.read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", whole[:-1] + bytes([whole[-1] ^ 1])):
+    damages = (whole[: len(whole) // 2], b"", whole[:-1] + bytes([whole[-1] ^ 1]))
+    for name, damaged in zip(("resume", "evaluate", "render"), damages):
         arrays.write_bytes(damaged)
-        for name in ("resume", "evaluate", "render"):
-            refused([name, run], "step_00000008 is damaged", "restore step 6")
+        refused([name, run], "step_00000008 is damaged", "restore step 6")
     arrays.unlink()
     refused(["resume", run], "is missing")
     metadata = run / "checkpoints" / "step_00000008" / "metadata.json"
