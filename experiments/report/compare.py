@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.report.markup import several
-from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.search import KINDS, METHODS
+from jaxrl.experiments.report.schema import Source, kind_of
+from jaxrl.experiments.search import SEARCHES
 from jaxrl.statistics import (
     Estimate,
     across_tasks,
@@ -33,7 +33,7 @@ IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "-
 IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run", "--csv", "--no-csv", "--tracked-runs")
 IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags")
 # Options of the search of a sweep, which is described separately.
-SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
+SEARCHED = ("--trials", "--search")
 
 MOST_PAIRS = 15  # with more, only the best method is compared, with this many of the next best ones
 ALPHA = 0.05
@@ -94,12 +94,12 @@ def best_of(source: Source) -> tuple[dict[str, Any], bool]:
 
 def is_populations(source: Source) -> bool:
     """Whether its trials are populations, each a separate search (population based training)."""
-    return source.about.get("search") == "pbt"
+    return kind_of(source).populations
 
 
 def is_evolution(source: Source) -> bool:
     """Whether its trials are the candidates of an evolution strategy, which recommends their mean."""
-    return source.about.get("search") in METHODS
+    return kind_of(source).recommends
 
 
 def is_sweep(source: Source) -> bool:
@@ -183,16 +183,17 @@ def _distinct(names: list[str]) -> list[str]:
 def method(source: Source) -> str:
     """The command without environment, seeds, steps and folders: `ppo --hp.gamma 0.9`."""
     about = source.about
+    options = [f"--{name}" for its in SEARCHES.values() for name in its.options]
     words = [part for word in about["command"][4:] for part in _split(word)]
     kept, keeping = [], True
     for word in words:
         if word.startswith("--"):
             keeping = word.replace("_", "-") not in IGNORED and not word.startswith("--env.")
-            keeping = keeping and word not in (*about["axes"], *SEARCHED)
+            keeping = keeping and word not in (*about["axes"], *SEARCHED, *options)
         if keeping:
             kept.append(word)
-    on_the_way = about.get("search") in (*KINDS, "optuna")
-    by = f"{about['search']}, " if on_the_way else "best of "
+    kind = kind_of(source)
+    by = f"{about['search']}, " if kind.device or kind.batches else "best of "
     tuned = f" ({by}{search_of(source)})" if is_sweep(source) else ""
     return " ".join([about["algorithm"], *kept]) + tuned
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxrl import decode, files, fit_record, sources
-from jaxrl.experiments import labels
+from jaxrl.experiments import labels, search
 from jaxrl.experiments.report.learning import record
 from jaxrl.experiments.report.schema import FORMAT, Source, check, trial_kind
 from jaxrl.statistics import iqm
@@ -119,8 +119,8 @@ def read_sweep(path: Path) -> Source:
             spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
             known = not spec.search and one.get("trial") in groups[group - 1].trials
             lane = groups[group - 1].trials.index(one["trial"]) if known else None
-            one |= {"batch": group} if kind == "optuna" else {}
-            one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
+            one |= {"batch": group} if search.named(kind).batches else {}
+            one |= {"first_seed": spec.seed + one["trial"]} if search.named(kind).populations else {}
         if folder not in rows:
             rows[folder] = records.rows(folder)
         if spec.search and "trial" in one:

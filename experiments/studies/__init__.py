@@ -1,7 +1,8 @@
 """Studies: folders of runs with a plan, stages, records and a verdict.
 
 A kind of study is one line here and one module, whose `STUDY` says how commands use its folders; `study` has
-what the kinds share. A folder is recognized by its files, so that only the necessary module is imported.
+what the kinds share. The command that creates it is in `commands`; a module there can also contain both, and
+then its usage is here. A folder is recognized by its files, so that only the necessary module is imported.
 """
 
 import importlib
@@ -18,6 +19,7 @@ class Kind(NamedTuple):
     mark: str  # the file that identifies it
     module: str  # below `jaxrl.experiments`; its `STUDY` is a `Study`
     field: str = ""  # if it is a single run: a field of the Spec in run.json that other runs do not have
+    usage: str = ""  # if the module has its command as well, named like the study: see `commands.Command`
 
 
 # By the names that messages use.

@@ -153,7 +153,7 @@ def test_one_program_for_all_that_is_traced():
         ("--hp.gamma 0.5:1.2 --search optuna --trials 2", "must lie between 0 and 1"),
         ("--hp.gamma 0.9,0.99 --eta 3", "--eta is for --search asha, not for grid"),
         ("--hp.gamma 0.9:1 --trials 4 --search pbt --slots 2", "--slots is for --search asha"),
-        ("--hp.gamma 0.9:1 --search optuna", "--search optuna needs --trials"),
+        ("--hp.gamma 0.9:1 --search optuna", "the number of trials is missing: give --trials"),
         ("--config.num-steps 8,16 --seeds 1 --seed 2147483645", "too large"),
         ("--hp.gamma 0.9,0.99 --seeds 1 --shard envs", "leave it out"),
         ("--env.length 0.5,b", "--env.length takes numbers"),
@@ -469,8 +469,7 @@ def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     spec = spec_options.parse_spec("sweep", sweep_command.sweep_options, words)[0]
     axes = [sweep.axis("--hp.learning-rate", "1e-3,1e-2")]
     shares = sweep.draw(axes, "grid", 0, 0)
-    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(
-        ("slots", "eta", "rungs", "decisions", "generations"))))  # fmt: skip
+    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", {}))
     sweep.create_folder(tmp_path, axes, "asha", [], [group], {"confirm_seeds": 8, "batches": 1}, [])
     scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a diverged one
     trials = [
@@ -505,10 +504,10 @@ def test_rows_agree_on_the_update_of_a_divergence(swept):
 def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
-    known = np.linspace(0, 1, 40).tolist()
+    ask, known = search.SEARCHES["optuna"].batches.ask, np.linspace(0, 1, 40).tolist()
     tried = [({"--hp.gamma": g, "--hp.gae-lambda": 0.8}, -((g - 0.3) ** 2)) for g in known]
-    asked = search.ask(axes, tried, 20, seed=0)
-    assert asked == search.ask(axes, tried, 20, seed=0)
+    asked = ask(axes, tried, 20, seed=0)
+    assert asked == ask(axes, tried, 20, seed=0)
     values = [float(one["--hp.gamma"]) for one in asked]
     assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {0.8, 0.9}
 
