@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl import decode, files
+from jaxrl import decode, files, formats
 
 
 class Kind(NamedTuple):
@@ -67,15 +67,23 @@ class Study(NamedTuple):
 def name_of(path: Path) -> str:
     """The name in `STUDIES` of the study in a folder, "" if there is none."""
     for name, kind in STUDIES.items():
-        if (path / kind.mark).is_file() and (not kind.field or kind.field in _spec(path)):
+        file = path / kind.mark
+        if file.is_file() and (not kind.field or kind.field in _spec(file)):
             return name
     return ""
 
 
 def of(path: Path) -> Study | None:
-    """The study in a folder, None if there is none; only its module is imported."""
-    name = name_of(path)
-    return load(name) if name else None
+    """The study in a folder, None if there is none; only its module is imported.
+
+    Raises:
+      ValueError: it is one of a version with another format.
+    """
+    if not (name := name_of(path)):
+        return None
+    file = path / STUDIES[name].mark
+    formats.require(_content(file), file)
+    return load(name)
 
 
 def load(name: str) -> Study:
@@ -106,8 +114,14 @@ def without(path: Path, what: str) -> ValueError:
     return ValueError(f"{path} is a {name_of(path)} study, which has no {what}; its result: {report}")
 
 
-def _spec(path: Path) -> dict[str, Any]:
+def _spec(file: Path) -> dict[str, Any]:
+    spec = _content(file).get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """The content of a file; nothing if it is damaged, which is reported where it is needed."""
     try:
-        return dict(decode.read_json(path / "run.json", dict).get("spec", {}))
-    except (OSError, ValueError, TypeError):  # reported when it is read as a run
+        return decode.read_json(file, dict)
+    except (OSError, ValueError):
         return {}
