@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import curve, run_command
 
 from jaxrl import checkpoint, logger, loop
 from jaxrl.experiments import cli, runs, search, spec_options
@@ -220,6 +220,18 @@ def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
     hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
     assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line
+
+
+def test_the_line_of_the_winner_trains_the_agents_that_confirmed_it(swept, tmp_path):
+    """The line itself, and `--from` the folder of the sweep: with the seeds of the confirmation, its rows."""
+    path, output = swept
+    (line,) = [line for line in output.splitlines() if line.startswith("jaxrl train ppo CartPole-v1 ")]
+    confirmed = runs.read_info(path / "confirm")["spec"]
+    for name, words in (("line", shlex.split(line)[1:]), ("folder", ["train", "--from", path])):
+        status, output = run_command(*words, "--seed", 2, "--out", tmp_path / name)
+        assert status == 0, output
+        assert runs.read_info(tmp_path / name)["spec"] == confirmed and confirmed["seed"] == 2
+        assert curve(tmp_path / name) == curve(path / "confirm") != []
 
 
 def test_a_file_of_the_winner_that_was_edited_is_kept(swept):
