@@ -53,6 +53,8 @@ class Study(NamedTuple):
       curves: `(path) -> [(label, rows)]`, for `plot`; None: there are none.
       policy: `(path) -> Path`, the run that `evaluate`, `render` and `export` use; None: there is none.
       agents: `(path) -> Agents`, for `evaluate` and `render`; None: those of the run `policy`.
+      parts: `(path) -> [parts.Part]` in the order of training, for `watch`; the last one is complete when the
+        study is. None: it cannot be watched.
       several_processes: whether it can be resumed in several processes.
     """
 
@@ -61,6 +63,7 @@ class Study(NamedTuple):
     curves: Callable[[Path], list[tuple[str, list[dict[str, Any]]]]] | None = None
     policy: Callable[[Path], Path] | None = None
     agents: Callable[[Path], Agents] | None = None
+    parts: Callable[[Path], list[Any]] | None = None
     several_processes: bool = False
 
 

@@ -27,7 +27,7 @@ def test_a_folder_of_a_later_version_is_refused_in_one_line_that_names_it(kind, 
         f"jaxrl: error: {tmp_path / mark} was edited, or written by another version of jaxrl (9.1): "
         f"its format is 2; jaxrl {jaxrl.__version__} reads format 1\n"
     )
-    for command in ("report", "plot", *["resume"] * (kind != "fit")):
+    for command in ("report", "plot", "watch", *["resume"] * (kind != "fit")):
         assert run_command(command, tmp_path) == (2, line), command
 
 
