@@ -33,12 +33,13 @@ def read_run(path: Path, detailed: bool = False) -> Source:
         raise ValueError(
             f"{path} is part of a search: report the whole search, `jaxrl report {files.quoted(path.parent)}`"
         )
-    if not (rows := records.rows(path)):
+    whole = detailed and not spec.trials
+    if not (rows := records.rows(path, () if whole else records.OUTCOME)):
         raise ValueError(
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
     source = _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
-    if detailed and not spec.trials:
+    if whole:
         own = {
             name: value
             for name, value in tracking.settings(spec, 0).items()
@@ -122,7 +123,7 @@ def read_sweep(path: Path) -> Source:
             one |= {"batch": group} if search.named(kind).batches else {}
             one |= {"first_seed": spec.seed + one["trial"]} if search.named(kind).populations else {}
         if folder not in rows:
-            rows[folder] = records.rows(folder)
+            rows[folder] = records.rows(folder, records.OUTCOME)
         if spec.search and "trial" in one:
             if searched_rows is None:
                 written = runs.from_json(runs.read_info(folder)["spec"])
