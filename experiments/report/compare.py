@@ -32,8 +32,6 @@ IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episo
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
 IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run", "--csv", "--no-csv", "--tracked-runs")
 IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags")
-# Options of the search of a sweep, which is described separately.
-SEARCHED = ("--trials", "--search")
 
 MOST_PAIRS = 15  # with more, only the best method is compared, with this many of the next best ones
 ALPHA = 0.05
@@ -183,13 +181,14 @@ def _distinct(names: list[str]) -> list[str]:
 def method(source: Source) -> str:
     """The command without environment, seeds, steps and folders: `ppo --hp.gamma 0.9`."""
     about = source.about
-    options = [f"--{name}" for its in SEARCHES.values() for name in its.options]
+    # The search of a sweep is described separately.
+    searched = ["--trials", "--search", *(f"--{name}" for its in SEARCHES.values() for name in its.options)]
     words = [part for word in about["command"][4:] for part in _split(word)]
     kept, keeping = [], True
     for word in words:
         if word.startswith("--"):
             keeping = word.replace("_", "-") not in IGNORED and not word.startswith("--env.")
-            keeping = keeping and word not in (*about["axes"], *SEARCHED, *options)
+            keeping = keeping and word not in (*about["axes"], *searched)
         if keeping:
             kept.append(word)
     kind = kind_of(source)
@@ -257,13 +256,14 @@ def shared_environments(entries: list[Entry], scale) -> list[str]:
 def aggregates(entries: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
     """IQM and median of each method's normalized returns over the shared environments, best first."""
     shared = shared_environments(entries, scale)
-    result = {}
-    for name in dict.fromkeys(one.method for one in entries) if shared else ():
-        tasks = [
-            normalised(one, scale) for one in entries if one.method == name and one.environment in shared
-        ]
+    result, lost = {}, {}
+    by_method: dict[str, list[Entry]] = {}
+    for one in entries:
+        by_method.setdefault(one.method, []).append(one)
+    for name, its in by_method.items() if shared else ():
+        tasks = [normalised(one, scale) for one in its if one.environment in shared]
         result[name] = estimate(tasks), estimate(tasks, "median")
-    lost = {name: sum(one.lost for one in entries if one.method == name) for name in result}
+        lost[name] = sum(one.lost for one in its)
     return dict(sorted(result.items(), key=lambda item: (-item[1][0].value, lost[item[0]])))
 
 
