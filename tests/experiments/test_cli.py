@@ -565,11 +565,11 @@ def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what)
 def test_help(command):
     status, output, errors = command("--help")
     assert (status, errors) == (0, "")
-    assert all(name in output for name in cli.COMMANDS)
+    assert all(name in output for name in cli.commands.known())
     assert command() == (2, output, "")
     assert command("--version") == (0, "jaxrl 0.1.0\n", "")
     assert command("train", "--help")[0] == 0
-    for name in list(cli.COMMANDS)[1:]:
+    for name in list(cli.commands.known())[1:]:
         status, output, errors = command(name, "--help")
         assert (status, errors) == (0, "") and "--help" in output
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from jaxrl import decode, statistics
+from jaxrl import decode, formats, statistics
 from jaxrl.experiments import studies, verdict
-from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.compare import table
 from jaxrl.experiments.studies.discover import comparison
 from jaxrl.experiments.studies.meta import tune, two_colours
@@ -95,7 +94,7 @@ def test_a_study_is_one_file_and_one_line(toy, tmp_path, monkeypatch):
     assert status == 2 and "is taken: continue with `jaxrl resume" in output
 
     plan = json.loads((path / "toy.json").read_text())
-    assert plan.pop("format") == study.FORMAT == 1  # earlier versions wrote no number
+    assert plan.pop("format") == formats.FORMAT == 1  # earlier versions wrote no number
     (path / "toy.json").write_text(json.dumps(plan))
     computed = []
 

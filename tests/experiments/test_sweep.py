@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import curve, run_command
 
 from jaxrl import checkpoint, logger, loop
 from jaxrl.experiments import cli, runs, search, spec_options
@@ -153,7 +153,7 @@ def test_one_program_for_all_that_is_traced():
         ("--hp.gamma 0.5:1.2 --search optuna --trials 2", "must lie between 0 and 1"),
         ("--hp.gamma 0.9,0.99 --eta 3", "--eta is for --search asha, not for grid"),
         ("--hp.gamma 0.9:1 --trials 4 --search pbt --slots 2", "--slots is for --search asha"),
-        ("--hp.gamma 0.9:1 --search optuna", "--search optuna needs --trials"),
+        ("--hp.gamma 0.9:1 --search optuna", "the number of trials is missing: give --trials"),
         ("--config.num-steps 8,16 --seeds 1 --seed 2147483645", "too large"),
         ("--hp.gamma 0.9,0.99 --seeds 1 --shard envs", "leave it out"),
         ("--env.length 0.5,b", "--env.length takes numbers"),
@@ -220,6 +220,18 @@ def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
     hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
     assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line
+
+
+def test_the_line_of_the_winner_trains_the_agents_that_confirmed_it(swept, tmp_path):
+    """The line itself, and `--from` the folder of the sweep: with the seeds of the confirmation, its rows."""
+    path, output = swept
+    (line,) = [line for line in output.splitlines() if line.startswith("jaxrl train ppo CartPole-v1 ")]
+    confirmed = runs.read_info(path / "confirm")["spec"]
+    for name, words in (("line", shlex.split(line)[1:]), ("folder", ["train", "--from", path])):
+        status, output = run_command(*words, "--seed", 2, "--out", tmp_path / name)
+        assert status == 0, output
+        assert runs.read_info(tmp_path / name)["spec"] == confirmed and confirmed["seed"] == 2
+        assert curve(tmp_path / name) == curve(path / "confirm") != []
 
 
 def test_a_file_of_the_winner_that_was_edited_is_kept(swept):
@@ -471,8 +483,7 @@ def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     spec = spec_options.parse_spec("sweep", sweep_command.sweep_options, words)[0]
     axes = [sweep.axis("--hp.learning-rate", "1e-3,1e-2")]
     shares = sweep.draw(axes, "grid", 0, 0)
-    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(
-        ("slots", "eta", "rungs", "decisions", "generations"))))  # fmt: skip
+    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", {}))
     sweep.create_folder(tmp_path, axes, "asha", [], [group], {"confirm_seeds": 8, "batches": 1}, [])
     scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a diverged one
     trials = [
@@ -508,10 +519,10 @@ def test_rows_agree_on_the_update_of_a_divergence(swept):
 def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
-    known = np.linspace(0, 1, 40).tolist()
+    ask, known = search.SEARCHES["optuna"].batches.ask, np.linspace(0, 1, 40).tolist()
     tried = [({"--hp.gamma": g, "--hp.gae-lambda": 0.8}, -((g - 0.3) ** 2)) for g in known]
-    asked = search.ask(axes, tried, 20, seed=0)
-    assert asked == search.ask(axes, tried, 20, seed=0)
+    asked = ask(axes, tried, 20, seed=0)
+    assert asked == ask(axes, tried, 20, seed=0)
     values = [float(one["--hp.gamma"]) for one in asked]
     assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {0.8, 0.9}
 

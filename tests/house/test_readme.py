@@ -72,9 +72,9 @@ def test_the_docs_on_environments_list_what_was_compared():
 
 def test_commands_exist():
     named = re.findall(r"jaxrl (\w+)", commands())
-    assert set(cli.COMMANDS) == set(named)
+    assert set(cli.commands.known()) == set(named)
     for command in named:
-        assert names.lookup("command", {name: name for name in cli.COMMANDS}, command) == command
+        assert names.lookup("command", {name: name for name in cli.commands.known()}, command) == command
 
 
 def test_training_commands_parse(tmp_path, monkeypatch):
