@@ -21,6 +21,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from conftest import slow_except
 from PIL import Image
 from rich.console import Console
 
@@ -531,7 +532,7 @@ def test_a_full_disk(trained, small_disk, refused):
     assert mine == whole
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "metrics.jsonl", "run.json"])
+@pytest.mark.parametrize("what", slow_except(["checkpoint", "metrics.jsonl", "run.json"], "checkpoint"))
 def test_a_disk_that_fills_up(trained, run, refused, command, monkeypatch, what):
     """With each of the files, and at just that moment."""
     half_done(run)

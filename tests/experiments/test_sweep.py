@@ -498,7 +498,6 @@ def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     assert again.hparams.learning_rate == 0.001 and (again.seed, again.seeds, again.search) == (8, 8, None)
 
 
-@pytest.mark.slow
 def test_a_search_ends_although_all_populations_diverged(tmp_path):
     """Populations that all became `nan` have no score, and the search still ends."""
     words = ["sweep", "ppo", "Pendulum-v1", *SMALL, "--config.num-steps", "8", "--steps", "320"]

@@ -169,6 +169,7 @@ def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
     assert not list((path / "checkpoints").glob(".tmp_*"))
 
 
+@pytest.mark.slow
 def test_one_process_stops_all_and_two_resume_from_one(folder):
     """Ctrl-C in one process stops and saves all; the run was started by a single process."""
     path = folder / "stopped"
@@ -195,7 +196,6 @@ def wait_for(process, path, rows):
         time.sleep(0.01)
 
 
-@pytest.mark.slow
 def test_a_sweep_by_two_processes(folder):
     path = folder / "sweep"
     words = ["sweep", "ppo", "CartPole-v1", *FLAGS, "--seeds", "2", "--hp.gamma", "0.5,0.9"]
