@@ -23,14 +23,14 @@ RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "rando
 FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
 # Memory for values computed in advance: not more than a share of what the scan returns anyway, so that it is
 # bounded in populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never
-# more than `MOST_BYTES`: if more is needed, the arrays of random numbers are so large that computing them in a
-# loop adds little time. Accelerators have another limit.
+# more than `MOST_BYTES`: if more is needed, the arrays of random numbers are so large that computing them in
+# a loop adds little time. Accelerators have another limit.
 SHARE = 0.55
 FEW_BYTES = 2**16
 MOST_BYTES = 2**22
 # With fewer steps per block, a nested loop does not pay off.
 LEAST_STEPS = 8
-# A block's values are computed in parts, one after another: intermediate values take several times their size.
+# A block's values are computed in parts, one after another: intermediate values take several times as much.
 PARTS = 8
 
 
