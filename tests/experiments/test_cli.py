@@ -805,6 +805,7 @@ def test_evaluation(trained, command):
     assert command("evaluate", path, "--episodes", "5", "--best")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_single_agent_that_never_ends_an_episode(tmp_path, command, refused):
     """No return, so no curve and no score; an evaluation of one episode has no interval."""
     flags = [*SMALL, "--steps", "32", "--intervals", "9", "--eval-episodes", "0"]

@@ -249,6 +249,7 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_links_out_of_a_folder_are_not_followed(run, tmp_path):
     """An untrusted folder whose files are symbolic links to files of the user."""
     half_done(run)

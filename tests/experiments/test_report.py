@@ -722,6 +722,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read_from_its_folder(trained):
     (swept,) = data.read([trained / "sweep"])
     lines = [json.loads(line) for line in (trained / "sweep" / "results.jsonl").read_text().splitlines()]

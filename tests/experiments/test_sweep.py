@@ -327,6 +327,7 @@ def test_a_lane_is_that_agent(swept, tmp_path):
     assert_lane(rows_of(path / "group-1")[0], 3, alone[0], 1, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
     """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
     path, output = swept

@@ -284,6 +284,7 @@ def test_steps_of_the_warm_up_are_counted(name):
     assert train.updates_for(algo, 1) == 1
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_requested_steps(tmp_path):
     """4 environments for 8 steps before the first update, and three updates after it."""
     words = ["train", "ppo", "Pendulum-v1", "--steps", "128", "--eval-episodes", "0", "--intervals", "3"]

@@ -171,6 +171,7 @@ def follow_seaquest(num_lanes, num_steps, key):
     return largest
 
 
+@pytest.mark.slow
 def test_endless_seaquest_is_the_originals(transitions):
     num_steps = 2500
     largest = follow_seaquest(transitions // num_steps, num_steps, jax.random.key(4))
