@@ -85,6 +85,15 @@ def test_a_hopper_that_falls_terminates_and_is_not_truncated():
     assert not timestep.done.any()
 
 
+def test_brax_clips_with_arguments_that_jax_has_removed():
+    from brax import fluid
+
+    from_brax._construct("swimmer")
+    np.testing.assert_array_equal(fluid.jp.clip(jnp.array([-1.0, 2.0]), a_min=0.0), [0.0, 2.0])
+    with pytest.raises(TypeError):
+        jnp.clip(jnp.zeros(1), a_min=0.0)
+
+
 @pytest.mark.slow
 def test_water_slows_the_swimmer_and_jax_is_not_patched():
     env = compiled("swimmer")

@@ -1,5 +1,7 @@
 """Common parts of on-policy algorithms: advantages, and learning from batches of any size."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from conftest import config_of, slow_except
 
 from jaxrl import envs
 from jaxrl.algos import ALGORITHMS
+from jaxrl.policies import learning
 from jaxrl.returns import standardize
 
 
@@ -38,3 +41,15 @@ def test_a_batch_of_one_sample_updates_the_policy(name):
     heads = [state.params["params"]["actor_head"]["kernel"] for state in (before, after)]
     assert float(jnp.abs(heads[0] - heads[1]).max()) > 1e-6
     assert all(bool(jnp.isfinite(value).all()) for value in metrics.values())
+
+
+def test_a_minibatch_of_a_recurrent_policy_is_of_whole_lanes_with_their_memory():
+    """Two of three environments: all five steps of each, and the memory before its first step."""
+    policy = SimpleNamespace(encode=lambda obs_stats, obs: obs - obs_stats)
+    obs = jnp.arange(15.0).reshape(5, 3, 1)
+    batch = {"obs": obs, "first": obs[..., 0] > 3, "memory": {"carry": jnp.arange(3.0)[:, None]}}
+    taken = learning.take(policy, 1.0, batch, jnp.array([2, 0]))
+    np.testing.assert_array_equal(taken["x"], np.asarray(obs)[:, [2, 0]] - 1.0)
+    np.testing.assert_array_equal(taken["first"], np.asarray(batch["first"])[:, [2, 0]])
+    np.testing.assert_array_equal(taken["memory"]["carry"], [[2.0], [0.0]])
+    assert taken.keys() == {"x", "first", "memory"}
