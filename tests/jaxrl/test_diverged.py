@@ -102,7 +102,7 @@ def test_optuna_receives_the_worst_score_for_diverged_trials():
     # The score rises up to 1e-3, beyond which agents diverge.
     tried = [({"--hp.learning-rate": repr(float(x))}, None if x > 1e-3 else math.log10(x)) for x in rates]
     assert optuna.__version__
-    asked = search.ask(axes, tried, 64, seed=0)
+    asked = search.SEARCHES["optuna"].batches.ask(axes, tried, 64, seed=0)
     share = np.mean([float(one["--hp.learning-rate"]) > 1e-3 for one in asked])
     assert share < 0.4
 

@@ -32,6 +32,7 @@ from jaxrl.experiments.studies.sweep.groups import (
     options_of,
     require_sense,
     searched,
+    slots_of,
     with_chunk,
 )
 from jaxrl.experiments.studies.sweep.outcomes import (
@@ -75,6 +76,7 @@ __all__ = [
     "results",
     "searched",
     "searched_outcome",
+    "slots_of",
     "table",
     "typed",
     "values_at",
