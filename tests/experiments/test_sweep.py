@@ -21,7 +21,7 @@ import pytest
 from conftest import curve, run_command
 
 from jaxrl import checkpoint, logger, loop
-from jaxrl.experiments import cli, runs, search, spec_options
+from jaxrl.experiments import cli, runs, search, spec_options, studies
 from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.runs import planning
 from jaxrl.experiments.studies import sweep
@@ -396,7 +396,6 @@ def test_chunks_change_nothing_but_rounding(tmp_path):
             assert_lane(row, lane, usual, lane, rtol=1e-3)
 
 
-@pytest.mark.slow
 def test_a_dry_run_reports_memory_and_time(tmp_path):
     status, output = command(*SMALL, "--hp.gamma", "0.9,0.99", "--dry-run", "--out", tmp_path / "sweep")
     assert status == 0 and not (tmp_path / "sweep").exists()
@@ -457,6 +456,7 @@ def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["resume", str(path)]) == 0
     assert (path / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
+    assert all(part.is_complete() for part in studies.of(path).parts(path))
     *results, again = [json.loads(one) for one in (path / "results.jsonl").read_text().splitlines()]
     count = {"asha": 8, "pbt": 2, "cmaes": 8, "optuna": 12}[kind]
     assert sorted(one["trial"] for one in results) == list(range(count))

@@ -53,3 +53,20 @@ def test_a_minibatch_of_a_recurrent_policy_is_of_whole_lanes_with_their_memory()
     np.testing.assert_array_equal(taken["first"], np.asarray(batch["first"])[:, [2, 0]])
     np.testing.assert_array_equal(taken["memory"]["carry"], [[2.0], [0.0]])
     assert taken.keys() == {"x", "first", "memory"}
+
+
+@pytest.mark.parametrize("memory, shape", [((), (1, 15)), (jnp.zeros((3, 2)), (5, 3))])
+def test_samples_keep_the_order_of_steps_for_a_policy_with_memory(memory, shape):
+    """Without memory every step is a sequence of length 1."""
+    steps = SimpleNamespace(
+        obs=jnp.arange(15.0).reshape(5, 3), first=jnp.zeros((5, 3), bool), action=jnp.ones((5, 3))
+    )
+    steps.extras, steps.info = {"outputs": steps.obs * 2}, {}
+    policy = SimpleNamespace(
+        distribution=lambda outputs, mask: SimpleNamespace(log_prob=lambda a: outputs + a)
+    )
+    data = learning.samples(policy, steps, memory, advantages=steps.obs * 3)
+    np.testing.assert_array_equal(data["obs"], np.arange(15.0).reshape(shape))
+    np.testing.assert_array_equal(data["log_prob"], 2 * np.arange(15.0).reshape(shape) + 1)
+    np.testing.assert_array_equal(data["advantages"], 3 * np.arange(15.0).reshape(shape))
+    assert data["memory"] is memory
