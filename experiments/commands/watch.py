@@ -45,7 +45,7 @@ def command(argv: list[str]) -> int:
     if study and not study.parts:
         raise studies.without(path, "progress that can be watched")
     try:
-        if study and study.parts:
+        if study:
             _of_study(path, partial(study.parts, path), chosen.once)
             return 0
         about = describe(path)

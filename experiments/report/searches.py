@@ -12,13 +12,7 @@ import numpy as np
 
 from jaxrl.experiments.plot import format_steps
 from jaxrl.experiments.report import figures, markup, scales, svg, trials
-from jaxrl.experiments.report.compare import (
-    is_evolution,
-    is_populations,
-    plain,
-    search_of,
-    seeds_of,
-)
+from jaxrl.experiments.report.compare import is_evolution, is_populations, plain, search_of, seeds_of
 from jaxrl.experiments.report.figures import Dot, Line
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number, value

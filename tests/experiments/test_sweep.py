@@ -18,7 +18,7 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import curve, run_command
+from conftest import curve, run_command, slow_except
 
 from jaxrl import checkpoint, logger, loop
 from jaxrl.experiments import cli, runs, search, spec_options, studies
@@ -434,9 +434,7 @@ KINDS = {
 
 
 # One in the ordinary suite: they share the code that saves and resumes.
-@pytest.mark.parametrize(
-    "kind", ["asha", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "asha")]
-)
+@pytest.mark.parametrize("kind", slow_except(KINDS, "asha"))
 def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     if kind in ("cmaes", "optuna"):
         pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))

@@ -1,10 +1,10 @@
 """A new search and a new study: each is one file and one registry line, and then every command knows it."""
 
 import json
-import sys
 
 import pytest
 from conftest import run_command
+from test_studies import TOY, registered, stopped_at
 
 from jaxrl.experiments import commands, search, studies
 from jaxrl.experiments.studies.sweep import stages
@@ -98,26 +98,14 @@ def test_a_search_is_one_file_and_one_line(tmp_path, monkeypatch):
     assert run_command("report", tmp_path / "data.jsonl")[0] == 0
 
 
-# A study with its command: cubes of numbers, each of which is a stage.
-CUBES = """
-import dataclasses
+# The study of test_studies with its command, and cubes of numbers instead of squares.
+CUBES = TOY.replace("toy.json", "cubes.json").replace("square", "cube").replace("Square", "Cube")
+CUBES = CUBES.replace("number**2", "number**3")
+CUBES += """
+
 from pathlib import Path
 
 from jaxrl.experiments import options
-from jaxrl.experiments.studies import Study, study
-from jaxrl.experiments.verdict import Table, Verdict, screen
-
-MARK = "cubes.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    numbers: tuple[int, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Cube:
-    value: int
 
 
 def command(argv):
@@ -129,60 +117,22 @@ def command(argv):
         out: Path  # folder
 
     chosen = options.parse(Cubes, argv, "jaxrl cubes")
-    with study.new(chosen.out, MARK) as write:
-        write({"numbers": chosen.numbers})
+    create(chosen.out, chosen.numbers)
     return carry_on(chosen.out)
-
-
-def stages(path):
-    return {number: path / f"cube-{number}.json" for number in study.read(path, MARK, Plan)[0].numbers}
-
-
-def carry_on(path):
-    for number, file in stages(path).items():
-        study.once(file, Cube, lambda: {"value": cube(number)})
-    print(screen(verdict(path)))
-    return 0
-
-
-def cube(number):
-    return number**3
-
-
-def verdict(path):
-    values = {n: study.result(path, file.name, Cube).value for n, file in stages(path).items()}
-    rows = tuple((str(number), str(value)) for number, value in values.items())
-    return Verdict("cubes", (Table("of numbers", ("number", "cube"), rows),))
-
-
-STUDY = Study(carry_on, verdict)
 """
 
 
 @pytest.fixture
 def cubes(tmp_path, monkeypatch):
-    """The module of the study, here in a folder that is added to that of the commands."""
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "cubes.py").write_text(CUBES)
-    monkeypatch.setattr(commands, "__path__", [*commands.__path__, str(tmp_path / "code")])
-    line = studies.Kind("cubes.json", "commands.cubes", usage="cubes               cubes of numbers")
-    monkeypatch.setitem(studies.STUDIES, "cubes", line)
-    studies.load("cubes")
-    yield sys.modules["jaxrl.experiments.commands.cubes"]
-    sys.modules.pop("jaxrl.experiments.commands.cubes")
+    """The module of the study, in a folder that is added to that of the commands."""
+    kind = studies.Kind("cubes.json", "commands.cubes", usage="cubes               cubes of numbers")
+    yield from registered("cubes", kind, CUBES, commands, tmp_path / "code", monkeypatch)
 
 
 def test_a_study_is_one_file_and_one_line(cubes, tmp_path, monkeypatch):
     """Its command creates the folder, which is stopped, resumed and reported; `--help` names the command."""
     path, computed = tmp_path / "study", []
-
-    def stopped(number):
-        computed.append(number)
-        if len(computed) == 2:
-            raise KeyboardInterrupt
-        return number**3
-
-    monkeypatch.setattr(cubes, "cube", stopped)
+    monkeypatch.setattr(cubes, "cube", stopped_at(2, cubes.cube, computed))
     assert run_command("cubes", "--numbers", 2, 3, "--out", path)[0] == 130
     status, output = run_command("report", path)
     assert status == 2 and f"continue with `jaxrl resume {path}`" in output and output.count("\n") == 1

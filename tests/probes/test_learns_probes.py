@@ -74,7 +74,7 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # evolution has no values: see test_evolution
 
 
-FIRST = ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])]
+FIRST = slow_except(OTHERS, "a2c")
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
