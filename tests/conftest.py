@@ -24,6 +24,8 @@ import sys
 import jax
 import jaxlib
 import pytest
+from jax._src.interpreters import mlir
+from jax._src.lib.mlir import ir
 
 from jaxrl import envs, fields, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
@@ -64,13 +66,28 @@ OPTIMIZED = {
 }
 
 
+TESTED = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
+
+
+@functools.cache
+def shared_context(make=mlir.make_ir_context):
+    """The context of all programs: to make one takes longer than to lower a small program into it."""
+    return make()
+
+
+def a_context(make=mlir.make_ir_context):
+    """A context in which JAX lowers a program; a program lowered within another's lowering has its own."""
+    return make() if ir.Context.current else shared_context()
+
+
 def pytest_configure(config):
     """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
     flags = os.environ.get("XLA_FLAGS", "")
-    tested = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
-    quick = "not slow" in config.option.markexpr and tested and IN_PROCESS_OF not in os.environ
+    quick = "not slow" in config.option.markexpr and TESTED and IN_PROCESS_OF not in os.environ
     if quick and QUICK not in flags:
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
+    if quick:
+        mlir.make_ir_context = a_context
 
 
 def in_another_process(item):
