@@ -20,6 +20,7 @@ import io
 import signal
 import subprocess
 import sys
+import types
 
 import jax
 import jaxlib
@@ -80,6 +81,17 @@ def a_context(make=mlir.make_ir_context):
     return make() if ir.Context.current else shared_context()
 
 
+def trace_less():
+    """Lowers all programs in one context, and leaves the loops of random numbers in updates as they are."""
+    mlir.make_ir_context = a_context
+    # Unrolled they are the same bits, take longer to compile, and have their own tests.
+    train.threefry = types.SimpleNamespace(unrolled=lambda function: function)
+
+
+if QUICK in os.environ.get("XLA_FLAGS", ""):  # in a process that a test starts
+    trace_less()
+
+
 def pytest_configure(config):
     """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
     flags = os.environ.get("XLA_FLAGS", "")
@@ -87,7 +99,7 @@ def pytest_configure(config):
     if quick and QUICK not in flags:
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
     if quick:
-        mlir.make_ir_context = a_context
+        trace_less()
 
 
 def in_another_process(item):

@@ -144,11 +144,16 @@ def learner(name):
     return small(name), small(name).hparams, jax.random.key(0)
 
 
+# Those with the largest states, and all.
+RESUMED = [("ga", "fixpo", GRID), pytest.param((*ALGORITHMS, GRID), marks=pytest.mark.slow)]
+
+
 @pytest.mark.timeout(900)
-def test_resuming_in_a_new_process_changes_no_bit(tmp_path):
+@pytest.mark.parametrize("names", RESUMED, ids=["some", "all"])
+def test_resuming_in_a_new_process_changes_no_bit(names, tmp_path):
     """One process for all: to start it takes longer than what it does."""
     wholes = {}
-    for name in (*ALGORITHMS, GRID):
+    for name in names:
         algo, hp, keys = learner(name)
         init = jax.jit(algo.init)
         zeros = train.no_totals(algo.update, jax.eval_shape(init, keys, hp), hp)
@@ -169,6 +174,7 @@ def test_resuming_in_a_new_process_changes_no_bit(tmp_path):
 ROUNDING = {"trpo": 1e-4}
 
 
+@pytest.mark.parametrize("algo_name", slow_except(sorted(ALGORITHMS), "es", "ga", "ppo", "trpo"))
 def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
     """Same keys and same data exactly, parameters and observations to `ROUNDING`."""
     single = small(algo_name)

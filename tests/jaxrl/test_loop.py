@@ -300,7 +300,7 @@ def test_only_the_requested_seeds_are_reported(tmp_path, capsys):
 def test_a_dry_run_compiles_and_writes_nothing(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--dry-run", "--out", str(out), "--config.num-envs", "2", "--config.num-steps", "8"]
-    assert cli.main(["train", "ppo", "CartPole-v1", *arguments]) == 0
+    assert cli.main(["train", "a2c", "CartPole-v1", *arguments]) == 0
     output = capsys.readouterr().out
     assert "compiling ..." in output and "nothing trained" in output
     assert not out.exists()

@@ -189,6 +189,7 @@ def test_every_transition_is_the_originals(name, transitions):
 
 
 ACROBOT = dict(link_length_1=1.3, link_mass_1=0.8, link_mass_2=1.2, link_com_pos_1=0.6, link_com_pos_2=0.4)
+MORE_ACROBOT = dict(dt=0.1, link_moi=1.5, max_vel_1=6.0, max_vel_2=9.0)
 
 
 @pytest.mark.parametrize(
@@ -196,22 +197,23 @@ ACROBOT = dict(link_length_1=1.3, link_mass_1=0.8, link_mass_2=1.2, link_com_pos
     [
         ("CartPole-v1", dict(kinematics_integrator="semi-implicit"), {}),
         ("CartPole-v1", dict(sutton_barto_reward=True), dict(_sutton_barto_reward=True)),
-        ("CartPole-v1", dict(gravity=5.0, force_mag=7.0, tau=0.03, x_threshold=2.0), {}),
-        ("CartPole-v1", dict(theta_threshold_radians=0.15), {}),
+        (
+            "CartPole-v1",
+            dict(gravity=5.0, force_mag=7.0, tau=0.03, x_threshold=2.0, theta_threshold_radians=0.15),
+            {},
+        ),
         (
             "CartPole-v1",
             dict(masscart=2.0, masspole=0.4, length=0.8),
             dict(masscart=2.0, masspole=0.4, length=0.8, total_mass=2.4, polemass_length=0.4 * 0.8),
         ),
-        ("MountainCar-v0", dict(goal_velocity=0.03), {}),
+        ("MountainCar-v0", dict(goal_velocity=0.03, min_position=-1.0, max_position=0.55), {}),
         ("MountainCar-v0", dict(force=0.002, gravity=0.003, max_speed=0.06, goal_position=0.4), {}),
-        ("MountainCar-v0", dict(min_position=-1.0, max_position=0.55), {}),
-        ("MountainCarContinuous-v0", dict(goal_velocity=0.03), {}),
-        ("MountainCarContinuous-v0", dict(power=0.003, max_speed=0.06, min_action=-0.5), {}),
+        ("MountainCarContinuous-v0", dict(goal_velocity=0.03, power=0.003), {}),
+        ("MountainCarContinuous-v0", dict(max_speed=0.06, min_action=-0.5), {}),
         ("Acrobot-v1", dict(book_or_nips="nips"), {}),
         ("Acrobot-v1", ACROBOT, {k.upper(): v for k, v in ACROBOT.items()}),
-        ("Acrobot-v1", dict(dt=0.1, link_moi=1.5), dict(dt=0.1, LINK_MOI=1.5)),
-        ("Acrobot-v1", dict(max_vel_1=6.0, max_vel_2=9.0), dict(MAX_VEL_1=6.0, MAX_VEL_2=9.0)),
+        ("Acrobot-v1", MORE_ACROBOT, {k if k == "dt" else k.upper(): v for k, v in MORE_ACROBOT.items()}),
         ("Acrobot-v1", dict(available_torque=(-3, 2, 1)), dict(AVAIL_TORQUE=[-3.0, 2.0, 1.0])),
         ("Pendulum-v1", dict(g=7.0, m=2.0, l=0.7, dt=0.04, max_torque=3.0, max_speed=6.0), {}),
     ],
