@@ -151,8 +151,8 @@ class PrioritizedRows:
     def moved(self, shift: jax.Array) -> "PrioritizedRows":
         """The same rows as if they had been added `shift` steps later; leaves `[P, ...]`."""
         size = self.rows.obs.shape[-2]
-        roll = shift * (self.rows.ends.shape[-2] - self.rows.end_time.shape[-1])
-        return self.replace(rows=self.rows.moved(shift), priorities=tree.rolled(self.priorities, size, roll))
+        priorities = tree.rolled(self.priorities, size, shift * self.rows.num_envs)
+        return self.replace(rows=self.rows.moved(shift), priorities=priorities)
 
 
 def prioritized(

@@ -35,8 +35,9 @@ class Rows:
     Attributes:
       obs: `[R, W]`, packed observations.
       steps: `[R, W']`, packed actions, extras, rewards and flags.
-      ends: `[N + E, W]`: the observations after the newest step, then the last ones of truncated episodes.
-      end_time: `[E]`, the times of the latter.
+      ends: `[N + E, W]`: the observations after the newest step, then the last ones of truncated episodes; if
+        there is room for one per row, those after every step, in the order of the rows.
+      end_time: `[E]`, the times of the latter; `()` if there is room for one per row.
       time: steps that were added so far. The position in the ring follows from it, so it must be the same in
         all lanes of a population; see `lanes.choose`.
       filled: the number of newest steps that can be drawn.
@@ -46,23 +47,31 @@ class Rows:
     obs: jax.Array
     steps: jax.Array
     ends: jax.Array
-    end_time: jax.Array
+    end_time: jax.Array | tuple[()]
     time: jax.Array
     filled: jax.Array
     num_ends: jax.Array
     is_replay: ClassVar[bool] = True
     replace: ClassVar[Callable[..., "Rows"]]
 
+    @property
+    def num_envs(self) -> int:
+        """`N`."""
+        room = self.obs.shape[-2] if isinstance(self.end_time, tuple) else self.end_time.shape[-1]
+        return self.ends.shape[-2] - room
+
     def moved(self, shift: jax.Array) -> "Rows":
         """The same rows as if they had been added `shift` steps later; leaves `[P, ...]`."""
-        num_envs = self.ends.shape[-2] - self.end_time.shape[-1]
-        roll = shift * num_envs
-        return self.replace(
-            obs=jnp.roll(self.obs, roll, axis=-2),
-            steps=jnp.roll(self.steps, roll, axis=-2),
-            end_time=self.end_time + shift,
-            time=self.time + shift,
-        )
+        num_envs = self.num_envs
+
+        def rolled(x):
+            return jnp.roll(x, shift * num_envs, axis=-2)
+
+        moved = self.replace(obs=rolled(self.obs), steps=rolled(self.steps), time=self.time + shift)
+        if not isinstance(self.end_time, tuple):
+            return moved.replace(end_time=self.end_time + shift)
+        newest, after = jnp.split(self.ends, [num_envs], axis=-2)
+        return moved.replace(ends=jnp.concatenate([newest, rolled(after)], axis=-2))
 
 
 class Batch(NamedTuple):
@@ -139,6 +148,7 @@ def storage(
         max_ends = -(-total // ROWS_PER_END)
     require_positive(max_ends=max_ends)
     room = max(min(max_ends, total), block)  # no addition overwrites an end that it has written itself
+    every = room == total
     if total >= 2**29:  # places in `ends` are stored above the flags
         raise ValueError(f"capacity = {capacity} is too large: a replay has fewer than {2**29} rows")
     obs_rows = packing(obs)
@@ -150,7 +160,7 @@ def storage(
             obs=jnp.zeros((total, obs_rows.num_words), jnp.uint32),
             steps=jnp.zeros((total, step_rows.num_words), jnp.uint32),
             ends=jnp.zeros((num_envs + room, obs_rows.num_words), jnp.uint32),
-            end_time=jnp.full(room, -1, jnp.int32),
+            end_time=() if every else jnp.full(room, -1, jnp.int32),
             time=jnp.zeros((), jnp.int32),
             filled=jnp.zeros((), jnp.int32),
             num_ends=jnp.zeros((), jnp.int32),
@@ -176,16 +186,18 @@ def storage(
         packed = write(rows.steps, packed.reshape(block, -1), start)
 
         last = obs_rows.pack(steps.next_obs).reshape(block, -1)
-        nowhere = num_envs + room + jnp.arange(block)
-        place = once(jnp.where(cut, num_envs + end, nowhere))
-        ends = rows.ends.at[place].set(last, mode="drop", unique_indices=True)
-        ends = ends.at[:num_envs].set(last[-num_envs:])
+        ends = write(rows.ends, last[-num_envs:], jnp.zeros((), jnp.int32))
+        now, filled = time + num_steps, jnp.minimum(filled + num_steps, length)
+        if every:
+            ends = write(ends, last, num_envs + start)
+            return Rows(obs, packed, ends, rows.end_time, now, filled, rows.num_ends)
+        nowhere = room + jnp.arange(block)
+        place = once(jnp.where(cut, end, nowhere))
+        ends = ends.at[num_envs + place].set(last, mode="drop", unique_indices=True)
         # Steps up to the time of an end that is overwritten can no longer be drawn.
         lost = jnp.where(cut, rows.end_time[end], -1)
         row_time = time + jnp.arange(block) // num_envs
-        end_time = rows.end_time.at[place - num_envs].set(row_time, mode="drop", unique_indices=True)
-        now = time + num_steps
-        filled = jnp.minimum(filled + num_steps, length)
+        end_time = rows.end_time.at[place].set(row_time, mode="drop", unique_indices=True)
         filled = jnp.minimum(filled, now - 1 - lost.max())
         num_ends = (rows.num_ends + order[-1]) % room
         return Rows(obs, packed, ends, end_time, now, filled, num_ends)
@@ -197,7 +209,8 @@ def storage(
     def successors(rows, index, flags, newest):
         """Whether the observation after a step is in `ends`, `[..., 1]`, and the words there, `[..., W]`."""
         cut = _is_cut(flags)
-        place = jnp.where(cut, num_envs + (flags >> FLAGS).astype(jnp.int32), index % num_envs)
+        end = index if every else (flags >> FLAGS).astype(jnp.int32)
+        place = jnp.where(cut, num_envs + end, index % num_envs)
         apart = cut | (newest & ((flags & TERMINATED) == 0))
         return apart[..., None], rows.ends[once(place)]
 
