@@ -192,15 +192,19 @@ class Actor(nn.Module):
       torso: a module `[..., *obs] -> [..., F]`.
       num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
       core: what is remembered, after the torso (`jaxrl.cores`).
+      dueling: the outputs are relative to their mean, to which a value from another head is added.
     """
 
     torso: nn.Module
     num_outputs: int
     core: Core = NONE
+    dueling: bool = False
 
     def setup(self) -> None:
         self.cell = self.core.cell(name=self.core.name)
         self.head = dense(self.num_outputs, 1.0, name="Dense_0")
+        if self.dueling:
+            self.value_head = dense(1, 1.0)
 
     def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
@@ -217,7 +221,10 @@ class Actor(nn.Module):
 
 def _outputs(net, advance, memory, x, first):
     memory, features = advance(net.cell, memory, net.torso(x), first)
-    return memory, net.head(features)
+    outputs = net.head(features)
+    if net.dueling:
+        outputs += net.value_head(features) - outputs.mean(axis=-1, keepdims=True)
+    return memory, outputs
 
 
 def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:

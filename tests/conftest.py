@@ -114,6 +114,19 @@ TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
 SMALL = {
     "a2c": (FEW, SHORT),
+    "dqn": (
+        {
+            **FEW,
+            "num_gradient_steps": 2,
+            "batch_size": 16,
+            "capacity": 512,
+            "warmup_steps": 32,
+            "n_step": 2,
+            "dueling": True,
+            "prioritized": True,
+        },
+        {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "epsilon_end": 0.5, "exploration": 0.8},
+    ),
     "fixpo": ({**TWICE, "max_fixups": 4}, {**SHORT, "ent_coef": 0.01, "max_kl": 1e-3}),
     "ppo": (
         {**TWICE, "clip_value": True},

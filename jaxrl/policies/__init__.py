@@ -15,6 +15,7 @@ from jaxrl.policies.building import (
     actor,
     actor_critic,
     num_columns,
+    q_values,
 )
 from jaxrl.policies.learning import divergence, evaluate_actions, samples, take, unroll, values
 from jaxrl.policies.starting import observe, start, warmup_steps
@@ -37,6 +38,7 @@ __all__ = [
     "explore",
     "num_columns",
     "observe",
+    "q_values",
     "samples",
     "start",
     "take",

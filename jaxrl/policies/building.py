@@ -114,13 +114,43 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
     Raises:
       ValueError: an option that does not fit the spaces, or that needs a value or standard deviations.
     """
-    for name in ("shared_torso", "init_log_std"):
-        if getattr(config, name) != getattr(NetworkConfig(), name):
-            raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
+    _require_defaults(config, "shared_torso", "init_log_std")
     body, flat = _body(env, config, torso)
     num_outputs = distributions.num_outputs(env.action_space)
     core = cores.make(config.core, config.memory_size)
     return _policy(env, config, networks.Actor(body, num_outputs, core), flat, torso is not None)
+
+
+def q_values(
+    env: Env,
+    config: NetworkConfig = NetworkConfig(),
+    torso: nn.Module | None = None,
+    dueling: bool = False,
+) -> Policy:
+    """The value of each of a number of actions: outputs Q(s, .) `[..., A]`, without memory.
+
+    The distribution with these outputs is the softmax of the values; its mode is the best action.
+
+    Args:
+      torso: as for `actor`.
+      dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
+        https://arxiv.org/abs/1511.06581
+
+    Raises:
+      ValueError: actions that are not Discrete, or an option that does not fit the spaces.
+    """
+    _require_defaults(config, "shared_torso", "init_log_std", "squash", "memory_size", "core")
+    if not isinstance(env.action_space, Discrete):
+        raise ValueError(f"values of actions need one Discrete action space, not {env.action_space}")
+    body, flat = _body(env, config, torso)
+    net = networks.Actor(body, env.action_space.n, dueling=dueling)
+    return _policy(env, config, net, flat, torso is not None or dueling)
+
+
+def _require_defaults(config: NetworkConfig, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) != getattr(NetworkConfig(), name):
+            raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
 
 
 def _body(env, config, torso):

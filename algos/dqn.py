@@ -1,0 +1,244 @@
+"""DQN: deep Q-learning from a replay, with double, dueling, n-step and prioritized variants.
+
+    minimise  E[ w huber( R + discount * Q'(s', a*) - Q(s, a) ) ],   a* = argmax_a Q(s', a)
+
+`R` is the discounted sum of n rewards, `Q'` the target network, and `a*` is chosen by `Q'` itself without
+`double`. Without `prioritized` transitions are drawn uniformly, and w = 1. A time limit is not a terminal
+state: the value of the last observation is used after a truncation.
+
+Mnih et al. 2015, https://doi.org/10.1038/nature14236; double: van Hasselt et al. 2016,
+https://arxiv.org/abs/1509.06461; dueling: Wang et al. 2016, https://arxiv.org/abs/1511.06581; prioritized:
+Schaul et al. 2016, https://arxiv.org/abs/1511.05952. Axes: `T` num_steps, `N` num_envs, `B` batch_size.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from jaxrl import policies, replay
+from jaxrl.fields import explains_unknown, not_negative, positive, share
+from jaxrl.optimizers import clipped_adam, linear_decay, progress
+from jaxrl.policies import NetworkConfig
+from jaxrl.rollout import episode_metrics, rollout, vectorize
+from jaxrl.spaces import Discrete, require_counts
+from jaxrl.types import Algorithm, Env, Stream
+from jaxrl.widths import narrowed
+
+
+@explains_unknown
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Static settings: counts, shapes and switches; another value compiles another program."""
+
+    num_envs: int = 8  # environments side by side
+    num_steps: int = 1  # steps in each environment between two updates
+    num_gradient_steps: int = 1  # gradient steps per update
+    batch_size: int = 128  # transitions per gradient step
+    capacity: int = 100_000  # transitions in the replay
+    warmup_steps: int = 1_000  # environment steps with random actions before the first update
+    n_step: int = 1  # rewards of a transition
+    double: bool = True  # choose the next action by the online network, and evaluate it by the target network
+    dueling: bool = False  # Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads
+    prioritized: bool = False  # draw transitions in proportion to their error
+    target_every: int = 1  # updates between two steps of the target network
+    network: NetworkConfig = NetworkConfig(activation="relu")  # of Q
+    keep_replay: Literal["auto", "yes", "no"] = "auto"  # in checkpoints; auto: if it is small
+
+
+@explains_unknown
+@struct.dataclass
+class Hparams:
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
+
+    learning_rate: float = not_negative(1e-3)  # of Adam, at the start
+    lr_decay: float = share(0.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
+    adam_eps: float = positive(1e-5)  # of Adam
+    max_grad_norm: float = positive(10.0)  # clip the global norm of the gradient to this
+    gamma: float = share(0.99)  # discount per step
+    tau: float = share(0.01)  # fraction by which the target network moves to the online network; 1: a copy
+    epsilon_start: float = share(1.0)  # probability of a random action, at the start
+    epsilon_end: float = share(0.05)  # and after the fraction `exploration` of the run
+    exploration: float = share(0.3)  # fraction of the run over which epsilon decays linearly
+    priority_exponent: float = share(0.6)  # with prioritized: 0 uniform, 1 in proportion to the error
+    importance_exponent: float = share(0.4)  # with prioritized: correction at the start; 1 at the end
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a run changes."""
+
+    key: jax.Array
+    params: Any
+    target_params: Any
+    opt_state: Any
+    stream: Stream
+    replay: Any
+    obs_stats: tuple[()]  # observations are not normalized
+    num_updates: jax.Array
+
+
+def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
+    """DQN in `env`: one auto-resetting environment with discrete actions, and episode statistics in `info`.
+
+    Args:
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`.
+
+    Raises:
+      ValueError: a count below 1, actions that are not discrete, an option that does not fit the spaces.
+    """
+    counts = (
+        "num_envs",
+        "num_steps",
+        "num_gradient_steps",
+        "batch_size",
+        "capacity",
+        "warmup_steps",
+        "n_step",
+    )
+    require_counts(config, *counts, "target_every")
+    memory = _memory(env, config)
+    policy = policies.q_values(env, config.network, torso, config.dueling)
+    envs = vectorize(env, config.num_envs)
+    warmup_rollouts = -(-config.warmup_steps // (config.num_envs * config.num_steps))
+
+    def learning_rate(hp, num_updates):
+        return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
+
+    def optimizer(hp, num_updates):
+        return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
+
+    def explore(params, epsilon):
+        def act(memory, key, obs, first, action_mask):
+            memory, q = policy.step(params, memory, policy.encode((), obs), first)
+            coin_key, action_key = jax.random.split(key)
+            drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
+            at_random = jax.random.uniform(coin_key, first.shape) < epsilon
+            return memory, jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode()), ()
+
+        return act
+
+    def init(key, hp):
+        key, params_key, env_key, warmup_key = jax.random.split(key, 4)
+        params = policy.init(params_key)
+        stream = Stream(*envs.reset(env_key), policy.initial_memory(config.num_envs))
+
+        def fill(carry, key):
+            stream, rows = carry
+            stream, steps = rollout(envs, explore(params, 1.0), key, stream, config.num_steps)
+            return (stream, memory.add(rows, _with_masks(steps, stream))), None
+
+        keys = jax.random.split(warmup_key, warmup_rollouts)
+        (stream, rows), _ = jax.lax.scan(fill, (stream, memory.init()), keys)
+        opt_state = optimizer(hp, 0).init(params)
+        target_params, start = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
+        return TrainState(key, params, target_params, opt_state, stream, rows, (), start)
+
+    def values(params, seen):
+        """Q(s, .) `[B, A]`, and the actions that are allowed or None."""
+        obs, mask = seen
+        x = policy.encode((), obs)
+        return policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1], mask
+
+    @jax.named_scope("loss")
+    def loss(params, target_params, hp, batch, weights):
+        q_next, mask = values(target_params, batch.next_obs)
+        chooser = values(params, batch.next_obs)[0] if config.double else q_next
+        best = policy.distribution(chooser, mask).mode()
+        bootstrap = jnp.take_along_axis(q_next, best[:, None], axis=1)[:, 0]
+        target = jax.lax.stop_gradient(batch.reward + batch.discount * bootstrap)
+        q = jnp.take_along_axis(values(params, batch.obs)[0], batch.action[:, None], axis=1)[:, 0]
+        total = (weights * optax.losses.huber_loss(q, target)).mean()
+        return total, ({"loss/value": total, "value/mean": q.mean()}, jnp.abs(q - target))
+
+    def update(state, hp):
+        key, rollout_key, draw_key = jax.random.split(state.key, 3)
+        now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
+
+        # Act, at random with probability epsilon, and store the steps.
+        left = jnp.maximum(0.0, 1.0 - now / jnp.maximum(hp.exploration, 1e-8))
+        epsilon = hp.epsilon_end + (hp.epsilon_start - hp.epsilon_end) * left
+        act = explore(state.params, epsilon)
+        stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
+        rows = memory.add(state.replay, _with_masks(steps, stream))
+
+        # Gradient steps, each on a batch from the replay.
+        def sgd_step(carry, noise):
+            params, opt_state, rows = carry
+            batch = memory.sample(rows, noise, hp.gamma)
+            weights = jnp.ones(config.batch_size)
+            if config.prioritized:
+                beta = hp.importance_exponent + (1.0 - hp.importance_exponent) * now
+                weights = replay.importance_weights(batch.probability, beta)
+            grad = jax.grad(loss, has_aux=True)
+            grads, (metrics, error) = grad(params, state.target_params, hp, batch, weights)
+            if config.prioritized:
+                priority = jax.lax.stop_gradient((error + 1e-6) ** hp.priority_exponent)
+                rows = memory.reweigh(rows, batch.index, priority)
+            metrics["grad/norm"] = optax.tree.norm(grads)
+            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state, rows), metrics
+
+        noise = memory.draw(draw_key, (config.num_gradient_steps, config.batch_size))
+        (params, opt_state, rows), metrics = jax.lax.scan(
+            sgd_step, (state.params, state.opt_state, rows), noise
+        )
+
+        due = (state.num_updates + 1) % config.target_every == 0
+        target_params = optax.incremental_update(params, state.target_params, jnp.where(due, hp.tau, 0.0))
+        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
+        rate = learning_rate(hp, state.num_updates)
+        metrics |= {"policy/epsilon": epsilon, "optimizer/learning_rate": rate}
+        count = state.num_updates + 1
+        return TrainState(key, params, target_params, opt_state, stream, rows, (), count), metrics
+
+    def act(state, memory, key, obs, first, action_mask=None):
+        memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
+        return memory, policy.distribution(q, action_mask).mode()
+
+    return narrowed(
+        Algorithm(
+            init,
+            update,
+            act,
+            hparams=Hparams(),
+            steps_per_update=config.num_envs * config.num_steps,
+            warmup_steps=warmup_rollouts * config.num_envs * config.num_steps,
+            keep=replay.keep(config.keep_replay),
+            description=policy.description,
+        )
+    )
+
+
+def _memory(env: Env, config: Config) -> replay.Replay:
+    """A replay of observations with the actions that were allowed, None if all always are."""
+    if not isinstance(env.action_space, Discrete):
+        raise ValueError(
+            f"dqn needs one Discrete action space, not {env.action_space}: take another algorithm"
+        )
+    timestep = jax.eval_shape(env.reset, jax.random.key(0))[1]
+    seen = timestep.obs, timestep.info.get("action_mask")
+    kind = replay.prioritized if config.prioritized else replay.uniform
+    sizes = config.num_envs, config.capacity, config.n_step, config.num_steps
+    return kind(seen, env.action_space, *sizes)
+
+
+def _with_masks(steps, stream):
+    """Steps whose observations are those of `_memory`."""
+    mask = after = steps.info.get("action_mask")
+    if mask is not None:  # at the end of an episode that was truncated it is unknown: all are allowed
+        after = jnp.concatenate([mask[1:], stream.timestep.info["action_mask"][None]]) | steps.done[..., None]
+    return steps.replace(obs=(steps.obs, mask), next_obs=(steps.next_obs, after))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))
