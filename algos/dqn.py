@@ -177,9 +177,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
                 weights = replay.importance_weights(batch.probability, beta)
             grad = jax.grad(loss, has_aux=True)
             grads, (metrics, error) = grad(params, state.target_params, hp, batch, weights)
-            if config.prioritized:
+            if memory.reweigh:
                 priority = jax.lax.stop_gradient((error + 1e-6) ** hp.priority_exponent)
-                rows = memory.reweigh(rows, batch.index, priority)
+                rows = memory.reweigh(rows, batch.row, priority)
             metrics["grad/norm"] = optax.tree.norm(grads)
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, rows), metrics

@@ -4,7 +4,7 @@
     add(rows, steps [T, N, ...]) -> rows
     draw(key, (B,)) -> noise
     sample(rows, noise, gamma) -> Batch
-    reweigh(rows, index, priority) -> rows                  a prioritized one only
+    reweigh(rows, batch.row, priority) -> rows              a prioritized one only
 
 All are pure functions; the rows belong to the state of an algorithm, which `jaxrl.train` donates, so that
 they are changed in place. In one update, add first and sample then: in the other order XLA may copy them.
@@ -34,7 +34,7 @@ class Replay(NamedTuple):
       draw: `(key, shape) -> noise`, all random numbers of `sample`, for batches of this shape. It does not
         depend on the rows, so it can be called for many batches in advance.
       sample: `(rows, noise, gamma) -> Batch`, or `(rows, noise) -> Sequences`.
-      reweigh: `(rows, index, priority) -> rows`: new priorities of rows; None if there are none.
+      reweigh: `(rows, batch.row, priority) -> rows`: new priorities `[B]`; None if there are none.
       capacity: the number of rows; at least as many as were asked for.
     """
 

@@ -93,5 +93,6 @@ def choose(lanes: jax.Array, new: PyTree, old: PyTree) -> PyTree:
     return jax.tree.map(where, new, old, is_leaf=is_replay)
 
 
-def is_replay(node) -> bool:
+def is_replay(node: Any) -> bool:
+    """Whether a node of a state is a replay."""
     return getattr(node, "is_replay", False)

@@ -83,7 +83,7 @@ class Batch(NamedTuple):
       discount: of the value of `next_obs`: gamma^k after `k` rewards, 0 after a termination.
       next_obs: after the last of these steps, in the same episode. After a termination, which `discount`
         marks, the last one that was acted on.
-      index: the rows, for `reweigh`.
+      row: of the first step, for `reweigh`.
       probability: with which the transition was drawn; a constant in a uniform replay.
     """
 
@@ -93,7 +93,7 @@ class Batch(NamedTuple):
     reward: jax.Array
     discount: jax.Array
     next_obs: PyTree
-    index: jax.Array
+    row: jax.Array
     probability: jax.Array
 
 
@@ -104,6 +104,7 @@ class Sequences(NamedTuple):
       obs, first: the inputs of a policy; `first` is true where an episode starts.
       next_obs: what the step led to, in the same episode; after a termination, `obs`.
       mask: false for steps after the newest one, in a replay with fewer steps than a sequence.
+      row: of the first step, `[B]`.
     """
 
     obs: PyTree
@@ -115,7 +116,7 @@ class Sequences(NamedTuple):
     truncated: jax.Array
     next_obs: PyTree
     mask: jax.Array
-    index: jax.Array
+    row: jax.Array
 
 
 class Storage(NamedTuple):
@@ -240,7 +241,7 @@ def storage(
             reward=reward,
             discount=jnp.where(terminated, 0.0, discount),
             next_obs=obs_rows.unpack(jnp.where(apart, there, seen[1])),
-            index=index,
+            row=index,
             probability=probability,
         )
 
@@ -264,7 +265,7 @@ def storage(
             truncated=(flags & TRUNCATED) > 0,
             next_obs=obs_rows.unpack(jnp.where(apart, there, after)),
             mask=age >= 0,
-            index=index,
+            row=index,
         )
 
     return Storage(init, add, transitions, sequences, start_of, length, num_envs)

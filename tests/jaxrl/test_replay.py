@@ -132,7 +132,7 @@ def drawn(memory, rows, seed, size, *args):
 def counts_of(batch):
     """How often each (obs, action, extras, reward, discount, next_obs) was drawn."""
     parts = batch.obs, batch.action, batch.extras["twice"], batch.reward, batch.discount, batch.next_obs
-    rows = zip(*(part.reshape(len(batch.index), -1).tolist() for part in parts))
+    rows = zip(*(part.reshape(len(batch.row), -1).tolist() for part in parts))
     return collections.Counter(tuple(tuple(part) for part in row) for row in rows)
 
 
@@ -187,7 +187,7 @@ def test_sequences_are_those_of_a_list():
         starts = collections.Counter(tuple(obs) for obs in batch.obs[0].tolist())
         assert set(starts) == set(there) and batch.mask.all()
         assert_chi_square([starts[one] for one in there], [100.0] * len(there))
-        for b in range(len(batch.index)):
+        for b in range(len(batch.row)):
             for t, step in enumerate(there[tuple(batch.obs[0, b])]):
                 seen = {
                     name: getattr(batch, name)[t, b].tolist()
@@ -204,7 +204,7 @@ def test_sequences_are_those_of_a_list():
 def test_a_sequence_longer_than_the_steps_so_far_is_masked():
     _, memory, rows = played(replay.sequence, 0, 3, 1, 2, 36, 0.3, length=4)
     batch = drawn(memory, rows, 0, 60)
-    assert set(batch.index) == {0, 1, 2} and (batch.mask.sum(axis=0) == 2).all() and batch.mask[:2].all()
+    assert set(batch.row) == {0, 1, 2} and (batch.mask.sum(axis=0) == 2).all() and batch.mask[:2].all()
 
 
 @pytest.mark.parametrize("n", [1, 3])
@@ -224,15 +224,15 @@ def test_prioritized_transitions_are_drawn_in_proportion(n):
 
     batch = drawn(memory, rows, 3, 100_000, GAMMA)
     share = priority / priority.sum()
-    counts = np.bincount(batch.index, minlength=36)
+    counts = np.bincount(batch.row, minlength=36)
     assert not counts[priority == 0.0].any() and (priority == 0.0).sum() > 3
     some = priority > 0.0
     assert_chi_square(counts[some], 100_000 * share[some])
-    np.testing.assert_allclose(batch.probability, share[batch.index], rtol=1e-5)
+    np.testing.assert_allclose(batch.probability, share[batch.row], rtol=1e-5)
     assert set(counts_of(batch)) <= set(expected(world, 18 - 12, n))
 
     weights = replay.importance_weights(jnp.asarray(batch.probability), 0.4)
-    by_definition = (36 * share[batch.index]) ** -0.4
+    by_definition = (36 * share[batch.row]) ** -0.4
     np.testing.assert_allclose(weights, by_definition / by_definition.max(), rtol=1e-5)
 
 
@@ -291,7 +291,7 @@ def learner(kind):
         rows = memory.add(state.replay, steps)
         batch = memory.sample(rows, memory.draw(draw_key, (8,)), GAMMA)
         if memory.reweigh:
-            rows = memory.reweigh(rows, batch.index, jnp.abs(batch.reward))
+            rows = memory.reweigh(rows, batch.row, jnp.abs(batch.reward))
         return State(key, rows), {"loss/sum": batch.obs.sum() + batch.next_obs.sum() + batch.reward.sum()}
 
     return Algorithm(init, update, lambda *args: args, {}, steps_per_update=4)
