@@ -83,7 +83,7 @@ def uniform(
 
     def sample(state: Rows, noise: jax.Array, gamma: Number) -> Batch:
         count = jnp.maximum(state.filled, 1)
-        probability = jnp.broadcast_to(1.0 / (count * num_envs), noise.shape)
+        probability = jnp.full(noise.shape, 1.0 / (count * num_envs), jnp.float32)
         return rows.transitions(state, _pick(rows, state, noise, count), n_step, gamma, probability)
 
     return Replay(rows.init, rows.add, _bits, sample, None, rows.length * num_envs)
@@ -191,13 +191,14 @@ def prioritized(
         return state.replace(rows=rows.add(state.rows, steps), priorities=priorities)
 
     def draw(key, shape):
-        return jax.random.uniform(key, (*shape, depth))
+        return jax.random.uniform(key, (*shape, depth), jnp.float32)
 
     def sample(state: PrioritizedRows, noise: jax.Array, gamma: Number) -> Batch:
         index, probability = tree.draw(state.priorities, noise)
         return rows.transitions(state.rows, index, n_step, gamma, probability)
 
     def reweigh(state, index, priority):
+        priority = jnp.asarray(priority, jnp.float32)
         largest = jnp.maximum(state.largest, priority.max())
         return state.replace(priorities=tree.assign(state.priorities, index, priority), largest=largest)
 

@@ -221,7 +221,8 @@ def storage(
         within = once((index + ahead * num_envs) % total)  # [n, B]
         actions, kept, rewards, flags = step_rows.unpack(rows.steps[within])
         action, kept = jax.tree.map(lambda x: x[0], (actions, kept))
-        reward, discount, going = jnp.zeros(index.shape), jnp.ones(index.shape), jnp.ones(index.shape, bool)
+        reward, discount = jnp.zeros_like(rewards[0]), jnp.ones_like(rewards[0])
+        going = jnp.ones(index.shape, bool)
         count = jnp.zeros(index.shape, jnp.int32)
         for k in range(n):
             reward = reward + jnp.where(going, discount * rewards[k], 0.0)
