@@ -14,7 +14,6 @@ import textwrap
 from collections.abc import Callable, Iterator
 
 from jaxrl.experiments import commands, errors, streams
-from jaxrl.experiments.commands import COMMANDS
 
 
 def main(argv: list[str] | None = None, command: Callable[[list[str]], int] | None = None) -> int:
@@ -99,13 +98,13 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"jaxrl {jaxrl.__version__}")
         return 0
-    name = names.lookup("command", {command: command for command in COMMANDS}, argv[0])
+    name = names.lookup("command", {command: command for command in commands.known()}, argv[0])
     return commands.load(name)(argv[1:])
 
 
 def usage() -> str:
     """The text of `jaxrl --help`."""
-    lines = "\n".join(command.usage for command in COMMANDS.values())
+    lines = "\n".join(command.usage for command in commands.known().values())
     return f"usage: jaxrl COMMAND ...\n\n{textwrap.indent(lines, '  ')}\n\n{NOTES}"
 
 

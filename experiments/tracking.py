@@ -1,13 +1,12 @@
 """Runs in TensorBoard, Weights & Biases and the CSV file: agents, settings, and statistics over seeds."""
 
 import dataclasses
-import json
 import logging
 import re
 from pathlib import Path
 from typing import Any
 
-from jaxrl import fields, logger
+from jaxrl import decode, fields, logger
 from jaxrl.experiments import labels
 
 
@@ -83,16 +82,29 @@ def agents_of(path: Path, spec: Any) -> list[dict[str, int]]:
     return [{"seed": seed} for seed in seeds]
 
 
+@dataclasses.dataclass(frozen=True)
+class _Group:
+    trials: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Sweep:
+    """What is needed of `sweep.json`."""
+
+    groups: tuple[_Group, ...]
+    trials: tuple[Any, ...] = ()
+
+
 def trial_numbers(path: Path, count: int) -> list[int]:
     """The numbers of a run's trials in its sweep, as in `results.jsonl`."""
     group = re.fullmatch(r"group-(\d+)", path.name)
     if not group or not in_sweep(path):
         return list(range(count))
-    info = json.loads((path.parent / "sweep.json").read_text())
-    number, groups = int(group[1]) - 1, info["groups"]
+    sweep = decode.read_json(path.parent / "sweep.json", _Sweep)
+    number, groups = int(group[1]) - 1, sweep.groups
     if number < len(groups):
-        return groups[number]["trials"]
-    begin = len(info["trials"]) + (number - len(groups)) * count  # a batch from Optuna
+        return list(groups[number].trials)
+    begin = len(sweep.trials) + (number - len(groups)) * count  # a batch from Optuna
     return list(range(begin, begin + count))
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from jaxrl import decode
+from jaxrl import decode, formats
 
 MARK = "fit.json"  # identifies the folder of a run by `fit`
 
@@ -66,6 +66,8 @@ def identity(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, kind: Any) -> Any:
     try:
-        return decode.read_json(path / MARK, kind)
+        info = decode.read_json(path / MARK, dict[str, Any])
     except OSError as error:
         raise ValueError(f"{path / MARK} cannot be read: {error.strerror or error}") from None
+    formats.require(info, path / MARK)
+    return decode.decode(info, kind, path / MARK)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxrl import checkpoint, files, fit_record, hosts, logger, loop, records, reporters, train
+from jaxrl import checkpoint, files, fit_record, formats, hosts, logger, loop, records, reporters, train
 from jaxrl.artifact import from_state, policy
 from jaxrl.compile_cache import enable_compile_cache
 from jaxrl.fit_programs import make_programs
@@ -231,6 +231,7 @@ def _enter(path: Path, programs: Programs, names: dict[str, Any], held: contextl
                 raise ValueError(f"{path} holds {name} of a run that is not by jaxrl.fit: {REMEDY}")
         device = jax.devices()[0]
         about = {
+            "format": formats.FORMAT,
             "run": programs.identity,
             **names,
             "num_updates": programs.num_updates,

@@ -21,6 +21,7 @@ checkpoint contains the part of the preceding row that the results need, protect
 
 import contextlib
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from jaxrl.types import Algorithm, PyTree
 RETURNS = ("evaluation/return", "episode/return")
 DIVERGED = "agent/died_at"
 NEEDED = ("timesteps",)  # by everything that reads the rows of a run
+OUTCOME = (*RETURNS, DIVERGED)  # what results and curves of returns are made of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,12 +99,15 @@ def score_of(row: dict[str, Any]) -> float:
     return float(iqm(diverged.counted(agents, diverged.worst([agents]))))
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
+def rows(path: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The rows of a run, in the order of their updates; `[]` if it has none yet.
 
     If a checkpoint and a row disagree, the values of the checkpoint are used; it also replaces a lost row.
+
+    Args:
+      only: if given, rows have these values alone: see `logger.read_rows`.
     """
-    found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl", NEEDED)}
+    found = {row["num_updates"]: row for row in logger.read_jsonl(path / "metrics.jsonl", NEEDED, only)}
     if last := kept(path):
         found[last["num_updates"]] = found.get(last["num_updates"], {}) | last
     return [found[done] for done in sorted(found)]
@@ -121,7 +126,9 @@ def outcome(path: Path, found: list[dict[str, Any]] | None = None) -> tuple[dict
     if not found:
         raise ValueError(f"{path} has no rows of metrics: continue with `jaxrl resume {files.quoted(path)}`")
     # Without a checkpoint: saved by an earlier version, or the checkpoints were deleted.
-    if kept(path) is None and (damage := logger.read_rows(path / "metrics.jsonl", NEEDED)[1]):
+    file = path / "metrics.jsonl"
+    is_damaged = kept(path) is None and logger.num_lines(file) > len(found)
+    if is_damaged and (damage := logger.read_rows(file, NEEDED)[1]):
         raise ValueError(f"{damage[0]}; the result of the run depends on it: repair the file or train again")
     return found[-1], first_diverged(found)
 

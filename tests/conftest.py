@@ -10,6 +10,8 @@ os.environ.setdefault(
 )
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Programs without the lines of source that they come from are lowered in a sixth less time.
+os.environ.setdefault("JAX_TRACEBACK_IN_LOCATIONS_LIMIT", "0")
 
 import contextlib
 import functools
@@ -22,6 +24,8 @@ import sys
 import jax
 import jaxlib
 import pytest
+from jax._src.interpreters import mlir
+from jax._src.lib.mlir import ir
 
 from jaxrl import envs, fields, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
@@ -62,13 +66,28 @@ OPTIMIZED = {
 }
 
 
+TESTED = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
+
+
+@functools.cache
+def shared_context(make=mlir.make_ir_context):
+    """The context of all programs: to make one takes longer than to lower a small program into it."""
+    return make()
+
+
+def a_context(make=mlir.make_ir_context):
+    """A context in which JAX lowers a program; a program lowered within another's lowering has its own."""
+    return make() if ir.Context.current else shared_context()
+
+
 def pytest_configure(config):
     """Chooses compiler flags before JAX starts, for this process, for workers and for subprocesses."""
     flags = os.environ.get("XLA_FLAGS", "")
-    tested = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know a flag
-    quick = "not slow" in config.option.markexpr and tested and IN_PROCESS_OF not in os.environ
+    quick = "not slow" in config.option.markexpr and TESTED and IN_PROCESS_OF not in os.environ
     if quick and QUICK not in flags:
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
+    if quick:
+        mlir.make_ir_context = a_context
 
 
 def in_another_process(item):
@@ -106,6 +125,13 @@ def without_devices():
     flags = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     others = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
     return {**others, "XLA_FLAGS": " ".join(flags)}
+
+
+def slow_except(values, *ordinary):
+    """Parameters of a test; those that are not `ordinary` run the same lines once more, in the slow suite."""
+    unknown = [value for value in ordinary if value not in values]
+    assert not unknown, f"{unknown} are no parameters of this test"
+    return [value if value in ordinary else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 # Sizes with which a program compiles fast and executes every branch: Config, then Hparams.

@@ -1,8 +1,13 @@
-"""The commands of `jaxrl`: one line here and one file each, with `command(argv) -> exit status`."""
+"""The commands of `jaxrl`: one line here and one file each, with `command(argv) -> exit status`.
+
+The line of a study can include its command: see `studies.Kind`.
+"""
 
 import importlib
 from collections.abc import Callable
 from typing import NamedTuple
+
+from jaxrl.experiments.studies import STUDIES
 
 
 class Command(NamedTuple):
@@ -97,6 +102,12 @@ COMMANDS = {
 }
 
 
+def known() -> dict[str, Command]:
+    """All commands by name."""
+    of_studies = {name: Command(its.module, its.usage) for name, its in STUDIES.items() if its.usage}
+    return COMMANDS | of_studies
+
+
 def load(name: str) -> Callable[[list[str]], int]:
     """The function of a command; only its module is imported."""
-    return importlib.import_module(f"jaxrl.experiments.{COMMANDS[name].module}").command
+    return importlib.import_module(f"jaxrl.experiments.{known()[name].module}").command

@@ -9,7 +9,7 @@ import typing
 from typing import Annotated, Any, Literal
 
 from jaxrl.experiments import options
-from jaxrl.experiments.commands import COMMANDS, load
+from jaxrl.experiments.commands import known, load
 from jaxrl.experiments.completion_scripts import SHELLS, TRAINING, Tables, script
 
 # The origins of environments whose parameters are known without importing a library that is slow to import.
@@ -61,10 +61,10 @@ def tables() -> Tables:
         "objectives": sorted(objectives.OBJECTIVES),
         "lists": ["algos", "envs", "objectives", "presets", "all"],
         "suites": sorted(SUITES),
-        "commands": list(COMMANDS),
+        "commands": list(known()),
     }
     options, places, values = {}, {}, {}
-    for name in COMMANDS:
+    for name in known():
         listed = _listed(_dataclass(name, "ppo") if name in TRAINING else _dataclass(name))
         flags = [one for one in listed if one.startswith("--") and not (name in TRAINING and "." in one)]
         options[name] = ["--help", *flags]
@@ -77,7 +77,7 @@ def tables() -> Tables:
     general = {flag for name in TRAINING for flag in options[name]}
     taken = [general | _shortened(table) for table in (environments, algorithms)]
     return Tables(
-        commands=["help", *COMMANDS],
+        commands=["help", *known()],
         options=options,
         algorithms={name: _with_short(flags, taken[0]) for name, flags in algorithms.items()},
         environments={name: _with_short(flags, taken[1]) for name, flags in environments.items()},

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from jaxrl import envs, fields, hosts
 from jaxrl.experiments import config_file, labels, processes, runs, search
@@ -20,21 +20,33 @@ MANY = 10_000  # trials, which are drawn in less than a second
 def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl sweep ALGO ENV`: those of `train`, and how to search."""
 
+    added = [(name, kind, None) for name, kind in _search_options().items()]
+    kinds = ("auto", *search.SEARCHES)
+    before = train_options(algorithm, environment, objective_name, tuned_for)
+
     @dataclasses.dataclass
-    class Sweep(train_options(algorithm, environment, objective_name, tuned_for)):
+    class Sweep(before):
         """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
 
         seeds: int = 8  # agents of each trial
         trials: int = 0  # number of trials; 0: all combinations
-        search: Literal[sweeps.SEARCHES] = "auto"  # auto: grid if possible, otherwise a Sobol sequence
+        search: Literal[kinds] = "auto"  # auto: grid if possible, otherwise a Sobol sequence
         confirm_seeds: int = 8  # new seeds with which the best trial is trained again; 0: none
-        slots: int | None = None  # asha: trials at a time; default: an eighth of all
-        eta: int | None = None  # asha: one of this many trials continues from a rung; default: 4
-        rungs: int | None = None  # asha: number of evaluations of a trial, including the last; default: 3
-        decisions: int | None = None  # pbt: how often copies of the best replace the worst; default: 19
-        generations: int | None = None  # cmaes, openes, optuna: number of batches of trials; default: 10
 
-    return Sweep
+    return dataclasses.make_dataclass("Sweep", added, bases=(Sweep,), namespace={"__doc__": Sweep.__doc__})
+
+
+def _search_options() -> dict[str, Any]:
+    """The types of the options of searches, with their help."""
+    import tyro
+
+    texts: dict[str, str] = {}
+    for kind in search.SEARCHES.values():
+        for name, option in kind.options.items():
+            users = [other for other, its in search.SEARCHES.items() if name in its.options]
+            default = "" if option.default is None else f"; default: {option.default}"
+            texts[name] = f"{', '.join(users)}: {option.text}{default}"
+    return {name: Annotated[int | None, tyro.conf.arg(help=text)] for name, text in texts.items()}
 
 
 def command(argv: list[str]) -> int:
@@ -60,26 +72,26 @@ def _sweep(argv: list[str]) -> int:
     if chosen.trials < 0 or chosen.confirm_seeds < 0:
         raise UsageError("--trials and --confirm-seeds must not be negative")
     kind = sweeps.resolved(axes, chosen.search, chosen.trials)
-    names = sorted({name for its in sweeps.OPTIONS_OF.values() for name in its})
-    search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in names})
-    _require_memory(axes, kind, spec, chosen)
+    searched = search.SEARCHES[kind]
+    search_options = sweeps.options_of(kind, {name: getattr(chosen, name) for name in _search_options()})
+    _require_memory(axes, search_options, spec, chosen)
     shares = sweeps.draw(axes, kind, chosen.trials, chosen.seed)
     trials = sweeps.values_at(axes, shares)
 
-    if kind == "optuna":
-        search.require()
+    if searched.batches:
+        searched.batches.require()
         if static := [one.flag for one in axes if not one.traced]:
-            raise UsageError(f"--search optuna varies what one program can, not {static[0]}")
+            raise UsageError(f"--search {kind} varies what one program can, not {static[0]}")
         if search_options["generations"] < 1:
             raise UsageError(f"generations = {search_options['generations']} must be at least 1")
         sweeps.require_sense(axes, spec)
-    if kind in search.KINDS:
+    if searched.device:
         groups = [sweeps.searched(kind, axes, shares, spec, search_options)]
     else:
         groups = sweeps.grouped(axes, trials, spec_of(rest, axes))
     for group in groups:  # errors are reported now, not after hours of training
         runs.build(group.spec)
-        if chosen.confirm_seeds and kind != "pbt":
+        if chosen.confirm_seeds and not searched.populations:
             runs.build(sweeps.confirming(group.spec, chosen.confirm_seeds))
     print_note(spec, chosen)
     if chosen.dry_run and hosts.several():
@@ -89,7 +101,7 @@ def _sweep(argv: list[str]) -> int:
             runs.enable_compile_cache()
         groups = [sweeps.with_chunk(group) for group in groups]
     extra["confirm_seeds"] = chosen.confirm_seeds
-    extra["batches"] = search_options["generations"] if kind == "optuna" else 1
+    extra["batches"] = search_options["generations"] if searched.batches else 1
     with training.new_folder(chosen.out, runs.default_name(spec, "sweep-"), chosen.dry_run) as path:
         print(_plan(path, axes, trials, groups, extra["batches"]), flush=True)
         if not chosen.dry_run:
@@ -100,18 +112,17 @@ def _sweep(argv: list[str]) -> int:
         training.dry_run(path / f"group-{number}", group.spec, extra)
     if extra["batches"] > 1:
         print(f"that is the first of {extra['batches']} batches")
-    if chosen.confirm_seeds and kind != "pbt":
+    if chosen.confirm_seeds and not searched.populations:
         print(f"after that {chosen.confirm_seeds} agents more, for the best trial with new seeds")
     return 0
 
 
-def _require_memory(axes, kind: str, spec: runs.Spec, chosen) -> None:
+def _require_memory(axes, options: dict[str, int | None], spec: runs.Spec, chosen) -> None:
     """Raises ValueError if the agents do not fit into memory: before many trials are drawn, in minutes."""
-    trials = sweeps.number_of_trials(axes, chosen.trials)
+    trials = search.number_of_trials(axes, chosen.trials)
     if trials <= MANY:  # then the programs of the groups are checked, which are exact
         return
-    if kind == "asha":
-        trials = trials // 8 if chosen.slots is None else chosen.slots
+    trials = sweeps.slots_of(trials, options)
     programs = math.prod(len(one.values) for one in axes if not one.traced)
     algo = runs.make(spec, envs.make(spec.environment, **spec.env))
     estimate.require_agents(algo, spec.seeds * (trials // programs), "--trials or --seeds")

@@ -1,15 +1,17 @@
-"""`jaxrl watch RUN`: the progress of a run that another process trains, from the rows in its folder."""
+"""`jaxrl watch RUN`: the progress of a run or a study in another process, from the rows in its folder."""
 
 import dataclasses
 import math
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from jaxrl import decode, fit_record, logger, records, reporters, sources
-from jaxrl.experiments import options, runs, search
+from jaxrl.experiments import folders, options, runs, search, studies
+from jaxrl.experiments.studies.parts import Part
 
 SECONDS = 1.0  # between two looks at the folder
 INTERRUPT = "Ctrl-C ends watching; the run continues"
@@ -24,6 +26,7 @@ class About(NamedTuple):
     steps_per_update: int | None = None  # None: as the rows show
     is_search: bool = False  # it may be complete earlier
     is_train: bool = False  # a run of `jaxrl train` or a part of a sweep
+    rows: Callable[[], list[dict[str, Any]]] | None = None  # None: those in `metrics.jsonl`
 
 
 def command(argv: list[str]) -> int:
@@ -31,22 +34,62 @@ def command(argv: list[str]) -> int:
 
     @dataclasses.dataclass
     class Watch:
-        """Shows the progress of a run that another process trains, until it is complete."""
+        """Shows the progress of a run or a study in another process, until it is complete."""
 
-        run: Annotated[Path, options.positional()]  # folder of the run
+        run: Annotated[Path, options.positional()]  # folder of the run or the study
         once: bool = False  # print the current state and exit
 
     chosen = options.parse(Watch, argv, "jaxrl watch")
-    path, about = chosen.run, describe(chosen.run)
-    if chosen.once:
-        print(state(path, about))
-        return 0
+    path = chosen.run
+    study = studies.of(path)
+    if study and not study.parts:
+        raise studies.without(path, "progress that can be watched")
     try:
+        if study:
+            _of_study(path, partial(study.parts, path), chosen.once)
+            return 0
+        about = describe(path)
+        if chosen.once:
+            print(state(path, about))
+            return 0
         follow(path, about)
     except KeyboardInterrupt:
         return 0
     print(runs.closing(path, "complete") if about.is_train else "complete")
     return 0
+
+
+def _of_study(path: Path, parts: Callable[[], list[Part]], once: bool) -> None:
+    """Shows which part of a study is computed, and its rows, until the study is complete, or only once."""
+    shown, followed = "", set()
+    while True:
+        known = parts()
+        left = [] if known[-1].is_complete() else [one for one in known if not one.is_complete()]
+        if not left:
+            print("complete")
+            return
+        one = left[0]
+        if one.name != shown:
+            shown = one.name
+            print(f"{studies.name_of(path)}: {shown} ({known.index(one) + 1} of {len(known)})", flush=True)
+        has_rows = one.rows is not None or any((one.path / mark).is_file() for mark in folders.marks())
+        if once:
+            if has_rows:
+                print(state(*_described(one)))
+            return
+        if has_rows and shown not in followed:
+            followed.add(shown)
+            follow(*_described(one))
+        else:
+            time.sleep(SECONDS)
+
+
+def _described(part: Part) -> tuple[Path, About]:
+    """The folder of a part that has rows, and the facts about it."""
+    if not part.rows:
+        return part.path, describe(part.path)
+    now = part.rows()
+    return part.path, About(part.name, now.agents, now.num_updates, rows=lambda: part.rows().rows)
 
 
 def describe(path: Path) -> About:
@@ -84,7 +127,7 @@ class _Discovery:
 
 def state(path: Path, about: About) -> str:
     """The last row of a run as text, and how old it is."""
-    rows, lines = _rows(path), [f"{about.title}, {about.agents} agent{'s' * (about.agents > 1)}"]
+    rows, lines = _rows(path, about), [f"{about.title}, {about.agents} agent{'s' * (about.agents > 1)}"]
     if not rows:
         return "\n".join([*lines, "no row of metrics yet"])
     _show(_reporter(about, rows, lines.append), rows[-1], about)
@@ -110,7 +153,7 @@ def follow(path: Path, about: About, live: bool | None = None) -> None:
             file = path / "metrics.jsonl"
             now = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else ()
             if now != known:
-                rows = _rows(path)
+                rows = _rows(path, about)
                 if reporter is None:
                     if rows:
                         reporter = _reporter(about, rows, write)
@@ -131,8 +174,8 @@ def follow(path: Path, about: About, live: bool | None = None) -> None:
             reporter.close()
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    return logger.read_jsonl(path / "metrics.jsonl", records.NEEDED)
+def _rows(path: Path, about: About) -> list[dict[str, Any]]:
+    return about.rows() if about.rows else logger.read_jsonl(path / "metrics.jsonl", records.NEEDED)
 
 
 def _show(reporter: Any, row: dict[str, Any], about: About) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 
 from jaxrl.experiments import diverged, reference
 from jaxrl.experiments.report.markup import several
-from jaxrl.experiments.report.schema import Source
-from jaxrl.experiments.search import KINDS, METHODS
+from jaxrl.experiments.report.schema import Source, kind_of
+from jaxrl.experiments.search import SEARCHES
 from jaxrl.statistics import (
     Estimate,
     across_tasks,
@@ -32,8 +32,6 @@ IGNORED = ("--out", "--seed", "--seeds", "--steps", "--intervals", "--eval-episo
 IGNORED += ("--confirm-seeds", "--tensorboard", "--wandb", "--compile-cache", "--no-compile-cache")
 IGNORED += ("--no-tensorboard", "--no-wandb", "--no-dry-run", "--csv", "--no-csv", "--tracked-runs")
 IGNORED += ("--wandb-project", "--wandb-entity", "--wandb-group", "--wandb-tags")
-# Options of the search of a sweep, which is described separately.
-SEARCHED = ("--trials", "--search", "--slots", "--eta", "--rungs", "--decisions", "--generations")
 
 MOST_PAIRS = 15  # with more, only the best method is compared, with this many of the next best ones
 ALPHA = 0.05
@@ -94,12 +92,12 @@ def best_of(source: Source) -> tuple[dict[str, Any], bool]:
 
 def is_populations(source: Source) -> bool:
     """Whether its trials are populations, each a separate search (population based training)."""
-    return source.about.get("search") == "pbt"
+    return kind_of(source).populations
 
 
 def is_evolution(source: Source) -> bool:
     """Whether its trials are the candidates of an evolution strategy, which recommends their mean."""
-    return source.about.get("search") in METHODS
+    return kind_of(source).recommends
 
 
 def is_sweep(source: Source) -> bool:
@@ -183,16 +181,18 @@ def _distinct(names: list[str]) -> list[str]:
 def method(source: Source) -> str:
     """The command without environment, seeds, steps and folders: `ppo --hp.gamma 0.9`."""
     about = source.about
+    # The search of a sweep is described separately.
+    searched = ["--trials", "--search", *(f"--{name}" for its in SEARCHES.values() for name in its.options)]
     words = [part for word in about["command"][4:] for part in _split(word)]
     kept, keeping = [], True
     for word in words:
         if word.startswith("--"):
             keeping = word.replace("_", "-") not in IGNORED and not word.startswith("--env.")
-            keeping = keeping and word not in (*about["axes"], *SEARCHED)
+            keeping = keeping and word not in (*about["axes"], *searched)
         if keeping:
             kept.append(word)
-    on_the_way = about.get("search") in (*KINDS, "optuna")
-    by = f"{about['search']}, " if on_the_way else "best of "
+    kind = kind_of(source)
+    by = f"{about['search']}, " if kind.device or kind.batches else "best of "
     tuned = f" ({by}{search_of(source)})" if is_sweep(source) else ""
     return " ".join([about["algorithm"], *kept]) + tuned
 
@@ -256,13 +256,14 @@ def shared_environments(entries: list[Entry], scale) -> list[str]:
 def aggregates(entries: list[Entry], scale) -> dict[str, tuple[Estimate, Estimate]]:
     """IQM and median of each method's normalized returns over the shared environments, best first."""
     shared = shared_environments(entries, scale)
-    result = {}
-    for name in dict.fromkeys(one.method for one in entries) if shared else ():
-        tasks = [
-            normalised(one, scale) for one in entries if one.method == name and one.environment in shared
-        ]
+    result, lost = {}, {}
+    by_method: dict[str, list[Entry]] = {}
+    for one in entries:
+        by_method.setdefault(one.method, []).append(one)
+    for name, its in by_method.items() if shared else ():
+        tasks = [normalised(one, scale) for one in its if one.environment in shared]
         result[name] = estimate(tasks), estimate(tasks, "median")
-    lost = {name: sum(one.lost for one in entries if one.method == name) for name in result}
+        lost[name] = sum(one.lost for one in its)
     return dict(sorted(result.items(), key=lambda item: (-item[1][0].value, lost[item[0]])))
 
 

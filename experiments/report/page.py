@@ -5,10 +5,9 @@ from html import escape
 from jaxrl.experiments.report import compare, headline, sections, versus
 from jaxrl.experiments.report.compare import environment, is_evolution, is_populations, is_sweep, method
 from jaxrl.experiments.report.markup import Html, several, tag
-from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.report.schema import Source, kind_of
 from jaxrl.experiments.report.script import SCRIPT
 from jaxrl.experiments.report.style import STYLE
-from jaxrl.experiments.search import KINDS
 from jaxrl.statistics import RESAMPLES
 
 
@@ -78,7 +77,7 @@ def _methods(sources: list[Source]) -> Html:
             "chance, so it is evaluated again in episodes that were not used for the selection. Each "
             "population is a separate search with a separate seed; the intervals are over populations."
         )
-    if any(source.about.get("search") in KINDS for source in sources):
+    if any(kind_of(source).device for source in sources):
         notes["Searches on the device"] = (
             "select by training returns, the mean of the episodes since the last decision. If the selected "
             "agents are then evaluated, their evaluation returns differ from these for that reason, too."

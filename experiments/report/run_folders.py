@@ -1,6 +1,5 @@
 """The records of the folders of runs, sweeps and `jaxrl.fit`."""
 
-import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl import decode, files, fit_record, sources
-from jaxrl.experiments import labels
+from jaxrl import files, fit_record, sources
+from jaxrl.experiments import labels, search
 from jaxrl.experiments.report.learning import record
 from jaxrl.experiments.report.schema import FORMAT, Source, check, trial_kind
 from jaxrl.statistics import iqm
@@ -33,12 +32,13 @@ def read_run(path: Path, detailed: bool = False) -> Source:
         raise ValueError(
             f"{path} is part of a search: report the whole search, `jaxrl report {files.quoted(path.parent)}`"
         )
-    if not (rows := records.rows(path)):
+    whole = detailed and not spec.trials
+    if not (rows := records.rows(path, () if whole else records.OUTCOME)):
         raise ValueError(
             f"{path} has nothing finished yet: continue with `jaxrl resume {files.quoted(path)}`"
         )
-    source = _source_of(path, rows, info, info["spec"], spec, _wall_seconds(path))
-    if detailed and not spec.trials:
+    source = _source_of(path, rows, info, info["spec"], spec, _wall_seconds(info))
+    if whole:
         own = {
             name: value
             for name, value in tracking.settings(spec, 0).items()
@@ -119,10 +119,10 @@ def read_sweep(path: Path) -> Source:
             spec = groups[group - 1].spec if 0 < group <= len(groups) else groups[0].spec
             known = not spec.search and one.get("trial") in groups[group - 1].trials
             lane = groups[group - 1].trials.index(one["trial"]) if known else None
-            one |= {"batch": group} if kind == "optuna" else {}
-            one |= {"first_seed": spec.seed + one["trial"]} if kind == "pbt" else {}
+            one |= {"batch": group} if search.named(kind).batches else {}
+            one |= {"first_seed": spec.seed + one["trial"]} if search.named(kind).populations else {}
         if folder not in rows:
-            rows[folder] = records.rows(folder)
+            rows[folder] = records.rows(folder, records.OUTCOME)
         if spec.search and "trial" in one:
             if searched_rows is None:
                 written = runs.from_json(runs.read_info(folder)["spec"])
@@ -136,7 +136,8 @@ def read_sweep(path: Path) -> Source:
     about = {"kind": "sweep", **_about(path, info, info["groups"][0]["spec"], first)}
     about |= {"axes": [one.flag for one in info["axes"]], "search": kind}
     about |= {"log_axes": [one.flag for one in info["axes"] if one.log]} | searched["about"]
-    about["wall_seconds"] = sum(map(_wall_seconds, rows))
+    kept = (folder for folder in rows if (folder / "run.json").is_file())
+    about["wall_seconds"] = sum(_wall_seconds(runs.read_info(folder)) for folder in kept)
     if found := sweep.winner(path):
         about["winner"] = ["jaxrl", "train", *(train_words(found[0]) or ["--from", sweep.BEST])]
     return _plain(Source(about, trials, confirms))
@@ -217,22 +218,9 @@ def _short(value) -> float | None:
     return None if value is None else float(f"{value:.5g}")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Session:
-    wall_seconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class _Sessions:
-    sessions: tuple[_Session, ...]
-
-
-def _wall_seconds(path: Path) -> float:
-    """The training time of a run, summed over its sessions; 0 if it is not recorded."""
-    try:
-        return sum(one.wall_seconds for one in decode.read_json(path / "run.json", _Sessions).sessions)
-    except (OSError, ValueError):
-        return 0.0
+def _wall_seconds(info: dict[str, Any]) -> float:
+    """The training time of a run, summed over its sessions; `info` is the content of its `run.json`."""
+    return sum(one.get("wall_seconds", 0.0) for one in info["sessions"])
 
 
 def _plain(source: Source) -> Source:

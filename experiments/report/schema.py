@@ -15,9 +15,9 @@ A source is a header and a record for each trial, best first; a run is a source 
      "curve": {"timesteps": [...], "iqm": [...], "per_seed": [[...], ...]}}
     {"confirms": 3, ...}                 the same for the best trial, trained again with fresh seeds
 
-A search adds the fields in SEARCHED to its trials. `confirms` is None for the mean of an evolution strategy,
-and "members" for the winners of populations, which are evaluated again in `episodes` episodes. A population
-is a trial with a single seed.
+A search adds the fields of `Winner`, `Candidate` or `Batched` to its trials. `confirms` is None for the mean
+of an evolution strategy, and "members" for the winners of populations, evaluated again in `episodes`
+episodes. A population is a trial with a single seed.
 """
 
 import dataclasses
@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxrl import decode
+from jaxrl.experiments.search import Search, named
 
 FORMAT = 1
 
@@ -130,12 +131,9 @@ class Candidate(Trial):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batched(Trial):
-    """A trial of Optuna."""
+    """A trial of a search in batches."""
 
     batch: int
-
-
-SEARCHED = {"pbt": Winner, "optuna": Batched, "cmaes": Candidate, "openes": Candidate}
 
 
 class Source(NamedTuple):
@@ -146,6 +144,11 @@ class Source(NamedTuple):
     confirms: list[dict[str, Any]]
 
 
+def kind_of(source: Source) -> Search:
+    """The search that chose its trials."""
+    return named(source.about.get("search"))
+
+
 def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
     """The JSON object of a line of a file; raises ValueError if it is none."""
     where = f"{path}, line {number}, is broken"
@@ -154,7 +157,14 @@ def parse_line(path: Path, number: int, line: str) -> dict[str, Any]:
 
 def trial_kind(one: dict[str, Any], search: str | None) -> type[Trial]:
     """The type of a trial's line."""
-    return Trial if "confirms" in one or search is None else SEARCHED.get(search, Trial)
+    kind = named(search)
+    if "confirms" in one:
+        return Trial
+    if kind.populations:
+        return Winner
+    if kind.recommends:
+        return Candidate
+    return Batched if kind.batches else Trial
 
 
 def check(path: Path, number: int, one: dict[str, Any], kind: type) -> None:

@@ -1,8 +1,7 @@
-"""The parts of a page that are specific to a search: its headline, findings and figures.
+"""The parts of a page that are specific to a kind of search: its headline, findings and figures.
 
-For successive halving ("asha"): how long each trial was trained; for population based training ("pbt"): the
-schedules of the winners; for an evolution strategy ("cmaes", "openes"): its generations; for "optuna": its
-batches.
+For one that stops trials (successive halving): how long each was trained; for populations: the schedules of
+the winners; for an evolution strategy: its generations; for a search in batches (Optuna): its batches.
 """
 
 import itertools
@@ -17,7 +16,7 @@ from jaxrl.experiments.report.compare import is_evolution, is_populations, plain
 from jaxrl.experiments.report.figures import Dot, Line
 from jaxrl.experiments.report.markup import Html, joined, percent, several, table, tag, with_interval
 from jaxrl.experiments.report.scales import number, value
-from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.report.schema import Source, kind_of
 from jaxrl.statistics import across_tasks
 
 MOST_LINES = 8  # coloured schedules; those of other populations are grey
@@ -57,7 +56,7 @@ def _of_winners(source: Source) -> str:
 
 def findings(source: Source) -> list[str]:
     """Further facts that matter when using the result of a search."""
-    kind, spent = source.about.get("search"), source.about.get("spent")
+    spent = source.about.get("spent")
     count, best = len(source.trials), source.trials[0]
     sentences = []
     if is_populations(source):
@@ -69,11 +68,11 @@ def findings(source: Source) -> list[str]:
             f"Best single candidate: trial {trials.name_of(best)}, of generation {best['generation'] + 1}, "
             f"with {number(best.get('score'))}; as the best of {count} its score is biased upwards."
         )
-    if kind == "optuna":
+    if kind_of(source).batches:
         batches = max(one["batch"] for one in source.trials)
         sentences.append(f"The best trial comes from batch {best['batch']} of {batches}.")
     took = f"the search took {spent:,} steps in total" if spent else ""
-    if kind == "asha":
+    if kind_of(source).stops_trials:
         full = source.about["steps"] * source.about["seeds"] * count
         took += f", {percent(spent / full)} of training every trial to the end" if spent and full else ""
         ended = sum(one["steps"] >= source.about["steps"] for one in source.trials)
@@ -83,7 +82,6 @@ def findings(source: Source) -> list[str]:
 
 def section(source: Source, metric: str) -> Html:
     """Headings and figures of a search; empty for other sweeps."""
-    kind = source.about.get("search")
     if is_populations(source):
         return joined(
             tag("h3", "Populations"),
@@ -92,11 +90,11 @@ def section(source: Source, metric: str) -> Html:
             tag("h3", "Schedules"),
             _schedules(source),
         )
-    if kind == "asha":
+    if kind_of(source).stops_trials:
         return joined(tag("h3", "Training length of each trial"), _halving(source))
     if is_evolution(source):
         return joined(tag("h3", "Generation by generation"), _generations(source))
-    if kind == "optuna":
+    if kind_of(source).batches:
         return joined(tag("h3", "Batch by batch"), _batches(source))
     return Html("")
 
@@ -241,7 +239,7 @@ def _median(turns: list[int], dots: list[Dot]) -> Line:
 
 
 def _batches(source: Source) -> Html:
-    """Scores in the order in which Optuna proposed the trials, and the best so far."""
+    """Scores in the order in which the trials were proposed, and the best so far."""
     tried = sorted(source.trials, key=lambda one: (one["batch"], one["trial"]))
     dots = trials.dots(source, source.about["axes"], tried)
     firsts = [i for i, one in enumerate(tried) if not i or one["batch"] != tried[i - 1]["batch"]]

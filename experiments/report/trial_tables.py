@@ -6,7 +6,7 @@ from jaxrl.experiments.report import figures, markup, trials
 from jaxrl.experiments.report.compare import is_evolution, plain
 from jaxrl.experiments.report.markup import Html, ends, joined, long_table, percent, table, tag
 from jaxrl.experiments.report.scales import number, value
-from jaxrl.experiments.report.schema import Source
+from jaxrl.experiments.report.schema import Source, kind_of
 from jaxrl.statistics import MIN_TRIALS
 
 
@@ -23,7 +23,7 @@ def trial_table(source: Source) -> Html:
     lengths = len({one["steps"] for one in source.trials}) > 1
     has_losses = any(loss is not None for loss in losses)
     span = tag("div", tag("span", number(low)), tag("span", number(high)), style="range")
-    turn = "generation" if is_evolution(source) else "batch" * (source.about.get("search") == "optuna")
+    turn = "generation" if is_evolution(source) else "batch" * bool(kind_of(source).batches)
     head = ["trial", "IQM", "95 %", span, *map(plain, axes), *["steps"] * lengths, *[turn] * bool(turn)]
     head += ["behind the first"] * has_losses
     rows = []
@@ -76,7 +76,7 @@ def importance_table(source: Source) -> Html:
     )
     if any(one.get("score") is None for one in trials.comparable(source)):
         caption += " Trials without a score count as the worst observed score."
-    if source.about.get("search") == "optuna":
+    if kind_of(source).batches:
         caption += " The search chose its trials, so this applies to the region that it explored most."
     return joined(table(head, rows), tag("p", caption, style="note"))
 

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from jaxrl import fields, memory
+from jaxrl.experiments import search
 from jaxrl.experiments.runs.spec import Spec
 from jaxrl.types import Algorithm, PyTree
 
@@ -88,14 +89,14 @@ def _share(spec: Spec) -> float:
 def _of_agents(spec: Spec) -> str:
     """The options that lower the number of agents."""
     if spec.search:
-        return "--seeds or --slots" if spec.search["kind"] == "asha" else "--seeds or --trials"
+        options = search.named(spec.search["kind"]).options
+        return "--seeds or --slots" if "slots" in options else "--seeds or --trials"
     return "--seeds or the number of trials" if spec.trials else "--seeds"
 
 
 def _of_history(spec: Spec) -> str:
     """The option that shortens the history of a search, which is a part of its state."""
-    kind = spec.search["kind"] if spec.search else ""
-    return {"asha": "--trials", "pbt": "--decisions"}.get(kind, "--generations")
+    return search.on_device(spec.search["kind"]).history if spec.search else "--trials"
 
 
 def _of_config(spec: Spec, explains: Callable[[int], bool]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 
 import jaxrl
-from jaxrl import decode, files, sources
+from jaxrl import decode, files, formats, sources
 from jaxrl.experiments import folders, tracking
 from jaxrl.experiments.runs import config
 from jaxrl.experiments.runs.spec import Spec
@@ -62,7 +62,8 @@ def create_folder(path: Path, spec: Spec, options: dict[str, Any], command: list
     Raises:
       ValueError: the folder already contains a run or a configuration, or cannot be written.
     """
-    info = {"spec": spec.to_json(), "options": options, "command": command, **provenance(), "sessions": []}
+    info = {"format": formats.FORMAT, "spec": spec.to_json(), "options": options, "command": command}
+    info |= {**provenance(), "sessions": []}
     with folders.new(path, "run.json"):
         if (path / config.NAME).exists():
             raise ValueError(f"{path / config.NAME} exists and would be replaced: choose another --out")
@@ -116,30 +117,43 @@ def _info_text(info: dict[str, Any]) -> str:
 
 def read_info(path: Path) -> dict[str, Any]:
     """The content of `run.json`. Raises ValueError if it is not that of a run."""
+    file = path / "run.json"
     try:
-        info = decode.read_json(path / "run.json", dict[str, Any])
-        decode.decode(info, Info, path / "run.json")
+        info = decode.read_json(file, dict[str, Any])
+    except (FileNotFoundError, NotADirectoryError):
+        raise _missing(path) from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from None
+    formats.require(info, file)
+    try:
+        decode.decode(info, Info, file)
         info["options"] = {**OPTIONS, **info["options"]}
         sources.remember(path, info.get("sources", {}))
         return info
-    except (FileNotFoundError, NotADirectoryError):
-        if (path / "sweep.json").exists():
-            part = files.run_of_sweep(path)
-            raise ValueError(f"{path} is a sweep: give one of its runs, for example {part}") from None
-        if (path / "fit.json").exists():
-            raise ValueError(
-                f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
-            ) from None
-        if not path.exists():
-            others = sorted(one.parent.name for one in path.parent.glob("*/run.json"))
-            close = difflib.get_close_matches(path.name, others, n=1)
-            hint = f"; perhaps you meant {path.parent / close[0]}" if close else ""
-            raise ValueError(f"{path}: there is no such folder{hint}") from None
-        inside = [str(one.parent) for one in sorted(path.glob("*/run.json"))]
-        hint = f"; it contains runs, {inside[0]} for example" if inside else ""
-        raise ValueError(f"{path} is no run: it has no run.json{hint}") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path / 'run.json'} cannot be read ({error}): is {path} a run?") from None
+    except ValueError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> ValueError:
+    return ValueError(f"{path / 'run.json'} cannot be read ({error}): is {path} a run?")
+
+
+def _missing(path: Path) -> ValueError:
+    """The error about a folder without `run.json`."""
+    if (path / "sweep.json").exists():
+        return ValueError(f"{path} is a sweep: give one of its runs, for example {files.run_of_sweep(path)}")
+    if (path / "fit.json").exists():
+        return ValueError(
+            f"{path} holds a run by jaxrl.fit: to continue it, call fit again with the same arguments"
+        )
+    if not path.exists():
+        others = sorted(one.parent.name for one in path.parent.glob("*/run.json"))
+        close = difflib.get_close_matches(path.name, others, n=1)
+        hint = f"; perhaps you meant {path.parent / close[0]}" if close else ""
+        return ValueError(f"{path}: there is no such folder{hint}")
+    inside = [str(one.parent) for one in sorted(path.glob("*/run.json"))]
+    hint = f"; it contains runs, {inside[0]} for example" if inside else ""
+    return ValueError(f"{path} is no run: it has no run.json{hint}")
 
 
 def record_session(path: Path, num_updates: int, compile_seconds: float, wall_seconds: float) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from jaxrl import files, keeping, logger, records, reporters, sources, train
+from jaxrl import files, fit_record, keeping, logger, records, reporters, sources, train
 from jaxrl.experiments import diverged, folders, plot
 from jaxrl.experiments.runs import per_trial
 from jaxrl.experiments.runs.folder import read_info
@@ -62,11 +62,12 @@ def curves_of(path: Path) -> plot.Curves:
     Raises:
       ValueError: a folder without a run, without rows, or with a search that is not complete.
     """
-    written = {} if (path / "fit.json").exists() else read_info(path)["spec"]
+    by_fit = (path / fit_record.MARK).exists()
+    written = fit_record.identity(path) if by_fit else read_info(path)["spec"]
     if not logger.read_jsonl(path / "metrics.jsonl", records.NEEDED):
         raise plot.Nothing(f"{path} has no rows of metrics yet: let it train for an interval first")
     rows = records.rows(path)
-    if not (written.get("trials") or written.get("search")):
+    if by_fit or not (written.get("trials") or written.get("search")):
         return [(path.name, rows)]
     trials = per_trial.trials_of(path, from_json(written), rows)
     return [(one.label, one.rows) for one in sorted(trials, key=per_trial.last_return, reverse=True)]

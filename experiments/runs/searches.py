@@ -21,7 +21,8 @@ def keep_search(path: Path, spec: Spec, programs: Programs, state) -> None:
     for one in record["trials"]:
         updates = one.pop("updates")
         one["steps"] = train.steps_after(algo, updates) if updates else 0  # 0: no rung was reached
-    begun = len(record["trials"]) * spec.seeds if spec.search["kind"] != "pbt" else spec.agents
+    populations = search.on_device(spec.search["kind"]).populations
+    begun = spec.agents if populations else len(record["trials"]) * spec.seeds
     updated = int(state.num_updates) * (algo.steps_per_update or 1) * spec.agents
     record["steps"] = updated + begun * train.steps_after(algo, 0)
     hosts.by_leader(lambda: files.replace(path / "search.json", json.dumps(record, allow_nan=False) + "\n"))

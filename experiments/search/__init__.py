@@ -1,31 +1,36 @@
-"""The searches of `jaxrl sweep`: `jaxrl.search` described in a Spec and as results, and Optuna."""
+"""The searches of `jaxrl sweep`: how trials are chosen, described in a Spec, and recorded."""
 
 from jaxrl.experiments.search.axis import TRACED, Axis, AxisRecord, Value, as_number, from_plain, plain
-from jaxrl.experiments.search.batches import ask, require
-from jaxrl.experiments.search.lanes import Piece, pieces
-from jaxrl.experiments.search.record import KINDS, make, outcome
-from jaxrl.experiments.search.so_far import scored_trials, updates_at_most, values_at
-from jaxrl.search import METHODS, SearchState, on_host, over
+from jaxrl.experiments.search.drawn import is_grid, number_of_trials
+from jaxrl.experiments.search.kind import InBatches, OnDevice, Option, Piece, Search
+from jaxrl.experiments.search.record import make, outcome, pieces, scored_trials, updates_at_most, values_at
+from jaxrl.experiments.search.registry import SEARCHES, named, on_device
+from jaxrl.search import SearchState, on_host, over
 
 __all__ = [
-    "KINDS",
-    "METHODS",
+    "SEARCHES",
     "TRACED",
     "Axis",
     "AxisRecord",
+    "InBatches",
+    "OnDevice",
+    "Option",
     "Piece",
+    "Search",
     "SearchState",
     "Value",
     "as_number",
-    "ask",
     "from_plain",
+    "is_grid",
     "make",
+    "named",
+    "number_of_trials",
+    "on_device",
     "on_host",
     "outcome",
     "over",
     "pieces",
     "plain",
-    "require",
     "scored_trials",
     "updates_at_most",
     "values_at",

@@ -5,14 +5,14 @@ import logging
 import warnings
 from typing import Any
 
+from jaxrl.experiments.search import drawn
+from jaxrl.experiments.search.kind import InBatches, Option, Search, Tried
+
 
 def require() -> None:
     """Raises ValueError if Optuna is not installed."""
     if importlib.util.find_spec("optuna") is None:
         raise ValueError("--search optuna needs the extra: pip install 'jaxrl[optuna]'")
-
-
-Tried = list[tuple[dict[str, float], float | None]]
 
 
 def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, float]]:
@@ -51,3 +51,7 @@ def ask(axes, tried: Tried, count: int, seed: int) -> list[dict[str, float]]:
         state = TrialState.FAIL if score is None else TrialState.COMPLETE
         study.add_trial(create_trial(params=params, distributions=space, value=score, state=state))
     return [study.ask(space).params for _ in range(count)]
+
+
+OPTIONS = {"generations": Option(10, "number of batches of trials")}
+OPTUNA = Search(drawn.default, OPTIONS, batches=InBatches(ask, require))

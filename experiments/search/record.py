@@ -1,4 +1,4 @@
-"""Searches as data: their description in a Spec, and their results."""
+"""Searches on the device as data: their description in a Spec, their results, and what is known before."""
 
 import math
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from jaxrl.experiments.search.axis import from_plain
-from jaxrl.search import METHODS, Space, Strategy, asha, box, evolution, pbt
-from jaxrl.search.asha import rungs
-
-KINDS = ("asha", "pbt", *METHODS)
+from jaxrl.experiments.search.kind import Piece
+from jaxrl.experiments.search.registry import on_device
+from jaxrl.search import SearchState, Space, Strategy, box
 
 
 def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
@@ -22,14 +21,8 @@ def make(search: dict[str, Any], agent_updates: int) -> tuple[Strategy, Space]:
     Raises:
       ValueError: invalid numbers.
     """
-    space, kind = box(list(map(from_plain, search["axes"]))), search["kind"]
-    if kind == "asha":
-        chosen = asha(search["x"], search["slots"], agent_updates, search["eta"], search["rungs"])
-    elif kind == "pbt":
-        chosen = pbt(search["x"], agent_updates, search["decisions"], space)
-    else:
-        chosen = evolution(kind, space, search["slots"], agent_updates, search["generations"])
-    return chosen, space
+    space = box(list(map(from_plain, search["axes"])))
+    return on_device(search["kind"]).strategy(search, space, agent_updates), space
 
 
 def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[str, Any]:
@@ -43,9 +36,9 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
       specific to the kind. `recommended`: for an evolution strategy its mean, hyperparameters by name.
     """
     strategy, space = make(search, agent_updates)
-    flags = [one["flag"] for one in search["axes"]]
-    read_trials = {"asha": _asha, "pbt": _pbt}.get(search["kind"], _evolution)
-    found, recommended = read_trials(search, strategy, current)
+    flags, kind = [one["flag"] for one in search["axes"]], on_device(search["kind"])
+    found = kind.trials(search, strategy, current)
+    recommended = kind.recommended(current) if kind.recommended else None
 
     def read(x):
         return np.asarray(space.values(np.asarray(x, np.float32))).tolist()
@@ -53,7 +46,7 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
     for number, one in enumerate(found):
         one["trial"] = number
         one["values"] = dict(zip(flags, read(one.pop("x"))))
-        one["per_seed"] = [finite(value) for value in np.asarray(one["per_seed"]).tolist()]
+        one["per_seed"] = _finite(one["per_seed"])
         if "path" in one:
             one["path"] = dict(zip(flags, np.asarray(read(one["path"])).T.tolist()))
     if recommended is not None:
@@ -61,62 +54,38 @@ def outcome(search: dict[str, Any], agent_updates: int, current: Any) -> dict[st
     return {"trials": found, "recommended": recommended}
 
 
-def trials_of_asha(search: dict[str, Any], strategy: Strategy, current: Any) -> list[dict[str, Any]]:
-    """One entry per trial: number, position `x`, scores by seed, updates of its agents, rungs reached."""
-    ages = rungs(strategy.agent_updates, search["eta"], search["rungs"])
-    found = []
-    for trial, x in enumerate(search["x"]):
-        rung = int((~np.isnan(current.rung_score[:, trial])).sum())
-        updates = ages[rung - 1] if rung else 0
-        one = {"trial": trial, "x": x, "per_seed": current.per_seed[trial], "updates": updates, "rung": rung}
-        found.append(one)
-    return found
+def updates_at_most(search: dict[str, Any], strategy: Strategy, state: SearchState) -> int:
+    """The updates after which a search ends at the latest, given what is known of its trials."""
+    at_most = on_device(search["kind"]).updates_at_most
+    return at_most(strategy, state) if at_most else strategy.num_updates
 
 
-def _asha(search, strategy, current):
-    """The best trial follows from the scores."""
-    return trials_of_asha(search, strategy, current), None
+def scored_trials(search: dict[str, Any], strategy: Strategy, state: SearchState) -> list[dict[str, Any]]:
+    """The trials of a search that have a score: number, position `x`, scores by seed, updates trained."""
+    trials = on_device(search["kind"]).scored(search, strategy, state)
+    return [one | {"per_seed": _finite(one["per_seed"]), "died": {}} for one in trials]
 
 
-def _pbt(search, strategy, current):
-    """One entry per population: its best member, with its ancestors and their hyperparameters."""
-    found = []
-    generations, _, seeds = current.parent.shape
-    for seed in range(seeds):
-        best = int(np.argmax(current.score[-1, :, seed]))
-        line = [best]
-        for generation in reversed(range(generations - 1)):
-            line.append(int(current.parent[generation, line[-1], seed]))
-        line.reverse()
-        found.append(
-            {
-                "x": current.x[-1, best, seed],
-                "member": best,
-                "per_seed": current.score[-1, best, seed : seed + 1],
-                "updates": strategy.agent_updates,
-                "ancestry": line,
-                "path": [current.x[generation, member, seed] for generation, member in enumerate(line)],
-            }
-        )
-    return found, None
+def values_at(search: dict[str, Any], space: Space, x: Any) -> dict[str, float]:
+    """The values at a position, by flag."""
+    values = np.asarray(space.values(np.asarray(x, np.float32))).tolist()
+    return dict(zip((one["flag"] for one in search["axes"]), values))
 
 
-def _evolution(search, strategy, current):
-    """One entry per candidate; the final mean is recommended."""
-    generations, slots, _ = current.score.shape
-    found = [
-        {
-            "x": current.x[generation, slot],
-            "per_seed": current.score[generation, slot],
-            "updates": strategy.agent_updates,
-            "generation": generation,
-        }
-        for generation in range(generations)
-        for slot in range(slots)
-    ]
-    return found, current.mean
+def pieces(
+    search: dict[str, Any], agent_updates: int, seeds: int, trials: list[dict[str, Any]]
+) -> dict[int, list[Piece]]:
+    """The pieces of each trial by its number, in the order of training; a lane trains several trials in
+    succession, so that its rows mix them.
+
+    Args:
+      search: of the Spec of the run.
+      trials: as recorded in `search.json`; those that were not trained are left out.
+    """
+    kind = on_device(search["kind"])
+    return kind.pieces(search, make(search, agent_updates)[0], seeds, trials) if kind.pieces else {}
 
 
-def finite(number: float) -> float | None:
-    """A number as JSON: None if it is not finite."""
-    return number if math.isfinite(number) else None
+def _finite(scores: Any) -> list[float | None]:
+    """Scores as JSON: None for those that are not finite."""
+    return [one if math.isfinite(one) else None for one in np.asarray(scores).tolist()]

@@ -49,7 +49,7 @@ def compare(pairs: list[tuple[Path, Path]]) -> dict:
             own += fresh[last.argmax(axis=0), np.arange(fresh.shape[1])].tolist()
             mean.append(float(fresh.mean()))
     difference = np.subtract(*winners)
-    infos = [json.loads((folder / "sweep.json").read_text()) for pair in pairs for folder in pair]
+    infos = [sweep.read(folder)[0] for pair in pairs for folder in pair]
     return {
         # Without folders, which can be chosen in the commands.
         "commands": [" ".join(info["command"]).split(" --out")[0] for info in infos],

@@ -1,7 +1,8 @@
 """Studies: folders of runs with a plan, stages, records and a verdict.
 
 A kind of study is one line here and one module, whose `STUDY` says how commands use its folders; `study` has
-what the kinds share. A folder is recognized by its files, so that only the necessary module is imported.
+what the kinds share. The command that creates it is in `commands`; a module there can also contain both, and
+then its usage is here. A folder is recognized by its files, so that only the necessary module is imported.
 """
 
 import importlib
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxrl import decode, files
+from jaxrl import decode, files, formats
 
 
 class Kind(NamedTuple):
@@ -18,6 +19,7 @@ class Kind(NamedTuple):
     mark: str  # the file that identifies it
     module: str  # below `jaxrl.experiments`; its `STUDY` is a `Study`
     field: str = ""  # if it is a single run: a field of the Spec in run.json that other runs do not have
+    usage: str = ""  # if the module has its command as well, named like the study: see `commands.Command`
 
 
 # By the names that messages use.
@@ -51,6 +53,8 @@ class Study(NamedTuple):
       curves: `(path) -> [(label, rows)]`, for `plot`; None: there are none.
       policy: `(path) -> Path`, the run that `evaluate`, `render` and `export` use; None: there is none.
       agents: `(path) -> Agents`, for `evaluate` and `render`; None: those of the run `policy`.
+      parts: `(path) -> [parts.Part]` in the order of training, for `watch`; the last one is complete when the
+        study is. None: it cannot be watched.
       several_processes: whether it can be resumed in several processes.
     """
 
@@ -59,21 +63,30 @@ class Study(NamedTuple):
     curves: Callable[[Path], list[tuple[str, list[dict[str, Any]]]]] | None = None
     policy: Callable[[Path], Path] | None = None
     agents: Callable[[Path], Agents] | None = None
+    parts: Callable[[Path], list[Any]] | None = None
     several_processes: bool = False
 
 
 def name_of(path: Path) -> str:
     """The name in `STUDIES` of the study in a folder, "" if there is none."""
     for name, kind in STUDIES.items():
-        if (path / kind.mark).is_file() and (not kind.field or kind.field in _spec(path)):
+        file = path / kind.mark
+        if file.is_file() and (not kind.field or kind.field in _spec(file)):
             return name
     return ""
 
 
 def of(path: Path) -> Study | None:
-    """The study in a folder, None if there is none; only its module is imported."""
-    name = name_of(path)
-    return load(name) if name else None
+    """The study in a folder, None if there is none; only its module is imported.
+
+    Raises:
+      ValueError: it is one of a version with another format.
+    """
+    if not (name := name_of(path)):
+        return None
+    file = path / STUDIES[name].mark
+    formats.require(_content(file), file)
+    return load(name)
 
 
 def load(name: str) -> Study:
@@ -104,8 +117,14 @@ def without(path: Path, what: str) -> ValueError:
     return ValueError(f"{path} is a {name_of(path)} study, which has no {what}; its result: {report}")
 
 
-def _spec(path: Path) -> dict[str, Any]:
+def _spec(file: Path) -> dict[str, Any]:
+    spec = _content(file).get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _content(file: Path) -> dict[str, Any]:
+    """The content of a file; nothing if it is damaged, which is reported where it is needed."""
     try:
-        return dict(decode.read_json(path / "run.json", dict).get("spec", {}))
-    except (OSError, ValueError, TypeError):  # reported when it is read as a run
+        return decode.read_json(file, dict)
+    except (OSError, ValueError):
         return {}

@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jaxrl
-from jaxrl import decode, files, hosts, sources
+from jaxrl import decode, files, formats, hosts, sources
 from jaxrl.experiments import folders, runs
 from jaxrl.experiments.runs import training
 from jaxrl.sources import Kept
 
-FORMAT = 1  # of all files of plans; those of earlier versions, without a number, have this format
 Plan = TypeVar("Plan")
 
 
@@ -34,7 +32,7 @@ def new(path: Path, mark: str) -> Iterator[Callable[[dict[str, Any]], None]]:
 
     def write(plan: dict[str, Any]) -> None:
         kept = sources.keep(path, plan)
-        info = {"format": FORMAT, **plan, **({"sources": kept} if kept else {}), **runs.provenance()}
+        info = {"format": formats.FORMAT, **plan, **({"sources": kept} if kept else {}), **runs.provenance()}
         files.create(path / mark, json.dumps(info, indent=1, allow_nan=False) + "\n")
 
     with folders.new(path, mark):
@@ -63,25 +61,14 @@ def read(path: Path, mark: str, kind: type[Plan]) -> tuple[Plan, dict[str, Any]]
         wrote it if that is another one.
     """
     info = decode.read_json(path / mark, dict)
-    another = f"{path / mark} was edited, or written by another version of jaxrl{_version(info)}"
-    if info.get("format", FORMAT) != FORMAT:
-        raise ValueError(
-            f"{another}: its format is {info['format']!r}; jaxrl {jaxrl.__version__} reads format {FORMAT}"
-        )
+    formats.require(info, path / mark)
     try:
         decode.decode(info, About, mark)
         plan = decode.decode(info, kind, mark)
     except ValueError as error:
-        raise ValueError(f"{another} ({error})") from None
+        raise ValueError(f"{formats.another_version(info, path / mark)} ({error})") from None
     sources.remember(path, info.get("sources", {}))
     return plan, info
-
-
-def _version(info: dict[str, Any]) -> str:
-    """The version in the file of a plan, if it is not this one."""
-    versions = info.get("versions")
-    written = versions.get("jaxrl") if isinstance(versions, dict) else None
-    return f" ({written})" if isinstance(written, str) and written != jaxrl.__version__ else ""
 
 
 def once(file: Path, kind: Any, compute: Callable[[], dict[str, Any]]) -> Any:

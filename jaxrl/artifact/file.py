@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl import decode, files
 from jaxrl.artifact import recipe as recipes
 from jaxrl.artifact.recipe import Layer, Part, Recipe
+from jaxrl.formats import Numbered
 
 FILE = "policy.npz"
 _FORMAT = 1
@@ -30,11 +31,6 @@ _Part = tuple[
     tuple[int, ...],
     bool,
 ]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Version:
-    format: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +134,7 @@ def read(path: str | Path) -> Artifact:
 
 def _artifact(arrays: dict[str, np.ndarray]) -> Artifact:
     data = decode.parse(str(arrays.pop("description")), "its description")
-    if decode.decode(data, _Version, "its description").format != _FORMAT:
+    if decode.decode(data, Numbered, "its description").format != _FORMAT:
         raise ValueError("it was written by another version of jaxrl")
     described = decode.decode(data, _Description, "its description")
     seeds, scores = arrays.pop("seeds"), arrays.pop("scores")

@@ -11,6 +11,7 @@ from jaxrl import decode, files
 from jaxrl.checkpoint.checksums import CHECKSUMS, checksum, damage_of
 from jaxrl.checkpoint.errors import CheckpointError, reason_of
 from jaxrl.checkpoint.folders import by_step, find, step_of
+from jaxrl.formats import Numbered
 
 FORMAT = 1
 METADATA = "metadata.json"
@@ -38,11 +39,6 @@ class Record:
             text.isprintable() for name, dtype, _ in self.leaves for text in (name, dtype, self.orbax)
         ):
             raise ValueError("leaves and orbax must have printable names")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Version:
-    format: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +109,7 @@ def read_record(folder: Path) -> Record:
             f"the checkpoint {folder} is damaged ({METADATA} was changed): {remedy_for(folder)}"
         )
     try:
-        version = decode.decode(data, _Version, METADATA, nan=True).format
+        version = decode.decode(data, Numbered, METADATA, nan=True).format
         if version != FORMAT:
             raise CheckpointError(
                 f"the checkpoint {folder} has format {version}, not {FORMAT}: use the version of jaxrl that "

@@ -21,14 +21,17 @@ from jaxrl.types import PyTree
 RANDOM = ("random_bits", "random_split", "random_fold_in", "random_wrap", "random_unwrap", "threefry2x32")
 # Host callbacks and custom calls may not support `vmap`, or may give other results under it.
 FOREIGN = ("pure_callback", "io_callback", "debug_callback", "ffi_call")
-# Memory for values computed in advance: not more than the scan returns anyway, so that it is bounded in
-# populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never more than
-# `MOST_BYTES`: if more is needed, the arrays of random numbers are so large that computing them in a loop
-# adds little time. Accelerators have another limit.
+# Memory for values computed in advance: not more than a share of what the scan returns anyway, so that it is
+# bounded in populations too. But `FEW_BYTES` are always allowed, since a scan may return nothing, and never
+# more than `MOST_BYTES`: if more is needed, the arrays of random numbers are so large that computing them in
+# a loop adds little time. Accelerators have another limit.
+SHARE = 0.55
 FEW_BYTES = 2**16
 MOST_BYTES = 2**22
 # With fewer steps per block, a nested loop does not pay off.
 LEAST_STEPS = 8
+# A block's values are computed in parts, one after another: intermediate values take several times as much.
+PARTS = 8
 
 
 def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
@@ -71,8 +74,8 @@ def scan(step: Callable, carry: PyTree, keys: PyTree) -> tuple[PyTree, PyTree]:
         return out[:num_carry], out[num_carry:]
 
     def steps(carry_leaves, key_leaves):
-        early = make_early(*key_leaves)
-        return jax.lax.scan(body, carry_leaves, early, length=block, unroll=settings.unroll())
+        made = _in_parts(make_early, key_leaves, block)
+        return jax.lax.scan(body, carry_leaves, made, length=block, unroll=settings.unroll())
 
     if block == length:
         carry_leaves, ys = steps(carry_leaves, key_leaves)
@@ -88,16 +91,31 @@ def _plan(jaxpr, num_carry, length):
     divided = [_divide(jaxpr, num_carry, only_random) for only_random in (False, True)]
     sizes = [_size(early) for early, _ in divided]
     returned = _bytes(jaxpr.outvars[num_carry:])
-    most = min(settings.early_bytes(MOST_BYTES), max(FEW_BYTES, returned * length))
+    most = min(settings.early_bytes(MOST_BYTES), max(FEW_BYTES, SHARE * returned * length))
     for (early, late), size in zip(divided, sizes):
         if size * length <= most:
             return early, late, length
     for (early, late), size in zip(divided, sizes):
         fits = most // (size + returned)  # the results of a block are copied once more
-        block = max((n for n in range(1, min(fits, length) + 1) if length % n == 0), default=0)
+        block = _divisor(length, int(fits))
         if block >= LEAST_STEPS:
             return early, late, block
     return *divided[0], 0
+
+
+def _divisor(number, most):
+    """The largest divisor of `number` up to `most`; 0: none."""
+    return max((n for n in range(1, min(most, number) + 1) if number % n == 0), default=0)
+
+
+def _in_parts(make, leaves, length):
+    """`make(*leaves)`, for a part of the leading axis at a time."""
+    num = _divisor(length, min(settings.early_parts(PARTS), length // LEAST_STEPS))
+    if num <= 1:
+        return make(*leaves)
+    parts = [leaf.reshape(num, length // num, *leaf.shape[1:]) for leaf in leaves]
+    made = jax.lax.map(lambda part: make(*part), parts)
+    return [leaf.reshape(length, *leaf.shape[2:]) for leaf in made]
 
 
 def _size(jaxpr) -> int:

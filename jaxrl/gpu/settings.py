@@ -32,6 +32,15 @@ def early_bytes(cpu: int) -> int:
     return _chosen("EARLY_BYTES", 2**30, cpu)
 
 
+def early_parts(cpu: int) -> int:
+    """Parts, one after another, in which those values are computed (`JAXRL_GPU_EARLY_PARTS`).
+
+    Args:
+      cpu: the number on a CPU, where it saves memory; on a GPU every part costs launches of kernels.
+    """
+    return _chosen("EARLY_PARTS", 1, cpu)
+
+
 def associative() -> bool:
     """Whether sums over time are associative scans, of logarithmic depth (`JAXRL_GPU_ASSOCIATIVE`)."""
     return bool(_chosen("ASSOCIATIVE", 1, 0))

@@ -3,7 +3,7 @@
 A row is a flat dict of one interval; values of several agents are lists. A sink has `write` and `close`.
 """
 
-from jaxrl.logger.rows import Row, finite, plain, read_jsonl, read_rows, wrong_with
+from jaxrl.logger.rows import Row, finite, num_lines, plain, read_jsonl, read_rows, wrong_with
 from jaxrl.logger.sinks import Sink, csv_file, jsonl
 from jaxrl.logger.trackers import Series, scalars, tensorboard, wandb
 
@@ -14,6 +14,7 @@ __all__ = [
     "csv_file",
     "finite",
     "jsonl",
+    "num_lines",
     "plain",
     "read_jsonl",
     "read_rows",

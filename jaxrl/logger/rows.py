@@ -2,10 +2,12 @@
 
 import codecs
 import collections
+import contextlib
 import functools
 import json
 import logging
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,18 +24,19 @@ SINGLE = ("_seconds", "_per_second")  # ends of the names of values for all agen
 LARGEST = 2**32  # bytes of a file of rows
 
 
-def read_jsonl(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
+def read_jsonl(path: str | Path, needed: Sequence[str] = (), only: Sequence[str] = ()) -> list[Row]:
     """The rows of a file; a missing file has none. Damaged lines are skipped and logged as warnings.
 
     An unfinished last line, which a killed process may leave, is skipped without a warning.
 
     Args:
       needed: further integers that every row has, in addition to `num_updates`.
+      only: see `read_rows`.
 
     Raises:
       ValueError: it is not a regular file.
     """
-    rows, damage = read_rows(path, needed)
+    rows, damage = read_rows(path, needed, only)
     for text in damage[:MOST_WARNINGS]:
         _warn(text)
     if len(damage) > MOST_WARNINGS:
@@ -49,17 +52,24 @@ def _warn(text: str) -> None:
     logging.getLogger("jaxrl").warning("%s", text)
 
 
-def read_rows(path: str | Path, needed: Sequence[str] = ()) -> tuple[list[Row], list[str]]:
+def read_rows(
+    path: str | Path, needed: Sequence[str] = (), only: Sequence[str] = ()
+) -> tuple[list[Row], list[str]]:
     """The rows of a file, and its damage: one sentence for each line that is skipped.
 
     A row is a JSON object of numbers and lists of numbers (`wrong_with`), whose `num_updates` no earlier row
     has, and which has as many agents as most rows.
+
+    Args:
+      only: if given, rows have these values and those in `needed` alone, which takes a tenth of the time. The
+        others are merely checked for characters that no number has.
     """
     if not Path(path).exists():
         return [], []
     data = files.read(path, LARGEST).removeprefix(codecs.BOM_UTF8)  # added by an editor
     *lines, last = data.split(b"\n")
-    parsed = [_parsed(line, needed) for line in ([*lines, last] if last else lines)]
+    read = functools.partial(_some, needed=needed, wanted=_wanted((*needed, *only))) if only else _parsed
+    parsed = [read(line, needed=needed) for line in ([*lines, last] if last else lines)]
     counts = collections.Counter(_agents_of(row) for row, _ in parsed if row)
     agents = next((count for count, _ in counts.most_common() if count is not None), None)
     rows, damage, known = [], [], set()
@@ -91,6 +101,34 @@ def _parsed(line: bytes, needed: Sequence[str]) -> tuple[Row | None, str]:
     return row, ""
 
 
+# A line as `json.dumps` writes it, and the values in it that are wanted, by name.
+_NUMBERS = rb"[-+.0-9eE]+|null|\[[-+.0-9eE, nul\[\]]*\]"
+_LINE = re.compile(rb'\{(?:"[ !#-\[\]-~]+": (?:%b)(?:, (?=")|(?=\})))+\}\r?' % _NUMBERS)
+
+
+@functools.cache
+def _wanted(names: tuple[str, ...]) -> re.Pattern[bytes]:
+    either = b"|".join(re.escape(name.encode()) for name in ("num_updates", *names))
+    return re.compile(rb'"(?:%b)": (?:\[[^\]]*\]|[^,}]*)' % either)
+
+
+def _some(line: bytes, needed: Sequence[str], wanted: re.Pattern[bytes]) -> tuple[Row | None, str]:
+    """As `_parsed`, but the row has the wanted values alone."""
+    if _LINE.fullmatch(line):
+        with contextlib.suppress(ValueError):
+            row = json.loads(b"{%b}" % b", ".join(wanted.findall(line)))
+            if not wrong_with(row, needed):
+                return row, ""
+    row, trouble = _parsed(line, needed)
+    kept = row and {name: x for name, x in row.items() if wanted.match(b'"%b": ' % name.encode())}
+    return kept, trouble
+
+
+def num_lines(path: str | Path) -> int:
+    """The number of complete lines of a file of rows; 0 if it is missing."""
+    return files.read(Path(path), LARGEST).count(b"\n") if Path(path).exists() else 0
+
+
 def wrong_with(row: Any, needed: Sequence[str] = ()) -> str:
     """Why a JSON value is not a row, or "".
 
@@ -119,8 +157,9 @@ def _numeric(value: Any, depth: int) -> bool:
     if isinstance(value, list):
         if not depth:
             return False
-        if set(map(type, value)) <= {float, type(None)}:  # thousands of agents
-            return all(x is None or math.isfinite(x) for x in value)
+        if (kinds := set(map(type, value))) <= {float, type(None)}:  # thousands of agents
+            known = [x for x in value if x is not None] if len(kinds) > 1 else value
+            return kinds == {type(None)} or math.isfinite(sum(known)) or all(map(math.isfinite, known))
         return all(_numeric(x, depth - 1) for x in value)
     if type(value) is int:
         return abs(value) < 2**63

@@ -142,16 +142,16 @@ def permutation_p(first: Sequence, second: Sequence, num_resamples: int = 9999, 
     For one task that is Mann and Whitney's test, by sampling. Phipson and Smyth 2010.
     https://doi.org/10.2202/1544-6115.1585
     """
+    from scipy import stats
+
     first, second = _two(first, second, paired=False)
     generator = np.random.default_rng(seed)
-    one, other = [], []
-    for x, y in zip(first, second):
-        both = np.tile(np.concatenate([x, y]), (num_resamples, 1))
-        dealt = generator.permuted(both, axis=1)
-        one.append(dealt[:, : len(x)])
-        other.append(dealt[:, len(x) :])
+    shares = []
+    for x, y in zip(first, second):  # ranks are permuted as their values would be
+        ranks = np.tile(stats.rankdata(np.concatenate([x, y])), (num_resamples, 1))
+        shares.append(_share(generator.permuted(ranks, axis=1), len(x)))
     seen = abs(_wins(first, second) - 0.5)
-    as_far = np.abs(_wins(one, other) - 0.5) >= seen - 1e-12
+    as_far = np.abs(np.mean(shares, axis=0) - 0.5) >= seen - 1e-12
     return float((1 + as_far.sum()) / (1 + num_resamples))
 
 
@@ -209,12 +209,14 @@ def _wins(first, second):
     """Mean over tasks of the fraction of pairs that the first wins, ties as half; tasks are `[..., S_m]`."""
     from scipy import stats
 
-    shares = []
-    for x, y in zip(first, second):
-        mine, theirs = x.shape[-1], y.shape[-1]
-        ranks = stats.rankdata(np.concatenate([x, y], axis=-1), axis=-1)[..., :mine].sum(-1)
-        shares.append((ranks - mine * (mine + 1) / 2) / (mine * theirs))
-    return np.mean(shares, axis=0)
+    ranks = [stats.rankdata(np.concatenate(runs, axis=-1), axis=-1) for runs in zip(first, second)]
+    return np.mean([_share(its, x.shape[-1]) for its, x in zip(ranks, first)], axis=0)
+
+
+def _share(ranks: np.ndarray, mine: int) -> np.ndarray:
+    """The fraction of pairs that the first `mine` runs win against the others; `ranks` `[..., S]` of all."""
+    theirs = ranks.shape[-1] - mine
+    return (ranks[..., :mine].sum(-1) - mine * (mine + 1) / 2) / (mine * theirs)
 
 
 def _with_interval(statistic, sides, paired: bool, confidence: float, seed: int) -> Estimate:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import config_of, small
+from conftest import config_of, slow_except, small
 from jax.flatten_util import ravel_pytree
 from reference import distributions as slow
 from reference import returns as slow_returns
@@ -111,7 +111,7 @@ def log_probs(space, outputs, action):
 # TRPO
 
 
-@pytest.mark.parametrize("env_name", ["Pendulum-v1", "world/garnet"])
+@pytest.mark.parametrize("env_name", slow_except(["Pendulum-v1", "world/garnet"], "world/garnet"))
 def test_every_step_of_trpo_is_in_its_region_and_better(env_name):
     """By densities and divergences in float64."""
     space, (batch, outputs, metrics) = history("trpo", env_name, 40, {"max_kl": 0.05})
@@ -213,7 +213,7 @@ def test_conjugate_gradients_stay_at_a_solution():
 # FixPO
 
 
-@pytest.mark.parametrize("env_name", ["Pendulum-v1", "probe/multidiscrete"])
+@pytest.mark.parametrize("env_name", slow_except(["Pendulum-v1", "probe/multidiscrete"], "Pendulum-v1"))
 def test_no_state_leaves_the_region_of_fixpo(env_name):
     """Large steps and a slow multiplier: the second phase has to bring states back."""
     hparams = {"max_kl": 0.02, "learning_rate": 1e-2, "kl_coef": 0.0, "kl_margin": 1.0}
@@ -367,6 +367,7 @@ def test_the_penalty_doubles_and_halves():
     assert float(ppo_kl.adapted(1e6, 1.0, 0.01)) == pytest.approx(1e6)
 
 
+@pytest.mark.slow
 def test_the_adaptive_penalty_keeps_the_divergence_near_its_target():
     """From a coefficient that is far too small: it adapts until the exact divergence reaches its target."""
     hparams = {"learning_rate": 1e-2, "lr_decay": 0.0, "kl_coef": 1e-3, "kl_target": 0.01}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FOLDERS, GRADIENT_FREE, counted, glossary, jitted, small, small_env
+from conftest import FOLDERS, GRADIENT_FREE, counted, glossary, jitted, slow_except, small, small_env
 
 from jaxrl import checkpoint, train
 from jaxrl.algos import ALGORITHMS
@@ -199,7 +199,7 @@ def test_a_population_collects_and_evaluates_as_its_agents_do(algo_name):
 
 
 # Operation by operation an update takes ten seconds and more; least where there are no minibatches.
-BY_HAND = [pytest.param(name, marks=[pytest.mark.slow] * (name != "a2c")) for name in sorted(ALGORITHMS)]
+BY_HAND = slow_except(sorted(ALGORITHMS), "a2c")
 
 
 @pytest.mark.parametrize("algo_name", BY_HAND)
@@ -254,10 +254,7 @@ def test_every_parameter_learns(algo_name):
 
 
 # Twenty seconds each to compile; an order of returns, as of `es` and `ga`, has no derivative.
-DIFFERENTIABLE = [
-    pytest.param(name, marks=[pytest.mark.slow] * (name not in ("ppo", "trpo")))
-    for name in sorted(set(ALGORITHMS) - set(GRADIENT_FREE))
-]
+DIFFERENTIABLE = slow_except(sorted(set(ALGORITHMS) - set(GRADIENT_FREE)), "ppo")
 
 
 @pytest.mark.parametrize("algo_name", DIFFERENTIABLE)

@@ -281,6 +281,10 @@ def test_a_valid_environment_passes(name):
     assert check_env(SOUND_ONES[name]) is None
 
 
+def test_a_raw_environment_whose_episodes_end_at_once_passes():
+    check_env(envs.probes.action(), num_steps=4)
+
+
 def test_it_accepts_a_key_and_a_length():
     assert check_env(SOUND, jax.random.PRNGKey(3), num_steps=2) is None
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow_except
 from flax import struct
 
 from jaxrl import envs
@@ -136,7 +137,7 @@ assert not late & set(sys.modules), late & set(sys.modules)
 """)
 
 
-@pytest.mark.parametrize("before", ["pass", "import matplotlib"])
+@pytest.mark.parametrize("before", slow_except(["pass", "import matplotlib"], "pass"))
 def test_plotting_libraries_work_before_and_after_gymnax_came_without_them(before):
     run_python(f"""
 import os
@@ -157,11 +158,15 @@ assert type(pong.render(state, params)) is matplotlib.image.AxesImage
 # --- check_env --------------------------------------------------------------------------------
 
 
-# The games that take the longest to compile; other games pass by the same adapter, and these by their types.
-LONG = ("gymnax/Asterix-MinAtar", "gymnax/Freeway-MinAtar", "gymnax/Seaquest-MinAtar")
+# Adapters and wrappers are checked with a few environments, and each of our environments once: not again with
+# noise, other scales of rewards or fewer actions. The types of all are checked below.
+ADAPTED = ("gymnax/CartPole-v1", "gymnax/Pendulum-v1", "gymnax/FrozenLake-misc", "gymnax/Catch-bsuite")
+VARIANTS = ("/noise", "/scale", "Asterix-v0", "Asterix-v1", "Breakout-v0", "Freeway-v0", "Freeway-v1")
+VARIANTS += ("Seaquest-v0", "SpaceInvaders-v0", "SpaceInvaders-v1")
+CHECKED = [n for n in QUICK if n in ADAPTED or (not n.startswith("gymnax/") and not n.endswith(VARIANTS))]
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in QUICK])
+@pytest.mark.parametrize("name", slow_except(QUICK, *CHECKED))
 def test_environments_pass_check_env(name):
     check_env(envs.make(name, resets="fresh"), num_steps=1000)
 
@@ -403,6 +408,7 @@ def test_ant_passes_check_env(ant):
     assert envs.REGISTRY["brax/ant"].max_steps == 1000
 
 
+@pytest.mark.slow
 def test_ant_starts_differ_between_episodes(ant):
     starts = np.stack([ant.reset(jax.random.key(i))[1].obs for i in range(4)])
     assert len(np.unique(starts, axis=0)) == 4

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow_except
 from scipy import stats
 
 from jaxrl import envs, train
@@ -58,7 +59,7 @@ def played(resets, num_envs, num_steps, key=0, length=5):
     return jax.tree.map(np.asarray, run(jax.random.key(key)))
 
 
-@pytest.mark.parametrize("num_envs", [1, 7, 64])
+@pytest.mark.parametrize("num_envs", slow_except([1, 7, 64], 7))
 @pytest.mark.parametrize("resets", RESETS)
 def test_episodes_never_cross_and_both_kinds_of_end_are_distinguished(resets, num_envs):
     _, batch = played(resets, num_envs, 43)
@@ -74,7 +75,7 @@ def test_episodes_never_cross_and_both_kinds_of_end_are_distinguished(resets, nu
     np.testing.assert_array_equal(batch.extras["mask"], obs[..., None] % 100 > np.arange(STARTS))
 
 
-@pytest.mark.parametrize("length", [1, 5, 33])
+@pytest.mark.parametrize("length", slow_except([1, 5, 33], 5))
 @pytest.mark.parametrize("resets", RESETS)
 def test_starts_are_drawn_as_a_reset_draws_them(resets, length):
     first, batch = played(resets, 48, 400 * length, key=3, length=length)
@@ -107,7 +108,7 @@ def test_a_pool_changes_all_its_starts_in_a_period():
     assert same == pytest.approx(1 / STARTS, abs=0.15)
 
 
-@pytest.mark.parametrize("num_envs", [1, 3, 16, 40])
+@pytest.mark.parametrize("num_envs", slow_except([1, 3, 16, 40], 1, 40))
 @pytest.mark.parametrize("resets", RESETS)
 def test_short_episodes_do_not_choose_their_starts(resets, num_envs):
     """One of two starts leads to episodes of one step, the other of twelve: both are equally frequent."""
@@ -156,7 +157,7 @@ def test_without_vmap_it_is_one_environment(resets):
     assert set(starts) == set(range(STARTS))
 
 
-@pytest.mark.parametrize("resets", RESETS)
+@pytest.mark.parametrize("resets", slow_except(RESETS, "pool"))
 def test_an_agent_of_a_population_is_that_agent_alone(resets):
     algo = a2c.make(
         envs.make("CartPole-v1", resets=resets), a2c.Config(network=NetworkConfig(hidden_sizes=(8,)))

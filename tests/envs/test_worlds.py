@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow_except
 
 from jaxrl import envs, fields, train
 from jaxrl.algos import ppo
@@ -544,7 +545,7 @@ def random_returns(env, gamma, horizon, num_episodes):
     ],
     ids=lambda x: x if isinstance(x, str) else "",
 )
-@pytest.mark.parametrize("gamma", [1.0, 0.9])
+@pytest.mark.parametrize("gamma", slow_except([1.0, 0.9], 1.0))
 def test_random_play_attains_the_value_of_the_table(name, params, gamma, transitions):
     horizon = 25
     returns = random_returns(ENTRIES[name].make(**params), gamma, horizon, num_episodes=transitions)
@@ -793,6 +794,7 @@ def assert_bounded(returns, best):
     assert (returns.mean(axis=1) <= best + 4 * error + 1e-4 * abs(best)).all()
 
 
+@pytest.mark.slow
 def test_ppo_solves_the_chain():
     env, mdp = make("world/chain"), chain.mdp()
     algo, states = train_ppo(env, 60)
@@ -834,6 +836,7 @@ def test_ppo_with_memory_solves_the_t_maze():
     assert_bounded(returns, best)
 
 
+@pytest.mark.slow
 def test_ppo_without_memory_stays_below_the_memoryless_bound():
     env = make("world/t-maze", length=4)
     algo, states = train_ppo(env, 40)

@@ -272,6 +272,7 @@ def test_the_requested_commit_is_imported(tmp_path):
     assert [Path(line).is_relative_to(package) for line in answer.stdout.split()] == [True] * 4
 
 
+@pytest.mark.slow
 def test_ours_runs_and_learns():
     settings = suites.training("CartPole-v1", 2, None, 0.01)
     sizes = {"num_envs": 2, "num_steps": 8, "num_epochs": 1, "num_minibatches": 2, "hidden_sizes": [8]}

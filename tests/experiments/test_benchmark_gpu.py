@@ -13,6 +13,7 @@ from jaxrl.experiments.benchmark import gpu, gpu_pack, gpu_plan, gpu_table
 from jaxrl.gpu import settings
 
 
+@pytest.mark.slow
 def test_a_rehearsal_measures_speed_and_resumes_to_the_bit_in_another_process(tmp_path, capsys):
     only = ["facts", "one/cartpole/8192", "cpu/cartpole", "bits/cartpole"]
     out = tmp_path / "out"
@@ -96,6 +97,31 @@ def test_the_packed_wheels_contain_what_a_policy_needs_and_no_accelerator():
     names = gpu_pack.missing()
     assert {"distrax", "dm-tree", "gymnax", "tyro", "tomli-w", "decorator"} <= set(names)
     assert not {"jax", "jaxlib", "numpy", "brax", "pytest"} & set(names)
+
+
+def test_the_table_has_a_line_for_each_measured_item_and_says_what_is_missing():
+    measured = {"steps_per_second": 1.25e6, "seconds_per_update": 0.004, "return_median": 21.5}
+    measured |= {
+        "compile_seconds": 3.0,
+        "planned_bytes": 5e6,
+        "peak_bytes": None,
+        "kernels": {"while": 2, "fusion": 5},
+    }
+    rows = [
+        {"item": "start", "result": {}},
+        {"item": "facts", "result": {"device": "H100", "cores": 16}},
+        {"item": "one/cartpole/8192", "result": measured, "seconds": 12.34},
+        {"item": "learn/breakout", "failed": "out of memory"},
+        {"item": "bits/cartpole", "skipped": "no time is left"},
+    ]
+    lines = gpu_table.table(rows).splitlines()
+    assert "| one/cartpole/8192 | 1.25e+06 | 0.004 | 21.5 | 3.0 | 5 |  | 7 | 12.3 |" in lines
+    others = [
+        "facts: device H100, cores 16",
+        "learn/breakout: out of memory",
+        "bits/cartpole: no time is left",
+    ]
+    assert [line for line in lines if line.startswith("* ")] == [f"* {other}" for other in others]
 
 
 def test_different_bits_are_reported():

@@ -188,6 +188,9 @@ def test_methods_have_their_documented_settings():
 def test_contents_of_a_comparison(compared):
     path, output = compared
     plan, info = folder.read(path)
+    assert "\ncomparison: CartPole-v1/tune (1 of 2) ...\n" in f"\n{output}"
+    assert "\ncomparison: CartPole-v1/report (2 of 2, about 0:" in output
+    assert run_command("watch", path) == (0, "complete\n")
     assert plan.objectives == ("ppo", "dpo", "mdpo") and info["device"]["platform"]
     tune = runs.from_json(runs.read_info(path / "CartPole-v1/tune")["spec"])
     report = runs.from_json(runs.read_info(path / "CartPole-v1/report")["spec"])
@@ -470,6 +473,7 @@ def test_a_comparison_keeps_the_files_of_its_objectives(tmp_path):
     methods.require_names(list(kept.objectives))
 
 
+@pytest.mark.slow
 def test_a_comparison_with_a_file_can_be_moved(tmp_path, monkeypatch):
     """Its folder contains the objectives, and no path to its original place."""
     files = [tmp_path / "a+b" / name for name in ("net.json", "mine.json")]

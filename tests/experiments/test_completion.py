@@ -83,7 +83,7 @@ def test_a_short_option_is_offered_if_it_has_one_meaning(known):
 
 
 def test_every_command_is_completed(known, command):
-    assert set(known.options) == set(cli.COMMANDS) and set(cli.COMMANDS) < set(known.commands)
+    assert set(known.options) == set(cli.commands.known()) and set(cli.commands.known()) < set(known.commands)
     for flags in ("--steps", "--from", "--no-compile-cache", "--out"):
         assert flags in known.options["train"]
     assert "--hp.objective.alpha" in known.algorithms["ppo"] and "--objective" not in known.algorithms["es"]

@@ -189,6 +189,7 @@ def test_a_discovery_leaves_objectives_a_curve_and_a_verdict(whole):
     result = json.loads((path / "judged.json").read_text())
     # With other training lengths than the preset's there is no transfer comparison.
     assert [entry["label"] for entry in result["worlds"]] == ["held-out tasks of tabular"]
+    assert "\ncomparing in held-out tasks of tabular (1 of 1): ppo (3 of 6, about 0:" in output
     assert "best of 144" in output and "--objective" in output
     assert (path / "curves.png").exists()
 
@@ -200,8 +201,11 @@ def test_a_stopped_discovery_resumes_to_the_same_result(whole, tmp_path):
     shutil.rmtree(half / "checkpoints" / "step_00000004")
     for name in ("objective-0.json", "judged.json"):
         (half / name).unlink()
+    status, output = run_command("watch", half, "--once")
+    assert status == 0 and output.startswith("discovery: generations (1 of 2)\ndiscover ta_lpo, 2 agents\n")
     status, output = run_command("resume", half)
     assert status == 0, output
+    assert run_command("watch", half) == (0, "complete\n")
     for name in ("objective-0.json", "objective-1.json"):
         one, other = (json.loads((folder / name).read_text())["params"] for folder in (half, path))
         assert one == other
@@ -214,9 +218,8 @@ def test_resuming_a_complete_discovery_reports_it(whole):
     path, output = whole
     status, again = run_command("resume", path)
     assert status == 0 and "complete already" in again
-    assert [line for line in output.splitlines() if "seed 1" in line] == [
-        line for line in again.splitlines() if "seed 1" in line
-    ]
+    rows = [[line for line in text.splitlines() if line.startswith("  ta_lpo")] for text in (output, again)]
+    assert rows[0] == rows[1] and "seed 1" in rows[0][1]
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,9 @@ def test_the_custom_surrogate_has_the_slope_of_the_advantage():
     assert (near[1] - near[0]) / 0.002 == pytest.approx(2.0, rel=1e-2)
 
 
-def test_parameters_of_an_objective_are_evolved():
+def test_parameters_of_an_objective_are_evolved(monkeypatch):
+    monkeypatch.setattr(evolve_objective, "UPDATES", 3)
+    monkeypatch.setattr(evolve_objective, "SEEDS", 2)
     mean, scores = evolve_objective.main(["--generations", "2", "--pairs", "2"])
     assert mean.shape == (2,) and scores.shape == (2,)
     assert bool(jnp.isfinite(mean).all() & jnp.isfinite(scores).all())

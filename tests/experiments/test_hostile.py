@@ -57,7 +57,7 @@ def test_devices_and_pipes_are_not_read(tmp_path):
     for name in ("run.json", "metrics.jsonl", "fit.json", "objective.json", "my_ppo.py"):
         os.mkfifo(tmp_path / name)
     refused("train", tmp_path / "my_ppo.py", "CartPole-v1", text="my_ppo.py is not a regular file")
-    refused("plot", tmp_path, text="metrics.jsonl is not a regular file")
+    refused("plot", tmp_path, text="fit.json is not a regular file")
     (tmp_path / "fit.json").unlink()
     refused("resume", tmp_path, text="run.json is not a regular file")
     with pytest.raises(ValueError, match=r"objective\.json is not a regular file"):
@@ -247,7 +247,7 @@ def test_curves_that_are_not_drawn_are_reported(tmp_path, monkeypatch, caplog):
         raise ValueError("no backend")
 
     monkeypatch.setattr(plot, "curves", failing)
-    (tmp_path / "fit.json").write_text("{}")
+    (tmp_path / "fit.json").write_text('{"run": {}}')
     runs.draw_curves(tmp_path)
     assert not caplog.records  # no rows yet
     (tmp_path / "metrics.jsonl").write_text('{"num_updates": 1, "timesteps": 2}\n')

@@ -74,6 +74,7 @@ def half_done(run):
 
 
 @pytest.mark.parametrize("name", ["lr[1e-3]"])
+@pytest.mark.slow
 def test_a_run_in_a_folder_with_special_characters(trained, tmp_path, name):
     path = tmp_path / name
     assert run_command(*TRAIN, "--out", path)[0] == 0
@@ -248,6 +249,7 @@ def test_outputs_on_a_full_disk(run, tmp_path, monkeypatch):
     assert contents(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_links_out_of_a_folder_are_not_followed(run, tmp_path):
     """An untrusted folder whose files are symbolic links to files of the user."""
     half_done(run)
@@ -338,6 +340,7 @@ def test_one_of_many_processes_gets_a_new_folder(tmp_path, monkeypatch, locks):
     assert mark.read_text() == str(results.index(None))
 
 
+@pytest.mark.slow
 def test_two_trainings_into_one_new_folder(tmp_path):
     """One of them trains, the other is refused in one line."""
     path = tmp_path / "run"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import run_command
 
-from jaxrl.experiments import reference, runs
+from jaxrl.experiments import reference, runs, search
 from jaxrl.experiments.report import compare, curves, data, figures, page, scales, trials
 from jaxrl.experiments.report.schema import Source
 from jaxrl.experiments.report.script import SCRIPT
@@ -722,6 +722,7 @@ def trained(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_sweep_is_read_from_its_folder(trained):
     (swept,) = data.read([trained / "sweep"])
     lines = [json.loads(line) for line in (trained / "sweep" / "results.jsonl").read_text().splitlines()]
@@ -795,7 +796,9 @@ def searched_folder(path, trained, swept):
     spec = runs.from_json(runs.read_info(trained / "run")["spec"])
     kind, steps = swept.about["search"], {"steps": swept.about["spent"]}
     axes = [sweep.axis(AXES[0], "log:1e-4:1e-1"), sweep.axis(AXES[1], "0.9:1")]
-    options = {"slots": None, "eta": 4, "rungs": 2, "decisions": 3, "generations": 3}
+    given = {"rungs": 2, "decisions": 3, "generations": 3}
+    known = search.SEARCHES[kind].options
+    options = sweep.options_of(kind, {name: x for name, x in given.items() if name in known})
     shares = np.full((swept.about["slots"], len(axes)), 0.5)
     group = sweep.searched(kind, axes, shares, spec, options)
     words = ["jaxrl", "sweep", "ppo", "CartPole-v1", "--out", str(path)]

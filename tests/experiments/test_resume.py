@@ -115,6 +115,7 @@ def test_an_interrupt_saves_and_explains_how_to_resume(processes, whole, tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
     path = tmp_path / "run"
     process = processes.train(path)
@@ -127,6 +128,7 @@ def test_an_interrupt_before_the_first_update(processes, whole, tmp_path):
     assert_same(path, whole)
 
 
+@pytest.mark.slow
 def test_a_second_interrupt_while_saving(processes, whole, tmp_path):
     """At several times after the first one; nothing that was saved may be lost."""
     path = tmp_path / "run"

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, run_command
 
-from jaxrl import decode, statistics
+from jaxrl import decode, formats, statistics
 from jaxrl.experiments import studies, verdict
-from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.compare import table
 from jaxrl.experiments.studies.discover import comparison
 from jaxrl.experiments.studies.meta import tune, two_colours
@@ -73,16 +72,34 @@ STUDY = Study(carry_on, verdict, curves)
 """
 
 
+def registered(name, kind, text, package, folder, monkeypatch):
+    """Yields the module of a new kind of study: a file in a folder that is added to that of a package."""
+    folder.mkdir()
+    (folder / f"{name}.py").write_text(text)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(folder)])
+    monkeypatch.setitem(studies.STUDIES, name, kind)
+    studies.load(name)
+    yield sys.modules[f"jaxrl.experiments.{kind.module}"]
+    sys.modules.pop(f"jaxrl.experiments.{kind.module}")
+
+
+def stopped_at(call, function, computed):
+    """The function, interrupted in the call of this number, from 1; arguments are appended to `computed`."""
+
+    def stopped(number):
+        computed.append(number)
+        if len(computed) == call:
+            raise KeyboardInterrupt
+        return function(number)
+
+    return stopped
+
+
 @pytest.fixture
 def toy(tmp_path, monkeypatch):
     """The module of the new kind of study."""
-    (tmp_path / "code").mkdir()
-    (tmp_path / "code" / "toy.py").write_text(TOY)
-    monkeypatch.setattr(studies, "__path__", [*studies.__path__, str(tmp_path / "code")])
-    monkeypatch.setitem(studies.STUDIES, "toy", studies.Kind("toy.json", "studies.toy"))
-    studies.load("toy")
-    yield sys.modules["jaxrl.experiments.studies.toy"]
-    sys.modules.pop("jaxrl.experiments.studies.toy")
+    kind = studies.Kind("toy.json", "studies.toy")
+    yield from registered("toy", kind, TOY, studies, tmp_path / "code", monkeypatch)
 
 
 def test_a_study_is_one_file_and_one_line(toy, tmp_path, monkeypatch):
@@ -95,17 +112,11 @@ def test_a_study_is_one_file_and_one_line(toy, tmp_path, monkeypatch):
     assert status == 2 and "is taken: continue with `jaxrl resume" in output
 
     plan = json.loads((path / "toy.json").read_text())
-    assert plan.pop("format") == study.FORMAT == 1  # earlier versions wrote no number
+    assert plan.pop("format") == formats.FORMAT == 1  # earlier versions wrote no number
     (path / "toy.json").write_text(json.dumps(plan))
     computed = []
 
-    def stopped(number):
-        computed.append(number)
-        if len(computed) == 2:
-            raise KeyboardInterrupt
-        return number**2
-
-    monkeypatch.setattr(toy, "square", stopped)
+    monkeypatch.setattr(toy, "square", stopped_at(2, toy.square, computed))
     assert run_command("resume", path)[0] == 130
     status, output = run_command("report", path)
     assert status == 2 and f"continue with `jaxrl resume {path}`" in output and output.count("\n") == 1

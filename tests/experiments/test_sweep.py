@@ -18,10 +18,10 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import run_command
+from conftest import curve, run_command, slow_except
 
 from jaxrl import checkpoint, logger, loop
-from jaxrl.experiments import cli, runs, search, spec_options
+from jaxrl.experiments import cli, runs, search, spec_options, studies
 from jaxrl.experiments.commands import sweep as sweep_command
 from jaxrl.experiments.runs import planning
 from jaxrl.experiments.studies import sweep
@@ -153,7 +153,7 @@ def test_one_program_for_all_that_is_traced():
         ("--hp.gamma 0.5:1.2 --search optuna --trials 2", "must lie between 0 and 1"),
         ("--hp.gamma 0.9,0.99 --eta 3", "--eta is for --search asha, not for grid"),
         ("--hp.gamma 0.9:1 --trials 4 --search pbt --slots 2", "--slots is for --search asha"),
-        ("--hp.gamma 0.9:1 --search optuna", "--search optuna needs --trials"),
+        ("--hp.gamma 0.9:1 --search optuna", "the number of trials is missing: give --trials"),
         ("--config.num-steps 8,16 --seeds 1 --seed 2147483645", "too large"),
         ("--hp.gamma 0.9,0.99 --seeds 1 --shard envs", "leave it out"),
         ("--env.length 0.5,b", "--env.length takes numbers"),
@@ -220,6 +220,18 @@ def test_the_winner_is_trained_by_its_file_and_by_its_line(swept):
     confirmed = runs.from_json(runs.read_info(path / "confirm")["spec"])
     hparams = confirmed.hparams.replace(total_updates=by_line.hparams.total_updates)
     assert dataclasses.replace(confirmed, seed=0, hparams=hparams) == by_line
+
+
+def test_the_line_of_the_winner_trains_the_agents_that_confirmed_it(swept, tmp_path):
+    """The line itself, and `--from` the folder of the sweep: with the seeds of the confirmation, its rows."""
+    path, output = swept
+    (line,) = [line for line in output.splitlines() if line.startswith("jaxrl train ppo CartPole-v1 ")]
+    confirmed = runs.read_info(path / "confirm")["spec"]
+    for name, words in (("line", shlex.split(line)[1:]), ("folder", ["train", "--from", path])):
+        status, output = run_command(*words, "--seed", 2, "--out", tmp_path / name)
+        assert status == 0, output
+        assert runs.read_info(tmp_path / name)["spec"] == confirmed and confirmed["seed"] == 2
+        assert curve(tmp_path / name) == curve(path / "confirm") != []
 
 
 def test_a_file_of_the_winner_that_was_edited_is_kept(swept):
@@ -315,6 +327,7 @@ def test_a_lane_is_that_agent(swept, tmp_path):
     assert_lane(rows_of(path / "group-1")[0], 3, alone[0], 1, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_diverged_lane_does_not_affect_others(swept, tmp_path):
     """With a learning rate of 1e30 an agent diverges: this is reported and does not affect other agents."""
     path, output = swept
@@ -363,6 +376,7 @@ def test_a_parameter_that_shapes_the_program_is_a_group(tmp_path):
     assert [one.traced for one in sweep.in_lanes(axes, spec)] == [False, True]
 
 
+@pytest.mark.slow
 def test_chunks_change_nothing_but_rounding(tmp_path):
     for chunk in (0, 1, 3):
         flags = [
@@ -420,9 +434,7 @@ KINDS = {
 
 
 # One in the ordinary suite: they share the code that saves and resumes.
-@pytest.mark.parametrize(
-    "kind", ["asha", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "asha")]
-)
+@pytest.mark.parametrize("kind", slow_except(KINDS, "asha"))
 def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     if kind in ("cmaes", "optuna"):
         pytest.importorskip({"cmaes": "evosax"}.get(kind, kind))
@@ -442,6 +454,7 @@ def test_a_killed_search_resumes_to_the_same_result(kind, tmp_path):
     with contextlib.redirect_stdout(io.StringIO()):
         assert cli.main(["resume", str(path)]) == 0
     assert (path / "results.jsonl").read_text() == (tmp_path / "whole" / "results.jsonl").read_text()
+    assert all(part.is_complete() for part in studies.of(path).parts(path))
     *results, again = [json.loads(one) for one in (path / "results.jsonl").read_text().splitlines()]
     count = {"asha": 8, "pbt": 2, "cmaes": 8, "optuna": 12}[kind]
     assert sorted(one["trial"] for one in results) == list(range(count))
@@ -469,8 +482,7 @@ def test_asha_retrains_its_best_trial(tmp_path, monkeypatch):
     spec = spec_options.parse_spec("sweep", sweep_command.sweep_options, words)[0]
     axes = [sweep.axis("--hp.learning-rate", "1e-3,1e-2")]
     shares = sweep.draw(axes, "grid", 0, 0)
-    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", dict.fromkeys(
-        ("slots", "eta", "rungs", "decisions", "generations"))))  # fmt: skip
+    group = sweep.searched("asha", axes, shares, spec, sweep.options_of("asha", {}))
     sweep.create_folder(tmp_path, axes, "asha", [], [group], {"confirm_seeds": 8, "batches": 1}, [])
     scores = [[100.0] * 7 + [0.0], [95.0] * 7 + [None]]  # one has a failed seed, the other a diverged one
     trials = [
@@ -505,10 +517,10 @@ def test_rows_agree_on_the_update_of_a_divergence(swept):
 def test_optuna_receives_the_scores_of_its_trials():
     pytest.importorskip("optuna")
     axes = [sweep.axis("--hp.gamma", "0:1"), sweep.axis("--hp.gae-lambda", "8e-1,0.9")]
-    known = np.linspace(0, 1, 40).tolist()
+    ask, known = search.SEARCHES["optuna"].batches.ask, np.linspace(0, 1, 40).tolist()
     tried = [({"--hp.gamma": g, "--hp.gae-lambda": 0.8}, -((g - 0.3) ** 2)) for g in known]
-    asked = search.ask(axes, tried, 20, seed=0)
-    assert asked == search.ask(axes, tried, 20, seed=0)
+    asked = ask(axes, tried, 20, seed=0)
+    assert asked == ask(axes, tried, 20, seed=0)
     values = [float(one["--hp.gamma"]) for one in asked]
     assert abs(np.median(values) - 0.3) < 0.15 and {one["--hp.gae-lambda"] for one in asked} <= {0.8, 0.9}
 
@@ -536,8 +548,8 @@ def whole(tmp_path_factory):
     return path
 
 
-@pytest.mark.fused
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_sweep_resumes_bitwise(whole, tmp_path, number):
     path = tmp_path / "stopped"
     process = subprocess.Popen(

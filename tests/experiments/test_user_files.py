@@ -250,6 +250,7 @@ def test_of_two_equal_files_the_one_that_was_given_is_recorded(tmp_path):
         assert sources.keep(tmp_path / folder, name)[name]["original"] == str(file)
 
 
+@pytest.mark.slow
 def test_a_sweep_of_a_new_hyperparameter_resumes_without_the_file(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(command, tmp_path)

@@ -7,6 +7,9 @@ import pytest
 
 from jaxrl.experiments import runs, spec_options
 from jaxrl.experiments.commands import watch
+from jaxrl.experiments.studies import parts, study
+from jaxrl.experiments.studies.meta import two_colours
+from jaxrl.experiments.studies.talk.game import Setting
 
 
 @pytest.fixture
@@ -108,3 +111,64 @@ def test_a_run_by_fit_can_be_watched(command, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"num_updates": 4, "timesteps": 128}\n')
     status, said, _ = command("watch", tmp_path)
     assert status == 0 and said.endswith("complete\n") and said.startswith("100%  steps 128")
+
+
+# --- studies ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def evolving(tmp_path):
+    """The folder of a talk of 3 generations, and a function that writes its next row, at last its result."""
+    sizes = {"messages": 2, "hidden": 4, "std": 0.3, "goals": 1, "seed": 0}
+    setting = Setting("CartPole-v1", "harm", steps=100, generations=3, candidates=4, victims=2, **sizes)
+    with study.new(tmp_path / "talk", "talk.json") as plan:
+        plan({"setting": dataclasses.asdict(setting), "command": ["jaxrl", "talk"]})
+    written = []
+
+    def write():
+        written.append(len(written) + 1)
+        if len(written) > 3:
+            (tmp_path / "talk" / "result.json").write_text("{}")
+        else:
+            with (tmp_path / "talk" / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps({"num_updates": len(written), "score": [1.0, 2.0, 3.0, 4.0]}) + "\n")
+
+    return tmp_path / "talk", write
+
+
+def test_a_study_is_watched_part_by_part_until_it_is_complete(command, evolving, monkeypatch):
+    path, write = evolving
+    status, said, _ = command("watch", path, "--once")
+    first = "talk: generations (1 of 2)\n"
+    assert (status, said) == (0, f"{first}generations, 4 agents\nno row of metrics yet\n")
+    write()
+    said = command("watch", path, "--once")[1]
+    assert said.startswith(first) and "\n 33%  steps 800  return IQM 2.5 (1 … 4)  " in said
+    monkeypatch.setattr(watch.time, "sleep", lambda _: write())
+    status, said, _ = command("watch", path)
+    lines = said.splitlines()
+    assert status == 0 and lines[0] == first.strip()
+    assert [line.split()[0] for line in lines[1:4]] == ["33%", "67%", "100%"]
+    assert lines[4:] == ["talk: evaluation with new victims (2 of 2)", "complete"]
+    assert command("watch", path)[1] == "complete\n"
+
+
+def test_studies_of_files_show_which_part_is_computed(command, tmp_path):
+    settings = dataclasses.asdict(two_colours.Options(methods=("bootstrapped", "fixed"), steps=1000))
+    with study.new(tmp_path / "meta", "meta.json") as write:
+        write({"experiment": "two-colours", "settings": settings, "objective": None, "command": ["jaxrl"]})
+    assert command("watch", tmp_path / "meta", "--once")[1] == "meta: fixed (1 of 3)\n"
+    (tmp_path / "meta" / "fixed.json").write_text("{}")
+    assert command("watch", tmp_path / "meta", "--once")[1] == "meta: bootstrapped (2 of 3)\n"
+
+
+def test_parts_are_announced_with_the_time_left(monkeypatch):
+    clock, lines = iter([0.0, 0.0, 1.0, 31.0]), []
+    monkeypatch.setattr(parts.time, "perf_counter", lambda: next(clock))
+    sizes = {"known": 0.0, "small": 1.0, "large": 2.0}
+    assert list(parts.announced("training", sizes, lines.append)) == list(sizes)
+    assert lines == [
+        "training: known (1 of 3) ...",
+        "training: small (2 of 3) ...",
+        "training: large (3 of 3, about 1:02 left) ...",
+    ]

@@ -102,7 +102,7 @@ def test_optuna_receives_the_worst_score_for_diverged_trials():
     # The score rises up to 1e-3, beyond which agents diverge.
     tried = [({"--hp.learning-rate": repr(float(x))}, None if x > 1e-3 else math.log10(x)) for x in rates]
     assert optuna.__version__
-    asked = search.ask(axes, tried, 64, seed=0)
+    asked = search.SEARCHES["optuna"].batches.ask(axes, tried, 64, seed=0)
     share = np.mean([float(one["--hp.learning-rate"]) > 1e-3 for one in asked])
     assert share < 0.4
 
@@ -284,6 +284,7 @@ def test_steps_of_the_warm_up_are_counted(name):
     assert train.updates_for(algo, 1) == 1
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_requested_steps(tmp_path):
     """4 environments for 8 steps before the first update, and three updates after it."""
     words = ["train", "ppo", "Pendulum-v1", "--steps", "128", "--eval-episodes", "0", "--intervals", "3"]

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FUSED, config_of, jitted, small
+from conftest import FUSED, config_of, jitted, slow_except, small
 from reference import evolution as slow
 from test_contract import bits
 
@@ -77,7 +77,7 @@ def test_fitness_is_of_the_first_episode_alone(length):
     assert float(again.count) > float(stats.count)
 
 
-@pytest.mark.parametrize("name", ["es", "ga", "ppo"])
+@pytest.mark.parametrize("name", slow_except(["es", "ga", "ppo"], "es"))
 def test_the_variance_of_observations_far_from_zero_is_accurate(name):
     """Observes three numbers, N(0, 1), N(1000, 1) and N(10000, 1) around a level N(0, 1/4) per episode."""
     offset = jnp.array([0.0, 1e3, 1e4])
@@ -342,6 +342,7 @@ def test_ties_in_selection_are_broken_at_random():
     assert counts.min() > 500 and counts.max() < 700  # 600 each, 20 either way
 
 
+@pytest.mark.slow
 def test_the_state_holds_the_policies_of_its_genomes(fused_updates):
     """The elite, and with `keep_parents` the parents; otherwise the states are the same."""
     kept, built = (small("ga", num_steps=7, keep_parents=keep) for keep in (True, False))
@@ -389,7 +390,7 @@ def test_the_elite_is_the_best_over_more_episodes(num_candidates):
     [
         (es, "multidiscrete", {}),
         (es, "action-mask", {}),
-        (ga, "memory", {"memory_size": 8}),
+        pytest.param(ga, "memory", {"memory_size": 8}, marks=pytest.mark.slow),
         (ga, "action-continuous", {"squash": True, "normalize_obs": True}),
     ],
     ids=["multidiscrete", "action-mask", "memory", "action-continuous"],

@@ -161,6 +161,7 @@ def test_an_error_of_a_callback_is_raised_and_loses_nothing(whole, tmp_path):
 def test_a_complete_run_is_returned_as_it_is(whole):
     again = fit(out=whole.out, callbacks=[lambda row: pytest.fail("nothing is trained")])
     assert again.complete and again.rows == whole.rows and bits(again.state) == bits(whole.state)
+    assert json.loads((whole.out / "fit.json").read_text())["format"] == 1
 
 
 def test_another_run_in_the_folder_is_refused(whole, tmp_path):

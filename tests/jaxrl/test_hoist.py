@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import FUSED, OPTIMIZED
+from conftest import FUSED, OPTIMIZED, slow_except
 from flax import struct
 
 from jaxrl import envs, spaces
@@ -312,7 +312,7 @@ def temporary_memory(scan, step, carry, keys):
     return lowered.compile(OPTIMIZED).memory_analysis().temp_size_in_bytes
 
 
-@pytest.mark.parametrize("num_words", [4, 256, 20_000])
+@pytest.mark.parametrize("num_words", slow_except([4, 256, 20_000], 256, 20_000))
 def test_random_numbers_of_any_size_take_little_more_memory_than_in_a_scan(num_words):
     step, carry = generated_level(64, num_words)
     keys = jax.random.split(jax.random.key(0), 64)
@@ -326,7 +326,7 @@ def test_steps_are_hoisted_in_blocks_where_all_at_once_need_too_much_memory():
     keys = jax.random.split(jax.random.key(0), 512)  # 2 KB of numbers per step: 31 steps fit at once
     closed = jax.make_jaxpr(lambda c, k: hoist.scan(step, c, k))(carry, keys)
     lengths = [eqn.params["length"] for eqn in equations(closed.jaxpr) if eqn.primitive.name == "scan"]
-    assert lengths == [32, 16]
+    assert lengths == [32, 2, 16]  # blocks, parts of the numbers of one, and its steps
     (body,) = [
         eqn.params["jaxpr"].jaxpr
         for eqn in equations(closed.jaxpr)
@@ -335,6 +335,17 @@ def test_steps_are_hoisted_in_blocks_where_all_at_once_need_too_much_memory():
     assert not any(is_random(eqn.primitive.name) for eqn in equations(body))
     assert_same(*both(step, carry, keys))
     assert_same(*both(step, carry, keys[:509]))  # a prime number of steps has no blocks
+
+
+def test_intermediate_values_take_memory_for_a_part_of_the_steps():
+    """A step that keeps one number of 4,096 that it draws: 16 KB in a plain scan, 1 MB for all 64 at once."""
+
+    def step(carry, key):
+        return carry + 1, jnp.sort(jax.random.uniform(key, (4096,)))[0] + jnp.zeros(5120)
+
+    keys = jax.random.split(jax.random.key(0), 64)
+    assert temporary_memory(hoist.scan, step, jnp.int32(0), keys) <= 64 * 4096 * 4
+    assert_same(*both(step, jnp.int32(0), keys))
 
 
 def host_noise(key):
@@ -384,7 +395,12 @@ def test_effects_happen_once_per_step():
 # Rollouts
 
 
-@pytest.mark.parametrize("name", ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"])
+@pytest.mark.parametrize(
+    "name",
+    slow_except(
+        ["CartPole-v1", "Catch-bsuite", "Breakout-MinAtar", "probe/memory"], "CartPole-v1", "probe/memory"
+    ),
+)
 def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
     env = envs.make(name, max_steps=7)
     many = rollouts.vectorize(env, 3)
@@ -408,12 +424,18 @@ def test_a_rollout_matches_a_plain_scan(name, monkeypatch):
 # Extras that generate levels, and environments of jaxrl with large or random states.
 LARGE = [
     "craftax/Craftax-Classic-Symbolic-v1",
+    "craftax/Craftax-Symbolic-v1",
+    "jumanji/Game2048-v1",
     "jumanji/Maze-v0",
+    "jumanji/Minesweeper-v0",
     "jumanji/Snake-v1",
     "navix/Navix-DoorKey-8x8-v0",
     "navix/Navix-FourRooms-v0",
+    "navix/Navix-LavaGapS7-v0",
     "pgx/2048",
     "xminigrid/MiniGrid-DoorKey-8x8",
+    "xminigrid/MiniGrid-FourRooms",
+    "CartPole-v1",
     "Breakout-MinAtar",
     "Pong-misc",
     "Seaquest-MinAtar",
@@ -433,10 +455,7 @@ def made(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypatch):
-    """Temporary memory of 64 environments x 64 steps, without the returned transitions.
-
-    Values computed in advance may take `MOST_BYTES`; a small rollout needs a few kilobytes in a plain scan.
-    """
+    """Memory of 64 environments x 64 steps, the returned transitions included."""
     env = made(name)
     many = rollouts.vectorize(env, 64)
 
@@ -444,16 +463,16 @@ def test_a_rollout_takes_little_more_memory_than_in_a_plain_scan(name, monkeypat
         del obs, first, mask
         return memory, jax.vmap(lambda k: spaces.sample(env.action_space, k))(jax.random.split(key, 64)), {}
 
-    def temporary(scan):
+    def needed(scan):
         monkeypatch.setattr(rollouts.hoist, "scan", scan)
         play = jax.jit(lambda key, *start: rollouts.rollout(many, policy, key, Stream(*start, ()), 64))
         key = jax.eval_shape(lambda: jax.random.key(0))
-        compiled = play.lower(key, *jax.eval_shape(many.reset, key)).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
+        memory = play.lower(key, *jax.eval_shape(many.reset, key)).compile().memory_analysis()
+        return memory.temp_size_in_bytes + memory.output_size_in_bytes
 
-    ours, theirs = (temporary(scan) for scan in (hoist.scan, jax.lax.scan))
-    print(f"{name}: {ours / 1e6:.2f} MB, in a plain scan {theirs / 1e6:.2f} MB")
-    assert ours <= 1.5 * theirs + hoist.MOST_BYTES
+    ours, theirs = (needed(scan) for scan in (hoist.scan, jax.lax.scan))
+    print(f"{name}: {ours / 1e6:.2f} MB, in a plain scan {theirs / 1e6:.2f} MB, ratio {ours / theirs:.2f}")
+    assert ours <= 1.5 * theirs + 2 * hoist.FEW_BYTES
 
 
 @pytest.mark.slow

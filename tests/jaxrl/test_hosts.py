@@ -169,6 +169,7 @@ def test_killed_and_resumed_by_four_processes_bitwise(folder, four, killed):
     assert not list((path / "checkpoints").glob(".tmp_*"))
 
 
+@pytest.mark.slow
 def test_one_process_stops_all_and_two_resume_from_one(folder):
     """Ctrl-C in one process stops and saves all; the run was started by a single process."""
     path = folder / "stopped"
@@ -294,7 +295,8 @@ def arrays(path):
         return [held[name] for name in held.files]
 
 
-@pytest.mark.parametrize("shard", ["agents", pytest.param("envs", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", ["agents", "envs"])
 def test_eight_devices_move_to_two(folder, shard):
     path = folder / f"moves-{shard}"
     path.mkdir()

@@ -133,6 +133,29 @@ def test_byte_order_marks_and_other_line_endings_are_accepted(tmp_path, caplog):
     assert path.read_bytes() == b"".join(LINES[:2]) and os.listdir(tmp_path) == ["rows.jsonl"]
 
 
+def test_some_values_of_rows_are_read_as_in_the_whole_rows(tmp_path):
+    """From lines as they are written; others, damaged ones included, are read as a whole."""
+    returns = {"episode/return": [1.5, None], "agent/died_at": [None, 8]}
+    row = {"num_updates": 1, "timesteps": 32, "loss/policy": [[0.25], [1e-7]], "x_seconds": None, **returns}
+    lines = [json.dumps(row | {"num_updates": number}) for number in range(1, 12)]
+    lines[1] = lines[1].replace(", ", " ,  ")  # written by another program
+    lines[2] = lines[2].replace('"loss/policy"', '"loss/\\u00fc"')
+    lines[3] = lines[3].replace("1.5", "1.5.5")  # damaged, and so are the next ones
+    lines[4] = lines[4].replace("0.25", "x")
+    lines[5] = lines[5][:-1]
+    lines[6] = lines[6].replace("32", "3e1")
+    lines[7] = lines[7].replace("null, 8", "null, [8]")
+    lines[8] = lines[8].replace("null", "1e999")
+    lines[9] = lines[9].replace('"num_updates": 10', '"num_updates": 1')
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines) + "\n")
+    rows, damage = logger.read_rows(tmp_path / "rows.jsonl", ["timesteps"])
+    some, same = logger.read_rows(tmp_path / "rows.jsonl", ["timesteps"], list(returns))
+    assert [one["num_updates"] for one in rows] == [1, 2, 3, 11] and len(damage) == 7 and same == damage
+    names = ("num_updates", "timesteps", *returns)
+    assert some == [{name: one[name] for name in names} for one in rows]
+    assert logger.num_lines(tmp_path / "rows.jsonl") == 11 and logger.num_lines(tmp_path / "none") == 0
+
+
 def test_an_incomplete_last_line_is_not_damage(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_bytes(LINES[0] + LINES[1][:10])

@@ -273,6 +273,7 @@ def test_lanes_are_never_more_than_a_quarter_too_many():
         assert seeds <= dataclasses.replace(SPEC, seeds=seeds).lanes <= 1.25 * seeds + 1
 
 
+@pytest.mark.slow
 def test_only_the_requested_seeds_are_reported(tmp_path, capsys):
     out = tmp_path / "run"
     arguments = [

@@ -36,9 +36,10 @@ print(metrics["loss/value"].shape[0], bool(jnp.isfinite(metrics["loss/value"]).a
 MORE = [(256, "2", "Torso()"), (8, "2", "None"), (64, None, "None"), (8, "2", "Torso()")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "pool", "torso"),
-    [(256, "2", "None"), *(pytest.param(*x, marks=pytest.mark.slow) for x in MORE)],
+    [(256, "2", "None"), *MORE],
 )
 def test_a_population_does_not_hang(size, pool, torso):
     environment = {k: v for k, v in os.environ.items() if k != "NPROC"}

@@ -1,6 +1,7 @@
 """Search on the device: each strategy against its definition, on agents whose returns are known."""
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from conftest import small
 from flax import struct
 
 from jaxrl import objectives, search, train
-from jaxrl.experiments.search import Axis
+from jaxrl.experiments.search import Axis, strategies
 from jaxrl.search.asha import promoted, rungs
 from jaxrl.search.pbt import exploit, explore
 from jaxrl.types import Algorithm
@@ -366,3 +367,30 @@ def test_the_update_of_a_divergence_is_recorded():
     totals = train.no_totals(algo.update, state, hp)
     _, totals = jax.jit(functools.partial(train.advance, algo.update))(state, totals, hp, 10)
     assert totals["agent/dead/count"].tolist() == [0.0, 4.0]  # the updates 7, 8, 9 and 10
+
+
+def test_the_candidates_of_complete_generations_are_scored():
+    """Two of three generations of four candidates, each trained for ten updates, after twenty."""
+    pytest.importorskip("evosax")
+    space = search.Space(("a", "b"), lambda hp, x: hp, lambda x: x, np.zeros(2), np.ones(2), np.ones(2))
+    options = {"kind": "openes", "slots": 4, "generations": 3}
+    strategy = strategies.strategy(options, space, 10)
+    assert (strategy.slots, strategy.agent_updates) == (4, 10)
+    x, score = np.arange(24.0).reshape(3, 4, 2), np.arange(12.0).reshape(3, 4, 1)
+    state = Searched(Generations(x, score), np.int32(20))
+    found = strategies.scored(options, strategy, state)
+    assert [(one["trial"], one["generation"]) for one in found] == [(i, i // 4) for i in range(8)]
+    assert [one["per_seed"].tolist() for one in found] == [[float(i)] for i in range(8)]
+    assert all(
+        one["x"].tolist() == [2.0 * i, 2.0 * i + 1] and one["updates"] == 20 for i, one in enumerate(found)
+    )
+
+
+class Generations(NamedTuple):
+    x: np.ndarray
+    score: np.ndarray
+
+
+class Searched(NamedTuple):
+    strategy: Generations
+    num_updates: np.ndarray

@@ -235,6 +235,7 @@ def test_the_indices_of_ishigami():
         assert result[axis] == pytest.approx(pairs / score.var(), abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_intervals_have_their_nominal_coverage():
     """Over sweeps of 128 trials. An unshifted bootstrap finds one irrelevant axis in six relevant."""
     generator = np.random.default_rng(1)

@@ -95,6 +95,16 @@ def test_all_environments_keep_their_types():
 
 
 @pytest.mark.timeout(900)
+def test_some_algorithms_keep_their_types():
+    x64(
+        "algorithm('ppo', 'Pendulum-v1', memory_size=3, normalize_obs=True, normalize_reward=True)",
+        "algorithm('trpo', 'Catch-bsuite')",
+        "algorithm('es', 'Pendulum-v1')",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_algorithm_keeps_its_types():
     x64(
         "for environment in ['Pendulum-v1', 'Catch-bsuite']:",
@@ -106,11 +116,9 @@ def test_every_algorithm_keeps_its_types():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "name, environment",
-    [("ppo", "Catch-bsuite"), pytest.param("trpo", "Pendulum-v1", marks=pytest.mark.slow)],
-)
+@pytest.mark.parametrize("name, environment", [("ppo", "Catch-bsuite"), ("trpo", "Pendulum-v1")])
 def test_a_run_trains_and_evaluates(name, environment, tmp_path):
     flags = "--steps 64 --config.num-envs 4 --config.num-steps 8 --seeds 2 --intervals 1 --eval-episodes 1"
     words = [name, environment, *flags.split(), "--out", str(tmp_path / "run")]

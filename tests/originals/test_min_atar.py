@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import slow_except
 
 from jaxrl.envs.min_atar import ENTRIES, common
 from originals.ledger import record
@@ -25,7 +26,11 @@ NAMES = {
     "seaquest": "Seaquest",
     "space_invaders": "SpaceInvaders",
 }
-each_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: f"{game.name}{len(game.actions)}")
+# The second of two has no ramping and all actions.
+MINIMAL = [game for i, game in enumerate(GAMES) if game.name not in {other.name for other in GAMES[:i]}]
+each_game = pytest.mark.parametrize(
+    "game", slow_except(GAMES, *MINIMAL), ids=lambda game: f"{game.name}{len(game.actions)}"
+)
 
 
 class Repeat:
@@ -166,6 +171,7 @@ def follow_seaquest(num_lanes, num_steps, key):
     return largest
 
 
+@pytest.mark.slow
 def test_endless_seaquest_is_the_originals(transitions):
     num_steps = 2500
     largest = follow_seaquest(transitions // num_steps, num_steps, jax.random.key(4))

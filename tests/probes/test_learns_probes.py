@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ALGORITHMS, GRADIENT_FREE, config_of
+from conftest import ALGORITHMS, GRADIENT_FREE, config_of, slow_except
 
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
@@ -62,7 +62,7 @@ def test_values_are_learned(name, obs, expected):
     np.testing.assert_allclose(values(states, obs), np.tile(expected, (SEEDS, 1)), atol=0.05)
 
 
-@pytest.mark.parametrize("max_steps", [1, 8])
+@pytest.mark.parametrize("max_steps", slow_except([1, 8], 8))
 def test_values_bootstrap_at_a_time_limit(max_steps):
     """An endless probe truncated after a few steps has the value r / (1 - gamma), to 5 %; else 1 or 5.7."""
     env = envs.make("probe/truncation", max_steps=max_steps)
@@ -74,7 +74,7 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # evolution has no values: see test_evolution
 
 
-FIRST = ["a2c", *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS[1:])]
+FIRST = slow_except(OTHERS, "a2c")
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
@@ -128,7 +128,7 @@ def test_other_algorithms_discount(algo_name):
         ("action-from-obs", 1.0, {}),
         pytest.param("multidiscrete", 1.0, {}, marks=pytest.mark.slow),
         ("action-mask", 4.0, {}),
-        ("memory", 1.0, {"memory_size": 16}),
+        pytest.param("memory", 1.0, {"memory_size": 16}, marks=pytest.mark.slow),
         pytest.param(
             "action-from-obs",
             1.0,
@@ -151,7 +151,7 @@ def test_without_memory_the_memory_probe_is_chance():
     assert float(jnp.abs(returns(algo, states, env)).max()) < 0.6
 
 
-@pytest.mark.parametrize("squash", [False, True])
+@pytest.mark.parametrize("squash", slow_except([False, True], True))
 def test_a_continuous_action_is_learned(squash):
     env = envs.make("probe/action-continuous")
     algo, states, _ = trained("probe/action-continuous", updates=100, squash=squash)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from protocol import calibrate, timed, versions
 
-from jaxrl import checkpoint, envs, fields, train
+from jaxrl import checkpoint, envs, fields, logger, train
 from jaxrl.algos import ppo
 from jaxrl.programs import fingerprint, memory_of
 
@@ -210,7 +210,7 @@ def learn(env: str, steps: int, seeds: int = 8) -> dict[str, Any]:
         begun = time.perf_counter()
         code = cli.main(["train", "ppo", env, "--steps", str(steps), "--seeds", str(seeds), "--out", out])
         took = time.perf_counter() - begun
-        rows = [json.loads(line) for line in Path(out, "metrics.jsonl").read_text().splitlines()]
+        rows = logger.read_jsonl(Path(out, "metrics.jsonl"))
     return {"status": code, "seconds_in_all": took, "last_row": rows[-1], "rows": len(rows)}
 
 

@@ -124,7 +124,7 @@ def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: boo
     if trials < 2:
         return []
     if kind == "asha":
-        options = sweeps.options_of(kind, dict.fromkeys(sweeps.OPTIONS_OF["asha"]))
+        options = sweeps.options_of(kind, {})
         groups = []
         for name in names:
             with_name = with_objective(spec, name)

@@ -5,20 +5,37 @@ from typing import Any
 
 from jaxrl import files, records
 from jaxrl.experiments.studies import Study, study
-from jaxrl.experiments.studies.compare import folder, table
+from jaxrl.experiments.studies.compare import folder, methods, table
+from jaxrl.experiments.studies.parts import Part, announced
 from jaxrl.experiments.verdict import Verdict
 
 
 def carry_on(path: Path) -> int:
     """Continues a comparison from the state of its folder, and prints its tables."""
     plan, info = folder.read(path)
-    for at, program in folder.remaining(path, plan):
+    sizes = {
+        one.name: 0.0 if one.is_complete() else float(program.spec.steps * program.spec.agents)
+        for one, program in _programs(path, plan)
+    }
+    for _, (at, program) in zip(announced("comparison", sizes), folder.remaining(path, plan), strict=False):
         spec = folder.spec_of(at, program)
         if status := study.train(path, at, spec, plan.extra, info["command"]):
             return status
     print(table.text(folder.write_results(path)))
     print(f"records in {path / 'results.jsonl'}")
     return 0
+
+
+def _programs(path: Path, plan: folder.Plan) -> list[tuple[Part, methods.Program]]:
+    """All programs in the order of training, with the names of their folders."""
+    expected = [(folder.place(spec), one) for spec in plan.specs for one in folder.expected(plan, spec)]
+    return [(Part(f"{place}/{one.folder}", path / place / one.folder), one) for place, one in expected]
+
+
+def parts(path: Path) -> list[Part]:
+    """Its programs, and the table."""
+    programs = _programs(path, folder.read(path)[0])
+    return [*(part for part, _ in programs), Part("results", path / "results.jsonl")]
 
 
 def verdict(path: Path) -> Verdict:
@@ -60,4 +77,4 @@ def policy(path: Path) -> Path:
     raise ValueError(f"{path} is a comparison: give one of its runs, for example {files.quoted(part)}")
 
 
-STUDY = Study(carry_on, verdict, curves, policy)
+STUDY = Study(carry_on, verdict, curves, policy, parts=parts)

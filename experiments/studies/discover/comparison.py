@@ -19,6 +19,7 @@ from jaxrl import objectives, sources
 from jaxrl.discovery.family import Family, tables
 from jaxrl.experiments.studies.discover import spec as specs
 from jaxrl.experiments.studies.discover import worlds
+from jaxrl.experiments.studies.parts import announced, print_at_once
 from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.statistics import bootstrap_interval, iqm
 from jaxrl.types import Objective, PyTree
@@ -131,7 +132,11 @@ def filled(*tables: np.ndarray) -> list[np.ndarray]:
 
 
 def compare(
-    spec: specs.Spec, means: PyTree, count: int, transfers: dict[str, specs.World], say=print
+    spec: specs.Spec,
+    means: PyTree,
+    count: int,
+    transfers: dict[str, specs.World],
+    say=print_at_once,
 ) -> dict:
     """Compares the objectives `[S, ...]` of a discovery with tuned PPO, in each environment.
 
@@ -151,8 +156,8 @@ def compare(
     homes = {f"held-out tasks of {sources.shown(world.environment)}": world for world in spec.worlds}
     compared: list[dict[str, Any]] = []
     first: dict[str, Contender] = {}
-    for label, world in {**homes, **transfers}.items():
-        say(f"comparing: {label} ...")
+    places = {**homes, **transfers}
+    for number, (label, world) in enumerate(places.items(), 1):
         family = worlds.family(world)
         rate = float(family.hparams.learning_rate)
         if label in homes:
@@ -161,7 +166,12 @@ def compare(
         else:
             field = {name: transferred(contender, rate) for name, contender in first.items()}
         scores = scorer(family, count)
-        all_scores = {name: scores(one.objective.apply, *settled(one, family)) for name, one in field.items()}
+        what = f"comparing in {label} ({number} of {len(places)})"
+        sizes = {name: len(one.settings) for name, one in field.items()}
+        all_scores = {
+            name: scores(field[name].objective.apply, *settled(field[name], family))
+            for name in announced(what, sizes, say)
+        }
         all_scores = dict(zip(all_scores, filled(*all_scores.values())))
         chosen = {name: int(np.argmax(its.mean(axis=1))) for name, its in all_scores.items()}
         if not first:

@@ -13,6 +13,7 @@ from jaxrl.experiments.runs import training
 from jaxrl.experiments.studies import Study, study
 from jaxrl.experiments.studies.discover import comparison, spec
 from jaxrl.experiments.studies.discover.programs import build
+from jaxrl.experiments.studies.parts import Part
 from jaxrl.experiments.verdict import Verdict, screen
 from jaxrl.files import quoted
 from jaxrl.programs import Programs
@@ -93,4 +94,9 @@ def policy(path: Path) -> Path:
     )
 
 
-STUDY = Study(carry_on, verdict, runs.curves_of, policy)
+def parts(path: Path) -> list[Part]:
+    """The generations, and the comparison."""
+    return [Part("generations", path), Part("comparison with tuned PPO", path / JUDGED)]
+
+
+STUDY = Study(carry_on, verdict, runs.curves_of, policy, parts=parts)

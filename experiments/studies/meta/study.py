@@ -9,6 +9,7 @@ from jaxrl import decode
 from jaxrl.experiments import folders, runs
 from jaxrl.experiments.studies import Study, study, without
 from jaxrl.experiments.studies.meta import tune, two_colours
+from jaxrl.experiments.studies.parts import Part
 from jaxrl.experiments.verdict import Verdict, screen
 from jaxrl.files import quoted
 
@@ -67,4 +68,12 @@ def curves(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     return [(path.name, rows) for _, rows in runs.curves_of(path / tune.LEARNING)]
 
 
-STUDY = Study(carry_on, verdict, curves)
+def parts(path: Path) -> list[Part]:
+    """The parts of the experiment, and its result."""
+    plan, _ = study.read(path, MARK, Plan)
+    module = EXPERIMENTS[plan.experiment]
+    options = decode.decode(plan.settings, module.Options, path / MARK)
+    return [*module.parts(path, options), Part("result", path / RESULT)]
+
+
+STUDY = Study(carry_on, verdict, curves, parts=parts)

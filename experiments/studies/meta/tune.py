@@ -12,6 +12,7 @@ from jaxrl import envs, memory, meta, sources, train
 from jaxrl.algos import ppo
 from jaxrl.experiments import runs, user_files
 from jaxrl.experiments.runs import estimate
+from jaxrl.experiments.studies.parts import Part, announced
 from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.fitting import fit
 from jaxrl.policies import NetworkConfig
@@ -108,6 +109,12 @@ def build(options: Options, objective: Objective) -> Parts:
     return Parts(algo, start, rule, learner)
 
 
+def parts(path: Path, options: Options) -> list[Part]:
+    """What is trained before the agents that give the result."""
+    del options
+    return [Part("meta-learners", path / LEARNING)]
+
+
 def measure(path: Path, options: Options, params: Any) -> dict[str, Any] | None:
     """Meta-learns, then trains new agents with the initial, the learned and fixed hyperparameters.
 
@@ -165,7 +172,12 @@ def _returns(algo: Algorithm, tried: list[Any], options: Options) -> np.ndarray:
     # Seeds that no meta-learner uses: far away in the same sequence.
     fresh = jax.vmap(jax.random.key)(1_000_000 + options.seed + jnp.arange(options.fresh))
     evaluate = jax.jit(jax.vmap(returns_of, (None, 0)))
-    return np.stack([np.asarray(evaluate(jax.tree.map(jnp.float32, hp), fresh), np.float64) for hp in tried])
+    numbered = {f"hyperparameters {number}": hp for number, hp in enumerate(tried, 1)}
+    returns = [
+        np.asarray(evaluate(jax.tree.map(jnp.float32, numbered[name]), fresh), np.float64)
+        for name in announced(f"training {options.fresh} new agents", dict.fromkeys(numbered, 1.0))
+    ]
+    return np.stack(returns)
 
 
 def verdict(result: Result) -> Verdict:

@@ -22,6 +22,7 @@ from jaxrl.algos import ppo
 from jaxrl.envs.worlds import optimal_return
 from jaxrl.experiments.runs import estimate
 from jaxrl.experiments.studies import study
+from jaxrl.experiments.studies.parts import Part, announced
 from jaxrl.experiments.verdict import Table, Verdict
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig
@@ -139,6 +140,12 @@ def prepare(options: Options) -> tuple[Options, None]:
     return options, None
 
 
+def parts(path: Path, options: Options) -> list[Part]:
+    """The methods; each is a stage with a file in the folder."""
+    chosen = [name for name in METHODS if name in options.methods and (options.fixed or name != "fixed")]
+    return [Part(name, path / f"{name}.json") for name in chosen]
+
+
 def measure(path: Path, options: Options, _: None) -> dict[str, Any]:
     """The fields of a `Result`, without the settings. Each method is a stage with a file in the folder."""
     keys = jax.vmap(jax.random.key)(options.seed + jnp.arange(options.seeds))
@@ -155,13 +162,12 @@ def measure(path: Path, options: Options, _: None) -> dict[str, Any]:
     def learned(name: str, learner: Algorithm) -> dict[str, Any]:
         return {name: reward_curves(learner, keys, learner.hparams, options.steps, only).tolist()}
 
-    stages: dict[str, Callable] = {"fixed": fixed} if options.fixed else {}
+    stages: dict[str, Callable] = {"fixed": fixed}
     stages |= {name: partial(learned, name, learner) for name, learner in learners(options).items()}
     curves: Curves = {}
-    for name, stage in stages.items():
-        if name in options.methods:
-            print(f"{name} ...", flush=True)
-            curves |= study.once(path / f"{name}.json", Curves, stage)
+    sizes = {one.name: float(not one.is_complete()) for one in parts(path, options)}
+    for name in announced("training", sizes):
+        curves |= study.once(path / f"{name}.json", Curves, stages[name])
     return summary({name: np.array(values) for name, values in curves.items()})
 
 

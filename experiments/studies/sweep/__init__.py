@@ -14,13 +14,11 @@ a sweep that is stopped or killed can be resumed like a run, with bitwise the sa
 from jaxrl.experiments.runs.searches import searched_outcome
 from jaxrl.experiments.search import Axis
 from jaxrl.experiments.studies.sweep.axes import (
-    SEARCHES,
     axes_of,
     axis,
     draw,
     first_words,
     in_lanes,
-    number_of_trials,
     resolved,
     typed,
     values_at,
@@ -28,13 +26,13 @@ from jaxrl.experiments.studies.sweep.axes import (
 from jaxrl.experiments.studies.sweep.best import BEST, winner, write_winner
 from jaxrl.experiments.studies.sweep.folder import create_folder, is_sweep, read, read_results
 from jaxrl.experiments.studies.sweep.groups import (
-    OPTIONS_OF,
     Group,
     confirming,
     grouped,
     options_of,
     require_sense,
     searched,
+    slots_of,
     with_chunk,
 )
 from jaxrl.experiments.studies.sweep.outcomes import (
@@ -53,8 +51,6 @@ from jaxrl.experiments.studies.sweep.text import table
 __all__ = [
     "BEST",
     "EPISODES",
-    "OPTIONS_OF",
-    "SEARCHES",
     "Axis",
     "Group",
     "axes_of",
@@ -71,7 +67,6 @@ __all__ = [
     "grouped",
     "in_lanes",
     "is_sweep",
-    "number_of_trials",
     "options_of",
     "outcome",
     "read",
@@ -81,6 +76,7 @@ __all__ = [
     "results",
     "searched",
     "searched_outcome",
+    "slots_of",
     "table",
     "typed",
     "values_at",

@@ -1,25 +1,17 @@
 """What a sweep varies: axes from the words of a command, and the trials along them."""
 
 import contextlib
-import itertools
 import math
 import re
-import warnings
 from collections.abc import Callable
 
 import numpy as np
 
 from jaxrl import envs, memory
 from jaxrl.experiments import runs, search
-from jaxrl.experiments.search import TRACED, Axis, Value
-
-SEARCHES = ("auto", "grid", "random", "sobol", *search.KINDS, "optuna")
+from jaxrl.experiments.search import TRACED, Axis, Value, drawn
 
 STATIC = ("--config.", "--env.", "--objective")
-
-# Bytes that Python needs at least for a value as text, and for a trial: its tuple of values, its number, and
-# its hyperparameters as a dict. A value adds its position; if it is from a range, also its text and number.
-VALUE, TRIAL, POSITION = 75, 200, 16
 
 
 def axis(flag: str, text: str) -> Axis:
@@ -54,7 +46,7 @@ def axis(flag: str, text: str) -> Axis:
         return Axis(flag, (), low, high, log, first=parts[0])
     if count < 2:
         raise ValueError(f"{flag} {text}: a range of values needs at least 2 of them")
-    memory.require(f"{flag} {text}", {"the number of values": count * VALUE}, memory.on_machine())
+    memory.require(f"{flag} {text}", {"the number of values": count * drawn.VALUE}, memory.on_machine())
     values = np.geomspace(low, high, count) if log else np.linspace(low, high, count)
     return Axis(flag, tuple(values.tolist()), first=parts[0])
 
@@ -120,57 +112,20 @@ def in_lanes(axes: list[Axis], spec: runs.Spec) -> list[Axis]:
 
 def resolved(axes: list[Axis], kind: str, trials: int) -> str:
     """The kind of search; "auto" is the grid if there is one and no number of trials is given."""
-    grid = all(one.values for one in axes) and not trials
-    return ("grid" if grid else "sobol") if kind == "auto" else kind
+    return ("grid" if search.is_grid(axes, trials) else "sobol") if kind == "auto" else kind
 
 
 def draw(axes: list[Axis], kind: str, trials: int, seed: int) -> np.ndarray:
     """The position of each trial along the axes: `[T, D]` in [0, 1), for `Axis.at`.
 
     Args:
-      kind: "grid" takes all combinations; "random" samples uniformly; "sobol" is a scrambled Sobol sequence
-        (Sobol 1967). A search starts with the same sequence; on the device, in random order.
+      kind: one of `search.SEARCHES`.
       trials: number of trials; 0 for a grid.
 
     Raises:
       ValueError: the search does not fit the axes or the number.
     """
-    ranges = [one.flag for one in axes if not one.values]
-    device, named = kind in search.KINDS, kind
-    if kind in ("asha", "optuna"):
-        kind = resolved(axes, "auto", trials)
-    if kind == "grid":
-        if ranges:
-            raise ValueError(f"a grid needs values: give {ranges[0]} as A,B,C or LOW:HIGH:COUNT")
-        if trials:
-            raise ValueError("a grid has as many trials as combinations: leave --trials out")
-        require_memory(axes, trials)
-        sides = [(np.arange(len(one.values)) + 0.5) / len(one.values) for one in axes]
-        shares = np.array(list(itertools.product(*sides)))
-        return np.random.default_rng(seed).permutation(shares) if device else shares
-    if trials < 1:
-        raise ValueError(f"--search {named} needs --trials, at least 1")
-    require_memory(axes, trials)
-    if kind == "random":
-        return np.random.default_rng(seed).random((trials, len(axes)))
-    from scipy.stats import qmc
-
-    with warnings.catch_warnings():  # SciPy warns unless the number is a power of two
-        warnings.simplefilter("ignore", UserWarning)
-        return qmc.Sobol(len(axes), seed=seed).random(trials)
-
-
-def number_of_trials(axes: list[Axis], trials: int) -> int:
-    """The number of trials; if it is not given, that of a grid."""
-    return trials or math.prod(len(one.values) for one in axes)
-
-
-def require_memory(axes: list[Axis], trials: int) -> None:
-    """Raises `memory.NotEnough` if not even the values of the trials fit into memory."""
-    number, option = number_of_trials(axes, trials), "--trials" if trials else "the number of values"
-    values = sum(POSITION if one.values else POSITION + VALUE for one in axes)
-    needs = {option: number * (TRIAL + values)}
-    memory.require(f"{number} trials", needs, memory.on_machine())
+    return search.SEARCHES[kind].draw(axes, trials, seed)
 
 
 def typed(axes: list[Axis], value_of: Callable[[str, str], Value]) -> list[Axis]:

@@ -23,7 +23,7 @@ def values_of(path: Path, spec: runs.Spec, best: dict[str, Any]) -> dict[str, fl
       best: a trial, as in `results.jsonl`. An evolution strategy recommends the mean of its last generation
         instead.
     """
-    if (spec.search or {}).get("kind") in search.METHODS:
+    if spec.search and search.named(spec.search["kind"]).recommends:
         return searches.read_search(path)["recommended"]
     axes = read(path.parent)[0]["axes"]
     return {one.name: search.as_number(one.flag, best["values"][one.flag]) for one in axes if one.traced}
@@ -72,13 +72,13 @@ def write_winner(path: Path) -> str:
         return ""
     spec, one = found
     info, groups = read(path)
-    kind = (groups[0].spec.search or {}).get("kind")
+    kind = search.named(info["search"])
     what = f"trial {one['trial']}, {labels.label(one['values'])}"
-    if kind in search.METHODS:
+    if kind.recommends:
         recommended = values_of(path / "group-1", groups[0].spec, one)
         named = {axis.flag: recommended[axis.name] for axis in info["axes"]}
         what = f"the mean of the last generation, {labels.label(named)}"
-    if kind == "pbt":
+    if kind.populations:
         what += ", the last values of a schedule"
     file = path / BEST
     text = config.text(spec, info.get("sources", {}), f"The best of {path.name}: {what}.")
@@ -118,7 +118,7 @@ def record_best(path: Path, number_of_groups: int) -> None:
         info = runs.read_info(folder)
         spec = runs.from_json(info["spec"])
         if chosen := best(folder, spec):
-            strategy = (spec.search or {}).get("kind") in search.METHODS
-            which = "at the mean of the last generation" if strategy else "of the best trial"
+            at_mean = search.named((spec.search or {}).get("kind")).recommends
+            which = "at the mean of the last generation" if at_mean else "of the best trial"
             copies = info.get("sources", {})
             config.replace(folder, (first(spec), FIRST), (chosen, which), copies)

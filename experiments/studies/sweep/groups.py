@@ -44,28 +44,28 @@ def grouped(
     return groups
 
 
-# The options of each kind of search, with their defaults; None: depends on other values.
-OPTIONS_OF: dict[str, dict[str, int | None]] = {
-    "asha": {"slots": None, "eta": 4, "rungs": 3},
-    "pbt": {"decisions": 19},
-    "cmaes": {"generations": 10},
-    "openes": {"generations": 10},
-    "optuna": {"generations": 10},
-}
-
-
-def options_of(kind: str, typed: dict[str, int | None]) -> dict[str, int | None]:
+def options_of(kind: str, given: dict[str, int | None]) -> dict[str, int | None]:
     """The options of a search: those that were given, otherwise the defaults.
 
     Raises:
       ValueError: an option that this search does not have.
     """
-    known = OPTIONS_OF.get(kind, {})
-    for name, value in typed.items():
+    known = search.SEARCHES[kind].options
+    for name, value in given.items():
         if value is not None and name not in known:
-            users = [other for other, its in OPTIONS_OF.items() if name in its]
+            users = [other for other, its in search.SEARCHES.items() if name in its.options]
             raise ValueError(f"--{name} is for --search {' or '.join(users)}, not for {kind}: leave it out")
-    return {name: default if typed[name] is None else typed[name] for name, default in known.items()}
+    return {
+        name: option.default if given.get(name) is None else given[name] for name, option in known.items()
+    }
+
+
+def slots_of(trials: int, options: dict[str, int | None]) -> int:
+    """The trials that a search trains at a time: all, or, with the option `slots`, an eighth by default."""
+    if "slots" not in options:
+        return trials
+    given = options["slots"]
+    return max(1, trials // 8) if given is None else given
 
 
 def require_sense(axes: list[Axis], spec: runs.Spec) -> None:
@@ -87,19 +87,15 @@ def searched(kind: str, axes: list[Axis], shares: np.ndarray, spec: runs.Spec, o
     for one in axes:
         if not one.flag.startswith(TRACED):
             raise ValueError(f"--search {kind} varies {TRACED}* options only, not {one.flag}")
-    trials = len(shares)
-    slots = trials
-    if kind == "asha":
-        slots = max(1, trials // 8) if options["slots"] is None else options["slots"]
     chosen = {
         "kind": kind,
         "axes": [search.plain(one) for one in axes],
         "x": np.asarray(shares, np.float32).tolist(),
-        "slots": slots,
+        "slots": slots_of(len(shares), options),
+        **{name: value for name, value in options.items() if name != "slots"},
     }
     require_sense(axes, spec)
-    chosen |= {name: options[name] for name in OPTIONS_OF[kind] if name != "slots"}
-    return Group(dataclasses.replace(spec, search=chosen), tuple(range(trials)))
+    return Group(dataclasses.replace(spec, search=chosen), tuple(range(len(shares))))
 
 
 def with_chunk(group: Group) -> Group:

@@ -79,7 +79,8 @@ def next_batch(path: Path) -> Group | None:
     first = groups[0].spec
     by_trial = sorted(results(path), key=lambda one: one["trial"])
     tried = [(one["values"], one["score"]) for one in by_trial]
-    asked = search.ask(info["axes"], tried, len(first.trials), first.seed)
+    batches = search.SEARCHES[info["search"]].batches
+    asked = batches.ask(info["axes"], tried, len(first.trials), first.seed)
     trials = tuple({one.name: values[one.flag] for one in info["axes"]} for values in asked)
     return batch(info, dataclasses.replace(first, trials=trials))
 
@@ -96,8 +97,7 @@ def confirmation(path: Path) -> runs.Spec | None:
     if not seeds or best["score"] is None:
         return None
     spec = groups[best["group"] - 1].spec
-    kind = (spec.search or {}).get("kind")
-    if kind == "pbt":
+    if search.named(info["search"]).populations:
         return None
     values = best_trial.values_of(path / f"group-{best['group']}", spec, best)
     return confirming(alone(spec, values), seeds)
@@ -107,14 +107,14 @@ def write_results(path: Path) -> list[dict[str, Any]]:
     """Writes `results.jsonl`; returns its lines. All processes must call it."""
     lines = results(path)
     again = confirmation(path)
-    groups = read(path)[1]
-    kind = (groups[0].spec.search or {}).get("kind")
+    info, groups = read(path)
+    kind = search.named(info["search"])
     if again:
-        what = outcome(path / "confirm", again, training=kind in search.KINDS)
+        what = outcome(path / "confirm", again, training=kind.device is not None)
         (what,) = diverged.with_scores(what, among=lines)
         # For an evolution strategy, the mean was trained again, not one of its candidates.
-        lines.append({"confirms": None if kind in search.METHODS else lines[0]["trial"], **what})
-    if kind == "pbt":
+        lines.append({"confirms": None if kind.recommends else lines[0]["trial"], **what})
+    if kind.populations:
         lines.append({"confirms": "members", **evaluated_again(path / "group-1", lines)})
     text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in lines)
 

@@ -25,7 +25,10 @@ SECONDS = 10.0  # at least, between two lines
 
 
 class Stage(NamedTuple):
-    """A program of a sweep, and about how many steps its agents take together; of asha at most."""
+    """A program of a sweep, and about how many steps its agents take together.
+
+    At most, if the search may stop trials.
+    """
 
     name: str
     steps: float
@@ -71,17 +74,13 @@ def whole(path: Path, info: dict[str, Any], groups: list[Group]) -> Whole:
     specs = [(groups[number] if number < len(groups) else groups[0]).spec for number in range(batches)]
     stages = [Stage(f"group-{number}", _steps(spec)) for number, spec in enumerate(specs, 1)]
     seeds = info["options"]["confirm_seeds"]
-    if seeds and info["search"] != "pbt":
+    if seeds and not search.named(info["search"]).populations:
         stages.append(Stage("confirm", float(specs[0].steps * seeds)))
     return Whole(path, info, groups, stages)
 
 
 def _steps(spec: runs.Spec) -> float:
-    times = 1
-    if spec.search:
-        times = spec.search.get("generations", 1)
-        if spec.search["kind"] == "asha":
-            times = -(-len(spec.search["x"]) // spec.slots)
+    times = search.on_device(spec.search["kind"]).rounds(spec.search) if spec.search else 1
     return float(spec.steps * spec.agents * times)
 
 
@@ -90,7 +89,7 @@ def reporter(sweep: Whole, index: int, group: Group | None, spec: runs.Spec, pro
     before = _finished_before(sweep, index)
     stage, others = sweep.stages[index], sum(one.steps for one in sweep.stages[:index])
     each = stage.steps / programs.num_updates  # steps of an update
-    at_most = spec.search is not None and spec.search["kind"] == "asha"
+    at_most = search.named((spec.search or {}).get("kind")).stops_trials
     if spec.search:
         strategy, space = search.make(spec.search, train.updates_for(programs.algo, spec.steps))
     length, best = programs.num_updates, ranked(before)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jaxrl import files, records
-from jaxrl.experiments import labels, runs
+from jaxrl.experiments import labels, runs, search
 from jaxrl.experiments.plot import Curves
 from jaxrl.experiments.runs import per_trial
 from jaxrl.experiments.studies import Agents
@@ -59,12 +59,11 @@ def winner_of(path: Path) -> Agents:
         return Agents(path / "confirm", None, label)
     number, trial = best.get("group", 1), best["trial"]
     folder, spec = path / f"group-{number}", groups[number - 1].spec
-    kind = (spec.search or {}).get("kind")
-    if kind == "pbt":
+    if spec.search and search.named(spec.search["kind"]).populations:
         members = [(one["trial"], one["member"]) for one in lines if "member" in one]
         lanes = [member * spec.seeds + seed for seed, member in sorted(members)]
         return Agents(folder, tuple(lanes), "the winners of the populations")
-    if kind:
+    if spec.search:
         best_file = files.quoted(path / BEST)
         text = f"{path} keeps no agents of its best trial, since it was not trained again"
         raise ValueError(f"{text}: train it, `jaxrl train --from {best_file}`")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxrl import files, hosts
-from jaxrl.experiments import errors, labels, runs
+from jaxrl.experiments import errors, labels, runs, search
 from jaxrl.experiments.runs import searches, training
 from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies.sweep import progress
@@ -45,7 +45,7 @@ def carry_on(path: Path) -> int:
     again = hosts.by_leader(lambda: (best := confirmation(path)) and best.to_json())
     if again and (status := done(path / "confirm", runs.from_json(again), len(watched.stages) - 1, None)):
         return status
-    if info["search"] == "pbt" and hosts.leads():
+    if search.named(info["search"]).populations and hosts.leads():
         print(f"evaluating the winners in {EPISODES} fresh episodes each ...", flush=True)
     write_results(path)
     if hosts.leads():

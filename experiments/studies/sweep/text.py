@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from jaxrl.experiments import columns, labels
+from jaxrl.experiments import columns, labels, search
 from jaxrl.experiments.runs.searches import read_search
 from jaxrl.experiments.runs.spec import Spec
 from jaxrl.experiments.studies.sweep.folder import read, read_results
@@ -46,7 +46,7 @@ def _meaning(path: Path, spec: Spec, trials: int) -> str:
     if not spec.search:
         return f"score: interquartile mean over {spec.seeds} seeds of the last return"
     spent = read_search(path / "group-1")["steps"]
-    if spec.search["kind"] == "pbt":
+    if search.named(spec.search["kind"]).populations:
         return (
             f"trial: the best of {spec.slots} members of each of {spec.seeds} populations, with what it had "
             f"at the end; score: its last return; {spent:,} steps in all"

@@ -1,19 +1,21 @@
 """The stages of an evolution of messages, from the state of its folder, and its verdict."""
 
 import dataclasses
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxrl import checkpoint, files, logger, loop, sources
+from jaxrl import checkpoint, files, logger, loop, reporters, sources
 from jaxrl.experiments import folders, runs
 from jaxrl.experiments.studies import Study, study
+from jaxrl.experiments.studies.parts import Part, Rows
 from jaxrl.experiments.studies.talk.evolution import Evolution, evaluated, evolution
 from jaxrl.experiments.studies.talk.game import Game, Setting, make
 from jaxrl.experiments.verdict import Table, Verdict, screen
-from jaxrl.reporters import spread
 from jaxrl.statistics import across_tasks, probability_of_improvement
 
 MARK = "talk.json"
@@ -50,6 +52,7 @@ def carry_on(path: Path) -> int:
             return 130
 
         def result() -> dict[str, Any]:
+            print("evaluating with new victims ...", flush=True)
             scores = evaluated(game, setting, state.es.mean)
             plain = {name: logger.finite(values) for name, values in scores.items()}
             return {"setting": dataclasses.asdict(setting), "scores": plain, **runs.provenance()}
@@ -68,7 +71,8 @@ def _evolved(path: Path, setting: Setting, game: Game) -> Evolution | None:
             state = init()
         else:
             state, _ = checkpoint.restore(path / "checkpoints", jax.eval_shape(init), metadata=metadata)
-        done = int(state.generation)
+        done = first = int(state.generation)
+        begun = time.perf_counter()
         sink = logger.jsonl(path / "metrics.jsonl", keep_updates=done)
         try:
             while done < setting.generations and not interrupted():
@@ -78,7 +82,10 @@ def _evolved(path: Path, setting: Setting, game: Game) -> Evolution | None:
                 sink.write({"num_updates": done, "score": candidate_scores.tolist()})
                 broken = int((~np.isfinite(candidate_scores)).sum())
                 lost = f"; {broken} candidates with diverged victims" * (broken > 0)
-                print(f"generation {done}: {spread(candidate_scores.tolist())}{lost}", flush=True)
+                each = (time.perf_counter() - begun) / (done - first)
+                left = reporters.duration(each * (setting.generations - done))
+                values = reporters.spread(candidate_scores.tolist())
+                print(f"generation {done} of {setting.generations}: {values}{lost}, {left} left", flush=True)
                 checkpoint.save(path / "checkpoints", done, state, metadata)
         finally:
             sink.close()
@@ -121,15 +128,23 @@ def verdict_of(setting: Setting, scores: dict[str, list[float | None]]) -> Verdi
 
 def curves(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """The scores of the candidates of each generation, by the environment steps of all victims until then."""
-    setting = study.read(path, MARK, Plan)[0].setting
-    steps = setting.candidates * setting.victims * setting.steps
-    rows = [
-        {"timesteps": steps * row["num_updates"], "episode/return": row.get("score")}
-        for row in logger.read_jsonl(path / "metrics.jsonl")
-    ]
-    if not rows:
+    if not (rows := _rows(path).rows):
         raise study.unfinished(path)
     return [(path.name, rows)]
 
 
-STUDY = Study(carry_on, verdict, curves)
+def _rows(path: Path) -> Rows:
+    setting = study.read(path, MARK, Plan)[0].setting
+    steps = setting.candidates * setting.victims * setting.steps
+    found = [(row["num_updates"], row.get("score")) for row in logger.read_jsonl(path / "metrics.jsonl")]
+    rows = [{"num_updates": n, "timesteps": steps * n, "episode/return": scores} for n, scores in found]
+    return Rows(setting.candidates, setting.generations, rows)
+
+
+def parts(path: Path) -> list[Part]:
+    """The generations, and the evaluation with new victims."""
+    evolved = Part("generations", path, partial(_rows, path))
+    return [evolved, Part("evaluation with new victims", path / "result.json")]
+
+
+STUDY = Study(carry_on, verdict, curves, parts=parts)
