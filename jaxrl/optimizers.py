@@ -23,6 +23,11 @@ def linear_decay(start: Number, decay: Number, num_updates: int | jax.Array, tot
     return start * (1.0 - decay * progress(num_updates, total_updates))
 
 
+def linear(start: Number, end: Number, now: Number, fraction: Number) -> jax.Array:
+    """From `start` to `end` within the first `fraction` of a run, constant afterwards; `now`: `progress`."""
+    return end + (start - end) * jnp.maximum(0.0, 1.0 - now / jnp.maximum(fraction, 1e-8))
+
+
 def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
     """Adam on gradients whose global norm is clipped at `max_grad_norm`."""
     # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.

@@ -3,7 +3,7 @@
 Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `K` outputs of the network.
 """
 
-from jaxrl.policies.acting import act, bounded, collect, explore
+from jaxrl.policies.acting import act, best_action, bounded, collect, epsilon_greedy, explore
 from jaxrl.policies.building import (
     Description,
     Distributed,
@@ -31,9 +31,11 @@ __all__ = [
     "act",
     "actor",
     "actor_critic",
+    "best_action",
     "bounded",
     "collect",
     "divergence",
+    "epsilon_greedy",
     "evaluate_actions",
     "explore",
     "num_columns",

@@ -1,10 +1,11 @@
 """How a policy acts: in rollouts, in evaluations, and in the environment of its actions."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxrl.policies.building import Policy
 from jaxrl.rollout import rollout
-from jaxrl.types import Act, Collect, Env, Explore, PyTree
+from jaxrl.types import Act, Collect, Env, Explore, Number, PyTree
 
 
 def bounded(env: Env, policy: Policy) -> Env:
@@ -31,6 +32,32 @@ def act(policy: Policy, greedy: bool) -> Act:
         memory, (outputs, _) = policy.step(state.params, memory, x, first)
         pi = policy.distribution(outputs, action_mask)
         return memory, policy.bound(pi.mode() if greedy else pi.sample(key))
+
+    return decide
+
+
+def epsilon_greedy(policy: Policy, params: PyTree, obs_stats: PyTree, epsilon: Number) -> Explore:
+    """How values of actions (`q_values`) act in `rollout`: the best action, with `epsilon` a random one.
+
+    Random actions are drawn uniformly from those that are allowed.
+    """
+
+    def act(memory, key, obs, first, action_mask):
+        memory, q = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+        coin_key, action_key = jax.random.split(key)
+        drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
+        at_random = jax.random.uniform(coin_key, first.shape) < epsilon
+        return memory, jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode()), ()
+
+    return act
+
+
+def best_action(policy: Policy) -> Act:
+    """`Algorithm.act` for values of actions (`q_values`), and a state with `params` and `obs_stats`."""
+
+    def decide(state, memory, key, obs, first, action_mask=None):
+        memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
+        return memory, policy.distribution(q, action_mask).mode()
 
     return decide
 

@@ -30,6 +30,7 @@ class NetworkConfig:
     init_log_std: float = 0.0  # initial log standard deviation of continuous actions
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
     core: Literal["gru", "lstm"] = "gru"  # what remembers, if memory_size is not 0
+    layer_norm: bool = False  # normalize the units of each layer before the activation
 
 
 class Distributed(Protocol):
@@ -144,7 +145,7 @@ def q_values(
         raise ValueError(f"values of actions need one Discrete action space, not {env.action_space}")
     body, flat = _body(env, config, torso)
     net = networks.Actor(body, env.action_space.n, dueling=dueling)
-    return _policy(env, config, net, flat, torso is not None or dueling)
+    return _policy(env, config, net, flat, torso is not None)
 
 
 def _require_defaults(config: NetworkConfig, *names: str) -> None:
@@ -162,6 +163,7 @@ def _body(env, config, torso):
         hint_at_scale(env.action_space)
     space = env.observation_space
     hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
+    hidden["layer_norm"] = config.layer_norm
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined
