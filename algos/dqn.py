@@ -22,8 +22,8 @@ from flax import struct
 
 from jaxrl import policies, replay
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, linear_decay, progress
-from jaxrl.policies import NetworkConfig
+from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress
+from jaxrl.policies import NetworkConfig, action_masks, epsilon_greedy, value_of
 from jaxrl.rollout import episode_metrics, rollout, vectorize
 from jaxrl.spaces import Discrete, require_counts
 from jaxrl.types import Algorithm, Env, Stream
@@ -36,17 +36,17 @@ class Config:
     """Static settings: counts, shapes and switches; another value compiles another program."""
 
     num_envs: int = 8  # environments side by side
-    num_steps: int = 1  # steps in each environment between two updates
-    num_gradient_steps: int = 1  # gradient steps per update
-    batch_size: int = 128  # transitions per gradient step
+    num_steps: int = 8  # steps in each environment between two updates
+    num_gradient_steps: int = 16  # gradient steps per update
+    batch_size: int = 64  # transitions per gradient step
     capacity: int = 100_000  # transitions in the replay
     warmup_steps: int = 1_000  # environment steps with random actions before the first update
-    n_step: int = 1  # rewards of a transition
+    n_step: int = 3  # rewards of a transition
     double: bool = True  # choose the next action by the online network, and evaluate it by the target network
     dueling: bool = False  # Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads
     prioritized: bool = False  # draw transitions in proportion to their error
     target_every: int = 1  # updates between two steps of the target network
-    network: NetworkConfig = NetworkConfig(activation="relu")  # of Q
+    network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)  # of Q
     keep_replay: Literal["auto", "yes", "no"] = "auto"  # in checkpoints; auto: if it is small
 
 
@@ -55,16 +55,16 @@ class Config:
 class Hparams:
     """Traced hyperparameters: they can vary in a population, or be evolved."""
 
-    learning_rate: float = not_negative(1e-3)  # of Adam, at the start
-    lr_decay: float = share(0.0)  # fraction by which the rate decays linearly over the run; 0: constant
+    learning_rate: float = not_negative(5e-4)  # of Adam, at the start
+    lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
     total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-5)  # of Adam
     max_grad_norm: float = positive(10.0)  # clip the global norm of the gradient to this
     gamma: float = share(0.99)  # discount per step
-    tau: float = share(0.01)  # fraction by which the target network moves to the online network; 1: a copy
+    tau: float = share(0.3)  # fraction by which the target network moves to the online network; 1: a copy
     epsilon_start: float = share(1.0)  # probability of a random action, at the start
     epsilon_end: float = share(0.05)  # and after the fraction `exploration` of the run
-    exploration: float = share(0.3)  # fraction of the run over which epsilon decays linearly
+    exploration: float = share(0.2)  # fraction of the run over which epsilon decays linearly
     priority_exponent: float = share(0.6)  # with prioritized: 0 uniform, 1 in proportion to the error
     importance_exponent: float = share(0.4)  # with prioritized: correction at the start; 1 at the end
 
@@ -113,24 +113,15 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def optimizer(hp, num_updates):
         return clipped_adam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
-    def explore(params, epsilon):
-        def act(memory, key, obs, first, action_mask):
-            memory, q = policy.step(params, memory, policy.encode((), obs), first)
-            coin_key, action_key = jax.random.split(key)
-            drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
-            at_random = jax.random.uniform(coin_key, first.shape) < epsilon
-            return memory, jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode()), ()
-
-        return act
-
     def init(key, hp):
         key, params_key, env_key, warmup_key = jax.random.split(key, 4)
         params = policy.init(params_key)
         stream = Stream(*envs.reset(env_key), policy.initial_memory(config.num_envs))
+        at_random = epsilon_greedy(policy, params, (), 1.0)
 
         def fill(carry, key):
             stream, rows = carry
-            stream, steps = rollout(envs, explore(params, 1.0), key, stream, config.num_steps)
+            stream, steps = rollout(envs, at_random, key, stream, config.num_steps)
             return (stream, memory.add(rows, _with_masks(steps, stream))), None
 
         keys = jax.random.split(warmup_key, warmup_rollouts)
@@ -150,9 +141,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         q_next, mask = values(target_params, batch.next_obs)
         chooser = values(params, batch.next_obs)[0] if config.double else q_next
         best = policy.distribution(chooser, mask).mode()
-        bootstrap = jnp.take_along_axis(q_next, best[:, None], axis=1)[:, 0]
-        target = jax.lax.stop_gradient(batch.reward + batch.discount * bootstrap)
-        q = jnp.take_along_axis(values(params, batch.obs)[0], batch.action[:, None], axis=1)[:, 0]
+        target = jax.lax.stop_gradient(batch.reward + batch.discount * value_of(q_next, best))
+        q = value_of(values(params, batch.obs)[0], batch.action)
         total = (weights * optax.losses.huber_loss(q, target)).mean()
         return total, ({"loss/value": total, "value/mean": q.mean()}, jnp.abs(q - target))
 
@@ -161,9 +151,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
 
         # Act, at random with probability epsilon, and store the steps.
-        left = jnp.maximum(0.0, 1.0 - now / jnp.maximum(hp.exploration, 1e-8))
-        epsilon = hp.epsilon_end + (hp.epsilon_start - hp.epsilon_end) * left
-        act = explore(state.params, epsilon)
+        epsilon = linear(hp.epsilon_start, hp.epsilon_end, now, hp.exploration)
+        act = epsilon_greedy(policy, state.params, (), epsilon)
         stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
         rows = memory.add(state.replay, _with_masks(steps, stream))
 
@@ -197,15 +186,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         count = state.num_updates + 1
         return TrainState(key, params, target_params, opt_state, stream, rows, (), count), metrics
 
-    def act(state, memory, key, obs, first, action_mask=None):
-        memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
-        return memory, policy.distribution(q, action_mask).mode()
-
     return narrowed(
         Algorithm(
             init,
             update,
-            act,
+            act=policies.best_action(policy),
             hparams=Hparams(),
             steps_per_update=config.num_envs * config.num_steps,
             warmup_steps=warmup_rollouts * config.num_envs * config.num_steps,
@@ -230,9 +215,7 @@ def _memory(env: Env, config: Config) -> replay.Replay:
 
 def _with_masks(steps, stream):
     """Steps whose observations are those of `_memory`."""
-    mask = after = steps.info.get("action_mask")
-    if mask is not None:  # at the end of an episode that was truncated it is unknown: all are allowed
-        after = jnp.concatenate([mask[1:], stream.timestep.info["action_mask"][None]]) | steps.done[..., None]
+    mask, after = action_masks(steps, stream)
     return steps.replace(obs=(steps.obs, mask), next_obs=(steps.next_obs, after))
 
 

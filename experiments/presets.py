@@ -135,6 +135,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3},
         500_000,
     ),
+    ("dqn", "CartPole-v1"): Preset({}, {"learning_rate": 2e-3}, 100_000),
+    ("dqn", "Acrobot-v1"): Preset({}, {}, 100_000),
     ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),
     ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
     ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),

@@ -35,6 +35,12 @@ def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> o
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
 
+def clipped_radam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
+    """RAdam (Liu et al. 2020, https://arxiv.org/abs/1908.03265) on gradients clipped as in `clipped_adam`."""
+    radam = optax.radam(learning_rate, eps=eps, eps_root=1e-30)
+    return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), radam))
+
+
 def conjugate_gradient(
     product: Callable[[jax.Array], jax.Array], b: jax.Array, num_iterations: int
 ) -> jax.Array:

@@ -3,7 +3,16 @@
 Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `K` outputs of the network.
 """
 
-from jaxrl.policies.acting import act, best_action, bounded, collect, epsilon_greedy, explore
+from jaxrl.policies.acting import (
+    act,
+    action_masks,
+    best_action,
+    bounded,
+    collect,
+    epsilon_greedy,
+    explore,
+    value_of,
+)
 from jaxrl.policies.building import (
     Description,
     Distributed,
@@ -29,6 +38,7 @@ __all__ = [
     "PolicyStep",
     "PolicyUnroll",
     "act",
+    "action_masks",
     "actor",
     "actor_critic",
     "best_action",
@@ -45,6 +55,7 @@ __all__ = [
     "start",
     "take",
     "unroll",
+    "value_of",
     "values",
     "warmup_steps",
 ]

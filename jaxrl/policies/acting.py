@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrl.policies.building import Policy
 from jaxrl.rollout import rollout
-from jaxrl.types import Act, Collect, Env, Explore, Number, PyTree
+from jaxrl.types import Act, Collect, Env, Explore, Number, PyTree, Stream, Transition
 
 
 def bounded(env: Env, policy: Policy) -> Env:
@@ -60,6 +60,30 @@ def best_action(policy: Policy) -> Act:
         return memory, policy.distribution(q, action_mask).mode()
 
     return decide
+
+
+def action_masks(steps: Transition, stream: Stream) -> tuple[jax.Array | None, jax.Array | None]:
+    """The actions that are allowed in `obs` and in `next_obs` of the steps `[T, N]`, for values of actions.
+
+    In the last observation of an episode they are unknown, since `info` has those of the next episode: there
+    all are allowed.
+
+    Args:
+      stream: after the steps.
+
+    Returns:
+      Two masks `[T, N, A]`, or None twice if all actions are always allowed.
+    """
+    mask = steps.info.get("action_mask")
+    if mask is None:
+        return None, None
+    following = jnp.concatenate([mask[1:], stream.timestep.info["action_mask"][None]])
+    return mask, following | steps.done[..., None]
+
+
+def value_of(q: jax.Array, action: jax.Array) -> jax.Array:
+    """Q(s, a) `[...]` of values Q(s, .) `[..., A]` and actions `[...]`."""
+    return jnp.take_along_axis(q, action[..., None], axis=-1)[..., 0]
 
 
 def collect(envs: Env, policy: Policy, num_steps: int) -> Collect:

@@ -9,8 +9,8 @@ from jaxrl import envs, train
 from jaxrl.algos import dqn
 from jaxrl.policies import NetworkConfig
 
-SMALL = {"num_envs": 4, "num_steps": 2, "batch_size": 16, "capacity": 512, "warmup_steps": 64}
-SMALL |= {"network": NetworkConfig(hidden_sizes=(16,), activation="relu")}
+SMALL = {"num_envs": 4, "num_steps": 2, "num_gradient_steps": 1, "batch_size": 16, "capacity": 512}
+SMALL |= {"warmup_steps": 64, "network": NetworkConfig(hidden_sizes=(16,), activation="relu")}
 
 
 def network(params, x, dueling):
