@@ -1,14 +1,17 @@
-"""DQN: deep Q-learning from a replay, with double, dueling, n-step and prioritized variants.
+"""DQN: deep Q-learning from a replay, with its variants up to distributions of returns.
 
     minimise  E[ w huber( R + discount * Q'(s', a*) - Q(s, a) ) ],   a* = argmax_a Q(s', a)
 
 `R` is the discounted sum of n rewards, `Q'` the target network, and `a*` is chosen by `Q'` itself without
-`double`. Without `prioritized` transitions are drawn uniformly, and w = 1. A time limit is not a terminal
-state: the value of the last observation is used after a truncation.
+`double`. Without `prioritized` transitions are drawn uniformly, and w = 1. With another `head` than a scalar
+one, the loss is that of a distribution of returns (`jaxrl.critics`). A time limit is not a terminal state:
+the value of the last observation is used after a truncation.
 
 Mnih et al. 2015, https://doi.org/10.1038/nature14236; double: van Hasselt et al. 2016,
 https://arxiv.org/abs/1509.06461; dueling: Wang et al. 2016, https://arxiv.org/abs/1511.06581; prioritized:
-Schaul et al. 2016, https://arxiv.org/abs/1511.05952. Axes: `T` num_steps, `N` num_envs, `B` batch_size.
+Schaul et al. 2016, https://arxiv.org/abs/1511.05952. All of them, `n_step`, `dueling` and the head `c51` are
+Rainbow without noisy networks: Hessel et al. 2018, https://arxiv.org/abs/1710.02298. Axes: `T` num_steps, `N`
+num_envs, `B` batch_size, `A` actions, `K` outputs per action.
 """
 
 import dataclasses
@@ -20,7 +23,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import policies, replay
+from jaxrl import critics, policies, replay
 from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress
 from jaxrl.policies import NetworkConfig, action_masks, epsilon_greedy, value_of
@@ -46,6 +49,10 @@ class Config:
     dueling: bool = False  # Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads
     prioritized: bool = False  # draw transitions in proportion to their error
     target_every: int = 1  # updates between two steps of the target network
+    head: Literal["scalar", "c51", "qr", "hl_gauss"] = "scalar"  # values, or distributions of `num_atoms`
+    num_atoms: int = 51  # points, quantiles or intervals of a head that is not scalar
+    lowest_return: float = -100.0  # range of the returns with c51 and hl_gauss
+    highest_return: float = 100.0
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)  # of Q
     keep_replay: Literal["auto", "yes", "no"] = "auto"  # in checkpoints; auto: if it is small
 
@@ -92,18 +99,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     Raises:
       ValueError: a count below 1, actions that are not discrete, an option that does not fit the spaces.
     """
-    counts = (
-        "num_envs",
-        "num_steps",
-        "num_gradient_steps",
-        "batch_size",
-        "capacity",
-        "warmup_steps",
-        "n_step",
-    )
-    require_counts(config, *counts, "target_every")
+    counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step target_every"
+    require_counts(config, *counts.split())
     memory = _memory(env, config)
-    policy = policies.q_values(env, config.network, torso, config.dueling)
+    head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
+    policy = policies.q_values(env, config.network, torso, config.dueling, head)
     envs = vectorize(env, config.num_envs)
     warmup_rollouts = -(-config.warmup_steps // (config.num_envs * config.num_steps))
 
@@ -131,7 +131,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         return TrainState(key, params, target_params, opt_state, stream, rows, (), start)
 
     def values(params, seen):
-        """Q(s, .) `[B, A]`, and the actions that are allowed or None."""
+        """Q(s, .) `[B, A]` or `[B, A, K]`, and the actions that are allowed or None."""
         obs, mask = seen
         x = policy.encode((), obs)
         return policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1], mask
@@ -141,10 +141,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         q_next, mask = values(target_params, batch.next_obs)
         chooser = values(params, batch.next_obs)[0] if config.double else q_next
         best = policy.distribution(chooser, mask).mode()
-        target = jax.lax.stop_gradient(batch.reward + batch.discount * value_of(q_next, best))
+        following = jax.lax.stop_gradient(value_of(q_next, best))
         q = value_of(values(params, batch.obs)[0], batch.action)
-        total = (weights * optax.losses.huber_loss(q, target)).mean()
-        return total, ({"loss/value": total, "value/mean": q.mean()}, jnp.abs(q - target))
+        each, error = head.loss(q, batch.reward, batch.discount, following)
+        total = (weights * each).mean()
+        return total, ({"loss/value": total, "value/mean": head.value(q).mean()}, error)
 
     def update(state, hp):
         key, rollout_key, draw_key = jax.random.split(state.key, 3)

@@ -72,7 +72,6 @@ TEXTS = {
 _MISSING = (
     "alphazero",
     "bc",
-    "c51",
     "crossq",
     "d4pg",
     "ddpg",
@@ -81,9 +80,10 @@ _MISSING = (
     "impala",
     "iqn",
 )
-_MISSING += ("muzero", "ppg", "qr-dqn", "qrdqn", "r2d2", "rainbow", "redq", "sac", "td3", "tqc")
+_MISSING += ("muzero", "ppg", "r2d2", "redq", "sac", "td3", "tqc")
 _SAME = {"a3c": "a2c", "cma-es": "es", "cmaes": "es", "openes": "es", "openai-es": "es", "reinforce": "a2c"}
 _SAME |= {"vpg": "a2c", "pg": "a2c", "mpo": "vmpo", "v-mpo": "vmpo", "neuroevolution": "ga"}
+_SAME |= dict.fromkeys(("ddqn", "c51", "qr-dqn", "qrdqn", "rainbow"), "dqn")
 _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "ppo2"), "ppo")
 
 

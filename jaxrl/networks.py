@@ -207,18 +207,20 @@ class Actor(nn.Module):
       num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
       core: what is remembered, after the torso (`jaxrl.cores`).
       dueling: the outputs are relative to their mean, to which a value from another head is added.
+      num_atoms: numbers for each output, `K`; if not 1, outputs are `[..., num_outputs, K]`.
     """
 
     torso: nn.Module
     num_outputs: int
     core: Core = NONE
     dueling: bool = False
+    num_atoms: int = 1
 
     def setup(self) -> None:
         self.cell = self.core.cell(name=self.core.name)
-        self.head = dense(self.num_outputs, 1.0, name="Dense_0")
+        self.head = dense(self.num_outputs * self.num_atoms, 1.0, name="Dense_0")
         if self.dueling:
-            self.value_head = dense(1, 1.0)
+            self.value_head = dense(self.num_atoms, 1.0)
 
     def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
@@ -236,9 +238,10 @@ class Actor(nn.Module):
 def _outputs(net, advance, memory, x, first):
     memory, features = advance(net.cell, memory, net.torso(x), first)
     outputs = net.head(features)
+    outputs = outputs.reshape((*outputs.shape[:-1], net.num_outputs, net.num_atoms))
     if net.dueling:
-        outputs += net.value_head(features) - outputs.mean(axis=-1, keepdims=True)
-    return memory, outputs
+        outputs += net.value_head(features)[..., None, :] - outputs.mean(axis=-2, keepdims=True)
+    return memory, outputs[..., 0] if net.num_atoms == 1 else outputs
 
 
 def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:

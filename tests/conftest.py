@@ -151,6 +151,8 @@ SMALL = {
             "n_step": 2,
             "dueling": True,
             "prioritized": True,
+            "head": "qr",
+            "num_atoms": 3,
         },
         {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "epsilon_end": 0.5, "exploration": 0.8},
     ),

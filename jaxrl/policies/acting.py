@@ -82,8 +82,10 @@ def action_masks(steps: Transition, stream: Stream) -> tuple[jax.Array | None, j
 
 
 def value_of(q: jax.Array, action: jax.Array) -> jax.Array:
-    """Q(s, a) `[...]` of values Q(s, .) `[..., A]` and actions `[...]`."""
-    return jnp.take_along_axis(q, action[..., None], axis=-1)[..., 0]
+    """Q(s, a) `[...]` of Q(s, .) `[..., A]` and actions `[...]`; `[..., K]` of outputs `[..., A, K]`."""
+    axis = action.ndim
+    index = jnp.expand_dims(action, tuple(range(axis, q.ndim)))
+    return jnp.take_along_axis(q, index, axis).squeeze(axis)
 
 
 def collect(envs: Env, policy: Policy, num_steps: int) -> Collect:

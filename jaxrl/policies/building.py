@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from jaxrl import cores, distributions, encoding, networks, stats
 from jaxrl.checks import hint_at_scale, require_env, require_network
+from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
 from jaxrl.types import Env, PyTree
@@ -127,8 +128,9 @@ def q_values(
     config: NetworkConfig = NetworkConfig(),
     torso: nn.Module | None = None,
     dueling: bool = False,
+    head: Head = SCALAR,
 ) -> Policy:
-    """The value of each of a number of actions: outputs Q(s, .) `[..., A]`, without memory.
+    """The value of each of a number of actions: outputs `[..., A]` or `[..., A, K]`, without memory.
 
     The distribution with these outputs is the softmax of the values; its mode is the best action.
 
@@ -136,6 +138,7 @@ def q_values(
       torso: as for `actor`.
       dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
         https://arxiv.org/abs/1511.06581
+      head: what `K` outputs for each action are; by default its value. Others cannot be exported.
 
     Raises:
       ValueError: actions that are not Discrete, or an option that does not fit the spaces.
@@ -144,8 +147,13 @@ def q_values(
     if not isinstance(env.action_space, Discrete):
         raise ValueError(f"values of actions need one Discrete action space, not {env.action_space}")
     body, flat = _body(env, config, torso)
-    net = networks.Actor(body, env.action_space.n, dueling=dueling)
-    return _policy(env, config, net, flat, torso is not None)
+    net = networks.Actor(body, env.action_space.n, dueling=dueling, num_atoms=head.num_outputs)
+    policy = _policy(env, config, net, flat, torso is not None or head.num_outputs > 1)
+
+    def distribution(outputs, action_mask=None):
+        return distributions.make(env.action_space, head.value(outputs), False, action_mask)
+
+    return policy._replace(distribution=distribution)
 
 
 def _require_defaults(config: NetworkConfig, *names: str) -> None:

@@ -93,9 +93,24 @@ def test_values_bootstrap_at_a_time_limit(n_step):
         np.testing.assert_allclose(network(params, np.ones((1, 1)), False), 10.0, rtol=0.05)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["c51", "qr", "hl_gauss"])
+def test_distributions_bootstrap_at_a_time_limit(head):
+    """As above; the mean of the distribution is 10."""
+    sizes = {**SMALL, "num_gradient_steps": 4, "num_atoms": 26, "lowest_return": -5.0, "highest_return": 20.0}
+    env = envs.make("probe/truncation", max_steps=2)
+    algo = dqn.make(env, dqn.Config(**sizes, head=head, dueling=True, n_step=3))
+    hp = algo.hparams.replace(gamma=0.9, learning_rate=1e-2, lr_decay=0.9, tau=0.3)
+    keys = jax.vmap(jax.random.key)(jnp.arange(4))
+    _, metrics = jax.jit(jax.vmap(lambda key: train.run(algo, key, hp, 400)))(keys)
+    np.testing.assert_allclose(metrics["value/mean"][:, -1], 10.0, rtol=0.05)
+
+
 def test_other_actions_are_refused():
     with pytest.raises(ValueError, match="dqn needs one Discrete action space, not Box"):
         dqn.make(envs.make("Pendulum-v1"))
     for option in ({"memory_size": 8}, {"squash": True}):
         with pytest.raises(ValueError, match=f"{next(iter(option))} = .* has no effect here"):
             dqn.make(envs.make("CartPole-v1"), dqn.Config(network=NetworkConfig(**option)))
+    with pytest.raises(ValueError, match="smallest return first"):
+        dqn.make(envs.make("CartPole-v1"), dqn.Config(head="c51", lowest_return=100.0))
