@@ -4,13 +4,15 @@
 
 `R` is the discounted sum of n rewards, `Q'` the target network, and `a*` is chosen by `Q'` itself without
 `double`. Without `prioritized` transitions are drawn uniformly, and w = 1. With another `head` than a scalar
-one, the loss is that of a distribution of returns (`jaxrl.critics`). A time limit is not a terminal state:
-the value of the last observation is used after a truncation.
+one, the loss is that of a distribution of returns (`jaxrl.critics`). With `munchausen`, R + alpha clip(t log
+pi(a|s), -1, 0) takes the place of R and t log sum_a exp(Q'(s', a) / t) that of Q'(s', a*); pi is the softmax
+of Q' / t. A time limit is not a terminal state: the value of the last observation is used after a truncation.
 
 Mnih et al. 2015, https://doi.org/10.1038/nature14236; double: van Hasselt et al. 2016,
 https://arxiv.org/abs/1509.06461; dueling: Wang et al. 2016, https://arxiv.org/abs/1511.06581; prioritized:
-Schaul et al. 2016, https://arxiv.org/abs/1511.05952. All of them, `n_step`, `dueling` and the head `c51` are
-Rainbow without noisy networks: Hessel et al. 2018, https://arxiv.org/abs/1710.02298. Axes: `T` num_steps, `N`
+Schaul et al. 2016, https://arxiv.org/abs/1511.05952; munchausen: Vieillard et al. 2020,
+https://arxiv.org/abs/2007.14430. Double, dueling and prioritized with n_step = 3 and the head c51 are Rainbow
+without noisy networks: Hessel et al. 2018, https://arxiv.org/abs/1710.02298. Axes: `T` num_steps, `N`
 num_envs, `B` batch_size, `A` actions, `K` outputs per action.
 """
 
@@ -48,12 +50,14 @@ class Config:
     double: bool = True  # choose the next action by the online network, and evaluate it by the target network
     dueling: bool = False  # Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads
     prioritized: bool = False  # draw transitions in proportion to their error
+    munchausen: bool = False  # add the log-probability of the action to the reward; with n_step = 1
     target_every: int = 1  # updates between two steps of the target network
     head: Literal["scalar", "c51", "qr", "hl_gauss"] = "scalar"  # values, or distributions of `num_atoms`
     num_atoms: int = 51  # points, quantiles or intervals of a head that is not scalar
     lowest_return: float = -100.0  # range of the returns with c51 and hl_gauss
     highest_return: float = 100.0
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)  # of Q
+    evaluation_epsilon: float = 0.0  # probability of a random action in evaluations
     keep_replay: Literal["auto", "yes", "no"] = "auto"  # in checkpoints; auto: if it is small
 
 
@@ -72,6 +76,8 @@ class Hparams:
     epsilon_start: float = share(1.0)  # probability of a random action, at the start
     epsilon_end: float = share(0.05)  # and after the fraction `exploration` of the run
     exploration: float = share(0.2)  # fraction of the run over which epsilon decays linearly
+    munchausen_weight: float = share(0.9)  # with munchausen: of the log-probability
+    temperature: float = positive(0.03)  # with munchausen: of the softmax of Q
     priority_exponent: float = share(0.6)  # with prioritized: 0 uniform, 1 in proportion to the error
     importance_exponent: float = share(0.4)  # with prioritized: correction at the start; 1 at the end
 
@@ -102,6 +108,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step target_every"
     require_counts(config, *counts.split())
     memory = _memory(env, config)
+    if config.munchausen and (config.n_step > 1 or config.head != "scalar"):
+        raise ValueError("munchausen needs n_step = 1 and a scalar head")
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
     policy = policies.q_values(env, config.network, torso, config.dueling, head)
     envs = vectorize(env, config.num_envs)
@@ -141,9 +149,16 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         q_next, mask = values(target_params, batch.next_obs)
         chooser = values(params, batch.next_obs)[0] if config.double else q_next
         best = policy.distribution(chooser, mask).mode()
-        following = jax.lax.stop_gradient(value_of(q_next, best))
+        following, reward = value_of(q_next, best), batch.reward
+        if config.munchausen:
+            pi_next = policy.distribution(q_next / hp.temperature, mask)
+            following -= hp.temperature * pi_next.log_prob(best)  # the soft value, whatever the action
+            q_old, mask = values(target_params, batch.obs)
+            log_prob = policy.distribution(q_old / hp.temperature, mask).log_prob(batch.action)
+            reward += hp.munchausen_weight * jnp.clip(hp.temperature * log_prob, -1.0, 0.0)
+        following, reward = jax.lax.stop_gradient((following, reward))
         q = value_of(values(params, batch.obs)[0], batch.action)
-        each, error = head.loss(q, batch.reward, batch.discount, following)
+        each, error = head.loss(q, reward, batch.discount, following)
         total = (weights * each).mean()
         return total, ({"loss/value": total, "value/mean": head.value(q).mean()}, error)
 
@@ -191,7 +206,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         Algorithm(
             init,
             update,
-            act=policies.best_action(policy),
+            act=policies.best_action(policy, config.evaluation_epsilon),
             hparams=Hparams(),
             steps_per_update=config.num_envs * config.num_steps,
             warmup_steps=warmup_rollouts * config.num_envs * config.num_steps,

@@ -35,11 +35,12 @@ from jaxrl.widths import narrowed
 class Config:
     """Static settings: counts, shapes and switches; another value compiles another program."""
 
-    num_envs: int = 32  # environments side by side
+    num_envs: int = 16  # environments side by side
     num_steps: int = 32  # steps in each environment between two updates
-    num_epochs: int = 2  # passes over the steps of an update
+    num_epochs: int = 4  # passes over the steps of an update
     num_minibatches: int = 8  # gradient steps per pass
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)  # of Q
+    evaluation_epsilon: float = 0.0  # probability of a random action in evaluations
 
 
 @explains_unknown
@@ -47,7 +48,7 @@ class Config:
 class Hparams:
     """Traced hyperparameters: they can vary in a population, or be evolved."""
 
-    learning_rate: float = not_negative(5e-4)  # of RAdam, at the start
+    learning_rate: float = not_negative(1e-3)  # of RAdam, at the start
     lr_decay: float = share(1.0)  # fraction by which the rate decays linearly over the run; 0: constant
     total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-8)  # of RAdam
@@ -147,7 +148,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         Algorithm(
             init,
             update,
-            act=policies.best_action(policy),
+            act=policies.best_action(policy, config.evaluation_epsilon),
             hparams=Hparams(),
             steps_per_update=config.num_envs * config.num_steps,
             description=policy.description,

@@ -52,10 +52,17 @@ def epsilon_greedy(policy: Policy, params: PyTree, obs_stats: PyTree, epsilon: N
     return act
 
 
-def best_action(policy: Policy) -> Act:
-    """`Algorithm.act` for values of actions (`q_values`), and a state with `params` and `obs_stats`."""
+def best_action(policy: Policy, epsilon: float = 0.0) -> Act:
+    """`Algorithm.act` for values of actions (`q_values`), and a state with `params` and `obs_stats`.
+
+    Args:
+      epsilon: probability of a random action; 0: the key is not used.
+    """
 
     def decide(state, memory, key, obs, first, action_mask=None):
+        if epsilon:
+            act = epsilon_greedy(policy, state.params, state.obs_stats, epsilon)
+            return act(memory, key, obs, first, action_mask)[:2]
         memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
         return memory, policy.distribution(q, action_mask).mode()
 

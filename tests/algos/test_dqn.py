@@ -13,15 +13,16 @@ SMALL = {"num_envs": 4, "num_steps": 2, "num_gradient_steps": 1, "batch_size": 1
 SMALL |= {"warmup_steps": 64, "network": NetworkConfig(hidden_sizes=(16,), activation="relu")}
 
 
-def network(params, x, dueling):
-    """Q(s, .) in NumPy."""
+def network(params, x, dueling, num_atoms=1):
+    """Q(s, .) in NumPy, `[B, A]`, or the outputs of a distribution `[B, A, K]`."""
     net = jax.tree.map(np.asarray, params["params"])
     hidden = np.maximum(x @ net["torso"]["Dense_0"]["kernel"] + net["torso"]["Dense_0"]["bias"], 0.0)
     q = hidden @ net["Dense_0"]["kernel"] + net["Dense_0"]["bias"]
+    q = q.reshape(len(x), -1, num_atoms)
     if dueling:
         value = hidden @ net["value_head"]["kernel"] + net["value_head"]["bias"]
-        q = value + q - q.mean(axis=1, keepdims=True)
-    return q
+        q = value[:, None] + q - q.mean(axis=1, keepdims=True)
+    return q[..., 0] if num_atoms == 1 else q
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,9 @@ def network(params, x, dueling):
     [
         pytest.param({"double": False, "n_step": 1}, marks=pytest.mark.slow, id="plain"),
         pytest.param({"double": True, "dueling": True, "prioritized": True, "n_step": 3}, id="all"),
+        pytest.param(
+            {"double": False, "munchausen": True, "n_step": 1}, marks=pytest.mark.slow, id="munchausen"
+        ),
     ],
 )
 def test_the_loss_is_that_of_the_definition(switches, monkeypatch):
@@ -61,7 +65,17 @@ def test_the_loss_is_that_of_the_definition(switches, monkeypatch):
     q = network(state.params, batch.obs[0], dueling)[rows, batch.action]
     target = network(other, batch.next_obs[0], dueling)
     chooser = network(state.params, batch.next_obs[0], dueling) if switches["double"] else target
-    error = q - (batch.reward + batch.discount * target[rows, chooser.argmax(axis=1)])
+    future, reward = target[rows, chooser.argmax(axis=1)], batch.reward
+    if switches.get("munchausen"):  # Vieillard et al. 2020, equation 2, clipped as in section 4
+        log_pi, old = (
+            x / 0.03
+            - np.log(np.exp((x - x.max(axis=1, keepdims=True)) / 0.03).sum(axis=1, keepdims=True))
+            - x.max(axis=1, keepdims=True) / 0.03
+            for x in (target, network(other, batch.obs[0], dueling))
+        )
+        future = (np.exp(log_pi) * (target - 0.03 * log_pi)).sum(axis=1)
+        reward = reward + 0.9 * np.clip(0.03 * old[rows, batch.action], -1.0, 0.0)
+    error = q - (reward + batch.discount * future)
     weights = (batch.probability / batch.probability.min()) ** -0.5  # before the first update
     huber = np.where(np.abs(error) < 1.0, 0.5 * error**2, np.abs(error) - 0.5)
     np.testing.assert_allclose(metrics["loss/value"], (weights * huber).mean(), rtol=1e-4)
@@ -112,5 +126,7 @@ def test_other_actions_are_refused():
     for option in ({"memory_size": 8}, {"squash": True}):
         with pytest.raises(ValueError, match=f"{next(iter(option))} = .* has no effect here"):
             dqn.make(envs.make("CartPole-v1"), dqn.Config(network=NetworkConfig(**option)))
+    with pytest.raises(ValueError, match="munchausen needs n_step = 1"):
+        dqn.make(envs.make("CartPole-v1"), dqn.Config(munchausen=True, n_step=3))
     with pytest.raises(ValueError, match="smallest return first"):
         dqn.make(envs.make("CartPole-v1"), dqn.Config(head="c51", lowest_return=100.0))

@@ -43,6 +43,9 @@ def test_the_best_allowed_action_is_evaluated():
     obs, first = Q[None], jnp.zeros(1, bool)
     assert act(state, (), None, obs, first)[1].tolist() == [1]
     assert act(state, (), None, obs, first, ALLOWED[None])[1].tolist() == [3]
+    at_random = policies.best_action(TABLE, 1.0)
+    _, action = at_random(state, (), jax.random.key(1), jnp.tile(Q, (64, 1)), jnp.zeros(64, bool))
+    assert set(action.tolist()) == {0, 1, 2, 3}
     np.testing.assert_array_equal(policies.value_of(jnp.stack([Q, -Q]), jnp.array([3, 1])), [2, -3])
 
 
