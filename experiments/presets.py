@@ -150,6 +150,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),
+    ("pqn", "Acrobot-v1"): Preset({}, {"learning_rate": 2.5e-3, "exploration": 0.2}, 200_000),
     ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),
     ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
     ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),
