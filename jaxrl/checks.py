@@ -79,11 +79,8 @@ def require_run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -
     order = "write run(algo, key, hp, num_updates)"
     if not isinstance(algo, Algorithm):
         raise ValueError(f"algo must be what `make` of an algorithm returns, not {_kind(algo)}: {order}")
-    dtype = getattr(key, "dtype", None)
-    raw = dtype == jnp.uint32 and jnp.shape(key) == (2,)
-    if dtype is None or not (raw or jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)):
-        raise ValueError(f"key must be a random key, as jax.random.key(0), not {_kind(key)}: {order}")
-    if not raw and jnp.shape(key) != ():
+    require_key(key, order)
+    if jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) and jnp.shape(key) != ():
         raise ValueError(
             f"key must be a single key, not keys of shape {jnp.shape(key)}: for several agents, "
             "jax.vmap(partial(train.run, algo, num_updates=N), (0, None))(keys, hp)"
@@ -96,6 +93,14 @@ def require_run(algo: Algorithm, key: jax.Array, hp: PyTree, num_updates: int) -
             f"num_updates must be a whole number that is known to Python, not {given}: under jax.jit, "
             "give it by partial(train.run, algo, num_updates=N)"
         )
+
+
+def require_key(key: jax.Array, order: str) -> None:
+    """Raises ValueError, with the `order` of the arguments, unless `key` is a random key, or several."""
+    dtype = getattr(key, "dtype", None)
+    raw = dtype == jnp.uint32 and jnp.shape(key) == (2,)
+    if dtype is None or not (raw or jax.dtypes.issubdtype(dtype, jax.dtypes.prng_key)):
+        raise ValueError(f"key must be a random key, as jax.random.key(0), not {_kind(key)}: {order}")
 
 
 def require_network(network: Any, activations: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import jax
 import jax.numpy as jnp
 
+from jaxrl.checks import require_key
 from jaxrl.types import Algorithm, PyTree
 
 _NARROW = {"float64": jnp.float32, "int64": jnp.int32, "uint64": jnp.uint32, "complex128": jnp.complex64}
@@ -31,14 +32,16 @@ def narrow(tree: PyTree) -> PyTree:
 def narrowed(algo: Algorithm) -> Algorithm:
     """The same algorithm in 32 bits: `init` returns such a state, from which all other widths follow.
 
-    Its `update` raises ValueError for the state of another algorithm.
+    Its `init` raises ValueError without a random key, and its `update` for the state of another algorithm.
     """
 
     kind = getattr(algo.update, "__globals__", {}).get("TrainState")
 
-    def of(function, takes_state):
+    def of(function, name):
         def call(first, *args, **kwargs):
-            if takes_state and kind and not isinstance(first, kind):
+            if name == "init":
+                require_key(first, "write init(key, hp)")
+            if name == "update" and kind and not isinstance(first, kind):
                 given = f"{type(first).__module__}.{type(first).__qualname__}"
                 wanted = f"{kind.__module__}.{kind.__qualname__}"
                 raise ValueError(f"this algorithm needs the state of its init, {wanted}, not a {given}")
@@ -54,7 +57,7 @@ def narrowed(algo: Algorithm) -> Algorithm:
 
     # `act` and `collect` also take a part of a state, such as the parameters of a policy that only acts.
     names = ("init", "update", "act", "collect", "evaluate_actions")
-    return algo._replace(**{name: of(getattr(algo, name), name == "update") for name in names})
+    return algo._replace(**{name: of(getattr(algo, name), name) for name in names})
 
 
 @contextlib.contextmanager

@@ -24,6 +24,11 @@ def values(level: Level, gamma, horizon=None, policy: jax.Array | None = None) -
       ValueError: neither a horizon nor a discount.
     """
     tabular.require_finite(gamma, horizon)
+    return _values(level, policy, gamma, horizon)
+
+
+@tabular.compiled
+def _values(level, policy, gamma, horizon):
     num_objects, num_cells = level.objects.shape[0], level.walls.size
     to = next_cells(level)
     here = level.objects[:, None] == np.arange(num_cells)  # [K, C]

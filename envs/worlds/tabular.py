@@ -121,6 +121,29 @@ def expected_reward(mdp: Tabular) -> jax.Array:
     return jnp.einsum("sat,sat->sa", mdp.transition, mdp.reward, **_SUM)
 
 
+def compiled(solver):
+    """Compiles `solver(*args, horizon)` once; gradients pass through a horizon that is a Python number."""
+    known, traced = jax.jit(solver, static_argnums=-1), jax.jit(solver)
+    return lambda *args: (traced if isinstance(args[-1], jax.Array) else known)(*args)
+
+
+@compiled
+def _optimal_values(mdp, gamma, horizon):
+    values = solve(lambda v: backup(mdp, v, gamma).max(axis=1), jnp.zeros(mdp.terminal.shape), gamma, horizon)
+    return jnp.where(mdp.terminal, 0.0, values)
+
+
+@compiled
+def _policy_value(mdp, policy, gamma, horizon):
+    zeros = jnp.zeros(mdp.terminal.shape)
+    if horizon is not None:
+        return solve(lambda v: (policy * backup(mdp, v, gamma)).sum(axis=1), zeros, gamma, horizon)
+    alive = (~mdp.terminal).astype(jnp.float32)
+    chain = jnp.einsum("sa,sat->st", policy, mdp.transition, **_SUM) * alive[:, None] * alive
+    reward = (policy * expected_reward(mdp)).sum(axis=1) * alive
+    return _eliminate(jnp.eye(zeros.size) - gamma * chain, reward)
+
+
 def optimal_values(mdp: Tabular, gamma, horizon=None) -> jax.Array:
     """The value of every state under the best policy, `[S]`, by value iteration.
 
@@ -131,10 +154,9 @@ def optimal_values(mdp: Tabular, gamma, horizon=None) -> jax.Array:
     Raises:
       ValueError: neither a discount, nor a horizon, nor an end (if that is known before tracing).
     """
-    num_states, _ = _sizes(mdp)
+    _sizes(mdp)
     require_finite(gamma, horizon, mdp.terminal)
-    values = solve(lambda v: backup(mdp, v, gamma).max(axis=1), jnp.zeros(num_states), gamma, horizon)
-    return jnp.where(mdp.terminal, 0.0, values)
+    return _optimal_values(mdp, gamma, horizon)
 
 
 def policy_value(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.Array:
@@ -146,14 +168,9 @@ def policy_value(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.Ar
     Raises:
       ValueError: neither a discount, nor a horizon, nor an end (if that is known before tracing).
     """
-    num_states, _ = _sizes(mdp)
+    _sizes(mdp)
     require_finite(gamma, horizon, mdp.terminal)
-    if horizon is not None:
-        return solve(lambda v: (policy * backup(mdp, v, gamma)).sum(1), jnp.zeros(num_states), gamma, horizon)
-    alive = (~mdp.terminal).astype(jnp.float32)
-    chain = jnp.einsum("sa,sat->st", policy, mdp.transition, **_SUM) * alive[:, None] * alive
-    reward = (policy * expected_reward(mdp)).sum(axis=1) * alive
-    return _eliminate(jnp.eye(num_states) - gamma * chain, reward)
+    return _policy_value(mdp, policy, gamma, horizon)
 
 
 def optimal_return(mdp: Tabular, gamma, horizon=None) -> jax.Array:

@@ -157,6 +157,11 @@ def test_run_arguments_of_the_wrong_type_are_rejected(arguments, message):
         train.run(*arguments)
 
 
+def test_swapped_arguments_of_init_are_rejected():
+    with pytest.raises(ValueError, match=r"key must be a random key.*: write init\(key, hp\)"):
+        ALGO.init(HP, KEY)
+
+
 def test_run_arguments_are_checked_under_transformations_too():
     many = jax.vmap(partial(train.run, ALGO, num_updates=1), (0, None))
     with pytest.raises(ValueError, match="key must be a random key"):
