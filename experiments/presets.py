@@ -98,6 +98,18 @@ PQN_MINATAR = Preset(
     {"learning_rate": 5e-4},
     10_000_000,
 )
+DQN_MINATAR = Preset(
+    {
+        "num_envs": 32,
+        "num_steps": 4,
+        "num_gradient_steps": 8,
+        "warmup_steps": 5_000,
+        "hidden_sizes": (128,),
+        "evaluation_epsilon": 0.01,
+    },
+    {"exploration": 0.1},
+    2_000_000,
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
@@ -175,7 +187,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
         for name in ("Breakout-MinAtar", "MinAtar/Breakout-v1")
     },
     **{
-        ("pqn", name.format(game)): PQN_MINATAR
+        (algorithm, name.format(game)): preset
+        for algorithm, preset in (("dqn", DQN_MINATAR), ("pqn", PQN_MINATAR))
         for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
         for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
     },
