@@ -55,14 +55,17 @@ def random_case(
     normalize: bool = False,
     masked: bool = False,
     searched: bool = False,
+    values: bool = False,
 ) -> Case:
     """A policy with random weights in an environment with these spaces.
 
     Args:
       searched: the policy of ES and GA, instead of that of the algorithms with a value function.
+      values: the values of actions, from two heads (dueling), as of DQN.
     """
     env = _spaces_alone(observation_space, action_space, masked)
-    policy = (policies.actor if searched else policies.actor_critic)(env, network)
+    make = policies.actor if searched else policies.actor_critic
+    policy = policies.q_values(env, network, dueling=True) if values else make(env, network)
     rng, width = np.random.default_rng(7), num_outputs(action_space)
 
     def weights(like):  # as large as those of a trained network; no zero biases
@@ -77,7 +80,8 @@ def random_case(
     mask = rng.random((TIME, LANES, width)) < 0.6 if masked else None
     first = rng.random((TIME, LANES)) < 0.2
     first[0] = True
-    play = fitness.player(env, 1, network).act if searched else policies.act(policy, greedy=True)
+    learned = policies.best_action(policy) if values else policies.act(policy, greedy=True)
+    play = fitness.player(env, 1, network).act if searched else learned
 
     @jax.jit
     def answers(params, obs_stats, *over):
@@ -87,7 +91,7 @@ def random_case(
         def step(memory, now):
             obs, mask, first = now
             outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)[1]
-            outputs = outputs if searched else outputs[0]
+            outputs = outputs if searched or values else outputs[0]
             key = () if searched else (None,)  # the most likely action needs no key
             memory, action = acting(memory, *key, obs, first, mask)
             return memory, (outputs[..., :width], action)

@@ -30,6 +30,14 @@ FLAGS = {
     "config.num-steps": "n-steps rollout-length rollout-steps unroll-length horizon nsteps num-steps-per-env",
     "config.num-epochs": "n-epochs update-epochs ppo-epochs noptepochs num-update-epochs epochs",
     "config.num-minibatches": "n-minibatches minibatches batch-size minibatch-size nminibatches",
+    "config.capacity": "buffer-size replay-size buffer-capacity memory-capacity",
+    "config.warmup-steps": "learning-starts start-steps prefill-steps min-buffer-size",
+    "config.num-gradient-steps": "gradient-steps num-gradient-updates",
+    "config.target-every": "target-update-interval target-network-frequency target-update-freq",
+    "hp.q-lambda": "lambda lam lambd td-lambda",
+    "hp.exploration": "exploration-fraction eps-decay epsilon-decay",
+    "hp.epsilon-start": "start-e exploration-initial-eps eps-start",
+    "hp.epsilon-end": "end-e exploration-final-eps eps-finish eps-end",
     "config.num-members": "population-size pop-size popsize population",
     "config.network.hidden-sizes": "net-arch hidden-dims hidden-size hidden-dim layers hidden-layers hidden",
     "config.network.memory-size": "recurrent lstm gru use-rnn rnn hidden-state lstm-size gru-size",
@@ -64,19 +72,18 @@ TEXTS = {
 _MISSING = (
     "alphazero",
     "bc",
-    "c51",
     "crossq",
     "d4pg",
     "ddpg",
-    "dqn",
     "dreamer",
     "dreamerv3",
     "impala",
     "iqn",
 )
-_MISSING += ("muzero", "ppg", "pqn", "qr-dqn", "qrdqn", "r2d2", "rainbow", "redq", "sac", "td3", "tqc")
+_MISSING += ("muzero", "ppg", "r2d2", "redq", "sac", "td3", "tqc")
 _SAME = {"a3c": "a2c", "cma-es": "es", "cmaes": "es", "openes": "es", "openai-es": "es", "reinforce": "a2c"}
 _SAME |= {"vpg": "a2c", "pg": "a2c", "mpo": "vmpo", "v-mpo": "vmpo", "neuroevolution": "ga"}
+_SAME |= dict.fromkeys(("ddqn", "c51", "qr-dqn", "qrdqn", "rainbow"), "dqn")
 _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "ppo2"), "ppo")
 
 

@@ -86,6 +86,30 @@ BESIDE_PPO: dict[tuple[str, str], Preset] = {
         1_000_000,
     ),
 }
+# As published for gymnax's games. A greedy policy can loop endlessly in games that are not truncated.
+PQN_MINATAR = Preset(
+    {
+        "num_envs": 128,
+        "num_epochs": 2,
+        "num_minibatches": 32,
+        "hidden_sizes": (128,),
+        "evaluation_epsilon": 0.01,
+    },
+    {"learning_rate": 5e-4},
+    10_000_000,
+)
+DQN_MINATAR = Preset(
+    {
+        "num_envs": 32,
+        "num_steps": 4,
+        "num_gradient_steps": 8,
+        "warmup_steps": 5_000,
+        "hidden_sizes": (128,),
+        "evaluation_epsilon": 0.01,
+    },
+    {"exploration": 0.1},
+    2_000_000,
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
@@ -135,6 +159,10 @@ PRESETS: dict[tuple[str, str], Preset] = {
         {"learning_rate": 1e-3},
         500_000,
     ),
+    ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
+    ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
+    ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),
+    ("pqn", "Acrobot-v1"): Preset({}, {"learning_rate": 2.5e-3, "exploration": 0.2}, 200_000),
     ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),
     ("es", "Acrobot-v1"): Preset({}, {"lr_decay": 0.5}, 1_500_000),
     ("es", "DeceptiveMaze-misc"): Preset({"num_steps": 60}, {}, 2_000_000),
@@ -157,6 +185,12 @@ PRESETS: dict[tuple[str, str], Preset] = {
     **{
         ("ppo", name): MINATAR._replace(hparams={"learning_rate": 5e-3})
         for name in ("Breakout-MinAtar", "MinAtar/Breakout-v1")
+    },
+    **{
+        (algorithm, name.format(game)): preset
+        for algorithm, preset in (("dqn", DQN_MINATAR), ("pqn", PQN_MINATAR))
+        for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+        for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
     },
     # Without sticky actions, even larger steps are better.
     ("ppo", "gymnax/Breakout-MinAtar"): MINATAR._replace(hparams={"learning_rate": 1e-2}),

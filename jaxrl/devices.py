@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxrl.replay.lanes import holds_replay
 from jaxrl.types import PyTree
 
 GROUP = 8  # agents that a CPU vectorizes over: the fastest of 1, 2, 8 and all, measured with 64 agents
@@ -71,17 +72,18 @@ def over_agents(
 
     Each device processes its share independently. A CPU device vectorizes over `GROUP` agents at a time: more
     than one, for fewer and larger operations, but not more than fit into its cache. Other devices vectorize
-    over all of their agents.
+    over all of their agents, and so do all devices over states that hold a replay, which a loop over groups
+    would copy.
 
     Args:
       in_axes: 0 or None for each argument.
       mesh: devices (see `mesh`); None: the default device.
-      chunk: agents at a time on a device; 0: as described above.
+      chunk: agents at a time on a device; 0: as described above. Ignored for states that hold a replay.
     """
     at_a_time = chunk or (GROUP if jax.default_backend() == "cpu" else 0)
 
     def share(*args):
-        if not at_a_time:
+        if not at_a_time or holds_replay(args):
             return jax.vmap(function, in_axes)(*args)
         agents = [x for x, axis in zip(args, in_axes) if axis == 0]
 

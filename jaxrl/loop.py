@@ -14,6 +14,7 @@ import numpy as np
 from jaxrl import checkpoint, decode, hosts, keeping, logger, records
 from jaxrl.programs import Compiled, Programs, evaluation_keys, hparams, placement, shapes, zeros
 from jaxrl.reporters import Reporter, rate, size
+from jaxrl.types import whole
 
 SECONDS_PER_DISPATCH = 0.25  # maximum delay of Ctrl-C and of the progress bar
 
@@ -97,6 +98,8 @@ def _can_act(programs: Programs, part: Any, missing: dict[str, int]) -> bool:
 
 def refilled(programs: Programs) -> str:
     """What checkpoints of a run do not hold, as text: `replay (1.5 MB)`; "" if they hold the whole state."""
+    if programs.keep is whole:
+        return ""
     state = jax.eval_shape(programs.init, programs.keys, *programs.data)
     missing = keeping.left_out(state, jax.eval_shape(programs.keep, state))
     return ", ".join(f"{name} ({size(num_bytes)})" for name, num_bytes in missing.items())

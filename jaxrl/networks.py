@@ -32,16 +32,27 @@ def dense(features: int, scale: float = 2.0**0.5, name: str | None = None) -> nn
     return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot, name=name)
 
 
+def _activate(x, activation, layer_norm):
+    """The activation of `x`, which is first normalized over its last axis if `layer_norm`. In a module."""
+    return lookup("activation", ACTIVATIONS, activation)(nn.LayerNorm()(x) if layer_norm else x)
+
+
 class MLP(nn.Module):
-    """Layers of `hidden_sizes` on `[..., D]`, an activation after each."""
+    """Layers of `hidden_sizes` on `[..., D]`, an activation after each.
+
+    Attributes:
+      layer_norm: normalize the units of a layer before the activation. Ba et al. 2016.
+        https://arxiv.org/abs/1607.06450
+    """
 
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         for size in self.hidden_sizes:
-            x = lookup("activation", ACTIVATIONS, self.activation)(dense(size)(x))
+            x = _activate(dense(size)(x), self.activation, self.layer_norm)
         return x
 
 
@@ -67,19 +78,20 @@ class CNN(nn.Module):
     channels: Sequence[int] = (16,)
     hidden_sizes: Sequence[int] = (128,)
     activation: str = "relu"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = _convolved(x, self.channels, self.activation)
-        return MLP(self.hidden_sizes, self.activation)(x)
+        x = _convolved(x, self.channels, self.activation, self.layer_norm)
+        return MLP(self.hidden_sizes, self.activation, self.layer_norm)(x)
 
 
-def _convolved(x, channels, activation):
+def _convolved(x, channels, activation, layer_norm):
     """Convolutions of images `[..., H, W, C]`, the result flat: `[..., D]`. Called inside a module."""
     batch = x.shape[:-3]
     x = x.reshape((-1, *x.shape[-3:]))
     for features in channels:
-        x = lookup("activation", ACTIVATIONS, activation)(Conv(features)(x))
+        x = _activate(Conv(features)(x), activation, layer_norm)
     return x.reshape((*batch, -1))
 
 
@@ -94,6 +106,7 @@ class Joined(nn.Module):
     channels: Sequence[int] = (16,)
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
+    layer_norm: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -102,8 +115,9 @@ class Joined(nn.Module):
             axes = part.ndim - x.ndim + 1
             flat = part.reshape((*x.shape[:-1], -1))
             image = axes == 3 and is_image(part.shape[-3:])
-            parts.append(_convolved(part, self.channels, self.activation) if image else flat)
-        return MLP(self.hidden_sizes, self.activation)(jnp.concatenate(parts, axis=-1))
+            convolved = (self.channels, self.activation, self.layer_norm)
+            parts.append(_convolved(part, *convolved) if image else flat)
+        return MLP(self.hidden_sizes, self.activation, self.layer_norm)(jnp.concatenate(parts, axis=-1))
 
 
 class Split(nn.Module):
@@ -192,15 +206,21 @@ class Actor(nn.Module):
       torso: a module `[..., *obs] -> [..., F]`.
       num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
       core: what is remembered, after the torso (`jaxrl.cores`).
+      dueling: the outputs are relative to their mean, to which a value from another head is added.
+      num_atoms: numbers for each output, `K`; if not 1, outputs are `[..., num_outputs, K]`.
     """
 
     torso: nn.Module
     num_outputs: int
     core: Core = NONE
+    dueling: bool = False
+    num_atoms: int = 1
 
     def setup(self) -> None:
         self.cell = self.core.cell(name=self.core.name)
-        self.head = dense(self.num_outputs, 1.0, name="Dense_0")
+        self.head = dense(self.num_outputs * self.num_atoms, 1.0, name="Dense_0")
+        if self.dueling:
+            self.value_head = dense(self.num_atoms, 1.0)
 
     def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
@@ -217,7 +237,11 @@ class Actor(nn.Module):
 
 def _outputs(net, advance, memory, x, first):
     memory, features = advance(net.cell, memory, net.torso(x), first)
-    return memory, net.head(features)
+    outputs = net.head(features)
+    outputs = outputs.reshape((*outputs.shape[:-1], net.num_outputs, net.num_atoms))
+    if net.dueling:
+        outputs += net.value_head(features)[..., None, :] - outputs.mean(axis=-2, keepdims=True)
+    return memory, outputs[..., 0] if net.num_atoms == 1 else outputs
 
 
 def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:

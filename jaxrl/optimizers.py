@@ -23,11 +23,46 @@ def linear_decay(start: Number, decay: Number, num_updates: int | jax.Array, tot
     return start * (1.0 - decay * progress(num_updates, total_updates))
 
 
+def linear(start: Number, end: Number, now: Number, fraction: Number) -> jax.Array:
+    """From `start` to `end` within the first `fraction` of a run, constant afterwards; `now`: `progress`."""
+    return end + (start - end) * jnp.maximum(0.0, 1.0 - now / jnp.maximum(fraction, 1e-8))
+
+
 def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
     """Adam on gradients whose global norm is clipped at `max_grad_norm`."""
     # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.
     adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
+
+
+def clipped_radam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
+    """RAdam on gradients that are clipped as in `clipped_adam`. Liu et al. 2020.
+
+    https://arxiv.org/abs/1908.03265. As `optax.radam`, whose gradient by the learning rate is NaN: the square
+    root of the first steps, which is not used, is that of a negative number.
+    """
+    clip, rate = optax.clip_by_global_norm(max_grad_norm), optax.scale_by_learning_rate(learning_rate)
+    return as_vector(optax.chain(clip, _scale_by_radam(eps), rate))
+
+
+def _scale_by_radam(eps, b1=0.9, b2=0.999, threshold=5.0):
+    adam = optax.scale_by_adam(b1, b2, eps=eps, eps_root=1e-30)
+    longest = 2.0 / (1.0 - b2) - 1.0
+
+    def update(grads, state, params=None):
+        scaled, state = adam.update(grads, state, params)
+        decayed = b2**state.count
+        length = longest - 2.0 * state.count * decayed / (1.0 - decayed)  # of the average of squares
+        rectified = length >= threshold
+        length = jnp.where(rectified, length, threshold)
+        share = (length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length)
+
+        def chosen(step, momentum):
+            return jnp.where(rectified, jnp.sqrt(share) * step, momentum / (1.0 - b1**state.count))
+
+        return jax.tree.map(chosen, scaled, state.mu), state
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def conjugate_gradient(

@@ -152,6 +152,29 @@ TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
 SMALL = {
     "a2c": (FEW, SHORT),
+    "dqn": (
+        {
+            **FEW,
+            "num_steps": 2,
+            "num_gradient_steps": 2,
+            "batch_size": 16,
+            "capacity": 512,
+            "warmup_steps": 32,
+            "n_step": 1,
+            "dueling": True,
+            "prioritized": True,
+            "munchausen": True,
+        },
+        {
+            **SHORT,
+            "lr_decay": 0.5,
+            "max_grad_norm": 0.1,
+            "epsilon_end": 0.5,
+            "exploration": 0.8,
+            "temperature": 0.5,
+        },
+    ),
+    "pqn": (TWICE, {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "epsilon_end": 0.6, "exploration": 0.3}),
     "fixpo": ({**TWICE, "max_fixups": 4}, {**SHORT, "ent_coef": 0.01, "max_kl": 1e-3}),
     "ppo": (
         {**TWICE, "clip_value": True},
@@ -180,6 +203,8 @@ SMALL = {
         {"sigma": 0.5, "sigma_decay": 0.5, "total_updates": 8.0},
     ),
 }
+# Values of actions need one Discrete action space.
+DISCRETE = ("dqn", "pqn")
 # Without gradients only the order of returns matters; they must differ within the 8 steps.
 GRADIENT_FREE = ("es", "ga")
 
@@ -201,6 +226,11 @@ def config_of(module, **sizes):
 def small_env(name):
     """The environment on which an algorithm is small."""
     return "Pendulum-v1" if name in GRADIENT_FREE else "CartPole-v1"
+
+
+def continuous_env(name):
+    """An environment with continuous actions, or the one that an algorithm without them takes."""
+    return small_env(name) if name in DISCRETE else "Pendulum-v1"
 
 
 @functools.cache

@@ -113,8 +113,9 @@ class Spec:
             if getattr(self, name) == value:
                 del data[name]
         network, usual = data["config"].get("network"), getattr(type(self.config)(), "network", None)
-        if isinstance(network, dict) and network.get("core") == getattr(usual, "core", None) == "gru":
-            del network["core"]
+        for name, value in {"core": "gru", "layer_norm": False}.items():
+            if isinstance(network, dict) and network.get(name) == getattr(usual, name, None) == value:
+                del network[name]
         if self.objective:
             objective = data["hparams"]["objective"]
             data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)

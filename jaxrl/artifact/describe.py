@@ -24,7 +24,7 @@ def describe(
     obs_stats: Any = (),
     masked: bool = False,
 ) -> Recipe:
-    """The recipe of a policy from `policies.actor_critic` or `policies.actor`.
+    """The recipe of a policy from `policies.actor_critic`, `actor` or `q_values`.
 
     Args:
       params, obs_stats: of one agent, or of several with a leading axis in every leaf; the weights of the
@@ -63,12 +63,18 @@ def _normalize(obs_stats) -> list[Layer]:
 
 
 def _network(weights, network, flat) -> list[Layer]:
-    """The layers of the actor in `networks.ActorCritic`, or of `networks.Actor`."""
+    """The layers of the actor in `networks.ActorCritic`, or of `networks.Actor`.
+
+    Two heads for the values of actions are one affine map: V + A - mean(A).
+    """
     if "actor_head" in weights:
         name = "shared_torso" if network.shared_torso else "actor_torso"
         torso, cell, head = weights.get(name, {}), f"{name}_gru", weights["actor_head"]
     else:
         torso, cell, head = weights.get("torso", {}), "gru", weights["Dense_0"]
+        if "value_head" in weights:
+            value = weights["value_head"]
+            head = {name: value[name] + x - x.mean(axis=-1, keepdims=True) for name, x in head.items()}
     layers = _torso(torso, network, flat)
     if network.memory_size:
         if network.core != "gru":
@@ -81,18 +87,26 @@ def _torso(torso, network, flat) -> list[Layer]:
     if flat:
         return _mlp(torso, network)
     layers = []
-    for i in range(len(torso) - 1):
-        layers += [_affine("conv", torso[f"Conv_{i}"]), Layer(network.activation, {})]
+    for i in range(sum(name.startswith("Conv_") for name in torso)):
+        layers += [_affine("conv", torso[f"Conv_{i}"]), *_activation(torso, network, i)]
     return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network)]
 
 
 def _mlp(weights, network) -> list[Layer]:
-    if len(weights) != len(network.hidden_sizes):
+    if len(weights) != len(network.hidden_sizes) * (1 + network.layer_norm):
         raise KeyError("layers")
     layers = []
     for i in range(len(network.hidden_sizes)):
-        layers += [_affine("dense", weights[f"Dense_{i}"]), Layer(network.activation, {})]
+        layers += [_affine("dense", weights[f"Dense_{i}"]), *_activation(weights, network, i)]
     return layers
+
+
+def _activation(weights, network, i) -> list[Layer]:
+    norm = []
+    if network.layer_norm:
+        of_layer = weights[f"LayerNorm_{i}"]
+        norm = [Layer("layer_norm", {n: np.asarray(of_layer[n], np.float32) for n in ("scale", "bias")})]
+    return [*norm, Layer(network.activation, {})]
 
 
 def _affine(op, weights) -> Layer:

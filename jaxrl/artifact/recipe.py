@@ -15,6 +15,8 @@ import numpy as np
 
 NOT_ALLOWED = -1e9  # the logit of an action that the mask forbids, as in jaxrl.distributions
 
+LAYER_NORM_EPSILON = 1e-6  # of flax
+
 
 class Part(NamedTuple):
     """One leaf of an observation or of an action.
@@ -47,6 +49,7 @@ class Layer(NamedTuple):
     conv: kernel `[3, 3, C, F]`, bias `[F]`          without padding, on `[N, H, W, C]`
     flatten                                          `[N, ...]` to `[N, D]`
     dense: kernel `[D, F]`, bias `[F]`
+    layer_norm: scale, bias `[F]`                    (x - mean) / sqrt(var + 1e-6) * scale + bias, last axis
     tanh, relu, silu, gelu, elu                      gelu by its tanh approximation
     gru: kernel `[D, 3M]`, bias `[3M]`, memory_kernel `[M, 3M]`, memory_bias `[M]`, in the order r, z, n:
         r, z = sigmoid(x W + b + h V),   n = tanh(x W_n + b_n + r (h V_n + c)),   x = h = (1 - z) n + z h
@@ -166,6 +169,12 @@ def _conv(xp, x, kernel, bias):
     return total
 
 
+def _layer_norm(xp, x, scale, bias):
+    centred = x - x.mean(axis=-1, keepdims=True)
+    var = (centred * centred).mean(axis=-1, keepdims=True)
+    return centred / xp.sqrt(var + np.float32(LAYER_NORM_EPSILON)) * scale + bias
+
+
 def _sigmoid(xp, x):
     return 0.5 * (xp.tanh(0.5 * x) + 1.0)  # this form cannot overflow
 
@@ -188,6 +197,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "flatten": lambda xp, x: x.reshape(x.shape[0], int(np.prod(x.shape[1:]))),
     "dense": lambda xp, x, kernel, bias: x @ kernel + bias,
+    "layer_norm": _layer_norm,
     "tanh": lambda xp, x: xp.tanh(x),
     "relu": lambda xp, x: xp.maximum(x, 0.0),
     "silu": lambda xp, x: x * _sigmoid(xp, x),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxrl.artifact.recipe import NOT_ALLOWED, Recipe, slices
+from jaxrl.artifact.recipe import LAYER_NORM_EPSILON, NOT_ALLOWED, Recipe, slices
 
 OPSET, IR_VERSION = 17, 8  # from 2022: supported by all current runtimes
 
@@ -137,6 +137,10 @@ def _dense(graph, x, kernel, bias):
     return graph.add("Add", graph.add("MatMul", x, kernel), bias)
 
 
+def _layer_norm(graph, x, scale, bias):
+    return graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
+
+
 def _gelu(graph, x):
     cube = graph.add("Mul", graph.add("Mul", x, x), x)
     inner = graph.add("Mul", graph.add("Add", x, graph.add("Mul", cube, 0.044715)), 0.7978845608028654)
@@ -160,6 +164,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "flatten": lambda graph, x: graph.add("Flatten", x, axis=1),
     "dense": _dense,
+    "layer_norm": _layer_norm,
     "tanh": lambda graph, x: graph.add("Tanh", x),
     "relu": lambda graph, x: graph.add("Relu", x),
     "silu": lambda graph, x: graph.add("Mul", x, graph.add("Sigmoid", x)),

@@ -3,7 +3,16 @@
 Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `K` outputs of the network.
 """
 
-from jaxrl.policies.acting import act, bounded, collect, explore
+from jaxrl.policies.acting import (
+    act,
+    action_masks,
+    best_action,
+    bounded,
+    collect,
+    epsilon_greedy,
+    explore,
+    value_of,
+)
 from jaxrl.policies.building import (
     Description,
     Distributed,
@@ -15,6 +24,7 @@ from jaxrl.policies.building import (
     actor,
     actor_critic,
     num_columns,
+    q_values,
 )
 from jaxrl.policies.learning import divergence, evaluate_actions, samples, take, unroll, values
 from jaxrl.policies.starting import observe, start, warmup_steps
@@ -28,19 +38,24 @@ __all__ = [
     "PolicyStep",
     "PolicyUnroll",
     "act",
+    "action_masks",
     "actor",
     "actor_critic",
+    "best_action",
     "bounded",
     "collect",
     "divergence",
+    "epsilon_greedy",
     "evaluate_actions",
     "explore",
     "num_columns",
     "observe",
+    "q_values",
     "samples",
     "start",
     "take",
     "unroll",
+    "value_of",
     "values",
     "warmup_steps",
 ]

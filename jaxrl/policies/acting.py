@@ -1,10 +1,11 @@
 """How a policy acts: in rollouts, in evaluations, and in the environment of its actions."""
 
 import jax
+import jax.numpy as jnp
 
 from jaxrl.policies.building import Policy
 from jaxrl.rollout import rollout
-from jaxrl.types import Act, Collect, Env, Explore, PyTree
+from jaxrl.types import Act, Collect, Env, Explore, Number, PyTree, Stream, Transition
 
 
 def bounded(env: Env, policy: Policy) -> Env:
@@ -33,6 +34,65 @@ def act(policy: Policy, greedy: bool) -> Act:
         return memory, policy.bound(pi.mode() if greedy else pi.sample(key))
 
     return decide
+
+
+def epsilon_greedy(policy: Policy, params: PyTree, obs_stats: PyTree, epsilon: Number) -> Explore:
+    """How values of actions (`q_values`) act in `rollout`: the best action, with `epsilon` a random one.
+
+    Random actions are drawn uniformly from those that are allowed.
+    """
+
+    def act(memory, key, obs, first, action_mask):
+        memory, q = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+        coin_key, action_key = jax.random.split(key)
+        drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
+        at_random = jax.random.uniform(coin_key, first.shape) < epsilon
+        return memory, jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode()), ()
+
+    return act
+
+
+def best_action(policy: Policy, epsilon: float = 0.0) -> Act:
+    """`Algorithm.act` for values of actions (`q_values`), and a state with `params` and `obs_stats`.
+
+    Args:
+      epsilon: probability of a random action; 0: the key is not used.
+    """
+
+    def decide(state, memory, key, obs, first, action_mask=None):
+        if epsilon:
+            act = epsilon_greedy(policy, state.params, state.obs_stats, epsilon)
+            return act(memory, key, obs, first, action_mask)[:2]
+        memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
+        return memory, policy.distribution(q, action_mask).mode()
+
+    return decide
+
+
+def action_masks(steps: Transition, stream: Stream) -> tuple[jax.Array | None, jax.Array | None]:
+    """The actions that are allowed in `obs` and in `next_obs` of the steps `[T, N]`, for values of actions.
+
+    In the last observation of an episode they are unknown, since `info` has those of the next episode: there
+    all are allowed.
+
+    Args:
+      stream: after the steps.
+
+    Returns:
+      Two masks `[T, N, A]`, or None twice if all actions are always allowed.
+    """
+    mask = steps.info.get("action_mask")
+    if mask is None:
+        return None, None
+    following = jnp.concatenate([mask[1:], stream.timestep.info["action_mask"][None]])
+    return mask, following | steps.done[..., None]
+
+
+def value_of(q: jax.Array, action: jax.Array) -> jax.Array:
+    """Q(s, a) `[...]` of Q(s, .) `[..., A]` and actions `[...]`; `[..., K]` of outputs `[..., A, K]`."""
+    axis = action.ndim
+    index = jnp.expand_dims(action, tuple(range(axis, q.ndim)))
+    return jnp.take_along_axis(q, index, axis).squeeze(axis)
 
 
 def collect(envs: Env, policy: Policy, num_steps: int) -> Collect:

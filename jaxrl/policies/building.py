@@ -11,6 +11,7 @@ from flax import linen as nn
 
 from jaxrl import cores, distributions, encoding, networks, stats
 from jaxrl.checks import hint_at_scale, require_env, require_network
+from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
 from jaxrl.types import Env, PyTree
@@ -30,6 +31,7 @@ class NetworkConfig:
     init_log_std: float = 0.0  # initial log standard deviation of continuous actions
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
     core: Literal["gru", "lstm"] = "gru"  # what remembers, if memory_size is not 0
+    layer_norm: bool = False  # normalize the units of each layer before the activation
 
 
 class Distributed(Protocol):
@@ -114,13 +116,50 @@ def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | 
     Raises:
       ValueError: an option that does not fit the spaces, or that needs a value or standard deviations.
     """
-    for name in ("shared_torso", "init_log_std"):
-        if getattr(config, name) != getattr(NetworkConfig(), name):
-            raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
+    _require_defaults(config, "shared_torso", "init_log_std")
     body, flat = _body(env, config, torso)
     num_outputs = distributions.num_outputs(env.action_space)
     core = cores.make(config.core, config.memory_size)
     return _policy(env, config, networks.Actor(body, num_outputs, core), flat, torso is not None)
+
+
+def q_values(
+    env: Env,
+    config: NetworkConfig = NetworkConfig(),
+    torso: nn.Module | None = None,
+    dueling: bool = False,
+    head: Head = SCALAR,
+) -> Policy:
+    """The value of each of a number of actions: outputs `[..., A]` or `[..., A, K]`, without memory.
+
+    The distribution with these outputs is the softmax of the values; its mode is the best action.
+
+    Args:
+      torso: as for `actor`.
+      dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
+        https://arxiv.org/abs/1511.06581
+      head: what `K` outputs for each action are; by default its value. Others cannot be exported.
+
+    Raises:
+      ValueError: actions that are not Discrete, or an option that does not fit the spaces.
+    """
+    _require_defaults(config, "shared_torso", "init_log_std", "squash", "memory_size", "core")
+    if not isinstance(env.action_space, Discrete):
+        raise ValueError(f"values of actions need one Discrete action space, not {env.action_space}")
+    body, flat = _body(env, config, torso)
+    net = networks.Actor(body, env.action_space.n, dueling=dueling, num_atoms=head.num_outputs)
+    policy = _policy(env, config, net, flat, torso is not None or head.num_outputs > 1)
+
+    def distribution(outputs, action_mask=None):
+        return distributions.make(env.action_space, head.value(outputs), False, action_mask)
+
+    return policy._replace(distribution=distribution)
+
+
+def _require_defaults(config: NetworkConfig, *names: str) -> None:
+    for name in names:
+        if getattr(config, name) != getattr(NetworkConfig(), name):
+            raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
 
 
 def _body(env, config, torso):
@@ -132,6 +171,7 @@ def _body(env, config, torso):
         hint_at_scale(env.action_space)
     space = env.observation_space
     hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
+    hidden["layer_norm"] = config.layer_norm
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.replay.lanes import choose
 from jaxrl.search.space import Space
 from jaxrl.train import diverged
 from jaxrl.types import Algorithm, PyTree
@@ -195,7 +196,7 @@ def over(algo: Algorithm, strategy: Strategy, space: Space, seeds: int) -> Algor
                 keys = jax.vmap(jax.random.fold_in, (0, None))(keys, state.num_updates)
             agents = jax.lax.cond(
                 fresh.any(),
-                lambda: _choose(fresh, algo.init(keys, hparams(hp, x), *data), agents),
+                lambda: choose(fresh, algo.init(keys, hparams(hp, x), *data), agents),
                 lambda: agents,
             )
             score = jnp.where(fresh, -jnp.inf, score)
@@ -253,12 +254,3 @@ def on_host(tree: PyTree) -> PyTree:
         return np.asarray(leaf)
 
     return jax.tree.map(fetch, tree)
-
-
-def _choose(fresh, new, old):
-    """Leaves of `new` where `fresh [P]`, of `old` elsewhere."""
-
-    def choose(a, b):
-        return jnp.where(fresh.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    return jax.tree.map(choose, new, old)

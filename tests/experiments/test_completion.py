@@ -43,7 +43,7 @@ def completed(folder, shell, known, line):
 def test_commands_names_and_options_are_completed(tmp_path, known, shell):
     for line, words in (
         ("jaxrl tr", ["train"]),
-        ("jaxrl train p", ["ppo", "ppo_kl"]),
+        ("jaxrl train pp", ["ppo", "ppo_kl"]),
         ("jaxrl train ppo CartPole-v", ["CartPole-v1"]),
         ("jaxrl train ppo CartPole-v1 --see", ["--seed", "--seeds"]),
         ("jaxrl train ppo CartPole-v1 --hp.gam", ["--hp.gamma"]),

@@ -45,7 +45,7 @@ def test_environments_that_hints_name_exist():
     assert named <= set(envs.names())
 
 
-@pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dqn"])
+@pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dreamer"])
 def test_algorithms_that_are_not_available_are_explained(name):
     with pytest.raises(
         ValueError, match=f"unknown algorithm '{name}'; it is not available yet; .*ppo, ppo_kl"
@@ -73,6 +73,8 @@ def known(algorithm):
         ("ppo", "--hp.target-kl", "belongs to ppo_kl: jaxrl train ppo_kl ENV --hp.kl-target"),
         ("ppo_kl", "--hp.target-kl", "Perhaps you meant --hp.kl-target."),
         ("trpo", "--target-kl", "Perhaps you meant --hp.max-kl."),
+        ("dqn", "--buffer-size", "Perhaps you meant --config.capacity."),
+        ("dqn", "--exploration-fraction", "Perhaps you meant --hp.exploration."),
         ("ppo", "--config", "--from FILE reads a configuration in TOML"),
         ("ppo", "--env", "Algorithm and environment stand first"),
         ("ppo", "--config.num-env", "Perhaps you meant --config.num-envs."),
@@ -86,7 +88,7 @@ def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
 
 def test_flags_that_hints_name_exist():
     """In one algorithm or command or the other."""
-    flags = {flag for algorithm in ("ppo", "ppo_kl", "trpo", "es") for flag in known(algorithm)}
+    flags = {flag for algorithm in ("ppo", "ppo_kl", "trpo", "es", "dqn", "pqn") for flag in known(algorithm)}
     assert {f"--{flag}" for flag in hints.FLAGS} <= flags | {"--episodes"}
 
 

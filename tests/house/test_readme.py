@@ -60,6 +60,11 @@ def test_examples_of_the_page_on_meta_learning_run():
     assert scope_of("meta.md")["learned"].learning_rate > 0.0
 
 
+def test_examples_of_the_page_on_replays_run():
+    batch = scope_of("replay.md")["batch"]
+    assert batch.next_obs.shape == (32, 4) and abs(batch.reward.max() - (1 + 0.99 + 0.99**2)) < 1e-6
+
+
 def test_examples_of_the_page_on_algorithms_run():
     assert abs(scope_of("algorithms.md")["fitted"].state.params["slope"] - 2.0).max() < 0.01
 

@@ -35,7 +35,8 @@ ARMS = Box(np.array([-1.0, -0.5, -np.inf], np.float32), np.array([1.0, 2.0, np.i
 BOUNDED = Box(np.array([[-1.0, -0.5]], np.float32), np.array([[1.0, 2.0]], np.float32), (1, 2))
 SMALL = {"hidden_sizes": (16, 16)}
 
-# Observations, actions, network; `normalize`, `masked`, and `searched` for the policies of ES and GA.
+# Observations, actions, network; `normalize`, `masked`, and whose policy it is: `searched` that of ES and GA,
+# `values` that of DQN and PQN, otherwise that of algorithms with a policy and a value function.
 CASES = {
     "mlp": (VECTOR, Discrete(4), {}, ""),
     "mlp-relu-normalized": (VECTOR, Discrete(3), {**SMALL, "activation": "relu"}, "normalize"),
@@ -50,6 +51,8 @@ CASES = {
     "gru": (VECTOR, Discrete(3), {**SMALL, "memory_size": 12}, "normalize"),
     "gru-shared-gaussian": (VECTOR, ARMS, {**SMALL, "memory_size": 8, "shared_torso": True}, ""),
     "cnn-gru-masked": (PICTURE, MultiDiscrete((3, 2)), {"hidden_sizes": (8,), "memory_size": 8}, "masked"),
+    "mlp-values-masked": (VECTOR, Discrete(4), {**SMALL, "layer_norm": True}, "values masked"),
+    "cnn-values": (PICTURE, Discrete(4), {"hidden_sizes": (16,), "layer_norm": True}, "values"),
     "searched-gru": (VECTOR, ARMS, {"hidden_sizes": (), "memory_size": 8}, "searched normalize"),
 }
 

@@ -180,7 +180,7 @@ def test_run_arguments_are_checked_under_transformations_too():
         ("Hparams", "gama", "has no 'gama'; the nearest: gamma"),
     ],
 )
-@pytest.mark.parametrize("module", ["a2c", "fixpo", "ppo", "ppo_kl", "trpo", "vmpo"])
+@pytest.mark.parametrize("module", ["a2c", "dqn", "fixpo", "ppo", "ppo_kl", "pqn", "trpo", "vmpo"])
 def test_unknown_fields_are_rejected_with_a_remedy(module, cls, name, remedy):
     with pytest.raises(TypeError, match=remedy):
         getattr(ALGORITHMS[module], cls)(**{name: 64})

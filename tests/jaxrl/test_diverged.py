@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import config_of, run_command
+from conftest import config_of, continuous_env, run_command
 from test_report import html_of, record, sentence_of, source, text_of
 
 from jaxrl import envs, loop, objectives, records, train
@@ -271,14 +271,16 @@ def test_a_random_policy_is_measured():
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_steps_of_the_warm_up_are_counted(name):
-    env = envs.make("Pendulum-v1")
+    env = envs.make(continuous_env(name))
     module = ALGORITHMS[name]
-    fields = {"num_envs": 4, "num_steps": 8, "num_minibatches": 1, "num_epochs": 1}
+    fields = {"num_envs": 4, "num_steps": 8, "num_minibatches": 1, "num_epochs": 1, "warmup_steps": 50}
     known = {field.name for field in dataclasses.fields(module.Config)}
     config = {field: value for field, value in fields.items() if field in known}
-    expected = 32 if "normalize_reward" in known else 0  # es and ga take no steps in `init`
+    least = 64 if "warmup_steps" in known else 0  # for a replay, in whole rollouts
+    expected = 32 if "normalize_reward" in known else least  # es and ga take no steps in `init`
     algo = module.make(env, config_of(module, **config, normalize_obs=True))
-    assert (algo.warmup_steps, module.make(env, config_of(module, **config)).warmup_steps) == (expected, 0)
+    plain = module.make(env, config_of(module, **config))
+    assert (algo.warmup_steps, plain.warmup_steps) == (expected, least)
     updates = train.updates_for(algo, 10 * algo.steps_per_update)
     assert train.steps_after(algo, updates) == 10 * algo.steps_per_update
     assert train.updates_for(algo, 1) == 1

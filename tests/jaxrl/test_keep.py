@@ -12,8 +12,9 @@ from flax import struct
 from test_contract import bits
 
 import jaxrl
-from jaxrl import envs, keeping, loop
+from jaxrl import envs, keeping, loop, replay
 from jaxrl.fit_programs import make_programs
+from jaxrl.spaces import Discrete
 from jaxrl.types import Algorithm
 
 
@@ -33,6 +34,13 @@ class State:
     key: jax.Array
     params: dict
     buffer: Buffer
+
+
+@struct.dataclass
+class Agent:
+    params: jax.Array
+    stream: jax.Array
+    replay: replay.Rows
 
 
 def learner(**changes):
@@ -92,6 +100,31 @@ def test_what_a_checkpoint_leaves_out_is_as_after_init(tmp_path, caplog):
         np.testing.assert_allclose(a, b, atol=1e-6)
     assert bits(resumed.state.key) == bits(expected.key)
     assert bits(resumed.state) != bits(fit(ALGO).state)
+
+
+def test_a_run_begins_with_what_its_checkpoints_leave_out(tmp_path, capsys):
+    text = "checkpoints do not hold buffer (520 B): a resumed run fills it as at the start"
+    fit(ALGO, out=tmp_path / "run", callbacks=[stop], progress=True)
+    assert text in "".join(capsys.readouterr())
+    fit(ALGO, progress=True)  # without checkpoints
+    fit(KEEP_ALL, out=tmp_path / "whole", progress=True)
+    assert "checkpoints do not hold" not in "".join(capsys.readouterr())
+
+
+def test_replays_are_kept_if_they_are_small():
+    memory = replay.uniform(jnp.zeros(4), Discrete(2), num_envs=2, capacity=100_000)
+
+    def state(agents):
+        rows = jax.eval_shape(lambda: jax.vmap(lambda _: memory.init())(jnp.arange(agents)))
+        return Agent(params=jnp.zeros(agents), stream=jnp.ones(agents), replay=rows)
+
+    few, many = state(64), state(128)  # 3.05 MB each
+    for choice, large in (("auto", False), ("yes", True), ("no", False)):
+        keep = replay.keep(choice)
+        for agents, kept in ((few, choice != "no"), (many, large)):
+            assert keep(agents) == (agents if kept else agents.replace(stream=(), replay=()))
+    with pytest.raises(ValueError, match="keep_replay = 'maybe' is not known: take 'auto', 'yes' or 'no'"):
+        replay.keep("maybe")
 
 
 def test_a_state_that_is_kept_whole_resumes_to_the_bit(tmp_path, caplog):

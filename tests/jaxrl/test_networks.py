@@ -532,6 +532,33 @@ def test_products_are_batched_over_either_factor(sizes, axes):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), ours, theirs)
 
 
+@pytest.mark.parametrize(
+    "net", [networks.MLP((6, 3), layer_norm=True), networks.CNN((2,), (3,), "tanh", True)]
+)
+def test_units_are_normalized_before_the_activation(net):
+    """Each layer, and each cell of a convolution over its channels, to mean 0 and variance 1."""
+    x = np.random.default_rng(4).normal(size=(4, 5, 5, 2) if isinstance(net, networks.CNN) else (4, 5))
+    params = random_params(net, x.astype(np.float32))
+    ours = jax.jit(net.apply)(params, x.astype(np.float32))
+
+    def normalized(weights, x):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        return (
+            centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6) * weights["scale"]
+            + weights["bias"]
+        )
+
+    weights = params["params"]
+    if isinstance(net, networks.CNN):
+        kernel, bias = weights["Conv_0"]["kernel"], weights["Conv_0"]["bias"]
+        x = np.stack([slow.conv_valid(np.asarray(kernel), np.asarray(bias), image) for image in x])
+        x, weights = np.tanh(normalized(weights["LayerNorm_0"], x)).reshape(4, -1), weights["MLP_0"]
+    for i in range(len(net.hidden_sizes)):
+        x = x @ weights[f"Dense_{i}"]["kernel"] + weights[f"Dense_{i}"]["bias"]
+        x = np.tanh(normalized(weights[f"LayerNorm_{i}"], x))
+    np.testing.assert_allclose(ours, x, atol=1e-4)
+
+
 def test_layers_take_any_batch_axes():
     net = networks.MLP((6, 3))
     x = np.random.default_rng(3).normal(size=(4, 2, 5)).astype(np.float32)

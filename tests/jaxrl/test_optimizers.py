@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from jaxrl.cpu import flat
+from jaxrl.optimizers import clipped_radam
 
 
 def clipped_adam(learning_rate):
@@ -82,3 +83,26 @@ def test_a_learning_rate_has_a_gradient_through_the_updates():
     ours, theirs = (jax.jit(jax.grad(lambda r, w=w: end(w, r)))(0.1) for w in (flat.as_vector, plain))
     assert abs(theirs) > 0.1
     np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_radam_is_that_of_optax_and_has_gradients():
+    """Over its first steps, which have no second moment, and later ones; clipped and not."""
+    params = few_params()
+
+    def end(optimizer):
+        def step(carry, scale):
+            params, state = carry
+            updates, state = optimizer.update(jax.tree.map(lambda p: scale * p, params), state, params)
+            return (optax.apply_updates(params, updates), state), updates
+
+        return jax.lax.scan(step, (params, optimizer.init(params)), jnp.logspace(1, -1, 12))[1]
+
+    def ours(rate):
+        return end(clipped_radam(rate, 1e-8, 0.5))
+
+    theirs = jax.jit(lambda: end(optax.chain(optax.clip_by_global_norm(0.5), optax.radam(0.1))))()
+    for a, b in zip(*map(jax.tree.leaves, (jax.jit(ours)(0.1), theirs))):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+        assert np.abs(b).min(axis=0).max() > 0
+    slope = jax.jit(jax.grad(lambda rate: sum(jnp.square(x).sum() for x in jax.tree.leaves(ours(rate)))))(0.1)
+    assert np.isfinite(slope) and slope != 0.0

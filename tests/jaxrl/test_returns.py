@@ -57,6 +57,16 @@ def test_lambda_return_is_advantage_plus_value_where_the_rollout_is_consistent()
     np.testing.assert_allclose(in_float64(lambda_returns, rollout, 0.99, 0.8), both, atol=1e-12)
 
 
+@pytest.mark.parametrize("end", [None, "terminated", "truncated"])
+def test_lambda_returns_of_the_best_actions_are_q_lambda_targets(end):
+    """The values of the best actions are arbitrary numbers, unrelated to those of the actions taken."""
+    reward, _, next_value, terminated, truncated = rollout = draw(12, 4, seed=11, end=end)
+    for rates in RATES:
+        ours = in_float64(lambda_returns, rollout, *rates)
+        theirs = slow.q_lambda(reward, next_value, terminated, truncated, *rates)
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
+
+
 def test_lambda_one_is_the_discounted_sum_and_lambda_zero_looks_one_step_ahead():
     reward = np.array([[1.0], [2.0], [4.0], [8.0]])
     value, next_value = np.full((4, 1), 100.0), np.full((4, 1), 16.0)

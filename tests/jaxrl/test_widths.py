@@ -13,7 +13,7 @@ from jaxrl import envs
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp
-from conftest import SMALL, config_of
+from conftest import SMALL, config_of, continuous_env
 from jaxrl import envs, spaces, train
 from jaxrl.algos import ALGORITHMS
 
@@ -100,6 +100,7 @@ def test_some_algorithms_keep_their_types():
         "algorithm('ppo', 'Pendulum-v1', memory_size=3, normalize_obs=True, normalize_reward=True)",
         "algorithm('trpo', 'Catch-bsuite')",
         "algorithm('es', 'Pendulum-v1')",
+        "algorithm('dqn', 'Catch-bsuite')",
     )
 
 
@@ -107,8 +108,8 @@ def test_some_algorithms_keep_their_types():
 @pytest.mark.timeout(900)
 def test_every_algorithm_keeps_its_types():
     x64(
-        "for environment in ['Pendulum-v1', 'Catch-bsuite']:",
-        "    for name in ALGORITHMS:",
+        "for name in ALGORITHMS:",
+        "    for environment in [continuous_env(name), 'Catch-bsuite']:",
         "        algorithm(name, environment)",
         "algorithm('ppo', 'Breakout-MinAtar')",
         "for name in ['ppo', 'trpo', 'es']:",

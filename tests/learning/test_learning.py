@@ -35,12 +35,18 @@ EVOLVED = [
     ("ga", "CartPole-v1", 8, "mean", 475.0),
 ]
 
+# Values of actions: the same form
+VALUES = [
+    (name, environment, 8, "median", threshold)
+    for name in ("dqn", "pqn")
+    for environment, threshold in (("CartPole-v1", 475.0), ("Acrobot-v1", -90.0))
+]
 
 # Other algorithms, and objectives of PPO: on CartPole and Pendulum, with the same targets.
 OTHERS = ["a2c", "fixpo", "ppo_kl", "trpo", "vmpo", "ppo --objective mdpo", "ppo --objective spo"]
 CASES = [("ppo", *target) for target in TARGETS]
 CASES += [(other, *target) for other in OTHERS for target in (TARGETS[0], TARGETS[2])]
-CASES += EVOLVED
+CASES += EVOLVED + VALUES
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ALGORITHMS, GRADIENT_FREE, config_of, slow_except
+from conftest import ALGORITHMS, DISCRETE, GRADIENT_FREE, config_of, slow_except
 
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
@@ -17,13 +17,14 @@ GAMMA = 0.9
 
 # One gradient step or one short step of the policy per update: more of them, or longer ones.
 MORE_UPDATES = {"a2c": 5, "vmpo": 2}
-HPARAMS = {"trpo": {"max_kl": 0.05}}
+HPARAMS = {"trpo": {"max_kl": 0.05}, "dqn": {"tau": 0.3}, "pqn": {"exploration": 0.5}}
+CONFIGS = {"dqn": {"num_gradient_steps": 16, "batch_size": 64, "warmup_steps": 256, "target_every": 1}}
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
     """States `[P]` of seeds trained in a probe, and their algorithm."""
     module, updates = ALGORITHMS[algo_name], updates * MORE_UPDATES.get(algo_name, 1)
-    sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **config}
+    sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **CONFIGS.get(algo_name, {}), **config}
     algo = module.make(env or envs.make(env_name), config_of(module, **sizes))
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.9, total_updates=float(updates), gamma=GAMMA)
     hp = hp.replace(**HPARAMS.get(algo_name, {}))
@@ -32,12 +33,15 @@ def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
     return algo, state, metrics
 
 
-def values(states, obs):
-    """V(obs) `[P, ...]` for observations `[..., 1]`, by a network of the same shape."""
-    net = networks.ActorCritic(networks.MLP((16,)), num_outputs=2)
-    obs = jnp.asarray(obs, jnp.float32)
+def values(states, obs, algo_name="ppo"):
+    """V(obs) `[P, ...]` for observations `[..., 1]`, by a network of the same shape; max_a Q(obs, a)."""
+    network = ALGORITHMS[algo_name].Config().network
+    torso = networks.MLP((16,), network.activation, network.layer_norm)
+    kind = networks.Actor if algo_name in DISCRETE else networks.ActorCritic
+    net, obs = kind(torso, num_outputs=2), jnp.asarray(obs, jnp.float32)
     first = jnp.zeros(obs.shape[:-1], bool)
-    return jax.vmap(lambda params: net.apply(params, (), obs, first)[1][1])(states.params)
+    outputs = jax.vmap(lambda params: net.apply(params, (), obs, first)[1])(states.params)
+    return outputs.max(axis=-1) if algo_name in DISCRETE else outputs[1]
 
 
 def returns(algo, states, env, num_episodes=64):
@@ -80,18 +84,18 @@ FIRST = slow_except(OTHERS, "a2c")
 @pytest.mark.parametrize("algo_name", FIRST)
 def test_other_algorithms_bootstrap_at_a_time_limit(algo_name):
     _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
-    np.testing.assert_allclose(values(states, [[1.0]]), 1.0 / (1.0 - GAMMA), rtol=0.05)
+    np.testing.assert_allclose(values(states, [[1.0]], algo_name), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
 def test_other_algorithms_learn_an_action_and_its_value(algo_name):
     algo, states, _ = trained("probe/action-from-obs", algo_name=algo_name)
     np.testing.assert_allclose(returns(algo, states, envs.make("probe/action-from-obs")), 1.0, atol=0.05)
-    np.testing.assert_allclose(values(states, [[-1.0], [1.0]]), 1.0, atol=0.2)
+    np.testing.assert_allclose(values(states, [[-1.0], [1.0]], algo_name), 1.0, atol=0.2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo_name", OTHERS)
+@pytest.mark.parametrize("algo_name", [name for name in OTHERS if name not in DISCRETE])
 def test_other_algorithms_learn_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
     assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01
@@ -109,6 +113,8 @@ def test_other_algorithms_learn_a_continuous_action(algo_name):
     ],
 )
 def test_other_algorithms_reach_the_best_return(name, best, config, algo_name):
+    if algo_name in DISCRETE and name in ("multidiscrete", "memory"):
+        pytest.skip("it has one Discrete action and no memory")
     updates = 100 if name == "memory" else 60
     algo, states, _ = trained(f"probe/{name}", updates=updates, algo_name=algo_name, **config)
     np.testing.assert_allclose(returns(algo, states, envs.make(f"probe/{name}")), best, atol=0.05)
@@ -118,7 +124,8 @@ def test_other_algorithms_reach_the_best_return(name, best, config, algo_name):
 @pytest.mark.parametrize("algo_name", OTHERS)
 def test_other_algorithms_discount(algo_name):
     _, states, _ = trained("probe/discount", algo_name=algo_name)
-    np.testing.assert_allclose(values(states, [[0.0], [1.0]]), np.tile([GAMMA, 1.0], (SEEDS, 1)), atol=0.05)
+    expected = np.tile([GAMMA, 1.0], (SEEDS, 1))
+    np.testing.assert_allclose(values(states, [[0.0], [1.0]], algo_name), expected, atol=0.05)
 
 
 @pytest.mark.parametrize(

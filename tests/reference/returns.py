@@ -63,3 +63,21 @@ def lambda_returns(reward, next_value, terminated, truncated, gamma, gae_lambda)
                 w * n_step_return(r, nv, term, gamma, t, k) for k, w in enumerate(weights, start=1)
             )
     return returns
+
+
+def q_lambda(reward, next_value, terminated, truncated, gamma, trace):
+    """G_t = r_t + gamma (lambda G_{t+1} + (1 - lambda) max_a Q(s_{t+1}, a)), from the last step backwards.
+
+    Gallici et al. 2025, https://arxiv.org/abs/2407.04811. Without a future after a termination,
+    and with that of the state itself after a truncation and at the end of the rollout.
+    """
+    targets = np.zeros(reward.shape)
+    for n in range(reward.shape[1]):
+        for t in reversed(range(reward.shape[0])):
+            future = next_value[t, n]
+            if terminated[t, n]:
+                future = 0.0
+            elif not truncated[t, n] and t + 1 < reward.shape[0]:
+                future = trace * targets[t + 1, n] + (1.0 - trace) * next_value[t, n]
+            targets[t, n] = reward[t, n] + gamma * future
+    return targets
