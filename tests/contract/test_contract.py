@@ -155,7 +155,7 @@ def learner(name):
 
 
 # Those with the largest states, and all.
-RESUMED = [("ga", "fixpo", GRID), pytest.param((*ALGORITHMS, GRID), marks=pytest.mark.slow)]
+RESUMED = [("dqn", "fixpo", "ga", GRID), pytest.param((*ALGORITHMS, GRID), marks=pytest.mark.slow)]
 
 
 @pytest.mark.timeout(900)
@@ -184,7 +184,7 @@ def test_resuming_in_a_new_process_changes_no_bit(names, tmp_path):
 ROUNDING = {"trpo": 1e-4}
 
 
-@pytest.mark.parametrize("algo_name", slow_except(sorted(ALGORITHMS), "es", "ga", "ppo", "trpo"))
+@pytest.mark.parametrize("algo_name", slow_except(sorted(ALGORITHMS), "dqn", "es", "ga", "ppo", "trpo"))
 def test_a_lane_of_a_population_is_that_agent_alone(algo_name):
     """Same keys and same data exactly, parameters and observations to `ROUNDING`."""
     single = small(algo_name)
