@@ -28,7 +28,7 @@ from flax import struct
 from jaxrl import critics, policies, replay
 from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress
-from jaxrl.policies import NetworkConfig, action_masks, epsilon_greedy, value_of
+from jaxrl.policies import NetworkConfig, action_masks, action_values, epsilon_greedy, value_of
 from jaxrl.rollout import episode_metrics, rollout, vectorize
 from jaxrl.spaces import Discrete, require_counts
 from jaxrl.types import Algorithm, Env, Stream
@@ -141,8 +141,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def values(params, seen):
         """Q(s, .) `[B, A]` or `[B, A, K]`, and the actions that are allowed or None."""
         obs, mask = seen
-        x = policy.encode((), obs)
-        return policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1], mask
+        return action_values(policy, params, (), obs), mask
 
     @jax.named_scope("loss")
     def loss(params, target_params, hp, batch, weights):

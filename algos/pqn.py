@@ -22,7 +22,7 @@ from flax import struct
 from jaxrl import policies
 from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.optimizers import clipped_radam, linear, linear_decay, progress
-from jaxrl.policies import NetworkConfig, action_masks, epsilon_greedy, value_of
+from jaxrl.policies import NetworkConfig, action_masks, action_values, epsilon_greedy, value_of
 from jaxrl.returns import lambda_returns
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
 from jaxrl.spaces import require_counts
@@ -94,11 +94,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def optimizer(hp, num_updates):
         return clipped_radam(learning_rate(hp, num_updates), hp.adam_eps, hp.max_grad_norm)
 
-    def values(params, obs):
-        """Q(s, .) `[..., A]`."""
-        x = policy.encode((), obs)
-        return policy.step(params, (), x, jnp.zeros(x.shape[: x.ndim - len(policy.obs_shape)], bool))[1]
-
     def init(key, hp):
         key, params_key, env_key = jax.random.split(key, 3)
         params = policy.init(params_key)
@@ -108,7 +103,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
     @jax.named_scope("loss")
     def loss(params, batch):
-        q = value_of(values(params, batch["obs"]), batch["action"])
+        q = value_of(action_values(policy, params, (), batch["obs"]), batch["action"])
         total = 0.5 * jnp.square(q - batch["targets"]).mean()
         return total, {"loss/value": total, "value/mean": q.mean()}
 
@@ -120,7 +115,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         epsilon = linear(hp.epsilon_start, hp.epsilon_end, now, hp.exploration)
         act = epsilon_greedy(policy, state.params, (), epsilon)
         stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        next_q, (_, next_mask) = values(state.params, steps.next_obs), action_masks(steps, stream)
+        next_q = action_values(policy, state.params, (), steps.next_obs)
+        _, next_mask = action_masks(steps, stream)
         next_value = value_of(next_q, policy.distribution(next_q, next_mask).mode())
         ended = steps.terminated, steps.truncated
         targets = lambda_returns(steps.reward, next_value, next_value, *ended, hp.gamma, hp.q_lambda)

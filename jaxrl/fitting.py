@@ -142,8 +142,8 @@ def _train(programs: Programs, path, callbacks, save_every_seconds, progress: bo
                 return at, rows, True
             loop.warn_of_refill(programs)
             reporter.status(f"continuing after {at.num_updates} of {programs.num_updates} updates")
-        elif path and (missing := loop.refilled(programs)):
-            reporter.status(f"checkpoints do not hold {missing}: a resumed run fills it as at the start")
+        elif path:
+            loop.report_refill(programs, reporter)
         reporter.status("compiling ...")
         begun = time.perf_counter()
         compiled = compile_programs(programs, state_exists=at is not None)

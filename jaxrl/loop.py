@@ -105,6 +105,12 @@ def refilled(programs: Programs) -> str:
     return ", ".join(f"{name} ({size(num_bytes)})" for name, num_bytes in missing.items())
 
 
+def report_refill(programs: Programs, reporter: Reporter) -> None:
+    """Reports at the start of a run what its checkpoints will not hold, if anything."""
+    if missing := refilled(programs):
+        reporter.status(f"checkpoints do not hold {missing}: a resumed run fills it as at the start")
+
+
 def warn_of_refill(programs: Programs) -> None:
     """Logs a warning about a resumed run if its checkpoint does not hold the whole state."""
     if missing := refilled(programs):

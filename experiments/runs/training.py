@@ -154,8 +154,8 @@ def _train(path: Path, whole: Path, spec, programs, options: dict[str, Any], beg
     reporter = kind.reporter(spec, programs)
     sinks = []
     try:
-        if not at and (missing := loop.refilled(programs)):
-            reporter.status(f"checkpoints do not hold {missing}: a resumed run fills it as at the start")
+        if not at:
+            loop.report_refill(programs, reporter)
         reporter.status("compiling ...")
         compiled = compile_programs(programs, state_exists=at is not None)
         compile_seconds = time.perf_counter() - begun

@@ -6,6 +6,7 @@ Axes: `T` time, `N` environments, `M` minibatches, `B` columns of a minibatch, `
 from jaxrl.policies.acting import (
     act,
     action_masks,
+    action_values,
     best_action,
     bounded,
     collect,
@@ -39,6 +40,7 @@ __all__ = [
     "PolicyUnroll",
     "act",
     "action_masks",
+    "action_values",
     "actor",
     "actor_critic",
     "best_action",

@@ -88,6 +88,13 @@ def action_masks(steps: Transition, stream: Stream) -> tuple[jax.Array | None, j
     return mask, following | steps.done[..., None]
 
 
+def action_values(policy: Policy, params: PyTree, obs_stats: PyTree, obs: PyTree) -> jax.Array:
+    """Q(s, .) `[..., A]` or `[..., A, K]` of observations `[..., *obs]`, by `q_values`, without a memory."""
+    x = policy.encode(obs_stats, obs)
+    first = jnp.zeros(x.shape[: x.ndim - len(policy.obs_shape)], bool)
+    return policy.step(params, (), x, first)[1]
+
+
 def value_of(q: jax.Array, action: jax.Array) -> jax.Array:
     """Q(s, a) `[...]` of Q(s, .) `[..., A]` and actions `[...]`; `[..., K]` of outputs `[..., A, K]`."""
     axis = action.ndim
