@@ -16,6 +16,13 @@ class Preset(NamedTuple):
     steps: int
 
 
+def _games(*games: str) -> list[str]:
+    """All names of games of MinAtar, without those with more actions: two of ours, and gymnax's."""
+    return [
+        name.format(game) for game in games for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
+    ]
+
+
 # Games are not truncated, and a greedy policy can loop endlessly, so evaluation samples actions. An MLP on
 # the flattened grid is several times as fast as a CNN on a CPU.
 MINATAR = Preset(
@@ -174,23 +181,16 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("ppo", "DeceptiveMaze-misc"): Preset(
         {"num_envs": 16}, {"learning_rate": 1e-3, "ent_coef": 0.0}, 2_000_000
     ),
-    **{
-        ("ppo", name.format(game)): MINATAR
-        for game in ("Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-        for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
-    },
-    **{
-        ("ppo", name): ASTERIX for name in ("Asterix-MinAtar", "MinAtar/Asterix-v1", "gymnax/Asterix-MinAtar")
-    },
+    **{("ppo", name): MINATAR for name in _games("Breakout", "Freeway", "Seaquest", "SpaceInvaders")},
+    **{("ppo", name): ASTERIX for name in _games("Asterix")},
     **{
         ("ppo", name): MINATAR._replace(hparams={"learning_rate": 5e-3})
         for name in ("Breakout-MinAtar", "MinAtar/Breakout-v1")
     },
     **{
-        (algorithm, name.format(game)): preset
+        (algorithm, name): preset
         for algorithm, preset in (("dqn", DQN_MINATAR), ("pqn", PQN_MINATAR))
-        for game in ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
-        for name in ("{}-MinAtar", "MinAtar/{}-v1", "gymnax/{}-MinAtar")
+        for name in _games("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
     },
     # Without sticky actions, even larger steps are better.
     ("ppo", "gymnax/Breakout-MinAtar"): MINATAR._replace(hparams={"learning_rate": 1e-2}),

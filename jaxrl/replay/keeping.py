@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import jax
 
-from jaxrl.replay.lanes import is_replay
+from jaxrl.replay.lanes import replays
 from jaxrl.types import Keep, PyTree
 
 MOST_BYTES = 2**28  # of the replays of all agents, in a checkpoint
@@ -34,5 +34,4 @@ def keep(choice: Literal["auto", "yes", "no"]) -> Keep:
 
 def num_bytes(tree: PyTree) -> int:
     """Bytes of the replays in a state; arrays or their shapes."""
-    replays = [node for node in jax.tree.leaves(tree, is_leaf=is_replay) if is_replay(node)]
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(replays))
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(replays(tree)))

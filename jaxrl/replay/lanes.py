@@ -76,7 +76,12 @@ def _spread(x, size, batched):
 
 def holds_replay(tree: PyTree) -> bool:
     """Whether a state has a replay, which `train.over_agents` must not copy."""
-    return any(map(is_replay, jax.tree.leaves(tree, is_leaf=is_replay)))
+    return bool(replays(tree))
+
+
+def replays(tree: PyTree) -> list[Any]:
+    """The replays in a state."""
+    return [node for node in jax.tree.leaves(tree, is_leaf=is_replay) if is_replay(node)]
 
 
 def choose(lanes: jax.Array, new: PyTree, old: PyTree) -> PyTree:
