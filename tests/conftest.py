@@ -25,8 +25,6 @@ import types
 import jax
 import jaxlib
 import pytest
-from jax._src.interpreters import mlir
-from jax._src.lib.mlir import ir
 
 from jaxrl import envs, fields, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
@@ -71,19 +69,18 @@ TESTED = jaxlib.__version__.startswith("0.10.")  # XLA exits if it does not know
 
 
 @functools.cache
-def shared_context(make=mlir.make_ir_context):
-    """The context of all programs: to make one takes longer than to lower a small program into it."""
-    return make()
-
-
-def a_context(make=mlir.make_ir_context):
-    """A context in which JAX lowers a program; a program lowered within another's lowering has its own."""
-    return make() if ir.Context.current else shared_context()
-
-
 def trace_less():
-    """Lowers all programs in one context, and leaves the loops of random numbers in updates as they are."""
-    mlir.make_ir_context = a_context
+    """Lowers all programs in one context, and leaves the loops of random numbers in updates as they are.
+
+    To make a context takes longer than to lower a small program into it.
+    """
+    from jax._src.interpreters import mlir  # not an interface of JAX: only with tested versions
+    from jax._src.lib.mlir import ir
+
+    make = mlir.make_ir_context
+    shared = functools.cache(make)
+    # A program that is lowered within another's lowering has its own context.
+    mlir.make_ir_context = lambda: make() if ir.Context.current else shared()
     # Unrolled they are the same bits, take longer to compile, and have their own tests.
     train.threefry = types.SimpleNamespace(unrolled=lambda function: function)
 
