@@ -133,7 +133,7 @@ def test_every_step_of_trpo_is_in_its_region_and_better(env_name):
 def test_a_failed_line_search_leaves_the_policy_of_trpo_unchanged():
     """Bit for bit. Long steps, and attempts that are no shorter: in some updates none is accepted."""
     algo = trpo.make(envs.make("CartPole-v1"), config_of(trpo, **SIZES, max_backtracks=1))
-    hp = algo.hparams.replace(max_kl=0.5, backtrack=1.0)
+    hp = algo.hparams.replace(max_kl=2.0, backtrack=1.0)  # of 6 seeds, each accepts 5 to 18 of 30
 
     @jax.jit
     def train(key):
