@@ -103,11 +103,19 @@ def command(argv: list[str]) -> int:
         suites.require_memory(case)
     with before(options.against) as old, progress() as (say, tell):
         out = results.make_folder(options.out, suite)
-        outcomes = measure.measure(suite, options, names, cases, old, say, tell)
+
+        def facts(outcomes):
+            settings = {
+                name: case.settings for case in cases for name in ([case.name] if case.name else outcomes)
+            }
+            return results.provenance(suite, argv, outcomes, old), settings
+
+        def save(outcomes):
+            results.save(out, outcomes, *facts(outcomes))
+
+        outcomes = measure.measure(suite, options, names, cases, old, say, tell, save)
     seconds = suite == "compile"
-    facts = results.provenance(suite, argv, outcomes, old)
-    settings = {name: case.settings for case in cases for name in ([case.name] if case.name else outcomes)}
-    results.write(out, suite, outcomes, facts, settings, seconds)
+    results.write(out, suite, outcomes, *facts(outcomes), seconds)
     return results.status(outcomes, options.fail_below, seconds)
 
 

@@ -8,12 +8,13 @@ from jaxrl.experiments.benchmark import against, peers, starts, suites
 from jaxrl.experiments.benchmark.driver import Entrant, Outcome, compete
 
 
-def measure(suite, options, names, cases, old, say, tell) -> dict[str, dict[str, Outcome]]:
+def measure(suite, options, names, cases, old, say, tell, save) -> dict[str, dict[str, Outcome]]:
     """For each case the outcome of each contender, including those that are not available.
 
     Args:
       old: commit and package to compare ours with, or None.
       say, tell: take a line, a temporary one and a permanent one.
+      save: takes the outcomes so far, after each case.
     """
     pythons, missing = interpreters(suite, names, tell)
     if suite == "compile":
@@ -29,6 +30,7 @@ def measure(suite, options, names, cases, old, say, tell) -> dict[str, dict[str,
                 prefixed = _prefixed(case.name, say)
                 turns = (options.repeats, options.limit, case.learn_steps, prefixed)
                 results[case.name] = compete(entrants, *turns)
+                save(results)
     for name, reason in missing.items():
         for case in cases:
             if takes_part(suite, name, case):

@@ -52,6 +52,11 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "system": platform.platform()}
 
 
+def save(out: Path, results, facts: dict[str, Any], settings) -> None:
+    """Writes `result.json`, also while cases are left: a benchmark that is stopped keeps the others."""
+    files.replace(out / "result.json", report.as_json(results, facts, settings))
+
+
 def write(out: Path, suite: str, results, facts: dict[str, Any], settings, seconds: bool) -> None:
     """Writes `result.json`, `table.md` and `figure.png`, and prints the table."""
     rows = report.rows(results, seconds)
@@ -61,7 +66,7 @@ def write(out: Path, suite: str, results, facts: dict[str, Any], settings, secon
     notes += report.stages(results)
     if any(row.returns for row in rows):
         notes += ["return: of fresh agents that act by draws, median (least to most) over their seeds"]
-    files.replace(out / "result.json", report.as_json(results, facts, settings))
+    save(out, results, facts, settings)
     files.replace(out / "table.md", f"{title}\n\n{report.markdown(rows, seconds, notes)}")
     report.figure(rows, seconds, title, out / "figure.png")
     report.show(rows, seconds, title, notes)

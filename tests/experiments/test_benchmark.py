@@ -198,6 +198,23 @@ def test_a_folder_of_results_is_not_written_over(tmp_path, capsys):
     assert "--out" in capsys.readouterr().err
 
 
+def test_a_benchmark_that_is_stopped_keeps_what_it_measured(monkeypatch, tmp_path):
+    outcomes = iter([{"ours": measured(100.0, 110.0)}])
+
+    def compete(*args):
+        if outcome := next(outcomes, None):
+            return outcome
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(measure, "compete", compete)
+    words = "benchmark train --env CartPole-v1 Breakout-MinAtar --contenders ours --out"
+    assert cli.main([*words.split(), str(tmp_path / "out")]) == 130
+    saved = json.loads((tmp_path / "out" / "result.json").read_text())
+    (case,) = saved["cases"]
+    assert case["settings"]["env"] == case["name"] == "CartPole-v1"
+    assert case["contenders"]["ours"]["values"] == [100.0, 110.0]
+
+
 def test_help_is_shown(capsys):
     assert cli.main(["benchmark", "--help"]) == 0 and "population" in capsys.readouterr().out
 
