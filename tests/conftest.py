@@ -17,6 +17,7 @@ import contextlib
 import functools
 import gc
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -29,7 +30,7 @@ import pytest
 from jaxrl import envs, fields, logger, objectives, train
 from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import probes
-from jaxrl.experiments import cli
+from jaxrl.experiments import cli, runs
 
 # A worker keeps the programs of its tests: a collection of garbage visits millions of objects that stay.
 gc.collect()
@@ -85,6 +86,22 @@ def trace_less():
     train.threefry = types.SimpleNamespace(unrolled=lambda function: function)
 
 
+def build_once():
+    """Builds the programs of equal runs once for all tests of a process, so that they are traced once.
+
+    They are pure functions. Tests that change what a run is built from have specs of their own.
+    """
+    build, built = runs.build, {}
+
+    def cached(spec, to_train=True):
+        key = json.dumps([spec.to_json(), to_train], sort_keys=True)
+        if key not in built:
+            built[key] = build(spec, to_train)
+        return built[key]
+
+    runs.build = cached
+
+
 if QUICK in os.environ.get("XLA_FLAGS", ""):  # in a process that a test starts
     trace_less()
 
@@ -97,6 +114,7 @@ def pytest_configure(config):
         os.environ["XLA_FLAGS"] = f"{QUICK} {flags}".strip()
     if quick:
         trace_less()
+        build_once()
 
 
 def in_another_process(item):

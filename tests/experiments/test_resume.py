@@ -19,7 +19,7 @@ from jaxrl.experiments import cli, runs
 FLAGS = ["--config.num-envs", "4", "--config.num-steps", "8", "--config.num-epochs", "1"]
 FLAGS += ["--config.num-minibatches", "2", "--config.hidden-sizes", "8", "--seeds", "2"]
 FLAGS += ["--eval-episodes", "2", "--env.max-steps", "50", "--save-every-seconds", "0"]
-SHORT, LONG = 40, 200  # intervals, of 5 updates and a checkpoint each
+SHORT, LONG = 20, 200  # intervals, of 5 updates and a checkpoint each
 
 
 class Processes:
@@ -197,7 +197,7 @@ def leftovers(path):
 
 
 def test_kill(processes, whole, tmp_path):
-    moments = kill_again_and_again(processes, whole, tmp_path / "run", SHORT, num_kills=3, seed=2)
+    moments = kill_again_and_again(processes, whole, tmp_path / "run", SHORT, num_kills=2, seed=2)
     assert moments[0][1] is None
 
 
