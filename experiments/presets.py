@@ -119,16 +119,11 @@ DQN_MINATAR = Preset(
 )
 # Of DQN, by `--preset-of rainbow`. Learned noise explores, so no actions are random. Discounted returns of
 # CartPole are at most 1 / (1 - gamma) = 100.
-RAINBOW_SWITCHES = {"dueling": True, "prioritized": True, "noisy": True, "head": "c51"}
-RAINBOW = Preset(
-    {**RAINBOW_SWITCHES, "lowest_return": 0.0, "highest_return": 100.0},
-    {"epsilon_start": 0.0, "epsilon_end": 0.0},
-    100_000,
-)
+SWITCHES = {"dueling": True, "prioritized": True, "noisy": True, "head": "c51", "lowest_return": 0.0}
+NEVER_AT_RANDOM = {"epsilon_start": 0.0, "epsilon_end": 0.0}
+RAINBOW = Preset({**SWITCHES, "highest_return": 100.0}, {"learning_rate": 1e-3, **NEVER_AT_RANDOM}, 100_000)
 RAINBOW_MINATAR = Preset(
-    {**DQN_MINATAR.config, **RAINBOW_SWITCHES, "lowest_return": 0.0, "highest_return": 50.0},
-    RAINBOW.hparams,
-    DQN_MINATAR.steps,
+    {**DQN_MINATAR.config, **SWITCHES, "highest_return": 50.0}, NEVER_AT_RANDOM, DQN_MINATAR.steps
 )
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxrl import critics, envs, layers, policies
+from jaxrl.artifact import recipe
+from jaxrl.artifact.describe import describe
 from jaxrl.networks import MLP
 from jaxrl.policies import NetworkConfig
 from jaxrl.q_networks import FractionEmbedding, QNetwork
@@ -119,6 +121,19 @@ def test_noise_explores_and_is_absent_from_evaluations():
     rarely = policies.best_action(policy, 1e-6)
     assert rarely(state, (), jax.random.key(3), obs, first)[1].tolist() == [0] * 8
     np.testing.assert_array_equal(policies.action_values(policy, params, (), obs), 0.0)
+
+
+def test_the_means_of_a_noisy_policy_are_exported():
+    env, network = envs.make("CartPole-v1"), NetworkConfig(hidden_sizes=(4, 3), layer_norm=True)
+    policy = policies.q_values(env, network, dueling=True, noisy=True)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(
+        lambda x: rng.normal(size=x.shape).astype(np.float32),
+        jax.eval_shape(policy.init, jax.random.key(0)),
+    )
+    obs = rng.normal(size=(5, 4)).astype(np.float32)
+    exported = recipe.step(np, describe(env.observation_space, env.action_space, network, params), [obs], ())
+    np.testing.assert_allclose(exported[2], policies.action_values(policy, params, (), obs), atol=1e-4)
 
 
 def test_torsos_have_noise_unless_they_are_given():
