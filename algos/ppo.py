@@ -104,8 +104,7 @@ def make(
     sizes, normalize = (config.num_envs, config.num_steps), (config.normalize_obs, config.normalize_reward)
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
     critic = critics.make(config.critic, config.lowest_return, config.highest_return, config.num_atoms)
-    if config.clip_value and critic is not critics.SCALAR:
-        raise ValueError(f"clip_value needs a scalar critic, not critic = {config.critic!r}: leave one out")
+    critics.require_scalar(critic, clip_value=config.clip_value)
     policy = policies.actor_critic(env, config.network, torso, critic)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
@@ -125,7 +124,9 @@ def make(
         outputs, value = unroll(policy, params, batch)
         pi = policy.distribution(outputs, batch.get("action_mask"))
         log_ratio = pi.log_prob(batch["action"]) - batch["log_prob"]
-        advantages = standardize(batch["advantages"]) if config.normalize_advantages else batch["advantages"]
+        advantages = batch["advantages"]
+        if config.normalize_advantages:
+            advantages = standardize(advantages)
         policy_loss = -objective.apply(hp.objective, log_ratio, advantages, now).mean()
         if critic is critics.SCALAR:
             error = jnp.square(value - batch["targets"])
@@ -151,8 +152,7 @@ def make(
         reward = stats.scale_reward(state.reward_stats, steps.reward)
         ended = steps.terminated, steps.truncated
         advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        estimates = {"value": value, "advantages": advantages, "targets": targets}
+        estimates = {"value": value, "advantages": advantages, "targets": advantages + value}
         batch = samples(policy, steps, state.stream.memory, **estimates)
 
         # Several epochs of shuffled minibatches of steps (with memory: of environments).
@@ -168,7 +168,7 @@ def make(
         (params, opt_state), metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), order)
 
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["value/explained_variance"] = explained_variance(advantages, estimates["targets"])
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics

@@ -196,6 +196,13 @@ def fit(head: Head, outputs: jax.Array, target: jax.Array) -> jax.Array:
     return head.loss(flat, reward, jnp.zeros_like(reward), jnp.zeros_like(flat))[0].reshape(target.shape)
 
 
+def require_scalar(head: Head, **options: bool) -> None:
+    """Raises ValueError if an option is set which a head that is not scalar does not have."""
+    for name, is_set in options.items():
+        if is_set and head is not SCALAR:
+            raise ValueError(f"{name} needs a scalar head or critic: leave {name} out, or take 'scalar'")
+
+
 def make(name: str, low: float, high: float, num_atoms: int) -> Head:
     """A head by its name, with `num_atoms` outputs; a range is used only by those that need one."""
     heads = {
