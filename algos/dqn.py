@@ -1,4 +1,4 @@
-"""DQN: deep Q-learning from a replay, with its variants up to distributions of returns.
+"""DQN: deep Q-learning from a replay, with its variants up to Rainbow and implicit quantile networks.
 
     minimise  E[ w huber( R + discount * Q'(s', a*) - Q(s, a) ) ],   a* = argmax_a Q(s', a)
 
@@ -6,14 +6,17 @@
 `double`. Without `prioritized` transitions are drawn uniformly, and w = 1. With another `head` than a scalar
 one, the loss is that of a distribution of returns (`jaxrl.critics`). With `munchausen`, R + alpha clip(t log
 pi(a|s), -1, 0) takes the place of R and t log sum_a exp(Q'(s', a) / t) that of Q'(s', a*); pi is the softmax
-of Q' / t. A time limit is not a terminal state: the value of the last observation is used after a truncation.
+of Q' / t. With `noisy`, layers have learned noise: new noise for every step of acting, and for both networks
+in every gradient step. A time limit is not a terminal state: the value of the last observation is used after
+a truncation.
 
 Mnih et al. 2015, https://doi.org/10.1038/nature14236; double: van Hasselt et al. 2016,
 https://arxiv.org/abs/1509.06461; dueling: Wang et al. 2016, https://arxiv.org/abs/1511.06581; prioritized:
-Schaul et al. 2016, https://arxiv.org/abs/1511.05952; munchausen: Vieillard et al. 2020,
-https://arxiv.org/abs/2007.14430. Double, dueling and prioritized with n_step = 3 and the head c51 are Rainbow
-without noisy networks: Hessel et al. 2018, https://arxiv.org/abs/1710.02298. Axes: `T` num_steps, `N`
-num_envs, `B` batch_size, `A` actions, `K` outputs per action.
+Schaul et al. 2016, https://arxiv.org/abs/1511.05952; noisy: Fortunato et al. 2018,
+https://arxiv.org/abs/1706.10295; munchausen: Vieillard et al. 2020, https://arxiv.org/abs/2007.14430. Double,
+dueling, prioritized and noisy with n_step = 3 and the head c51 are Rainbow: Hessel et al. 2018,
+https://arxiv.org/abs/1710.02298. Axes: `T` num_steps, `N` num_envs, `B` batch_size, `A` actions, `K` outputs
+per action.
 """
 
 import dataclasses
@@ -30,7 +33,7 @@ from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress
 from jaxrl.policies import NetworkConfig, action_masks, action_values, epsilon_greedy, value_of
 from jaxrl.rollout import episode_metrics, rollout, vectorize
-from jaxrl.spaces import Discrete, require_counts
+from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Stream
 from jaxrl.widths import narrowed
 
@@ -50,11 +53,15 @@ class Config:
     double: bool = True  # choose the next action by the online network, and evaluate it by the target network
     dueling: bool = False  # Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads
     prioritized: bool = False  # draw transitions in proportion to their error
+    noisy: bool = (
+        False  # layers with learned noise, which explores; then take epsilon_start = epsilon_end = 0
+    )
     munchausen: bool = False  # add the log-probability of the action to the reward; with n_step = 1
     target_every: int = 1  # updates between two steps of the target network
-    head: Literal["scalar", "c51", "qr", "hl_gauss"] = "scalar"  # values, or distributions of `num_atoms`
+    # values, or distributions of `num_atoms`
+    head: Literal["scalar", "c51", "qr", "iqn", "hl_gauss", "two_hot"] = "scalar"
     num_atoms: int = 51  # points, quantiles or intervals of a head that is not scalar
-    lowest_return: float = -100.0  # range of the returns with c51 and hl_gauss
+    lowest_return: float = -100.0  # range of the returns with c51, hl_gauss and two_hot
     highest_return: float = 100.0
     network: NetworkConfig = NetworkConfig(activation="relu", layer_norm=True)  # of Q
     evaluation_epsilon: float = 0.0  # probability of a random action in evaluations
@@ -107,11 +114,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """
     counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step target_every"
     require_counts(config, *counts.split())
-    memory = _memory(env, config)
     if config.munchausen and (config.n_step > 1 or config.head != "scalar"):
         raise ValueError("munchausen needs n_step = 1 and a scalar head")
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
-    policy = policies.q_values(env, config.network, torso, config.dueling, head)
+    policy = policies.q_values(env, config.network, torso, config.dueling, head, config.noisy)
+    memory = _memory(env, config)
     envs = vectorize(env, config.num_envs)
     warmup_rollouts = -(-config.warmup_steps // (config.num_envs * config.num_steps))
 
@@ -138,31 +145,32 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         target_params, start = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
         return TrainState(key, params, target_params, opt_state, stream, rows, (), start)
 
-    def values(params, seen):
-        """Q(s, .) `[B, A]` or `[B, A, K]`, and the actions that are allowed or None."""
+    def values(params, seen, key):
+        """Q(s, .) `[B, A]` or outputs of the head, and the actions that are allowed or None."""
         obs, mask = seen
-        return action_values(policy, params, (), obs), mask
+        return action_values(policy, params, (), obs, key), mask
 
     @jax.named_scope("loss")
-    def loss(params, target_params, hp, batch, weights):
-        q_next, mask = values(target_params, batch.next_obs)
-        chooser = values(params, batch.next_obs)[0] if config.double else q_next
+    def loss(params, target_params, hp, batch, weights, keys):
+        key, target_key = keys  # of the noise of both networks
+        q_next, mask = values(target_params, batch.next_obs, target_key)
+        chooser = values(params, batch.next_obs, key)[0] if config.double else q_next
         best = policy.distribution(chooser, mask).mode()
         following, reward = value_of(q_next, best), batch.reward
         if config.munchausen:
             pi_next = policy.distribution(q_next / hp.temperature, mask)
             following -= hp.temperature * pi_next.log_prob(best)  # the soft value, whatever the action
-            q_old, mask = values(target_params, batch.obs)
+            q_old, mask = values(target_params, batch.obs, target_key)
             log_prob = policy.distribution(q_old / hp.temperature, mask).log_prob(batch.action)
             reward += hp.munchausen_weight * jnp.clip(hp.temperature * log_prob, -1.0, 0.0)
         following, reward = jax.lax.stop_gradient((following, reward))
-        q = value_of(values(params, batch.obs)[0], batch.action)
+        q = value_of(values(params, batch.obs, key)[0], batch.action)
         each, error = head.loss(q, reward, batch.discount, following)
         total = (weights * each).mean()
         return total, ({"loss/value": total, "value/mean": head.value(q).mean()}, error)
 
     def update(state, hp):
-        key, rollout_key, draw_key = jax.random.split(state.key, 3)
+        key, rollout_key, draw_key, noise_key = jax.random.split(state.key, 4)
         now, optim = progress(state.num_updates, hp.total_updates), optimizer(hp, state.num_updates)
 
         # Act, at random with probability epsilon, and store the steps.
@@ -172,15 +180,16 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         rows = memory.add(state.replay, _with_masks(steps, stream))
 
         # Gradient steps, each on a batch from the replay.
-        def sgd_step(carry, noise):
+        def sgd_step(carry, drawn):
             params, opt_state, rows = carry
-            batch = memory.sample(rows, noise, hp.gamma)
+            drawn, noise_keys = drawn
+            batch = memory.sample(rows, drawn, hp.gamma)
             weights = jnp.ones(config.batch_size)
             if config.prioritized:
                 beta = hp.importance_exponent + (1.0 - hp.importance_exponent) * now
                 weights = replay.importance_weights(batch.probability, beta)
             grad = jax.grad(loss, has_aux=True)
-            grads, (metrics, error) = grad(params, state.target_params, hp, batch, weights)
+            grads, (metrics, error) = grad(params, state.target_params, hp, batch, weights, noise_keys)
             if memory.reweigh:
                 priority = jax.lax.stop_gradient((error + 1e-6) ** hp.priority_exponent)
                 rows = memory.reweigh(rows, batch.row, priority)
@@ -188,10 +197,10 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state, rows), metrics
 
-        noise = memory.draw(draw_key, (config.num_gradient_steps, config.batch_size))
-        (params, opt_state, rows), metrics = jax.lax.scan(
-            sgd_step, (state.params, state.opt_state, rows), noise
-        )
+        drawn = memory.draw(draw_key, (config.num_gradient_steps, config.batch_size))
+        noise_keys = jax.random.split(noise_key, (config.num_gradient_steps, 2))
+        start = state.params, state.opt_state, rows
+        (params, opt_state, rows), metrics = jax.lax.scan(sgd_step, start, (drawn, noise_keys))
 
         due = (state.num_updates + 1) % config.target_every == 0
         target_params = optax.incremental_update(params, state.target_params, jnp.where(due, hp.tau, 0.0))
@@ -217,10 +226,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
 def _memory(env: Env, config: Config) -> replay.Replay:
     """A replay of observations with the actions that were allowed, None if all always are."""
-    if not isinstance(env.action_space, Discrete):
-        raise ValueError(
-            f"dqn needs one Discrete action space, not {env.action_space}: take another algorithm"
-        )
     timestep = jax.eval_shape(env.reset, jax.random.key(0))[1]
     seen = timestep.obs, timestep.info.get("action_mask")
     kind = replay.prioritized if config.prioritized else replay.uniform

@@ -3,14 +3,15 @@
     maximise  E[ L(r, A) ] - vf_coef E[ 1/2 (V(s) - G)^2 ] + ent_coef E[ H(pi(.|s)) ]
     r = pi(a|s) / pi_old(a|s),   A = GAE(gamma, gae_lambda),   G = A + V_old(s)
 
-`L` is an `Objective`: the clipped surrogate min(r A, clip(r) A) unless another one is given.
+`L` is an `Objective`: the clipped surrogate min(r A, clip(r) A) unless another one is given. With a `critic`
+that is not scalar, its loss takes the place of 1/2 (V(s) - G)^2 (`jaxrl.critics`).
 Schulman et al. 2017, https://arxiv.org/abs/1707.06347; the details that matter after Huang et al. 2022,
 https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/. A time limit is not a terminal
 state here: advantages bootstrap from `next_obs` of a truncated step. Axes: `T` num_steps, `N` num_envs.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import objectives, policies, stats
+from jaxrl import critics, objectives, policies, stats
 from jaxrl.checks import require_objective
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.metrics import ratio_metrics
@@ -45,6 +46,11 @@ class Config:
     normalize_reward: bool = False  # by the running scale of the discounted return
     normalize_advantages: bool = True  # to mean 0 and variance 1, in each minibatch
     clip_value: bool = False  # keep the new value within value_clip_eps of the old one
+    # what V is: a number, or the mean of a distribution with `num_atoms` outputs
+    critic: Literal["scalar", "c51", "qr", "hl_gauss", "two_hot"] = "scalar"
+    num_atoms: int = 51  # points, quantiles or intervals of a critic that is not scalar
+    lowest_return: float = -100.0  # range of V with c51, hl_gauss and two_hot
+    highest_return: float = 100.0  # with normalize_reward, V is a discounted sum of the normalized rewards
     greedy: bool = True  # evaluate with the most likely action instead of a draw
 
 
@@ -95,10 +101,11 @@ def make(
     """
     require_objective(objective)
     require_counts(config, "num_envs", "num_steps", "num_epochs", "num_minibatches")
-    sizes = config.num_envs, config.num_steps
-    normalize = config.normalize_obs, config.normalize_reward
+    sizes, normalize = (config.num_envs, config.num_steps), (config.normalize_obs, config.normalize_reward)
     columns = policies.num_columns(config.network, *sizes, config.num_minibatches)
-    policy = policies.actor_critic(env, config.network, torso)
+    critic = critics.make(config.critic, config.lowest_return, config.highest_return, config.num_atoms)
+    critics.require_scalar(critic, clip_value=config.clip_value)
+    policy = policies.actor_critic(env, config.network, torso, critic)
     envs = vectorize(policies.bounded(env, policy), config.num_envs)
 
     def learning_rate(hp, num_updates):
@@ -121,11 +128,14 @@ def make(
         if config.normalize_advantages:
             advantages = standardize(advantages)
         policy_loss = -objective.apply(hp.objective, log_ratio, advantages, now).mean()
-        error = jnp.square(value - batch["targets"])
-        if config.clip_value:
-            moved = jnp.clip(value - batch["value"], -hp.value_clip_eps, hp.value_clip_eps)
-            error = jnp.maximum(error, jnp.square(batch["value"] + moved - batch["targets"]))
-        value_loss = 0.5 * error.mean()
+        if critic is critics.SCALAR:
+            error = jnp.square(value - batch["targets"])
+            if config.clip_value:
+                moved = jnp.clip(value - batch["value"], -hp.value_clip_eps, hp.value_clip_eps)
+                error = jnp.maximum(error, jnp.square(batch["value"] + moved - batch["targets"]))
+            value_loss = 0.5 * error.mean()
+        else:  # `value` are the outputs of the critic, `[..., K]`
+            value_loss = critics.fit(critic, value, batch["targets"]).mean()
         entropy = pi.entropy().mean()
         total = policy_loss + hp.vf_coef * value_loss - hp.ent_coef * entropy
         metrics = {"loss/policy": policy_loss, "loss/value": value_loss, "policy/entropy": entropy}
@@ -142,8 +152,7 @@ def make(
         reward = stats.scale_reward(state.reward_stats, steps.reward)
         ended = steps.terminated, steps.truncated
         advantages = gae(reward, value, next_value, *ended, hp.gamma, hp.gae_lambda)
-        targets = advantages + value
-        estimates = {"value": value, "advantages": advantages, "targets": targets}
+        estimates = {"value": value, "advantages": advantages, "targets": advantages + value}
         batch = samples(policy, steps, state.stream.memory, **estimates)
 
         # Several epochs of shuffled minibatches of steps (with memory: of environments).
@@ -159,7 +168,7 @@ def make(
         (params, opt_state), metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), order)
 
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
-        metrics["value/explained_variance"] = explained_variance(advantages, targets)
+        metrics["value/explained_variance"] = explained_variance(advantages, estimates["targets"])
         metrics["optimizer/learning_rate"] = learning_rate(hp, state.num_updates)
         seen = policies.observe(policy, state.obs_stats, state.reward_stats, steps, hp.gamma)
         return TrainState(key, params, opt_state, stream, **seen, num_updates=state.num_updates + 1), metrics

@@ -33,6 +33,10 @@ FLAGS = {
     "config.capacity": "buffer-size replay-size buffer-capacity memory-capacity",
     "config.warmup-steps": "learning-starts start-steps prefill-steps min-buffer-size",
     "config.num-gradient-steps": "gradient-steps num-gradient-updates",
+    "config.noisy": "noisynet noisy-net noisy-nets noisy-networks noisy-linear use-noisy",
+    "config.num-atoms": "n-atoms atoms n-quantiles num-quantiles v-bins num-bins",
+    "config.lowest-return": "v-min vmin",
+    "config.highest-return": "v-max vmax",
     "config.target-every": "target-update-interval target-network-frequency target-update-freq",
     "hp.q-lambda": "lambda lam lambd td-lambda",
     "hp.exploration": "exploration-fraction eps-decay epsilon-decay",
@@ -78,12 +82,14 @@ _MISSING = (
     "dreamer",
     "dreamerv3",
     "impala",
-    "iqn",
 )
 _MISSING += ("muzero", "ppg", "r2d2", "redq", "sac", "td3", "tqc")
 _SAME = {"a3c": "a2c", "cma-es": "es", "cmaes": "es", "openes": "es", "openai-es": "es", "reinforce": "a2c"}
 _SAME |= {"vpg": "a2c", "pg": "a2c", "mpo": "vmpo", "v-mpo": "vmpo", "neuroevolution": "ga"}
-_SAME |= dict.fromkeys(("ddqn", "c51", "qr-dqn", "qrdqn", "rainbow"), "dqn")
+_SAME |= {"ddqn": "dqn", "c51": "dqn --config.head c51", "iqn": "dqn --config.head iqn"}
+_SAME |= dict.fromkeys(("qr-dqn", "qrdqn"), "dqn --config.head qr")
+_SAME |= dict.fromkeys(("noisynet", "noisy-dqn", "noisynet-dqn"), "dqn --config.noisy --hp.epsilon-start 0")
+_SAME["rainbow"] = "dqn --preset-of rainbow"
 _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "ppo2"), "ppo")
 
 

@@ -117,8 +117,19 @@ DQN_MINATAR = Preset(
     {"exploration": 0.1},
     2_000_000,
 )
+# Of DQN, by `--preset-of rainbow`. Learned noise explores, so no actions are random. Discounted returns of
+# CartPole are at most 1 / (1 - gamma) = 100.
+SWITCHES = {"dueling": True, "prioritized": True, "noisy": True, "head": "c51", "lowest_return": 0.0}
+NEVER_AT_RANDOM = {"epsilon_start": 0.0, "epsilon_end": 0.0}
+RAINBOW = Preset({**SWITCHES, "highest_return": 100.0}, {"learning_rate": 1e-3, **NEVER_AT_RANDOM}, 100_000)
+RAINBOW_MINATAR = Preset(
+    {**DQN_MINATAR.config, **SWITCHES, "highest_return": 50.0}, NEVER_AT_RANDOM, DQN_MINATAR.steps
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
+
+# Presets that are not named like their algorithm: `jaxrl train dqn CartPole-v1 --preset-of rainbow`.
+VARIANTS = {"rainbow": "dqn"}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     **BESIDE_PPO,
@@ -167,6 +178,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
         500_000,
     ),
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
+    ("rainbow", "CartPole-v1"): RAINBOW,
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),
     ("pqn", "Acrobot-v1"): Preset({}, {"learning_rate": 2.5e-3, "exploration": 0.2}, 200_000),
@@ -189,7 +201,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     },
     **{
         (algorithm, name): preset
-        for algorithm, preset in (("dqn", DQN_MINATAR), ("pqn", PQN_MINATAR))
+        for algorithm, preset in (("dqn", DQN_MINATAR), ("rainbow", RAINBOW_MINATAR), ("pqn", PQN_MINATAR))
         for name in _games("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
     },
     # Without sticky actions, even larger steps are better.
@@ -211,7 +223,8 @@ def chosen_preset(
     """The preset of a pair, or that of another algorithm, reduced to the fields that this one has.
 
     Args:
-      preset_of: `ALGO`, or `ALGO:ENV` for another environment; "" for the preset of the pair.
+      preset_of: `ALGO` or one of `VARIANTS`, or `ALGO:ENV` for another environment; "" for the preset of the
+        pair.
       parts: a Config and Hparams of the algorithm.
 
     Returns:

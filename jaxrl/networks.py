@@ -15,6 +15,7 @@ from jaxrl.cores import NONE, Core
 from jaxrl.cpu import matrix
 from jaxrl.encoding import is_image
 from jaxrl.initializers import orthogonal
+from jaxrl.layers import dense
 from jaxrl.names import lookup
 from jaxrl.types import PyTree
 
@@ -25,11 +26,6 @@ ACTIVATIONS = {
     "gelu": nn.gelu,
     "elu": nn.elu,
 }
-
-
-def dense(features: int, scale: float = 2.0**0.5, name: str | None = None) -> nn.Dense:
-    """A layer with orthogonal weights and zero biases."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot, name=name)
 
 
 def _activate(x, activation, layer_norm):
@@ -43,16 +39,18 @@ class MLP(nn.Module):
     Attributes:
       layer_norm: normalize the units of a layer before the activation. Ba et al. 2016.
         https://arxiv.org/abs/1607.06450
+      layer: `(features, scale, name) -> module`, from `jaxrl.layers`.
     """
 
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     layer_norm: bool = False
+    layer: Callable[..., nn.Module] = dense
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for size in self.hidden_sizes:
-            x = _activate(dense(size)(x), self.activation, self.layer_norm)
+        for i, size in enumerate(self.hidden_sizes):
+            x = _activate(self.layer(size, name=f"Dense_{i}")(x), self.activation, self.layer_norm)
         return x
 
 
@@ -79,11 +77,12 @@ class CNN(nn.Module):
     hidden_sizes: Sequence[int] = (128,)
     activation: str = "relu"
     layer_norm: bool = False
+    layer: Callable[..., nn.Module] = dense
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = _convolved(x, self.channels, self.activation, self.layer_norm)
-        return MLP(self.hidden_sizes, self.activation, self.layer_norm)(x)
+        return MLP(self.hidden_sizes, self.activation, self.layer_norm, self.layer)(x)
 
 
 def _convolved(x, channels, activation, layer_norm):
@@ -107,6 +106,7 @@ class Joined(nn.Module):
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     layer_norm: bool = False
+    layer: Callable[..., nn.Module] = dense
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -117,7 +117,8 @@ class Joined(nn.Module):
             image = axes == 3 and is_image(part.shape[-3:])
             convolved = (self.channels, self.activation, self.layer_norm)
             parts.append(_convolved(part, *convolved) if image else flat)
-        return MLP(self.hidden_sizes, self.activation, self.layer_norm)(jnp.concatenate(parts, axis=-1))
+        joined = jnp.concatenate(parts, axis=-1)
+        return MLP(self.hidden_sizes, self.activation, self.layer_norm, self.layer)(joined)
 
 
 class Split(nn.Module):
@@ -144,6 +145,7 @@ class ActorCritic(nn.Module):
       shared: one torso for both.
       core: what is remembered, after each torso (`jaxrl.cores`).
       init_log_std: initial value of the state-independent log standard deviations.
+      num_values: outputs of the critic, `K`; if not 1, the value is `[..., K]` (`jaxrl.critics`).
     """
 
     torso: nn.Module
@@ -152,6 +154,7 @@ class ActorCritic(nn.Module):
     shared: bool = False
     core: Core = NONE
     init_log_std: float = 0.0
+    num_values: int = 1
 
     def setup(self) -> None:
         names = ("shared_torso",) if self.shared else ("actor_torso", "critic_torso")
@@ -159,7 +162,7 @@ class ActorCritic(nn.Module):
         self.torsos = [self.torso.clone(parent=self, name=n, _deep_clone=True) for n in names]
         self.cells = [self.core.cell(name=f"{name}_{self.core.name}") for name in names]
         self.actor_head = dense(self.num_outputs, 0.01)
-        self.critic_head = dense(1, 1.0)
+        self.critic_head = dense(self.num_values, 1.0)
         if self.num_log_stds:
             init = nn.initializers.constant(self.init_log_std)
             self.log_std = self.param("log_std", init, (self.num_log_stds,))
@@ -170,7 +173,7 @@ class ActorCritic(nn.Module):
         """One step of `[..., *obs]` and `first` `[...]`.
 
         Returns:
-          memory, (outputs `[..., num_outputs + num_log_stds]`, value `[...]`)
+          memory, (outputs `[..., num_outputs + num_log_stds]`, value `[...]` or `[..., K]`)
         """
         return _outputs_and_value(self, self.core.step, memory, x, first)
 
@@ -192,7 +195,8 @@ def _outputs_and_value(net, advance, memory, x, first):
         stepped = [advance(cell, m, f, first) for cell, m, f in zip(net.cells, memory, features)]
         memory, features = tuple(m for m, _ in stepped), [f for _, f in stepped]
     outputs = net.actor_head(features[0])
-    value = net.critic_head(features[-1])[..., 0]
+    value = net.critic_head(features[-1])
+    value = value[..., 0] if net.num_values == 1 else value
     if net.num_log_stds:
         log_std = jnp.broadcast_to(net.log_std, (*outputs.shape[:-1], net.num_log_stds))
         outputs = jnp.concatenate([outputs, log_std], axis=-1)
@@ -206,21 +210,15 @@ class Actor(nn.Module):
       torso: a module `[..., *obs] -> [..., F]`.
       num_outputs: size of the parameters of the action distribution (`jaxrl.distributions`).
       core: what is remembered, after the torso (`jaxrl.cores`).
-      dueling: the outputs are relative to their mean, to which a value from another head is added.
-      num_atoms: numbers for each output, `K`; if not 1, outputs are `[..., num_outputs, K]`.
     """
 
     torso: nn.Module
     num_outputs: int
     core: Core = NONE
-    dueling: bool = False
-    num_atoms: int = 1
 
     def setup(self) -> None:
         self.cell = self.core.cell(name=self.core.name)
-        self.head = dense(self.num_outputs * self.num_atoms, 1.0, name="Dense_0")
-        if self.dueling:
-            self.value_head = dense(self.num_atoms, 1.0)
+        self.head = dense(self.num_outputs, 1.0, name="Dense_0")
 
     def __call__(self, memory: PyTree, x: jax.Array, first: jax.Array) -> tuple[PyTree, jax.Array]:
         """One step of `[..., *obs]` and `first` `[...]`; returns memory and outputs `[..., num_outputs]`."""
@@ -237,14 +235,10 @@ class Actor(nn.Module):
 
 def _outputs(net, advance, memory, x, first):
     memory, features = advance(net.cell, memory, net.torso(x), first)
-    outputs = net.head(features)
-    outputs = outputs.reshape((*outputs.shape[:-1], net.num_outputs, net.num_atoms))
-    if net.dueling:
-        outputs += net.value_head(features)[..., None, :] - outputs.mean(axis=-2, keepdims=True)
-    return memory, outputs[..., 0] if net.num_atoms == 1 else outputs
+    return memory, net.head(features)
 
 
-def initialize(net: ActorCritic | Actor, key: jax.Array, *inputs: PyTree) -> PyTree:
+def initialize(net: nn.Module, key: jax.Array, *inputs: PyTree) -> PyTree:
     """The parameters of a network, from `net.init`, in a way that cannot deadlock in a population.
 
     A user's torso may be initialized with LAPACK (flax's `orthogonal`), which can deadlock on a CPU when it

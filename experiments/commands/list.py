@@ -6,7 +6,7 @@ from typing import Annotated
 from jaxrl import envs, objectives
 from jaxrl.algos import ALGORITHMS
 from jaxrl.experiments import options
-from jaxrl.experiments.presets import PRESETS
+from jaxrl.experiments.presets import PRESETS, VARIANTS
 from jaxrl.names import lookup, nearest
 
 
@@ -46,8 +46,9 @@ def list_objectives() -> str:
 
 
 def list_presets() -> str:
+    names = {variant: f"{algo} --preset-of {variant}" for variant, algo in VARIANTS.items()}
     return "\n".join(
-        f"{algo} {env}: {preset.steps} steps, "
+        f"{names.get(algo, algo)} {env}: {preset.steps} steps, "
         + ", ".join(f"{k} {v}" for k, v in {**preset.config, **preset.hparams}.items())
         for (algo, env), preset in sorted(PRESETS.items())
     )

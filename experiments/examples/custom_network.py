@@ -18,8 +18,8 @@ from flax import linen as nn
 import jaxrl
 from jaxrl.experiments import cli
 
-PLAIN = "policies.actor_critic(env, config.network, torso)"
-OWN = "policies.actor_critic(env, config.network, torso or Residual(config.network.hidden_sizes))"
+PLAIN = "policies.actor_critic(env, config.network, torso, critic)"
+OWN = "policies.actor_critic(env, config.network, torso or Residual(config.network.hidden_sizes), critic)"
 BEFORE = "\n\ndef make("
 
 

@@ -63,7 +63,7 @@ def _normalize(obs_stats) -> list[Layer]:
 
 
 def _network(weights, network, flat) -> list[Layer]:
-    """The layers of the actor in `networks.ActorCritic`, or of `networks.Actor`.
+    """The layers of the actor in `networks.ActorCritic`, of `networks.Actor` or of `QNetwork`.
 
     Two heads for the values of actions are one affine map: V + A - mean(A).
     """

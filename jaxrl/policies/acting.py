@@ -39,31 +39,38 @@ def act(policy: Policy, greedy: bool) -> Act:
 def epsilon_greedy(policy: Policy, params: PyTree, obs_stats: PyTree, epsilon: Number) -> Explore:
     """How values of actions (`q_values`) act in `rollout`: the best action, with `epsilon` a random one.
 
-    Random actions are drawn uniformly from those that are allowed.
+    Random actions are drawn uniformly from those that are allowed. A network that has noise draws it in each
+    step anew, for all environments the same.
     """
 
     def act(memory, key, obs, first, action_mask):
-        memory, q = policy.step(params, memory, policy.encode(obs_stats, obs), first)
-        coin_key, action_key = jax.random.split(key)
-        drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
-        at_random = jax.random.uniform(coin_key, first.shape) < epsilon
-        return memory, jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode()), ()
+        coin_key, action_key, noise_key = jax.random.split(key, 3)
+        rngs, x = {"noise": noise_key}, policy.encode(obs_stats, obs)
+        memory, q = policy.step(params, memory, x, first, rngs=rngs)
+        return memory, _choose(policy, q, action_mask, epsilon, coin_key, action_key), ()
 
     return act
 
 
+def _choose(policy, q, action_mask, epsilon, coin_key, action_key):
+    drawn = policy.distribution(jnp.zeros_like(q), action_mask).sample(action_key)
+    at_random = jax.random.uniform(coin_key, drawn.shape) < epsilon
+    return jnp.where(at_random, drawn, policy.distribution(q, action_mask).mode())
+
+
 def best_action(policy: Policy, epsilon: float = 0.0) -> Act:
     """`Algorithm.act` for values of actions (`q_values`), and a state with `params` and `obs_stats`.
+
+    A network that has noise acts without it.
 
     Args:
       epsilon: probability of a random action; 0: the key is not used.
     """
 
     def decide(state, memory, key, obs, first, action_mask=None):
-        if epsilon:
-            act = epsilon_greedy(policy, state.params, state.obs_stats, epsilon)
-            return act(memory, key, obs, first, action_mask)[:2]
         memory, q = policy.step(state.params, memory, policy.encode(state.obs_stats, obs), first)
+        if epsilon:
+            return memory, _choose(policy, q, action_mask, epsilon, *jax.random.split(key))
         return memory, policy.distribution(q, action_mask).mode()
 
     return decide
@@ -88,15 +95,25 @@ def action_masks(steps: Transition, stream: Stream) -> tuple[jax.Array | None, j
     return mask, following | steps.done[..., None]
 
 
-def action_values(policy: Policy, params: PyTree, obs_stats: PyTree, obs: PyTree) -> jax.Array:
-    """Q(s, .) `[..., A]` or `[..., A, K]` of observations `[..., *obs]`, by `q_values`, without a memory."""
+def action_values(
+    policy: Policy, params: PyTree, obs_stats: PyTree, obs: PyTree, noise_key: jax.Array | None = None
+) -> jax.Array:
+    """Q(s, .) `[..., A]` of observations `[..., *obs]`, by `q_values`, without a memory.
+
+    Args:
+      noise_key: for what the network draws; None: it acts without noise.
+
+    Returns:
+      The values, or the outputs `[..., A, K]` or `[..., A, K, 2]` of another head.
+    """
     x = policy.encode(obs_stats, obs)
     first = jnp.zeros(x.shape[: x.ndim - len(policy.obs_shape)], bool)
-    return policy.step(params, (), x, first)[1]
+    rngs = None if noise_key is None else {"noise": noise_key}
+    return policy.step(params, (), x, first, rngs=rngs)[1]
 
 
 def value_of(q: jax.Array, action: jax.Array) -> jax.Array:
-    """Q(s, a) `[...]` of Q(s, .) `[..., A]` and actions `[...]`; `[..., K]` of outputs `[..., A, K]`."""
+    """Q(s, a) `[...]` of Q(s, .) `[..., A]` and actions `[...]`; `[..., *]` of outputs `[..., A, *]`."""
     axis = action.ndim
     index = jnp.expand_dims(action, tuple(range(axis, q.ndim)))
     return jnp.take_along_axis(q, index, axis).squeeze(axis)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl import cores, distributions, encoding, networks, stats
+from jaxrl import cores, distributions, encoding, layers, networks, q_networks, stats
 from jaxrl.checks import hint_at_scale, require_env, require_network
 from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
@@ -48,9 +48,20 @@ class Divergence(Protocol):
 
 class PolicyStep(Protocol):
     def __call__(
-        self, params: PyTree, memory: PyTree, x: jax.Array, first: jax.Array, /
+        self,
+        params: PyTree,
+        memory: PyTree,
+        x: jax.Array,
+        first: jax.Array,
+        /,
+        *,
+        rngs: dict[str, jax.Array] | None = None,
     ) -> tuple[PyTree, Any]:
-        """One step of `x` `[..., *obs_shape]`; returns `(memory, (outputs [..., K], value [...]))`."""
+        """One step of `x` `[..., *obs_shape]`; returns `(memory, (outputs [..., K], value [...]))`.
+
+        Args:
+          rngs: `{"noise": key}` for what a network draws, if it does (`q_values`).
+        """
 
 
 class PolicyUnroll(Protocol):
@@ -82,18 +93,24 @@ class Policy(NamedTuple):
     bound: Callable[[PyTree], PyTree]  # (raw action) -> action of the environment
     obs_shape: tuple[int, ...]  # of an encoded observation, without batch axes
     description: Description | None = None  # None: it has a custom torso
+    value: Callable[[jax.Array], jax.Array] = SCALAR.value  # (outputs of the critic) -> value [...]
 
 
-def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
+def actor_critic(
+    env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None, critic: Head = SCALAR
+) -> Policy:
     """A stochastic policy and a state value, from two torsos or a shared one.
 
     Args:
       torso: a flax module `[..., *obs] -> [..., F]` instead of the one in the config. If the observation is a
         pytree, so is its input, in float32: a Box in its shape, discrete parts one-hot.
+      critic: what the outputs of the critic are (`jaxrl.critics`); by default the value.
 
     Raises:
-      ValueError: an option that does not fit the spaces.
+      ValueError: an option that does not fit the spaces, or a critic with drawn fractions.
     """
+    if critic.implicit:
+        raise ValueError("this critic needs values of actions, as dqn has: take another one, such as 'qr'")
     body, flat = _body(env, config, torso)
     net = networks.ActorCritic(
         torso=body,
@@ -102,8 +119,9 @@ def actor_critic(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Mo
         shared=config.shared_torso,
         core=cores.make(config.core, config.memory_size),
         init_log_std=config.init_log_std,
+        num_values=critic.num_outputs,
     )
-    return _policy(env, config, net, flat, torso is not None)
+    return _policy(env, config, net, flat, torso is not None)._replace(value=critic.value)
 
 
 def actor(env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None) -> Policy:
@@ -129,6 +147,7 @@ def q_values(
     torso: nn.Module | None = None,
     dueling: bool = False,
     head: Head = SCALAR,
+    noisy: bool = False,
 ) -> Policy:
     """The value of each of a number of actions: outputs `[..., A]` or `[..., A, K]`, without memory.
 
@@ -139,15 +158,21 @@ def q_values(
       dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
         https://arxiv.org/abs/1511.06581
       head: what `K` outputs for each action are; by default its value. Others cannot be exported.
+      noisy: layers with noise (`layers.NoisyDense`), except for convolutions and a `torso` that is given.
 
     Raises:
       ValueError: actions that are not Discrete, or an option that does not fit the spaces.
     """
     _require_defaults(config, "shared_torso", "init_log_std", "squash", "memory_size", "core")
     if not isinstance(env.action_space, Discrete):
-        raise ValueError(f"values of actions need one Discrete action space, not {env.action_space}")
-    body, flat = _body(env, config, torso)
-    net = networks.Actor(body, env.action_space.n, dueling=dueling, num_atoms=head.num_outputs)
+        space = env.action_space
+        raise ValueError(
+            f"values of actions need one Discrete action space, not {space}: take another algorithm"
+        )
+    layer = layers.noisy_dense if noisy else layers.dense
+    body, flat = _body(env, config, torso, layer)
+    sizes = env.action_space.n, head.num_outputs
+    net = q_networks.QNetwork(body, *sizes, dueling, head.implicit, layer)
     policy = _policy(env, config, net, flat, torso is not None or head.num_outputs > 1)
 
     def distribution(outputs, action_mask=None):
@@ -162,7 +187,7 @@ def _require_defaults(config: NetworkConfig, *names: str) -> None:
             raise ValueError(f"{name} = {getattr(config, name)} has no effect here: leave it out")
 
 
-def _body(env, config, torso):
+def _body(env, config, torso, layer=layers.dense):
     require_env(env)
     require_network(config, networks.ACTIVATIONS)
     if config.squash:
@@ -171,7 +196,7 @@ def _body(env, config, torso):
         hint_at_scale(env.action_space)
     space = env.observation_space
     hidden: Any = {"hidden_sizes": config.hidden_sizes, "activation": config.activation}
-    hidden["layer_norm"] = config.layer_norm
+    hidden |= {"layer_norm": config.layer_norm, "layer": layer}
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined

@@ -30,7 +30,7 @@ def values(
     after = jax.tree.map(lambda m, end: jnp.concatenate([m[1:], end[None]]), steps.memory, end_memory)
     _, (_, value) = policy.step(params, steps.memory, x, steps.first)
     _, (_, next_value) = policy.step(params, after, next_x, jnp.zeros_like(steps.first))
-    return value, next_value
+    return policy.value(value), policy.value(next_value)
 
 
 def samples(policy: Policy, steps: Transition, memory: PyTree, **estimates: jax.Array) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def take(
 
 
 def unroll(policy: Policy, params: PyTree, batch: dict[str, Any]) -> tuple[jax.Array, jax.Array]:
-    """Outputs `[T, B, K]` and values `[T, B]` for a batch returned by `take`."""
+    """Outputs `[T, B, K]` and values `[T, B]` for a batch returned by `take`; or outputs of the critic."""
     return policy.unroll(params, batch["memory"], batch["x"], batch["first"])
 
 
@@ -81,6 +81,6 @@ def evaluate_actions(policy: Policy) -> EvaluateActions:
         x = policy.encode(state.obs_stats, steps.obs)
         _, (outputs, value) = policy.step(state.params, steps.memory, x, steps.first)
         pi = policy.distribution(outputs, steps.info.get("action_mask"))
-        return ActionEvaluation(pi.log_prob(steps.action), pi.entropy(), value)
+        return ActionEvaluation(pi.log_prob(steps.action), pi.entropy(), policy.value(value))
 
     return evaluate

@@ -108,7 +108,7 @@ def test_values_bootstrap_at_a_time_limit(n_step):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("head", ["c51", "qr", "hl_gauss"])
+@pytest.mark.parametrize("head", ["c51", "qr", "iqn", "hl_gauss", "two_hot"])
 def test_distributions_bootstrap_at_a_time_limit(head):
     """As above; the mean of the distribution is 10."""
     sizes = {**SMALL, "num_gradient_steps": 4, "num_atoms": 26, "lowest_return": -5.0, "highest_return": 20.0}
@@ -120,8 +120,29 @@ def test_distributions_bootstrap_at_a_time_limit(head):
     np.testing.assert_allclose(metrics["value/mean"][:, -1], 10.0, rtol=0.05)
 
 
+def test_noise_is_drawn_for_both_networks_in_every_gradient_step(monkeypatch):
+    """The values of one gradient step are those of one network; all means and deviations learn."""
+    seen, compute = [], dqn.action_values
+
+    def recorded(policy, params, obs_stats, obs, noise_key):
+        jax.debug.callback(lambda data: seen.append(tuple(data.tolist())), jax.random.key_data(noise_key))
+        return compute(policy, params, obs_stats, obs, noise_key)
+
+    monkeypatch.setattr(dqn, "action_values", recorded)
+    sizes = {**SMALL, "num_gradient_steps": 3, "num_atoms": 4}
+    algo = dqn.make(envs.make("CartPole-v1"), dqn.Config(**sizes, noisy=True, head="iqn"))
+    state = jax.jit(algo.init)(jax.random.key(0), algo.hparams)
+    after, metrics = jax.jit(algo.update)(state, algo.hparams)
+    jax.effects_barrier()
+    assert np.isfinite(metrics["loss/value"])
+    assert len(seen) == 9 and len(set(seen)) == 6  # the online network has two passes
+    assert sorted(map(seen.count, set(seen))) == [1, 1, 1, 2, 2, 2]
+    for (path, old), new in zip(jax.tree.leaves_with_path(state.params), jax.tree.leaves(after.params)):
+        assert bool((old != new).any()), jax.tree_util.keystr(path)
+
+
 def test_other_actions_are_refused():
-    with pytest.raises(ValueError, match="dqn needs one Discrete action space, not Box"):
+    with pytest.raises(ValueError, match="need one Discrete action space, not Box"):
         dqn.make(envs.make("Pendulum-v1"))
     for option in ({"memory_size": 8}, {"squash": True}):
         with pytest.raises(ValueError, match=f"{next(iter(option))} = .* has no effect here"):

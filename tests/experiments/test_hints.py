@@ -53,9 +53,30 @@ def test_algorithms_that_are_not_available_are_explained(name):
         runs.algorithm(name)
 
 
-def test_other_names_of_algorithms_are_explained():
-    with pytest.raises(ValueError, match="unknown algorithm 'reinforce'; take a2c"):
-        runs.algorithm("reinforce")
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("reinforce", "a2c"),
+        ("rainbow", "dqn --preset-of rainbow"),
+        ("IQN", "dqn --config.head iqn"),
+        ("noisynet", "dqn --config.noisy"),
+    ],
+)
+def test_other_names_of_algorithms_are_explained(name, remedy):
+    with pytest.raises(ValueError, match=f"unknown algorithm '{name}'; take {remedy}"):
+        runs.algorithm(name)
+
+
+def test_rainbow_is_a_preset_of_dqn(capsys):
+    """Its values are all options of DQN, and the command to run it is listed."""
+    argv = ["dqn", "CartPole-v1", "--preset-of", "rainbow"]
+    spec, chosen, _ = spec_options.parse_spec("train", spec_options.train_options, argv)
+    assert spec.config.noisy and spec.config.head == "c51" and spec.config.double and spec.config.n_step == 3
+    assert spec.hparams.epsilon_start == spec.hparams.epsilon_end == 0.0 and spec.steps == 100_000
+    spec_options.print_note(spec, chosen)
+    assert not capsys.readouterr().err
+    assert cli.main(["list", "presets", "rainbow CartPole"]) == 0
+    assert capsys.readouterr().out.startswith("dqn --preset-of rainbow CartPole-v1: 100000 steps")
 
 
 def known(algorithm):

@@ -175,7 +175,7 @@ def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
     env = envs.make("CartPole-v1")
     assert command("new", "algorithm", tmp_path / "plain.py")[0] == 0
     text = (tmp_path / "plain.py").read_text()
-    text = text.replace("config.network, torso)", "config.network, torso or Skips())")
+    text = text.replace("config.network, torso, critic)", "config.network, torso or Skips(), critic)")
     (tmp_path / "skips.py").write_text(text.replace("\n\ndef make(", SKIPS))
 
     def exported(name, **memory):

@@ -44,6 +44,22 @@ def test_the_quantile_huber_loss_is_that_of_its_definition():
     np.testing.assert_allclose(head.value(outputs), outputs.mean(axis=1), rtol=1e-6)
 
 
+def test_the_loss_of_implicit_quantiles_is_that_of_its_definition():
+    """Of each quantile with its fraction; the fractions of the target have no influence."""
+    outputs, following = draw(COUNT) * 2.0
+    fractions, others = np.random.default_rng(4).random((2, len(REWARD), COUNT), np.float32)
+    head = critics.iqn(COUNT)
+    pairs = np.stack([outputs, fractions], axis=-1)
+    loss, error = jax.jit(head.loss)(pairs, REWARD, DISCOUNT, np.stack([following, others], axis=-1))
+    expected = [
+        slow.quantile_huber(outputs[i], REWARD[i] + DISCOUNT[i] * following[i], fractions[i])
+        for i in range(len(REWARD))
+    ]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    np.testing.assert_array_equal(loss, error)
+    np.testing.assert_allclose(head.value(pairs), outputs.mean(axis=1), rtol=1e-6)
+
+
 def test_quantiles_minimize_their_loss():
     """Of 0, 10, ..., 90 those at 1/6, 1/2 and 5/6, except for the smoothing by the Huber loss."""
     head, zeros = critics.qr(3), jnp.zeros(10)
@@ -73,6 +89,35 @@ def test_the_histogram_is_a_normal_distribution_around_the_target():
         np.testing.assert_allclose(error[i], abs(now @ middles - mean), rtol=1e-4)
 
 
+def test_the_target_of_two_hot_is_divided_between_its_neighbours():
+    outputs, following = draw(COUNT)
+    head = critics.two_hot(LOW, HIGH, COUNT)
+    loss, error = jax.jit(head.loss)(outputs, REWARD, DISCOUNT, following)
+    for i in range(len(REWARD)):
+        now, after = slow.softmax(outputs[i]), slow.softmax(following[i]) @ POINTS
+        mean = REWARD[i] + DISCOUNT[i] * after
+        target = slow.two_hot(POINTS, mean)
+        assert target @ POINTS == pytest.approx(np.clip(mean, LOW, HIGH)) and (target > 0).sum() <= 2
+        np.testing.assert_allclose(loss[i], -(target * np.log(now)).sum(), rtol=1e-4)
+        np.testing.assert_allclose(error[i], abs(now @ POINTS - np.clip(mean, LOW, HIGH)), rtol=1e-4)
+
+
+def test_known_values_are_fitted_as_the_rewards_of_last_steps():
+    """Whatever the batch axes; a value on a point is a distribution on one point."""
+    outputs = draw(COUNT)
+    target = np.stack([REWARD, REWARD[::-1]])
+    nothing = np.zeros(len(REWARD), np.float32)
+    for name in ("qr", "two_hot"):
+        head = critics.make(name, LOW, HIGH, COUNT)
+        loss = critics.fit(head, outputs, target)
+        for i in range(2):
+            np.testing.assert_allclose(
+                loss[i], head.loss(outputs[i], target[i], nothing, outputs[1 - i])[0], rtol=1e-6
+            )
+    sure = 40.0 * np.eye(COUNT, dtype=np.float32)
+    np.testing.assert_allclose(critics.fit(critics.two_hot(LOW, HIGH, COUNT), sure, POINTS), 0.0, atol=1e-5)
+
+
 def test_a_scalar_head_has_the_huber_loss():
     (q, *_), (following, *_) = draw(6)
     loss, error = critics.SCALAR.loss(q, REWARD, DISCOUNT, following)
@@ -81,10 +126,11 @@ def test_a_scalar_head_has_the_huber_loss():
     np.testing.assert_allclose(error, np.abs(delta), rtol=1e-5)
 
 
-@pytest.mark.parametrize("make", [critics.c51, critics.hl_gauss])
+@pytest.mark.parametrize("make", [critics.c51, critics.hl_gauss, critics.two_hot])
 def test_an_empty_range_is_refused(make):
     for arguments in ((1.0, 1.0, 5), (0.0, 1.0, 1)):
         with pytest.raises(ValueError, match="at least 2, and the smallest return first"):
             make(*arguments)
-    with pytest.raises(ValueError, match="at least 2 quantiles, not 1"):
-        critics.qr(1)
+    for quantiles in (critics.qr, critics.iqn):
+        with pytest.raises(ValueError, match="at least 2 quantiles, not 1"):
+            quantiles(1)

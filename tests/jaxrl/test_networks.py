@@ -10,7 +10,7 @@ import pytest
 from flax import linen as nn
 from reference import networks as slow
 
-from jaxrl import cores, encoding, networks, policies
+from jaxrl import cores, critics, encoding, networks, policies
 from jaxrl.cpu import matrix
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, time_limit
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
@@ -237,6 +237,7 @@ def test_values_match_step_by_step_evaluation(shared, memory_size):
         next_value_by_hand.append(next_value)
     stacked = jax.tree.map(lambda *m: jnp.stack(m), *memories)
     policy = SimpleNamespace(encode=lambda _, obs: obs, step=lambda _, *inputs: network(*inputs))
+    policy.value = critics.SCALAR.value
     steps = SimpleNamespace(obs=x, next_obs=next_x, first=first, memory=stacked)
     value, next_value = policies.values(policy, (), (), steps, memory)
     np.testing.assert_allclose(value, value_by_hand, atol=1e-6)

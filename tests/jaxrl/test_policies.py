@@ -10,7 +10,7 @@ from jaxrl import distributions, policies
 from jaxrl.spaces import Discrete
 
 TABLE = SimpleNamespace(
-    step=lambda params, memory, x, first: (memory, x),
+    step=lambda params, memory, x, first, rngs=None: (memory, x),
     encode=lambda obs_stats, obs: obs,
     distribution=lambda q, mask: distributions.make(Discrete(4), q, False, mask),
 )

@@ -42,11 +42,17 @@ VALUES = [
     for environment, threshold in (("CartPole-v1", 475.0), ("Acrobot-v1", -90.0))
 ]
 
+# Variants of CartPole's presets: the same form
+VARIANTS = [
+    ("dqn --preset-of rainbow", "CartPole-v1", 8, "median", 475.0),
+    ("ppo --config.critic hl_gauss", "CartPole-v1", 8, "median", 475.0),
+]
+
 # Other algorithms, and objectives of PPO: on CartPole and Pendulum, with the same targets.
 OTHERS = ["a2c", "fixpo", "ppo_kl", "trpo", "vmpo", "ppo --objective mdpo", "ppo --objective spo"]
 CASES = [("ppo", *target) for target in TARGETS]
 CASES += [(other, *target) for other in OTHERS for target in (TARGETS[0], TARGETS[2])]
-CASES += EVOLVED + VALUES
+CASES += EVOLVED + VALUES + VARIANTS
 
 
 @pytest.mark.slow
