@@ -28,10 +28,10 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from jaxrl import critics, policies, replay
+from jaxrl import critics, off_policy, policies, replay
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress
-from jaxrl.policies import NetworkConfig, action_masks, action_values, epsilon_greedy, value_of
+from jaxrl.optimizers import clipped_adam, linear, linear_decay, progress, stepped
+from jaxrl.policies import NetworkConfig, action_values, epsilon_greedy, value_of
 from jaxrl.rollout import episode_metrics, rollout, vectorize
 from jaxrl.spaces import require_counts
 from jaxrl.types import Algorithm, Env, Stream
@@ -118,9 +118,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         raise ValueError("munchausen needs n_step = 1 and a scalar head")
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
     policy = policies.q_values(env, config.network, torso, config.dueling, head, config.noisy)
-    memory = _memory(env, config)
+    kind = replay.prioritized if config.prioritized else replay.uniform
+    sizes = config.num_envs, config.capacity, config.n_step, config.num_steps
+    memory = kind(off_policy.observed(env), env.action_space, *sizes)
     envs = vectorize(env, config.num_envs)
-    warmup_rollouts = -(-config.warmup_steps // (config.num_envs * config.num_steps))
+    warmup_rollouts = off_policy.rollouts_of(config.num_steps, config.num_envs, config.warmup_steps)
 
     def learning_rate(hp, num_updates):
         return linear_decay(hp.learning_rate, hp.lr_decay, num_updates, hp.total_updates)
@@ -133,14 +135,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         params = policy.init(params_key)
         stream = Stream(*envs.reset(env_key), policy.initial_memory(config.num_envs))
         at_random = epsilon_greedy(policy, params, (), 1.0)
-
-        def fill(carry, key):
-            stream, rows = carry
-            stream, steps = rollout(envs, at_random, key, stream, config.num_steps)
-            return (stream, memory.add(rows, _with_masks(steps, stream))), None
-
-        keys = jax.random.split(warmup_key, warmup_rollouts)
-        (stream, rows), _ = jax.lax.scan(fill, (stream, memory.init()), keys)
+        rollouts = config.num_steps, warmup_rollouts
+        stream, rows = off_policy.fill(memory, envs, at_random, warmup_key, stream, *rollouts)
         opt_state = optimizer(hp, 0).init(params)
         target_params, start = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
         return TrainState(key, params, target_params, opt_state, stream, rows, (), start)
@@ -177,7 +173,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         epsilon = linear(hp.epsilon_start, hp.epsilon_end, now, hp.exploration)
         act = epsilon_greedy(policy, state.params, (), epsilon)
         stream, steps = rollout(envs, act, rollout_key, state.stream, config.num_steps)
-        rows = memory.add(state.replay, _with_masks(steps, stream))
+        rows = memory.add(state.replay, off_policy.stored(steps, stream))
 
         # Gradient steps, each on a batch from the replay.
         def sgd_step(carry, drawn):
@@ -194,8 +190,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
                 priority = jax.lax.stop_gradient((error + 1e-6) ** hp.priority_exponent)
                 rows = memory.reweigh(rows, batch.row, priority)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state, rows), metrics
+            params, opt_state = stepped(optim, grads, opt_state, params)
+            return (params, opt_state, rows), metrics
 
         drawn = memory.draw(draw_key, (config.num_gradient_steps, config.batch_size))
         noise_keys = jax.random.split(noise_key, (config.num_gradient_steps, 2))
@@ -222,21 +218,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             description=policy.description,
         )
     )
-
-
-def _memory(env: Env, config: Config) -> replay.Replay:
-    """A replay of observations with the actions that were allowed, None if all always are."""
-    timestep = jax.eval_shape(env.reset, jax.random.key(0))[1]
-    seen = timestep.obs, timestep.info.get("action_mask")
-    kind = replay.prioritized if config.prioritized else replay.uniform
-    sizes = config.num_envs, config.capacity, config.n_step, config.num_steps
-    return kind(seen, env.action_space, *sizes)
-
-
-def _with_masks(steps, stream):
-    """Steps whose observations are those of `_memory`."""
-    mask, after = action_masks(steps, stream)
-    return steps.replace(obs=(steps.obs, mask), next_obs=(steps.next_obs, after))
 
 
 if __name__ == "__main__":

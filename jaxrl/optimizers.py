@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrl.cpu.flat import as_vector
-from jaxrl.types import Number
+from jaxrl.types import Number, PyTree
 
 
 def progress(num_updates: int | jax.Array, total_updates: Number) -> jax.Array:
@@ -33,6 +33,14 @@ def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> o
     # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.
     adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
+
+
+def stepped(
+    optimizer: optax.GradientTransformation, grads: PyTree, opt_state: PyTree, params: PyTree
+) -> tuple[PyTree, PyTree]:
+    """Parameters and state of the optimizer after one step."""
+    updates, opt_state = jax.named_scope("optimizer")(optimizer.update)(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
 
 
 def clipped_radam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:

@@ -165,6 +165,8 @@ def slow_except(values, *ordinary):
 FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
+OFF_POLICY = {**FEW, "num_steps": 2, "batch_size": 8, "capacity": 256, "warmup_steps": 16}
+DECAYING = {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1}
 SMALL = {
     "a2c": (FEW, SHORT),
     "dqn": (
@@ -197,6 +199,10 @@ SMALL = {
     ),
     # The first update's divergence is 9e-4: just below 1.5 times the target, and above it for a fifth less.
     "ppo_kl": (TWICE, {**SHORT, "kl_target": 6.7e-4}),
+    "ddpg": (OFF_POLICY, DECAYING),
+    "td3": (OFF_POLICY, {**DECAYING, "target_noise_clip": 0.1}),
+    "sac": (OFF_POLICY, DECAYING),
+    "dsac_t": (OFF_POLICY, DECAYING),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
     "es": (
@@ -220,6 +226,8 @@ SMALL = {
 }
 # Values of actions need one Discrete action space.
 DISCRETE = ("dqn", "pqn")
+# A deterministic or squashed policy needs one bounded Box of actions.
+CONTINUOUS = ("ddpg", "dsac_t", "td3")
 # Without gradients only the order of returns matters; they must differ within the 8 steps.
 GRADIENT_FREE = ("es", "ga")
 
@@ -240,7 +248,7 @@ def config_of(module, **sizes):
 
 def small_env(name):
     """The environment on which an algorithm is small."""
-    return "Pendulum-v1" if name in GRADIENT_FREE else "CartPole-v1"
+    return "Pendulum-v1" if name in (*GRADIENT_FREE, *CONTINUOUS) else "CartPole-v1"
 
 
 def continuous_env(name):

@@ -26,6 +26,7 @@ from jaxrl.policies.building import (
     actor_critic,
     num_columns,
     q_values,
+    squashed,
 )
 from jaxrl.policies.learning import divergence, evaluate_actions, samples, take, unroll, values
 from jaxrl.policies.starting import observe, start, warmup_steps
@@ -54,6 +55,7 @@ __all__ = [
     "observe",
     "q_values",
     "samples",
+    "squashed",
     "start",
     "take",
     "unroll",

@@ -17,7 +17,7 @@ def explore(policy: Policy, params: PyTree, obs_stats: PyTree) -> Explore:
     """How a policy acts in `rollout`: by sampling. No meta-gradient passes through the sampled actions."""
 
     def act(memory, key, obs, first, action_mask):
-        memory, (outputs, _) = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+        memory, outputs = _outputs(policy, params, obs_stats, memory, obs, first)
         action = policy.distribution(outputs, action_mask).sample(key)
         return memory, jax.lax.stop_gradient(action), {"outputs": outputs}
 
@@ -28,12 +28,17 @@ def act(policy: Policy, greedy: bool) -> Act:
     """`Algorithm.act` for a state with `params` and `obs_stats`: the most likely action, or a sample."""
 
     def decide(state, memory, key, obs, first, action_mask=None):
-        x = policy.encode(state.obs_stats, obs)
-        memory, (outputs, _) = policy.step(state.params, memory, x, first)
+        memory, outputs = _outputs(policy, state.params, state.obs_stats, memory, obs, first)
         pi = policy.distribution(outputs, action_mask)
         return memory, policy.bound(pi.mode() if greedy else pi.sample(key))
 
     return decide
+
+
+def _outputs(policy, params, obs_stats, memory, obs, first):
+    """The memory and the outputs of a network with or without a value."""
+    memory, outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)
+    return memory, outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def epsilon_greedy(policy: Policy, params: PyTree, obs_stats: PyTree, epsilon: Number) -> Explore:

@@ -16,6 +16,8 @@ from jaxrl.distributions import Distribution
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
 from jaxrl.types import Env, PyTree
 
+LOG_STDS = -5.0, 2.0  # range of the log standard deviations of `squashed`
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:
@@ -177,6 +179,40 @@ def q_values(
 
     def distribution(outputs, action_mask=None):
         return distributions.make(env.action_space, head.value(outputs), False, action_mask)
+
+    return policy._replace(distribution=distribution)
+
+
+def squashed(
+    env: Env, config: NetworkConfig = NetworkConfig(), torso: nn.Module | None = None, stochastic: bool = True
+) -> Policy:
+    """Actions of one Box, squashed into its bounds by tanh: a Gaussian of which both parts depend on the
+    observation, or with `stochastic=False` the action itself.
+
+    The outputs are means and log standard deviations `[..., 2 D]`, of which the latter are clipped to
+    -5 .. 2, or actions `[..., D]` before tanh, whose distribution is a Gaussian with a standard deviation
+    near 0. Haarnoja et al. 2018, https://arxiv.org/abs/1812.05905.
+
+    Args:
+      torso: as for `actor`.
+
+    Raises:
+      ValueError: actions that are not one bounded Box, or an option that does not fit the spaces.
+    """
+    space = env.action_space
+    _require_defaults(config, "shared_torso", "init_log_std", "memory_size", "core")
+    if not isinstance(space, Box):
+        raise ValueError(f"a squashed policy needs one Box of actions, not {space}: take another algorithm")
+    config = dataclasses.replace(config, squash=True)
+    body, flat = _body(env, config, torso)
+    size = distributions.num_outputs(space)
+    net = networks.Actor(body, 2 * size if stochastic else size)
+    policy = _policy(env, config, net, flat, torso is not None)
+
+    def distribution(outputs, action_mask=None):
+        mean, log_std = outputs[..., :size], outputs[..., size:]
+        log_std = jnp.clip(log_std, *LOG_STDS) if stochastic else jnp.full_like(mean, -10.0)
+        return distributions.make(space, jnp.concatenate([mean, log_std], axis=-1), True, action_mask)
 
     return policy._replace(distribution=distribution)
 

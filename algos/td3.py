@@ -1,0 +1,210 @@
+"""TD3: twin delayed deep deterministic policy gradient.
+
+    Q_i:  minimise  E[ (Q_i(s, a) - R - discount * min_j Q'_j(s', a'))^2 ] / 2
+          a' = clip(mu'(s') + clip(noise, -c, c), -1, 1),   noise ~ N(0, sigma^2)
+    mu:   maximise  E[ Q_1(s, mu(s)) ],   once per `policy_every` gradient steps of the critics
+
+The targets Q' and mu' move with the policy. Actions are between -1 and 1; exploration adds normal noise to
+them. A time limit is not a terminal state: the value of the last observation is used after a truncation.
+Fujimoto et al. 2018, https://arxiv.org/abs/1802.09477. Axes: `E` critics, `B` batch.
+"""
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from jaxrl import action_critics, off_policy, policies, replay
+from jaxrl.fields import explains_unknown, not_negative, positive, share
+from jaxrl.optimizers import clipped_adam, linear_decay, stepped
+from jaxrl.policies import NetworkConfig
+from jaxrl.rollout import episode_metrics, rollout, vectorize
+from jaxrl.spaces import require_counts, require_division
+from jaxrl.types import Algorithm, Env, Stream
+
+
+@explains_unknown
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Static settings: counts, shapes and switches; another value compiles another program."""
+
+    num_envs: int = 4  # environments side by side
+    num_steps: int = 1  # steps in each environment between two updates
+    num_gradient_steps: int = 2  # gradient steps of the critics per update
+    batch_size: int = 128  # transitions per gradient step
+    capacity: int = 100_000  # transitions in the replay
+    warmup_steps: int = 1_000  # environment steps with random actions before the first update
+    n_step: int = 1  # rewards of a transition
+    policy_every: int = 2  # gradient steps of the critics for one of the policy
+    num_critics: int = 2  # networks of Q, whose minimum is the target
+    critic_layer_norm: bool = False  # normalize the units of each layer of the critics
+    network: NetworkConfig = NetworkConfig(activation="relu")  # of the policy; its sizes also of the critics
+    keep_replay: Literal["auto", "yes", "no"] = "auto"  # in checkpoints; auto: if it is small
+
+
+@explains_unknown
+@struct.dataclass
+class Hparams:
+    """Traced hyperparameters: they can vary in a population, or be evolved."""
+
+    learning_rate: float = not_negative(1e-3)  # of Adam for the policy, at the start
+    critic_learning_rate: float = not_negative(1e-3)  # for the critics
+    lr_decay: float = share(0.0)  # fraction by which the rates decay linearly over the run; 0: constant
+    total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
+    adam_eps: float = positive(1e-8)  # of Adam
+    max_grad_norm: float = positive(1e3)  # clip the global norm of each gradient to this
+    gamma: float = share(0.99)  # discount per step
+    tau: float = share(0.01)  # fraction by which targets move with each step of the policy
+    exploration_noise: float = not_negative(0.1)  # standard deviation of the noise on actions
+    target_noise: float = not_negative(0.2)  # standard deviation of the noise on the actions of targets
+    target_noise_clip: float = not_negative(0.5)  # largest of this noise
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a run changes."""
+
+    key: jax.Array
+    params: Any
+    critic_params: Any
+    target_params: Any
+    target_policy_params: Any
+    opt_state: Any
+    stream: Stream
+    replay: Any
+    obs_stats: tuple[()]  # observations are not normalized
+    num_updates: jax.Array
+
+
+def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) -> Algorithm:
+    """TD3 in `env`: one auto-resetting environment with one bounded Box of actions.
+
+    Args:
+      torso: a flax module `[..., *obs] -> [..., F]` instead of `config.network.torso`, for each network.
+
+    Raises:
+      ValueError: a count below 1, other actions, an option that does not fit the spaces.
+    """
+    counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step policy_every"
+    require_counts(config, *counts.split())
+    require_division("num_gradient_steps", config.num_gradient_steps, config.policy_every)
+    policy = policies.squashed(env, config.network, torso, stochastic=False)
+    layer_norm = config.critic_layer_norm
+    critics = action_critics.make(
+        env.action_space, policy, config.network, config.num_critics, layer_norm, torso=torso
+    )
+    sizes = config.num_envs, config.capacity, config.n_step, config.num_steps
+    memory = replay.uniform(off_policy.observed(env), env.action_space, *sizes)
+    envs = vectorize(policies.bounded(env, policy), config.num_envs)
+    warmup_rollouts = off_policy.rollouts_of(config.num_steps, config.num_envs, config.warmup_steps)
+
+    def optimizers(hp, num_updates):
+        """Of the policy and of the critics."""
+        rates = hp.learning_rate, hp.critic_learning_rate
+        decayed = (linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates)
+        return [clipped_adam(rate, hp.adam_eps, hp.max_grad_norm) for rate in decayed]
+
+    def init(key, hp):
+        begun = off_policy.start(key, envs, policy, critics, memory, config.num_steps, warmup_rollouts)
+        learned = begun["params"], begun["critic_params"]
+        opt_state = [optim.init(x) for optim, x in zip(optimizers(hp, 0), learned)]
+        target_policy_params = jax.tree.map(jnp.copy, begun["params"])
+        return TrainState(**begun, target_policy_params=target_policy_params, opt_state=opt_state)
+
+    def act(params, x):
+        """Raw actions `[B, ...]` for encoded observations."""
+        outputs = policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1]
+        return policy.distribution(outputs).mode()
+
+    def smoothed(action, hp, key):
+        """Raw actions, to which clipped noise is added between -1 and 1."""
+        noise = hp.target_noise * jax.random.normal(key, action.shape)
+        noise = jnp.clip(noise, -hp.target_noise_clip, hp.target_noise_clip)
+        return off_policy.unsquash(jnp.tanh(action) + noise)
+
+    @jax.named_scope("loss")
+    def critic_loss(critic_params, batch, target):
+        q = critics.value(critic_params, policy.encode((), batch.obs[0]), batch.action)
+        return 0.5 * jnp.square(q - target).mean(axis=1).sum(), q.mean()
+
+    @jax.named_scope("loss")
+    def policy_loss(params, critic_params, batch):
+        x = policy.encode((), batch.obs[0])
+        return -critics.value(critic_params, x, act(params, x))[0].mean()
+
+    def update(state, hp):
+        key, rollout_key, draw_key, noise_key = jax.random.split(state.key, 4)
+        optims = optimizers(hp, state.num_updates)
+
+        # Act with noise, and store the steps.
+        explore = off_policy.with_noise(policy, state.params, hp.exploration_noise)
+        stream, steps = rollout(envs, explore, rollout_key, state.stream, config.num_steps)
+        rows = memory.add(state.replay, off_policy.stored(steps, stream))
+
+        def critic_step(carry, inputs):
+            (critic_params, opt_state, targets), (noise, key) = carry, inputs
+            batch, (target_params, target_policy_params) = memory.sample(rows, noise, hp.gamma), targets
+            x = policy.encode((), batch.next_obs[0])
+            following = smoothed(act(target_policy_params, x), hp, key)
+            q_next = critics.value(target_params, x, following).min(axis=0)
+            grad = jax.value_and_grad(critic_loss, has_aux=True)
+            (loss, q), grads = grad(critic_params, batch, batch.reward + batch.discount * q_next)
+            critic_params, opt_state = stepped(optims[1], grads, opt_state, critic_params)
+            metrics = {"loss/value": loss, "value/mean": q, "grad/norm": optax.tree.norm(grads)}
+            return (critic_params, opt_state, targets), metrics
+
+        # Some steps of the critics, then one of the policy, on the last of their batches, and of the targets.
+        def sgd_step(carry, inputs):
+            params, critic_params, targets, (opt, critic_opt) = carry
+            of_critics, metrics = jax.lax.scan(critic_step, (critic_params, critic_opt, targets), inputs)
+            critic_params, critic_opt, _ = of_critics
+            batch = memory.sample(rows, inputs[0][-1], hp.gamma)
+            loss, grads = jax.value_and_grad(policy_loss)(params, critic_params, batch)
+            params, opt = stepped(optims[0], grads, opt, params)
+            targets = optax.incremental_update((critic_params, params), targets, hp.tau)
+            metrics = jax.tree.map(jnp.mean, metrics) | {"loss/policy": loss}
+            return (params, critic_params, targets, [opt, critic_opt]), metrics
+
+        shape = config.num_gradient_steps // config.policy_every, config.policy_every
+        inputs = memory.draw(draw_key, (*shape, config.batch_size)), jax.random.split(noise_key, shape)
+        targets = state.target_params, state.target_policy_params
+        learned = state.params, state.critic_params, targets, state.opt_state
+        (params, critic_params, targets, opt_state), metrics = jax.lax.scan(sgd_step, learned, inputs)
+
+        metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
+        rate = linear_decay(hp.learning_rate, hp.lr_decay, state.num_updates, hp.total_updates)
+        metrics["optimizer/learning_rate"] = rate
+        return state.replace(
+            key=key,
+            params=params,
+            critic_params=critic_params,
+            target_params=targets[0],
+            target_policy_params=targets[1],
+            opt_state=opt_state,
+            stream=stream,
+            replay=rows,
+            num_updates=state.num_updates + 1,
+        ), metrics
+
+    return off_policy.algorithm(
+        init,
+        update,
+        Hparams(),
+        policy,
+        greedy=True,
+        steps_per_update=config.num_envs * config.num_steps,
+        warmup_steps=warmup_rollouts * config.num_envs * config.num_steps,
+        keep_replay=config.keep_replay,
+    )
+
+
+if __name__ == "__main__":
+    import sys
+
+    from jaxrl.experiments import cli
+
+    sys.exit(cli.main(["train", __file__, *sys.argv[1:]]))

@@ -1,0 +1,128 @@
+"""Ensembles of values of actions, Q(s, a), as critics of a policy.
+
+Axes: `E` critics, `B` batch, `A` discrete actions, `D` numbers of a continuous one, `K` outputs of a value.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxrl import distributions, networks
+from jaxrl.names import lookup
+from jaxrl.policies import NetworkConfig, Policy, value_of
+from jaxrl.spaces import Box, Discrete, require_positive
+from jaxrl.types import PyTree
+
+
+class ActionValue(nn.Module):
+    """Outputs `[..., num_outputs]` for observations `[..., *obs]`, joined with actions `[..., D]` if given.
+
+    Attributes:
+      torso: features of an observation that is not a vector; None for a vector.
+      dropout: probability that a unit is dropped, before the normalization, while learning.
+    """
+
+    hidden_sizes: Sequence[int] = (64, 64)
+    activation: str = "relu"
+    layer_norm: bool = False
+    dropout: float = 0.0
+    num_outputs: int = 1
+    torso: nn.Module | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, action: jax.Array | None = None, drop: bool = False) -> jax.Array:
+        x = x if self.torso is None else self.torso(x)
+        x = x if action is None else jnp.concatenate([x, action], axis=-1)
+        for size in self.hidden_sizes:
+            x = networks.dense(size)(x)
+            x = nn.Dropout(self.dropout, deterministic=not drop)(x) if self.dropout else x
+            x = nn.LayerNorm()(x) if self.layer_norm else x
+            x = lookup("activation", networks.ACTIVATIONS, self.activation)(x)
+        return networks.dense(self.num_outputs, 1.0)(x)
+
+
+class Value(Protocol):
+    def __call__(
+        self, params: PyTree, x: jax.Array, action: jax.Array, key: jax.Array | None = None, /
+    ) -> jax.Array:
+        """Q(s, a) `[E, B]`, or `[E, B, K]`, of encoded observations `[B, *obs]` and raw actions `[B, ...]`.
+
+        The key is that of dropout, None: nothing is dropped.
+        """
+
+
+class Values(Protocol):
+    def __call__(self, params: PyTree, x: jax.Array, key: jax.Array | None = None, /) -> jax.Array:
+        """Q(s, .) `[E, B, A]` for discrete actions."""
+
+
+class Critics(NamedTuple):
+    """Functions of an ensemble, whose parameters have leaves `[E, ...]`."""
+
+    init: Callable[[jax.Array], PyTree]
+    value: Value
+    values: Values
+
+
+def make(
+    space: Box | Discrete,
+    policy: Policy,
+    config: NetworkConfig,
+    num_critics: int,
+    layer_norm: bool = False,
+    dropout: float = 0.0,
+    num_outputs: int | None = None,
+    torso: nn.Module | None = None,
+) -> Critics:
+    """`num_critics` networks with the sizes in `config`, for the observations of `policy`.
+
+    Numbers of a Box enter the network between -1 and 1, as tanh of the raw action; values of discrete actions
+    are outputs.
+
+    Args:
+      space: of one action.
+      dropout: probability that a unit is dropped while learning. Hiraoka et al. 2022.
+        https://arxiv.org/abs/2110.02034
+      num_outputs: `K`; None: one value, without this axis.
+      torso: as for `policies.actor`, before the layers; images without one have a `networks.CNN`.
+
+    Raises:
+      ValueError: no critic, or a probability outside 0 to 1.
+    """
+    require_positive(num_critics=num_critics)
+    if not 0.0 <= dropout < 1.0:
+        raise ValueError(f"dropout = {dropout} must be at least 0 and below 1")
+    if torso is None and len(policy.obs_shape) > 1:
+        torso = networks.CNN((16,), config.hidden_sizes[:1], config.activation, layer_norm)
+    discrete = isinstance(space, Discrete)
+    outputs = space.n if isinstance(space, Discrete) else num_outputs or 1
+    net = ActionValue(config.hidden_sizes, config.activation, layer_norm, dropout, outputs, torso)
+
+    def one(key):
+        action = None if discrete else jnp.zeros((1, distributions.num_outputs(space)))
+        return networks.initialize(net, key, jnp.zeros((1, *policy.obs_shape)), action)
+
+    def init(key):
+        return jax.vmap(one)(jax.random.split(key, num_critics))
+
+    def apply(params, x, action, key):
+        def one(params, key=None):
+            rngs: Any = {} if key is None else {"dropout": key}
+            return net.apply(params, x, action, key is not None, rngs=rngs)
+
+        keys = () if key is None else (jax.random.split(key, num_critics),)
+        return jax.vmap(one)(params, *keys)
+
+    def values(params, x, key=None):
+        return apply(params, x, None, key)
+
+    def value(params, x, action, key=None):
+        if discrete:
+            return jax.vmap(value_of, (0, None))(values(params, x, key), action)
+        q = apply(params, x, jnp.tanh(action).reshape(action.shape[0], -1), key)
+        return q if num_outputs else q[..., 0]
+
+    return Critics(init, value, values)
