@@ -15,6 +15,7 @@ Duan et al. 2025, https://arxiv.org/abs/2310.05858. Axes: `E` critics, `B` batch
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal
 
 import jax
@@ -64,7 +65,7 @@ class Hparams:
     lr_decay: float = share(0.0)  # fraction by which the rates decay linearly over the run; 0: constant
     total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-8)  # of Adam
-    max_grad_norm: float = positive(1e3)  # clip the global norm of each gradient to this
+    max_grad_norm: float = positive(1e3)  # clip the norms of the gradients of policy and critics
     gamma: float = share(0.99)  # discount per step
     tau: float = share(0.01)  # fraction by which targets and moving averages move
     temperature: float = positive(1.0)  # weight of the entropy, at the start
@@ -117,8 +118,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def optimizers(hp, num_updates):
         """Of the policy, the critics and the temperature."""
         rates = hp.learning_rate, hp.critic_learning_rate, hp.temperature_learning_rate
-        decayed = (linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates)
-        return [clipped_adam(rate, hp.adam_eps, hp.max_grad_norm) for rate in decayed]
+        decayed = [linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates]
+        norms = hp.max_grad_norm, hp.max_grad_norm, jnp.inf
+        return [clipped_adam(rate, hp.adam_eps, norm) for rate, norm in zip(decayed, norms)]
 
     def distribution(critic_params, x, action):
         """Mean and standard deviation of returns, `[E, B]` each."""
@@ -164,13 +166,11 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         variance = optax.incremental_update(jnp.square(deviation).mean(axis=1), state.variance, hp.tau)
         bound = optax.incremental_update(3.0 * deviation.mean(axis=1), state.bound, hp.tau)
         y, y_z = targets
-        error = jnp.clip(y_z - mean, -bound[:, None], bound[:, None])
-        eps = hp.variance_bias
-        of_mean = (y - mean) / (jnp.square(deviation) + eps)
-        of_std = (jnp.square(error) - jnp.square(deviation)) / (deviation**3 + eps)
-        # Its value has no meaning: only its gradient is defined.
-        surrogate = -((variance + eps)[:, None] * (of_mean * q + of_std * std)).mean(axis=1).sum()
-        metrics = {"loss/value": 0.5 * jnp.square(y - mean).mean(axis=1).sum(), "value/mean": mean.mean()}
+        gradients = partial(action_critics.normal_gradients, mean, deviation, y, y_z)
+        of_mean, of_std = gradients(variance, bound, hp.variance_bias)
+        surrogate = -(of_mean * q + of_std * std).mean(axis=1).sum()  # only its gradient is defined
+        loss = 0.5 * jnp.square(y - mean).mean(axis=1).sum()
+        metrics = {"loss/value": loss, "value/mean": mean.mean()}
         return surrogate, (variance, bound, metrics | {"value/std": deviation.mean()})
 
     @jax.named_scope("loss")

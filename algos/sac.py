@@ -65,7 +65,7 @@ class Hparams:
     lr_decay: float = share(0.0)  # fraction by which the rates decay linearly over the run; 0: constant
     total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_eps: float = positive(1e-8)  # of Adam
-    max_grad_norm: float = positive(1e3)  # clip the global norm of each gradient to this
+    max_grad_norm: float = positive(1e3)  # clip the norms of the gradients of policy and critics
     gamma: float = share(0.99)  # discount per step
     tau: float = share(0.005)  # fraction by which targets move to the critics in each gradient step
     temperature: float = positive(1.0)  # weight of the entropy, at the start
@@ -126,8 +126,9 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def optimizers(hp, num_updates):
         """Of the policy, the critics and the temperature."""
         rates = hp.learning_rate, hp.critic_learning_rate, hp.temperature_learning_rate
-        decayed = (linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates)
-        return [clipped_adam(rate, hp.adam_eps, hp.max_grad_norm) for rate in decayed]
+        decayed = [linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates]
+        norms = hp.max_grad_norm, hp.max_grad_norm, jnp.inf
+        return [clipped_adam(rate, hp.adam_eps, norm) for rate, norm in zip(decayed, norms)]
 
     def init(key, hp):
         begun = off_policy.start(key, envs, policy, critics, memory, config.num_steps, warmup_rollouts)
@@ -207,9 +208,10 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
         noise = memory.draw(draw_key, (config.num_gradient_steps, config.batch_size))
         keys = jax.random.split(step_key, config.num_gradient_steps)
-        learned = state.params, state.critic_params, state.target_params, state.log_temperature
-        learned, metrics = jax.lax.scan(sgd_step, (*learned, state.opt_state), (noise, keys))
-        params, critic_params, target_params, log_temperature, opt_state = learned
+        learned = state.params, state.critic_params, state.target_params
+        start = *learned, state.log_temperature, state.opt_state
+        end, metrics = jax.lax.scan(sgd_step, start, (noise, keys))
+        params, critic_params, target_params, log_temperature, opt_state = end
 
         metrics = jax.tree.map(jnp.mean, metrics) | episode_metrics(steps.info, steps.done)
         rate = linear_decay(hp.learning_rate, hp.lr_decay, state.num_updates, hp.total_updates)

@@ -38,6 +38,14 @@ FLAGS = {
     "config.lowest-return": "v-min vmin",
     "config.highest-return": "v-max vmax",
     "config.target-every": "target-update-interval target-network-frequency target-update-freq",
+    "hp.tau": "polyak polyak-tau target-tau soft-target-tau",
+    "hp.critic-learning-rate": "q-lr critic-lr qf-learning-rate",
+    "hp.temperature": "ent-coef-init init-temperature initial-temperature",
+    "config.policy-every": "policy-delay policy-frequency policy-freq actor-update-interval",
+    "config.num-critics": "n-critics ensemble-size num-qs num-q",
+    "hp.exploration-noise": "action-noise action-noise-std",
+    "hp.target-noise": "target-policy-noise policy-noise",
+    "hp.target-noise-clip": "noise-clip",
     "hp.q-lambda": "lambda lam lambd td-lambda",
     "hp.exploration": "exploration-fraction eps-decay epsilon-decay",
     "hp.epsilon-start": "start-e exploration-initial-eps eps-start",
@@ -78,18 +86,19 @@ _MISSING = (
     "bc",
     "crossq",
     "d4pg",
-    "ddpg",
     "dreamer",
     "dreamerv3",
     "impala",
 )
-_MISSING += ("muzero", "ppg", "r2d2", "redq", "sac", "td3", "tqc")
+_MISSING += ("muzero", "ppg", "r2d2", "tqc")
 _SAME = {"a3c": "a2c", "cma-es": "es", "cmaes": "es", "openes": "es", "openai-es": "es", "reinforce": "a2c"}
 _SAME |= {"vpg": "a2c", "pg": "a2c", "mpo": "vmpo", "v-mpo": "vmpo", "neuroevolution": "ga"}
 _SAME |= {"ddqn": "dqn", "c51": "dqn --config.head c51", "iqn": "dqn --config.head iqn"}
 _SAME |= dict.fromkeys(("qr-dqn", "qrdqn"), "dqn --config.head qr")
 _SAME |= dict.fromkeys(("noisynet", "noisy-dqn", "noisynet-dqn"), "dqn --config.noisy --hp.epsilon-start 0")
 _SAME["rainbow"] = "dqn --preset-of rainbow"
+_SAME |= dict.fromkeys(("redq", "droq", "sac-discrete", "discrete-sac"), "sac")
+_SAME |= dict.fromkeys(("dsac", "dsac-t", "dsac-v2"), "dsac_t")
 _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "ppo2"), "ppo")
 
 

@@ -125,6 +125,19 @@ RAINBOW = Preset({**SWITCHES, "highest_return": 100.0}, {"learning_rate": 1e-3, 
 RAINBOW_MINATAR = Preset(
     {**DQN_MINATAR.config, **SWITCHES, "highest_return": 50.0}, NEVER_AT_RANDOM, DQN_MINATAR.steps
 )
+OFF_POLICY = Preset({"capacity": 30_000}, {}, 30_000)
+# Wider networks than the default's 64 units, one gradient step per step of an environment; not tuned.
+SAC_BRAX = Preset(
+    {
+        "num_envs": 8,
+        "num_gradient_steps": 8,
+        "batch_size": 256,
+        "hidden_sizes": (256, 256),
+        "capacity": 300_000,
+    },
+    {"learning_rate": 3e-4, "critic_learning_rate": 3e-4, "temperature_learning_rate": 3e-4},
+    300_000,
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
@@ -180,6 +193,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
     ("rainbow", "CartPole-v1"): RAINBOW,
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
+    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "sac", "td3")},
+    ("sac", "brax/hopper"): SAC_BRAX,
+    ("sac", "brax/halfcheetah"): SAC_BRAX,
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),
     ("pqn", "Acrobot-v1"): Preset({}, {"learning_rate": 2.5e-3, "exploration": 0.2}, 200_000),
     ("es", "CartPole-v1"): Preset({}, {"lr_decay": 0.5}, 2_000_000),

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl import distributions, networks
+from jaxrl import distributions, layers, networks
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig, Policy, value_of
 from jaxrl.spaces import Box, Discrete, require_positive
-from jaxrl.types import PyTree
+from jaxrl.types import Number, PyTree
 
 
 class ActionValue(nn.Module):
@@ -37,11 +37,11 @@ class ActionValue(nn.Module):
         x = x if self.torso is None else self.torso(x)
         x = x if action is None else jnp.concatenate([x, action], axis=-1)
         for size in self.hidden_sizes:
-            x = networks.dense(size)(x)
+            x = layers.dense(size)(x)
             x = nn.Dropout(self.dropout, deterministic=not drop)(x) if self.dropout else x
             x = nn.LayerNorm()(x) if self.layer_norm else x
             x = lookup("activation", networks.ACTIVATIONS, self.activation)(x)
-        return networks.dense(self.num_outputs, 1.0)(x)
+        return layers.dense(self.num_outputs, 1.0)(x)
 
 
 class Value(Protocol):
@@ -65,6 +65,38 @@ class Critics(NamedTuple):
     init: Callable[[jax.Array], PyTree]
     value: Value
     values: Values
+
+
+def normal_gradients(
+    mean: jax.Array,
+    std: jax.Array,
+    y: jax.Array,
+    y_z: jax.Array,
+    variance: jax.Array,
+    bound: jax.Array,
+    eps: Number,
+) -> tuple[jax.Array, jax.Array]:
+    """The negative gradients of DSAC-T's loss by the means and deviations of normal distributions of returns.
+
+        by the mean:       (omega + eps) (y - mean) / (std^2 + eps)
+        by the deviation:  (omega + eps) (clip(y_z - mean, -b, b)^2 - std^2) / (std^3 + eps)
+
+    Duan et al. 2025, "Distributional soft actor-critic with three refinements",
+    https://arxiv.org/abs/2310.05858.
+
+    Args:
+      mean, std: of the critics, `[E, B]`.
+      y, y_z: targets, the mean of the return and a sample of it, `[B]`.
+      variance, bound: moving averages omega and b, `[E]`.
+
+    Returns:
+      Both, `[E, B]`.
+    """
+    scale, bound = (variance + eps)[:, None], bound[:, None]
+    error = jnp.clip(y_z - mean, -bound, bound)
+    of_mean = (y - mean) / (jnp.square(std) + eps)
+    of_std = (jnp.square(error) - jnp.square(std)) / (std**3 + eps)
+    return scale * of_mean, scale * of_std
 
 
 def make(

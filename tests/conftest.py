@@ -166,7 +166,7 @@ FEW = {"num_envs": 4, "num_steps": 8, "hidden_sizes": (8,)}
 TWICE = {**FEW, "num_epochs": 2, "num_minibatches": 2}
 SHORT = {"learning_rate": 1e-2, "total_updates": 8.0}
 OFF_POLICY = {**FEW, "num_steps": 2, "batch_size": 8, "capacity": 256, "warmup_steps": 16}
-DECAYING = {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1}
+DECAYING = {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "tau": 0.5}
 SMALL = {
     "a2c": (FEW, SHORT),
     "dqn": (
@@ -202,7 +202,7 @@ SMALL = {
     "ddpg": (OFF_POLICY, DECAYING),
     "td3": (OFF_POLICY, {**DECAYING, "target_noise_clip": 0.1}),
     "sac": (OFF_POLICY, DECAYING),
-    "dsac_t": (OFF_POLICY, DECAYING),
+    "dsac_t": (OFF_POLICY, {**DECAYING, "temperature_learning_rate": 0.1}),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
     "es": (

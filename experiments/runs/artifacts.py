@@ -29,7 +29,7 @@ def writer(path: Path, spec: Any, programs: Any) -> Callable:
     """
     if programs.env is None:  # a discovery, whose agents are objectives
         return lambda state, num_updates, row: None
-    artifact = _maker(spec, programs.env)
+    artifact = _maker(spec, programs)
 
     def write(state, num_updates, row):
         agents = programs.agents(state)
@@ -50,12 +50,13 @@ def of_agents(
     """The policies in the state of a run. Raises ValueError if they cannot be described."""
     agents = programs.agents(state)
     held, stream = from_state.learned(agents), from_state.shapes_of_stream(agents)
-    return _maker(spec, programs.env)(held, stream, num_updates, row)
+    return _maker(spec, programs)(held, stream, num_updates, row)
 
 
-def _maker(spec, env) -> Callable[..., policy.Artifact]:
+def _maker(spec, programs) -> Callable[..., policy.Artifact]:
     """`(held, stream, num_updates, row) -> Artifact`; what does not depend on them is made only once."""
-    network = getattr(spec.config, "network", None)
+    env, description = programs.env, programs.algo.description
+    network = description.network if description else getattr(spec.config, "network", None)
     seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
     action_bounds = functools.cache(lambda: _bounds(spec, bounds(env.action_space)))
     act = functools.cache(lambda: _greedy(spec, env))

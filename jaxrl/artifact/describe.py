@@ -39,7 +39,8 @@ def describe(
     action, action_parts = _parts(action_space, "action")
     try:
         weights = jax.tree.map(np.asarray, params["params"])
-        layers = [*_normalize(obs_stats), *_network(weights, network, flat)]
+        size = sum(part.width for part in action_parts)
+        layers = [*_normalize(obs_stats), *_means(_network(weights, network, flat), size)]
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"the policy cannot be exported: {UNKNOWN}") from None
     return Recipe(
@@ -81,6 +82,12 @@ def _network(weights, network, flat) -> list[Layer]:
             raise ValueError(f"a policy with the core {network.core!r} cannot be exported: take core 'gru'")
         layers.append(_gru(weights[cell]))
     return [*layers, _affine("dense", head)]
+
+
+def _means(layers: list[Layer], size: int) -> list[Layer]:
+    """The layers, without the outputs after the first `size`: standard deviations, which no action needs."""
+    *layers, (op, arrays) = layers
+    return [*layers, Layer(op, {name: x[..., :size] for name, x in arrays.items()})]
 
 
 def _torso(torso, network, flat) -> list[Layer]:

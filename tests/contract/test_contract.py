@@ -155,7 +155,7 @@ def learner(name):
 
 
 # Those with the largest states, and all.
-RESUMED = [("dqn", "ga", GRID), pytest.param((*ALGORITHMS, GRID), marks=pytest.mark.slow)]
+RESUMED = [("dqn", "ga", "sac", GRID), pytest.param((*ALGORITHMS, GRID), marks=pytest.mark.slow)]
 
 
 @pytest.mark.timeout(900)

@@ -45,7 +45,7 @@ def test_environments_that_hints_name_exist():
     assert named <= set(envs.names())
 
 
-@pytest.mark.parametrize("name", ["sac", "SAC", "td3", "dreamer"])
+@pytest.mark.parametrize("name", ["dreamer", "TQC"])
 def test_algorithms_that_are_not_available_are_explained(name):
     with pytest.raises(
         ValueError, match=f"unknown algorithm '{name}'; it is not available yet; .*ppo, ppo_kl"
@@ -109,7 +109,11 @@ def test_flags_of_other_programs_are_explained(algorithm, flag, hint):
 
 def test_flags_that_hints_name_exist():
     """In one algorithm or command or the other."""
-    flags = {flag for algorithm in ("ppo", "ppo_kl", "trpo", "es", "dqn", "pqn") for flag in known(algorithm)}
+    flags = {
+        flag
+        for algorithm in ("ppo", "ppo_kl", "trpo", "es", "dqn", "pqn", "sac", "td3")
+        for flag in known(algorithm)
+    }
     assert {f"--{flag}" for flag in hints.FLAGS} <= flags | {"--episodes"}
 
 

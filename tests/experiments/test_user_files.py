@@ -185,7 +185,9 @@ def test_a_custom_network_is_not_mistaken_for_an_mlp(command, tmp_path):
         algo = runs.make(spec, env)
         state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
         agents = state(jax.random.key(0))
-        return artifacts.of_agents(spec, SimpleNamespace(env=env, agents=lambda x: x), agents, 0, None)
+        return artifacts.of_agents(
+            spec, SimpleNamespace(env=env, algo=algo, agents=lambda x: x), agents, 0, None
+        )
 
     shapes = [[x.shape for _, x in layer.arrays.items()] for layer in exported("plain.py").recipe.layers]
     assert shapes == [[(1, 4, 4), (1, 4)], [], [(1, 4, 4), (1, 4)], [], [(1, 4, 2), (1, 2)]]
@@ -207,7 +209,7 @@ def test_a_run_compares_its_policy_with_one_algorithm_at_all_checkpoints(command
     state = jax.jit(lambda key: jax.tree.map(lambda x: x[None], algo.init(key, algo.hparams)))
     make = runs.make
     monkeypatch.setattr(runs, "make", lambda *args: made.append(args) or make(*args))
-    write = artifacts.writer(tmp_path, spec, SimpleNamespace(env=env, agents=lambda x: x))
+    write = artifacts.writer(tmp_path, spec, SimpleNamespace(env=env, algo=algo, agents=lambda x: x))
     for num_updates in (1, 2):
         write(state(jax.random.key(num_updates)), num_updates, None)
         assert jaxrl.load(tmp_path).about["num_updates"] == num_updates

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import without_devices
+from conftest import CONTINUOUS, small_env, without_devices
 
 from jaxrl import checks, envs, objectives, train
 from jaxrl.algos import ALGORITHMS, ppo
@@ -66,7 +66,8 @@ def test_a_continuing_task_is_accepted():
 
 @pytest.mark.parametrize("name", sorted(ALGORITHMS))
 def test_a_wrapped_environment_is_accepted(name):
-    assert ALGORITHMS[name].make(whole(walk())).steps_per_update > 0
+    env = envs.make("Pendulum-v1") if name in CONTINUOUS else whole(walk())
+    assert ALGORITHMS[name].make(env).steps_per_update > 0
 
 
 class Unwrapped:
@@ -180,7 +181,7 @@ def test_run_arguments_are_checked_under_transformations_too():
         ("Hparams", "gama", "has no 'gama'; the nearest: gamma"),
     ],
 )
-@pytest.mark.parametrize("module", ["a2c", "dqn", "fixpo", "ppo", "ppo_kl", "pqn", "trpo", "vmpo"])
+@pytest.mark.parametrize("module", ["a2c", "dqn", "fixpo", "ppo", "ppo_kl", "pqn", "sac", "trpo", "vmpo"])
 def test_unknown_fields_are_rejected_with_a_remedy(module, cls, name, remedy):
     with pytest.raises(TypeError, match=remedy):
         getattr(ALGORITHMS[module], cls)(**{name: 64})
@@ -211,7 +212,7 @@ def test_misplaced_hyperparameters_are_rejected_with_a_remedy():
 @pytest.mark.parametrize("module", ALGORITHMS.values(), ids=ALGORITHMS)
 def test_make_rejects_an_invalid_network(module, config, message):
     with pytest.raises(ValueError, match=message):
-        module.make(CARTPOLE, module.Config(**config))
+        module.make(envs.make(small_env(module.__name__.rpartition(".")[2])), module.Config(**config))
 
 
 @pytest.mark.parametrize(
