@@ -7,18 +7,19 @@ A process is k-QVI-solvable if every policy that is greedy in Q^k is optimal. Ma
 k = 1, by acting greedily in the random policy's values, and then random exploration is enough to learn.
 Laidlaw, Russell and Dragan 2023, "Bridging RL Theory and Practice with the Effective Horizon",
 https://arxiv.org/abs/2304.09853, for deterministic processes, with the code of its authors,
-https://github.com/cassidylaidlaw/effective-horizon; Laidlaw, Zhu, Russell and Dragan 2024, "The Effective Horizon
-Explains Deep RL Performance in Stochastic Environments", https://arxiv.org/abs/2312.08369.
+https://github.com/cassidylaidlaw/effective-horizon; Laidlaw, Zhu, Russell and Dragan 2024, "The Effective
+Horizon Explains Deep RL Performance in Stochastic Environments", https://arxiv.org/abs/2312.08369.
 
     found = horizon.analyse(mdp, 20)       # any object with the fields of `Table`
     int(found.k), float(found.effective_horizon)
 
 All functions are traceable and may be vmapped over tables. Gaps shrink exponentially with the distance of a
-reward: use float64 tables, under `jax.enable_x64()`. Axes: `T` time, `S` states, `A` actions, `K` values of k.
+reward: use float64 tables, under `jax.enable_x64()`. Axes: `T` time, `S` states, `A` actions, `K` for k.
 """
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +63,7 @@ class Analysis:
     gap: jax.Array  # [K] smallest gap, as a fraction of the range of returns; 0: not solvable
     samples: jax.Array  # [K] m_k, episodes of each action sequence; inf: not solvable
     looked: jax.Array  # [K] bool: the values of k that were looked at
+    replace: ClassVar[Callable[..., "Analysis"]]  # defined by flax, which type checkers do not see
 
 
 @partial(jax.jit, static_argnames="horizon")
@@ -115,8 +117,7 @@ def gaps(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> tuple[jax.A
 
         gap_t(s) = max_a Q^k_t(s, a) - max { Q^k_t(s, a) : a is not optimal },   inf if all are optimal
 
-    It matters in the states that are reached by actions above all suboptimal ones, as in the authors' code. So
-    the process is solved where the smallest gap that matters is positive.
+    It matters in the states that are reached by actions above all suboptimal ones, as in the authors' code.
     """
     rival = jnp.where(_suboptimal(optimal, tolerance), q, -jnp.inf).max(axis=2)
     gap = q.max(axis=2) - rival
@@ -134,11 +135,11 @@ def analyse(
     sequence of k actions in each time step, and needs T^2 A^k m steps. Enough are (theorem 5.4 of the first
     paper, with the constants of `compute_simple_effective_horizon` in its code)
 
-        m_k = max_{t, s} 16 V^k_t(s) / gap_t(s)^2 log(2 T A^k),   H = min_k k + log_A m_k <= T,
-        V^1_t(s) = max_a (Q^1 - lowest) (highest - lowest),   V^{k+1}_t(s) = max of V^k_{t+1} after s,
+        m_k = max_{t, s, a} 16 V^k_t(s, a) / gap_t(s)^2 log(2 T A^k),   H = min_k k + log_A m_k <= T,
+        V^1_t(s, a) = (Q^1 - lowest) (highest - lowest),   V^{k+1}_t(s, a) = max_a' V^k_{t+1}(s', a'),
 
-    where V bounds the variance of a return. For a stochastic process, SQIRL (`jaxrl.sqirl`) takes the place of
-    GORP, and up to factors polynomial in T and in the complexity of its function class it needs A^H steps, with
+    where V bounds the variance of a return. For a stochastic process, SQIRL (`jaxrl.sqirl`) takes the place
+    of GORP. Up to factors polynomial in T and in the complexity of its functions it needs A^H steps, with
 
         H = min_k k + log_A (1 / gap_k^2),   gap_k = min_{t, s} gap_t(s),
 

@@ -1,20 +1,11 @@
 """The effective horizon: of processes solved by hand, and against recursions written from the papers."""
 
-from typing import NamedTuple
-
 import jax
 import numpy as np
 import pytest
-from reference.horizon import Process
+from reference.horizon import Process, Table, lock
 
 from jaxrl import horizon
-
-
-class Table(NamedTuple):
-    transition: np.ndarray
-    reward: np.ndarray
-    terminal: np.ndarray
-    start: np.ndarray
 
 
 def exactly(table, *args, **options):
@@ -23,23 +14,9 @@ def exactly(table, *args, **options):
         return jax.tree.map(np.asarray, horizon.analyse(table, *args, **options))
 
 
-def lock(length, num_actions=2, decoy=0.0):
-    """A combination lock: action 0 opens the next of `length` locks, the last one for a reward of 1.
-
-    All other actions end the episode, in the first state with the reward `decoy`.
-    """
-    transition = np.zeros((length + 1, num_actions, length + 1))
-    reward = np.zeros((length + 1, num_actions))
-    transition[:, :, length] = 1.0
-    transition[: length - 1, 0] = np.eye(length + 1)[1:length]
-    reward[length - 1, 0], reward[0, 1:] = 1.0, decoy
-    states = np.arange(length + 1)
-    return Table(transition, reward, states == length, (states == 0) * 1.0)
-
-
 @pytest.mark.parametrize(("length", "num_actions"), [(1, 2), (6, 2), (4, 3)])
 def test_the_effective_horizon_of_a_combination_lock_is_its_length(length, num_actions):
-    """The random policy already prefers the right action, but by A^-(n-1), after k - 1 iterations by A^-(n-k)."""
+    """The random policy's values prefer the right action by A^-(n-1), after k - 1 iterations by A^-(n-k)."""
     found = exactly(lock(length, num_actions), length)
     k = np.arange(1, length + 1)
     assert found.k == 1 and found.solvable[0] and found.looked.all()
@@ -65,8 +42,8 @@ def test_an_equal_decoy_is_no_solution():
 def test_two_states_by_hand():
     """Action 0 stays and pays 1 in state 0 and 3 in state 1; action 1 changes the state and pays nothing.
 
-    With two steps, the values of the first are (1 + 1/2, 0 + 3/2) in state 0 under the random policy, a tie, and
-    (1 + 1, 0 + 3) after an iteration: action 1 is better by 1 of at most 3.
+    With two steps, the first actions in state 0 are worth 1 + 1/2 and 0 + 3/2 under the random policy, a tie,
+    and 1 + 1 and 0 + 3 after an iteration: action 1 is better by 1 of at most 3.
     """
     stay, change = np.eye(2), np.eye(2)[::-1]
     reward = np.array([[1.0, 0.0], [3.0, 0.0]])
@@ -86,7 +63,9 @@ def test_two_states_by_hand():
 def random_table(seed, deterministic):
     """Four states, of which one may be terminal, and rewards that often tie."""
     rng = np.random.default_rng(seed)
-    transition = rng.dirichlet(np.full(4, 0.3), (4, 2)) * (rng.random((4, 2, 4)) < 0.6) + 1e-3 * np.eye(4)[:, None]
+    transition = (
+        rng.dirichlet(np.full(4, 0.3), (4, 2)) * (rng.random((4, 2, 4)) < 0.6) + 1e-3 * np.eye(4)[:, None]
+    )
     transition /= transition.sum(axis=2, keepdims=True)
     if deterministic:
         transition = np.eye(4)[rng.integers(0, 4, (4, 2))]

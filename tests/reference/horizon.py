@@ -1,12 +1,34 @@
-"""The effective horizon by recursion over time, written from the definitions of Laidlaw et al. 2023 and 2024."""
+"""The effective horizon by recursion over time, from the definitions of Laidlaw et al. 2023 and 2024."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 
+class Table(NamedTuple):
+    transition: np.ndarray
+    reward: np.ndarray
+    terminal: np.ndarray
+    start: np.ndarray
+
+
+def lock(length, num_actions=2, decoy=0.0):
+    """A combination lock: action 0 opens the next of `length` locks, the last one for a reward of 1.
+
+    All other actions end the episode, in the first state with the reward `decoy`.
+    """
+    transition = np.zeros((length + 1, num_actions, length + 1))
+    reward = np.zeros((length + 1, num_actions))
+    transition[:, :, length] = 1.0
+    transition[: length - 1, 0] = np.eye(length + 1)[1:length]
+    reward[length - 1, 0], reward[0, 1:] = 1.0, decoy
+    states = np.arange(length + 1)
+    return Table(transition, reward, states == length, (states == 0) * 1.0)
+
+
 class Process:
-    """Values of a process with deterministic rewards `[S, A, S]` as nested loops, without arrays over time."""
+    """Values of a process with rewards `[S, A, S]`, by recursion."""
 
     def __init__(self, transition, reward, terminal, start, horizon):
         self.p, self.r, self.terminal, self.start, self.horizon = transition, reward, terminal, start, horizon
@@ -59,7 +81,9 @@ class Process:
         return {a for a, value in enumerate(values) if value > max(values) - 1e-9}
 
     def solvable(self, k):
-        return all(self.greedy(k, t, s) <= self.best(t, s) for t, s in self.visited(lambda *x: self.greedy(k, *x)))
+        return all(
+            self.greedy(k, t, s) <= self.best(t, s) for t, s in self.visited(lambda *x: self.greedy(k, *x))
+        )
 
     def rival(self, k, t, s):
         wrong = set(range(self.num_actions)) - self.best(t, s)
