@@ -32,6 +32,7 @@ from jaxrl.types import Env
 STEPS, EVERY, SEEDS = 50_176, 1_024, 4
 NEAR = 0.95  # of the way from the random policy's return to the optimal one
 MOST_STATES, MOST_STEPS = 65, 50  # to which worlds are padded, so that few programs are compiled
+HORIZONS = ("effective_horizon", "near_optimal_horizon", "steps")  # the last is T: no lookahead at all
 ALGORITHMS: dict[str, Any] = {"ppo": ppo, "dqn": dqn}
 
 
@@ -80,6 +81,7 @@ def examine(world: World) -> tuple[dict[str, Any], Task]:
     with jax.enable_x64(True):
         exact = jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype), mdp)
         its = horizon.analyse(exact, world.steps, max_k=world.steps)
+        near = horizon.near_optimal(exact, world.steps, NEAR, max_k=world.steps)
     num_states, num_actions = mdp.reward.shape[:2]
     scale = float(jnp.abs(mdp.reward).max())
     found = {
@@ -89,7 +91,8 @@ def examine(world: World) -> tuple[dict[str, Any], Task]:
         "k": int(its.k),
         "effective_horizon": logger.finite(float(its.effective_horizon)),
         "gorp_horizon": logger.finite(float(its.gorp_horizon)),
-        "log10_steps": float(its.effective_horizon) * math.log10(num_actions),
+        "near_optimal_k": int(near.k),
+        "near_optimal_horizon": float(near.effective_horizon),
     }
     more = MOST_STATES - num_states
     reward = jnp.broadcast_to(
@@ -183,11 +186,17 @@ def steps_until_near(curve: np.ndarray) -> float:
     return EVERY * (1 + float(np.argmax(near))) if near.any() else math.inf
 
 
-def correlated(worlds: list[dict[str, Any]], algorithm: str) -> dict[str, float]:
-    """Spearman's correlation of the logarithm of A^H with the steps that an algorithm needs."""
-    ranked = [math.inf if one[algorithm]["steps"] is None else one[algorithm]["steps"] for one in worlds]
-    hard = np.minimum(ranked, 10 * STEPS)
-    return statistics.rank_correlation([one["log10_steps"] for one in worlds], hard)._asdict()
+def correlated(worlds: list[dict[str, Any]], algorithm: str) -> dict[str, dict[str, float]]:
+    """Spearman's correlations of measures of difficulty with the steps that an algorithm needs.
+
+    Of a horizon H that is log10 A^H, so that worlds with different numbers of actions can be compared.
+    """
+    needed = [math.inf if one[algorithm]["steps"] is None else one[algorithm]["steps"] for one in worlds]
+    hard = np.minimum(needed, 10 * STEPS)
+    actions = np.log10([one["actions"] for one in worlds])
+    horizons = {name: actions * [one[name] for one in worlds] for name in HORIZONS}
+    measures = horizons | {name: [one[name] for one in worlds] for name in ("k", "near_optimal_k")}
+    return {name: statistics.rank_correlation(value, hard)._asdict() for name, value in measures.items()}
 
 
 def main(argv: list[str]) -> dict[str, Any]:
@@ -201,9 +210,7 @@ def main(argv: list[str]) -> dict[str, Any]:
         for world, curve in zip(worlds, measure(algorithm, list(tasks)), strict=True):
             steps = logger.finite(steps_until_near(curve))
             world[algorithm] = {"steps": steps, "score": np.round(curve[:, -1], 3).tolist()}
-            print(
-                world["name"], world["params"], world["k"], world["log10_steps"], world[algorithm], flush=True
-            )
+            print(world["name"], world["params"], world[algorithm], flush=True)
     measured = [name for name in ALGORITHMS if all(name in world for world in worlds)]
     result = {
         "steps": STEPS,

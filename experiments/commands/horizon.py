@@ -16,7 +16,8 @@ from jaxrl.experiments import options, spec_options, user_files
 from jaxrl.names import lookup
 from jaxrl.train import use_cores
 
-# Steps of the environment that A^H of the effective horizon H corresponds to, see docs/horizon.md.
+NEAR = 0.95  # of the way from the random policy's return to the optimal one
+# A^H for the effective horizon H of such a return; docs/horizon.md has what was measured on either side.
 EASY, HARD = 1e4, 1e7
 
 
@@ -71,6 +72,7 @@ def measure(name: str, given: dict[str, Any], chosen) -> dict[str, Any]:
     with jax.enable_x64(True):  # gaps shrink exponentially
         exact = jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype), mdp)
         its = horizon.analyse(exact, steps, chosen.gamma, chosen.max_k)
+        near = horizon.near_optimal(exact, steps, NEAR, chosen.gamma, chosen.max_k)
     num_states, num_actions = mdp.reward.shape[:2]
     result = {
         "environment": name,
@@ -84,7 +86,9 @@ def measure(name: str, given: dict[str, Any], chosen) -> dict[str, Any]:
         "looked_at_k": int(its.looked.sum()),
         "effective_horizon": logger.finite(float(its.effective_horizon)),
         "gorp_horizon": logger.finite(float(its.gorp_horizon)),
-        "prediction": predicted(float(its.effective_horizon), num_actions),
+        "near_optimal_k": int(near.k) or None,
+        "near_optimal_horizon": logger.finite(float(near.effective_horizon)),
+        "prediction": predicted(float(near.effective_horizon), num_actions),
     }
     if chosen.episodes:
         result["sqirl"] = played(mdp, steps, int(its.k) or 1, chosen)
@@ -102,13 +106,13 @@ def steps_of(name: str, mdp: tabular.Tabular, params: dict[str, Any], given: dic
 
 
 def predicted(effective_horizon: float, num_actions: int) -> str:
-    """What the effective horizon says about PPO and DQN, in a sentence."""
+    """What the effective horizon of a near-optimal return says about PPO and DQN, in a sentence."""
     most = effective_horizon * math.log10(max(num_actions, 2))
     if most <= math.log10(EASY):
-        return "easy: random exploration is enough, so PPO and DQN should learn it quickly"
+        return "easy: random exploration shows what to do, so PPO and DQN should learn it quickly"
     if most <= math.log10(HARD):
-        return "moderate: PPO and DQN should learn it, with patience or tuning"
-    return "hard: random exploration is not enough, so PPO and DQN are likely to fail or to settle for less"
+        return "moderate: DQN should learn it in time, PPO perhaps not"
+    return "hard: random exploration hardly shows what to do; PPO is likely to fail, and DQN may"
 
 
 def played(mdp: tabular.Tabular, steps: int, k: int, chosen) -> dict[str, Any]:
@@ -140,21 +144,31 @@ def text(found: dict[str, Any]) -> str:
     """The report of `measure` for a terminal."""
     kind = "deterministic" if found["deterministic"] else "stochastic"
     sizes = f"{found['states']} states, {found['actions']} actions, {found['horizon']} steps, {kind}"
-    k, looked, far = found["k"], found["looked_at_k"], found["effective_horizon"]
-    solved = {
-        None: f"not up to k = {looked}",
-        1: "at k = 1: acting greedily in them is optimal",
-    }.get(k, f"at k = {k}: after {k} - 1 steps of value iteration, acting greedily is optimal" if k else "")
     lines = {
         found["environment"]: sizes,
         "return": f"{found['random_return']:.4g} of the random policy, {found['optimal_return']:.4g} at best",
-        "solved by its values": solved,
-        "effective horizon": "more than can be told from these k" if far is None else f"{far:.1f}",
+        "optimal": _lookahead(found["k"], found["effective_horizon"], found["looked_at_k"]),
+        f"{NEAR:.0%} of it": _lookahead(
+            found["near_optimal_k"], found["near_optimal_horizon"], found["looked_at_k"]
+        ),
     }
     if found["gorp_horizon"] is not None:
-        lines["  of GORP"] = f"{found['gorp_horizon']:.1f}"
+        lines["by GORP"] = f"effective horizon {found['gorp_horizon']:.1f}"
     lines["prediction"] = found["prediction"]
     if its := found.get("sqirl"):
         lines["SQIRL"] = f"return {its['return']:.4g} with k = {its['k']} after {its['steps']} steps"
     width = max(map(len, lines))
     return "\n".join(f"{name:{width}s}  {value}" for name, value in lines.items())
+
+
+def _lookahead(k: int | None, effective_horizon: float | None, looked: int) -> str:
+    if k is None:
+        return (
+            f"not by acting greedily in the random policy's values, nor after {looked - 1} iterations of them"
+        )
+    after = (
+        "in the random policy's values"
+        if k == 1
+        else f"after {k - 1} iterations of the random policy's values"
+    )
+    return f"k = {k}, by acting greedily {after}; effective horizon {effective_horizon:.1f}"

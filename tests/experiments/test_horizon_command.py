@@ -9,11 +9,14 @@ def test_the_report_of_a_deep_sea(command):
     """At size 6 the random policy's values suffice; at 12 the cost of moving right hides the treasure."""
     status, output, _ = command("horizon", "DeepSea-bsuite", "--env.size", "6", "--episodes", "512")
     assert status == 0 and "21 states, 2 actions, 6 steps, deterministic" in output
-    assert "at k = 1" in output and "SQIRL" in output and "return 0.99 with k = 1" in output
+    assert "k = 1, by acting greedily in the random policy's values; effective horizon 6.0" in output
+    assert "prediction" in output and "easy: " in output and "return 0.99 with k = 1" in output
     status, output, _ = command("horizon", "DeepSea-bsuite", "--size", "12", "--json")
     found = json.loads(output)
     assert status == 0 and found["k"] == 4 and found["horizon"] == 12
     assert found["effective_horizon"] == pytest.approx(12.0, abs=0.1) and found["gorp_horizon"] == 12.0
+    assert found["near_optimal_k"] == 4 and found["near_optimal_horizon"] == 14.0
+    assert found["prediction"].startswith("moderate")
     assert found["optimal_return"] == pytest.approx(0.99) and found["random_return"] < 0.0
 
 
@@ -22,7 +25,7 @@ def test_a_time_limit_is_the_horizon(command):
     found = json.loads(output)
     assert (found["horizon"], found["deterministic"], found["gorp_horizon"]) == (8, False, None)
     _, output, _ = command("horizon", "world/chain", "--max-k", "2", "--env.max-steps", "30")
-    assert "not up to k = 2" in output and "effective horizon" in output
+    assert "nor after 1 iterations" in output and "hard: " in output
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,22 @@ def test_two_states_by_hand():
     np.testing.assert_allclose(exactly(table, 2, gamma=0.5).optimal_return, 1.5)
 
 
+@pytest.mark.parametrize(("decoy", "k"), [(0.9, 6), (0.99, 1)])
+def test_a_return_that_is_good_enough(decoy, k):
+    """The random policy's return is about decoy / 2 + 2^-6: of the 0.5 that are missing, 0.95 are required."""
+    with jax.enable_x64(True):
+        near = jax.tree.map(np.asarray, horizon.near_optimal(lock(6, decoy=decoy), 6))
+    assert near.k == k and near.returns[0] == pytest.approx(decoy)
+    assert k == 1 or near.returns[k - 1] == 1.0
+
+
+def test_the_slack_of_a_lock_is_half_its_gap():
+    """With a gap of A^-(n-k) the largest power of 2 below it is half of it: k + 2 (n - k + 1), at k = n."""
+    assert horizon.near_optimal(lock(4), 4).effective_horizon == pytest.approx(6.0)
+    q = horizon.action_values(lock(4), 4).random
+    assert [float(horizon.worst_return(lock(4), q, slack)) for slack in (0.0, 0.1, 0.126)] == [1.0, 1.0, 0.0]
+
+
 def random_table(seed, deterministic):
     """Four states, of which one may be terminal, and rewards that often tie."""
     rng = np.random.default_rng(seed)
@@ -81,13 +97,18 @@ def test_random_processes_against_the_definitions(deterministic):
     steps, seeds = 4, range(12)
     tables = Table(*map(np.stack, zip(*(random_table(seed, deterministic) for seed in seeds), strict=True)))
     with jax.enable_x64(True):
-        found = jax.tree.map(np.asarray, jax.vmap(lambda table: horizon.analyse(table, steps))(tables))
+        both = jax.vmap(lambda table: (horizon.analyse(table, steps), horizon.near_optimal(table, steps)))
+        found, near = jax.tree.map(np.asarray, both(tables))
     first = []
     for seed in seeds:
         its = jax.tree.map(lambda leaf: leaf[seed], found)  # noqa: B023
         slow = Process(*random_table(seed, deterministic), steps)
         solved = [slow.solvable(k) for k in range(1, steps + 1)]
         each = [slow.horizons(k) for k in range(1, steps + 1)]
+        worst = [slow.worst(k) for k in range(1, steps + 1)]
+        enough = its.random_return + 0.95 * (its.optimal_return - its.random_return) - 1e-6
+        assert near.k[seed] == 1 + int(np.argmax(np.array(worst) >= enough))
+        np.testing.assert_allclose(near.returns[seed, : near.k[seed]], worst[: near.k[seed]], atol=1e-9)
         first.append(1 + solved.index(True))
         assert its.k == first[-1] and its.looked[: its.k].all()
         for k in np.flatnonzero(its.looked):

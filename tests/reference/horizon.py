@@ -85,6 +85,14 @@ class Process:
             self.greedy(k, t, s) <= self.best(t, s) for t, s in self.visited(lambda *x: self.greedy(k, *x))
         )
 
+    def worst(self, k):
+        """The return of the worst greedy policy."""
+
+        def value(t, s):
+            return min(self.backed_up(t, s, a, value) for a in self.greedy(k, t, s))
+
+        return sum(p * value(0, s) for s, p in enumerate(self.start) if p > 0 and not self.terminal[s])
+
     def rival(self, k, t, s):
         wrong = set(range(self.num_actions)) - self.best(t, s)
         return max((self.q(k, t, s, a) for a in wrong), default=-math.inf)

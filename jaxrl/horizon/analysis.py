@@ -1,52 +1,26 @@
-"""The effective horizon: how far a learner must look ahead of the random policy to act well.
-
-    Q^1_t(s, a) = r(s, a) + gamma sum_s' p(s'|s, a) mean_a' Q^1_{t+1}(s', a')         the random policy's Q
-    Q^{k+1}_t(s, a) = r(s, a) + gamma sum_s' p(s'|s, a) max_a' Q^k_{t+1}(s', a')      t = 0 .. T - 1, Q_T = 0
-
-A process is k-QVI-solvable if every policy that is greedy in Q^k is optimal. Many environments are solved at
-k = 1, by acting greedily in the random policy's values, and then random exploration is enough to learn.
-Laidlaw, Russell and Dragan 2023, "Bridging RL Theory and Practice with the Effective Horizon",
-https://arxiv.org/abs/2304.09853, for deterministic processes, with the code of its authors,
-https://github.com/cassidylaidlaw/effective-horizon; Laidlaw, Zhu, Russell and Dragan 2024, "The Effective
-Horizon Explains Deep RL Performance in Stochastic Environments", https://arxiv.org/abs/2312.08369.
-
-    found = horizon.analyse(mdp, 20)       # any object with the fields of `Table`
-    int(found.k), float(found.effective_horizon)
-
-All functions are traceable and may be vmapped over tables. Gaps shrink exponentially with the distance of a
-reward: use float64 tables, under `jax.enable_x64()`. Axes: `T` time, `S` states, `A` actions, `K` for k.
-"""
+"""k-QVI-solvability and the effective horizon."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-TOLERANCE = 1e-6  # of the difference of two values, relative to the range of returns
+from jaxrl.horizon.values import (
+    TOLERANCE,
+    Table,
+    action_values,
+    iterate,
+    parts,
+    require,
+    returns,
+    reward_after,
+    span,
+)
+
 MOST_K = 50
-_SUM: Any = {"precision": "highest"}  # GPUs would otherwise round the factors of a product
-
-
-class Table(Protocol):
-    """A finite Markov decision process; an episode ends when it enters a terminal state."""
-
-    transition: jax.Array  # [S, A, S] probabilities of the next state
-    reward: jax.Array  # [S, A], or [S, A, S] if it depends on the next state
-    terminal: jax.Array  # [S] bool
-    start: jax.Array  # [S] probabilities of the first state
-
-
-@struct.dataclass
-class Values:
-    """Action values of every time, `[T, S, A]`: of two policies, and the bounds of all returns."""
-
-    random: jax.Array  # of the uniformly random policy: Q^1
-    optimal: jax.Array  # of the best policy
-    lowest: jax.Array  # the lowest return that is possible after the action
-    highest: jax.Array  # the highest one
 
 
 @struct.dataclass
@@ -64,39 +38,6 @@ class Analysis:
     samples: jax.Array  # [K] m_k, episodes of each action sequence; inf: not solvable
     looked: jax.Array  # [K] bool: the values of k that were looked at
     replace: ClassVar[Callable[..., "Analysis"]]  # defined by flax, which type checkers do not see
-
-
-@partial(jax.jit, static_argnames="horizon")
-def action_values(mdp: Table, horizon: int, gamma=1.0) -> Values:
-    """The values of all times by backward induction.
-
-    Args:
-      horizon: T, the steps that count.
-      gamma: discount per step; the papers have none.
-    """
-    future, reward, possible = _parts(mdp)
-    each = jnp.broadcast_to(_reward_after(mdp), future.shape)
-
-    def back(following, _):
-        random, optimal, lowest, highest = following
-        random = reward + gamma * jnp.einsum("sat,t->sa", future, random.mean(axis=1), **_SUM)
-        optimal = reward + gamma * jnp.einsum("sat,t->sa", future, optimal.max(axis=1), **_SUM)
-        lowest = jnp.where(possible, each + gamma * lowest.min(axis=1), jnp.inf).min(axis=2)
-        highest = jnp.where(possible, each + gamma * highest.max(axis=1), -jnp.inf).max(axis=2)
-        live = ~mdp.terminal[:, None]
-        now = random, optimal, jnp.where(live, lowest, 0.0), jnp.where(live, highest, 0.0)
-        return now, now
-
-    nothing = (jnp.zeros_like(reward),) * 4
-    _, values = jax.lax.scan(back, nothing, length=horizon, reverse=True)
-    return Values(*values)
-
-
-def iterate(mdp: Table, q: jax.Array, gamma=1.0) -> jax.Array:
-    """One step of value iteration, from Q^k to Q^{k+1}: `[T, S, A]`."""
-    future, reward, _ = _parts(mdp)
-    following = jnp.einsum("sau,tu->tsa", future, q[1:].max(axis=2), **_SUM)
-    return jnp.concatenate([reward + gamma * following, q[-1:]])
 
 
 def solvable(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> jax.Array:
@@ -155,23 +96,21 @@ def analyse(
     Raises:
       ValueError: a horizon or `max_k` below 1, or tables with inconsistent shapes.
     """
-    _require(mdp, horizon, max_k)
+    require(mdp, horizon, max_k)
     num_actions, max_k = mdp.transition.shape[1], min(horizon, max_k)
     values = action_values(mdp, horizon, gamma)
-    started = (mdp.start > 0) & ~mdp.terminal
-    lowest = jnp.where(started, values.lowest[0].min(axis=1), jnp.inf).min()
-    span = jnp.where(started, values.highest[0].max(axis=1), -jnp.inf).max() - lowest
-    equal = tolerance * span
+    spread, (random_return, optimal_return) = span(mdp, values), returns(mdp, values)
+    equal = tolerance * spread
     deterministic = ((mdp.transition == 0) | (mdp.transition == 1)).all() & (_spread(mdp) == 0)
-    base = jnp.log(jnp.asarray(max(num_actions, 2), span.dtype))
-    one = jnp.ones((), span.dtype)
+    base = jnp.log(jnp.asarray(max(num_actions, 2), spread.dtype))
+    one = jnp.ones((), spread.dtype)
 
     def look(carry):
         k, q, variance, found = carry
         gap, matters = gaps(mdp, q, values.optimal, equal)
         smallest = jnp.where(matters, gap, jnp.inf).min()
         solved = smallest > 0
-        fraction = jnp.where(solved, jnp.minimum(smallest / jnp.maximum(span, 1e-30), 1.0), 0.0)
+        fraction = jnp.where(solved, jnp.minimum(smallest / jnp.maximum(spread, 1e-30), 1.0), 0.0)
         needed = 16.0 * variance.max(axis=2) / gap**2 * (jnp.log(2.0 * horizon) + k * base)
         needed = jnp.where(matters & (gap > 0), jnp.ceil(needed), 1.0).max()
         samples = jnp.where(solved, jnp.maximum(needed, 1.0), jnp.inf)
@@ -194,19 +133,16 @@ def analyse(
         better = (k < found.effective_horizon) | (deterministic & (k < found.gorp_horizon))
         return (k <= max_k) & ((found.k == 0) | better)
 
-    def mean(q):
-        return jnp.dot(jnp.where(started, mdp.start, 0.0), q, **_SUM).astype(span.dtype)
-
     nothing = Analysis(
         k=jnp.zeros((), jnp.int32),
         effective_horizon=jnp.inf * one,
         gorp_horizon=horizon * one,
         gorp_steps=one,
-        optimal_return=mean(values.optimal[0].max(axis=1)),
-        random_return=mean(values.random[0].mean(axis=1)),
+        optimal_return=optimal_return,
+        random_return=random_return,
         solvable=jnp.zeros(max_k, bool),
-        gap=jnp.zeros(max_k, span.dtype),
-        samples=jnp.full(max_k, jnp.inf, span.dtype),
+        gap=jnp.zeros(max_k, spread.dtype),
+        samples=jnp.full(max_k, jnp.inf, spread.dtype),
         looked=jnp.zeros(max_k, bool),
     )
     variance = (values.random - values.lowest) * (values.highest - values.lowest)
@@ -216,24 +152,9 @@ def analyse(
     return found.replace(gorp_horizon=gorp, gorp_steps=horizon**2 * jnp.exp(gorp * base))
 
 
-def _parts(mdp):
-    """Probabilities of the states that are not terminal, mean rewards, and which successors are possible."""
-    live = ~mdp.terminal
-    reward = mdp.reward
-    if jnp.ndim(reward) == 3:
-        reward = jnp.einsum("sat,sat->sa", mdp.transition, reward, **_SUM)
-    reward = jnp.where(live[:, None], reward, 0.0)
-    future = jnp.where(live[:, None, None] & live, mdp.transition, 0.0)
-    return future, reward, mdp.transition > 0
-
-
-def _reward_after(mdp):
-    return mdp.reward[..., None] if jnp.ndim(mdp.reward) == 2 else mdp.reward
-
-
 def _spread(mdp):
     """Of the rewards of an action, the difference of the highest and the lowest; the largest of all."""
-    possible, each = mdp.transition > 0, _reward_after(mdp)
+    possible, each = mdp.transition > 0, reward_after(mdp)
     high = jnp.where(possible, each, -jnp.inf).max(axis=2)
     return jnp.where(mdp.terminal[:, None], 0.0, high - jnp.where(possible, each, jnp.inf).min(axis=2)).max()
 
@@ -244,7 +165,7 @@ def _suboptimal(optimal, tolerance):
 
 def _visited(mdp, allowed):
     """The states that are reached by allowed actions `[T, S, A]`, terminal ones excepted: bool `[T, S]`."""
-    edges = (_parts(mdp)[0] > 0).astype(mdp.transition.dtype)
+    edges = (parts(mdp)[0] > 0).astype(mdp.transition.dtype)
 
     def onward(here, allowed):
         taken = (here[:, None] & allowed).astype(edges.dtype)
@@ -255,21 +176,10 @@ def _visited(mdp, allowed):
 
 def _later(mdp, variance, gamma):
     """The largest variance one step later, over actions and possible next states: `[T, S, A]`."""
-    possible = _parts(mdp)[0] > 0
+    possible = parts(mdp)[0] > 0
 
     def one(following):  # [S]
         return jnp.where(possible, gamma**2 * following, 0.0).max(axis=2)
 
     later = jax.lax.map(one, variance[1:].max(axis=2))
     return jnp.concatenate([later, variance[-1:]])
-
-
-def _require(mdp, horizon, max_k):
-    shape = jnp.shape(mdp.transition)
-    if len(shape) != 3 or shape[0] != shape[2]:
-        raise ValueError(f"transition must have the shape [S, A, S], not {shape}")
-    if jnp.shape(mdp.reward) not in (shape, shape[:2]):
-        raise ValueError(f"reward must have the shape {shape[:2]} or {shape}, not {jnp.shape(mdp.reward)}")
-    for name, count in (("horizon", horizon), ("max_k", max_k)):
-        if count < 1:
-            raise ValueError(f"{name} = {count} must be at least 1")
