@@ -62,7 +62,7 @@ def test_two_states_by_hand():
 
 @pytest.mark.parametrize(("decoy", "k"), [(0.9, 6), (0.99, 1)])
 def test_a_return_that_is_good_enough(decoy, k):
-    """The random policy's return is about decoy / 2 + 2^-6: of the 0.5 that are missing, 0.95 are required."""
+    """The random policy's return is decoy / 2 + 2^-6, and 95% of what is missing to 1 is required."""
     with jax.enable_x64(True):
         near = jax.tree.map(np.asarray, horizon.near_optimal(lock(6, decoy=decoy), 6))
     assert near.k == k and near.returns[0] == pytest.approx(decoy)
