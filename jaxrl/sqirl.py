@@ -24,7 +24,7 @@ from flax import struct
 
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import Discrete
-from jaxrl.types import Env, PyTree
+from jaxrl.types import Env, Number, PyTree
 
 
 class Regression(NamedTuple):
@@ -49,7 +49,7 @@ class Result:
 
 
 def sqirl(
-    key: jax.Array, env: Env, regression: Regression, horizon: int, k: int, episodes: int, gamma=1.0
+    key: jax.Array, env: Env, regression: Regression, horizon: int, k: int, episodes: int, gamma: Number = 1.0
 ) -> Result:
     """Learns a policy for the first `horizon` steps; traceable.
 
@@ -116,7 +116,7 @@ def sqirl(
     return Result(params, returns, steps.sum())
 
 
-def act(regression: Regression, params: PyTree, t, obs: PyTree) -> jax.Array:
+def act(regression: Regression, params: PyTree, t: int | jax.Array, obs: PyTree) -> jax.Array:
     """The actions `[B]` of the learned policy at time step t, which may be traced."""
     return regression.predict(jax.tree.map(lambda leaf: leaf[t], params), obs).argmax(axis=1)
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxrl.envs.worlds.tabular import Tabular
 
 
-def table(following, reward, probability, start) -> Tabular:
+def table(following: np.ndarray, reward: np.ndarray, probability: np.ndarray, start: np.ndarray) -> Tabular:
     """The table of a process with `O` outcomes of each action, and a terminal state after the others.
 
     Args:

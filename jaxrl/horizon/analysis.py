@@ -19,6 +19,7 @@ from jaxrl.horizon.values import (
     reward_after,
     span,
 )
+from jaxrl.types import Number
 
 MOST_K = 50
 
@@ -40,7 +41,7 @@ class Analysis:
     replace: ClassVar[Callable[..., "Analysis"]]  # defined by flax, which type checkers do not see
 
 
-def solvable(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> jax.Array:
+def solvable(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance: Number) -> jax.Array:
     """Whether all greedy actions are optimal wherever greedy actions lead, a bool.
 
     Args:
@@ -53,7 +54,7 @@ def solvable(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> jax.Arr
     return ~(wrong & _visited(mdp, greedy)).any()
 
 
-def gaps(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> tuple[jax.Array, jax.Array]:
+def gaps(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance: Number) -> tuple[jax.Array, jax.Array]:
     """By how much the best action exceeds the best suboptimal one, and where this matters, both `[T, S]`.
 
         gap_t(s) = max_a Q^k_t(s, a) - max { Q^k_t(s, a) : a is not optimal },   inf if all are optimal
@@ -68,7 +69,7 @@ def gaps(mdp: Table, q: jax.Array, optimal: jax.Array, tolerance) -> tuple[jax.A
 
 @partial(jax.jit, static_argnames=("horizon", "max_k"))
 def analyse(
-    mdp: Table, horizon: int, gamma=1.0, max_k: int = MOST_K, tolerance: float = TOLERANCE
+    mdp: Table, horizon: int, gamma: Number = 1.0, max_k: int = MOST_K, tolerance: float = TOLERANCE
 ) -> Analysis:
     """The smallest k at which the process is k-QVI-solvable, and its effective horizon.
 

@@ -8,6 +8,7 @@ from flax import struct
 
 from jaxrl.horizon.analysis import MOST_K
 from jaxrl.horizon.values import SUM, TOLERANCE, Table, action_values, iterate, parts, require, returns, span
+from jaxrl.types import Number
 
 
 @struct.dataclass
@@ -19,7 +20,7 @@ class NearOptimal:
     returns: jax.Array  # [K] of the worst greedy policy, nan where it did not look
 
 
-def worst_return(mdp: Table, q: jax.Array, slack, gamma=1.0) -> jax.Array:
+def worst_return(mdp: Table, q: jax.Array, slack: Number, gamma: Number = 1.0) -> jax.Array:
     """The lowest return of a policy whose actions are within `slack` of the best in q `[T, S, A]`, a scalar.
 
     With no slack, of the worst greedy policy: `calculate_greedy_returns` in the authors' code.
@@ -36,7 +37,7 @@ def worst_return(mdp: Table, q: jax.Array, slack, gamma=1.0) -> jax.Array:
 
 @partial(jax.jit, static_argnames=("horizon", "max_k"))
 def near_optimal(
-    mdp: Table, horizon: int, share: float = 0.95, gamma=1.0, max_k: int = MOST_K
+    mdp: Table, horizon: int, share: float = 0.95, gamma: Number = 1.0, max_k: int = MOST_K
 ) -> NearOptimal:
     """How far to look ahead for a return that is good enough rather than optimal.
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from jaxrl.types import Number
+
 TOLERANCE = 1e-6  # of the difference of two values, relative to the range of returns
 SUM: Any = {"precision": "highest"}  # GPUs would otherwise round the factors of a product
 
@@ -31,7 +33,7 @@ class Values:
 
 
 @partial(jax.jit, static_argnames="horizon")
-def action_values(mdp: Table, horizon: int, gamma=1.0) -> Values:
+def action_values(mdp: Table, horizon: int, gamma: Number = 1.0) -> Values:
     """The values of all times by backward induction.
 
     Args:
@@ -56,7 +58,7 @@ def action_values(mdp: Table, horizon: int, gamma=1.0) -> Values:
     return Values(*values)
 
 
-def iterate(mdp: Table, q: jax.Array, gamma=1.0) -> jax.Array:
+def iterate(mdp: Table, q: jax.Array, gamma: Number = 1.0) -> jax.Array:
     """One step of value iteration, from Q^k to Q^{k+1}: `[T, S, A]`."""
     future, reward, _ = parts(mdp)
     following = jnp.einsum("sau,tu->tsa", future, q[1:].max(axis=2), **SUM)
