@@ -10,13 +10,13 @@ from conftest import ROOT
 from jaxrl import horizon
 from jaxrl.experiments.benchmark import horizon as benchmark
 
-RECORD = json.loads((ROOT / "experiments" / "results" / "horizon.json").read_text())
+RESULTS = ROOT / "experiments" / "results"
 
 
 def test_a_world_is_padded_and_its_scores_are_exact():
     world = benchmark.World("DeepSea-bsuite", 4, {"size": 4})
     found, task = benchmark.examine(world)
-    kept = RECORD["worlds"][7]
+    kept = json.loads((RESULTS / "horizon.json").read_text())["worlds"][7]
     assert kept.items() >= found.items() and found["near_optimal_k"] == 1
     q = horizon.action_values(task.mdp, 4).optimal
     actions = jnp.zeros((benchmark.MOST_STEPS, benchmark.MOST_STATES), int).at[:4].set(q.argmax(axis=2))
@@ -24,15 +24,17 @@ def test_a_world_is_padded_and_its_scores_are_exact():
     assert benchmark.score(task, actions.at[0].set(1 - actions[0])) == pytest.approx(0.0, abs=0.2)
 
 
-def test_the_record_is_that_of_the_page():
+@pytest.mark.parametrize(("name", "count"), [("horizon", 20), ("horizon-others", 14)])
+def test_the_records_are_those_of_the_page(name, count):
     text = (ROOT / "docs" / "horizon.md").read_text()
-    assert len(RECORD["worlds"]) == len(benchmark.WORLDS) == 20
-    for name, label in (("ppo", "PPO"), ("dqn", "DQN")):
-        correlation = benchmark.correlated(RECORD["worlds"], name)
-        assert correlation == RECORD["correlation"][name]
-        for measure, it in correlation.items():
-            shown = f"{it['value']:.2f} [{it['low']:.2f}, {it['high']:.2f}]"
-            assert shown in text, f"{label} and {measure}: {shown}"
+    record = json.loads((RESULTS / f"{name}.json").read_text())
+    chosen = benchmark.SETS["first" if name == "horizon" else "others"]
+    assert [world["params"] for world in record["worlds"]] == [world.params for world in chosen]
+    assert len(chosen) == count
+    for algorithm, correlation in record["correlation"].items():
+        for measure, it in benchmark.correlated(record["worlds"], algorithm).items():
+            assert it == pytest.approx(correlation[measure])
+            assert f"{it['value']:.2f} [{it['low']:.2f}, {it['high']:.2f}]" in text, (algorithm, measure)
 
 
 def test_steps_until_near():
