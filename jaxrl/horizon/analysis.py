@@ -86,7 +86,8 @@ def analyse(
         H = min_k k + log_A (1 / gap_k^2),   gap_k = min_{t, s} gap_t(s),
 
     the stochastic effective horizon of the second paper, where returns lie between 0 and 1: here gaps are
-    fractions of the range of returns. Both use the states of `gaps`.
+    fractions of the range of returns. The authors' code has only k for such a process. Both use the states of
+    `gaps`.
 
     Args:
       horizon: T, the steps that count.
