@@ -16,30 +16,16 @@ from jaxrl.train import use_cores
 
 def train_options(algorithm: str, environment: str, objective_name: str, tuned_for: str = "") -> type:
     """The options of `jaxrl train ALGO ENV` as a dataclass, with the preset's defaults."""
-    import tyro
-
     module = runs.algorithm(algorithm)
     objective_name = runs.objective_name(module, objective_name)
     environment = user_files.environment(environment)
-    entry = lookup("environment", envs.REGISTRY, environment)
     with_objective = {"objective": runs.typed_params(objective_name)} if objective_name else {}
     parts = module.Config(), module.Hparams(**with_objective)
     chosen, _ = presets.chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else hidden(str)
-    texts = parameters.texts(environment, entry.make)
-    kinds = {name: (type(value), value) for name, value in entry.params().items()}
-    if not entry.wrapped:  # otherwise the file has both built in
-        if entry.max_steps is not None or "max_steps" not in kinds:
-            kinds.pop("max_steps", None)
-            kinds["max_steps"] = (int if entry.max_steps else int | None, entry.max_steps)
-        kinds["resets"] = (Literal[RESETS], entry.resets)
-    env_fields = [
-        (name, Annotated[kind, tyro.conf.arg(help=texts.get(name))], value)
-        for name, (kind, value) in kinds.items()
-    ]
-    env_options = dataclasses.make_dataclass("Env", env_fields, frozen=True)
+    env_options = environment_options(environment)
     env_default = env_options()
 
     @dataclasses.dataclass
@@ -69,6 +55,39 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         """Trains `--seeds` agents in one program and saves the run in a folder."""
 
     return Train
+
+
+def environment_options(environment: str) -> type:
+    """The parameters of an environment as a dataclass, with their defaults."""
+    import tyro
+
+    entry = lookup("environment", envs.REGISTRY, environment)
+    texts = parameters.texts(environment, entry.make)
+    kinds = {name: (type(value), value) for name, value in entry.params().items()}
+    if not entry.wrapped:  # otherwise the file has both built in
+        if entry.max_steps is not None or "max_steps" not in kinds:
+            kinds.pop("max_steps", None)
+            kinds["max_steps"] = (int if entry.max_steps else int | None, entry.max_steps)
+        kinds["resets"] = (Literal[RESETS], entry.resets)
+    env_fields = [
+        (name, Annotated[kind, tyro.conf.arg(help=texts.get(name))], value)
+        for name, (kind, value) in kinds.items()
+    ]
+    return dataclasses.make_dataclass("Env", env_fields, frozen=True)
+
+
+def given_parameters(chosen: Any, limited: bool) -> dict[str, Any]:
+    """The parameters of `environment_options` that differ from their defaults.
+
+    Args:
+      limited: whether a time limit is given. It is used even if it is the default, which depends on other
+        parameters.
+    """
+    return {
+        field.name: getattr(chosen, field.name)
+        for field in dataclasses.fields(chosen)
+        if getattr(chosen, field.name) != field.default or (field.name == "max_steps" and limited)
+    }
 
 
 def understand(
@@ -101,12 +120,7 @@ def understand(
     prog = f"jaxrl {command} {sources.shown(names[0])} {sources.shown(names[1])}"
     chosen = parse(options, argv[2:], prog, default)
     limited = "max_steps" in given.env(environment) or value_of("--env.max-steps", argv, "")
-    env = {
-        field.name: getattr(chosen.env, field.name)
-        for field in dataclasses.fields(chosen.env)
-        # A limit that is given is used even if it is the default, which depends on other parameters.
-        if getattr(chosen.env, field.name) != field.default or (field.name == "max_steps" and limited)
-    }
+    env = given_parameters(chosen.env, limited)
     return algorithm, environment, options, chosen, env
 
 

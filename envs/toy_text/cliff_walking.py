@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.envs.worlds import outcomes
+from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Discrete
 from jaxrl.types import Env
@@ -44,6 +46,15 @@ def make(*, is_slippery: bool = False) -> Env:
         return state, transition(state.position, reward, terminated)
 
     return Env(reset, step, Discrete(ROWS * COLUMNS), Discrete(4))
+
+
+def mdp(is_slippery: bool = False) -> Tabular:
+    """The table of `make`: a state for each position, and one for the end; not traceable."""
+    state, action, turn = np.ogrid[: ROWS * COLUMNS, :4, -1:2]
+    after, reward, ended = advance(State(jnp.asarray(state)), action, turn)
+    following = np.where(ended, -1, after.position)
+    probability = np.full(3, 1 / 3) if is_slippery else np.array([0.0, 1.0, 0.0])
+    return outcomes.table(following, reward, probability, np.arange(ROWS * COLUMNS) == _START)
 
 
 def draw(key) -> jax.Array:

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from jaxrl.envs.worlds import outcomes
+from jaxrl.envs.worlds.tabular import Tabular
 from jaxrl.envs.wrappers import restart, transition
 from jaxrl.spaces import Discrete
 from jaxrl.types import Env
@@ -86,6 +88,24 @@ def make(
         return state, transition(state.position, reward, terminated)
 
     return Env(reset, step, Discrete(lake.size), Discrete(4))
+
+
+def mdp(
+    map_name: str = "4x4",
+    desc: Sequence[str] | None = None,
+    is_slippery: bool = True,
+    success_rate: float = 1 / 3,
+    reward_schedule: Sequence[float] = (1.0, 0.0, 0.0),
+) -> Tabular:
+    """The table of `make`: a state for each position, and one for the end; not traceable."""
+    lake = _lake(map_name, desc)
+    straight = success_rate if is_slippery else 1.0
+    state, action, turn = np.ogrid[: lake.size, :4, -1:2]
+    after, reward, ended = advance(moves(lake), reward_schedule, State(jnp.asarray(state)), action, turn)
+    following = np.where(ended, -1, after.position)
+    side = (1.0 - straight) / 2.0
+    starts = lake.ravel() == "S"
+    return outcomes.table(following, reward, np.array([side, straight, side]), starts / starts.sum())
 
 
 def limit(*, map_name: str = "4x4", desc: Sequence[str] | None = None, **params) -> int:

@@ -87,6 +87,10 @@ COMMANDS = {
         "commands.drift",
         "drift NAME...       what objectives do to a ratio: a plot  [--out FILE.png]",
     ),
+    "horizon": Command(
+        "commands.horizon",
+        "horizon ENV         how hard exploration is in a small environment   [--episodes N] [--json]",
+    ),
     "talk": Command(
         "commands.talk",
         "talk ENV            evolve messages that harm, help or steer an agent   [--mode harm]",

@@ -18,6 +18,7 @@ CHEAP = ("jaxrl", "gymnax")
 POSITIONS = {
     **dict.fromkeys(TRAINING, ("algorithms", "environments")),
     "talk": ("environments",),
+    "horizon": ("environments",),
     "drift": ("objectives",) * 8,
     "list": ("lists",),
     "benchmark": ("suites",),

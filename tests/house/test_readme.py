@@ -60,6 +60,19 @@ def test_examples_of_the_page_on_meta_learning_run():
     assert scope_of("meta.md")["learned"].learning_rate > 0.0
 
 
+def test_examples_of_the_page_on_the_effective_horizon_run(command):
+    scope = scope_of("horizon.md")
+    assert (
+        scope["found"].k == 1
+        and scope["learned"].params.shape == (6, 22, 2)
+        and scope["action"].shape == (1,)
+    )
+    text = (ROOT / "docs" / "horizon.md").read_text()
+    (words,) = re.findall(r"```bash\njaxrl (horizon .*)\n", text)
+    status, output, _ = command(*words.split())
+    assert status == 0 and output in text
+
+
 def test_examples_of_the_page_on_replays_run():
     batch = scope_of("replay.md")["batch"]
     assert batch.next_obs.shape == (32, 4) and abs(batch.reward.max() - (1 + 0.99 + 0.99**2)) < 1e-6
