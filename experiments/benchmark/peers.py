@@ -126,7 +126,6 @@ SUITES: dict[str, dict[str, Contender]] = {
         "flashbax": _FLASHBAX,
         "sbx": _SBX._replace(
             worker="replay_sbx.py",
-            settings={},
             takes_part=lambda settings: settings["env"] in GYMNASIUM and settings.get("agents") == 1,
         ),
     },
