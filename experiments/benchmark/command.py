@@ -5,9 +5,9 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from jaxrl.experiments.benchmark import against, gpu, measure, peers, results, suites
+from jaxrl.experiments.benchmark import against, gpu, measure, peers, replay, results, suites
 from jaxrl.names import lookup
 
 USAGE = """\
@@ -15,6 +15,7 @@ usage: jaxrl benchmark [SUITE] [OPTIONS]
 
   train        one agent: steps per second and returns     ours, rejax, sb3, sbx
   population   many agents at once                         ours, rejax
+  replay       learning from a replay, and its draws      ours, rejax, rejax-repaired, flashbax, sbx
   envs         environments stepped with random actions    ours, gymnax, brax
   compile      from the start of a process to the first update, cold and warm
   gpu          an accelerator: correctness, speeds, effect of settings, in 9 minutes
@@ -59,6 +60,19 @@ class Population(Common):
 
 
 @dataclasses.dataclass
+class Replay(Common):
+    """DQN and SAC with equal settings, one agent or many, and the time of a draw from a replay."""
+
+    env: tuple[str, ...] = ("CartPole-v1", "gymnax/Breakout-MinAtar", "Pendulum-v1")  # DQN, DQN and SAC
+    agents: tuple[int, ...] = (1, 16, 128)  # numbers of agents at once
+    capacities: tuple[int, ...] = (10_000, 100_000, 1_000_000)  # rows of the replays that are drawn from
+    seconds: float = 2.0  # length of a repeat
+    learn_steps: int | None = None  # steps of the agents whose returns are compared; 0: none
+    learn_seeds: int = 8  # number of these agents, for contenders that train several at once
+    only: Literal["train", "draw"] | None = None  # only the agents, or only the draws
+
+
+@dataclasses.dataclass
 class Envs(Common):
     """Environments stepped with random actions in one program, including resets."""
 
@@ -75,10 +89,17 @@ class Compile(Common):
     env: str = "CartPole-v1"  # what is trained
 
 
-SUITES: dict[str, type] = {"train": Train, "population": Population, "envs": Envs, "compile": Compile}
+SUITES: dict[str, type] = {
+    "train": Train,
+    "population": Population,
+    "replay": Replay,
+    "envs": Envs,
+    "compile": Compile,
+}
 CASES: dict[str, Callable] = {
     "train": suites.train_cases,
     "population": suites.population_cases,
+    "replay": replay.cases,
     "envs": suites.envs_cases,
     "compile": suites.compile_cases,
 }
@@ -121,7 +142,7 @@ def command(argv: list[str]) -> int:
 
 def check(suite: str, options: Any) -> list[str]:
     """The contenders. Raises ValueError for an invalid option, with the remedy."""
-    for name in ("repeats", "num_envs", "learn_seeds", "agents", "devices"):
+    for name in ("repeats", "num_envs", "learn_seeds", "agents", "devices", "capacities"):
         values = getattr(options, name, None)
         for value in values if isinstance(values, tuple) else (values,):
             if value is not None and value < 1:
@@ -135,7 +156,7 @@ def check(suite: str, options: Any) -> list[str]:
             raise ValueError(f"rates = {options.rates} must divide the number of agents, {agents}")
     if (getattr(options, "learn_steps", None) or 0) < 0:
         raise ValueError(f"learn_steps = {options.learn_steps} must not be negative; 0 leaves it out")
-    for name in ("env", "agents", *(["num_envs"] if suite == "envs" else [])):
+    for name in ("env", "agents", "capacities", *(["num_envs"] if suite == "envs" else [])):
         if getattr(options, name, True) in ((), ""):
             raise ValueError(f"--{name} has no value: leave it out for the defaults")
     if options.fail_below is not None and options.against is None:

@@ -62,7 +62,7 @@ def interpreters(suite: str, names: list[str], tell: Callable) -> tuple[dict[str
 
 
 def takes_part(suite: str, name: str, case: suites.Case) -> bool:
-    able = peers.SUITES[suite][name].takes_part(case.settings["env"])
+    able = peers.SUITES[suite][name].takes_part(case.settings)
     return able and (name == "ours" or not case.only_ours)
 
 

@@ -30,15 +30,17 @@ class Contender(NamedTuple):
       requirements: packages for pip to install, none if it runs in our environment. Of several lists the
         first one that can be installed is used.
       settings: in addition to those that are the same for all.
-      takes_part: `(environment) -> bool`, whether it supports that one.
+      takes_part: `(settings of a case) -> bool`, whether it supports them.
+      home: the contender whose virtual environment it shares, if not its own.
       packages: whose versions are reported.
     """
 
     worker: str
     requirements: tuple[tuple[str, ...], ...] = ()
     settings: Mapping[str, Any] = {}
-    takes_part: Callable[[str], bool] = lambda env: True
+    takes_part: Callable[[Mapping[str, Any]], bool] = lambda settings: True
     packages: tuple[str, ...] = ("jax", "jaxlib", "flax", "optax", "gymnax")
+    home: str | None = None
 
 
 def _like_ours(*packages: str) -> tuple[str, ...]:
@@ -74,17 +76,30 @@ _SB3 = Contender(
     "train_sb3.py",
     _with_torch("stable-baselines3==2.9.2", "gymnasium==1.4.0"),
     {"library": "sb3"},
-    lambda env: env == "CartPole-v1",
+    lambda settings: settings["env"] == "CartPole-v1",
     ("stable-baselines3", "torch", "gymnasium"),
 )
 _SBX = Contender(
     "train_sb3.py",
     _with_torch("sbx-rl==0.28.0", "stable-baselines3==2.9.2", "gymnasium==1.4.0"),
     {"library": "sbx"},
-    lambda env: env == "CartPole-v1",
+    lambda settings: settings["env"] == "CartPole-v1",
     ("sbx-rl", "stable-baselines3", "jax", "jaxlib", "flax", "gymnasium"),
 )
 _OURS = Contender("train_ours.py")
+_REPLAY_REJAX = _REJAX._replace(
+    worker="replay_rejax.py",
+    settings={"repaired": False},
+    takes_part=lambda settings: not settings.get("prioritized"),
+)
+_FLASHBAX = Contender(
+    "replay_flashbax.py",
+    (("flashbax==0.1.3", "six", *_like_ours("jax", "flax", "optax", "gymnax")),),
+    takes_part=lambda settings: settings["algorithm"] != "sac",
+    packages=("flashbax", "jax", "jaxlib", "flax", "optax", "gymnax"),
+)
+
+GYMNASIUM = ("CartPole-v1", "Pendulum-v1")  # environments that Gymnasium has without more packages
 
 SUITES: dict[str, dict[str, Contender]] = {
     "train": {"ours": _OURS, "rejax": _REJAX, "sb3": _SB3, "sbx": _SBX},
@@ -95,13 +110,23 @@ SUITES: dict[str, dict[str, Contender]] = {
         "gymnax": Contender(
             "step_envs.py",
             settings={"library": "gymnax"},
-            takes_part=lambda env: env.removeprefix("gymnax/") in from_gymnax.TIME_LIMITS,
+            takes_part=lambda settings: settings["env"].removeprefix("gymnax/") in from_gymnax.TIME_LIMITS,
         ),
         "brax": Contender(
             "step_envs.py",
             settings={"library": "brax"},
-            takes_part=lambda env: env.startswith("brax/"),
+            takes_part=lambda settings: settings["env"].startswith("brax/"),
             packages=("brax", "jax", "jaxlib"),
+        ),
+    },
+    "replay": {
+        "ours": Contender("replay_ours.py"),
+        "rejax": _REPLAY_REJAX,
+        "rejax-repaired": _REPLAY_REJAX._replace(settings={"repaired": True}, home="rejax"),
+        "flashbax": _FLASHBAX,
+        "sbx": _SBX._replace(
+            worker="replay_sbx.py",
+            takes_part=lambda settings: settings["env"] in GYMNASIUM and settings.get("agents") == 1,
         ),
     },
     "compile": {"ours": Contender("start_ours.py"), "rejax": _REJAX._replace(worker="start_rejax.py")},
@@ -124,7 +149,7 @@ def python_for(name: str, contender: Contender, folder: Path | None, say: Callab
         return Path(sys.executable)
     if folder is None:
         raise Unavailable("JAXRL_CACHE=off leaves no place for its environment")
-    home = folder / name
+    home = folder / (contender.home or name)
     python = home / ("Scripts" if os.name == "nt" else "bin") / "python"
     kept, wanted = home / "requirements.txt", _as_text(contender.requirements)
     if python.exists() and kept.exists() and kept.read_text() == wanted:

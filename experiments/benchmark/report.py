@@ -32,10 +32,12 @@ class Row:
     case: str
     name: str
     value: Spread | None  # steps/s, or seconds
+    gradients: Spread | None  # gradient steps/s, if counted
     ratio: Spread | None  # how many times as fast ours is
     compile_seconds: float | None
     returns: tuple[float, ...]
     peak_bytes: int | None
+    agent_bytes: int | None
     remark: str
 
 
@@ -56,6 +58,12 @@ def values(outcome: Outcome, seconds: bool) -> list[float | None]:
     return [r and r["seconds"] for r in outcome.repeats] if seconds else outcome.speeds
 
 
+def gradients(repeat: dict[str, float]) -> float | None:
+    """Gradient steps per second in a repeat."""
+    steps = repeat.get("gradient_steps")
+    return steps and steps / repeat["seconds"]
+
+
 def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[Row]:
     """One row for each contender of each case."""
     table_rows = []
@@ -68,10 +76,12 @@ def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[
                     case=case,
                     name=name,
                     value=spread(mine),
+                    gradients=spread(r and gradients(r) for r in outcome.repeats),
                     ratio=None if name == "ours" else ratios(ours, mine, seconds),
                     compile_seconds=outcome.ready.get("compile_seconds"),
                     returns=tuple(outcome.returns or ()),
                     peak_bytes=outcome.finish.get("peak_bytes"),
+                    agent_bytes=outcome.finish.get("agent_bytes"),
                     remark=outcome.failed or outcome.ready.get("notes", ""),
                 )
             )
@@ -81,7 +91,15 @@ def rows(results: dict[str, dict[str, Outcome]], seconds: bool = False) -> list[
 # --- table -------------------------------------------------------------------------------------
 
 
-HEADER = ("contender", "steps/s", "ours is x times as fast", "s per 1M steps", "set-up, s", "return", "MiB")
+HEADER = (
+    "contender",
+    "steps/s",
+    "gradient steps/s",
+    "ours is x times as fast",
+    "s per 1M steps",
+    "set-up, s",
+)
+HEADER += ("return", "MiB", "MiB per agent")
 
 
 def table(shown: list[Row], seconds: bool) -> list[list[str]]:
@@ -101,11 +119,13 @@ def _cells(row: Row, seconds: bool) -> list[str]:
     return [
         row.name,
         _with_range(row.value, number) if row.value else row.remark.partition(":")[0] or "-",
+        _with_range(row.gradients, number),
         _with_range(row.ratio, "{:.2f}".format),
         number(cost.median) if cost else "-",
         "-" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
         _with_range(returns, number) if len(row.returns) != 1 else number(row.returns[0]),
         "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
+        "-" if row.agent_bytes is None else f"{row.agent_bytes / 2**20:,.2f}",
     ]
 
 

@@ -66,6 +66,12 @@ def write(out: Path, suite: str, results, facts: dict[str, Any], settings, secon
     notes += report.stages(results)
     if any(row.returns for row in rows):
         notes += ["return: of fresh agents that act by draws, median (least to most) over their seeds"]
+    if any(row.agent_bytes for row in rows):
+        notes += [
+            "MiB: the largest memory of the process; MiB per agent: the arrays of one agent, with its replay"
+        ]
+    if suite == "replay":
+        notes += ["a draw counts as a step: seconds per 1M steps are microseconds per draw"]
     save(out, results, facts, settings)
     files.replace(out / "table.md", f"{title}\n\n{report.markdown(rows, seconds, notes)}")
     report.figure(rows, seconds, title, out / "figure.png")

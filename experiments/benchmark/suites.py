@@ -109,15 +109,17 @@ def require_memory(case: Case) -> None:
 
     The processes of the contenders have the devices to themselves, so this one must not start JAX. Only what
     all of them hold is counted: a number and a reward of each environment, the largest weights of an agent
-    and their two moments of Adam.
+    and their two moments of Adam, and a reward of each row of a replay.
     """
     settings = case.settings
     sizes = settings.get("sizes", settings)
     layers = sizes.get("hidden_sizes", ())
     weights = 12 * sum(a * b for a, b in itertools.pairwise(layers))
-    each = weights + 8 * sizes["num_envs"]
+    rows = 4 * sizes.get("capacity", 0)
+    each = weights + rows + 8 * sizes["num_envs"]
     agents, learners = settings.get("agents", 1), settings.get("learn_seeds", 0) * (case.learn_steps > 0)
-    needs = {"--num-envs" if 8 * sizes["num_envs"] > agents * weights else "--agents": agents * each}
+    option = "--capacities" if settings.get("algorithm") == "draw" else "--agents"
+    needs = {"--num-envs" if 8 * sizes["num_envs"] > agents * (weights + rows) else option: agents * each}
     memory.require(case.name or "the benchmark", needs, memory.on_machine())
     memory.require(case.name or "the benchmark", {"--learn-seeds": learners * each}, memory.on_machine())
 

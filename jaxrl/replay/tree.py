@@ -43,7 +43,9 @@ def draw(tree: Tree, uniform: jax.Array) -> tuple[jax.Array, jax.Array]:
         target = uniform[..., i] * upto[-1]
         child = sum(((x <= target).astype(jnp.int32) for x in upto[:-1]), start=jnp.zeros_like(node))
         node = once(node * FAN + child)
-    return node, tree[0][node] / tree[-1].sum()
+    # Not read from the leaves again: a read that could happen after `assign` would make XLA copy them.
+    priority = jnp.take_along_axis(children, child[..., None], axis=-1)[..., 0]
+    return node, priority / tree[-1].sum()
 
 
 def assign(tree: Tree, index: jax.Array, priority: jax.Array) -> Tree:

@@ -3,9 +3,10 @@
 A worker is started with its settings as JSON in the first argument. It answers in JSON lines:
 
     (once ready)   {"ready": true, "import_seconds": s, "compile_seconds": s, "versions": {}, "device": {}}
-    run            {"steps": n, "seconds": s}          one timed repeat
+    run            {"steps": n, "seconds": s}          one timed repeat; also "gradient_steps" if counted
     learn N        {"returns": [one per seed]}         new agents, trained for N steps each
-    finish         {"return": r or null, "trained_steps": n, "peak_bytes": n}     and ends
+    finish         {"return": r or null, "trained_steps": n, "peak_bytes": n,
+                    "agent_bytes": n or null}          and ends
 """
 
 import importlib.metadata
@@ -26,10 +27,12 @@ class Contestant(NamedTuple):
 
     run: Callable  # (units) -> None, returns when the work is done
     steps_per_unit: int  # environment steps, over all agents
+    gradient_steps_per_unit: int = 0  # over all agents; 0: not counted
     learn: Callable = _nothing  # (steps) -> mean return of each seed
     settle: Callable = _nothing  # (units) -> None: prepares for calls of `run` with this number
     last_return: Callable = _nothing  # () -> mean return of the last training episodes, if known
     device: Callable = dict  # () -> description of the device
+    agent_bytes: Callable = _nothing  # () -> bytes of the arrays in the state of one agent, if counted
     source: str = ""  # file of the package that is measured
     notes: str = ""  # what a reader of the numbers should know
 
@@ -68,12 +71,15 @@ def serve(load: Callable, make: Callable) -> None:
         if command == "run":
             seconds = timed(contestant.run, units)
             trained += units * contestant.steps_per_unit
-            answer(steps=units * contestant.steps_per_unit, seconds=seconds)
+            gradient_steps = units * contestant.gradient_steps_per_unit
+            counted = {"gradient_steps": gradient_steps} if gradient_steps else {}
+            answer(steps=units * contestant.steps_per_unit, seconds=seconds, **counted)
         elif command == "learn":
             returns = contestant.learn(int(arguments[0]))
             answer(returns=None if returns is None else [float(r) for r in returns])
         elif command == "finish":
-            answer(**{"return": contestant.last_return()}, trained_steps=trained, peak_bytes=peak_bytes())
+            memory = {"peak_bytes": peak_bytes(), "agent_bytes": contestant.agent_bytes()}
+            answer(**{"return": contestant.last_return()}, trained_steps=trained, **memory)
             return
 
 
