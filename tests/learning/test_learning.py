@@ -35,12 +35,14 @@ EVOLVED = [
     ("ga", "CartPole-v1", 8, "mean", 475.0),
 ]
 
-# Values of actions: the same form
+# Values of actions, alone or as critics of a policy: the same form
 VALUES = [
     (name, environment, 8, "median", threshold)
     for name in ("dqn", "pqn")
     for environment, threshold in (("CartPole-v1", 475.0), ("Acrobot-v1", -90.0))
 ]
+
+VALUES += [(name, "Pendulum-v1", 8, "median", -170.0) for name in ("sac", "td3", "ddpg", "dsac_t")]
 
 # Variants of CartPole's presets: the same form
 VARIANTS = [
