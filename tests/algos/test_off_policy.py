@@ -7,7 +7,7 @@ import pytest
 from conftest import config_of, jitted, run_command, slow_except, small, small_env
 
 import jaxrl
-from jaxrl import action_critics, envs, off_policy, policies, replay
+from jaxrl import action_critics, envs, off_policy, policies, replay, train
 from jaxrl.algos import dsac_t, sac, td3
 from jaxrl.policies import NetworkConfig
 
@@ -217,3 +217,18 @@ def test_a_run_is_evaluated_and_exported(name, tmp_path):
     assert action.shape == (1,) and abs(float(action[0])) <= 2.0
     status, output = run_command("export", tmp_path / "run", "--format", "c", "--out", tmp_path / "policy.c")
     assert status == 0 and "tanh" in (tmp_path / "policy.c").read_text(), output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t"])
+def test_a_population_does_not_copy_its_replays(name):
+    """Its program needs less temporary memory than a tenth of them."""
+    algo = train.population(small(name, "Pendulum-v1", capacity=100_000))
+    keys = jax.vmap(jax.random.key)(jnp.arange(4))
+    state = jax.eval_shape(algo.init, keys, algo.hparams)
+    zeros = train.no_totals(algo.update, state, algo.hparams)
+    hp = jax.tree.map(jnp.float32, algo.hparams)
+    program = train.program(algo.update).lower(state, zeros, hp, jnp.int32(3)).compile()
+    size = replay.keeping.num_bytes(state)
+    assert size > 4 * 100_000 * 16
+    assert program.memory_analysis().temp_size_in_bytes < size / 10
