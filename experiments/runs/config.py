@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxrl import envs, files, sources
 from jaxrl.experiments.runs import trial
-from jaxrl.experiments.runs.spec import Spec
+from jaxrl.experiments.runs.spec import ADDED, Spec
 
 NAME = "config.toml"
 NAMES = ("algorithm", "environment", "objective")
@@ -25,7 +25,8 @@ def values_of(spec: Spec) -> dict[str, Any]:
     names = {name: data[name] for name in NAMES if data[name]}
     numbers = {name: getattr(spec, name) for name in NUMBERS}
     hp = {name: value for name, value in data["hparams"].items() if name != "total_updates"}
-    return {**names, **numbers, "config": data["config"], "hp": hp, "env": data["env"]}
+    config = ADDED.get(spec.algorithm, {}) | data["config"]
+    return {**names, **numbers, "config": config, "hp": hp, "env": data["env"]}
 
 
 def write(path: Path, spec: Any, copies: dict[str, dict[str, str]]) -> None:

@@ -15,6 +15,13 @@ from jaxrl.names import lookup
 from jaxrl.programs import agent_keys
 from jaxrl.programs import evaluation_keys as keys_for_evaluation
 
+# Fields that were added to a Config after runs had been saved. They are left out of the JSON if they have the
+# values with which an algorithm does what it did before, so that checkpoints remain valid.
+ADDED: dict[str, dict[str, Any]] = {
+    "dqn": {"noisy": False},
+    "ppo": {"critic": "scalar", "num_atoms": 51, "lowest_return": -100.0, "highest_return": 100.0},
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
@@ -112,6 +119,9 @@ class Spec:
         for name, value in was.items():  # left out, as in older versions, whose checkpoints remain valid
             if getattr(self, name) == value:
                 del data[name]
+        for name, value in ADDED.get(self.algorithm, {}).items():
+            if data["config"][name] == value:
+                del data["config"][name]
         network, usual = data["config"].get("network"), getattr(type(self.config)(), "network", None)
         for name, value in {"core": "gru", "layer_norm": False}.items():
             if isinstance(network, dict) and network.get(name) == getattr(usual, name, None) == value:

@@ -4,6 +4,7 @@ import pytest
 
 from jaxrl.experiments import runs
 from jaxrl.experiments.runs.command_line import train_words
+from jaxrl.experiments.runs.spec import ADDED
 from jaxrl.experiments.spec_options import parse_spec, train_options
 
 
@@ -42,3 +43,17 @@ def test_a_file_is_in_no_line(tmp_path):
     spec = spec_of(["ppo", "CartPole-v1", "--objective", f"{tmp_path / 'my_loss.py'}:loss"])
     assert "@" in spec.objective and train_words(spec) is None
     assert runs.from_json(spec.to_json()) == spec
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "flag", "value"), [("ppo", "critic", "hl_gauss"), ("dqn", "noisy", None)]
+)
+def test_fields_that_were_added_to_a_config_are_saved_only_if_they_are_used(algorithm, flag, value):
+    """Checkpoints of earlier versions do not have them, and are compared with what is saved."""
+    words = [algorithm, "CartPole-v1"]
+    plain = spec_of(words)
+    assert not set(ADDED[algorithm]) & set(plain.to_json()["config"])
+    assert runs.from_json(plain.to_json()) == plain
+    words += [f"--config.{flag}", *([value] if value else [])]
+    other = spec_of(words)
+    assert flag in other.to_json()["config"] and runs.from_json(other.to_json()) == other
