@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ALGORITHMS, DISCRETE, GRADIENT_FREE, config_of, slow_except
+from conftest import ALGORITHMS, CONTINUOUS, DISCRETE, GRADIENT_FREE, config_of, slow_except
 
 from jaxrl import distributions, envs, networks, train
 from jaxrl.evaluate import evaluate
@@ -19,6 +19,10 @@ GAMMA = 0.9
 MORE_UPDATES = {"a2c": 5, "vmpo": 2}
 HPARAMS = {"trpo": {"max_kl": 0.05}, "dqn": {"tau": 0.3}, "pqn": {"exploration": 0.5}}
 CONFIGS = {"dqn": {"num_gradient_steps": 16, "batch_size": 64, "warmup_steps": 256, "target_every": 1}}
+REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "capacity": 4096}
+CONFIGS |= {name: REPLAYED for name in ("sac", *CONTINUOUS)}
+HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in ("sac", *CONTINUOUS)}
+MORE_UPDATES |= dict.fromkeys(("sac", *CONTINUOUS), 6)
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
@@ -75,7 +79,9 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE})  # evolution has no values: see test_evolution
+# Evolution has no values, see test_evolution; critics of actions have others, see test_off_policy.
+OF_ACTIONS = ("sac", *CONTINUOUS)
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
 
 
 FIRST = slow_except(OTHERS, "a2c")
@@ -95,7 +101,7 @@ def test_other_algorithms_learn_an_action_and_its_value(algo_name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo_name", [name for name in OTHERS if name not in DISCRETE])
+@pytest.mark.parametrize("algo_name", [*(name for name in OTHERS if name not in DISCRETE), *OF_ACTIONS])
 def test_other_algorithms_learn_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
     assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01
