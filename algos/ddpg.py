@@ -110,8 +110,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     def value(params, critic_params, obs):
         """Q(s, mu(s)) `[B]`."""
         x = policy.encode((), obs[0])
-        outputs = policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1]
-        return critics.value(critic_params, x, policy.distribution(outputs).mode())[0]
+        return critics.value(critic_params, x, off_policy.distribution(policy, params, x).mode())[0]
 
     @jax.named_scope("loss")
     def critic_loss(critic_params, batch, target):

@@ -143,7 +143,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
 
     def sample(params, x, key):
         """Raw actions of the policy and their log-density between -1 and 1."""
-        pi = policy.distribution(policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1])
+        pi = off_policy.distribution(policy, params, x)
         action = pi.sample(key)
         return action, pi.log_prob(action) + unit
 

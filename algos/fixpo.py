@@ -24,7 +24,7 @@ from flax import struct
 from jaxrl import policies
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.on_policy import algorithm, collect_batch
-from jaxrl.optimizers import clipped_adam, linear_decay
+from jaxrl.optimizers import clipped_adam, linear_decay, stepped
 from jaxrl.policies import NetworkConfig, divergence, take, unroll
 from jaxrl.returns import standardize
 from jaxrl.rollout import minibatches, vectorize
@@ -168,8 +168,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
             grads, (metrics, worst) = grad(params, hp, kl_coef, minibatch)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
+            params, opt_state = stepped(optim, grads, opt_state, params)
             step, kl_opt_state = kl_optim.update(hp.max_kl - hp.kl_margin * worst, kl_opt_state)
             return (params, opt_state, jnp.maximum(kl_coef + step, 0.0), kl_opt_state), metrics
 

@@ -24,7 +24,7 @@ from jaxrl.checks import require_objective
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.metrics import ratio_metrics
 from jaxrl.on_policy import algorithm
-from jaxrl.optimizers import clipped_adam, linear_decay, progress
+from jaxrl.optimizers import clipped_adam, linear_decay, progress, stepped
 from jaxrl.policies import NetworkConfig, explore, samples, take, unroll, values
 from jaxrl.returns import explained_variance, gae, standardize
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
@@ -161,8 +161,7 @@ def make(
             minibatch = take(policy, state.obs_stats, batch, chosen)
             grads, metrics = jax.grad(loss, has_aux=True)(params, hp, minibatch, now)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), metrics
+            return stepped(optim, grads, opt_state, params), metrics
 
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         (params, opt_state), metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), order)

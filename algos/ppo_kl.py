@@ -21,7 +21,7 @@ from flax import struct
 from jaxrl import policies
 from jaxrl.fields import explains_unknown, log_scale, not_negative, positive, share
 from jaxrl.on_policy import algorithm, collect_batch
-from jaxrl.optimizers import clipped_adam, linear_decay
+from jaxrl.optimizers import clipped_adam, linear_decay, stepped
 from jaxrl.policies import NetworkConfig, divergence, take, unroll
 from jaxrl.returns import standardize
 from jaxrl.rollout import minibatches, vectorize
@@ -131,8 +131,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             grad = jax.grad(jax.named_scope("loss")(loss), has_aux=True)
             grads, metrics = grad(params, hp, state.kl_coef, minibatch)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), metrics
+            return stepped(optim, grads, opt_state, params), metrics
 
         start = (state.params, state.opt_state)
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)

@@ -21,7 +21,7 @@ from flax import struct
 
 from jaxrl import policies
 from jaxrl.fields import explains_unknown, not_negative, positive, share
-from jaxrl.optimizers import clipped_radam, linear, linear_decay, progress
+from jaxrl.optimizers import clipped_radam, linear, linear_decay, progress, stepped
 from jaxrl.policies import NetworkConfig, action_masks, action_values, epsilon_greedy, value_of
 from jaxrl.returns import lambda_returns
 from jaxrl.rollout import episode_metrics, minibatches, rollout, vectorize
@@ -129,8 +129,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             minibatch = jax.tree.map(lambda leaf: leaf[chosen], batch)
             grads, metrics = jax.grad(loss, has_aux=True)(params, minibatch)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            return (optax.apply_updates(params, updates), opt_state), metrics
+            return stepped(optim, grads, opt_state, params), metrics
 
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         (params, opt_state), metrics = jax.lax.scan(sgd_step, (state.params, state.opt_state), order)

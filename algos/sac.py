@@ -144,7 +144,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         """
         (obs, mask), (action_key, drop_key) = seen, jax.random.split(key)
         x = policy.encode((), obs)
-        pi = policy.distribution(policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1], mask)
+        pi = off_policy.distribution(policy, params, x, mask)
         drop_key = drop_key if config.dropout else None
         if discrete:
             actions = jnp.broadcast_to(jnp.arange(space.n)[:, None], (space.n, x.shape[0]))

@@ -115,11 +115,6 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         target_policy_params = jax.tree.map(jnp.copy, begun["params"])
         return TrainState(**begun, target_policy_params=target_policy_params, opt_state=opt_state)
 
-    def act(params, x):
-        """Raw actions `[B, ...]` for encoded observations."""
-        outputs = policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1]
-        return policy.distribution(outputs).mode()
-
     def smoothed(action, hp, key):
         """Raw actions, to which clipped noise is added between -1 and 1."""
         noise = hp.target_noise * jax.random.normal(key, action.shape)
@@ -134,7 +129,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     @jax.named_scope("loss")
     def policy_loss(params, critic_params, batch):
         x = policy.encode((), batch.obs[0])
-        return -critics.value(critic_params, x, act(params, x))[0].mean()
+        return -critics.value(critic_params, x, off_policy.distribution(policy, params, x).mode())[0].mean()
 
     def update(state, hp):
         key, rollout_key, draw_key, noise_key = jax.random.split(state.key, 4)
@@ -149,7 +144,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             (critic_params, opt_state, targets), (noise, key) = carry, inputs
             batch, (target_params, target_policy_params) = memory.sample(rows, noise, hp.gamma), targets
             x = policy.encode((), batch.next_obs[0])
-            following = smoothed(act(target_policy_params, x), hp, key)
+            following = smoothed(off_policy.distribution(policy, target_policy_params, x).mode(), hp, key)
             q_next = critics.value(target_params, x, following).min(axis=0)
             grad = jax.value_and_grad(critic_loss, has_aux=True)
             (loss, q), grads = grad(critic_params, batch, batch.reward + batch.discount * q_next)

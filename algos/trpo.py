@@ -24,7 +24,7 @@ from jax.flatten_util import ravel_pytree
 from jaxrl import policies
 from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.on_policy import algorithm, collect_batch
-from jaxrl.optimizers import clipped_adam, conjugate_gradient, linear_decay
+from jaxrl.optimizers import clipped_adam, conjugate_gradient, linear_decay, stepped
 from jaxrl.policies import NetworkConfig, divergence, take, unroll
 from jaxrl.returns import standardize
 from jaxrl.rollout import minibatches, vectorize
@@ -185,9 +185,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             critic, opt_state = carry
             minibatch = take(policy, state.obs_stats, batch, chosen)
             loss, grads = jax.value_and_grad(jax.named_scope("loss")(value_loss))(critic, actor, minibatch)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, critic)
             metrics = {"loss/value": loss, "grad/norm": optax.tree.norm(grads)}
-            return (optax.apply_updates(critic, updates), opt_state), metrics
+            return stepped(optim, grads, opt_state, critic), metrics
 
         order = minibatches(shuffle_key, columns, config.num_epochs, config.num_minibatches)
         (critic, opt_state), metrics = jax.lax.scan(value_step, (critic, state.opt_state), order)

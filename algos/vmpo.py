@@ -22,7 +22,7 @@ from flax import struct
 from jaxrl import distributions, policies
 from jaxrl.fields import explains_unknown, not_negative, positive, share
 from jaxrl.on_policy import algorithm, collect_batch
-from jaxrl.optimizers import clipped_adam, linear_decay
+from jaxrl.optimizers import clipped_adam, linear_decay, stepped
 from jaxrl.policies import NetworkConfig, divergence, take, unroll
 from jaxrl.returns import standardize
 from jaxrl.rollout import minibatches, vectorize
@@ -157,8 +157,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
             inputs = minibatch["advantages"], metrics["policy/kl"], metrics["policy/kl_std"]
             dual_grads = jax.grad(dual)(multipliers, hp, *inputs)
             metrics["grad/norm"] = optax.tree.norm(grads)
-            updates, opt_state = jax.named_scope("optimizer")(optim.update)(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
+            params, opt_state = stepped(optim, grads, opt_state, params)
             updates, multiplier_opt_state = multiplier_optim.update(dual_grads, multiplier_opt_state)
             multipliers = optax.apply_updates(multipliers, updates)
             multipliers = jax.tree.map(lambda x: jnp.maximum(x, 1e-8), multipliers)

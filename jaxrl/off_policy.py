@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxrl import policies, replay
 from jaxrl.action_critics import Critics
+from jaxrl.distributions import Distribution
 from jaxrl.policies import Policy
 from jaxrl.replay import Replay
 from jaxrl.rollout import rollout
@@ -49,6 +50,13 @@ def fill(
 def rollouts_of(num_steps: int, num_envs: int, warmup_steps: int) -> int:
     """Rollouts of `num_steps` in each environment that have at least `warmup_steps` in all."""
     return -(-warmup_steps // (num_envs * num_steps))
+
+
+def distribution(
+    policy: Policy, params: PyTree, x: jax.Array, action_mask: jax.Array | None = None
+) -> Distribution:
+    """The distribution of raw actions of a policy without memory, for encoded observations `[B, *obs]`."""
+    return policy.distribution(policy.step(params, (), x, jnp.zeros(x.shape[:1], bool))[1], action_mask)
 
 
 def start(
