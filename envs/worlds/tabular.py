@@ -183,6 +183,25 @@ def policy_return(mdp: Tabular, policy: jax.Array, gamma, horizon=None) -> jax.A
     return jnp.dot(mdp.start, policy_value(mdp, policy, gamma, horizon), **_SUM)
 
 
+def plan_return(mdp: Tabular, actions: jax.Array, gamma, horizon=None) -> jax.Array:
+    """The expected return of actions that depend on the time, a scalar.
+
+    Args:
+      actions: `[T, S]`.
+      horizon: steps that count, at most T; None: all T.
+    """
+    steps = len(actions) if horizon is None else horizon
+
+    def back(values, now):
+        time, action = now
+        q = jnp.take_along_axis(backup(mdp, values, gamma), action[:, None], axis=1)[:, 0]
+        return jnp.where(time < steps, q, 0.0), None
+
+    start = jnp.zeros(mdp.terminal.shape)
+    values, _ = jax.lax.scan(back, start, (jnp.arange(len(actions)), actions), reverse=True)
+    return jnp.dot(mdp.start, values, **_SUM)
+
+
 def uniform_policy(mdp: Tabular) -> jax.Array:
     """All actions equally likely, `[S, A]`."""
     num_states, num_actions = _sizes(mdp)

@@ -96,10 +96,7 @@ class Task:
 def examine(world: World) -> tuple[dict[str, Any], Task]:
     """The effective horizon of a world as a record, and the world as a task."""
     mdp = tables.table(world.name, **world.params)
-    with jax.enable_x64(True):
-        exact = jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype), mdp)
-        its = horizon.analyse(exact, world.steps, max_k=world.steps)
-        near = horizon.near_optimal(exact, world.steps, NEAR, max_k=world.steps)
+    its, near = horizon.exactly(mdp, world.steps, NEAR, max_k=world.steps)
     num_states, num_actions = mdp.reward.shape[:2]
     scale = float(jnp.abs(mdp.reward).max())
     found = {
@@ -113,9 +110,7 @@ def examine(world: World) -> tuple[dict[str, Any], Task]:
         "near_optimal_horizon": float(near.effective_horizon),
     }
     more = MOST_STATES - num_states
-    reward = jnp.broadcast_to(
-        mdp.reward[..., None] if mdp.reward.ndim == 2 else mdp.reward, mdp.transition.shape
-    )
+    reward = jnp.broadcast_to(horizon.reward_after(mdp), mdp.transition.shape)
     padded = tabular.Tabular(
         jnp.pad(mdp.transition, ((0, more), (0, 0), (0, more))).at[num_states:, :, -1].set(1.0),
         jnp.pad(reward, ((0, more), (0, 0), (0, more))) / scale,
@@ -158,14 +153,8 @@ def environment(task: Task) -> Env:
 def score(task: Task, actions) -> jax.Array:
     """The return of actions `[T, S]`: 0 is that of the random policy, 1 the optimum."""
 
-    def back(values, now):
-        time, action = now
-        q = jnp.take_along_axis(tabular.backup(task.mdp, values, 1.0), action[:, None], axis=1)[:, 0]
-        return jnp.where(time < task.steps, q, 0.0), None
-
-    times = jnp.arange(MOST_STEPS)
-    values, _ = jax.lax.scan(back, jnp.zeros(MOST_STATES), (times, actions), reverse=True)
-    return (task.mdp.start @ values - task.random) / (task.best - task.random)
+    worth = tabular.plan_return(task.mdp, actions, 1.0, task.steps)
+    return (worth - task.random) / (task.best - task.random)
 
 
 def scores(module, key, task: Task) -> jax.Array:

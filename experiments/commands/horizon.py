@@ -6,8 +6,6 @@ import math
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from jaxrl import horizon, logger, sqirl
 from jaxrl.envs import REGISTRY, tables
@@ -69,10 +67,7 @@ def measure(name: str, given: dict[str, Any], chosen) -> dict[str, Any]:
     params = {key: value for key, value in given.items() if key not in ("max_steps", "resets")}
     mdp = tables.table(name, **params)
     steps = steps_of(name, mdp, params, given)
-    with jax.enable_x64(True):  # gaps shrink exponentially
-        exact = jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype), mdp)
-        its = horizon.analyse(exact, steps, chosen.gamma, chosen.max_k)
-        near = horizon.near_optimal(exact, steps, NEAR, chosen.gamma, chosen.max_k)
+    its, near = horizon.exactly(mdp, steps, NEAR, chosen.gamma, chosen.max_k)
     num_states, num_actions = mdp.reward.shape[:2]
     result = {
         "environment": name,
@@ -124,20 +119,9 @@ def played(mdp: tabular.Tabular, steps: int, k: int, chosen) -> dict[str, Any]:
     learned = jax.jit(lambda key: sqirl.sqirl(key, *arguments))(jax.random.key(chosen.seed))
     return {
         "k": k,
-        "return": float(policy_return(mdp, learned.params.argmax(axis=2), chosen.gamma)),
+        "return": float(tabular.plan_return(mdp, learned.params.argmax(axis=2), chosen.gamma)),
         "steps": int(learned.steps),
     }
-
-
-def policy_return(mdp: tabular.Tabular, actions: jax.Array, gamma) -> jax.Array:
-    """The expected return of a policy that depends on the time, actions `[T, S]`."""
-
-    def back(values, action):
-        q = tabular.backup(mdp, values, gamma)
-        return jnp.take_along_axis(q, action[:, None], axis=1)[:, 0], None
-
-    values, _ = jax.lax.scan(back, jnp.zeros(mdp.terminal.shape), actions, reverse=True)
-    return mdp.start @ values
 
 
 def text(found: dict[str, Any]) -> str:

@@ -19,8 +19,8 @@ reward: use float64 tables, under `jax.enable_x64()`. Axes: `T` time, `S` states
 """
 
 from jaxrl.horizon.analysis import MOST_K, Analysis, analyse, gaps, solvable
-from jaxrl.horizon.near import NearOptimal, near_optimal, worst_return
-from jaxrl.horizon.values import TOLERANCE, Table, Values, action_values, iterate
+from jaxrl.horizon.near import NearOptimal, exactly, near_optimal, worst_return
+from jaxrl.horizon.values import TOLERANCE, Table, Values, action_values, iterate, reward_after
 
 __all__ = [
     "MOST_K",
@@ -31,9 +31,11 @@ __all__ = [
     "Values",
     "action_values",
     "analyse",
+    "exactly",
     "gaps",
     "iterate",
     "near_optimal",
+    "reward_after",
     "solvable",
     "worst_return",
 ]

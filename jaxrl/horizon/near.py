@@ -4,9 +4,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-from jaxrl.horizon.analysis import MOST_K
+from jaxrl.horizon.analysis import MOST_K, Analysis, analyse
 from jaxrl.horizon.values import SUM, TOLERANCE, Table, action_values, iterate, parts, require, returns, span
 from jaxrl.types import Number
 
@@ -83,3 +84,16 @@ def near_optimal(
     one = jnp.ones((), spread.dtype)
     nothing = NearOptimal(jnp.zeros((), jnp.int32), jnp.inf * one, jnp.full(max_k, jnp.nan, spread.dtype))
     return jax.lax.while_loop(unknown, look, (jnp.ones((), jnp.int32), values.random, nothing))[-1]
+
+
+def exactly(
+    mdp: Table, horizon: int, share: float = 0.95, gamma: Number = 1.0, max_k: int = MOST_K
+) -> tuple[Analysis, NearOptimal]:
+    """`analyse` and `near_optimal` of a float32 table in float64, because gaps shrink exponentially.
+
+    Not inside a traced function. The arguments are those of both.
+    """
+    with jax.enable_x64(True):
+        table = jax.tree.map(lambda x: np.asarray(x, np.float64 if x.dtype == np.float32 else x.dtype), mdp)
+        both = analyse(table, horizon, gamma, max_k), near_optimal(table, horizon, share, gamma, max_k)
+    return both

@@ -148,6 +148,16 @@ def test_the_value_of_a_policy_solves_the_linear_system(name):
     np.testing.assert_allclose(result, total, rtol=1e-5)
 
 
+def test_a_plan_of_the_same_actions_at_all_times_is_that_policy():
+    mdp = garnet.mdp(num_states=6, seed=3)
+    actions = jnp.arange(6) % mdp.reward.shape[1]
+    policy = jax.nn.one_hot(actions, mdp.reward.shape[1])
+    plan = jnp.tile(actions, (9, 1))
+    for horizon, steps in ((None, 9), (4, 4)):
+        expected = tabular.policy_return(mdp, policy, GAMMA, steps)
+        np.testing.assert_allclose(tabular.plan_return(mdp, plan, GAMMA, horizon), expected, rtol=1e-6)
+
+
 def test_the_greedy_policy_of_the_optimal_values_attains_them():
     mdp = garnet.mdp(7)
     best = tabular.optimal_values(mdp, GAMMA)

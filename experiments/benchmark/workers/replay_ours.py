@@ -2,7 +2,7 @@
 
 import drawing
 from protocol import Contestant, jax_device, serve
-from train_ours import prepare, returns
+from train_ours import keys, prepare, returns
 
 WARM_UPDATES = 1_000  # after which nothing decays any more in timed runs
 
@@ -48,9 +48,6 @@ def training(settings):
         """The hyperparameters of a run of this length."""
         given = hp.replace(total_updates=updates) if hasattr(hp, "total_updates") else hp
         return jax.tree.map(lambda x: np.asarray(x, np.float32), given)
-
-    def keys(count, first=0):
-        return jax.vmap(jax.random.key)(np.arange(first, first + count))
 
     agents = settings["agents"]
     state, step = prepare(algo, keys(agents), over(WARM_UPDATES))

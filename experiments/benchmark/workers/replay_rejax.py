@@ -12,7 +12,7 @@ import math
 
 import drawing
 from protocol import Contestant, jax_device, serve
-from train_rejax import FiveTuple
+from train_rejax import FiveTuple, returns
 
 
 def load():
@@ -67,7 +67,6 @@ def training(settings):
     import gymnax
     import jax
     import rejax
-    from rejax.evaluate import evaluate
 
     sizes, agents = settings["sizes"], settings["agents"]
     env, env_params = gymnax.make(settings["env"].removeprefix("gymnax/"))
@@ -115,16 +114,7 @@ def training(settings):
         run(iterations)
 
     def learn(steps):
-        algo = trainer(math.ceil(steps / sizes["num_envs"]))
-        limit = env_params.max_steps_in_episode
-
-        def one(key, eval_key):
-            state, _ = algo.train(rng=key)
-            act = algo.make_act(state)
-            return evaluate(act, eval_key, env, env_params, settings["eval_episodes"], limit)[1].mean()
-
-        seeds = jax.numpy.arange(settings["learn_seeds"])
-        return jax.jit(jax.vmap(one))(*(jax.vmap(jax.random.PRNGKey)(seeds + n) for n in (1000, 5000)))
+        return returns(trainer(math.ceil(steps / sizes["num_envs"])), env, env_params, settings)
 
     return Contestant(
         run=run,

@@ -30,6 +30,13 @@ def prepare(algo, keys, hp, **axes):
     return state, lambda state, n: program(state, zeros, hp, n)[0]
 
 
+def keys(count, first=0):
+    import jax
+    import numpy as np
+
+    return jax.vmap(jax.random.key)(np.arange(first, first + count))
+
+
 def make(settings):
     import jax
     import numpy as np
@@ -57,9 +64,6 @@ def make(settings):
         **{name: value for name, value in numbers.items() if name != "clip_eps"},
     )
     hp = jax.tree.map(lambda x: np.asarray(x, np.float32), hp)
-
-    def keys(count, first=0):
-        return jax.vmap(jax.random.key)(np.arange(first, first + count))
 
     rates = settings.get("learning_rates")
     axes = {"learning_rate": np.asarray(rates, np.float32)} if rates else {}

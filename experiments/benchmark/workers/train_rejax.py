@@ -40,7 +40,6 @@ def make(settings):
     import gymnax
     import jax
     import rejax
-    from rejax.evaluate import evaluate
 
     sizes, numbers, agents = settings["sizes"], settings["numbers"], settings["agents"]
     env, env_params = gymnax.make(settings["env"].removeprefix("gymnax/"))
@@ -90,16 +89,7 @@ def make(settings):
         run(iterations)
 
     def learn(steps):
-        algo = trainer(math.ceil(steps / iteration))
-        limit = env_params.max_steps_in_episode
-
-        def one(key, eval_key):
-            state, _ = algo.train(rng=key)
-            act = algo.make_act(state)
-            return evaluate(act, eval_key, env, env_params, settings["eval_episodes"], limit)[1].mean()
-
-        seeds = jax.numpy.arange(settings["learn_seeds"])
-        return jax.jit(jax.vmap(one))(*(jax.vmap(jax.random.PRNGKey)(seeds + n) for n in (1000, 5000)))
+        return returns(trainer(math.ceil(steps / iteration)), env, env_params, settings)
 
     return Contestant(
         run=run,
@@ -110,6 +100,22 @@ def make(settings):
         source=rejax.__file__,
         notes="gymnax through a shim; gradients clipped element by element; clipped value loss",
     )
+
+
+def returns(algo, env, env_params, settings):
+    """The mean evaluation return of each of new agents, which are trained as `algo` is configured."""
+    import jax
+    from rejax.evaluate import evaluate
+
+    limit = env_params.max_steps_in_episode
+
+    def one(key, eval_key):
+        state, _ = algo.train(rng=key)
+        act = algo.make_act(state)
+        return evaluate(act, eval_key, env, env_params, settings["eval_episodes"], limit)[1].mean()
+
+    seeds = jax.numpy.arange(settings["learn_seeds"])
+    return jax.jit(jax.vmap(one))(*(jax.vmap(jax.random.PRNGKey)(seeds + n) for n in (1000, 5000)))
 
 
 def sweep(settings, trainer, rates):
