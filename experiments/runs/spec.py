@@ -21,6 +21,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "dqn": {"noisy": False},
     "ppo": {"critic": "scalar", "num_atoms": 51, "lowest_return": -100.0, "highest_return": 100.0},
 }
+ADDED_TO_NETWORK = {"core": "gru", "layer_norm": False}  # of all algorithms
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,17 +120,20 @@ class Spec:
         for name, value in was.items():  # left out, as in older versions, whose checkpoints remain valid
             if getattr(self, name) == value:
                 del data[name]
-        for name, value in ADDED.get(self.algorithm, {}).items():
-            if data["config"][name] == value:
-                del data["config"][name]
-        network, usual = data["config"].get("network"), getattr(type(self.config)(), "network", None)
-        for name, value in {"core": "gru", "layer_norm": False}.items():
-            if isinstance(network, dict) and network.get(name) == getattr(usual, name, None) == value:
-                del network[name]
+        _leave_out(data["config"], type(self.config)(), ADDED.get(self.algorithm, {}))
+        if isinstance(network := data["config"].get("network"), dict):
+            _leave_out(network, type(self.config)().network, ADDED_TO_NETWORK)
         if self.objective:
             objective = data["hparams"]["objective"]
             data["hparams"]["objective"] = jax.tree.map(lambda x: x.tolist() if np.ndim(x) else x, objective)
         return data
+
+
+def _leave_out(values: dict[str, Any], usual: Any, added: dict[str, Any]) -> None:
+    """Removes the fields in `added` that have these values, and have them in `usual`, the defaults."""
+    for name, value in added.items():
+        if values.get(name) == getattr(usual, name, None) == value:
+            del values[name]
 
 
 def parts(trial: dict[str, float]) -> tuple[dict[str, float], dict[str, float]]:
