@@ -20,9 +20,9 @@ MORE_UPDATES = {"a2c": 5, "vmpo": 2}
 HPARAMS = {"trpo": {"max_kl": 0.05}, "dqn": {"tau": 0.3}, "pqn": {"exploration": 0.5}}
 CONFIGS = {"dqn": {"num_gradient_steps": 16, "batch_size": 64, "warmup_steps": 256, "target_every": 1}}
 REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "capacity": 4096}
-CONFIGS |= {name: REPLAYED for name in ("sac", *CONTINUOUS)}
-HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in ("sac", *CONTINUOUS)}
-MORE_UPDATES |= dict.fromkeys(("sac", *CONTINUOUS), 6)
+CONFIGS |= {name: REPLAYED for name in ("mdpo", "sac", *CONTINUOUS)}
+HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in ("mdpo", "sac", *CONTINUOUS)}
+MORE_UPDATES |= dict.fromkeys(("mdpo", "sac", *CONTINUOUS), 6)
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
@@ -80,7 +80,7 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
 # Evolution has no values, see test_evolution; critics of actions have others, see test_off_policy.
-OF_ACTIONS = ("sac", *CONTINUOUS)
+OF_ACTIONS = ("mdpo", "sac", *CONTINUOUS)
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
 
 
