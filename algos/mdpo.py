@@ -46,7 +46,7 @@ class Config:
     num_envs: int = 4  # environments side by side
     num_steps: int = 1  # steps in each environment between two updates
     num_gradient_steps: int = 2  # gradient steps per update
-    old_every: int = 500  # updates until the policy becomes the old one: a step of mirror descent
+    old_every: int = 50  # updates until the policy becomes the old one: a step of mirror descent
     batch_size: int = 128  # transitions per gradient step
     capacity: int = 100_000  # transitions in the replay
     warmup_steps: int = 1_000  # environment steps with random actions before the first update
