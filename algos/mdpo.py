@@ -8,9 +8,9 @@ A step of mirror descent by many gradient steps on batches of a replay; pi_k is 
 
 The first term of pi is, but for a constant, the Bregman divergence from pi_k of the negative Tsallis entropy:
 KL(pi || pi_k) for q = 1; c = 1/t for a step size t. The others are linear in pi, as the value of pi and its
-entropy (weight alpha) are near pi_k. With q = 1 and c = alpha this is the loss of SAC. With Discrete actions,
-expectations under the policy are sums over all actions. A time limit is not a terminal state: the value of
-the last observation is used after a truncation.
+entropy (weight alpha) are near pi_k. With q = 1 and c = alpha, pi_k cancels: the loss of SAC, of one critic.
+With Discrete actions, expectations under the policy are sums over all actions. A time limit is not a terminal
+state: the value of the last observation is used after a truncation.
 
 Tomar et al. 2020, "Mirror descent policy optimization", https://arxiv.org/abs/2005.09814, section 4.2, and
 https://github.com/manantomar/Mirror-Descent-Policy-Optimization, folder mdpo_off. As SAC here, without their

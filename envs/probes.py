@@ -77,7 +77,7 @@ def truncation() -> Env:
 
 
 def truncation_continuous() -> Env:
-    """`truncation` with an action between -1 and 1: Q = 1 / (1 - gamma) for any action and time limit."""
+    """As `truncation`, with an action between -1 and 1: Q = 1 / (1 - gamma) for every action."""
     return _endless(Box(-1.0, 1.0, (1,)))
 
 
