@@ -60,6 +60,7 @@ class Config:
     target_every: int = 1  # updates between two steps of the target network
     # values, or distributions of `num_atoms`
     head: Literal["scalar", "c51", "qr", "iqn", "hl_gauss", "two_hot"] = "scalar"
+    squared_loss: bool = False  # of the scalar head, instead of Huber's, whose gradient is at most 1
     num_atoms: int = 51  # points, quantiles or intervals of a head that is not scalar
     lowest_return: float = -100.0  # range of the returns with c51, hl_gauss and two_hot
     highest_return: float = 100.0
@@ -117,6 +118,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     if config.munchausen and (config.n_step > 1 or config.head != "scalar"):
         raise ValueError("munchausen needs n_step = 1 and a scalar head")
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
+    critics.require_scalar(head, squared_loss=config.squared_loss)
+    head = critics.SQUARED if config.squared_loss else head
     policy = policies.q_values(env, config.network, torso, config.dueling, head, config.noisy)
     kind = replay.prioritized if config.prioritized else replay.uniform
     sizes = config.num_envs, config.capacity, config.n_step, config.num_steps

@@ -1,6 +1,6 @@
 """Value heads: what the outputs of a critic mean as values, and how they learn from targets.
 
-    scalar      the value; Huber loss
+    scalar      the value; Huber loss, or the squared one
     c51         probabilities of `K` returns; cross-entropy with the distribution of the target on them
     qr          `K` quantiles of the return; quantile Huber loss
     iqn         quantiles at `K` fractions that the network draws; the same loss
@@ -46,7 +46,14 @@ def _huber(q, reward, discount, next_q):
     return optax.losses.huber_loss(q, target), jnp.abs(q - target)
 
 
+def _squared(q, reward, discount, next_q):
+    chex.assert_equal_shape([q, reward, discount, next_q])
+    target = reward + discount * next_q
+    return optax.losses.l2_loss(q, target), jnp.abs(q - target)
+
+
 SCALAR = Head(1, lambda q: q, _huber)  # the value itself
+SQUARED = SCALAR._replace(loss=_squared)  # the same, whose gradient is the error, however large
 
 
 def c51(low: float, high: float, num_atoms: int = 51) -> Head:
