@@ -64,7 +64,9 @@ def tables() -> Tables:
         "suites": sorted(SUITES),
         "commands": list(known()),
     }
-    options, places, values = {}, {}, {}
+    options: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name in known():
         listed = _listed(_dataclass(name, "ppo") if name in TRAINING else _dataclass(name))
         flags = [one for one in listed if one.startswith("--") and not (name in TRAINING and "." in one)]
@@ -108,7 +110,7 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
     kinds = typing.get_type_hints(
         options if isinstance(options, type) else type(options), include_extras=True
     )
-    listed = {}
+    listed: dict[str, list[str]] = {}
     for field in dataclasses.fields(options):
         kind, default = kinds[field.name], getattr(options, field.name, None)
         marks = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()

@@ -132,7 +132,7 @@ def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def _bounds_vary(spec) -> bool:
-    is_traced = []
+    is_traced: list[bool] = []
 
     def look(varied):
         space = envs.make(spec.environment, **{**spec.env, **varied}).action_space
