@@ -1,6 +1,6 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo
+from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, mdpo, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo
 
 ALGORITHMS = {
     "a2c": a2c,
@@ -10,6 +10,7 @@ ALGORITHMS = {
     "es": es,
     "fixpo": fixpo,
     "ga": ga,
+    "mdpo": mdpo,
     "ppo": ppo,
     "ppo_kl": ppo_kl,
     "pqn": pqn,

@@ -98,6 +98,7 @@ for _make, _limit in {
     probes.action: None,
     probes.action_from_obs: None,
     probes.truncation: 8,
+    probes.truncation_continuous: 8,
     probes.memory: None,
     probes.action_continuous: None,
     probes.multidiscrete: None,

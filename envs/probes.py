@@ -73,14 +73,12 @@ def action_from_obs() -> Env:
 
 def truncation() -> Env:
     """Never terminates, reward 1 in every step: V = 1 / (1 - gamma) for any time limit."""
+    return _endless(Discrete(2))
 
-    def reset(key):
-        return (), restart(jnp.asarray(_ONE))
 
-    def step(key, state, action):
-        return state, transition(jnp.asarray(_ONE), 1.0, False)
-
-    return Env(reset, step, Box(1.0, 1.0, (1,)), Discrete(2))
+def truncation_continuous() -> Env:
+    """`truncation` with an action between -1 and 1: Q = 1 / (1 - gamma) for any action and time limit."""
+    return _endless(Box(-1.0, 1.0, (1,)))
 
 
 def memory(delay: int = 3) -> Env:
@@ -170,6 +168,18 @@ def count_traces(env: Env) -> tuple[Env, dict[str, int]]:
         return env.step(key, state, action)
 
     return env._replace(reset=reset, step=step), counter
+
+
+def _endless(action_space: Any) -> Env:
+    """Observation 1 and reward 1, whatever the action."""
+
+    def reset(key):
+        return (), restart(jnp.asarray(_ONE))
+
+    def step(key, state, action):
+        return state, transition(jnp.asarray(_ONE), 1.0, False)
+
+    return Env(reset, step, Box(1.0, 1.0, (1,)), action_space)
 
 
 def _one_step(reward, action_space: Any) -> Env:

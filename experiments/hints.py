@@ -40,7 +40,10 @@ FLAGS = {
     "config.target-every": "target-update-interval target-network-frequency target-update-freq",
     "hp.tau": "polyak polyak-tau target-tau soft-target-tau",
     "hp.critic-learning-rate": "q-lr critic-lr qf-learning-rate",
-    "hp.temperature": "ent-coef-init init-temperature initial-temperature",
+    "hp.temperature": "ent-coef-init init-temperature initial-temperature lam lamda",
+    "hp.kl-coef": "klcoeff kl-coeff klconst kl-weight",
+    "hp.tsallis-q": "tsallis-coeff tsallis-coef entropic-index",
+    "config.old-every": "sgd-steps",
     "config.policy-every": "policy-delay policy-frequency policy-freq actor-update-interval",
     "config.num-critics": "n-critics ensemble-size num-qs num-q",
     "hp.exploration-noise": "action-noise action-noise-std",
@@ -99,6 +102,8 @@ _SAME |= dict.fromkeys(("noisynet", "noisy-dqn", "noisynet-dqn"), "dqn --config.
 _SAME["rainbow"] = "dqn --preset-of rainbow"
 _SAME |= dict.fromkeys(("redq", "droq", "sac-discrete", "discrete-sac"), "sac")
 _SAME |= dict.fromkeys(("dsac", "dsac-t", "dsac-v2"), "dsac_t")
+_SAME |= {"mdpo-off": "mdpo", "mdpo_off": "mdpo"}
+_SAME |= dict.fromkeys(("mdpo-on", "mdpo_on"), "ppo --objective mdpo")
 _SAME |= dict.fromkeys(("recurrentppo", "ppo-lstm", "ppo_lstm", "maskableppo", "ppo2"), "ppo")
 
 

@@ -203,6 +203,7 @@ SMALL = {
     "td3": (OFF_POLICY, {**DECAYING, "target_noise_clip": 0.1}),
     "sac": (OFF_POLICY, DECAYING),
     "dsac_t": (OFF_POLICY, {**DECAYING, "temperature_learning_rate": 0.1}),
+    "mdpo": ({**OFF_POLICY, "old_every": 2}, DECAYING),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
     "es": (

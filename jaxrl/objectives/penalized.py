@@ -89,7 +89,7 @@ SMALLEST_STEP = 1e-3  # of `mdpo`: the published step size of the last of 1,000 
 
 
 def mdpo(coef: float = 1.0, anneal: float = 1.0) -> Objective:
-    """Mirror Descent Policy Optimization: a mirror descent step by several gradient ascent steps.
+    """On-policy Mirror Descent Policy Optimization: a mirror descent step by several gradient ascent steps.
 
         L = r A - coef / t (r log r - r + 1),   t = max(1 - anneal progress, 0.001)
 
@@ -97,7 +97,8 @@ def mdpo(coef: float = 1.0, anneal: float = 1.0) -> Objective:
     uses the mean divergence in closed form). With `anneal` 1 the step size t falls from 1 towards 0 as
     published, t_k = 1 - k / K in update k of K, so the weight 1 / t_k grows from 1 to K. With a smaller
     `anneal` it grows to 1 / (1 - anneal). The lower bound of t keeps the weight finite at progress 1, at the
-    end of the schedule and beyond it. Tomar et al. 2020, section 4.1 and appendix.
+    end of the schedule and beyond it. Off-policy MDPO (section 4.2) is the algorithm `mdpo`, with critics of
+    actions and a replay. Tomar et al. 2020, section 4.1 and appendix.
     https://arxiv.org/abs/2005.09814
     """
 

@@ -99,7 +99,7 @@ def test_the_temperature_falls_above_the_target_of_the_entropy_and_rises_below(s
     np.testing.assert_allclose(moved, sign * 2.0 * rate, rtol=0.2)
 
 
-@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t"])
+@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t", "mdpo"])
 def test_targets_move_by_tau(name):
     algo = small(name, small_env(name))
     hp = algo.hparams.replace(tau=1.0)
@@ -220,7 +220,7 @@ def test_a_run_is_evaluated_and_exported(name, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t"])
+@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t", "mdpo"])
 def test_a_population_does_not_copy_its_replays(name):
     """Its program needs less temporary memory than a tenth of them."""
     algo = train.population(small(name, "Pendulum-v1", capacity=100_000))

@@ -54,11 +54,14 @@ def test_action_from_obs():
         assert set(np.unique(first.obs)) == {-1.0, 1.0} and then.terminated.all()
 
 
-def test_truncation_is_cut_by_the_time_limit_and_never_terminates():
-    env = envs.make("probe/truncation")
+@pytest.mark.parametrize(
+    ("name", "action"), [("truncation", jnp.int32(0)), ("truncation-continuous", jnp.zeros(1))]
+)
+def test_truncation_is_cut_by_the_time_limit_and_never_terminates(name, action):
+    env = envs.make(f"probe/{name}")
     state, timestep = env.reset(KEYS[0])
     for t in range(1, 25):
-        state, timestep = env.step(KEYS[0], state, jnp.int32(0))
+        state, timestep = env.step(KEYS[0], state, action)
         assert timestep.reward == 1 and not timestep.terminated
         assert timestep.truncated == (t % 8 == 0)
 

@@ -60,6 +60,7 @@ def test_algorithms_that_are_not_available_are_explained(name):
         ("rainbow", "dqn --preset-of rainbow"),
         ("IQN", "dqn --config.head iqn"),
         ("noisynet", "dqn --config.noisy"),
+        ("mdpo-on", "ppo --objective mdpo"),
     ],
 )
 def test_other_names_of_algorithms_are_explained(name, remedy):
@@ -95,6 +96,8 @@ def known(algorithm):
         ("ppo_kl", "--hp.target-kl", "Perhaps you meant --hp.kl-target."),
         ("trpo", "--target-kl", "Perhaps you meant --hp.max-kl."),
         ("dqn", "--buffer-size", "Perhaps you meant --config.capacity."),
+        ("mdpo", "--sgd-steps", "Perhaps you meant --config.old-every."),
+        ("mdpo", "--lam", "Perhaps you meant --hp.temperature."),
         ("dqn", "--exploration-fraction", "Perhaps you meant --hp.exploration."),
         ("ppo", "--config", "--from FILE reads a configuration in TOML"),
         ("ppo", "--env", "Algorithm and environment stand first"),
@@ -111,7 +114,7 @@ def test_flags_that_hints_name_exist():
     """In one algorithm or command or the other."""
     flags = {
         flag
-        for algorithm in ("ppo", "ppo_kl", "trpo", "es", "dqn", "pqn", "sac", "td3")
+        for algorithm in ("ppo", "ppo_kl", "trpo", "es", "dqn", "pqn", "sac", "td3", "mdpo")
         for flag in known(algorithm)
     }
     assert {f"--{flag}" for flag in hints.FLAGS} <= flags | {"--episodes"}

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from conftest import ALGORITHMS, CONTINUOUS, DISCRETE, GRADIENT_FREE, config_of, slow_except
 
-from jaxrl import distributions, envs, networks, train
+from jaxrl import action_critics, distributions, envs, networks, off_policy, policies, train
 from jaxrl.evaluate import evaluate
+from jaxrl.policies import NetworkConfig
+from jaxrl.spaces import Discrete
 
 SEEDS = 4
 GAMMA = 0.9
+OF_ACTIONS = ("mdpo", "sac", *CONTINUOUS)  # critics of actions, Q(s, a), beside a policy
 
 
 # One gradient step or one short step of the policy per update: more of them, or longer ones.
@@ -20,18 +23,18 @@ MORE_UPDATES = {"a2c": 5, "vmpo": 2}
 HPARAMS = {"trpo": {"max_kl": 0.05}, "dqn": {"tau": 0.3}, "pqn": {"exploration": 0.5}}
 CONFIGS = {"dqn": {"num_gradient_steps": 16, "batch_size": 64, "warmup_steps": 256, "target_every": 1}}
 REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "capacity": 4096}
-CONFIGS |= {name: REPLAYED for name in ("sac", *CONTINUOUS)}
-HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in ("sac", *CONTINUOUS)}
-MORE_UPDATES |= dict.fromkeys(("sac", *CONTINUOUS), 6)
+CONFIGS |= {name: REPLAYED for name in OF_ACTIONS}
+HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in OF_ACTIONS}
+MORE_UPDATES |= dict.fromkeys(OF_ACTIONS, 6)
 
 
-def trained(env_name, updates=60, env=None, algo_name="ppo", **config):
+def trained(env_name, updates=60, env=None, algo_name="ppo", hparams=(), **config):
     """States `[P]` of seeds trained in a probe, and their algorithm."""
     module, updates = ALGORITHMS[algo_name], updates * MORE_UPDATES.get(algo_name, 1)
     sizes = {"num_envs": 16, "num_steps": 16, "hidden_sizes": (16,), **CONFIGS.get(algo_name, {}), **config}
     algo = module.make(env or envs.make(env_name), config_of(module, **sizes))
     hp = algo.hparams.replace(learning_rate=1e-2, lr_decay=0.9, total_updates=float(updates), gamma=GAMMA)
-    hp = hp.replace(**HPARAMS.get(algo_name, {}))
+    hp = hp.replace(**HPARAMS.get(algo_name, {}), **dict(hparams))
     keys = jax.vmap(jax.random.key)(jnp.arange(SEEDS))
     state, metrics = jax.jit(jax.vmap(lambda key: train.run(algo, key, hp, updates)))(keys)
     return algo, state, metrics
@@ -46,6 +49,23 @@ def values(states, obs, algo_name="ppo"):
     first = jnp.zeros(obs.shape[:-1], bool)
     outputs = jax.vmap(lambda params: net.apply(params, (), obs, first)[1])(states.params)
     return outputs.max(axis=-1) if algo_name in DISCRETE else outputs[1]
+
+
+def action_values(env, states, algo_name):
+    """Q(1, a) `[P, E, 5]` of each critic for five actions, or for the two of a Discrete space.
+
+    By networks of the same shape; of DSAC-T the mean of the return.
+    """
+    discrete = isinstance(env.action_space, Discrete)
+    network = NetworkConfig(hidden_sizes=(16,), activation="relu")
+    policy = (policies.actor if discrete else policies.squashed)(env, network)
+    num_critics = jax.tree.leaves(states.critic_params)[0].shape[1]
+    num_outputs = 2 if algo_name == "dsac_t" else None
+    critics = action_critics.make(env.action_space, policy, network, num_critics, num_outputs=num_outputs)
+    action = jnp.arange(2) if discrete else off_policy.unsquash(jnp.linspace(-0.9, 0.9, 5)[:, None])
+    x = jnp.ones((len(action), 1))
+    q = jax.vmap(lambda params: critics.value(params, x, action))(states.critic_params)
+    return q[..., 0] if num_outputs else q
 
 
 def returns(algo, states, env, num_episodes=64):
@@ -79,8 +99,7 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
-# Evolution has no values, see test_evolution; critics of actions have others, see test_off_policy.
-OF_ACTIONS = ("sac", *CONTINUOUS)
+# Evolution has no values, see test_evolution; critics of actions have others, see below.
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
 
 
@@ -91,6 +110,23 @@ FIRST = slow_except(OTHERS, "a2c")
 def test_other_algorithms_bootstrap_at_a_time_limit(algo_name):
     _, states, _ = trained("probe/truncation", updates=150, algo_name=algo_name)
     np.testing.assert_allclose(values(states, [[1.0]], algo_name), 1.0 / (1.0 - GAMMA), rtol=0.05)
+
+
+ENDLESS = [f"{name} probe/truncation-continuous" for name in OF_ACTIONS]
+ENDLESS += [f"{name} probe/truncation" for name in OF_ACTIONS if name not in CONTINUOUS]
+
+
+@pytest.mark.parametrize("case", slow_except(ENDLESS, ENDLESS[0]))
+def test_critics_of_actions_bootstrap_at_a_time_limit(case):
+    """1 / (1 - gamma) = 10 for any action; 1 / (1 - 7/8 gamma) = 4.7 if the limit of 8 steps were terminal.
+
+    An entropy would be part of the value: its weight is next to nothing.
+    """
+    algo_name, env_name = case.split()
+    hparams = {"temperature": 1e-4} if algo_name in ("dsac_t", "mdpo", "sac") else {}
+    _, states, _ = trained(env_name, updates=30, algo_name=algo_name, hparams=hparams)
+    q = action_values(envs.make(env_name), states, algo_name)
+    np.testing.assert_allclose(q, 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
 @pytest.mark.parametrize("algo_name", FIRST)
