@@ -1,6 +1,23 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, mdpo, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo
+from jaxrl.algos import (
+    a2c,
+    ddpg,
+    dqn,
+    dsac_t,
+    es,
+    fixpo,
+    ga,
+    mdpo,
+    ppo,
+    ppo_kl,
+    pqn,
+    reppo,
+    sac,
+    td3,
+    trpo,
+    vmpo,
+)
 
 ALGORITHMS = {
     "a2c": a2c,
@@ -14,6 +31,7 @@ ALGORITHMS = {
     "ppo": ppo,
     "ppo_kl": ppo_kl,
     "pqn": pqn,
+    "reppo": reppo,
     "sac": sac,
     "td3": td3,
     "trpo": trpo,

@@ -201,6 +201,10 @@ SMALL = {
     "ppo_kl": (TWICE, {**SHORT, "kl_target": 6.7e-4}),
     "ddpg": (OFF_POLICY, DECAYING),
     "td3": (OFF_POLICY, {**DECAYING, "target_noise_clip": 0.1}),
+    "reppo": (
+        {**TWICE, "num_samples": 2, "num_atoms": 11},
+        {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "kl_bound": 1e-3},
+    ),
     "sac": (OFF_POLICY, DECAYING),
     "dsac_t": (OFF_POLICY, {**DECAYING, "temperature_learning_rate": 0.1}),
     "mdpo": ({**OFF_POLICY, "old_every": 2}, DECAYING),

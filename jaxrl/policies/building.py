@@ -209,12 +209,18 @@ def squashed(
     net = networks.Actor(body, 2 * size if stochastic else size)
     policy = _policy(env, config, net, flat, torso is not None)
 
-    def distribution(outputs, action_mask=None):
+    def gaussian(outputs):
         mean, log_std = outputs[..., :size], outputs[..., size:]
         log_std = jnp.clip(log_std, *LOG_STDS) if stochastic else jnp.full_like(mean, -10.0)
-        return distributions.make(space, jnp.concatenate([mean, log_std], axis=-1), True, action_mask)
+        return jnp.concatenate([mean, log_std], axis=-1)
 
-    return policy._replace(distribution=distribution)
+    def distribution(outputs, action_mask=None):
+        return distributions.make(space, gaussian(outputs), True, action_mask)
+
+    def kl(outputs, other_outputs, action_mask=None):
+        return distributions.kl(space, gaussian(outputs), gaussian(other_outputs), action_mask)
+
+    return policy._replace(distribution=distribution, kl=kl)
 
 
 def _require_defaults(config: NetworkConfig, *names: str) -> None:
