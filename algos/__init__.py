@@ -1,6 +1,6 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo
+from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo, xqc
 
 ALGORITHMS = {
     "a2c": a2c,
@@ -17,4 +17,5 @@ ALGORITHMS = {
     "td3": td3,
     "trpo": trpo,
     "vmpo": vmpo,
+    "xqc": xqc,
 }

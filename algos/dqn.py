@@ -136,7 +136,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         stream = Stream(*envs.reset(env_key), policy.initial_memory(config.num_envs))
         at_random = epsilon_greedy(policy, params, (), 1.0)
         rollouts = config.num_steps, warmup_rollouts
-        stream, rows = off_policy.fill(memory, envs, at_random, warmup_key, stream, *rollouts)
+        stream, rows, _ = off_policy.fill(memory, envs, at_random, warmup_key, stream, *rollouts)
         opt_state = optimizer(hp, 0).init(params)
         target_params, start = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
         return TrainState(key, params, target_params, opt_state, stream, rows, (), start)

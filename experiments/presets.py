@@ -193,7 +193,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
     ("rainbow", "CartPole-v1"): RAINBOW,
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
-    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "sac", "td3")},
+    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "sac", "td3", "xqc")},
     ("sac", "brax/hopper"): SAC_BRAX,
     ("sac", "brax/halfcheetah"): SAC_BRAX,
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),
