@@ -17,6 +17,7 @@ from jaxrl.algos import (
     td3,
     trpo,
     vmpo,
+    xqc,
 )
 
 ALGORITHMS = {
@@ -36,4 +37,5 @@ ALGORITHMS = {
     "td3": td3,
     "trpo": trpo,
     "vmpo": vmpo,
+    "xqc": xqc,
 }

@@ -126,6 +126,20 @@ RAINBOW_MINATAR = Preset(
     {**DQN_MINATAR.config, **SWITCHES, "highest_return": 50.0}, NEVER_AT_RANDOM, DQN_MINATAR.steps
 )
 OFF_POLICY = Preset({"capacity": 30_000}, {}, 30_000)
+# Of XQC, by `--preset-of crossq`: the settings of Bhatt et al. 2024, with smaller networks.
+CROSSQ = Preset(
+    {
+        "capacity": 30_000,
+        "head": "squared",
+        "weight_norm": False,
+        "norm_before_activation": False,
+        "renorm_after": 100_000,
+        "target_networks": False,
+        "normalize_reward": False,
+    },
+    {"lr_decay": 0.0, "adam_b1": 0.5, "temperature": 1.0, "entropy_scale": 1.0},
+    30_000,
+)
 # Wider networks than the default's 64 units, one gradient step per step of an environment; not tuned.
 SAC_BRAX = Preset(
     {
@@ -142,7 +156,7 @@ SAC_BRAX = Preset(
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
 # Presets that are not named like their algorithm: `jaxrl train dqn CartPole-v1 --preset-of rainbow`.
-VARIANTS = {"rainbow": "dqn"}
+VARIANTS = {"rainbow": "dqn", "crossq": "xqc"}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     **BESIDE_PPO,
@@ -193,7 +207,8 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
     ("rainbow", "CartPole-v1"): RAINBOW,
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
-    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "mdpo", "sac", "td3")},
+    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "mdpo", "sac", "td3", "xqc")},
+    ("crossq", "Pendulum-v1"): CROSSQ,
     ("sac", "brax/hopper"): SAC_BRAX,
     ("sac", "brax/halfcheetah"): SAC_BRAX,
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),

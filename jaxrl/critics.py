@@ -1,6 +1,7 @@
 """Value heads: what the outputs of a critic mean as values, and how they learn from targets.
 
-    scalar      the value; Huber loss, or the squared one
+    scalar      the value; Huber loss
+    squared     the value; half the squared error
     c51         probabilities of `K` returns; cross-entropy with the distribution of the target on them
     qr          `K` quantiles of the return; quantile Huber loss
     iqn         quantiles at `K` fractions that the network draws; the same loss
@@ -48,12 +49,12 @@ def _huber(q, reward, discount, next_q):
 
 def _squared(q, reward, discount, next_q):
     chex.assert_equal_shape([q, reward, discount, next_q])
-    target = reward + discount * next_q
-    return optax.losses.l2_loss(q, target), jnp.abs(q - target)
+    error = reward + discount * next_q - q
+    return 0.5 * jnp.square(error), jnp.abs(error)
 
 
 SCALAR = Head(1, lambda q: q, _huber)  # the value itself
-SQUARED = SCALAR._replace(loss=_squared)  # the same, whose gradient is the error, however large
+SQUARED = SCALAR._replace(loss=_squared)
 
 
 def c51(low: float, high: float, num_atoms: int = 51) -> Head:
@@ -214,6 +215,7 @@ def make(name: str, low: float, high: float, num_atoms: int) -> Head:
     """A head by its name, with `num_atoms` outputs; a range is used only by those that need one."""
     heads = {
         "scalar": lambda: SCALAR,
+        "squared": lambda: SQUARED,
         "c51": lambda: c51(low, high, num_atoms),
         "qr": lambda: qr(num_atoms),
         "iqn": lambda: iqn(num_atoms),

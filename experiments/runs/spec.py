@@ -18,7 +18,7 @@ from jaxrl.programs import evaluation_keys as keys_for_evaluation
 # Fields that were added to a Config after runs had been saved. They are left out of the JSON if they have the
 # values with which an algorithm does what it did before, so that checkpoints remain valid.
 ADDED: dict[str, dict[str, Any]] = {
-    "dqn": {"noisy": False, "squared_loss": False},
+    "dqn": {"noisy": False},
     "ppo": {"critic": "scalar", "num_atoms": 51, "lowest_return": -100.0, "highest_return": 100.0},
 }
 ADDED_TO_NETWORK = {"core": "gru", "layer_norm": False}  # of all algorithms

@@ -28,9 +28,7 @@ def network(params, x, dueling, num_atoms=1):
 @pytest.mark.parametrize(
     "switches",
     [
-        pytest.param(
-            {"double": False, "n_step": 1, "squared_loss": True}, marks=pytest.mark.slow, id="plain"
-        ),
+        pytest.param({"double": False, "n_step": 1, "head": "squared"}, marks=pytest.mark.slow, id="plain"),
         pytest.param({"double": True, "dueling": True, "prioritized": True, "n_step": 3}, id="all"),
         pytest.param(
             {"double": False, "munchausen": True, "n_step": 1}, marks=pytest.mark.slow, id="munchausen"
@@ -80,7 +78,7 @@ def test_the_loss_is_that_of_the_definition(switches, monkeypatch):
     error = q - (reward + batch.discount * future)
     weights = (batch.probability / batch.probability.min()) ** -0.5  # before the first update
     huber = np.where(np.abs(error) < 1.0, 0.5 * error**2, np.abs(error) - 0.5)
-    each = 0.5 * error**2 if switches.get("squared_loss") else huber
+    each = 0.5 * error**2 if switches.get("head") == "squared" else huber
     np.testing.assert_allclose(metrics["loss/value"], (weights * each).mean(), rtol=1e-4)
     for new, old, online in zip(*(map(jax.tree.leaves, (after.target_params, other, after.params)))):
         np.testing.assert_allclose(new, 0.7 * old + 0.3 * online, rtol=1e-4, atol=1e-6)
@@ -152,7 +150,5 @@ def test_other_actions_are_refused():
             dqn.make(envs.make("CartPole-v1"), dqn.Config(network=NetworkConfig(**option)))
     with pytest.raises(ValueError, match="munchausen needs n_step = 1"):
         dqn.make(envs.make("CartPole-v1"), dqn.Config(munchausen=True, n_step=3))
-    with pytest.raises(ValueError, match="squared_loss needs a scalar head"):
-        dqn.make(envs.make("CartPole-v1"), dqn.Config(squared_loss=True, head="qr"))
     with pytest.raises(ValueError, match="smallest return first"):
         dqn.make(envs.make("CartPole-v1"), dqn.Config(head="c51", lowest_return=100.0))
