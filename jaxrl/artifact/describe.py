@@ -91,28 +91,46 @@ def _means(layers: list[Layer], size: int) -> list[Layer]:
 
 
 def _torso(torso, network, flat) -> list[Layer]:
+    mixed, sizes = network.torso == "soft_moe", network.hidden_sizes
+    if flat and not mixed:
+        return _mlp(torso, network, sizes)
     if flat:
-        return _mlp(torso, network)
+        rest = {name: weights for name, weights in torso.items() if name != "SoftMixture_0"}
+        return [*_mlp(rest, network, sizes[:-1]), *_mixture(torso["SoftMixture_0"], network, sizes[-1:])]
     layers = []
     for i in range(sum(name.startswith("Conv_") for name in torso)):
         layers += [_affine("conv", torso[f"Conv_{i}"]), *_activation(torso, network, i)]
-    return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network)]
+    if mixed:
+        return [*layers, *_mixture(torso["SoftMixture_0"], network, sizes)]
+    return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network, sizes)]
 
 
-def _mlp(weights, network) -> list[Layer]:
-    if len(weights) != len(network.hidden_sizes) * (1 + network.layer_norm):
+def _mlp(weights, network, sizes, op="dense") -> list[Layer]:
+    """The layers of an MLP, or those of all experts, `op` "experts"."""
+    if len(weights) != len(sizes) * (1 + network.layer_norm):
         raise KeyError("layers")
     layers = []
-    for i in range(len(network.hidden_sizes)):
-        layers += [_affine("dense", weights[f"Dense_{i}"]), *_activation(weights, network, i)]
+    for i in range(len(sizes)):
+        layers += [_affine(op, weights[f"Dense_{i}"]), *_activation(weights, network, i, op)]
     return layers
 
 
-def _activation(weights, network, i) -> list[Layer]:
+def _mixture(weights, network, sizes) -> list[Layer]:
+    dispatch = Layer("dispatch", {"phi": np.asarray(weights["phi"], np.float32)})
+    experts = [
+        *_mlp(weights["body"], network, sizes, "experts"),
+        _affine("experts", weights["experts"]["out"]),
+    ]
+    return [dispatch, *experts, Layer("combine", {}), Layer("flatten", {})]
+
+
+def _activation(weights, network, i, op="") -> list[Layer]:
     norm = []
     if network.layer_norm:
-        of_layer = weights[f"LayerNorm_{i}"]
-        norm = [Layer("layer_norm", {n: np.asarray(of_layer[n], np.float32) for n in ("scale", "bias")})]
+        of_layer = {n: np.asarray(weights[f"LayerNorm_{i}"][n], np.float32) for n in ("scale", "bias")}
+        if op == "experts":  # each has its own, for all its slots
+            of_layer = {name: x[..., None, :] for name, x in of_layer.items()}
+        norm = [Layer("layer_norm", of_layer)]
     return [*norm, Layer(network.activation, {})]
 
 

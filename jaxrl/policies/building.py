@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl import cores, distributions, encoding, layers, networks, q_networks, stats
-from jaxrl.checks import hint_at_scale, require_env, require_network
+from jaxrl.checks import hint_at_scale, require_env, require_network, require_tokens
 from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
 from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
@@ -23,7 +23,7 @@ LOG_STDS = -5.0, 2.0  # range of the log standard deviations of `squashed`
 class NetworkConfig:
     """The network of a policy, the same for all algorithms."""
 
-    torso: Literal["auto", "mlp", "cnn"] = (
+    torso: Literal["auto", "mlp", "cnn", "soft_moe"] = (
         "auto"  # before the heads; auto: a CNN for images, also in a Dict, else an MLP
     )
     hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
@@ -34,6 +34,7 @@ class NetworkConfig:
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
     core: Literal["gru", "lstm"] = "gru"  # what remembers, if memory_size is not 0
     layer_norm: bool = False  # normalize the units of each layer before the activation
+    num_experts: int = 8  # of the torso soft_moe: auto, with a mixture of experts as the last layer
 
 
 class Distributed(Protocol):
@@ -236,7 +237,11 @@ def _body(env, config, torso, layer=layers.dense):
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined
-    if not encoding.use_cnn(space, config.torso):
+    convolved = encoding.use_cnn(space, config.torso)
+    if config.torso == "soft_moe":
+        require_tokens(config.hidden_sizes, convolved, joined)
+        hidden["num_experts"] = config.num_experts
+    if not convolved:
         return networks.MLP(**hidden), True
     return (networks.Joined(encoding.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
 

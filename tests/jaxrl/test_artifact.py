@@ -53,6 +53,19 @@ CASES = {
     "cnn-gru-masked": (PICTURE, MultiDiscrete((3, 2)), {"hidden_sizes": (8,), "memory_size": 8}, "masked"),
     "mlp-values-masked": (VECTOR, Discrete(4), {**SMALL, "layer_norm": True}, "values masked"),
     "cnn-values": (PICTURE, Discrete(4), {"hidden_sizes": (16,), "layer_norm": True}, "values"),
+    "soft-moe-values": (
+        PICTURE,
+        Discrete(4),
+        {"hidden_sizes": (8, 6), "layer_norm": True, "torso": "soft_moe", "num_experts": 5},
+        "values",
+    ),
+    "soft-moe": (PICTURE, ARMS, {"hidden_sizes": (8,), "torso": "soft_moe"}, "normalize"),
+    "soft-moe-vector-gru": (
+        MIXED,
+        Discrete(3),
+        {**SMALL, "torso": "soft_moe", "num_experts": 3, "memory_size": 4, "layer_norm": True},
+        "",
+    ),
     "searched-gru": (VECTOR, ARMS, {"hidden_sizes": (), "memory_size": 8}, "searched normalize"),
 }
 
