@@ -46,6 +46,21 @@ static inline void NAME_gru(const float *of_input, const float *of_memory, const
     }
 }
 """,
+    "expect": """\
+static inline void NAME_expect(const float *x, int n, int k, const float *points, float *y)
+{
+    for (int j = 0; j < n; ++j, x += k) {
+        float best = x[0], sum = 0.0f, mean = 0.0f;
+        for (int i = 1; i < k; ++i) best = fmaxf(best, x[i]);
+        for (int i = 0; i < k; ++i) {
+            const float w = expf(x[i] - best);
+            sum += w;
+            mean += w * points[i];
+        }
+        y[j] = mean / sum;
+    }
+}
+""",
     "dispatch": """\
 static inline void NAME_dispatch(const float *x, int m, int d, const float *phi, int slots, float *shares,
                                  float *y)

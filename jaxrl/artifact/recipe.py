@@ -2,9 +2,9 @@
 
     observation  -> encode -> normalize? -> layers -> outputs [N, K] -> action
 
-The action is chosen from `outputs`: logits of the discrete parts, means of the Box parts. It is the most
-likely one, as in the evaluation during training. This module imports only NumPy. Axes: `N` observations, `K`
-outputs.
+The action is chosen from `outputs`: logits or values of the discrete parts, means of the Box parts. It is the
+most likely one, as in the evaluation during training. This module imports only NumPy. Axes: `N` observations,
+`K` outputs.
 """
 
 from collections.abc import Callable
@@ -57,6 +57,7 @@ class Layer(NamedTuple):
         `[N, E, P, D]`, by the softmax over tokens of x phi; its softmax over slots is kept for `combine`
     experts: kernel `[E, D, F]`, bias `[E, F]`       a dense layer of each expert, on its slots
     combine                                          slots back to tokens, `[N, M, F]`
+    expect: points `[K]`                             `[N, A K]` to `[N, A]`: means of the points, by a softmax
     """
 
     op: str
@@ -206,6 +207,10 @@ def _softmax(xp, x, axis):
     return x / x.sum(axis=axis, keepdims=True)
 
 
+def _expect(xp, x, points):
+    return _softmax(xp, x.reshape(x.shape[0], x.shape[1] // points.size, points.size), 2) @ points
+
+
 def _dispatch(xp, x, phi):
     """Slots `[N, E, P, D]` and the shares of the slots in each token `[N, M, E P]`."""
     size, experts, slots = phi.shape
@@ -221,6 +226,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "flatten": lambda xp, x: x.reshape(x.shape[0], int(np.prod(x.shape[1:]))),
     "dense": lambda xp, x, kernel, bias: x @ kernel + bias,
     "experts": lambda xp, x, kernel, bias: x @ kernel + bias[:, None],
+    "expect": _expect,
     "layer_norm": _layer_norm,
     "tanh": lambda xp, x: xp.tanh(x),
     "relu": lambda xp, x: xp.maximum(x, 0.0),

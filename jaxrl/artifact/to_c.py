@@ -144,6 +144,10 @@ class _Writer:
                 lines.append(self.call("normalize", "x", size, *weights))
             elif layer.op == "layer_norm":
                 lines += self._layer_norm(layer, shape)
+            elif layer.op == "expect":
+                points = layer.arrays["points"]
+                shape = (size // points.size,)
+                here = [self.call("expect", "x", *shape, points.size, self.constant(points), "y")]
             elif layer.op == "dispatch":
                 here, shape = self._dispatch(layer, shape)
             elif layer.op == "experts":

@@ -159,6 +159,11 @@ def _dispatch(graph, x, phi):
     return graph.add("Reshape", averages, np.array([0, experts, slots, size], np.int64)), shares
 
 
+def _expect(graph, x, points):
+    x = graph.add("Reshape", x, np.array([0, -1, points.size], np.int64))
+    return graph.add("MatMul", graph.add("Softmax", x, axis=2), points)
+
+
 def _combine(graph, x, shares):
     # All slots, behind one another: 0 keeps an axis, -1 is whatever is left of the two that are merged.
     x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
@@ -190,6 +195,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "flatten": lambda graph, x: graph.add("Flatten", x, axis=1),
     "dense": _dense,
     "experts": lambda graph, x, kernel, bias: _dense(graph, x, kernel, bias[:, None]),
+    "expect": _expect,
     "layer_norm": _layer_norm,
     "tanh": lambda graph, x: graph.add("Tanh", x),
     "relu": lambda graph, x: graph.add("Relu", x),

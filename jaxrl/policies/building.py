@@ -77,6 +77,7 @@ class Description(NamedTuple):
 
     env: Env  # its spaces and, if it has one, its name
     network: NetworkConfig
+    head: Head = SCALAR  # of values of actions
 
 
 class Policy(NamedTuple):
@@ -160,7 +161,7 @@ def q_values(
       torso: as for `actor`.
       dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
         https://arxiv.org/abs/1511.06581
-      head: what `K` outputs for each action are; by default its value. Others cannot be exported.
+      head: what `K` outputs for each action are; by default its value.
       noisy: layers with noise (`layers.NoisyDense`), except for convolutions and a `torso` that is given.
 
     Raises:
@@ -176,12 +177,13 @@ def q_values(
     body, flat = _body(env, config, torso, layer)
     sizes = env.action_space.n, head.num_outputs
     net = q_networks.QNetwork(body, *sizes, dueling, head.implicit, layer)
-    policy = _policy(env, config, net, flat, torso is not None or head.num_outputs > 1)
+    policy = _policy(env, config, net, flat, torso is not None)
+    description = policy.description and policy.description._replace(head=head)
 
     def distribution(outputs, action_mask=None):
         return distributions.make(env.action_space, head.value(outputs), False, action_mask)
 
-    return policy._replace(distribution=distribution)
+    return policy._replace(distribution=distribution, description=description)
 
 
 def squashed(
