@@ -137,9 +137,11 @@ def make(
       torso: as for `policies.actor`, before the layers; images without one have a `networks.CNN`.
 
     Raises:
-      ValueError: no critic, or a probability outside 0 to 1.
+      ValueError: no critic, a probability outside 0 to 1, or the torso soft_moe.
     """
     require_positive(num_critics=num_critics)
+    if torso is None and config.torso == "soft_moe":
+        raise ValueError("critics of actions have no torso 'soft_moe': take torso 'auto'")
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout = {dropout} must be at least 0 and below 1")
     if torso is None and len(policy.obs_shape) > 1:

@@ -33,12 +33,15 @@ class Head(NamedTuple):
       loss: `(outputs [B, K], reward [B], discount [B], next_outputs [B, K]) -> (loss [B], error [B])`. The
         error, which is not negative, is what replay priorities are made of.
       implicit: outputs are `[..., K, 2]`, quantiles with their fractions (`jaxrl.q_networks`).
+      points: `[K]`, if the value is their mean with the softmax of the outputs as probabilities; otherwise
+        the value is the mean of the outputs, None.
     """
 
     num_outputs: int
     value: Callable[[jax.Array], jax.Array]
     loss: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     implicit: bool = False
+    points: jax.Array | None = None
 
 
 def _huber(q, reward, discount, next_q):
@@ -82,7 +85,7 @@ def c51(low: float, high: float, num_atoms: int = 51) -> Head:
         cross = optax.losses.softmax_cross_entropy(outputs, target)
         return cross, jax.lax.stop_gradient(cross)
 
-    return Head(num_atoms, value, loss)
+    return Head(num_atoms, value, loss, points=points)
 
 
 def _divided(x, points):
@@ -191,7 +194,7 @@ def _classified(points, spread, low, high):
         cross = optax.losses.softmax_cross_entropy(outputs, spread(mean))
         return cross, jax.lax.stop_gradient(jnp.abs(value(outputs) - mean))
 
-    return Head(len(points), value, loss)
+    return Head(len(points), value, loss, points=points)
 
 
 def fit(head: Head, outputs: jax.Array, target: jax.Array) -> jax.Array:
