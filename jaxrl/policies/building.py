@@ -13,7 +13,7 @@ from jaxrl import cores, distributions, encoding, layers, networks, q_networks, 
 from jaxrl.checks import hint_at_scale, require_env, require_network, require_tokens
 from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
-from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box
 from jaxrl.types import Env, PyTree
 
 LOG_STDS = -5.0, 2.0  # range of the log standard deviations of `squashed`
@@ -289,15 +289,3 @@ def _policy(env, config, net, flat, is_custom) -> Policy:
 
 def _batch_of_one(x):
     return jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
-
-
-def num_columns(config: NetworkConfig, num_envs: int, num_steps: int, num_minibatches: int = 1) -> int:
-    """The number of columns that minibatches are drawn from: all steps, or with memory all environments.
-
-    Raises:
-      ValueError: they are not divisible by `num_minibatches`.
-    """
-    remembers = config.memory_size > 0
-    columns = num_envs * (1 if remembers else num_steps)
-    require_division("num_envs" if remembers else "num_envs * num_steps", columns, num_minibatches)
-    return columns
