@@ -42,7 +42,7 @@ VALUES = [
     for environment, threshold in (("CartPole-v1", 475.0), ("Acrobot-v1", -90.0))
 ]
 
-VALUES += [(name, "Pendulum-v1", 8, "median", -170.0) for name in ("sac", "td3", "ddpg", "dsac_t")]
+VALUES += [(name, "Pendulum-v1", 8, "median", -170.0) for name in ("sac", "td3", "ddpg", "dsac_t", "reppo")]
 
 # Variants of CartPole's presets: the same form
 VARIANTS = [
