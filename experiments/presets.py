@@ -152,6 +152,22 @@ SAC_BRAX = Preset(
     {"learning_rate": 3e-4, "critic_learning_rate": 3e-4, "temperature_learning_rate": 3e-4},
     300_000,
 )
+# Few environments and many passes over each rollout: gradient steps matter more here than in thousands of
+# environments, and so does a shorter trace. Normalized, discounted returns are within the range.
+REPPO_PENDULUM = Preset(
+    {
+        "num_envs": 4,
+        "num_epochs": 16,
+        "num_minibatches": 4,
+        "num_samples": 4,
+        "num_atoms": 61,
+        "lowest_return": -10.0,
+        "highest_return": 2.0,
+        **NORMALIZED,
+    },
+    {"learning_rate": 1e-3, "gamma": 0.95, "q_lambda": 0.7, "temperature": 0.1},
+    30_000,
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
@@ -209,6 +225,7 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
     **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "mdpo", "sac", "td3", "xqc")},
     ("crossq", "Pendulum-v1"): CROSSQ,
+    ("reppo", "Pendulum-v1"): REPPO_PENDULUM,
     ("sac", "brax/hopper"): SAC_BRAX,
     ("sac", "brax/halfcheetah"): SAC_BRAX,
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),

@@ -43,7 +43,8 @@ VALUES = [
 ]
 
 VALUES += [
-    (name, "Pendulum-v1", 8, "median", -170.0) for name in ("sac", "td3", "ddpg", "dsac_t", "mdpo", "xqc")
+    (name, "Pendulum-v1", 8, "median", -170.0)
+    for name in ("sac", "td3", "ddpg", "dsac_t", "mdpo", "xqc", "reppo")
 ]
 
 # Variants of presets: the same form

@@ -26,6 +26,7 @@ REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "cap
 CONFIGS |= {name: REPLAYED for name in OF_ACTIONS}
 HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in OF_ACTIONS}
 MORE_UPDATES |= dict.fromkeys(OF_ACTIONS, 6)
+CONFIGS["xqc"] = {**REPLAYED, "policy_every": 2, "critic_hidden_sizes": (16,)}
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", hparams=(), **config):
@@ -99,8 +100,8 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
-# Evolution has no values, see test_evolution; critics of actions have others, see below.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
+# Evolution has no values, see test_evolution; critics of actions have others, see below and test_reppo.
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", "reppo", *GRADIENT_FREE, *OF_ACTIONS})
 
 
 FIRST = slow_except(OTHERS, "a2c")
@@ -112,7 +113,7 @@ def test_other_algorithms_bootstrap_at_a_time_limit(algo_name):
     np.testing.assert_allclose(values(states, [[1.0]], algo_name), 1.0 / (1.0 - GAMMA), rtol=0.05)
 
 
-ENDLESS = [f"{name} probe/truncation-continuous" for name in OF_ACTIONS]
+ENDLESS = [f"{name} probe/truncation-continuous" for name in OF_ACTIONS if name != "xqc"]
 ENDLESS += [f"{name} probe/truncation" for name in OF_ACTIONS if name not in CONTINUOUS]
 
 
@@ -137,7 +138,9 @@ def test_other_algorithms_learn_an_action_and_its_value(algo_name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo_name", [*(name for name in OTHERS if name not in DISCRETE), *OF_ACTIONS])
+@pytest.mark.parametrize(
+    "algo_name", [*(name for name in OTHERS if name not in DISCRETE), *OF_ACTIONS, "reppo"]
+)
 def test_other_algorithms_learn_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
     assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01
