@@ -49,9 +49,9 @@ class Config:
     n_step: int = 1  # rewards of a transition
     policy_every: int = 3  # gradient steps of the critics for one of policy and temperature
     num_critics: int = 2  # networks of Z
-    critic_hidden_sizes: tuple[int, ...] = (128, 128)  # units of the layers of a critic
+    critic_hidden_sizes: tuple[int, ...] = (64, 64)  # units of the layers of a critic
     head: Literal["c51", "squared"] = "c51"  # a distribution of returns, or a value with the squared error
-    num_atoms: int = 101  # of c51: points of a distribution
+    num_atoms: int = 51  # of c51: points of a distribution
     lowest_return: float = -5.0  # of c51: least normalized return that can be predicted
     highest_return: float = 5.0  # of c51: largest
     weight_norm: bool = True  # project the weights of each unit to the unit sphere
@@ -76,7 +76,7 @@ class Hparams:
     total_updates: float = float("inf")  # updates until decays end; inf: as many as the run has
     adam_b1: float = share(0.9)  # momentum of Adam for policy and critics
     adam_eps: float = positive(1e-8)  # of Adam
-    max_grad_norm: float = positive(1e3)  # clip the norms of the gradients of policy and critics
+    max_grad_norm: float = positive(1e3)  # clip the norms of the gradients of policy, critics and temperature
     gamma: float = share(0.99)  # discount per step
     tau: float = share(0.005)  # fraction by which targets move to the critics in each gradient step
     temperature: float = positive(0.01)  # weight of the entropy, at the start
@@ -131,8 +131,8 @@ def make(env: Env, config: Config = Config()) -> Algorithm:
         """Of the actor, the critics and the temperature."""
         rates = hp.learning_rate, hp.critic_learning_rate, hp.temperature_learning_rate
         decayed = [linear_decay(rate, hp.lr_decay, num_updates, hp.total_updates) for rate in rates]
-        further = (hp.max_grad_norm, hp.adam_b1), (hp.max_grad_norm, hp.adam_b1), (jnp.inf,)
-        return [clipped_adam(rate, hp.adam_eps, *rest) for rate, rest in zip(decayed, further)]
+        momenta = hp.adam_b1, hp.adam_b1, 0.9
+        return [clipped_adam(rate, hp.adam_eps, hp.max_grad_norm, b1) for rate, b1 in zip(decayed, momenta)]
 
     def init(key, hp):
         networks = policy._replace(init=actor.init), critic

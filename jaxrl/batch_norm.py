@@ -34,17 +34,19 @@ class BatchRenorm(nn.Module):
 
     Attributes:
       use_running_average: normalize by the running averages, and leave them as they are.
+      use_bias: learn beta; otherwise it is 0.
     """
 
     use_running_average: bool
     warmup_steps: int
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """`[B, F]` of `x` `[B, F]`."""
         size = (x.shape[-1],)
         gamma = self.param("scale", nn.initializers.ones, size)
-        beta = self.param("bias", nn.initializers.zeros, size)
+        beta = self.param("bias", nn.initializers.zeros, size) if self.use_bias else 0.0
         mean = self.variable("batch_stats", "mean", jnp.zeros, size)
         var = self.variable("batch_stats", "var", jnp.ones, size)
         count = self.variable("batch_stats", "count", jnp.zeros, (), jnp.int32)
@@ -95,9 +97,12 @@ class BatchNormMLP(nn.Module):
         return x[..., 0] if self.num_outputs == 1 else x
 
     def _norm(self, i, learn):
+        # The next normalization removes a shift of the inputs: its gradient would be nothing but rounding,
+        # which Adam turns into whole steps.
+        shift = bool(i) or not self.before_activation
         if self.renorm_after:
-            return BatchRenorm(not learn, self.renorm_after, name=f"Norm_{i}")
-        return nn.BatchNorm(not learn, momentum=MOMENTUM, epsilon=EPSILON, name=f"Norm_{i}")
+            return BatchRenorm(not learn, self.renorm_after, shift, name=f"Norm_{i}")
+        return nn.BatchNorm(not learn, momentum=MOMENTUM, epsilon=EPSILON, use_bias=shift, name=f"Norm_{i}")
 
 
 def require_mlp(policy: Policy, config: NetworkConfig, *more_sizes: tuple[int, ...]) -> None:
@@ -187,7 +192,7 @@ def folded(params: PyTree, stats: PyTree, before_activation: bool) -> PyTree:
     def affine(i):
         norm, average = params[f"Norm_{i}"], stats[f"Norm_{i}"]
         scale = norm["scale"] * jax.lax.rsqrt(average["var"] + EPSILON)
-        return scale, norm["bias"] - scale * average["mean"]
+        return scale, norm.get("bias", 0.0) - scale * average["mean"]
 
     def after_norm(layer, i):
         scale, shift = affine(i)

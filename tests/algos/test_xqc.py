@@ -20,7 +20,7 @@ EPS = 1e-3
 
 def normalized(norm, x, seen=None):
     mean, var = (x.mean(axis=0), x.var(axis=0)) if seen is None else (seen["mean"], seen["var"])
-    return (x - mean) / np.sqrt(var + EPS) * norm["scale"] + norm["bias"]
+    return (x - mean) / np.sqrt(var + EPS) * norm["scale"] + norm.get("bias", 0.0)
 
 
 def network(params, x, before_activation, stats=None):

@@ -83,7 +83,7 @@ def slow(params, x, before_activation, seen):
     def norm(i, x):
         layer, (mean, var) = params[f"Norm_{i}"], seen(i, x)
         scaled = (x - mean) / np.sqrt(var + EPS)
-        return scaled * np.float64(layer["scale"]) + np.float64(layer["bias"])
+        return scaled * np.float64(layer["scale"]) + np.float64(layer.get("bias", 0.0))
 
     x = norm(0, x)
     for i in range(2):
@@ -98,7 +98,7 @@ def test_networks_learn_by_the_batch_and_act_by_running_averages(before_activati
     net = BatchNormMLP((6, 5), 4, "relu", before_activation, renorm_after)
     critics = batch_norm.ensemble(net, 3, 2)
     params, stats = map(random_like, critics.init(jax.random.key(0)))
-    assert ("bias" in params["Dense_0"]) == (not before_activation)
+    assert ("bias" in params["Dense_0"]) == ("bias" in params["Norm_0"]) == (not before_activation)
     x = RNG.normal(size=(7, 3))
     learned, moved = critics.learn(params, stats, jnp.float32(x))
     fixed = critics.apply(params, stats, jnp.float32(x))
