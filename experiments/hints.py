@@ -57,6 +57,7 @@ FLAGS = {
     "config.network.hidden-sizes": "net-arch hidden-dims hidden-size hidden-dim layers hidden-layers hidden",
     "config.network.memory-size": "recurrent lstm gru use-rnn rnn hidden-state lstm-size gru-size",
     "config.network.init-log-std": "log-std-init",
+    "config.network.num-experts": "n-experts experts",
     "config.network.shared-torso": "share-network shared-network shared",
     "config.normalize-obs": "norm-obs obs-norm normalize-observations normalize-env normalize",
     "config.normalize-reward": "norm-reward reward-norm normalize-rewards",

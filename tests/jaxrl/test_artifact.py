@@ -122,12 +122,14 @@ def test_a_run_with_a_distributional_head_acts_as_in_its_evaluation(head, tmp_pa
     assert status == 0, output
     spec, programs, at = load(run, False)
     agents, algo = programs.agents(at.state), runs.make(spec, programs.env)
-    obs = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    obs, seen = np.random.default_rng(0).normal(scale=10.0, size=(200, 4)).astype(np.float32), set()
     for lane in (0, 1):
         state = jax.tree.map(itemgetter(lane), agents)
         _, action = algo.act(state, (), jax.random.key(0), obs, np.ones(200, bool))
         exported = jaxrl.load(run, seed=lane)(obs)
-        assert (np.asarray(action) == exported).mean() > 0.98 and len(set(exported.tolist())) == 2
+        assert (np.asarray(action) == exported).mean() > 0.98
+        seen |= set(exported.tolist())
+    assert seen == {0, 1}
 
 
 def test_an_image_joined_with_other_parts_is_rejected():
