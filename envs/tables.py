@@ -23,15 +23,14 @@ from jaxrl.names import lookup
 from jaxrl.spaces import Discrete
 from jaxrl.types import Env
 
-
-class NoTable(ValueError):
-    """The environment may well have discrete actions, but no table of at most `MOST_STATES` states."""
-
-
 MOST_STATES = 1100
 _RESETS = 4096  # that are tried to see the first states
 _DRAWS = 8  # keys with which each step is taken, to see whether it is random
 _AT_ONCE = 64  # states
+
+
+class NoTable(ValueError):
+    """The transitions of an environment are random, or it has more than `MOST_STATES` states."""
 
 
 def table(name: str, /, **params: Any) -> Tabular:

@@ -6,6 +6,7 @@ import math
 from typing import Annotated, Any
 
 import jax
+from flax import linen as nn
 
 from jaxrl import encoding, horizon, logger, lookahead, networks, sqirl
 from jaxrl.envs import REGISTRY, tables
@@ -111,7 +112,7 @@ def _sampled(name: str, params: dict[str, Any], given: dict[str, Any], chosen) -
     """The same for an environment without a table: an estimate only."""
     env, steps = lookup("environment", REGISTRY, name).make(**params), steps_of(name, None, params, given)
     deterministic = lookahead.is_deterministic(jax.random.key(chosen.seed), env, steps)
-    torso = networks.nn.Sequential(
+    torso = nn.Sequential(
         [lambda obs: encoding.encode(env.observation_space, obs), networks.MLP((64, 64), "relu")]
     )
     num_actions = sqirl.num_actions_of(env)

@@ -45,12 +45,12 @@ def to_onnx(recipe: Recipe) -> bytes:
     x = _encode(graph, recipe)
     if recipe.memory_size:
         declare(inputs, "memory", "float32", recipe.memory_size)
-    shares = ""
+    shares, slots = "", 0
     for op, arrays in recipe.layers:
         if op == "dispatch":
-            x, shares = _dispatch(graph, x, **arrays)
+            x, shares, slots = _dispatch(graph, x, **arrays)
         elif op == "combine":
-            x = _combine(graph, x, shares)
+            x = graph.add("MatMul", shares, graph.add("Reshape", x, np.array([0, slots, -1], np.int64)))
         elif op == "gru":
             x = _gru(graph, x, **arrays)
             graph.add("Identity", x, output=declare(outputs, "next_memory", "float32", recipe.memory_size))
@@ -156,19 +156,13 @@ def _dispatch(graph, x, phi):
     shares = graph.add("Softmax", logits, axis=2)
     of_tokens = graph.add("Transpose", graph.add("Softmax", logits, axis=1), perm=[0, 2, 1])
     averages = graph.add("MatMul", of_tokens, x)
-    return graph.add("Reshape", averages, np.array([0, experts, slots, size], np.int64)), shares
+    apart = graph.add("Reshape", averages, np.array([0, experts, slots, size], np.int64))
+    return apart, shares, experts * slots
 
 
 def _expect(graph, x, points):
     x = graph.add("Reshape", x, np.array([0, -1, points.size], np.int64))
     return graph.add("MatMul", graph.add("Softmax", x, axis=2), points)
-
-
-def _combine(graph, x, shares):
-    # All slots, behind one another: 0 keeps an axis, -1 is whatever is left of the two that are merged.
-    x = graph.add("Transpose", x, perm=[0, 3, 1, 2])
-    x = graph.add("Transpose", graph.add("Reshape", x, np.array([0, 0, -1], np.int64)), perm=[0, 2, 1])
-    return graph.add("MatMul", shares, x)
 
 
 def _gelu(graph, x):

@@ -132,6 +132,15 @@ def test_a_run_with_a_distributional_head_acts_as_in_its_evaluation(head, tmp_pa
     assert seen == {0, 1}
 
 
+def test_damaged_points_are_reported(tmp_path):
+    recipe = made("c51").recipe
+    *layers, points = recipe.layers
+    none = points._replace(arrays={"points": np.zeros(0, np.float32)})
+    artifacts.write(tmp_path / "policy.npz", of_seeds([recipe._replace(layers=(*layers, none))]))
+    with pytest.raises(ValueError, match="cannot be read as a policy"):
+        jaxrl.load(tmp_path)
+
+
 def test_an_image_joined_with_other_parts_is_rejected():
     parts = {"picture": PICTURE, "place": VECTOR}
     with pytest.raises(ValueError, match="it joins an image with other parts: take torso 'mlp'"):
