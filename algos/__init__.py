@@ -1,6 +1,24 @@
 """Algorithms, one file each. A module here has `Config`, `Hparams`, `TrainState` and `make`."""
 
-from jaxrl.algos import a2c, ddpg, dqn, dsac_t, es, fixpo, ga, mdpo, ppo, ppo_kl, pqn, sac, td3, trpo, vmpo
+from jaxrl.algos import (
+    a2c,
+    ddpg,
+    dqn,
+    dsac_t,
+    es,
+    fixpo,
+    ga,
+    mdpo,
+    ppo,
+    ppo_kl,
+    pqn,
+    reppo,
+    sac,
+    td3,
+    trpo,
+    vmpo,
+    xqc,
+)
 
 ALGORITHMS = {
     "a2c": a2c,
@@ -14,8 +32,10 @@ ALGORITHMS = {
     "ppo": ppo,
     "ppo_kl": ppo_kl,
     "pqn": pqn,
+    "reppo": reppo,
     "sac": sac,
     "td3": td3,
     "trpo": trpo,
     "vmpo": vmpo,
+    "xqc": xqc,
 }

@@ -58,8 +58,8 @@ class Config:
     )
     munchausen: bool = False  # add the log-probability of the action to the reward; with n_step = 1
     target_every: int = 1  # updates between two steps of the target network
-    # values, or distributions of `num_atoms`
-    head: Literal["scalar", "c51", "qr", "iqn", "hl_gauss", "two_hot"] = "scalar"
+    # values with the Huber or the squared loss, or distributions of `num_atoms`
+    head: Literal["scalar", "squared", "c51", "qr", "iqn", "hl_gauss", "two_hot"] = "scalar"
     num_atoms: int = 51  # points, quantiles or intervals of a head that is not scalar
     lowest_return: float = -100.0  # range of the returns with c51, hl_gauss and two_hot
     highest_return: float = 100.0
@@ -114,8 +114,8 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     """
     counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step target_every"
     require_counts(config, *counts.split())
-    if config.munchausen and (config.n_step > 1 or config.head != "scalar"):
-        raise ValueError("munchausen needs n_step = 1 and a scalar head")
+    if config.munchausen and (config.n_step > 1 or config.head not in ("scalar", "squared")):
+        raise ValueError("munchausen needs n_step = 1 and a scalar or squared head")
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)
     policy = policies.q_values(env, config.network, torso, config.dueling, head, config.noisy)
     kind = replay.prioritized if config.prioritized else replay.uniform
@@ -136,7 +136,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         stream = Stream(*envs.reset(env_key), policy.initial_memory(config.num_envs))
         at_random = epsilon_greedy(policy, params, (), 1.0)
         rollouts = config.num_steps, warmup_rollouts
-        stream, rows = off_policy.fill(memory, envs, at_random, warmup_key, stream, *rollouts)
+        stream, rows, _ = off_policy.fill(memory, envs, at_random, warmup_key, stream, *rollouts)
         opt_state = optimizer(hp, 0).init(params)
         target_params, start = jax.tree.map(jnp.copy, params), jnp.zeros((), jnp.int32)
         return TrainState(key, params, target_params, opt_state, stream, rows, (), start)

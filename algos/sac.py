@@ -105,7 +105,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
         given = f"num_target_critics = {config.num_target_critics}"
         raise ValueError(f"{given} must be at most num_critics = {config.num_critics}")
     space, discrete = env.action_space, isinstance(env.action_space, Discrete)
-    policy = (policies.actor if discrete else policies.squashed)(env, config.network, torso)
+    policy = action_critics.soft_policy(env, config.network, torso)
     critics = action_critics.make(
         space,
         policy,

@@ -29,12 +29,16 @@ _DRAWS = 8  # keys with which each step is taken, to see whether it is random
 _AT_ONCE = 64  # states
 
 
+class NoTable(ValueError):
+    """The transitions of an environment are random, or it has more than `MOST_STATES` states."""
+
+
 def table(name: str, /, **params: Any) -> Tabular:
     """The table of a registered environment with these parameters, float32.
 
     Raises:
-      ValueError: an unknown name or parameter, actions that are not discrete, random transitions of an
-        environment without a table, or more than `MOST_STATES` states.
+      NoTable: random transitions of an environment without a table, or more than `MOST_STATES` states.
+      ValueError: an unknown name or parameter, or actions that are not discrete.
     """
     entry = lookup("environment", REGISTRY, name)
     require_known(name, entry.make, params)
@@ -79,7 +83,7 @@ def explored(env: Env, name: str = "the environment") -> Tabular:
     """The table of a deterministic environment whose states are reached by trying all actions.
 
     Raises:
-      ValueError: random transitions, or more than `MOST_STATES` states.
+      NoTable: random transitions, or more than `MOST_STATES` states.
     """
     key, reset_key = jax.random.split(jax.random.key(0))
     # With a number beside it, even a state without arrays has a leaf.
@@ -122,7 +126,7 @@ def explored(env: Env, name: str = "the environment") -> Tabular:
         padded = batch + batch[:1] * (_AT_ONCE - len(batch))  # one program for batches of all sizes
         results, random = jax.device_get(tried(jax.tree.map(lambda *x: np.stack(x), *padded), keys))
         if random:
-            raise ValueError(f"{name} has no table: its transitions are random")
+            raise NoTable(f"{name} has no table: its transitions are random")
         flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
         count = len(batch) * len(actions)
         states, reward, ended = jax.tree.map(lambda leaf, count=count: leaf[:count], flat)
@@ -143,4 +147,4 @@ def _plain(leaf):
 
 def _require_few(name: str, count: int) -> None:
     if count > MOST_STATES:
-        raise ValueError(f"{name} has no table: it has more than {MOST_STATES} states")
+        raise NoTable(f"{name} has no table: it has more than {MOST_STATES} states")

@@ -32,14 +32,14 @@ def main(argv: list[str] | None = None, command: Callable[[list[str]], int] | No
     streams.open_missing()
     for stream in (sys.stdout, sys.stderr):  # a dash that a terminal cannot show must not end a run
         with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # or suppressed
     try:
         with _warnings_shown(), streams.one_interrupt_at_a_time() if is_process else contextlib.nullcontext():
             status = (command or dispatch)(argv)
             sys.stdout.flush()  # here, where a closed output is handled
             return status
     except SystemExit as stop:  # raised by tyro after printing help
-        return stop.code or 0
+        return stop.code if isinstance(stop.code, int) else 0
     except BrokenPipeError:  # the output was closed, as in `jaxrl list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

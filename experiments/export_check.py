@@ -25,6 +25,7 @@ from jaxrl.artifact.recipe import Part, Recipe
 from jaxrl.artifact.to_c import to_c
 from jaxrl.artifact.to_onnx import to_onnx
 from jaxrl.artifact.to_stablehlo import to_stablehlo
+from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import num_outputs
 from jaxrl.envs.wrappers import auto_reset, episode_stats, restart, transition
 from jaxrl.policies import NetworkConfig
@@ -56,16 +57,20 @@ def random_case(
     masked: bool = False,
     searched: bool = False,
     values: bool = False,
+    head: Head = SCALAR,
+    noisy: bool = False,
 ) -> Case:
     """A policy with random weights in an environment with these spaces.
 
     Args:
       searched: the policy of ES and GA, instead of that of the algorithms with a value function.
       values: the values of actions, from two heads (dueling), as of DQN.
+      head, noisy: of the values of actions.
     """
     env = _spaces_alone(observation_space, action_space, masked)
     make = policies.actor if searched else policies.actor_critic
-    policy = policies.q_values(env, network, dueling=True) if values else make(env, network)
+    q_network = {"dueling": True, "head": head, "noisy": noisy}
+    policy = policies.q_values(env, network, **q_network) if values else make(env, network)
     rng, width = np.random.default_rng(7), num_outputs(action_space)
 
     def weights(like):  # as large as those of a trained network; no zero biases
@@ -92,6 +97,7 @@ def random_case(
             obs, mask, first = now
             outputs = policy.step(params, memory, policy.encode(obs_stats, obs), first)[1]
             outputs = outputs if searched or values else outputs[0]
+            outputs = head.value(outputs) if values else outputs
             key = () if searched else (None,)  # the most likely action needs no key
             memory, action = acting(memory, *key, obs, first, mask)
             return memory, (outputs[..., :width], action)
@@ -99,7 +105,7 @@ def random_case(
         return jax.lax.scan(step, policy.initial_memory(LANES), over)[1]
 
     outputs, action = jax.tree.map(np.asarray, answers(params, obs_stats, obs, mask, first))
-    recipe = describe(observation_space, action_space, network, params, obs_stats, masked)
+    recipe = describe(observation_space, action_space, network, params, obs_stats, masked, head)
     return Case(recipe, obs, mask, first, outputs, action)
 
 

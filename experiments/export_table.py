@@ -16,6 +16,7 @@ import numpy as np
 
 from jaxrl import envs
 from jaxrl.artifact import policy
+from jaxrl.critics import c51
 from jaxrl.experiments.commands.export import translate
 from jaxrl.experiments.export_check import LANES, PLAYERS, Case, largest_differences, of_seeds, random_case
 from jaxrl.policies import NetworkConfig
@@ -29,6 +30,12 @@ FAMILIES = {
     "MLP, masked": ("probe/action-mask", {}, {"masked": True}),
     "CNN, discrete": ("Breakout-MinAtar", {"hidden_sizes": (128,), "activation": "relu"}, {}),
     "GRU, discrete": ("CartPole-v1", {"memory_size": 64}, {}),
+    "mixture of 8 experts, values": (
+        "Breakout-MinAtar",
+        {"torso": "soft_moe", "hidden_sizes": (128,), "activation": "relu"},
+        {"values": True},
+    ),
+    "values by c51": ("CartPole-v1", {}, {"values": True, "head": c51(-10.0, 10.0)}),
     "ES and GA, Gaussian": ("Pendulum-v1", {"hidden_sizes": (16,)}, {"searched": True, "normalize": True}),
 }
 
@@ -55,7 +62,9 @@ def _network(case: Case) -> str:
     shapes = [part.shape for part in case.recipe.observation_parts]
     inputs = sum(part.width for part in case.recipe.observation_parts)
     first = str(inputs) if case.recipe.flat else "x".join(map(str, shapes[0]))
-    return "-".join([first, *map(str, sizes)]) + gru
+    experts = [layer.arrays["bias"].shape for layer in case.recipe.layers if layer.op == "experts"]
+    mixture = f", before the last {experts[0][0]} experts of {experts[0][-1]}" if experts else ""
+    return "-".join([first, *map(str, sizes)]) + gru + mixture
 
 
 def _size(case: Case, form: str) -> str:

@@ -57,6 +57,7 @@ FLAGS = {
     "config.network.hidden-sizes": "net-arch hidden-dims hidden-size hidden-dim layers hidden-layers hidden",
     "config.network.memory-size": "recurrent lstm gru use-rnn rnn hidden-state lstm-size gru-size",
     "config.network.init-log-std": "log-std-init",
+    "config.network.num-experts": "n-experts experts",
     "config.network.shared-torso": "share-network shared-network shared",
     "config.normalize-obs": "norm-obs obs-norm normalize-observations normalize-env normalize",
     "config.normalize-reward": "norm-reward reward-norm normalize-rewards",
@@ -87,7 +88,6 @@ TEXTS = {
 _MISSING = (
     "alphazero",
     "bc",
-    "crossq",
     "d4pg",
     "dreamer",
     "dreamerv3",
@@ -100,6 +100,7 @@ _SAME |= {"ddqn": "dqn", "c51": "dqn --config.head c51", "iqn": "dqn --config.he
 _SAME |= dict.fromkeys(("qr-dqn", "qrdqn"), "dqn --config.head qr")
 _SAME |= dict.fromkeys(("noisynet", "noisy-dqn", "noisynet-dqn"), "dqn --config.noisy --hp.epsilon-start 0")
 _SAME["rainbow"] = "dqn --preset-of rainbow"
+_SAME["crossq"] = "xqc --preset-of crossq"
 _SAME |= dict.fromkeys(("redq", "droq", "sac-discrete", "discrete-sac"), "sac")
 _SAME |= dict.fromkeys(("dsac", "dsac-t", "dsac-v2"), "dsac_t")
 _SAME |= {"mdpo-off": "mdpo", "mdpo_off": "mdpo"}

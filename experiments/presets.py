@@ -126,6 +126,20 @@ RAINBOW_MINATAR = Preset(
     {**DQN_MINATAR.config, **SWITCHES, "highest_return": 50.0}, NEVER_AT_RANDOM, DQN_MINATAR.steps
 )
 OFF_POLICY = Preset({"capacity": 30_000}, {}, 30_000)
+# Of XQC, by `--preset-of crossq`: the settings of Bhatt et al. 2024, with smaller networks.
+CROSSQ = Preset(
+    {
+        "capacity": 30_000,
+        "head": "squared",
+        "weight_norm": False,
+        "norm_before_activation": False,
+        "renorm_after": 100_000,
+        "target_networks": False,
+        "normalize_reward": False,
+    },
+    {"lr_decay": 0.0, "adam_b1": 0.5, "temperature": 1.0, "entropy_scale": 1.0},
+    30_000,
+)
 # Wider networks than the default's 64 units, one gradient step per step of an environment; not tuned.
 SAC_BRAX = Preset(
     {
@@ -138,11 +152,27 @@ SAC_BRAX = Preset(
     {"learning_rate": 3e-4, "critic_learning_rate": 3e-4, "temperature_learning_rate": 3e-4},
     300_000,
 )
+# Few environments and many passes over each rollout: gradient steps matter more here than in thousands of
+# environments, and so does a shorter trace. Normalized, discounted returns are within the range.
+REPPO_PENDULUM = Preset(
+    {
+        "num_envs": 4,
+        "num_epochs": 16,
+        "num_minibatches": 4,
+        "num_samples": 4,
+        "num_atoms": 61,
+        "lowest_return": -10.0,
+        "highest_return": 2.0,
+        **NORMALIZED,
+    },
+    {"learning_rate": 1e-3, "gamma": 0.95, "q_lambda": 0.7, "temperature": 0.1},
+    30_000,
+)
 # The parents have few parameters, and reconstructing them would take longer than playing.
 MAZE = {"num_members": 64, "num_steps": 60, "num_candidates": 4, "elite_episodes": 8, "keep_parents": True}
 
 # Presets that are not named like their algorithm: `jaxrl train dqn CartPole-v1 --preset-of rainbow`.
-VARIANTS = {"rainbow": "dqn"}
+VARIANTS = {"rainbow": "dqn", "crossq": "xqc"}
 
 PRESETS: dict[tuple[str, str], Preset] = {
     **BESIDE_PPO,
@@ -193,7 +223,9 @@ PRESETS: dict[tuple[str, str], Preset] = {
     ("dqn", "CartPole-v1"): Preset({}, {}, 100_000),
     ("rainbow", "CartPole-v1"): RAINBOW,
     ("dqn", "Acrobot-v1"): Preset({}, {"learning_rate": 1e-3}, 100_000),
-    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "mdpo", "sac", "td3")},
+    **{(name, "Pendulum-v1"): OFF_POLICY for name in ("ddpg", "dsac_t", "mdpo", "sac", "td3", "xqc")},
+    ("crossq", "Pendulum-v1"): CROSSQ,
+    ("reppo", "Pendulum-v1"): REPPO_PENDULUM,
     ("sac", "brax/hopper"): SAC_BRAX,
     ("sac", "brax/halfcheetah"): SAC_BRAX,
     ("pqn", "CartPole-v1"): Preset({}, {}, 200_000),

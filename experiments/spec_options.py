@@ -35,7 +35,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
         seeds: int = 1  # agents trained at once
         seed: int = 0  # of the first agent; the others follow
         objective: of_objective = objective_name  # policy objective, see `jaxrl list objectives`, or a file
-        preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV; of dqn also rainbow
+        preset_of: str = tuned_for  # take the preset of this ALGO, or ALGO:ENV; also rainbow, crossq
         intervals: int = 20  # rows of metrics, and evaluations, over the run
         eval_episodes: int = 16  # episodes of each evaluation, per seed; 0: none
         shard: Literal["agents", "envs"] = "agents"  # distribute agents over devices, or environments of one

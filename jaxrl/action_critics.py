@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxrl import distributions, layers, networks
+from jaxrl import distributions, layers, networks, policies
 from jaxrl.names import lookup
 from jaxrl.policies import NetworkConfig, Policy, value_of
 from jaxrl.spaces import Box, Discrete, require_positive
-from jaxrl.types import Number, PyTree
+from jaxrl.types import Env, Number, PyTree
 
 
 class ActionValue(nn.Module):
@@ -56,7 +56,7 @@ class Value(Protocol):
 
 class Values(Protocol):
     def __call__(self, params: PyTree, x: jax.Array, key: jax.Array | None = None, /) -> jax.Array:
-        """Q(s, .) `[E, B, A]` for discrete actions."""
+        """Q(s, .) `[E, B, A]`, or `[E, B, A, K]`, for discrete actions."""
 
 
 class Critics(NamedTuple):
@@ -65,6 +65,21 @@ class Critics(NamedTuple):
     init: Callable[[jax.Array], PyTree]
     value: Value
     values: Values
+
+
+def soft_policy(env: Env, config: NetworkConfig, torso: nn.Module | None = None) -> Policy:
+    """A stochastic policy without memory, of which critics of actions are the values.
+
+    `policies.squashed` for a Box, `policies.actor` for Discrete actions.
+
+    Raises:
+      ValueError: other actions, a memory, an option that does not fit the spaces.
+    """
+    if not isinstance(env.action_space, Discrete):
+        return policies.squashed(env, config, torso)
+    if config.memory_size:
+        raise ValueError(f"memory_size = {config.memory_size} has no effect here: leave it out")
+    return policies.actor(env, config, torso)
 
 
 def normal_gradients(
@@ -122,15 +137,17 @@ def make(
       torso: as for `policies.actor`, before the layers; images without one have a `networks.CNN`.
 
     Raises:
-      ValueError: no critic, or a probability outside 0 to 1.
+      ValueError: no critic, a probability outside 0 to 1, or the torso soft_moe.
     """
     require_positive(num_critics=num_critics)
+    if torso is None and config.torso == "soft_moe":
+        raise ValueError("critics of actions have no torso 'soft_moe': take torso 'auto'")
     if not 0.0 <= dropout < 1.0:
         raise ValueError(f"dropout = {dropout} must be at least 0 and below 1")
     if torso is None and len(policy.obs_shape) > 1:
         torso = networks.CNN((16,), config.hidden_sizes[:1], config.activation, layer_norm)
     discrete = isinstance(space, Discrete)
-    outputs = space.n if isinstance(space, Discrete) else num_outputs or 1
+    outputs = (space.n if isinstance(space, Discrete) else 1) * (num_outputs or 1)
     net = ActionValue(config.hidden_sizes, config.activation, layer_norm, dropout, outputs, torso)
 
     def one(key):
@@ -149,7 +166,8 @@ def make(
         return jax.vmap(one)(params, *keys)
 
     def values(params, x, key=None):
-        return apply(params, x, None, key)
+        q = apply(params, x, None, key)
+        return q.reshape((*q.shape[:-1], -1, num_outputs)) if num_outputs else q
 
     def value(params, x, action, key=None):
         if discrete:

@@ -115,8 +115,23 @@ def require_network(network: Any, activations: Iterable[str]) -> None:
         raise ValueError(
             f"unknown activation {network.activation!r}: take one of {', '.join(sorted(activations))}"
         )
+    if not isinstance(network.num_experts, Integral) or network.num_experts < 1:
+        raise ValueError(f"num_experts = {network.num_experts} must be a whole number of at least 1")
+    if network.num_experts != type(network)().num_experts and network.torso != "soft_moe":
+        raise ValueError(f"num_experts = {network.num_experts} has no effect without torso 'soft_moe'")
     if network.core != type(network)().core and not network.memory_size:
         raise ValueError(f"core = {network.core!r} has no effect without memory: give memory_size = 64, say")
+
+
+def require_tokens(hidden_sizes: tuple[int, ...], convolved: bool, joined: bool) -> None:
+    """Raises ValueError if the torso soft_moe does not fit a network, with or without convolutions."""
+    if convolved and joined:
+        raise ValueError("torso 'soft_moe' takes an image alone, not joined with others: take torso 'auto'")
+    if not convolved and len(hidden_sizes) < 2:
+        raise ValueError(
+            f"torso 'soft_moe' needs two layers without an image, one before the experts and theirs, not "
+            f"hidden_sizes = {tuple(hidden_sizes)}: give (64, 64), say"
+        )
 
 
 def hint_at_scale(space: PyTree) -> None:

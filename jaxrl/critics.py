@@ -1,6 +1,7 @@
 """Value heads: what the outputs of a critic mean as values, and how they learn from targets.
 
     scalar      the value; Huber loss
+    squared     the value; half the squared error
     c51         probabilities of `K` returns; cross-entropy with the distribution of the target on them
     qr          `K` quantiles of the return; quantile Huber loss
     iqn         quantiles at `K` fractions that the network draws; the same loss
@@ -32,12 +33,15 @@ class Head(NamedTuple):
       loss: `(outputs [B, K], reward [B], discount [B], next_outputs [B, K]) -> (loss [B], error [B])`. The
         error, which is not negative, is what replay priorities are made of.
       implicit: outputs are `[..., K, 2]`, quantiles with their fractions (`jaxrl.q_networks`).
+      points: `[K]`, if the value is their mean with the softmax of the outputs as probabilities; otherwise
+        the value is the mean of the outputs, None.
     """
 
     num_outputs: int
     value: Callable[[jax.Array], jax.Array]
     loss: Callable[[jax.Array, jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     implicit: bool = False
+    points: jax.Array | None = None
 
 
 def _huber(q, reward, discount, next_q):
@@ -46,7 +50,14 @@ def _huber(q, reward, discount, next_q):
     return optax.losses.huber_loss(q, target), jnp.abs(q - target)
 
 
+def _squared(q, reward, discount, next_q):
+    chex.assert_equal_shape([q, reward, discount, next_q])
+    error = reward + discount * next_q - q
+    return 0.5 * jnp.square(error), jnp.abs(error)
+
+
 SCALAR = Head(1, lambda q: q, _huber)  # the value itself
+SQUARED = SCALAR._replace(loss=_squared)
 
 
 def c51(low: float, high: float, num_atoms: int = 51) -> Head:
@@ -74,7 +85,7 @@ def c51(low: float, high: float, num_atoms: int = 51) -> Head:
         cross = optax.losses.softmax_cross_entropy(outputs, target)
         return cross, jax.lax.stop_gradient(cross)
 
-    return Head(num_atoms, value, loss)
+    return Head(num_atoms, value, loss, points=points)
 
 
 def _divided(x, points):
@@ -183,7 +194,7 @@ def _classified(points, spread, low, high):
         cross = optax.losses.softmax_cross_entropy(outputs, spread(mean))
         return cross, jax.lax.stop_gradient(jnp.abs(value(outputs) - mean))
 
-    return Head(len(points), value, loss)
+    return Head(len(points), value, loss, points=points)
 
 
 def fit(head: Head, outputs: jax.Array, target: jax.Array) -> jax.Array:
@@ -207,6 +218,7 @@ def make(name: str, low: float, high: float, num_atoms: int) -> Head:
     """A head by its name, with `num_atoms` outputs; a range is used only by those that need one."""
     heads = {
         "scalar": lambda: SCALAR,
+        "squared": lambda: SQUARED,
         "c51": lambda: c51(low, high, num_atoms),
         "qr": lambda: qr(num_atoms),
         "iqn": lambda: iqn(num_atoms),

@@ -11,19 +11,19 @@ from jaxrl.types import PyTree
 
 
 def use_cnn(space: PyTree, torso: str) -> bool:
-    """Whether `torso` ("auto", "mlp" or "cnn") means a convolution for observations of `space`.
+    """Whether `torso` (of `policies.NetworkConfig`) means a convolution for observations of `space`.
 
     Raises:
       ValueError: another name, or "cnn" for a space without an image, a Box `[H, W, C]`.
     """
-    if torso not in ("auto", "mlp", "cnn"):
-        raise ValueError(f"torso {torso!r} is not known: take 'auto', 'mlp' or 'cnn'")
+    if torso not in ("auto", "mlp", "cnn", "soft_moe"):
+        raise ValueError(f"torso {torso!r} is not known: take 'auto', 'mlp', 'cnn' or 'soft_moe'")
     shapes = [leaf.shape for leaf in jax.tree.leaves(space) if isinstance(leaf, Box)]
     large = any(map(is_image, shapes))
     # In a pytree, only images that are at least as large as a kernel are convolved.
     if torso == "cnn" and not large and not (isinstance(space, Box) and len(space.shape) == 3):
         raise ValueError(f"torso 'cnn' needs images [H, W, C], not {space}: take torso 'mlp'")
-    return torso == "cnn" or (torso == "auto" and large)
+    return torso == "cnn" or (torso != "mlp" and large)
 
 
 def is_image(shape: tuple[int, ...]) -> bool:

@@ -126,6 +126,15 @@ def lock(path: str | os.PathLike, otherwise: str) -> Iterator[None]:
         os.close(folder)
 
 
+def is_locked(path: str | os.PathLike) -> bool:
+    """Whether a process has the lock of a folder; true where this cannot be known."""
+    try:
+        with lock(path, ""):
+            return os.name != "posix"
+    except (OSError, ValueError):
+        return True
+
+
 def flush(path: Path) -> None:
     """Flushes a file or a folder to disk, so that a renamed file is complete even after a power failure."""
     descriptor = os.open(path, os.O_RDONLY)

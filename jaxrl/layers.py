@@ -8,9 +8,9 @@ from jaxrl.cpu import matrix
 from jaxrl.initializers import orthogonal
 
 
-def dense(features: int, scale: float = 2.0**0.5, name: str | None = None) -> nn.Dense:
+def dense(features: int, scale: float = 2.0**0.5, name: str | None = None, use_bias: bool = True) -> nn.Dense:
     """A layer with orthogonal weights and zero biases."""
-    return nn.Dense(features, kernel_init=orthogonal(scale), dot_general=matrix.dot, name=name)
+    return nn.Dense(features, use_bias, kernel_init=orthogonal(scale), dot_general=matrix.dot, name=name)
 
 
 def noisy_dense(features: int, scale: float = 1.0, name: str | None = None) -> "NoisyDense":

@@ -16,6 +16,7 @@ from jaxrl.cpu import matrix
 from jaxrl.encoding import is_image
 from jaxrl.initializers import orthogonal
 from jaxrl.layers import dense
+from jaxrl.mixture import SoftMixture
 from jaxrl.names import lookup
 from jaxrl.types import PyTree
 
@@ -40,18 +41,25 @@ class MLP(nn.Module):
       layer_norm: normalize the units of a layer before the activation. Ba et al. 2016.
         https://arxiv.org/abs/1607.06450
       layer: `(features, scale, name) -> module`, from `jaxrl.layers`.
+      num_experts: if not 0, a soft mixture of experts with this layer in place of the last layer, on one
+        token, the units of the layer before it.
     """
 
     hidden_sizes: Sequence[int] = (64, 64)
     activation: str = "tanh"
     layer_norm: bool = False
     layer: Callable[..., nn.Module] = dense
+    num_experts: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        for i, size in enumerate(self.hidden_sizes):
+        shared = self.hidden_sizes[:-1] if self.num_experts else self.hidden_sizes
+        for i, size in enumerate(shared):
             x = _activate(self.layer(size, name=f"Dense_{i}")(x), self.activation, self.layer_norm)
-        return x
+        if not self.num_experts:
+            return x
+        expert = MLP(self.hidden_sizes[-1:], self.activation, self.layer_norm, self.layer, parent=None)
+        return SoftMixture(expert, self.num_experts, self.layer)(x[..., None, :])[..., 0, :]
 
 
 class Conv(nn.Module):
@@ -71,6 +79,9 @@ class CNN(nn.Module):
 
     The default is the network that MinAtar was published with: 16 channels, one layer of 128.
     Young and Tian 2019. https://arxiv.org/abs/1903.03176
+
+    Attributes:
+      num_experts: if not 0, a soft mixture of experts with these layers, whose tokens are the positions.
     """
 
     channels: Sequence[int] = (16,)
@@ -78,20 +89,28 @@ class CNN(nn.Module):
     activation: str = "relu"
     layer_norm: bool = False
     layer: Callable[..., nn.Module] = dense
+    num_experts: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = _convolved(x, self.channels, self.activation, self.layer_norm)
-        return MLP(self.hidden_sizes, self.activation, self.layer_norm, self.layer)(x)
+        tokens = _convolved(x, self.channels, self.activation, self.layer_norm)
+        layers = self.hidden_sizes, self.activation, self.layer_norm, self.layer
+        if not self.num_experts:
+            return MLP(*layers)(_flat(tokens))
+        return _flat(SoftMixture(MLP(*layers, parent=None), self.num_experts, self.layer)(tokens))
 
 
 def _convolved(x, channels, activation, layer_norm):
-    """Convolutions of images `[..., H, W, C]`, the result flat: `[..., D]`. Called inside a module."""
+    """Convolutions of images `[..., H, W, C]`: features of `M` positions, `[..., M, F]`. In a module."""
     batch = x.shape[:-3]
     x = x.reshape((-1, *x.shape[-3:]))
     for features in channels:
         x = _activate(Conv(features)(x), activation, layer_norm)
-    return x.reshape((*batch, -1))
+    return x.reshape((*batch, -1, x.shape[-1]))
+
+
+def _flat(x):
+    return x.reshape((*x.shape[:-2], -1))
 
 
 class Joined(nn.Module):
@@ -116,7 +135,7 @@ class Joined(nn.Module):
             flat = part.reshape((*x.shape[:-1], -1))
             image = axes == 3 and is_image(part.shape[-3:])
             convolved = (self.channels, self.activation, self.layer_norm)
-            parts.append(_convolved(part, *convolved) if image else flat)
+            parts.append(_flat(_convolved(part, *convolved)) if image else flat)
         joined = jnp.concatenate(parts, axis=-1)
         return MLP(self.hidden_sizes, self.activation, self.layer_norm, self.layer)(joined)
 

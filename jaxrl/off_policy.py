@@ -3,14 +3,14 @@
 Raw actions are stored: of a Box, what tanh maps between -1 and 1. Axes: `T` steps, `N` environments.
 """
 
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import policies, replay
-from jaxrl.action_critics import Critics
+from jaxrl import policies, replay, stats
 from jaxrl.distributions import Distribution
 from jaxrl.policies import Policy
 from jaxrl.replay import Replay
@@ -20,6 +20,13 @@ from jaxrl.types import Algorithm, Env, Explore, Init, Number, PyTree, Stream, T
 from jaxrl.widths import narrowed
 
 LARGEST = 1.0 - 1e-6  # of an action whose inverse hyperbolic tangent is stored
+
+
+class HasInit(Protocol):
+    """Networks, as `action_critics.Critics`."""
+
+    @property
+    def init(self) -> Callable[[jax.Array], PyTree]: ...
 
 
 def observed(env: Env) -> PyTree:
@@ -36,15 +43,22 @@ def stored(steps: Transition, stream: Stream) -> Transition:
 
 def fill(
     memory: Replay, envs: Env, act: Explore, key: jax.Array, stream: Stream, num_steps: int, num_rollouts: int
-) -> tuple[Stream, Any]:
-    """The stream and the rows of a new replay after `num_rollouts` rollouts of `num_steps` steps."""
+) -> tuple[Stream, Any, tuple[jax.Array, jax.Array]]:
+    """The stream and the rows of a new replay after `num_rollouts` rollouts of `num_steps` steps.
+
+    Returns:
+      stream, rows, and the reward and `done` of each step, `[num_rollouts * num_steps, N]`.
+    """
 
     def play(carry, key):
         stream, rows = carry
         stream, steps = rollout(envs, act, key, stream, num_steps)
-        return (stream, memory.add(rows, stored(steps, stream))), None
+        return (stream, memory.add(rows, stored(steps, stream))), (steps.reward, steps.done)
 
-    return jax.lax.scan(play, (stream, memory.init()), jax.random.split(key, num_rollouts))[0]
+    start = stream, memory.init()
+    (stream, rows), seen = jax.lax.scan(play, start, jax.random.split(key, num_rollouts))
+    reward, done = (x.reshape((-1, x.shape[-1])) for x in seen)
+    return stream, rows, (reward, done)
 
 
 def rollouts_of(num_steps: int, num_envs: int, warmup_steps: int) -> int:
@@ -63,27 +77,29 @@ def start(
     key: jax.Array,
     envs: Env,
     policy: Policy,
-    critics: Critics,
+    critics: HasInit,
     memory: Replay,
     num_steps: int,
     num_rollouts: int,
+    reward_gamma: Number | None = None,
 ) -> dict[str, Any]:
     """The initial fields of a TrainState: networks, and a replay of steps with random actions.
 
     `key params critic_params target_params stream replay obs_stats num_updates`; targets are copies of the
-    critics.
+    critics. With `reward_gamma` also `reward_stats`.
 
     Args:
       envs: vectorized, taking raw actions.
       num_steps, num_rollouts: as for `fill`.
+      reward_gamma: discount of the returns whose statistics are in `reward_stats`; None: there are none.
     """
     key, params_key, critic_key, env_key, warmup_key = jax.random.split(key, 5)
     params, critic_params = policy.init(params_key), critics.init(critic_key)
     stream = Stream(*envs.reset(env_key), ())
     discrete = isinstance(envs.action_space, Discrete)
     act = policies.epsilon_greedy(policy, params, (), 1.0) if discrete else _uniform(envs.action_space)
-    stream, rows = fill(memory, envs, act, warmup_key, stream, num_steps, num_rollouts)
-    return {
+    stream, rows, seen = fill(memory, envs, act, warmup_key, stream, num_steps, num_rollouts)
+    fields = {
         "key": key,
         "params": params,
         "critic_params": critic_params,
@@ -93,6 +109,10 @@ def start(
         "obs_stats": (),
         "num_updates": jnp.zeros((), jnp.int32),
     }
+    if reward_gamma is None:
+        return fields
+    empty = stats.init_reward(seen[0].shape[1])
+    return fields | {"reward_stats": stats.update_reward(empty, *seen, reward_gamma)}
 
 
 def _uniform(space: Box) -> Explore:

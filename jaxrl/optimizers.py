@@ -28,10 +28,12 @@ def linear(start: Number, end: Number, now: Number, fraction: Number) -> jax.Arr
     return end + (start - end) * jnp.maximum(0.0, 1.0 - now / jnp.maximum(fraction, 1e-8))
 
 
-def clipped_adam(learning_rate: Number, eps: Number, max_grad_norm: Number) -> optax.GradientTransformation:
-    """Adam on gradients whose global norm is clipped at `max_grad_norm`."""
+def clipped_adam(
+    learning_rate: Number, eps: Number, max_grad_norm: Number, b1: Number = 0.9
+) -> optax.GradientTransformation:
+    """Adam on gradients whose global norm is clipped at `max_grad_norm`; `b1` is its momentum."""
     # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.
-    adam = optax.adam(learning_rate, eps=eps, eps_root=1e-30)
+    adam = optax.adam(learning_rate, b1, eps=eps, eps_root=1e-30)
     return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
 
 

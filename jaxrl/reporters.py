@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def spread(values: list[float | None] | None) -> str:
+def spread(values: Sequence[float | None] | None) -> str:
     """Interquartile mean (IQM) over seeds and their range; a dash if no seed has a value."""
     known = [v for v in values or [] if v is not None and np.isfinite(v)]
     if not known:

@@ -14,6 +14,7 @@ and a replay between them. Axes: `T` time, `B` episodes, `A` actions.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -67,32 +68,19 @@ def sqirl(
     for name, count in (("horizon", horizon), ("k", k), ("episodes", episodes)):
         if count < 1:
             raise ValueError(f"{name} = {count} must be at least 1")
-    num_actions = _num_actions(env)
+    num_actions = num_actions_of(env)
     envs = vectorize(env, episodes)
 
-    def play(key, params, now):
-        """Episodes as arrays `[T, B]`, with the steps before the end of each one marked."""
-
-        def step(carry, inputs):
-            t, key, its = inputs
-            state, obs, alive = carry
-            action_key, step_key = jax.random.split(key)
-            at_random = jax.random.randint(action_key, (episodes,), 0, num_actions)
-            action = jnp.where(t < now, regression.predict(its, obs).argmax(axis=1), at_random)
-            state, timestep = envs.step(step_key, state, action)
-            seen = obs, action, jnp.where(alive, timestep.reward, 0.0), alive
-            return (state, timestep.obs, alive & ~timestep.done), seen
-
-        reset_key, steps_key = jax.random.split(key)
-        state, first = envs.reset(reset_key)
-        start = state, first.obs, jnp.ones(episodes, bool)
-        inputs = jnp.arange(horizon), jax.random.split(steps_key, horizon), params
-        return jax.lax.scan(step, start, inputs)[1]
+    def choose(key, obs, inputs, now):
+        t, its = inputs
+        at_random = jax.random.randint(key, (episodes,), 0, num_actions)
+        return jnp.where(t < now, regression.predict(its, obs).argmax(axis=1), at_random)
 
     def iteration(params, inputs):
         now, key = inputs
         play_key, *fit_keys = jax.random.split(key, 1 + k)
-        obs, action, reward, alive = play(play_key, params, now)
+        plan = jnp.arange(horizon), params
+        obs, action, reward, alive = play(play_key, envs, partial(choose, now=now), plan)
         returns = _returns_to_go(reward, gamma)
         ahead = jnp.zeros(episodes)  # max_a Q^{j-1} at the state after step t
         fitted = None
@@ -114,6 +102,37 @@ def sqirl(
     inputs = jnp.arange(horizon), jax.random.split(key, horizon)
     params, (returns, steps) = jax.lax.scan(iteration, params, inputs)
     return Result(params, returns, steps.sum())
+
+
+def play(
+    key: jax.Array, envs: Env, choose: Callable[[jax.Array, PyTree, PyTree], jax.Array], inputs: PyTree
+) -> tuple[PyTree, jax.Array, jax.Array, jax.Array]:
+    """One episode in each of `B` environments, of `T` steps at most.
+
+    Args:
+      envs: vectorized.
+      choose: `(key, obs [B, ...], inputs) -> action [B]`, with the inputs of the step.
+      inputs: leaves `[T, ...]`.
+
+    Returns:
+      obs, action, reward, alive: leaves `[T, B, ...]`; `alive` marks the steps before the end of an episode,
+      after which rewards are 0.
+    """
+
+    def step(carry, inputs):
+        key, its = inputs
+        state, obs, alive = carry
+        action_key, step_key = jax.random.split(key)
+        action = choose(action_key, obs, its)
+        state, timestep = envs.step(step_key, state, action)
+        seen = obs, action, jnp.where(alive, timestep.reward, 0.0), alive
+        return (state, timestep.obs, alive & ~timestep.done), seen
+
+    reset_key, steps_key = jax.random.split(key)
+    state, first = envs.reset(reset_key)
+    keys = jax.random.split(steps_key, len(jax.tree.leaves(inputs)[0]))
+    start = state, first.obs, jnp.ones(first.reward.shape, bool)
+    return jax.lax.scan(step, start, (keys, inputs))[1]
 
 
 def act(regression: Regression, params: PyTree, t: int | jax.Array, obs: PyTree) -> jax.Array:
@@ -197,7 +216,8 @@ def _returns_to_go(reward, gamma):
     return jax.lax.scan(back, jnp.zeros(reward.shape[1:]), reward, reverse=True)[1]
 
 
-def _num_actions(env: Any) -> int:
+def num_actions_of(env: Any) -> int:
+    """`A`. Raises ValueError for actions that are not discrete."""
     if not isinstance(env.action_space, Discrete):
-        raise ValueError(f"sqirl needs one Discrete action space, not {env.action_space}")
+        raise ValueError(f"sqirl and gorp need one Discrete action space, not {env.action_space}")
     return env.action_space.n

@@ -68,7 +68,10 @@ def update_reward(stats: RewardStats, reward: jax.Array, done: jax.Array, gamma:
         R_t = gamma * (1 - done_{t-1}) * R_{t-1} + r_t
 
     The sum is reset after the last reward of an episode, so that it does not leak into the next episode.
+    With `()` instead of statistics, nothing is added.
     """
+    if not jax.tree.leaves(stats):
+        return stats
 
     def step(discounted, now):
         reward_t, done_t = now

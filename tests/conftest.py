@@ -201,9 +201,17 @@ SMALL = {
     "ppo_kl": (TWICE, {**SHORT, "kl_target": 6.7e-4}),
     "ddpg": (OFF_POLICY, DECAYING),
     "td3": (OFF_POLICY, {**DECAYING, "target_noise_clip": 0.1}),
+    "reppo": (
+        {**TWICE, "num_samples": 2, "num_atoms": 11},
+        {**SHORT, "lr_decay": 0.5, "max_grad_norm": 0.1, "kl_bound": 1e-3},
+    ),
     "sac": (OFF_POLICY, DECAYING),
     "dsac_t": (OFF_POLICY, {**DECAYING, "temperature_learning_rate": 0.1}),
     "mdpo": ({**OFF_POLICY, "old_every": 2}, DECAYING),
+    "xqc": (
+        {**OFF_POLICY, "critic_hidden_sizes": (8,), "num_gradient_steps": 4, "policy_every": 2},
+        {**DECAYING, "temperature_learning_rate": 0.1},
+    ),
     "trpo": ({**TWICE, "cg_iterations": 3, "max_backtracks": 3}, {**SHORT, "max_kl": 0.5}),
     "vmpo": (TWICE, SHORT),
     "es": (
@@ -228,7 +236,7 @@ SMALL = {
 # Values of actions need one Discrete action space.
 DISCRETE = ("dqn", "pqn")
 # A deterministic or squashed policy needs one bounded Box of actions.
-CONTINUOUS = ("ddpg", "dsac_t", "td3")
+CONTINUOUS = ("ddpg", "dsac_t", "td3", "xqc")
 # Without gradients only the order of returns matters; they must differ within the 8 steps.
 GRADIENT_FREE = ("es", "ga")
 

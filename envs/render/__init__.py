@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from jaxrl.envs.render import boards, classic, theirs, toy_text, worlds
-from jaxrl.envs.render.brax_page import page  # noqa: F401
-from jaxrl.envs.render.gif import CAPTION_HEIGHT, caption, write_gif  # noqa: F401
+from jaxrl.envs.render.brax_page import page as page
+from jaxrl.envs.render.gif import CAPTION_HEIGHT as CAPTION_HEIGHT
+from jaxrl.envs.render.gif import caption as caption
+from jaxrl.envs.render.gif import write_gif as write_gif
 from jaxrl.envs.render.paper import (  # noqa: F401
     BLUE,
     GREEN,

@@ -82,7 +82,9 @@ def command(argv: list[str]) -> int:
 
 def _divided(argv: list[str]) -> tuple[list[str], list[str]]:
     """The options of the comparison, and those of `jaxrl train` that apply to every environment's run."""
-    ours, others, mine = [], [], True
+    ours: list[str] = []
+    others: list[str] = []
+    mine = True
     for word in argv:
         if word.startswith("--"):
             mine = not word.startswith(OVERRIDES)

@@ -6,8 +6,10 @@ algorithms, environments, objectives, and the options of every command, algorith
 
 import dataclasses
 import typing
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
+from jaxrl import sources
 from jaxrl.experiments import options
 from jaxrl.experiments.commands import known, load
 from jaxrl.experiments.completion_scripts import SHELLS, TRAINING, Tables, script
@@ -54,17 +56,17 @@ def tables() -> Tables:
     from jaxrl.algos import ALGORITHMS
     from jaxrl.experiments.benchmark.command import SUITES
 
-    # A colon, which separates words in bash, is only in the names of variants.
-    names = [name for name in sorted(envs.REGISTRY) if ":" not in name]
     lists = {
-        "algorithms": sorted(ALGORITHMS),
-        "environments": names,
-        "objectives": sorted(objectives.OBJECTIVES),
+        "algorithms": _names(ALGORITHMS),
+        "environments": _names(envs.REGISTRY),
+        "objectives": _names(objectives.OBJECTIVES),
         "lists": ["algos", "envs", "objectives", "presets", "all"],
         "suites": sorted(SUITES),
         "commands": list(known()),
     }
-    options, places, values = {}, {}, {}
+    options: dict[str, list[str]] = {}
+    places: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name in known():
         listed = _listed(_dataclass(name, "ppo") if name in TRAINING else _dataclass(name))
         flags = [one for one in listed if one.startswith("--") and not (name in TRAINING and "." in one)]
@@ -73,8 +75,8 @@ def tables() -> Tables:
         fixed = [listed[one] for one in listed if not one.startswith("--")]
         places |= _numbered(name, [lists[one] for one in POSITIONS.get(name, ())] or fixed)
     places |= _numbered("help", [lists["commands"]])
-    algorithms = {name: _of_algorithm(name) for name in ALGORITHMS}
-    environments = {name: _of_environment(envs.REGISTRY[name]) for name in names}
+    algorithms = {name: _of_algorithm(name) for name in lists["algorithms"]}
+    environments = {name: _of_environment(envs.REGISTRY[name]) for name in lists["environments"]}
     general = {flag for name in TRAINING for flag in options[name]}
     taken = [general | _shortened(table) for table in (environments, algorithms)]
     return Tables(
@@ -85,6 +87,11 @@ def tables() -> Tables:
         places=places,
         values=values,
     )
+
+
+def _names(registry: Iterable[str]) -> list[str]:
+    """What is part of the package; a colon, which separates words in bash, is only in names of variants."""
+    return sorted(name for name in registry if ":" not in name and not sources.is_name(name))
 
 
 def _numbered(command: str, places: list[list[str]]) -> dict[str, list[str]]:
@@ -108,7 +115,7 @@ def _listed(options: Any, prefix: str = "--") -> dict[str, list[str]]:
     kinds = typing.get_type_hints(
         options if isinstance(options, type) else type(options), include_extras=True
     )
-    listed = {}
+    listed: dict[str, list[str]] = {}
     for field in dataclasses.fields(options):
         kind, default = kinds[field.name], getattr(options, field.name, None)
         marks = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()

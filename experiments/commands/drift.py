@@ -46,7 +46,9 @@ def measure(objective: Objective, log_ratio, advantages, progress: float) -> Map
       progress: from 0 to 1 over training.
     """
     l, a = (np.asarray(x, np.float32) for x in np.meshgrid(log_ratio, advantages))
-    slope, value = _slope_and_value(objective.apply)(objective.params, l, a, np.float32(progress))
+    slope, value = _slope_and_value(objective.apply)(  # type: ignore[arg-type]  # a function, which is hashable
+        objective.params, l, a, np.float32(progress)
+    )
     ratio = np.exp(l)
     return Map(ratio * a - np.asarray(value), np.asarray(slope) / ratio)
 

@@ -1,4 +1,4 @@
-"""`jaxrl horizon ENV`: the effective horizon of an environment with few states, and what it predicts."""
+"""`jaxrl horizon ENV`: the effective horizon of an environment, from its table or by sampled episodes."""
 
 import dataclasses
 import json
@@ -6,13 +6,15 @@ import math
 from typing import Annotated, Any
 
 import jax
+from flax import linen as nn
 
-from jaxrl import horizon, logger, sqirl
+from jaxrl import encoding, horizon, logger, lookahead, networks, sqirl
 from jaxrl.envs import REGISTRY, tables
 from jaxrl.envs.worlds import tabular
 from jaxrl.experiments import options, spec_options, user_files
 from jaxrl.names import lookup
 from jaxrl.train import use_cores
+from jaxrl.types import Env
 
 NEAR = 0.95  # of the way from the random policy's return to the optimal one
 # A^H for the effective horizon H of such a return; docs/horizon.md has what was measured on either side.
@@ -41,13 +43,20 @@ def horizon_options(name: str) -> type:
 
     @dataclasses.dataclass
     class Horizon:
-        """The effective horizon of an environment with few states, and what it predicts for PPO and DQN."""
+        """The effective horizon of an environment with few states, and what it predicts for PPO and DQN.
+
+        With --target, also of larger ones: an estimate by playing GORP or SQIRL.
+        """
 
         environment: Annotated[str, options.positional()] = name  # see `jaxrl list envs`, or a file
         gamma: float = 1.0  # discount per step; the papers have none
         max_k: int = horizon.MOST_K  # how many values of k to try
         episodes: int = 0  # also play SQIRL with so many episodes per time step; 0: do not
-        seed: int = 0  # of SQIRL
+        target: float | None = None  # also estimate it by sampled episodes: the return to reach
+        budget: int = 1_000_000  # of the estimate: environment steps of a run
+        runs: int = 5  # of the estimate; their median return counts
+        estimate_k: int = 4  # of the estimate: how many values of k to try, if the budget suffices
+        seed: int = 0  # of SQIRL and of the estimate
         json: bool = False  # print one JSON object
         env: of_environment = default  # parameters of the environment
 
@@ -65,7 +74,12 @@ def measure(name: str, given: dict[str, Any], chosen) -> dict[str, Any]:
     if chosen.episodes < 0:
         raise ValueError(f"episodes = {chosen.episodes} must be at least 0")
     params = {key: value for key, value in given.items() if key not in ("max_steps", "resets")}
-    mdp = tables.table(name, **params)
+    try:
+        mdp = tables.table(name, **params)
+    except tables.NoTable as error:
+        if chosen.target is None:
+            raise ValueError(f"{error}; --target RETURN estimates the horizon by sampled episodes") from None
+        return _sampled(name, params, given, chosen)
     steps = steps_of(name, mdp, params, given)
     its, near = horizon.exactly(mdp, steps, NEAR, chosen.gamma, chosen.max_k)
     num_states, num_actions = mdp.reward.shape[:2]
@@ -87,14 +101,61 @@ def measure(name: str, given: dict[str, Any], chosen) -> dict[str, Any]:
     }
     if chosen.episodes:
         result["sqirl"] = played(mdp, steps, int(its.k) or 1, chosen)
+    if chosen.target is not None:
+        regression = sqirl.tabular(num_states, num_actions)
+        env = tabular.env(mdp, "index")
+        result["estimate"] = estimated(env, regression, steps, result["deterministic"], chosen)
     return result
 
 
-def steps_of(name: str, mdp: tabular.Tabular, params: dict[str, Any], given: dict[str, Any]) -> int:
+def _sampled(name: str, params: dict[str, Any], given: dict[str, Any], chosen) -> dict[str, Any]:
+    """The same for an environment without a table: an estimate only."""
+    env, steps = lookup("environment", REGISTRY, name).make(**params), steps_of(name, None, params, given)
+    deterministic = lookahead.is_deterministic(jax.random.key(chosen.seed), env, steps)
+    torso = nn.Sequential(
+        [lambda obs: encoding.encode(env.observation_space, obs), networks.MLP((64, 64), "relu")]
+    )
+    num_actions = sqirl.num_actions_of(env)
+    return {
+        "environment": name,
+        "actions": num_actions,
+        "horizon": steps,
+        "deterministic": deterministic,
+        "estimate": estimated(env, sqirl.network(torso, num_actions), steps, deterministic, chosen),
+    }
+
+
+def estimated(
+    env: Env, regression: sqirl.Regression, steps: int, deterministic: bool, chosen
+) -> dict[str, Any]:
+    """With which k and how many episodes GORP, or SQIRL in a random environment, reaches the target."""
+    by = (env, steps) if deterministic else (env, regression, steps)
+    make = lookahead.by_gorp if deterministic else lookahead.by_sqirl
+    learn, cost, far = make(*by, gamma=chosen.gamma)
+    arguments = chosen.target, min(chosen.estimate_k, steps), chosen.budget, chosen.runs
+    found = lookahead.search(jax.random.key(chosen.seed), learn, cost, *arguments)
+    best = found.best()
+    shown = found.reached[0] if found.reached else best
+    return {
+        "method": "GORP" if deterministic else "SQIRL",
+        "target": chosen.target,
+        "reached": bool(found.reached),
+        "k": shown.k,
+        "episodes": shown.episodes,
+        "steps": shown.steps,
+        "return": shown.median_return,
+        "looked_at_k": found.trials[-1].k,
+        "effective_horizon": min(map(far, found.reached), default=None),
+        "effective_horizon_at_k": min(found.reached, key=far).k if found.reached else None,
+        "budget": chosen.budget,
+    }
+
+
+def steps_of(name: str, mdp: tabular.Tabular | None, params: dict[str, Any], given: dict[str, Any]) -> int:
     """The steps that count: the time limit, or the longest episode if there is none."""
     entry = lookup("environment", REGISTRY, name)
     default = entry.limit(**params) if entry.limit else entry.max_steps
-    steps = given.get("max_steps", default) or tables.longest_episode(mdp)
+    steps = given.get("max_steps", default) or (tables.longest_episode(mdp) if mdp else None)
     if not steps:
         raise ValueError(f"episodes of {name} may never end: give --env.max-steps the steps that count")
     return int(steps)
@@ -127,10 +188,23 @@ def played(mdp: tabular.Tabular, steps: int, k: int, chosen) -> dict[str, Any]:
 def text(found: dict[str, Any]) -> str:
     """The report of `measure` for a terminal."""
     kind = "deterministic" if found["deterministic"] else "stochastic"
-    sizes = f"{found['states']} states, {found['actions']} actions, {found['horizon']} steps, {kind}"
+    states = f"{found['states']} states, " if "states" in found else ""
+    sizes = f"{states}{found['actions']} actions, {found['horizon']} steps, {kind}"
+    lines = {found["environment"]: sizes}
+    if "states" in found:
+        lines |= _of_table(found)
+    if its := found.get("sqirl"):
+        lines["SQIRL"] = f"return {its['return']:.4g} with k = {its['k']} after {its['steps']} steps"
+    if its := found.get("estimate"):
+        lines["estimate"] = _of_estimate(its)
+    width = max(map(len, lines))
+    return "\n".join(f"{name:{width}s}  {value}" for name, value in lines.items())
+
+
+def _of_table(found):
+    returns = found["random_return"], found["optimal_return"]
     lines = {
-        found["environment"]: sizes,
-        "return": f"{found['random_return']:.4g} of the random policy, {found['optimal_return']:.4g} at best",
+        "return": "{:.4g} of the random policy, {:.4g} at best".format(*returns),
         "optimal": _lookahead(found["k"], found["effective_horizon"], found["looked_at_k"]),
         f"{NEAR:.0%} of it": _lookahead(
             found["near_optimal_k"], found["near_optimal_horizon"], found["looked_at_k"]
@@ -138,11 +212,21 @@ def text(found: dict[str, Any]) -> str:
     }
     if found["gorp_horizon"] is not None:
         lines["by GORP"] = f"effective horizon {found['gorp_horizon']:.1f}"
-    lines["prediction"] = found["prediction"]
-    if its := found.get("sqirl"):
-        lines["SQIRL"] = f"return {its['return']:.4g} with k = {its['k']} after {its['steps']} steps"
-    width = max(map(len, lines))
-    return "\n".join(f"{name:{width}s}  {value}" for name, value in lines.items())
+    return lines | {"prediction": found["prediction"]}
+
+
+def _of_estimate(its):
+    with_k = f"k = {its['k']} and m = {its['episodes']} episodes"
+    if its["reached"]:
+        return (
+            f"{its['method']} reaches {its['return']:.4g} with {with_k}, {its['steps']:,} steps; effective "
+            f"horizon {its['effective_horizon']:.1f}, with k = {its['effective_horizon_at_k']}"
+        )
+    return (
+        f"{its['method']} does not reach {its['target']:.4g} with k up to {its['looked_at_k']} within "
+        f"{its['budget']:,} steps: at best {its['return']:.4g}, with {with_k}; give a larger --budget or "
+        "--estimate-k, or a lower --target"
+    )
 
 
 def _lookahead(k: int | None, effective_horizon: float | None, looked: int) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from jaxrl import sources
 from jaxrl.compile_cache import enable_compile_cache
@@ -16,7 +16,7 @@ from jaxrl.train import use_cores
 
 def options_of(name: str) -> type:
     """The options of `jaxrl meta EXPERIMENT`."""
-    module = lookup("experiment", study.EXPERIMENTS, name)
+    module: Any = lookup("experiment", study.EXPERIMENTS, name)
 
     @dataclasses.dataclass
     class Meta(module.Options):

@@ -44,7 +44,7 @@ def command(argv: list[str]) -> int:
 def _algorithm(name: str) -> Path:
     from jaxrl.algos import ALGORITHMS
 
-    return Path(lookup("algorithm", ALGORITHMS, name).__file__)
+    return Path(str(lookup("algorithm", ALGORITHMS, name).__file__))
 
 
 def _write(path: Path, template: Path) -> None:

@@ -29,6 +29,8 @@ def command(argv: list[str]) -> int:
 def curves_of(path: Path) -> list[tuple[str, list[dict[str, Any]]]]:
     """Labels and rows of a run or a study. Raises ValueError if there are none."""
     study = studies.of(path)
-    if study and not study.curves:
+    if not study:
+        return runs.curves_of(path)
+    if not study.curves:
         raise studies.without(path, "curves of its own")
-    return study.curves(path) if study else runs.curves_of(path)
+    return study.curves(path)

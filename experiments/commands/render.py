@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -79,7 +79,8 @@ def render(
     spec = dataclasses.replace(spec, env=spec.env_of(lane))
     algo = runs.make(spec, envs.make(name, **spec.env))
     bare, params = _environment(spec)
-    shown, total, available = [], 0.0, memory.on_machine()
+    shown: list[Any] = []
+    total, available = 0.0, memory.on_machine()
     for env_state, now in _episode(spec, bare, partial(algo.act, state), state.stream.memory, max_steps):
         total += float(now.reward)
         needs = {"--max-steps": (len(shown) + 1) * memory.num_bytes(shown[-1] if shown else ())}

@@ -25,7 +25,7 @@ def sweep_options(algorithm: str, environment: str, objective_name: str, tuned_f
     before = train_options(algorithm, environment, objective_name, tuned_for)
 
     @dataclasses.dataclass
-    class Sweep(before):
+    class Sweep(before):  # type: ignore[misc]  # a class made at run time
         """Trains many trials: options of --hp, --config and --env that are given as A,B,C or LOW:HIGH."""
 
         seeds: int = 8  # agents of each trial
@@ -59,8 +59,8 @@ def _sweep(argv: list[str]) -> int:
     given = config_file.read(value_of("--from", argv, ""))
     argv = config_file.with_names(argv, given)
     if len([word for word in argv[:2] if not word.startswith("-")]) == 2:
-        objective, preset_of = dependent(argv, given)
-        options = sweep_options(*argv[:2], objective.partition(",")[0], preset_of)
+        (algorithm, environment), (objective, preset_of) = argv[:2], dependent(argv, given)
+        options = sweep_options(algorithm, environment, objective.partition(",")[0], preset_of)
         argv = with_full_flags(argv, options)
     axes, rest = sweeps.axes_of(argv)
     first = [*rest, *sweeps.first_words(axes)]
@@ -82,7 +82,7 @@ def _sweep(argv: list[str]) -> int:
         searched.batches.require()
         if static := [one.flag for one in axes if not one.traced]:
             raise UsageError(f"--search {kind} varies what one program can, not {static[0]}")
-        if search_options["generations"] < 1:
+        if (search_options["generations"] or 0) < 1:
             raise UsageError(f"generations = {search_options['generations']} must be at least 1")
         sweeps.require_sense(axes, spec)
     if searched.device:

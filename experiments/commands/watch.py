@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from jaxrl import decode, fit_record, logger, records, reporters, sources
+from jaxrl import decode, files, fit_record, logger, records, reporters, sources
 from jaxrl.experiments import folders, options, runs, search, studies
 from jaxrl.experiments.studies.parts import Part
 
 SECONDS = 1.0  # between two looks at the folder
+IDLE = 10  # looks at a folder in which no process trains, before this is said
 INTERRUPT = "Ctrl-C ends watching; the run continues"
 
 
@@ -45,14 +46,14 @@ def command(argv: list[str]) -> int:
     if study and not study.parts:
         raise studies.without(path, "progress that can be watched")
     try:
-        if study:
+        if study and study.parts:
             _of_study(path, partial(study.parts, path), chosen.once)
             return 0
         about = describe(path)
         if chosen.once:
             print(state(path, about))
             return 0
-        follow(path, about)
+        follow(path, about, path)
     except KeyboardInterrupt:
         return 0
     print(runs.closing(path, "complete") if about.is_train else "complete")
@@ -79,17 +80,17 @@ def _of_study(path: Path, parts: Callable[[], list[Part]], once: bool) -> None:
             return
         if has_rows and shown not in followed:
             followed.add(shown)
-            follow(*_described(one))
+            follow(*_described(one), path)
         else:
             time.sleep(SECONDS)
 
 
 def _described(part: Part) -> tuple[Path, About]:
     """The folder of a part that has rows, and the facts about it."""
-    if not part.rows:
+    if not (read := part.rows):
         return part.path, describe(part.path)
-    now = part.rows()
-    return part.path, About(part.name, now.agents, now.num_updates, rows=lambda: part.rows().rows)
+    now = read()
+    return part.path, About(part.name, now.agents, now.num_updates, rows=lambda: read().rows)
 
 
 def describe(path: Path) -> About:
@@ -139,15 +140,16 @@ def state(path: Path, about: About) -> str:
     )
 
 
-def follow(path: Path, about: About, live: bool | None = None) -> None:
+def follow(path: Path, about: About, whole: Path, live: bool | None = None) -> None:
     """Shows the rows of a run as they are written, until it is complete.
 
     Args:
+      whole: the folder that can be resumed: that of the run, or of its study.
       live: in a panel; None: on a terminal.
     """
     live = sys.stdout.isatty() if live is None else live
     write = None if live else partial(print, flush=True)
-    reporter, shown, known = None, 0, None
+    reporter, shown, known, idle = None, 0, None, 0
     try:
         while True:
             file = path / "metrics.jsonl"
@@ -168,10 +170,21 @@ def follow(path: Path, about: About, live: bool | None = None) -> None:
                     reporter.status("waiting for the next row ...")
                 # Lower than before if a killed run was resumed, which writes its last rows again.
                 shown, known = rows[-1]["num_updates"] if rows else 0, now
+            idle = 0 if files.is_locked(path) else idle + 1
+            if idle == IDLE:
+                remedy = f"`jaxrl resume {files.quoted(whole)}` continues"
+                _say(reporter, live, f"no process on this machine trains here: {remedy}")
             time.sleep(SECONDS)
     finally:
         if reporter:
             reporter.close()
+
+
+def _say(reporter: reporters.Reporter | None, live: bool, text: str) -> None:
+    if live and reporter:
+        reporter.status(text)
+    else:
+        print(text, flush=True)
 
 
 def _rows(path: Path, about: About) -> list[dict[str, Any]]:

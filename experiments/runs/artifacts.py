@@ -16,6 +16,7 @@ import numpy as np
 from jaxrl import envs, hosts, sources, spaces
 from jaxrl.artifact import from_state, policy
 from jaxrl.artifact.describe import UNKNOWN, bounds
+from jaxrl.critics import SCALAR
 from jaxrl.experiments import runs
 from jaxrl.spaces import Box
 
@@ -57,6 +58,7 @@ def _maker(spec, programs) -> Callable[..., policy.Artifact]:
     """`(held, stream, num_updates, row) -> Artifact`; what does not depend on them is made only once."""
     env, description = programs.env, programs.algo.description
     network = description.network if description else getattr(spec.config, "network", None)
+    head = description.head if description else SCALAR
     seeds = np.arange(spec.agents) + (0 if spec.slots > 1 else spec.seed)
     action_bounds = functools.cache(lambda: _bounds(spec, bounds(env.action_space)))
     act = functools.cache(lambda: _greedy(spec, env))
@@ -67,7 +69,7 @@ def _maker(spec, programs) -> Callable[..., policy.Artifact]:
             raise ValueError(f"the policy of {spec.algorithm} {text}")
         held = jax.tree.map(np.asarray, held)
         about = {"algorithm": spec.algorithm, "environment": spec.environment, "num_updates": num_updates}
-        made = from_state.make(env, network, held, stream, seeds, row, about)
+        made = from_state.make(env, network, held, stream, seeds, row, about, head)
         made = made._replace(recipe=made.recipe._replace(bounds=action_bounds()))
         if sources.is_name(spec.algorithm):
             _require_that_it_acts_so(act(), env, held, getattr(stream, "memory", ()), made)
@@ -132,7 +134,7 @@ def _bounds(spec, of_first) -> tuple[tuple[np.ndarray, ...], ...]:
 
 
 def _bounds_vary(spec) -> bool:
-    is_traced = []
+    is_traced: list[bool] = []
 
     def look(varied):
         space = envs.make(spec.environment, **{**spec.env, **varied}).action_space

@@ -59,6 +59,7 @@ def _of_search(path: Path, spec: Spec, rows: Rows) -> list[Trial]:
     A row that contains updates of two trials is left out. The last point of a trial is the score that was
     recorded for it.
     """
+    assert spec.search is not None
     outcomes = searched_outcome(path)
     if not math.isfinite(spec.hparams.total_updates):
         raise ValueError(f"{path / 'run.json'} was edited: hparams.total_updates is missing")

@@ -156,7 +156,7 @@ def choose_chunk(spec: runs.Spec) -> int:
     if jax.default_backend() != "cpu" or usual * runs.build(spec).num_updates < LONG:
         return 0
     measured = {chunk: _seconds(spec, chunk) or math.inf for chunk in CHUNKS if chunk <= share}
-    best = min(measured, key=measured.get, default=0)
+    best = min(measured, key=measured.__getitem__, default=0)
     return best if measured.get(best, math.inf) * GAIN < usual else 0
 
 

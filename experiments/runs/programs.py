@@ -63,14 +63,13 @@ def build(spec: Spec, to_train: bool = True) -> Programs:
     state_sharding, finished, agents = by_agent, None, lambda state: state
     if spec.search:
         strategy, space = search.make(spec.search, agent_updates)
-        state_sharding = search.SearchState(
-            everywhere, *[by_agent] * 6, strategy=everywhere, num_updates=everywhere
-        )
+        shardings: list[Any] = [everywhere, *[by_agent] * 6, everywhere, everywhere]
+        state_sharding = search.SearchState(*shardings)  # of its strategy and num_updates: everywhere
         algo = search.over(algo, strategy, space, spec.seeds)
         num_updates, agent_updates = strategy.num_updates, strategy.agent_updates
         agents = attrgetter("agents")
-        if strategy.finished:
-            finished = jax.jit(lambda state: strategy.finished(state.strategy))
+        if ends := strategy.finished:
+            finished = jax.jit(lambda state: ends(state.strategy))
     algo = algo._replace(update=jax.jit(algo.update))  # its shapes and its program need only one trace
     spec = dataclasses.replace(spec, hparams=spec.hparams.replace(total_updates=float(agent_updates)))
     hp = spec.lane_hparams()

@@ -21,7 +21,7 @@ ADDED: dict[str, dict[str, Any]] = {
     "dqn": {"noisy": False},
     "ppo": {"critic": "scalar", "num_atoms": 51, "lowest_return": -100.0, "highest_return": 100.0},
 }
-ADDED_TO_NETWORK = {"core": "gru", "layer_norm": False}  # of all algorithms
+ADDED_TO_NETWORK = {"core": "gru", "layer_norm": False, "num_experts": 8}  # of all algorithms
 
 
 @dataclasses.dataclass(frozen=True)

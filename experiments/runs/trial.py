@@ -25,7 +25,7 @@ def first(spec: Spec) -> Spec:
     """The run of the first trial; a run without trials is unchanged."""
     if not (spec.trials or spec.search):
         return spec
-    if spec.trials:
+    if not spec.search:
         return alone(spec, spec.trials[0])
     axes = map(from_plain, spec.search["axes"])
     return alone(

@@ -46,6 +46,71 @@ static inline void NAME_gru(const float *of_input, const float *of_memory, const
     }
 }
 """,
+    "expect": """\
+static inline void NAME_expect(const float *x, int n, int k, const float *points, float *y)
+{
+    for (int j = 0; j < n; ++j, x += k) {
+        float best = x[0], sum = 0.0f, mean = 0.0f;
+        for (int i = 1; i < k; ++i) best = fmaxf(best, x[i]);
+        for (int i = 0; i < k; ++i) {
+            const float w = expf(x[i] - best);
+            sum += w;
+            mean += w * points[i];
+        }
+        y[j] = mean / sum;
+    }
+}
+""",
+    "dispatch": """\
+static inline void NAME_dispatch(const float *x, int m, int d, const float *phi, int slots, float *shares,
+                                 float *y)
+{
+    for (int t = 0; t < m; ++t)
+        for (int s = 0; s < slots; ++s) {
+            shares[t * slots + s] = 0.0f;
+            for (int i = 0; i < d; ++i) shares[t * slots + s] += x[t * d + i] * phi[i * slots + s];
+        }
+    for (int s = 0; s < slots; ++s) {
+        float best = shares[s], sum = 0.0f;
+        for (int t = 1; t < m; ++t) best = fmaxf(best, shares[t * slots + s]);
+        for (int i = 0; i < d; ++i) y[s * d + i] = 0.0f;
+        for (int t = 0; t < m; ++t) {
+            const float w = expf(shares[t * slots + s] - best);
+            sum += w;
+            for (int i = 0; i < d; ++i) y[s * d + i] += w * x[t * d + i];
+        }
+        for (int i = 0; i < d; ++i) y[s * d + i] /= sum;
+    }
+    for (float *p = shares; p < shares + m * slots; p += slots) {
+        float best = p[0], sum = 0.0f;
+        for (int s = 1; s < slots; ++s) best = fmaxf(best, p[s]);
+        for (int s = 0; s < slots; ++s) sum += p[s] = expf(p[s] - best);
+        for (int s = 0; s < slots; ++s) p[s] /= sum;
+    }
+}
+""",
+    "experts": """\
+static inline void NAME_experts(const float *x, int experts, int slots, int d, const float *kernel,
+                                const float *bias, float *y, int f)
+{
+    for (int r = 0; r < experts * slots; ++r) {
+        const float *w = kernel + r / slots * d * f, *b = bias + r / slots * f;
+        for (int j = 0; j < f; ++j) y[r * f + j] = b[j];
+        for (int i = 0; i < d; ++i)
+            for (int j = 0; j < f; ++j) y[r * f + j] += x[r * d + i] * w[i * f + j];
+    }
+}
+""",
+    "combine": """\
+static inline void NAME_combine(const float *x, int slots, int d, const float *shares, float *y, int m)
+{
+    for (int t = 0; t < m; ++t) {
+        for (int i = 0; i < d; ++i) y[t * d + i] = 0.0f;
+        for (int s = 0; s < slots; ++s)
+            for (int i = 0; i < d; ++i) y[t * d + i] += shares[t * slots + s] * x[s * d + i];
+    }
+}
+""",
     "layer_norm": """\
 static inline void NAME_layer_norm(float *x, int n, int f, const float *scale, const float *bias)
 {

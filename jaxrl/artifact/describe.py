@@ -8,12 +8,16 @@ import numpy as np
 
 from jaxrl import encoding
 from jaxrl.artifact.recipe import Layer, Part, Recipe
+from jaxrl.critics import SCALAR, Head
 from jaxrl.policies import NetworkConfig
+from jaxrl.q_networks import NUM_COSINES
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
 UNKNOWN = (
     "its network is not one that NetworkConfig describes (for example, a custom torso): act with `algo.act`"
 )
+
+PARTS = ("kernel", "bias")  # of an affine map
 
 
 def describe(
@@ -23,6 +27,7 @@ def describe(
     params: Any,
     obs_stats: Any = (),
     masked: bool = False,
+    head: Head = SCALAR,
 ) -> Recipe:
     """The recipe of a policy from `policies.actor_critic`, `actor` or `q_values`.
 
@@ -30,17 +35,22 @@ def describe(
       params, obs_stats: of one agent, or of several with a leading axis in every leaf; the weights of the
         recipe then have this axis as well, but not its `bounds`.
       masked: whether the environment's info has an action mask.
+      head: of `q_values`; outputs of the recipe are the values of actions for every head.
 
     Raises:
       ValueError: the parameters are not those of such a network, or a space cannot be stored in a file.
     """
     flat = not encoding.use_cnn(observation_space, network.torso)
+    if not flat and not isinstance(observation_space, Box):
+        raise ValueError(
+            "the policy cannot be exported: it joins an image with other parts: take torso 'mlp'"
+        )
     observation, observation_parts = _parts(observation_space, "obs")
     action, action_parts = _parts(action_space, "action")
     try:
         weights = jax.tree.map(np.asarray, params["params"])
         size = sum(part.width for part in action_parts)
-        layers = [*_normalize(obs_stats), *_means(_network(weights, network, flat), size)]
+        layers = [*_normalize(obs_stats), *_network(weights, network, flat, size, head)]
     except (KeyError, TypeError, AttributeError):
         raise ValueError(f"the policy cannot be exported: {UNKNOWN}") from None
     return Recipe(
@@ -63,61 +73,103 @@ def _normalize(obs_stats) -> list[Layer]:
     return [Layer("normalize", {"mean": mean, "scale": 1.0 / np.sqrt(var + np.float32(1e-8))})]
 
 
-def _network(weights, network, flat) -> list[Layer]:
-    """The layers of the actor in `networks.ActorCritic`, of `networks.Actor` or of `QNetwork`.
-
-    Two heads for the values of actions are one affine map: V + A - mean(A).
-    """
+def _network(weights, network, flat, size, head) -> list[Layer]:
+    """The layers of the actor in `networks.ActorCritic`, of `networks.Actor` or of `QNetwork`."""
     if "actor_head" in weights:
         name = "shared_torso" if network.shared_torso else "actor_torso"
-        torso, cell, head = weights.get(name, {}), f"{name}_gru", weights["actor_head"]
+        torso, cell, last = weights.get(name, {}), f"{name}_gru", [_affine("dense", weights["actor_head"])]
     else:
-        torso, cell, head = weights.get("torso", {}), "gru", weights["Dense_0"]
-        if "value_head" in weights:
-            value = weights["value_head"]
-            head = {name: value[name] + x - x.mean(axis=-1, keepdims=True) for name, x in head.items()}
+        torso, cell, last = weights.get("torso", {}), "gru", _values(weights, size, head)
+    if head.num_outputs == 1:  # without standard deviations, which no action needs
+        last = [Layer(op, {name: x[..., :size] for name, x in arrays.items()}) for op, arrays in last]
     layers = _torso(torso, network, flat)
     if network.memory_size:
         if network.core != "gru":
             raise ValueError(f"a policy with the core {network.core!r} cannot be exported: take core 'gru'")
         layers.append(_gru(weights[cell]))
-    return [*layers, _affine("dense", head)]
+    return [*layers, *last]
 
 
-def _means(layers: list[Layer], size: int) -> list[Layer]:
-    """The layers, without the outputs after the first `size`: standard deviations, which no action needs."""
-    *layers, (op, arrays) = layers
-    return [*layers, Layer(op, {name: x[..., :size] for name, x in arrays.items()})]
+def _values(weights, num_actions, head) -> list[Layer]:
+    """The values of actions behind the torso of `QNetwork`, or the outputs of `networks.Actor`.
+
+    Two heads are one affine map, V + A - mean(A), and so is the mean of quantiles. With fixed fractions,
+    implicit quantiles multiply the features of a state by constants.
+    """
+    outputs = weights["Dense_0"]
+    if head.num_outputs == 1 and "value_head" not in weights:
+        return [_affine("dense", outputs)]
+    each = {name: outputs[name].reshape(*outputs[name].shape[:-1], num_actions, -1) for name in PARTS}
+    if "value_head" in weights:
+        value = {name: weights["value_head"][name][..., None, :] for name in PARTS}
+        each = {name: value[name] + x - x.mean(axis=-2, keepdims=True) for name, x in each.items()}
+    if head.implicit:
+        factors = _factors(weights["embedding"]["Dense_0"], head.num_outputs)
+        each["kernel"] = each["kernel"] * factors[..., None, None]
+    elif head.points is None:
+        each = {name: x.mean(axis=-1, keepdims=True) for name, x in each.items()}
+    flat = _affine("dense", {name: x.reshape(*x.shape[:-2], -1) for name, x in each.items()})
+    if head.points is None:
+        return [flat]
+    seeds = each["bias"].shape[:-2]
+    points = np.broadcast_to(np.asarray(head.points, np.float32), (*seeds, head.num_outputs))
+    return [flat, Layer("expect", {"points": points})]
+
+
+def _factors(embedding, num_fractions):
+    """What the embedding of `q_networks.FractionEmbedding` multiplies features by, its mean `[..., F]`."""
+    fractions = (2.0 * np.arange(num_fractions) + 1.0) / (2.0 * num_fractions)
+    cosines = np.cos(np.pi * np.arange(NUM_COSINES) * fractions[:, None])
+    embedded = cosines @ embedding["kernel"] + embedding["bias"][..., None, :]
+    return np.maximum(embedded, 0.0).mean(axis=-2)
 
 
 def _torso(torso, network, flat) -> list[Layer]:
+    mixed, sizes = network.torso == "soft_moe", network.hidden_sizes
+    if flat and not mixed:
+        return _mlp(torso, network, sizes)
     if flat:
-        return _mlp(torso, network)
+        rest = {name: weights for name, weights in torso.items() if name != "SoftMixture_0"}
+        return [*_mlp(rest, network, sizes[:-1]), *_mixture(torso["SoftMixture_0"], network, sizes[-1:])]
     layers = []
     for i in range(sum(name.startswith("Conv_") for name in torso)):
         layers += [_affine("conv", torso[f"Conv_{i}"]), *_activation(torso, network, i)]
-    return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network)]
+    if mixed:
+        return [*layers, *_mixture(torso["SoftMixture_0"], network, sizes)]
+    return [*layers, Layer("flatten", {}), *_mlp(torso["MLP_0"], network, sizes)]
 
 
-def _mlp(weights, network) -> list[Layer]:
-    if len(weights) != len(network.hidden_sizes) * (1 + network.layer_norm):
+def _mlp(weights, network, sizes, op="dense") -> list[Layer]:
+    """The layers of an MLP, or those of all experts, `op` "experts"."""
+    if len(weights) != len(sizes) * (1 + network.layer_norm):
         raise KeyError("layers")
     layers = []
-    for i in range(len(network.hidden_sizes)):
-        layers += [_affine("dense", weights[f"Dense_{i}"]), *_activation(weights, network, i)]
+    for i in range(len(sizes)):
+        layers += [_affine(op, weights[f"Dense_{i}"]), *_activation(weights, network, i, op)]
     return layers
 
 
-def _activation(weights, network, i) -> list[Layer]:
+def _mixture(weights, network, sizes) -> list[Layer]:
+    dispatch = Layer("dispatch", {"phi": np.asarray(weights["phi"], np.float32)})
+    experts = [
+        *_mlp(weights["body"], network, sizes, "experts"),
+        _affine("experts", weights["experts"]["out"]),
+    ]
+    return [dispatch, *experts, Layer("combine", {}), Layer("flatten", {})]
+
+
+def _activation(weights, network, i, op="") -> list[Layer]:
     norm = []
     if network.layer_norm:
-        of_layer = weights[f"LayerNorm_{i}"]
-        norm = [Layer("layer_norm", {n: np.asarray(of_layer[n], np.float32) for n in ("scale", "bias")})]
+        of_layer = {n: np.asarray(weights[f"LayerNorm_{i}"][n], np.float32) for n in ("scale", "bias")}
+        if op == "experts":  # each has its own, for all its slots
+            of_layer = {name: x[..., None, :] for name, x in of_layer.items()}
+        norm = [Layer("layer_norm", of_layer)]
     return [*norm, Layer(network.activation, {})]
 
 
 def _affine(op, weights) -> Layer:
-    return Layer(op, {name: np.asarray(weights[name], np.float32) for name in ("kernel", "bias")})
+    return Layer(op, {name: np.asarray(weights[name], np.float32) for name in PARTS})
 
 
 def _gru(cell) -> Layer:

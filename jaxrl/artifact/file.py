@@ -21,7 +21,13 @@ _FORMAT = 1
 _LARGEST = 2**32  # bytes of all arrays
 _WIDEST = 2**24  # values of an observation or an action
 _DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, zipfile.BadZipFile, EOFError)
-_DAMAGE += (NotImplementedError, RuntimeError, MemoryError, zlib.error)  # of zip files, and of their sizes
+_DAMAGE += (
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+    ArithmeticError,
+    zlib.error,
+)  # of zip files, and of their sizes
 
 _Part = tuple[
     str,

@@ -10,6 +10,7 @@ import numpy as np
 from jaxrl import hosts, records
 from jaxrl.artifact import policy
 from jaxrl.artifact.describe import describe
+from jaxrl.critics import SCALAR, Head
 from jaxrl.types import Algorithm, Env, PyTree
 
 
@@ -29,12 +30,12 @@ def write(
     """
     if algo.description is None:
         return
-    env, network = algo.description
+    env, network, head = algo.description
     held, stream = hosts.fetch(learned(agents)), shapes_of_stream(agents)
 
     def write_file():
         with contextlib.suppress(ValueError):
-            policy.write(path / policy.FILE, make(env, network, held, stream, seeds, row, about))
+            policy.write(path / policy.FILE, make(env, network, held, stream, seeds, row, about, head))
 
     hosts.by_leader(write_file)
 
@@ -57,6 +58,7 @@ def make(
     seeds: np.ndarray,
     row: dict[str, Any] | None,
     about: dict[str, Any],
+    head: Head = SCALAR,
 ) -> policy.Artifact:
     """The Artifact of the first `[S]` agents `[P]`, whose actions all have the bounds of `env`.
 
@@ -64,6 +66,7 @@ def make(
       network: the NetworkConfig of the policy.
       held: as returned by `learned`. stream: as returned by `shapes_of_stream`.
       seeds, row, about: as in `write`.
+      head: of values of actions.
 
     Raises:
       ValueError: the policy cannot be described.
@@ -71,7 +74,7 @@ def make(
     count = len(seeds)
     held = jax.tree.map(lambda x: np.asarray(x)[:count], held)
     masked = stream is not None and "action_mask" in stream.timestep.info
-    recipe = describe(env.observation_space, env.action_space, network, **held, masked=masked)
+    recipe = describe(env.observation_space, env.action_space, network, **held, masked=masked, head=head)
     each = jax.tree.map(lambda x: np.repeat(x[None], count, axis=0), recipe.bounds)
     return policy.Artifact(recipe._replace(bounds=each), seeds, _scores(recipe, row, count), about)
 

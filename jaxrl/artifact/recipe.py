@@ -2,9 +2,9 @@
 
     observation  -> encode -> normalize? -> layers -> outputs [N, K] -> action
 
-The action is chosen from `outputs`: logits of the discrete parts, means of the Box parts. It is the most
-likely one, as in the evaluation during training. This module imports only NumPy. Axes: `N` observations, `K`
-outputs.
+The action is chosen from `outputs`: logits or values of the discrete parts, means of the Box parts. It is the
+most likely one, as in the evaluation during training. This module imports only NumPy. Axes: `N` observations,
+`K` outputs.
 """
 
 from collections.abc import Callable
@@ -49,10 +49,15 @@ class Layer(NamedTuple):
     conv: kernel `[3, 3, C, F]`, bias `[F]`          without padding, on `[N, H, W, C]`
     flatten                                          `[N, ...]` to `[N, D]`
     dense: kernel `[D, F]`, bias `[F]`
-    layer_norm: scale, bias `[F]`                    (x - mean) / sqrt(var + 1e-6) * scale + bias, last axis
+    layer_norm: scale, bias `[F]` or `[E, 1, F]`     (x - mean) / sqrt(var + 1e-6) * scale + bias, last axis
     tanh, relu, silu, gelu, elu                      gelu by its tanh approximation
     gru: kernel `[D, 3M]`, bias `[3M]`, memory_kernel `[M, 3M]`, memory_bias `[M]`, in the order r, z, n:
         r, z = sigmoid(x W + b + h V),   n = tanh(x W_n + b_n + r (h V_n + c)),   x = h = (1 - z) n + z h
+    dispatch: phi `[D, E, P]`                        tokens `[N, ..., D]` to `P` slots of `E` experts
+        `[N, E, P, D]`, by the softmax over tokens of x phi; its softmax over slots is kept for `combine`
+    experts: kernel `[E, D, F]`, bias `[E, F]`       a dense layer of each expert, on its slots
+    combine                                          slots back to tokens, `[N, M, F]`
+    expect: points `[K]`                             `[N, A K]` to `[N, A]`: means of the points, by a softmax
     """
 
     op: str
@@ -130,9 +135,14 @@ def step(
       memory, the parts of the actions `[N, *shape]`, outputs float32 `[N, K]` (before the mask).
     """
     x = _encode(xp, recipe, obs)
+    shares = None
     for op, arrays in recipe.layers:
         if op == "gru":
             x = memory = _gru(xp, x, memory, **arrays)
+        elif op == "dispatch":
+            x, shares = _dispatch(xp, x, **arrays)
+        elif op == "combine":
+            x = shares @ x.reshape(x.shape[0], x.shape[1] * x.shape[2], x.shape[3])
         else:
             x = OPERATIONS[op](xp, x, **arrays)
     return memory, _decide(xp, recipe, x, mask), x
@@ -192,11 +202,31 @@ def _gru(xp, x, memory, kernel, bias, memory_kernel, memory_bias):
     return (1.0 - z) * n + z * memory
 
 
+def _softmax(xp, x, axis):
+    x = xp.exp(x - x.max(axis=axis, keepdims=True))
+    return x / x.sum(axis=axis, keepdims=True)
+
+
+def _expect(xp, x, points):
+    return _softmax(xp, x.reshape(x.shape[0], x.shape[1] // points.size, points.size), 2) @ points
+
+
+def _dispatch(xp, x, phi):
+    """Slots `[N, E, P, D]` and the shares of the slots in each token `[N, M, E P]`."""
+    size, experts, slots = phi.shape
+    x = x.reshape(x.shape[0], int(np.prod(x.shape[1:-1])), size)
+    logits = x @ phi.reshape(size, experts * slots)
+    averages = xp.swapaxes(_softmax(xp, logits, 1), 1, 2) @ x
+    return averages.reshape(x.shape[0], experts, slots, size), _softmax(xp, logits, 2)
+
+
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "normalize": _normalize,
     "conv": _conv,
     "flatten": lambda xp, x: x.reshape(x.shape[0], int(np.prod(x.shape[1:]))),
     "dense": lambda xp, x, kernel, bias: x @ kernel + bias,
+    "experts": lambda xp, x, kernel, bias: x @ kernel + bias[:, None],
+    "expect": _expect,
     "layer_norm": _layer_norm,
     "tanh": lambda xp, x: xp.tanh(x),
     "relu": lambda xp, x: xp.maximum(x, 0.0),

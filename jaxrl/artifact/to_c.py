@@ -111,6 +111,7 @@ class _Writer:
         self.constants: list[str] = []
         self.helpers: set[str] = set()
         self.sizes: list[int] = []
+        self.tokens = 0  # of a mixture of experts
 
     def constant(self, array) -> str:
         name = f"{self.name}_w{len(self.constants)}"
@@ -142,8 +143,21 @@ class _Writer:
                 weights = [self.constant(layer.arrays[n]) for n in ("mean", "scale")]
                 lines.append(self.call("normalize", "x", size, *weights))
             elif layer.op == "layer_norm":
-                weights = [self.constant(layer.arrays[n]) for n in ("scale", "bias")]
-                lines.append(self.call("layer_norm", "x", size, shape[-1], *weights))
+                lines += self._layer_norm(layer, shape)
+            elif layer.op == "expect":
+                points = layer.arrays["points"]
+                shape = (size // points.size,)
+                here = [self.call("expect", "x", *shape, points.size, self.constant(points), "y")]
+            elif layer.op == "dispatch":
+                here, shape = self._dispatch(layer, shape)
+            elif layer.op == "experts":
+                weights = [self.constant(layer.arrays[n]) for n in ("kernel", "bias")]
+                features = layer.arrays["bias"].shape[-1]
+                here = [self.call("experts", "x", *shape, *weights, "y", features)]
+                shape = (*shape[:2], features)
+            elif layer.op == "combine":
+                here = [self.call("combine", "x", shape[0] * shape[1], shape[2], "shares", "y", self.tokens)]
+                shape = (self.tokens, shape[2])
             elif layer.op == "flatten":
                 shape = (size,)
             else:
@@ -158,6 +172,24 @@ class _Writer:
         features = layer.arrays["bias"].shape[-1]
         sizes = (height, width, channels, features)
         return [self.call("conv", "x", *sizes, *weights, "y")], (height - 2, width - 2, features)
+
+    def _layer_norm(self, layer: Layer, shape):
+        scale, bias = (self.constant(layer.arrays[n]) for n in ("scale", "bias"))
+        if layer.arrays["scale"].ndim == 1:
+            return [self.call("layer_norm", "x", int(np.prod(shape)), shape[-1], scale, bias)]
+        experts, slots, features = shape
+        size, at = slots * features, f"i * {features}"
+        one = self.call("layer_norm", f"x + i * {size}", size, features, f"{scale} + {at}", f"{bias} + {at}")
+        return [f"for (int i = 0; i < {experts}; ++i) {one}"]
+
+    def _dispatch(self, layer: Layer, shape):
+        size, experts, slots = layer.arrays["phi"].shape
+        self.tokens, phi = int(np.prod(shape[:-1])), self.constant(layer.arrays["phi"])
+        lines = [
+            f"float shares[{self.tokens * experts * slots}];",
+            self.call("dispatch", "x", self.tokens, size, phi, experts * slots, "shares", "y"),
+        ]
+        return lines, (experts, slots, size)
 
     def _gru(self, layer: Layer, size: int):
         names = ("kernel", "bias", "memory_kernel", "memory_bias")

@@ -45,8 +45,13 @@ def to_onnx(recipe: Recipe) -> bytes:
     x = _encode(graph, recipe)
     if recipe.memory_size:
         declare(inputs, "memory", "float32", recipe.memory_size)
+    shares, slots = "", 0
     for op, arrays in recipe.layers:
-        if op == "gru":
+        if op == "dispatch":
+            x, shares, slots = _dispatch(graph, x, **arrays)
+        elif op == "combine":
+            x = graph.add("MatMul", shares, graph.add("Reshape", x, np.array([0, slots, -1], np.int64)))
+        elif op == "gru":
             x = _gru(graph, x, **arrays)
             graph.add("Identity", x, output=declare(outputs, "next_memory", "float32", recipe.memory_size))
         else:
@@ -138,7 +143,26 @@ def _dense(graph, x, kernel, bias):
 
 
 def _layer_norm(graph, x, scale, bias):
-    return graph.add("LayerNormalization", x, scale, bias, axis=-1, epsilon=LAYER_NORM_EPSILON)
+    size = scale.shape[-1]
+    one, zero = np.ones(size, np.float32), np.zeros(size, np.float32)
+    x = graph.add("LayerNormalization", x, one, zero, axis=-1, epsilon=LAYER_NORM_EPSILON)
+    return graph.add("Add", graph.add("Mul", x, scale), bias)
+
+
+def _dispatch(graph, x, phi):
+    size, experts, slots = phi.shape
+    x = graph.add("Reshape", x, np.array([0, -1, size], np.int64))
+    logits = graph.add("MatMul", x, phi.reshape(size, -1))
+    shares = graph.add("Softmax", logits, axis=2)
+    of_tokens = graph.add("Transpose", graph.add("Softmax", logits, axis=1), perm=[0, 2, 1])
+    averages = graph.add("MatMul", of_tokens, x)
+    apart = graph.add("Reshape", averages, np.array([0, experts, slots, size], np.int64))
+    return apart, shares, experts * slots
+
+
+def _expect(graph, x, points):
+    x = graph.add("Reshape", x, np.array([0, -1, points.size], np.int64))
+    return graph.add("MatMul", graph.add("Softmax", x, axis=2), points)
 
 
 def _gelu(graph, x):
@@ -164,6 +188,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "conv": _conv,
     "flatten": lambda graph, x: graph.add("Flatten", x, axis=1),
     "dense": _dense,
+    "experts": lambda graph, x, kernel, bias: _dense(graph, x, kernel, bias[:, None]),
+    "expect": _expect,
     "layer_norm": _layer_norm,
     "tanh": lambda graph, x: graph.add("Tanh", x),
     "relu": lambda graph, x: graph.add("Relu", x),

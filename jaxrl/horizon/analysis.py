@@ -86,8 +86,10 @@ def analyse(
         H = min_k k + log_A (1 / gap_k^2),   gap_k = min_{t, s} gap_t(s),
 
     the stochastic effective horizon of the second paper, where returns lie between 0 and 1: here gaps are
-    fractions of the range of returns. The authors' code has only k for such a process. Both use the states of
-    `gaps`.
+    fractions of the range of returns. The authors' code has only k for such a process, so that this H, unlike
+    k and the one of GORP, is not checked against it. Both use the states and the gaps of `gaps`, which are
+    those of the code for deterministic processes. Over all states, and of all actions that are not greedy, a
+    gap could be smaller: this H is then too low.
 
     Args:
       horizon: T, the steps that count.

@@ -24,11 +24,10 @@ from jaxrl.policies.building import (
     PolicyUnroll,
     actor,
     actor_critic,
-    num_columns,
     q_values,
     squashed,
 )
-from jaxrl.policies.learning import divergence, evaluate_actions, samples, take, unroll, values
+from jaxrl.policies.learning import divergence, evaluate_actions, num_columns, samples, take, unroll, values
 from jaxrl.policies.starting import observe, start, warmup_steps
 
 __all__ = [

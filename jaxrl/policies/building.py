@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxrl import cores, distributions, encoding, layers, networks, q_networks, stats
-from jaxrl.checks import hint_at_scale, require_env, require_network
+from jaxrl.checks import hint_at_scale, require_env, require_network, require_tokens
 from jaxrl.critics import SCALAR, Head
 from jaxrl.distributions import Distribution
-from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box, require_division
+from jaxrl.spaces import Box, Discrete, MultiDiscrete, require_bounded_box
 from jaxrl.types import Env, PyTree
 
 LOG_STDS = -5.0, 2.0  # range of the log standard deviations of `squashed`
@@ -23,7 +23,7 @@ LOG_STDS = -5.0, 2.0  # range of the log standard deviations of `squashed`
 class NetworkConfig:
     """The network of a policy, the same for all algorithms."""
 
-    torso: Literal["auto", "mlp", "cnn"] = (
+    torso: Literal["auto", "mlp", "cnn", "soft_moe"] = (
         "auto"  # before the heads; auto: a CNN for images, also in a Dict, else an MLP
     )
     hidden_sizes: tuple[int, ...] = (64, 64)  # units of the MLP, or of the layers after the convolution
@@ -34,6 +34,7 @@ class NetworkConfig:
     squash: bool = False  # tanh-squash continuous actions into their bounds instead of clipping them
     core: Literal["gru", "lstm"] = "gru"  # what remembers, if memory_size is not 0
     layer_norm: bool = False  # normalize the units of each layer before the activation
+    num_experts: int = 8  # of the torso soft_moe: auto, with a mixture of experts as the last layer
 
 
 class Distributed(Protocol):
@@ -76,6 +77,7 @@ class Description(NamedTuple):
 
     env: Env  # its spaces and, if it has one, its name
     network: NetworkConfig
+    head: Head = SCALAR  # of values of actions
 
 
 class Policy(NamedTuple):
@@ -159,7 +161,7 @@ def q_values(
       torso: as for `actor`.
       dueling: Q(s, a) = V(s) + A(s, a) - mean_a A(s, a), from two heads. Wang et al. 2016.
         https://arxiv.org/abs/1511.06581
-      head: what `K` outputs for each action are; by default its value. Others cannot be exported.
+      head: what `K` outputs for each action are; by default its value.
       noisy: layers with noise (`layers.NoisyDense`), except for convolutions and a `torso` that is given.
 
     Raises:
@@ -175,12 +177,13 @@ def q_values(
     body, flat = _body(env, config, torso, layer)
     sizes = env.action_space.n, head.num_outputs
     net = q_networks.QNetwork(body, *sizes, dueling, head.implicit, layer)
-    policy = _policy(env, config, net, flat, torso is not None or head.num_outputs > 1)
+    policy = _policy(env, config, net, flat, torso is not None)
+    description = policy.description and policy.description._replace(head=head)
 
     def distribution(outputs, action_mask=None):
         return distributions.make(env.action_space, head.value(outputs), False, action_mask)
 
-    return policy._replace(distribution=distribution)
+    return policy._replace(distribution=distribution, description=description)
 
 
 def squashed(
@@ -209,12 +212,18 @@ def squashed(
     net = networks.Actor(body, 2 * size if stochastic else size)
     policy = _policy(env, config, net, flat, torso is not None)
 
-    def distribution(outputs, action_mask=None):
+    def gaussian(outputs):
         mean, log_std = outputs[..., :size], outputs[..., size:]
         log_std = jnp.clip(log_std, *LOG_STDS) if stochastic else jnp.full_like(mean, -10.0)
-        return distributions.make(space, jnp.concatenate([mean, log_std], axis=-1), True, action_mask)
+        return jnp.concatenate([mean, log_std], axis=-1)
 
-    return policy._replace(distribution=distribution)
+    def distribution(outputs, action_mask=None):
+        return distributions.make(space, gaussian(outputs), True, action_mask)
+
+    def kl(outputs, other_outputs, action_mask=None):
+        return distributions.kl(space, gaussian(outputs), gaussian(other_outputs), action_mask)
+
+    return policy._replace(distribution=distribution, kl=kl)
 
 
 def _require_defaults(config: NetworkConfig, *names: str) -> None:
@@ -236,7 +245,11 @@ def _body(env, config, torso, layer=layers.dense):
     joined = not isinstance(space, Box | Discrete | MultiDiscrete)  # parts are concatenated
     if torso is not None:
         return (networks.Split(torso, encoding.splitter(space)) if joined else torso), joined
-    if not encoding.use_cnn(space, config.torso):
+    convolved = encoding.use_cnn(space, config.torso)
+    if config.torso == "soft_moe":
+        require_tokens(config.hidden_sizes, convolved, joined)
+        hidden["num_experts"] = config.num_experts
+    if not convolved:
         return networks.MLP(**hidden), True
     return (networks.Joined(encoding.splitter(space), **hidden) if joined else networks.CNN(**hidden)), joined
 
@@ -276,15 +289,3 @@ def _policy(env, config, net, flat, is_custom) -> Policy:
 
 def _batch_of_one(x):
     return jax.ShapeDtypeStruct((1, *x.shape), x.dtype)
-
-
-def num_columns(config: NetworkConfig, num_envs: int, num_steps: int, num_minibatches: int = 1) -> int:
-    """The number of columns that minibatches are drawn from: all steps, or with memory all environments.
-
-    Raises:
-      ValueError: they are not divisible by `num_minibatches`.
-    """
-    remembers = config.memory_size > 0
-    columns = num_envs * (1 if remembers else num_steps)
-    require_division("num_envs" if remembers else "num_envs * num_steps", columns, num_minibatches)
-    return columns

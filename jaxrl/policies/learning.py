@@ -5,7 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrl.policies.building import Policy
+from jaxrl.policies.building import NetworkConfig, Policy
+from jaxrl.spaces import require_division
 from jaxrl.types import ActionEvaluation, EvaluateActions, PyTree, Transition
 
 
@@ -84,3 +85,15 @@ def evaluate_actions(policy: Policy) -> EvaluateActions:
         return ActionEvaluation(pi.log_prob(steps.action), pi.entropy(), policy.value(value))
 
     return evaluate
+
+
+def num_columns(config: NetworkConfig, num_envs: int, num_steps: int, num_minibatches: int = 1) -> int:
+    """The number of columns that minibatches are drawn from: all steps, or with memory all environments.
+
+    Raises:
+      ValueError: they are not divisible by `num_minibatches`.
+    """
+    remembers = config.memory_size > 0
+    columns = num_envs * (1 if remembers else num_steps)
+    require_division("num_envs" if remembers else "num_envs * num_steps", columns, num_minibatches)
+    return columns

@@ -54,6 +54,5 @@ def observe(
     """The statistics `obs_stats` and `reward_stats` after a rollout."""
     if jax.tree.leaves(obs_stats):
         obs_stats = stats.update(obs_stats, policy.encode((), steps.obs))
-    if jax.tree.leaves(reward_stats):
-        reward_stats = stats.update_reward(reward_stats, steps.reward, steps.done, gamma)
+    reward_stats = stats.update_reward(reward_stats, steps.reward, steps.done, gamma)
     return {"obs_stats": obs_stats, "reward_stats": reward_stats}

@@ -28,7 +28,7 @@ def network(params, x, dueling, num_atoms=1):
 @pytest.mark.parametrize(
     "switches",
     [
-        pytest.param({"double": False, "n_step": 1}, marks=pytest.mark.slow, id="plain"),
+        pytest.param({"double": False, "n_step": 1, "head": "squared"}, marks=pytest.mark.slow, id="plain"),
         pytest.param({"double": True, "dueling": True, "prioritized": True, "n_step": 3}, id="all"),
         pytest.param(
             {"double": False, "munchausen": True, "n_step": 1}, marks=pytest.mark.slow, id="munchausen"
@@ -78,7 +78,8 @@ def test_the_loss_is_that_of_the_definition(switches, monkeypatch):
     error = q - (reward + batch.discount * future)
     weights = (batch.probability / batch.probability.min()) ** -0.5  # before the first update
     huber = np.where(np.abs(error) < 1.0, 0.5 * error**2, np.abs(error) - 0.5)
-    np.testing.assert_allclose(metrics["loss/value"], (weights * huber).mean(), rtol=1e-4)
+    each = 0.5 * error**2 if switches.get("head") == "squared" else huber
+    np.testing.assert_allclose(metrics["loss/value"], (weights * each).mean(), rtol=1e-4)
     for new, old, online in zip(*(map(jax.tree.leaves, (after.target_params, other, after.params)))):
         np.testing.assert_allclose(new, 0.7 * old + 0.3 * online, rtol=1e-4, atol=1e-6)
     if kind == "prioritized":

@@ -99,7 +99,7 @@ def test_the_temperature_falls_above_the_target_of_the_entropy_and_rises_below(s
     np.testing.assert_allclose(moved, sign * 2.0 * rate, rtol=0.2)
 
 
-@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t", "mdpo"])
+@pytest.mark.parametrize("name", ["sac", "td3", "ddpg", "dsac_t", "mdpo", "xqc"])
 def test_targets_move_by_tau(name):
     algo = small(name, small_env(name))
     hp = algo.hparams.replace(tau=1.0)

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from jaxrl import envs
 from jaxrl.experiments import cli, completion_scripts, spec_options
 from jaxrl.experiments import options as parsing
 from jaxrl.experiments.commands import completion
@@ -12,7 +13,10 @@ from jaxrl.experiments.commands import completion
 
 @pytest.fixture(scope="module")
 def known():
-    return completion.tables()
+    """In a process that has loaded an environment from a file, which is not completed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(envs.REGISTRY, "mine@0123456789ab", envs.REGISTRY["CartPole-v1"])
+        return completion.tables()
 
 
 # What the line editor of zsh provides: registering a function, and adding the words with the prefix.

@@ -58,6 +58,7 @@ def test_algorithms_that_are_not_available_are_explained(name):
     [
         ("reinforce", "a2c"),
         ("rainbow", "dqn --preset-of rainbow"),
+        ("crossq", "xqc --preset-of crossq"),
         ("IQN", "dqn --config.head iqn"),
         ("noisynet", "dqn --config.noisy"),
         ("mdpo-on", "ppo --objective mdpo"),

@@ -28,11 +28,30 @@ def test_a_time_limit_is_the_horizon(command):
     assert "nor after 1 iterations" in output and "hard: " in output
 
 
+def test_an_estimate_by_sampled_episodes(command):
+    """The same k as by the table; a budget that does not suffice says what was reached."""
+    words = ("DeepSea-bsuite", "--env.size", "4", "--target", "0.9", "--budget", "4000", "--estimate-k", "2")
+    status, output, _ = command("horizon", *words)
+    assert status == 0 and "GORP reaches 0.99 with k = 1 and m = " in output
+    _, output, _ = command("horizon", *words, "--json")
+    found = json.loads(output)
+    assert found["estimate"]["reached"] and found["estimate"]["k"] == found["k"] == 1
+    assert found["estimate"]["effective_horizon"] <= found["gorp_horizon"] + 1.0
+    words = ("CartPole-v1", "--env.max-steps", "5", "--target", "6", "--budget", "200", "--runs", "1")
+    status, output, _ = command("horizon", *words, "--estimate-k", "1")
+    assert status == 0 and "2 actions, 5 steps, stochastic" in output
+    assert "SQIRL does not reach 6 with k up to 1 within 200 steps: at best 5, with k = 1 and m = 8" in output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "horizon needs an environment"),
-        (["CartPole-v1"], "CartPole-v1 has no table: it has more than 1100 states"),
+        (["CartPole-v1"], "CartPole-v1 has no table: it has more than 1100 states; --target RETURN"),
+        (
+            ["CartPole-v1", "--target", "9", "--budget", "99"],
+            "at least 250,000 steps, more than the budget of 99",
+        ),
         (["CliffWalking-v1"], "give --env.max-steps the steps that count"),
         (["world/chain", "--gamma", "2"], "gamma = 2.0 must lie between 0 and 1"),
         (["world/chain", "--max-k", "0"], "max_k = 0 must be at least 1"),

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from jaxrl import files
 from jaxrl.experiments import runs, spec_options
 from jaxrl.experiments.commands import watch
 from jaxrl.experiments.studies import parts, study
@@ -71,6 +72,25 @@ def test_an_interrupt_ends_watching(command, run, monkeypatch):
     assert (status, errors) == (0, "") and said.count("\n") == 1
 
 
+def test_that_no_process_trains_is_shown_once(command, run, monkeypatch):
+    """And not while one does."""
+    path, write = run
+    write()
+    looks = []
+
+    def look(_):
+        looks.append(None)
+        if len(looks) == 30:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(watch.time, "sleep", look)
+    line = f"no process on this machine trains here: `jaxrl resume {path}` continues\n"
+    assert command("watch", path)[1].count(line) == 1
+    looks.clear()
+    with files.lock(path, ""):
+        assert "no process" not in command("watch", path)[1]
+
+
 def test_a_panel_on_a_terminal(run, monkeypatch):
     path, write = run
     calls = []
@@ -78,7 +98,7 @@ def test_a_panel_on_a_terminal(run, monkeypatch):
     panel = watch.reporters.Reporter(*recorders, close=lambda: None)
     monkeypatch.setattr(watch.reporters, "panel", lambda *its, **more: calls.append((its, more)) or panel)
     monkeypatch.setattr(watch.time, "sleep", lambda _: write())
-    watch.follow(path, watch.describe(path), live=True)
+    watch.follow(path, watch.describe(path), path, live=True)
     sizes, more = calls[0]
     assert sizes == ("ppo CartPole-v1", 8, 32, 2) and more["warmup_steps"] == 0
     assert "Ctrl-C" in more["interrupt"]

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from operator import itemgetter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,13 +15,15 @@ import pytest
 from conftest import ROOT, run_command
 
 import jaxrl
-from jaxrl import envs
+from jaxrl import critics, envs
 from jaxrl.artifact import policy as artifacts
 from jaxrl.artifact import recipe as recipes
 from jaxrl.artifact.describe import bounds, describe
 from jaxrl.artifact.to_c import to_c
+from jaxrl.experiments import runs
 from jaxrl.experiments.export_check import PLAYERS, largest_differences, of_seeds, random_case
 from jaxrl.experiments.runs import artifacts as run_artifacts
+from jaxrl.experiments.runs.load import load
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Box, Discrete, MultiDiscrete
 
@@ -34,9 +37,11 @@ MIXED = {
 ARMS = Box(np.array([-1.0, -0.5, -np.inf], np.float32), np.array([1.0, 2.0, np.inf], np.float32), (3,))
 BOUNDED = Box(np.array([[-1.0, -0.5]], np.float32), np.array([[1.0, 2.0]], np.float32), (1, 2))
 SMALL = {"hidden_sizes": (16, 16)}
+DISTRIBUTIONS = ("c51", "qr", "iqn", "hl_gauss", "two_hot")
 
 # Observations, actions, network; `normalize`, `masked`, and whose policy it is: `searched` that of ES and GA,
-# `values` that of DQN and PQN, otherwise that of algorithms with a policy and a value function.
+# `values` that of DQN and PQN, also `noisy` and with the
+# head in the case's name, otherwise that of algorithms with a policy and a value function.
 CASES = {
     "mlp": (VECTOR, Discrete(4), {}, ""),
     "mlp-relu-normalized": (VECTOR, Discrete(3), {**SMALL, "activation": "relu"}, "normalize"),
@@ -53,6 +58,24 @@ CASES = {
     "cnn-gru-masked": (PICTURE, MultiDiscrete((3, 2)), {"hidden_sizes": (8,), "memory_size": 8}, "masked"),
     "mlp-values-masked": (VECTOR, Discrete(4), {**SMALL, "layer_norm": True}, "values masked"),
     "cnn-values": (PICTURE, Discrete(4), {"hidden_sizes": (16,), "layer_norm": True}, "values"),
+    "soft-moe-values": (
+        PICTURE,
+        Discrete(4),
+        {"hidden_sizes": (8, 6), "layer_norm": True, "torso": "soft_moe", "num_experts": 5},
+        "values",
+    ),
+    "soft-moe": (PICTURE, ARMS, {"hidden_sizes": (8,), "torso": "soft_moe"}, "normalize"),
+    "soft-moe-vector-gru": (
+        MIXED,
+        Discrete(3),
+        {**SMALL, "torso": "soft_moe", "num_experts": 3, "memory_size": 4, "layer_norm": True},
+        "",
+    ),
+    **{
+        name: (VECTOR, Discrete(4), {**SMALL, "layer_norm": True}, "values masked noisy")
+        for name in DISTRIBUTIONS
+    },
+    "c51-soft-moe": (PICTURE, Discrete(3), {"hidden_sizes": (8,), "torso": "soft_moe"}, "values"),
     "searched-gru": (VECTOR, ARMS, {"hidden_sizes": (), "memory_size": 8}, "searched normalize"),
 }
 
@@ -61,6 +84,8 @@ CASES = {
 def made(name):
     observation_space, action_space, network, traits = CASES[name]
     traits = {trait: True for trait in traits.split()}
+    if name.partition("-")[0] in DISTRIBUTIONS:
+        traits["head"] = critics.make(name.partition("-")[0], -10.0, 10.0, 7)
     return random_case(observation_space, action_space, NetworkConfig(**network), **traits)
 
 
@@ -83,6 +108,43 @@ def test_the_difference_detects_a_wrong_policy(tmp_path):
         case._replace(first=np.zeros_like(case.first)),
     ):
         assert max(largest_differences(wrong, step)) > 1e-5
+
+
+@pytest.mark.parametrize("head", ["two_hot", "iqn"])
+def test_a_run_with_a_distributional_head_acts_as_in_its_evaluation(head, tmp_path):
+    """Of both seeds: the file that training writes, and the state of the run with the algorithm's `act`."""
+    options = "--seeds 2 --steps 512 --intervals 1 --eval-episodes 2 --warmup-steps 64 --hidden-sizes 8 8"
+    options += " --batch-size 8 --capacity 256 --num-atoms 5 --noisy --dueling"
+    run = tmp_path / "run"
+    status, output = run_command(
+        "train", "dqn", "CartPole-v1", *options.split(), "--head", head, "--out", run
+    )
+    assert status == 0, output
+    spec, programs, at = load(run, False)
+    agents, algo = programs.agents(at.state), runs.make(spec, programs.env)
+    obs, seen = np.random.default_rng(0).normal(scale=10.0, size=(200, 4)).astype(np.float32), set()
+    for lane in (0, 1):
+        state = jax.tree.map(itemgetter(lane), agents)
+        _, action = algo.act(state, (), jax.random.key(0), obs, np.ones(200, bool))
+        exported = jaxrl.load(run, seed=lane)(obs)
+        assert (np.asarray(action) == exported).mean() > 0.98
+        seen |= set(exported.tolist())
+    assert seen == {0, 1}
+
+
+def test_damaged_points_are_reported(tmp_path):
+    recipe = made("c51").recipe
+    *layers, points = recipe.layers
+    none = points._replace(arrays={"points": np.zeros(0, np.float32)})
+    artifacts.write(tmp_path / "policy.npz", of_seeds([recipe._replace(layers=(*layers, none))]))
+    with pytest.raises(ValueError, match="cannot be read as a policy"):
+        jaxrl.load(tmp_path)
+
+
+def test_an_image_joined_with_other_parts_is_rejected():
+    parts = {"picture": PICTURE, "place": VECTOR}
+    with pytest.raises(ValueError, match="it joins an image with other parts: take torso 'mlp'"):
+        describe(parts, Discrete(2), NetworkConfig(), {"params": {}})
 
 
 # --- load and call ---------------------------------------------------------------------------------

@@ -118,12 +118,14 @@ def test_known_values_are_fitted_as_the_rewards_of_last_steps():
     np.testing.assert_allclose(critics.fit(critics.two_hot(LOW, HIGH, COUNT), sure, POINTS), 0.0, atol=1e-5)
 
 
-def test_a_scalar_head_has_the_huber_loss():
+def test_a_scalar_head_has_the_huber_loss_or_the_squared_one():
     (q, *_), (following, *_) = draw(6)
-    loss, error = critics.SCALAR.loss(q, REWARD, DISCOUNT, following)
     delta = q - (REWARD + DISCOUNT * following)
-    np.testing.assert_allclose(loss, [slow.huber(x) for x in delta], rtol=1e-5)
-    np.testing.assert_allclose(error, np.abs(delta), rtol=1e-5)
+    assert np.abs(delta).max() > 1.0  # where the two losses differ
+    for head, expected in ((critics.SCALAR, slow.huber), (critics.SQUARED, lambda x: x * x / 2.0)):
+        loss, error = head.loss(q, REWARD, DISCOUNT, following)
+        np.testing.assert_allclose(loss, [expected(x) for x in delta], rtol=1e-5)
+        np.testing.assert_allclose(error, np.abs(delta), rtol=1e-5)
 
 
 @pytest.mark.parametrize("make", [critics.c51, critics.hl_gauss, critics.two_hot])

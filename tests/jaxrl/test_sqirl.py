@@ -73,6 +73,6 @@ def test_invalid_counts_and_spaces_are_named():
     env, regression = tabular.env(table(0.0)), sqirl.tabular(STEPS + 1, 2)
     with pytest.raises(ValueError, match="k = 0 must be at least 1"):
         sqirl.sqirl(jax.random.key(0), env, regression, STEPS, 0, 8)
-    with pytest.raises(ValueError, match="sqirl needs one Discrete action space"):
+    with pytest.raises(ValueError, match="sqirl and gorp need one Discrete action space"):
         continuous = env._replace(action_space=Box(-1.0, 1.0, (1,)))
         sqirl.sqirl(jax.random.key(0), continuous, regression, STEPS, 1, 8)

@@ -42,11 +42,15 @@ VALUES = [
     for environment, threshold in (("CartPole-v1", 475.0), ("Acrobot-v1", -90.0))
 ]
 
-VALUES += [(name, "Pendulum-v1", 8, "median", -170.0) for name in ("sac", "td3", "ddpg", "dsac_t", "mdpo")]
+VALUES += [
+    (name, "Pendulum-v1", 8, "median", -170.0)
+    for name in ("sac", "td3", "ddpg", "dsac_t", "mdpo", "xqc", "reppo")
+]
 
-# Variants of CartPole's presets: the same form
+# Variants of presets: the same form
 VARIANTS = [
     ("dqn --preset-of rainbow", "CartPole-v1", 8, "median", 475.0),
+    ("xqc --preset-of crossq", "Pendulum-v1", 8, "median", -170.0),
     ("ppo --config.critic hl_gauss", "CartPole-v1", 8, "median", 475.0),
 ]
 

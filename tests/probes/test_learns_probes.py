@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ALGORITHMS, CONTINUOUS, DISCRETE, GRADIENT_FREE, config_of, slow_except
 
-from jaxrl import action_critics, distributions, envs, networks, off_policy, policies, train
+from jaxrl import action_critics, batch_norm, distributions, envs, networks, off_policy, policies, train
 from jaxrl.evaluate import evaluate
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Discrete
@@ -26,6 +26,7 @@ REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "cap
 CONFIGS |= {name: REPLAYED for name in OF_ACTIONS}
 HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in OF_ACTIONS}
 MORE_UPDATES |= dict.fromkeys(OF_ACTIONS, 6)
+CONFIGS["xqc"] = {**REPLAYED, "policy_every": 2, "critic_hidden_sizes": (16,)}
 
 
 def trained(env_name, updates=60, env=None, algo_name="ppo", hparams=(), **config):
@@ -54,7 +55,8 @@ def values(states, obs, algo_name="ppo"):
 def values_of_best_actions(algo, states, env, algo_name):
     """Q(1, a) `[P, E]` of each critic for the policy's most likely action in the observation 1.
 
-    By networks of the same shape; of DSAC-T the mean of the return. Actions: between -1 and 1, or Discrete.
+    By networks of the same shape; of DSAC-T the mean of the return, of XQC by running averages.
+    Actions are between -1 and 1, or Discrete.
     """
     discrete = isinstance(env.action_space, Discrete)
     network = NetworkConfig(hidden_sizes=(16,), activation="relu")
@@ -66,6 +68,10 @@ def values_of_best_actions(algo, states, env, algo_name):
     def one(state):
         x, first = jnp.ones((1, 1)), jnp.ones(1, bool)
         _, action = algo.act(state, (), jax.random.key(0), x, first)
+        if algo_name == "xqc":
+            net = batch_norm.ensemble(batch_norm.BatchNormMLP((16,), 1), 2, num_critics)
+            joined = jnp.concatenate([x, action], axis=1)
+            return net.apply(state.critic_params, state.critic_stats, joined)[:, 0]
         q = critics.value(state.critic_params, x, action if discrete else off_policy.unsquash(action))
         return (q[..., 0] if num_outputs else q)[:, 0]
 
@@ -103,8 +109,8 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
-# Evolution has no values, see test_evolution; critics of actions have others, see below.
-OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
+# Evolution has no values, see test_evolution; critics of actions have others, see below and test_reppo.
+OTHERS = sorted(set(ALGORITHMS) - {"ppo", "reppo", *GRADIENT_FREE, *OF_ACTIONS})
 
 
 FIRST = slow_except(OTHERS, "a2c")
@@ -128,8 +134,9 @@ def test_critics_of_actions_bootstrap_at_a_time_limit(case):
     value: its weight is next to nothing.
     """
     algo_name, env_name = case.split()
-    hparams = {"temperature": 1e-4} if algo_name in ("dsac_t", "mdpo", "sac") else {}
-    algo, states, _ = trained(env_name, updates=30, algo_name=algo_name, hparams=hparams)
+    hparams = {"temperature": 1e-4} if algo_name in ("dsac_t", "mdpo", "sac", "xqc") else {}
+    config = {"head": "squared", "normalize_reward": False} if algo_name == "xqc" else {}
+    algo, states, _ = trained(env_name, updates=30, algo_name=algo_name, hparams=hparams, **config)
     q = values_of_best_actions(algo, states, envs.make(env_name), algo_name)
     np.testing.assert_allclose(q, 1.0 / (1.0 - GAMMA), rtol=0.05)
 
@@ -142,7 +149,9 @@ def test_other_algorithms_learn_an_action_and_its_value(algo_name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algo_name", [*(name for name in OTHERS if name not in DISCRETE), *OF_ACTIONS])
+@pytest.mark.parametrize(
+    "algo_name", [*(name for name in OTHERS if name not in DISCRETE), *OF_ACTIONS, "reppo"]
+)
 def test_other_algorithms_learn_a_continuous_action(algo_name):
     algo, states, _ = trained("probe/action-continuous", updates=100, algo_name=algo_name)
     assert float(returns(algo, states, envs.make("probe/action-continuous")).min()) > -0.01

@@ -63,3 +63,28 @@ def conv_valid(kernel, bias, image):
             patch = np.asarray(image[i : i + size, j : j + size], np.float64)
             out[i, j] = np.einsum("abc,abcf->f", patch, kernel) + bias
     return out
+
+
+def soft_mixture(params, x):
+    """Soft mixture of experts on tokens `[M, D]`: Puigcerver et al. 2024, equations 1 to 3, slot by slot.
+
+    https://arxiv.org/abs/2308.00951. An expert has a tanh layer, and another one back to the size of a token.
+    """
+    params, x = _f64(params), np.asarray(x, np.float64)
+    phi = params["phi"]
+    _, experts, slots = phi.shape
+    inputs = np.zeros((experts, slots, x.shape[1]))
+    for i in range(experts):
+        for j in range(slots):
+            weights = np.exp(x @ phi[:, i, j])
+            inputs[i, j] = sum(w * token for w, token in zip(weights, x)) / weights.sum()
+    outputs = np.zeros_like(inputs)
+    for i in range(experts):
+        first = {name: leaf[i] for name, leaf in params["body"]["Dense_0"].items()}
+        last = {name: leaf[i] for name, leaf in params["experts"]["out"].items()}
+        outputs[i] = dense(last, np.tanh(dense(first, inputs[i])))
+    y = np.zeros_like(x)
+    for m, token in enumerate(x):
+        shares = np.exp(np.einsum("d,dij->ij", token, phi))
+        y[m] = np.einsum("ij,ijd->d", shares / shares.sum(), outputs)
+    return y

@@ -85,7 +85,7 @@ def training(settings):
         following = jnp.take_along_axis(network.apply(target, then["obs"]), best[:, None], 1)[:, 0]
         wanted = jax.lax.stop_gradient(now["reward"] + numbers["gamma"] * (1.0 - now["done"]) * following)
         value = jnp.take_along_axis(network.apply(weights, now["obs"]), now["action"][:, None], 1)[:, 0]
-        return optax.huber_loss(value, wanted).mean()
+        return optax.l2_loss(value, wanted).mean()
 
     def iteration(state, epsilon):
         key, weights, target, opt_state, obs, env_state, rows = state

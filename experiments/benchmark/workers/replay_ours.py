@@ -23,7 +23,7 @@ def configured(algorithm, settings):
     given = {**settings["sizes"], "num_steps": 1, "torso": "mlp", "activation": settings["activation"]}
     given |= {"layer_norm": False}
     if settings["algorithm"] == "dqn":
-        given |= {"n_step": 1, "evaluation_epsilon": 0.005}
+        given |= {"n_step": 1, "evaluation_epsilon": 0.005, "head": "squared"}
     return fields.configured(algorithm.Config(), given)
 
 

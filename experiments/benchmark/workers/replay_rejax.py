@@ -1,8 +1,8 @@
 """rejax's DQN and SAC, one agent or a population by `vmap`, and draws from its replay.
 
 Trained as in its documentation, without evaluation, except that the state is donated: otherwise every call
-would copy the replay. Differences that cannot be configured: gradients are clipped element by element, the
-loss of DQN is squared instead of Huber's, and a truncation counts as a termination.
+would copy the replay. Differences that cannot be configured: gradients are clipped element by element, and a
+truncation counts as a termination.
 
 Its replay draws without replacement, by a permutation of the whole capacity for each batch. With `repaired`,
 rows are drawn with replacement, by random integers.
@@ -130,7 +130,7 @@ def training(settings):
 
 
 NOTES = {
-    False: "gymnax through a shim; squared loss; draws without replacement; a truncation is a termination",
+    False: "gymnax through a shim; draws without replacement; a truncation is a termination",
     True: "as rejax, but rows are drawn by random integers",
 }
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxrl import files, sources
-from jaxrl.experiments import diverged, folders, runs
+from jaxrl.experiments import diverged, folders, runs, search
 from jaxrl.experiments.studies import study
 from jaxrl.experiments.studies import sweep as sweeps
 from jaxrl.experiments.studies.compare import methods, table
@@ -84,7 +84,7 @@ def preset(spec: runs.Spec, objective: str) -> dict[str, float]:
     """The values of the first trial of a tuning."""
     tuned_axes = methods.axes(spec, objective)
     (values,) = sweeps.values_at(tuned_axes, methods.shares(spec, objective, tuned_axes, "random", 2)[:1])
-    return {one.name: float(text) for one, text in zip(tuned_axes, values)}
+    return {one.name: search.as_number(one.flag, x) for one, x in zip(tuned_axes, values)}
 
 
 def reporting(plan: Plan, spec: runs.Spec, best: dict[str, dict[str, Any]]) -> list[methods.Program]:

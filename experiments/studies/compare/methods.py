@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxrl import fields, sources
-from jaxrl.experiments import runs
+from jaxrl.experiments import runs, search
 from jaxrl.experiments.studies import sweep as sweeps
 from jaxrl.types import Objective
 
@@ -110,7 +110,7 @@ def shares(
 def _share(one: sweeps.Axis, value: float) -> float:
     """The position of a value along an axis: the inverse of `Axis.at`."""
     if one.values:
-        return ([float(text) for text in one.values].index(value) + 0.5) / len(one.values)
+        return ([search.as_number(one.flag, x) for x in one.values].index(value) + 0.5) / len(one.values)
     return math.log(value / one.low) / math.log(one.high / one.low)
 
 
@@ -137,7 +137,9 @@ def tuning(spec: runs.Spec, names: list[str], kind: str, trials: int, mixed: boo
     for name in names:
         tuned_axes = axes(spec, name)
         for values in sweeps.values_at(tuned_axes, shares(spec, name, tuned_axes, kind, trials)):
-            methods.append(Method(name, {one.name: float(x) for one, x in zip(tuned_axes, values)}))
+            methods.append(
+                Method(name, {one.name: search.as_number(one.flag, x) for one, x in zip(tuned_axes, values)})
+            )
     return packed(spec, methods, "tune", mixed)
 
 

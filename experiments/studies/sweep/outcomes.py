@@ -80,6 +80,7 @@ def next_batch(path: Path) -> Group | None:
     by_trial = sorted(results(path), key=lambda one: one["trial"])
     tried = [(one["values"], one["score"]) for one in by_trial]
     batches = search.SEARCHES[info["search"]].batches
+    assert batches is not None
     asked = batches.ask(info["axes"], tried, len(first.trials), first.seed)
     trials = tuple({one.name: values[one.flag] for one in info["axes"]} for values in asked)
     return batch(info, dataclasses.replace(first, trials=trials))

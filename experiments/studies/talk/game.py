@@ -182,7 +182,8 @@ def _require_memory(setting: Setting, adversary, config: ppo.Config) -> None:
     lanes, size = setting.candidates * setting.victims, memory.num_bytes(adversary)
     options = ("candidates", "victims", "hidden", "messages")
     largest = max(options, key=lambda name: getattr(setting, name))
-    needs = {f"--{largest}": (lanes + 3) * size}  # one for each victim; the mean, and two moments of Adam
+    # An adversary for each victim; the mean, and two moments of Adam.
+    needs: dict[str, float] = {f"--{largest}": (lanes + 3) * size}
     needs["--steps"] = setting.steps / (config.num_envs * config.num_steps) * 8  # two metrics of each update
     needs["--goals"] = setting.goals * 16 * (setting.mode == "control")  # two keys
     memory.require(f"{lanes} adversaries of {size // 4} numbers", needs, memory.on_devices())
