@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from jaxrl import envs, fields, hosts, sources
 from jaxrl.envs import parameters
 from jaxrl.envs.wrappers import RESETS
-from jaxrl.experiments import config_file, presets, runs, tracking, user_files
+from jaxrl.experiments import config_file, preset_choice, runs, tracking, user_files
 from jaxrl.experiments.options import UsageError, from_path, hidden, parse, value_of, with_full_flags
 from jaxrl.names import lookup
 from jaxrl.train import use_cores
@@ -21,7 +21,7 @@ def train_options(algorithm: str, environment: str, objective_name: str, tuned_f
     environment = user_files.environment(environment)
     with_objective = {"objective": runs.typed_params(objective_name)} if objective_name else {}
     parts = module.Config(), module.Hparams(**with_objective)
-    chosen, _ = presets.chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
+    chosen, _ = preset_choice.chosen_preset(algorithm, environment, objective_name, tuned_for, parts)
     config_default = fields.configured(parts[0], chosen.config)
     hp_default = runs.with_values(parts[1], chosen.hparams)
     of_objective = str if objective_name else hidden(str)
@@ -164,6 +164,6 @@ def parse_spec(command: str, options_of, argv: list[str]) -> tuple[runs.Spec, An
 def print_note(spec, chosen) -> None:
     """Prints a note on standard error if there is no preset, or if parts of it are not used."""
     names = spec.algorithm, spec.environment, spec.objective
-    note = presets.note(*names, chosen.preset_of, (spec.config, spec.hparams))
+    note = preset_choice.note(*names, chosen.preset_of, (spec.config, spec.hparams))
     if note and not chosen.from_ and hosts.leads():
         print(f"jaxrl: note: {note}", file=sys.stderr)

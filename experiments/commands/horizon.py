@@ -129,9 +129,10 @@ def estimated(
     env: Env, regression: sqirl.Regression, steps: int, deterministic: bool, chosen
 ) -> dict[str, Any]:
     """With which k and how many episodes GORP, or SQIRL in a random environment, reaches the target."""
-    by = (env, steps) if deterministic else (env, regression, steps)
-    make = lookahead.by_gorp if deterministic else lookahead.by_sqirl
-    learn, cost, far = make(*by, gamma=chosen.gamma)
+    if deterministic:
+        learn, cost, far = lookahead.by_gorp(env, steps, chosen.gamma)
+    else:
+        learn, cost, far = lookahead.by_sqirl(env, regression, steps, chosen.gamma)
     arguments = chosen.target, min(chosen.estimate_k, steps), chosen.budget, chosen.runs
     found = lookahead.search(jax.random.key(chosen.seed), learn, cost, *arguments)
     best = found.best()

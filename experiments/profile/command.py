@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jaxrl import files
 from jaxrl.experiments import runs, spec_options
-from jaxrl.experiments.presets import chosen_preset
+from jaxrl.experiments.preset_choice import chosen_preset
 from jaxrl.experiments.profile.measure import profile
 from jaxrl.experiments.profile.output import markdown, show
 

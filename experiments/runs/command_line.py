@@ -3,7 +3,7 @@
 from typing import Any
 
 from jaxrl import fields, sources
-from jaxrl.experiments import presets
+from jaxrl.experiments import preset_choice
 from jaxrl.experiments.runs.names import algorithm, is_typed, typed_params
 from jaxrl.experiments.runs.spec import Spec, with_values
 
@@ -26,7 +26,7 @@ def train_words(spec: Spec) -> list[str] | None:
             return None
         objective = {"objective": typed_params(spec.objective)}
     parts = module.Config(), module.Hparams(**objective)
-    preset, _ = presets.chosen_preset(spec.algorithm, spec.environment, spec.objective, "", parts)
+    preset, _ = preset_choice.chosen_preset(spec.algorithm, spec.environment, spec.objective, "", parts)
     config = fields.flatten(fields.configured(parts[0], preset.config))
     hparams = fields.flatten(with_values(parts[1], preset.hparams))
     words = [spec.algorithm, spec.environment]

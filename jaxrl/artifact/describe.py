@@ -75,6 +75,8 @@ def _normalize(obs_stats) -> list[Layer]:
 
 def _network(weights, network, flat, size, head) -> list[Layer]:
     """The layers of the actor in `networks.ActorCritic`, of `networks.Actor` or of `QNetwork`."""
+    if network.memory_size and network.core != "gru":
+        raise ValueError(f"a policy with the core {network.core!r} cannot be exported: take core 'gru'")
     if "actor_head" in weights:
         name = "shared_torso" if network.shared_torso else "actor_torso"
         torso, cell, last = weights.get(name, {}), f"{name}_gru", [_affine("dense", weights["actor_head"])]
@@ -84,8 +86,6 @@ def _network(weights, network, flat, size, head) -> list[Layer]:
         last = [Layer(op, {name: x[..., :size] for name, x in arrays.items()}) for op, arrays in last]
     layers = _torso(torso, network, flat)
     if network.memory_size:
-        if network.core != "gru":
-            raise ValueError(f"a policy with the core {network.core!r} cannot be exported: take core 'gru'")
         layers.append(_gru(weights[cell]))
     return [*layers, *last]
 

@@ -60,7 +60,7 @@ def test_names_are_sorted_and_complete():
         for name, f in inspect.getmembers(probes, inspect.isfunction)
         if f.__module__ == probes.__name__ and name[0] != "_" and f is not probes.count_traces
     ]
-    assert len([n for n in envs.names() if n.startswith("probe/")]) == len(probe_makers) == 10
+    assert len([n for n in envs.names() if n.startswith("probe/")]) == len(probe_makers) == 11
     assert {"brax/ant", "brax/ant:mjx", "CartPole-v1", "probe/value-only"} <= set(envs.names())
 
 

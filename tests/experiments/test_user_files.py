@@ -18,7 +18,7 @@ from jaxrl.algos import ALGORITHMS
 from jaxrl.envs import render
 from jaxrl.envs.check import check_env
 from jaxrl.experiments import options as parsing
-from jaxrl.experiments import presets, runs, spec_options, user_files
+from jaxrl.experiments import preset_choice, presets, runs, spec_options, user_files
 from jaxrl.experiments.commands import discover
 from jaxrl.experiments.runs import artifacts
 from jaxrl.experiments.studies import sweep
@@ -553,10 +553,10 @@ def test_a_preset_of_another_algorithm_is_applied_to_common_fields(command, tmp_
     preset = presets.preset("ppo", "Pendulum-v1")
     assert options.config.num_envs == preset.config["num_envs"]
     assert options.hp.gamma == preset.hparams["gamma"]
-    note = presets.note(name, "Pendulum-v1", "ppo", "ppo", (module.Config(), module.Hparams()))
+    note = preset_choice.note(name, "Pendulum-v1", "ppo", "ppo", (module.Config(), module.Hparams()))
     assert note == "mine has no num_epochs: these values of the preset of ppo are not used"
-    assert not presets.note(name, "Pendulum-v1", "ppo", "a2c", (module.Config(), module.Hparams()))
-    note = presets.note("a2c", "Catch-bsuite", "ppo", "", (module.Config(), module.Hparams()))
+    assert not preset_choice.note(name, "Pendulum-v1", "ppo", "a2c", (module.Config(), module.Hparams()))
+    note = preset_choice.note("a2c", "Catch-bsuite", "ppo", "", (module.Config(), module.Hparams()))
     assert note.startswith(
         "there is no preset for a2c on Catch-bsuite: the defaults are used; --preset-of a2c:"
     )

@@ -68,8 +68,8 @@ def test_examples_of_the_page_on_the_effective_horizon_run(command):
         and scope["action"].shape == (1,)
     )
     text = (ROOT / "docs" / "horizon.md").read_text()
-    (words,) = re.findall(r"```bash\njaxrl (horizon .*)\n", text)
-    status, output, _ = command(*words.split())
+    exact, _ = re.findall(r"```bash\njaxrl (horizon .*)\n", text)  # the other one samples, and takes minutes
+    status, output, _ = command(*exact.split())
     assert status == 0 and output in text
 
 

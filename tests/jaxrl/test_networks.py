@@ -453,7 +453,7 @@ def test_when_a_convolution_is_chosen():
         assert not encoding.use_cnn(space, "mlp")
         with pytest.raises(ValueError, match="torso 'cnn' needs images"):
             encoding.use_cnn(space, "cnn")
-    with pytest.raises(ValueError, match=r"'resnet'.*'auto', 'mlp' or 'cnn'"):
+    with pytest.raises(ValueError, match=r"'resnet'.*'auto', 'mlp', 'cnn' or 'soft_moe'"):
         encoding.use_cnn(image, "resnet")
 
 
