@@ -21,6 +21,7 @@ HPARAMS = {"trpo": {"max_kl": 0.05}, "dqn": {"tau": 0.3}, "pqn": {"exploration":
 CONFIGS = {"dqn": {"num_gradient_steps": 16, "batch_size": 64, "warmup_steps": 256, "target_every": 1}}
 REPLAYED = {"num_gradient_steps": 8, "batch_size": 64, "warmup_steps": 256, "capacity": 4096}
 CONFIGS |= {name: REPLAYED for name in ("sac", *CONTINUOUS)}
+CONFIGS["xqc"] = {**REPLAYED, "policy_every": 2, "critic_hidden_sizes": (16,)}
 HPARAMS |= {name: {"tau": 0.05, "critic_learning_rate": 1e-2} for name in ("sac", *CONTINUOUS)}
 MORE_UPDATES |= dict.fromkeys(("sac", *CONTINUOUS), 6)
 
