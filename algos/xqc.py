@@ -111,7 +111,7 @@ def make(env: Env, config: Config = Config()) -> Algorithm:
     """
     counts = "num_envs num_steps num_gradient_steps batch_size capacity warmup_steps n_step policy_every"
     require_counts(config, *counts.split())
-    require_division("num_gradient_steps", config.num_gradient_steps, config.policy_every)
+    require_division("num_gradient_steps", config.num_gradient_steps, config.policy_every, "policy_every")
     space, policy = env.action_space, policies.squashed(env, config.network)
     batch_norm.require_mlp(policy, config.network, config.critic_hidden_sizes)
     head = critics.make(config.head, config.lowest_return, config.highest_return, config.num_atoms)

@@ -132,7 +132,13 @@ class Normalized(NamedTuple):
 
 
 def network(net: BatchNormMLP, num_inputs: int) -> Normalized:
-    """The functions of one network with `num_inputs` inputs, `D`."""
+    """The functions of one network with `num_inputs` inputs, `D`.
+
+    Raises:
+      ValueError: a negative `renorm_after`.
+    """
+    if net.renorm_after < 0:
+        raise ValueError(f"renorm_after = {net.renorm_after} must be at least 0, which is never")
 
     def init(key):
         variables = net.init(key, jnp.zeros((1, num_inputs)))

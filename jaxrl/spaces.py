@@ -176,10 +176,8 @@ def require_positive(**counts: Any) -> None:
             raise ValueError(f"{name} = {value!r} must be a whole number of at least 1")
 
 
-def require_division(what: str, size: int, num_minibatches: int) -> None:
-    """Raises ValueError if a batch is not divisible into its minibatches."""
+def require_division(what: str, size: int, num_minibatches: int, name: str = "num_minibatches") -> None:
+    """Raises ValueError if a batch is not divisible into its minibatches, whose number is called `name`."""
     if size % num_minibatches:
         near = [n for n in range(num_minibatches, 0, -1) if size % n == 0]
-        raise ValueError(
-            f"{what} = {size} is not divisible by num_minibatches = {num_minibatches}: give {near[0]}"
-        )
+        raise ValueError(f"{what} = {size} is not divisible by {name} = {num_minibatches}: give {near[0]}")

@@ -188,6 +188,17 @@ def test_renormalization_begins_after_as_many_gradient_steps():
     assert not np.isclose(states[4][1], states[0][1], rtol=1e-4)
 
 
+def test_options_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="num_gradient_steps = 4 is not divisible by policy_every = 3"):
+        xqc.make(PENDULUM, xqc.Config(num_gradient_steps=4))
+    with pytest.raises(ValueError, match="a squashed policy needs one Box of actions, not Discrete"):
+        xqc.make(envs.make("CartPole-v1"))
+    with pytest.raises(ValueError, match="renorm_after = -1 must be at least 0"):
+        xqc.make(PENDULUM, xqc.Config(renorm_after=-1))
+    with pytest.raises(ValueError, match="unknown head 'huber'"):
+        xqc.make(PENDULUM, config_of(xqc, head="huber"))
+
+
 def test_crossq_is_a_preset_of_xqc(capsys):
     argv = ["xqc", "Pendulum-v1", "--preset-of", "crossq"]
     spec, chosen, _ = spec_options.parse_spec("train", spec_options.train_options, argv)
