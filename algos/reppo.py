@@ -12,9 +12,9 @@ divergence is minimised. The policy learns through its sampled actions (with Dis
 are sums over all of them). A time limit is not a terminal state: the value and the entropy in the last
 observation are used after a truncation.
 
-Voelcker et al. 2025, https://arxiv.org/abs/2507.11019. Entropies and divergences are exact here, theirs are
-estimated by samples; a terminal state has no entropy. Axes: `T` num_steps, `N` num_envs, `A` actions, `B`
-steps of a minibatch, `K` outputs of the critic.
+Voelcker et al. 2025, https://arxiv.org/abs/2507.11019, without the auxiliary loss of their critic. Entropies
+and divergences are exact here, theirs are estimated by samples; a terminal state has no entropy. Axes: `T`
+num_steps, `N` num_envs, `B` steps of a minibatch.
 """
 
 import dataclasses

@@ -150,20 +150,11 @@ SAC_BRAX = Preset(
     {"learning_rate": 3e-4, "critic_learning_rate": 3e-4, "temperature_learning_rate": 3e-4},
     300_000,
 )
-# Few environments and many passes over each rollout: gradient steps matter more here than in thousands of
-# environments, and so does a shorter trace. Normalized, discounted returns are within the range.
+# With few environments: many passes over each rollout, and a shorter trace than with thousands.
+REPPO_SIZES = {"num_envs": 4, "num_epochs": 24, "num_minibatches": 4, "num_samples": 4, "num_atoms": 61}
 REPPO_PENDULUM = Preset(
-    {
-        "num_envs": 4,
-        "num_epochs": 16,
-        "num_minibatches": 4,
-        "num_samples": 4,
-        "num_atoms": 61,
-        "lowest_return": -10.0,
-        "highest_return": 2.0,
-        **NORMALIZED,
-    },
-    {"learning_rate": 1e-3, "gamma": 0.95, "q_lambda": 0.7, "temperature": 0.1},
+    {**REPPO_SIZES, "lowest_return": -10.0, "highest_return": 5.0, **NORMALIZED},
+    {"learning_rate": 1e-3, "lr_decay": 0.9, "gamma": 0.95, "q_lambda": 0.7, "temperature": 0.3},
     30_000,
 )
 # The parents have few parameters, and reconstructing them would take longer than playing.

@@ -73,6 +73,16 @@ def test_the_entropy_is_that_of_actions_between_minus_one_and_one():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+def test_the_divergence_is_that_of_the_distributions_that_act():
+    """Log standard deviations are clipped to -5 .. 2: KL(N(0, e^-5), N(0.01, e^2)), in closed form."""
+    policy = policies.squashed(PENDULUM, NETWORK)
+    outputs, other = jnp.array([[0.0, -9.0]]), jnp.array([[0.01, 3.0]])
+    ratio = np.exp(2.0 * (-5.0 - 2.0))
+    expected = 0.5 * (ratio + 0.01**2 / np.exp(4.0) - 1.0 - np.log(ratio))
+    np.testing.assert_allclose(policy.kl(outputs, other), [expected], rtol=1e-5)
+    np.testing.assert_allclose(policy.kl(outputs, outputs.at[0, 1].set(-7.0)), [0.0], atol=1e-6)
+
+
 def test_random_actions_cover_the_bounds_uniformly_and_noise_stays_within_them():
     policy = policies.squashed(PENDULUM, NETWORK, stochastic=False)
     params = policy.init(jax.random.key(0))

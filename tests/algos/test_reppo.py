@@ -75,8 +75,8 @@ def cross_entropy(outputs, targets):
     return np.mean(each)
 
 
-def updated(monkeypatch, env, num_samples, **changes):
-    """A state, the rollout and the metrics of an update with one gradient step on all steps."""
+def updated(monkeypatch, env, num_samples):
+    """A state, the steps of its rollout, and the metrics of an update with one gradient step on all."""
     seen, rollout = [], reppo.rollout
 
     def recorded(*args):
@@ -88,7 +88,7 @@ def updated(monkeypatch, env, num_samples, **changes):
     sizes = {"num_envs": 4, "num_steps": 24, "num_epochs": 1, "num_minibatches": 1, "network": NETWORK}
     sizes |= {"lowest_return": LOW, "highest_return": HIGH, "num_atoms": ATOMS}
     algo = reppo.make(env, reppo.Config(**sizes, num_samples=num_samples))
-    hp = algo.hparams.replace(gamma=0.9, q_lambda=0.7, temperature=1.5, **changes)
+    hp = algo.hparams.replace(gamma=0.9, q_lambda=0.7, temperature=1.5)
     state = jax.jit(algo.init)(jax.random.key(1), hp)
     _, metrics = jax.jit(algo.update)(state, hp)
     jax.effects_barrier()
@@ -127,10 +127,8 @@ def test_the_loss_of_the_critic_of_a_box_is_that_of_the_definition(monkeypatch):
     mean, log_std = np.split(forward(layers(state.params), np.float64(steps.next_obs)), 2, axis=-1)
     log_std = np.clip(log_std, -5.0, 2.0)
     raw = mean + np.exp(log_std) * points  # [T, N, points]
-    q = np.stack(
-        [softmax(outputs(steps.next_obs, one[..., None])) @ MIDDLES for one in np.moveaxis(raw, -1, 0)]
-    )
-    q = np.tensordot(weights, q, axes=1)
+    each = [softmax(outputs(steps.next_obs, raw[..., i : i + 1])) @ MIDDLES for i in range(len(points))]
+    q = np.tensordot(weights, each, axes=1)
     # The density of u = tanh(x), between -1 and 1, is N(x) / (1 - u^2).
     log_density = -0.5 * points**2 - log_std - 0.5 * np.log(2 * np.pi) + 2.0 * np.log(np.cosh(raw))
     entropy, ended = -(log_density @ weights), (steps.terminated, steps.truncated)
@@ -151,17 +149,14 @@ def test_beyond_its_bound_only_the_divergence_of_a_state_is_minimised():
     policy, dual = reppo.losses(*arguments, target, bound)
     expected = np.where(below, -(q + alpha * entropy), beta * kl).mean()
     np.testing.assert_allclose(policy, expected, rtol=1e-5)
-    np.testing.assert_allclose(
-        dual, alpha * (entropy - target).mean() + beta * (bound - kl).mean(), rtol=1e-5
-    )
-    total = lambda *x: sum(reppo.losses(*x, target, bound))  # noqa: E731
-    by_q, by_entropy, by_kl, by_alpha, by_beta = jax.grad(total, argnums=(0, 1, 2, 3, 4))(*arguments)
+    excess, slack = (entropy - target).mean(), (bound - kl).mean()
+    np.testing.assert_allclose(dual, alpha * excess + beta * slack, rtol=1e-5)
+    grad = jax.grad(lambda *x: sum(reppo.losses(*x, target, bound)), argnums=(0, 1, 2, 3, 4))
+    by_q, by_entropy, by_kl, by_alpha, by_beta = grad(*arguments)
     np.testing.assert_allclose(by_q, -1.0 * below / 7.0, rtol=1e-5)
     np.testing.assert_allclose(by_entropy, -alpha * below / 7.0, rtol=1e-5)
     np.testing.assert_allclose(by_kl, beta * ~below / 7.0, rtol=1e-5)
-    np.testing.assert_allclose(
-        [by_alpha, by_beta], [(entropy - target).mean(), (bound - kl).mean()], rtol=1e-5
-    )
+    np.testing.assert_allclose([by_alpha, by_beta], [excess, slack], rtol=1e-5)
 
 
 def adam(gradients, rate, eps=1e-8):
@@ -263,10 +258,9 @@ def test_options_that_do_not_fit_are_refused():
 
 def test_a_run_is_evaluated_and_exported(tmp_path):
     """The policy file is compared with `act` when it is written, and not written if they differ."""
-    words = ["train", "reppo", "Pendulum-v1", "--steps", "64", "--seeds", "2", "--intervals", "2"]
-    words += ["--eval-episodes", "0", "--num-envs", "2", "--num-steps", "8", "--num-minibatches", "2"]
-    words += ["--hidden-sizes", "4", "--normalize-obs"]
-    status, output = run_command(*words, "--out", tmp_path / "run")
+    words = "train reppo Pendulum-v1 --steps 64 --seeds 2 --eval-episodes 0 --intervals"
+    sizes = "2 --num-envs 2 --num-steps 8 --num-minibatches 2 --hidden-sizes 4 --num-epochs"
+    status, output = run_command(*f"{words} {sizes} 1".split(), "--out", tmp_path / "run")
     assert status == 0, output
     action = jaxrl.load(tmp_path / "run")(np.array([1.0, 0.0, 0.5], np.float32))
     assert action.shape == (1,) and abs(float(action[0])) <= 2.0

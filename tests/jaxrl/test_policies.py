@@ -61,13 +61,3 @@ def test_masks_belong_to_the_observations_before_and_after_a_step():
     np.testing.assert_array_equal(after, [[[0, 1], [1, 1]], last])
     steps.info = {}
     assert policies.action_masks(steps, stream) == (None, None)
-
-
-def test_the_divergence_of_squashed_policies_is_that_of_the_distributions_they_act_with():
-    """Log standard deviations are clipped to -5 .. 2: KL(N(0, e^-5), N(0.01, e^2)), in closed form."""
-    policy = policies.squashed(envs.make("Pendulum-v1"))
-    outputs, other = jnp.array([[0.0, -9.0]]), jnp.array([[0.01, 3.0]])
-    ratio = np.exp(2.0 * (-5.0 - 2.0))
-    expected = 0.5 * (ratio + 0.01**2 / np.exp(4.0) - 1.0 - np.log(ratio))
-    np.testing.assert_allclose(policy.kl(outputs, other), [expected], rtol=1e-5)
-    np.testing.assert_allclose(policy.kl(outputs, outputs.at[0, 1].set(-7.0)), [0.0], atol=1e-6)
