@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrl import distributions, envs, policies
+from jaxrl import distributions, policies
 from jaxrl.spaces import Discrete
 
 TABLE = SimpleNamespace(
