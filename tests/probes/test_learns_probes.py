@@ -79,7 +79,8 @@ def test_values_bootstrap_at_a_time_limit(max_steps):
 
 
 # The code of values is shared: three probes test whether each algorithm uses them correctly.
-# Evolution has no values, see test_evolution; critics of actions have others, see test_off_policy, test_reppo.
+# Evolution has no values, see test_evolution; critics of actions have others, see test_off_policy and
+# test_reppo.
 OF_ACTIONS = ("reppo", "sac", *CONTINUOUS)
 OTHERS = sorted(set(ALGORITHMS) - {"ppo", *GRADIENT_FREE, *OF_ACTIONS})
 
