@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,22 +118,33 @@ def lock(path: str | os.PathLike, otherwise: str) -> Iterator[None]:
     folder = os.open(path, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # the file system has no locks
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ValueError(otherwise) from None
+            for is_last in (False, True):
+                try:
+                    fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if is_last:
+                        raise ValueError(otherwise) from None
+                    time.sleep(0.1)  # `is_locked` has the lock for an instant
         yield
     finally:
         os.close(folder)
 
 
 def is_locked(path: str | os.PathLike) -> bool:
-    """Whether a process has the lock of a folder; true where this cannot be known."""
+    """Whether a process has the lock of a folder; true where there are no locks."""
     try:
-        with lock(path, ""):
-            return os.name != "posix"
-    except (OSError, ValueError):
+        import fcntl
+    except ImportError:  # not on Unix
         return True
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError:  # another process has it, or the file system has no locks
+        return True
+    finally:
+        os.close(folder)
 
 
 def flush(path: Path) -> None:
