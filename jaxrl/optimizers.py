@@ -29,12 +29,14 @@ def linear(start: Number, end: Number, now: Number, fraction: Number) -> jax.Arr
 
 
 def clipped_adam(
-    learning_rate: Number, eps: Number, max_grad_norm: Number, b1: Number = 0.9
+    learning_rate: Number, eps: Number, max_grad_norm: Number | None, b1: Number = 0.9
 ) -> optax.GradientTransformation:
-    """Adam on gradients whose global norm is clipped at `max_grad_norm`; `b1` is its momentum."""
+    """Adam, with momentum `b1`, on gradients whose global norm is clipped at `max_grad_norm` unless None."""
     # eps_root: for a gradient of 0, meta-gradients would otherwise be 0 / 0. Too small to change a step.
     adam = optax.adam(learning_rate, b1, eps=eps, eps_root=1e-30)
-    return as_vector(optax.chain(optax.clip_by_global_norm(max_grad_norm), adam))
+    # Clipping at infinity would make meta-gradients NaN.
+    clip = optax.identity() if max_grad_norm is None else optax.clip_by_global_norm(max_grad_norm)
+    return as_vector(optax.chain(clip, adam))
 
 
 def stepped(
