@@ -115,7 +115,7 @@ def make(env: Env, config: Config = Config(), torso: nn.Module | None = None) ->
     counts = "num_envs num_steps num_gradient_steps old_every batch_size capacity warmup_steps n_step"
     require_counts(config, *counts.split())
     space, discrete = env.action_space, isinstance(env.action_space, Discrete)
-    policy = (policies.actor if discrete else policies.squashed)(env, config.network, torso)
+    policy = action_critics.soft_policy(env, config.network, torso)
     layer_norm = config.critic_layer_norm
     critics = action_critics.make(space, policy, config.network, config.num_critics, layer_norm, torso=torso)
     # Densities of the policy are those of actions between their bounds: here they are between -1 and 1.

@@ -19,7 +19,7 @@ from flax import struct
 
 from jaxrl.rollout import vectorize
 from jaxrl.spaces import require_positive
-from jaxrl.sqirl import num_actions_of, play
+from jaxrl.sqirl import num_actions_of, play, returns_of
 from jaxrl.types import Env, Number
 
 
@@ -49,7 +49,6 @@ def gorp(key: jax.Array, env: Env, horizon: int, k: int, episodes: int, gamma: N
     sequences = jnp.array(list(product(range(num_actions), repeat=k)), jnp.int32)  # [A^k, k]
     each = jnp.repeat(sequences, episodes, axis=0)
     envs = vectorize(env, len(each))
-    discounts = jnp.asarray(gamma, jnp.float32) ** jnp.arange(horizon)
 
     def choose(key, obs, inputs, now):
         t, action = inputs
@@ -60,7 +59,7 @@ def gorp(key: jax.Array, env: Env, horizon: int, k: int, episodes: int, gamma: N
     def iteration(actions, inputs):
         now, key = inputs
         _, _, reward, alive = play(key, envs, partial(choose, now=now), (jnp.arange(horizon), actions))
-        returns = (discounts @ reward).reshape(len(sequences), episodes).mean(axis=1)
+        returns = returns_of(reward, gamma).reshape(len(sequences), episodes).mean(axis=1)
         return actions.at[now].set(sequences[returns.argmax(), 0]), alive.sum()
 
     inputs = jnp.arange(horizon), jax.random.split(key, horizon)
@@ -72,4 +71,4 @@ def follow(key: jax.Array, env: Env, actions: jax.Array, episodes: int, gamma: N
     """The returns `[episodes]` of a plan `[T]`, each in an episode of its own."""
     plan = jnp.broadcast_to(actions[:, None], (len(actions), episodes))
     _, _, reward, _ = play(key, vectorize(env, episodes), lambda key, obs, action: action, plan)
-    return jnp.asarray(gamma, jnp.float32) ** jnp.arange(len(actions)) @ reward
+    return returns_of(reward, gamma)

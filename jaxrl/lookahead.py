@@ -82,7 +82,7 @@ def by_sqirl(
         learn_key, play_key = jax.random.split(key)
         found = sqirls.sqirl(learn_key, env, regression, horizon, k, episodes, gamma)
         _, _, reward, _ = sqirls.play(play_key, vectorize(env, eval_episodes), choose, found.params)
-        return jnp.asarray(gamma, jnp.float32) ** jnp.arange(horizon) @ reward
+        return sqirls.returns_of(reward, gamma)
 
     def far(trial):
         return float(np.log(trial.episodes) / np.log(max(num_actions, 2)))

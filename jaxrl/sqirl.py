@@ -216,6 +216,11 @@ def _returns_to_go(reward, gamma):
     return jax.lax.scan(back, jnp.zeros(reward.shape[1:]), reward, reverse=True)[1]
 
 
+def returns_of(reward: jax.Array, gamma: Number) -> jax.Array:
+    """The returns `[B]` of the episodes of `play`, by their rewards `[T, B]`."""
+    return jnp.asarray(gamma, jnp.float32) ** jnp.arange(len(reward)) @ reward
+
+
 def num_actions_of(env: Any) -> int:
     """`A`. Raises ValueError for actions that are not discrete."""
     if not isinstance(env.action_space, Discrete):

@@ -14,7 +14,7 @@ from jaxrl.experiments import folders, options, runs, search, studies
 from jaxrl.experiments.studies.parts import Part
 
 SECONDS = 1.0  # between two looks at the folder
-IDLE = 10  # looks at a folder in which no process trains, before this is said
+IDLE = 10  # looks at a folder in which no process trains, before this is reported
 INTERRUPT = "Ctrl-C ends watching; the run continues"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ALGORITHMS, CONTINUOUS, DISCRETE, GRADIENT_FREE, config_of, slow_except
 
-from jaxrl import action_critics, batch_norm, distributions, envs, networks, off_policy, policies, train
+from jaxrl import action_critics, batch_norm, distributions, envs, networks, off_policy, train
 from jaxrl.evaluate import evaluate
 from jaxrl.policies import NetworkConfig
 from jaxrl.spaces import Discrete
@@ -60,7 +60,7 @@ def values_of_best_actions(algo, states, env, algo_name):
     """
     discrete = isinstance(env.action_space, Discrete)
     network = NetworkConfig(hidden_sizes=(16,), activation="relu")
-    policy = (policies.actor if discrete else policies.squashed)(env, network)
+    policy = action_critics.soft_policy(env, network)
     num_critics = jax.tree.leaves(states.critic_params)[0].shape[1]
     num_outputs = 2 if algo_name == "dsac_t" else None
     critics = action_critics.make(env.action_space, policy, network, num_critics, num_outputs=num_outputs)
